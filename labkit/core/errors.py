@@ -1,0 +1,160 @@
+"""Every error that labkit raises on purpose, in one tree.
+
+Each error says what happened, to whom, and what to do next, and knows whether it is *definite*:
+
+* definite: the thing certainly did not happen (the queue was full, the filter is unknown);
+* indefinite: it may have happened, and only the answer is missing (a timeout, a lost connection).
+
+An error keeps its English template and its parameters apart, so that a face of the lab (command line, notebook) can
+say the same sentence in the reader's language without this floor knowing about languages. ``N_`` marks a template for
+the message catalogue and returns it unchanged.
+
+Source of definite/indefinite: the error classes of Maelstrom's protocol.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def N_(template: str) -> str:
+    """Return ``template`` itself; marks it for extraction into the message catalogue."""
+    return template
+
+
+class LabkitError(Exception):
+    """Base of all of labkit's errors: ``str(error)`` is the English sentence.
+
+    ``template`` is a ``str.format`` template and ``params`` its named values.
+    """
+
+    definite: bool = True
+
+    def __init__(self, template: str, **params: Any) -> None:
+        super().__init__(template, params)
+        self.template = template
+        self.params = params
+
+    def __str__(self) -> str:
+        return self.template.format(**self.params)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The keyword parameters would be lost by Exception's own pickling (process pools pickle errors).
+        return _rebuild, (type(self), self.template, self.params)
+
+
+def _rebuild(cls: type[LabkitError], template: str, params: dict[str, Any]) -> LabkitError:
+    return cls(template, **params)
+
+
+# --- wrong input: whoever called must change something -------------------------------------------------------------
+
+
+class InvalidInput(LabkitError, ValueError):
+    """A value from the user is outside what labkit accepts; nothing was done."""
+
+
+class FilterError(InvalidInput):
+    """A filter or one of its parameters is unknown or out of range."""
+
+
+class ImageError(InvalidInput):
+    """A file or byte string is not an image that labkit reads, or is too large."""
+
+
+class SettingsError(InvalidInput):
+    """An environment variable or option has a value that labkit does not understand."""
+
+
+class CannotTravel(LabkitError, TypeError):
+    """A function or argument cannot be sent to a worker; the message says what to do instead."""
+
+
+class JobRefused(LabkitError):
+    """A worker was asked for a function outside the modules it may run."""
+
+
+class ProtocolError(LabkitError):
+    """A peer sent bytes that are not this protocol. ``guilty`` is the side that broke the rules."""
+
+    def __init__(self, template: str, guilty: str = "peer", **params: Any) -> None:
+        super().__init__(template, **params)
+        self.guilty = guilty
+
+
+# --- what may become of a task: each is a named outcome ------------------------------------------------------------
+
+
+class TaskError(LabkitError):
+    """A task ended without a result. ``params`` holds task, worker and attempt where they are known."""
+
+
+class TaskFailed(TaskError):
+    """The task's own code raised. ``remote_traceback`` is the worker's traceback as text (capped)."""
+
+    @property
+    def remote_traceback(self) -> str:
+        return str(self.params.get("traceback", ""))
+
+
+class TaskPoisoned(TaskError):
+    """The task crashed its worker too often and is not tried again."""
+
+
+class TaskHung(TaskError):
+    """The task ran past its lease on every attempt."""
+
+
+class NoWorker(TaskError):
+    """No living worker could do this task before its deadline."""
+
+
+class DeadlineExceeded(TaskError):
+    """The task was not done before its deadline; it may still have run."""
+
+    definite = False
+
+
+class ClientGone(TaskError):
+    """The client that submitted the task vanished, so the broker cancelled it."""
+
+
+# --- the cluster around the task -----------------------------------------------------------------------------------
+
+
+class ClusterError(LabkitError):
+    """Something about the cluster, not about one task."""
+
+
+class ClusterNotRunning(ClusterError):
+    """No cluster answers to that name."""
+
+
+class PortInUse(ClusterError):
+    """A port that the cluster was told to use belongs to somebody else."""
+
+
+class BrokerUnreachable(ClusterError):
+    """The broker did not answer in time; what was sent to it may have happened."""
+
+    definite = False
+
+
+class AccessDenied(ClusterError):
+    """The broker does not accept this cluster secret."""
+
+
+class Busy(ClusterError):
+    """The broker's queue is full; try again after ``retry_after_s`` seconds."""
+
+    @property
+    def retry_after_s(self) -> float:
+        return float(self.params.get("retry_after_s", 0.0))
+
+
+class BackendMissing(ClusterError):
+    """A program that this backend needs (Docker, a Redis server) is not on this machine."""
+
+
+class InvariantBroken(LabkitError):
+    """The lab itself is wrong: a state that its rules exclude has been reached. Please report it."""
