@@ -28,7 +28,9 @@ events = st.builds(
     task=st.text(),
     attempt=st.integers(min_value=0),
     worker=st.text(),
-    detail=st.dictionaries(st.text().filter(lambda key: key not in ENVELOPE), anything_json_can_say, max_size=4),
+    detail=st.dictionaries(
+        st.text().filter(lambda key: key not in ENVELOPE), anything_json_can_say, max_size=4
+    ),
 )
 
 
@@ -37,7 +39,13 @@ def test_a_line_has_the_envelopes_fields_and_the_details_beside_them() -> None:
     assert line == f'{{"at":1.234567,"event":"dispatched","task":"{TASK}","attempt":1,"worker":"worker-2"}}'
     line = encode_event(Event(2.0, DONE, TASK, 2, "worker-1", {"compute_s": 0.25, "bytes": 12}))
     assert json.loads(line) == {
-        "at": 2.0, "event": "done", "task": TASK, "attempt": 2, "worker": "worker-1", "compute_s": 0.25, "bytes": 12,
+        "at": 2.0,
+        "event": "done",
+        "task": TASK,
+        "attempt": 2,
+        "worker": "worker-1",
+        "compute_s": 0.25,
+        "bytes": 12,
     }
 
 
@@ -66,11 +74,21 @@ def test_the_order_of_instants_survives_writing(instants: list[float]) -> None:
 
 
 def test_details_that_json_cannot_say_become_something_that_it_can() -> None:
-    detail = {"needs": frozenset({"sharpen", "edges"}), "pair": (1, 2), "slow": math.inf, "raw": b"x",
-              "deep": {"nan": math.nan, 1: True}}
+    detail = {
+        "needs": frozenset({"sharpen", "edges"}),
+        "pair": (1, 2),
+        "slow": math.inf,
+        "raw": b"x",
+        "deep": {"nan": math.nan, 1: True},
+    }
     back = decode_event(encode_event(Event(0.0, SUBMITTED, TASK, detail=detail)))
-    assert back.detail == {"needs": ["edges", "sharpen"], "pair": [1, 2], "slow": None, "raw": "b'x'",
-                           "deep": {"nan": None, "1": True}}
+    assert back.detail == {
+        "needs": ["edges", "sharpen"],
+        "pair": [1, 2],
+        "slow": None,
+        "raw": "b'x'",
+        "deep": {"nan": None, "1": True},
+    }
 
 
 @pytest.mark.parametrize("name", sorted(ENVELOPE))
@@ -80,22 +98,45 @@ def test_a_detail_may_not_be_named_like_a_field_of_the_event(name: str) -> None:
 
 
 def test_an_unknown_kind_is_kept() -> None:
-    assert decode_event('{"at":1,"event":"teleported","to":"mars"}') == Event(1.0, "teleported", detail={"to": "mars"})
+    assert decode_event('{"at":1,"event":"teleported","to":"mars"}') == Event(
+        1.0, "teleported", detail={"to": "mars"}
+    )
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "", " ", "null", "3", "[]", '"at"', "{", "{}", '{"at":1}', '{"event":"done"}', '{"at":1.0,"event":"do',
-        '{"at":"1","event":"done"}', '{"at":true,"event":"done"}', '{"at":NaN,"event":"done"}',
-        '{"at":1e999,"event":"done"}', '{"at":1,"event":""}', '{"at":1,"event":7}', '{"at":1,"event":"done","task":7}',
-        '{"at":1,"event":"done","attempt":-1}', '{"at":1,"event":"done","attempt":1.5}',
-        '{"at":1,"event":"done","attempt":true}', '{"at":1,"event":"done","worker":null}',
-        '{"at":1,"event":"done"} {"at":1,"event":"done"}', '{"at":1' + "0" * 400 + ',"event":"done"}',
-        '{"at":' + "9" * 5000 + ',"event":"done"}', "[" * 100_000, '{"at":1,"event":"done","x":' + "[" * 100_000,
-        "\x00\xff", "\ud800",
+        "",
+        " ",
+        "null",
+        "3",
+        "[]",
+        '"at"',
+        "{",
+        "{}",
+        '{"at":1}',
+        '{"event":"done"}',
+        '{"at":1.0,"event":"do',
+        '{"at":"1","event":"done"}',
+        '{"at":true,"event":"done"}',
+        '{"at":NaN,"event":"done"}',
+        '{"at":1e999,"event":"done"}',
+        '{"at":1,"event":""}',
+        '{"at":1,"event":7}',
+        '{"at":1,"event":"done","task":7}',
+        '{"at":1,"event":"done","attempt":-1}',
+        '{"at":1,"event":"done","attempt":1.5}',
+        '{"at":1,"event":"done","attempt":true}',
+        '{"at":1,"event":"done","worker":null}',
+        '{"at":1,"event":"done"} {"at":1,"event":"done"}',
+        '{"at":1' + "0" * 400 + ',"event":"done"}',
+        '{"at":' + "9" * 5000 + ',"event":"done"}',
+        "[" * 100_000,
+        '{"at":1,"event":"done","x":' + "[" * 100_000,
+        "\x00\xff",
+        "\ud800",
     ],
-)  # fmt: skip
+)
 def test_garbage_is_refused_by_name(line: str) -> None:
     with pytest.raises(ProtocolError, match="this is not an event"):
         decode_event(line)

@@ -1,18 +1,21 @@
 """One event of a cluster's life: its shape, its kinds, and its line of JSON.
 
-The broker, the simulator and the fault injector emit these events; charts, ledger, dashboard and checker read nothing
-else. A recorded run is a text file with one event a line, in the order in which they happened:
+The broker, the simulator and the fault injector emit these events; charts, ledger, dashboard and checker
+read nothing else. A recorded run is a text file with one event a line, in the order in which they happened:
 
     {"at":12.004518,"event":"dispatched","task":"9f…","attempt":1,"worker":"worker-2"}
 
 Rules:
 
-* ``at`` is the broker's monotonic clock in seconds, written to the microsecond. Only differences mean anything.
-* Fields that are empty are left out; the keys of ``detail`` stand beside the others, so they may not be named like them.
+* ``at`` is the broker's monotonic clock in seconds, written to the microsecond. Only differences mean
+  anything.
+* Fields that are empty are left out; the keys of ``detail`` stand beside the others, so they may not be named
+  like them.
 * A kind that a reader does not know is data for a newer reader: it is kept, never an error.
 
-Guarantee: ``decode_event(encode_event(event))`` is the same event, up to half a microsecond in ``at`` and to what JSON
-can say in ``detail`` (a tuple comes back as a list, a set as a sorted list, a float that is not finite as ``None``).
+Guarantee: ``decode_event(encode_event(event))`` is the same event, up to half a microsecond in ``at`` and
+to what JSON can say in ``detail`` (a tuple comes back as a list, a set as a sorted list, a float that is not
+finite as ``None``).
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from typing import Any, Final, NamedTuple
 
 from labkit.core.errors import N_, InvariantBroken, ProtocolError
 
-# --- what may happen to a task (detail keys in brackets) ------------------------------------------------------------
+# --- what may happen to a task (detail keys in brackets) ----------------------------------------------------
 
 SUBMITTED: Final = "submitted"
 """A client's task was accepted [job, client, bytes, needs]."""
@@ -49,7 +52,7 @@ DUPLICATE: Final = "duplicate"
 REJECTED: Final = "rejected"
 """A submission was refused because the broker is full; the client tries again later [reason]."""
 
-# --- what may happen to a worker -----------------------------------------------------------------------------------
+# --- what may happen to a worker ----------------------------------------------------------------------------
 
 JOINED: Final = "joined"
 """A worker said hello and was accepted [epoch, slots, capabilities, pid]."""
@@ -66,13 +69,15 @@ LEFT: Final = "left"
 REFUSED: Final = "refused"
 """A worker's hello was not accepted [reason]."""
 
-# --- what may happen to the rest -----------------------------------------------------------------------------------
+# --- what may happen to the rest ----------------------------------------------------------------------------
 
 BROKER_STARTED: Final = "broker_started"
 """A broker took up its work; everything it knew before is gone [epoch, wall, policy]."""
 BROKER_STOPPED: Final = "broker_stopped"
+POLICY_ERROR: Final = "policy_error"
+"""A learner's policy failed; least_busy chose in its place [error]."""
 FAULT: Final = "fault"
-"""Somebody is about to harm or heal a target on purpose [fault: kill, pause, resume, stop, start …, target]."""
+"""Somebody is about to harm or heal a target [fault: kill, pause, resume, stop, start …; target]."""
 GAP: Final = "gap"
 """The recorder could not keep up and left out this many events [missing]."""
 
@@ -80,7 +85,7 @@ TASK_KINDS: Final = frozenset(
     {SUBMITTED, DISPATCHED, STARTED, DONE, FAILED, REQUEUED, POISONED, CANCELLED, DUPLICATE, REJECTED}
 )
 WORKER_KINDS: Final = frozenset({JOINED, SUSPECT, ALIVE, DRAINING, LOST, LEFT, REFUSED})
-KINDS: Final = TASK_KINDS | WORKER_KINDS | {BROKER_STARTED, BROKER_STOPPED, FAULT, GAP}
+KINDS: Final = TASK_KINDS | WORKER_KINDS | {BROKER_STARTED, BROKER_STOPPED, POLICY_ERROR, FAULT, GAP}
 OUTCOMES: Final = frozenset({DONE, FAILED, CANCELLED})
 """The kinds that end a task. Each task ends in exactly one of them."""
 
@@ -91,8 +96,9 @@ _NOTHING: Final[Mapping[str, Any]] = {}
 class Event(NamedTuple):
     """One thing that happened, at the broker's monotonic second ``at``.
 
-    ``task`` is 32 hex digits or empty, ``attempt`` counts from 1 (0: not about an attempt), ``worker`` is a worker's id
-    or empty, ``detail`` holds what this kind adds. Read ``detail``, never change it: events without detail share one.
+    ``task`` is 32 hex digits or empty, ``attempt`` counts from 1 (0: not about an attempt), ``worker`` is a
+    worker's id or empty, ``detail`` holds what this kind adds. Read ``detail``, never change it: events
+    without detail share one.
     """
 
     at: float
@@ -106,8 +112,9 @@ class Event(NamedTuple):
 def encode_event(event: Event) -> str:
     """Return the event as one line of ASCII JSON, without the line's end.
 
-    Built by hand because a broker writes a hundred thousand of them a second (about 1 us for a plain one, a
-    third of what ``json.dumps`` of a dict takes). Raises InvariantBroken if a key of ``detail`` has the name of one of the event's own fields.
+    Built by hand because a broker writes a hundred thousand of them a second: about 1 us for a plain one,
+    a third of what ``json.dumps`` of a dict takes. Raises InvariantBroken if a key of ``detail`` has the
+    name of one of the event's own fields.
     """
     at, kind, task, attempt, worker, detail = event
     line = f'{{"at":{at:.6f},"event":{_quote(kind)}'
@@ -119,8 +126,11 @@ def encode_event(event: Event) -> str:
         line += f',"worker":{_quote(worker)}'
     if detail:
         if not _ENVELOPE.isdisjoint(detail):
-            raise InvariantBroken(N_("event {kind!r} has a detail named like an event's own field: {detail!r}"),
-                                  kind=kind, detail=dict(detail))
+            raise InvariantBroken(
+                N_("event {kind!r} has a detail named like an event's own field: {detail!r}"),
+                kind=kind,
+                detail=dict(detail),
+            )
         for key, value in detail.items():
             of = type(value)
             if of is int:
@@ -146,12 +156,25 @@ def decode_event(line: str) -> Event:
         seconds = float(at) if type(at) in (float, int) else nan  # not float("1.0") and not float(True)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         # RecursionError: deeply nested JSON raises that and not ValueError.
-        raise ProtocolError(N_("this is not an event: {line!r} ({error})"), line=line[:200],
-                            error=f"{type(error).__name__}: {error}"[:200]) from error
-    if not (isfinite(seconds) and type(kind) is str and kind and type(task) is str and type(worker) is str
-            and type(attempt) is int and attempt >= 0):
-        raise ProtocolError(N_("this is not an event: {line!r} ({error})"), line=line[:200],
-                            error="a field has the wrong type or value")
+        raise ProtocolError(
+            N_("this is not an event: {line!r} ({error})"),
+            line=line[:200],
+            error=f"{type(error).__name__}: {error}"[:200],
+        ) from error
+    if not (
+        isfinite(seconds)
+        and type(kind) is str
+        and kind
+        and type(task) is str
+        and type(worker) is str
+        and type(attempt) is int
+        and attempt >= 0
+    ):
+        raise ProtocolError(
+            N_("this is not an event: {line!r} ({error})"),
+            line=line[:200],
+            error="a field has the wrong type or value",
+        )
     return Event(seconds, kind, task, attempt, worker, fields)
 
 
