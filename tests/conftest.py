@@ -1,0 +1,60 @@
+"""A known environment for every test: English, no settings of the developer's, a home folder of its own.
+
+The end of a run also proves that the tests left no process behind.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import hypothesis
+import psutil
+import pytest
+
+from labkit import i18n
+from tests.support import wait_until
+
+# Processes that Python's own multiprocessing keeps until the interpreter ends.
+KEPT_BY_PYTHON = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+
+hypothesis.settings.register_profile("lab", deadline=None, derandomize=os.environ.get("CI") == "true")
+hypothesis.settings.load_profile("lab")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    for name in list(os.environ):
+        if name.startswith(("LABKIT_", "WORKER_")) or name == "REDIS_URL":
+            del os.environ[name]
+    home = str(tmp_path_factory.mktemp("home"))
+    os.environ["LABKIT_HOME"] = home
+    os.environ["LABKIT_LANG"] = "en"
+    yield
+    try:
+        wait_until(lambda: not _processes_of(home), 5.0, "the last process that a test started to end")
+    except AssertionError:
+        left = _processes_of(home)
+        described = [" ".join(process.cmdline()) for process in left if process.is_running()]
+        for process in left:
+            process.kill()
+        pytest.fail(f"processes left behind by the tests (now killed): {described}", pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def _english() -> None:
+    i18n.set_language("en")
+
+
+def _processes_of(home: str) -> list[psutil.Process]:
+    """The processes that inherited this run's home folder, wherever in the process tree they are now."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("LABKIT_HOME", "").startswith(home):
+                command = " ".join(process.cmdline())
+                if process.pid != os.getpid() and not any(name in command for name in KEPT_BY_PYTHON):
+                    found.append(process)
+        except psutil.Error:
+            continue  # ended meanwhile, or somebody else's
+    return found
