@@ -1,10 +1,10 @@
 """What the broker shows of itself at one moment: its workers and its queue.
 
-A picture is made by the scheduler for whoever displays the cluster (the Redis mirror, the status command). It is a copy:
-nothing that is done to it changes the scheduler, and nothing ever reads it back as the truth.
+A picture is made by the scheduler for whoever displays the cluster (the Redis mirror, the status command).
+It is a copy: nothing that is done to it changes the scheduler, and nothing ever reads it back as the truth.
 
-The core has no wall clock, so a picture says how *long ago* a worker was last heard; whoever shows it to people turns
-that age into a time of day.
+The core has no wall clock, so a picture says how *long ago* a worker was last heard; whoever shows it to
+people turns that age into a time of day.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Picture(NamedTuple):
     tasks_completed         int, tasks that this epoch of the worker has finished
     in_flight               int, tasks dispatched to it and not yet answered
     slots                   int, tasks that it computes at the same time
-    epoch                   str, fresh for every hello of the worker
+    epoch                   str of hex digits, fresh for every hello of the worker
     ======================  ==========================================================================
 
     ``pending``: the ids (32 hex digits) of the tasks that wait for a worker, oldest first.
