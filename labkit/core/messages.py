@@ -125,7 +125,7 @@ class ClientWelcome(NamedTuple):
 
     epoch: bytes  # 8 random bytes per start of the broker
     heartbeat_s: float
-    dead_s: float
+    patience_s: float  # a broker silent for this long is gone
     max_tasks: int  # quota: open tasks of one client
     max_bytes: int
 
@@ -259,7 +259,7 @@ class WorkerWelcome(NamedTuple):
     broker_epoch: bytes
     worker_epoch: bytes
     heartbeat_s: float
-    dead_s: float
+    patience_s: float  # a broker silent for this long is gone
 
 
 class WorkerRefused(NamedTuple):

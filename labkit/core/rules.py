@@ -19,6 +19,9 @@ class Rules:
     """A worker silent for this long gets no new work."""
     dead_s: float = 2.0
     """A peer silent for this long is lost; its tasks are requeued."""
+    broker_gone_s: float = 6.0
+    """A broker silent for this long is gone: workers and clients open a new connection. Longer than ``dead_s``, because
+    a broker that died closes its connections and is noticed at once; only a vanished host is noticed by silence."""
     slow_link_bytes_per_s: float = 5e6
     """Patience with announced bulk: a peer that sends n bytes may be silent n / this longer."""
 

@@ -1,0 +1,637 @@
+"""The broker's state machine: which task is where, who lives, and what to say to whom.
+
+``handle(event, now) -> [Send, ...]``; no socket, no clock, no thread, no randomness. The shell around it
+(``labkit.broker``) and the simulator (``labkit.simulation``) feed it the same events.
+
+The life of a task::
+
+    submitted ──► QUEUED ──dispatched──► ASSIGNED ──done──► (result sent)
+                   ▲  │                    │  │
+                   │  │                    │  └─failed──► (failure sent): its code raised, or hung or crashed too often
+                   │  └─ cancelled,        │
+                   │     deadline          └─requeued: its worker was lost, hung, or gave it back
+                   └───────────────────────────┘ at the front
+
+Rules, each of which the simulation checks (``check_invariants``):
+
+* A worker that says hello again is a new worker; nothing of its former epoch is merged into the new one.
+* A result counts if its attempt was dispatched to that worker's epoch and the task is still open, however late; any
+  other result is counted and dropped. So each task has exactly one visible outcome.
+* Only tasks that had *started* in a worker whose connection broke are blamed for the crash. A task that was in flight
+  at a crash is tried again *carefully*: its worker announces the start and waits for ``Go``, so from then on the
+  evidence cannot be lost with the worker.
+* Every open task has a deadline armed: nothing can hang.
+* Liveness is judged only in ``Tick``, which the shell sends after it has drained what had arrived; and a broker that
+  overslept grants everybody a full period first, because the silence was its own.
+
+Work is handed out in ``Tick`` too: messages first, then one round of decisions, then one burst of sends.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from labkit.core import history as h
+from labkit.core import messages as m
+from labkit.core.clients import ClientRecord, Clients, Route
+from labkit.core.fleet import Fleet, Worker
+from labkit.core.history import Event
+from labkit.core.picture import Picture
+from labkit.core.policies import POLICIES, Policy, least_busy
+from labkit.core.rules import Rules
+from labkit.core.signals import (
+    Action,
+    ClientClosed,
+    FromClient,
+    FromWorker,
+    Tick,
+    ToClient,
+    ToWorker,
+    WorkerClosed,
+)
+from labkit.core.tasks import OpenTask, State, TaskQueue
+from labkit.core.timers import Timers
+
+MAX_LANES = 1024
+MAX_STALE_ROUTES = 4096
+MAX_SLOTS = 64
+MAX_POLICY_ERRORS_TOLD = 20
+
+
+class Scheduler:
+    """See the module's head. ``choose`` is a policy's name or a policy function of the learner's own."""
+
+    def __init__(self, rules: Rules, epoch: bytes, now: float, choose: str | Policy = "least_busy") -> None:
+        self.rules = rules
+        self.epoch = epoch
+        self.policy: Policy = POLICIES[choose] if isinstance(choose, str) else choose
+        self.tasks: dict[bytes, OpenTask] = {}
+        self.queue = TaskQueue()
+        self.queued_bytes = 0  # payload bytes of all open tasks
+        self.fleet = Fleet(rules)
+        self.clients = Clients()
+        self.timers = Timers()
+        self.counters: Counter[str] = Counter()
+        self._stale: dict[Route, bytes] = {}  # connections of lost workers -> their key
+        self._to_ack: dict[bytes, ClientRecord] = {}
+        self._events: list[Event] = []
+        self._out: list[Action] = []
+        self._last_tick = now
+        self._next_beat = now
+        self._next_sweep = now
+        self._work_changed = False
+        self._handlers: dict[type, Callable[[Any, float], None]] = {
+            FromClient: self._on_client_message, FromWorker: self._on_worker_message,
+            ClientClosed: self._on_client_closed, WorkerClosed: self._on_worker_closed, Tick: self._on_tick,
+        }  # fmt: skip
+        self._client_handlers: dict[type, Callable[[ClientRecord, Any, float], None]] = {
+            m.Submit: self._on_submit, m.Cancel: self._on_cancel, m.Note: self._on_note, m.Query: self._on_query,
+            m.ClientGoodbye: self._on_client_goodbye, m.Heartbeat: _nothing, m.Bulk: self._on_client_bulk,
+        }  # fmt: skip
+        self._worker_handlers: dict[type, Callable[[Worker, Any, float], None]] = {
+            m.Done: self._on_done, m.Started: self._on_started, m.WorkerError: self._on_worker_error,
+            m.Returned: self._on_returned, m.Leaving: self._on_leaving, m.WorkerGoodbye: self._on_worker_goodbye,
+            m.Heartbeat: _nothing, m.Bulk: self._on_worker_bulk,
+        }  # fmt: skip
+
+    def handle(self, event: Any, now: float) -> list[Action]:
+        """Take one event in and return the messages to send, in order."""
+        self._handlers[type(event)](event, now)
+        out, self._out = self._out, []
+        return out
+
+    def take_events(self) -> list[Event]:
+        """Return the transitions since the last call, oldest first."""
+        events, self._events = self._events, []
+        return events
+
+    def next_deadline(self) -> float | None:
+        """Return the instant at which a ``Tick`` is due even if nothing arrives; None when there is nobody to serve."""
+        due = self.timers.next_deadline()
+        if len(self.fleet) or len(self.clients):
+            beat = min(self._next_beat, self._next_sweep)
+            due = beat if due is None else min(due, beat)
+        return due
+
+    # --- clients ---------------------------------------------------------------------------------------------------
+
+    def _on_client_message(self, event: FromClient, now: float) -> None:
+        route, message = event
+        client = self.clients.at(route)
+        if client is None:
+            if type(message) is m.ClientHello:
+                self._on_client_hello(route, message, now)
+            elif type(message) is not m.ClientGoodbye:
+                self.counters["stale_client_messages"] += 1
+                self._out.append(ToClient(route, m.Stale()))
+            return
+        client.last_heard = now
+        if type(message) is m.ClientHello:
+            self._on_client_hello(route, message, now)
+            return
+        if client.patience_s and type(message) is not m.Bulk:
+            client.patience_s = 0.0
+        handler = self._client_handlers.get(type(message))
+        if handler is None:
+            self.counters["unexpected_messages"] += 1
+        else:
+            handler(client, message, now)
+
+    def _on_client_hello(self, route: Route, hello: m.ClientHello, now: float) -> None:
+        if len(self.clients) >= self.rules.max_clients:
+            self.counters["refused_clients"] += 1
+            self._out.append(ToClient(route, m.Refused(self.rules.busy_retry_s, "too many clients", b"")))
+            return
+        self.clients.join(hello.client, hello.name, route, now)
+        r = self.rules
+        self._out.append(
+            ToClient(route, m.ClientWelcome(self.epoch, r.heartbeat_s, r.broker_gone_s, r.max_client_tasks, r.max_client_bytes))
+        )
+
+    def _on_submit(self, client: ClientRecord, submit: m.Submit, now: float) -> None:
+        task_id = submit.task
+        known = self.tasks.get(task_id)
+        if known is not None:
+            if known.client is client:  # resubmitted: it is here already
+                self._ack(client, task_id)
+            else:
+                self._refuse(client, task_id, "another client's task has this id")
+            return
+        size = submit.payload.size
+        why = self._full(client, size)
+        if why:
+            self._refuse(client, task_id, why)
+            return
+        needs = frozenset(submit.needs.split(",")) if submit.needs else _NOTHING
+        if needs not in self.queue.lanes and len(self.queue.lanes) >= MAX_LANES:
+            self._refuse(client, task_id, "too many different sets of capabilities are waiting")
+            return
+        budget_s = submit.budget_s if 0 < submit.budget_s < self.rules.task_deadline_s else self.rules.task_deadline_s
+        lease_s = submit.lease_s if 0 < submit.lease_s < budget_s else min(self.rules.lease_s, budget_s)
+        task = OpenTask(task_id, client, submit.job, needs, lease_s, now + budget_s, submit.payload)
+        self.tasks[task_id] = client.tasks[task_id] = task
+        client.bytes += size
+        self.queued_bytes += size
+        task.tick = self.timers.arm(task_id, task.deadline)
+        self.queue.push(task)
+        self._work_changed = True
+        self._ack(client, task_id)
+        detail: dict[str, Any] = {"job": submit.job, "client": client.name, "bytes": size}
+        if submit.needs:
+            detail["needs"] = submit.needs
+        self._events.append(Event(now, h.SUBMITTED, task.hex, 0, "", detail))
+
+    def _full(self, client: ClientRecord, size: int) -> str:
+        r = self.rules
+        if len(self.tasks) >= r.max_queued_tasks or self.queued_bytes + size > r.max_queued_bytes:
+            return "the broker's queue is full"
+        if len(client.tasks) >= r.max_client_tasks or client.bytes + size > r.max_client_bytes:
+            return "this client has used up its quota"
+        return ""
+
+    def _ack(self, client: ClientRecord, task_id: bytes) -> None:
+        client.acks.append(task_id)
+        self._to_ack[client.id] = client
+
+    def _refuse(self, client: ClientRecord, task_id: bytes, reason: str) -> None:
+        self.counters["refused_tasks"] += 1
+        self._out.append(ToClient(client.route, m.Refused(self.rules.busy_retry_s, reason, task_id)))
+
+    def _on_cancel(self, client: ClientRecord, cancel: m.Cancel, now: float) -> None:
+        task = self.tasks.get(cancel.task)
+        possible = task is not None and task.client is client and task.started_at is None
+        if task is not None and possible:
+            self._withdraw(task, now, "asked")
+        self._out.append(ToClient(client.route, m.CancelReply(cancel.task, int(possible))))
+
+    def _withdraw(self, task: OpenTask, now: float, why: str) -> None:
+        """End a task as cancelled, wherever it is."""
+        attempt, worker = task.attempt, task.worker
+        self._end(task)
+        if worker is not None:
+            self._out.append(ToWorker(worker.route, m.Revoke(task.id, attempt)))
+        self._events.append(Event(now, h.CANCELLED, task.hex, attempt, "", {"cause": why}))
+
+    def _on_note(self, client: ClientRecord, note: m.Note, now: float) -> None:
+        self._events.append(Event(now, h.FAULT, "", 0, "", {"fault": note.fault, "target": note.target}))
+        self._out.append(ToClient(client.route, m.Noted(note.number)))
+
+    def _on_query(self, client: ClientRecord, query: m.Query, now: float) -> None:
+        text = json.dumps(self.status(now)).encode()
+        self._out.append(ToClient(client.route, m.Info(query.number, text)))
+
+    def _on_client_bulk(self, client: ClientRecord, bulk: m.Bulk, now: float) -> None:
+        client.patience_s = self._patience(bulk.size)
+
+    def _on_client_goodbye(self, client: ClientRecord, _: m.ClientGoodbye, now: float) -> None:
+        self._forget_client(client, now)
+
+    def _on_client_closed(self, event: ClientClosed, now: float) -> None:
+        client = self.clients.disconnect(event.route)
+        if client is not None:
+            client.last_heard = now
+
+    def _forget_client(self, client: ClientRecord, now: float) -> None:
+        for task in list(client.tasks.values()):
+            self._withdraw(task, now, "client gone")
+        self.clients.remove(client)
+        self._to_ack.pop(client.id, None)
+
+    # --- workers ---------------------------------------------------------------------------------------------------
+
+    def _on_worker_message(self, event: FromWorker, now: float) -> None:
+        route, message = event
+        worker = self.fleet.at(route)
+        if type(message) is m.WorkerHello:
+            self._on_worker_hello(route, message, now)
+            return
+        if worker is None:
+            self._on_stale_message(route, message, now)
+            return
+        worker.last_heard = now
+        if worker.patience_s and type(message) is not m.Bulk:
+            worker.patience_s = 0.0
+        if worker.suspect:
+            worker.suspect = False
+            self.fleet.touch(worker)
+            self._work_changed = True
+            self._events.append(Event(now, h.ALIVE, "", 0, worker.id))
+        handler = self._worker_handlers.get(type(message))
+        if handler is None:
+            self.counters["unexpected_messages"] += 1
+        else:
+            handler(worker, message, now)
+
+    def _on_worker_hello(self, route: Route, hello: m.WorkerHello, now: float) -> None:
+        present = self.fleet.get(hello.worker)
+        here = self.fleet.at(route)
+        reason = ""
+        if not hello.worker or not 1 <= hello.slots <= MAX_SLOTS:
+            reason = f"a worker needs an id and 1 to {MAX_SLOTS} slots"
+        elif present is not None and present.instance != hello.instance:
+            reason = f"another worker is called {hello.worker}"
+        elif present is None and len(self.fleet) >= self.rules.max_workers:
+            reason = "too many workers"
+        if reason:
+            self.counters["refused_workers"] += 1
+            self._events.append(Event(now, h.REFUSED, "", 0, hello.worker, {"reason": reason}))
+            self._out.append(ToWorker(route, m.WorkerRefused(reason)))
+            return
+        for former in {id(w): w for w in (present, here) if w is not None}.values():
+            if former.epoch == hello.epoch and former.route == route:  # the same hello twice
+                self._welcome(former)
+                return
+            self._lose(former, "rejoined", now)
+        capabilities = frozenset(hello.capabilities.split(",")) if hello.capabilities else _NOTHING
+        worker = Worker(hello.worker, route, hello.instance, hello.epoch, hello.slots, capabilities, hello.pid, now)
+        self._stale.pop(route, None)
+        self.fleet.join(worker)
+        self._work_changed = True
+        self._events.append(
+            Event(now, h.JOINED, "", 0, worker.id, {
+                "epoch": hello.epoch.hex(), "slots": hello.slots, "capabilities": hello.capabilities, "pid": hello.pid,
+            })
+        )  # fmt: skip
+        self._welcome(worker)
+
+    def _welcome(self, worker: Worker) -> None:
+        r = self.rules
+        self._out.append(ToWorker(worker.route, m.WorkerWelcome(self.epoch, worker.epoch, r.heartbeat_s, r.broker_gone_s)))
+
+    def _on_stale_message(self, route: Route, message: m.Message, now: float) -> None:
+        """A message from a connection without a living worker: a lost worker woke up, or this broker is new."""
+        key = self._stale.get(route)
+        if type(message) is m.Done and key is not None:
+            self._on_late_result(key, message, now)
+        else:
+            self.counters["stale_worker_messages"] += 1
+        if type(message) is not m.WorkerGoodbye:
+            self._out.append(ToWorker(route, m.Stale()))
+
+    def _on_started(self, worker: Worker, started: m.Started, now: float) -> None:
+        task = worker.tasks.get(started.task)
+        if task is None or task.attempt != started.attempt:
+            self.counters["stale_starts"] += 1
+            return
+        if task.started_at is None:
+            task.started_at = now
+            self._events.append(Event(now, h.STARTED, task.hex, task.attempt, worker.id))
+            if task.client.route is not None:
+                self._out.append(ToClient(task.client.route, m.Running(task.id, task.attempt, worker.id)))
+        if started.confirm:
+            self._out.append(ToWorker(worker.route, m.Go(task.id, task.attempt)))
+
+    def _on_done(self, worker: Worker, done: m.Done, now: float) -> None:
+        task = worker.tasks.get(done.task)
+        if task is None or task.attempt != done.attempt:
+            self._on_late_result(worker.key, done, now)
+            return
+        self.fleet.learn(task.job, done.compute_s)
+        self._finish(task, worker.id, done, now)
+
+    def _on_late_result(self, key: bytes, done: m.Done, now: float) -> None:
+        """A result of an attempt that was taken from its worker: the first valid one wins."""
+        task = self.tasks.get(done.task)
+        if task is None or task.holders.get(done.attempt) != key:
+            self.counters["duplicates"] += 1
+            self._events.append(Event(now, h.DUPLICATE, done.task.hex(), done.attempt, _name(key)))
+            return
+        holder, attempt = task.worker, task.attempt
+        self._finish(task, _name(key), done, now)
+        if holder is not None:
+            self._out.append(ToWorker(holder.route, m.Revoke(task.id, attempt)))
+
+    def _finish(self, task: OpenTask, worker_id: str, done: m.Done, now: float) -> None:
+        worker = self.fleet.get(worker_id)
+        if worker is not None:
+            worker.completed += 1
+        self._end(task)
+        self._events.append(
+            Event(now, h.DONE, task.hex, done.attempt, worker_id,
+                  {"compute_s": round(done.compute_s, 6), "bytes": done.payload.size})
+        )  # fmt: skip
+        if task.client.route is not None:
+            if done.payload.size > m.BULK_BYTES:
+                self._out.append(ToClient(task.client.route, m.Bulk(done.payload.size)))
+            self._out.append(
+                ToClient(task.client.route, m.Result(task.id, done.attempt, done.compute_s, worker_id, done.payload))
+            )
+
+    def _on_worker_error(self, worker: Worker, error: m.WorkerError, now: float) -> None:
+        task = worker.tasks.get(error.task)
+        if task is None or task.attempt != error.attempt:
+            self.counters["stale_errors"] += 1
+            return
+        if error.code == "HUNG":
+            task.hangs += 1
+            if task.hangs < self.rules.max_hangs:
+                self._requeue(task, "hung", now)
+                return
+        code = "HUNG" if error.code == "HUNG" else "ERROR"
+        self._fail(task, code, worker.id, error.error, error.payload, now)
+
+    def _on_returned(self, worker: Worker, returned: m.Returned, now: float) -> None:
+        task = worker.tasks.get(returned.task)
+        if task is not None and task.attempt == returned.attempt:
+            self._requeue(task, "returned", now)
+
+    def _on_leaving(self, worker: Worker, _: m.Leaving, now: float) -> None:
+        if not worker.draining:
+            worker.draining = True
+            self.fleet.touch(worker)
+            self._events.append(Event(now, h.DRAINING, "", 0, worker.id))
+
+    def _on_worker_goodbye(self, worker: Worker, _: m.WorkerGoodbye, now: float) -> None:
+        self._lose(worker, "left", now)
+
+    def _on_worker_bulk(self, worker: Worker, bulk: m.Bulk, now: float) -> None:
+        worker.patience_s = self._patience(bulk.size)
+
+    def _patience(self, size: int) -> float:
+        return min(size, self.rules.max_message_bytes) / self.rules.slow_link_bytes_per_s
+
+    def _on_worker_closed(self, event: WorkerClosed, now: float) -> None:
+        self._stale.pop(event.route, None)
+        worker = self.fleet.at(event.route)
+        if worker is not None:
+            self._lose(worker, "closed", now)
+
+    def _lose(self, worker: Worker, cause: str, now: float) -> None:
+        """A worker is no more. ``cause``: closed, silent, lease, rejoined, or left (no fault)."""
+        self.fleet.remove(worker, "left" if cause == "left" else "lost")
+        if cause == "left":
+            self._events.append(Event(now, h.LEFT, "", 0, worker.id))
+        else:
+            self._events.append(Event(now, h.LOST, "", 0, worker.id, {"cause": cause}))
+        if cause in ("silent", "lease"):  # its connection may still be there, and speak
+            self._stale[worker.route] = worker.key
+            if len(self._stale) > MAX_STALE_ROUTES:
+                del self._stale[next(iter(self._stale))]
+        crashed = cause == "closed"
+        for task in reversed(list(worker.tasks.values())):  # each goes to the front: the oldest ends up first
+            if crashed:
+                task.careful = True
+                task.crashes += task.started_at is not None
+            if task.crashes >= self.rules.max_crashes:
+                self._events.append(Event(now, h.POISONED, task.hex, task.attempt, worker.id, {"crashes": task.crashes}))
+                self._fail(task, "POISONED", worker.id, f"it crashed {task.crashes} workers", m.EMPTY, now)
+            else:
+                self._requeue(task, "lost" if cause != "left" else "left", now)
+
+    def _requeue(self, task: OpenTask, cause: str, now: float) -> None:
+        worker = task.worker
+        assert worker is not None
+        task.holders[task.attempt] = worker.key
+        self._release(task)
+        task.state = State.QUEUED
+        self.queue.push(task, front=True)
+        self._work_changed = True
+        self._events.append(Event(now, h.REQUEUED, task.hex, task.attempt, worker.id, {"cause": cause}))
+
+    def _release(self, task: OpenTask) -> None:
+        worker = task.worker
+        assert worker is not None
+        if self.fleet.get(worker.id) is worker:
+            self.fleet.released(worker, task)
+            self._work_changed = True
+        task.worker = None
+        task.started_at = None
+
+    def _fail(self, task: OpenTask, code: str, worker: str, error: str, payload: m.Payload, now: float) -> None:
+        attempt = task.attempt
+        self._end(task)
+        self._events.append(Event(now, h.FAILED, task.hex, attempt, worker, {"code": code, "error": error[:200]}))
+        if task.client.route is not None:
+            self._out.append(ToClient(task.client.route, m.Failed(task.id, attempt, code, worker, error, payload)))
+
+    def _end(self, task: OpenTask) -> None:
+        """Take a task out of every table; its outcome is being told."""
+        if task.state is State.QUEUED:
+            self.queue.remove(task)
+        else:
+            self._release(task)
+        del self.tasks[task.id]
+        del task.client.tasks[task.id]
+        task.client.bytes -= task.size
+        self.queued_bytes -= task.size
+        self.timers.disarm(task.id, task.tick)
+
+    # --- time ------------------------------------------------------------------------------------------------------
+
+    def _on_tick(self, _: Tick, now: float) -> None:
+        if now - self._last_tick > self.rules.heartbeat_s:
+            self._forgive_silence(now)
+        self._last_tick = now
+        for task_id in self.timers.expire(now):
+            self._expire(self.tasks[task_id], now)
+        if now >= self._next_sweep:
+            self._next_sweep = now + self.rules.heartbeat_s / 4
+            self._sweep(now)
+        if self._to_ack:
+            self._send_acks()
+        if self._work_changed:
+            self._dispatch(now)
+        if now >= self._next_beat:
+            self._next_beat = now + self.rules.heartbeat_s
+            self._beat()
+
+    def _forgive_silence(self, now: float) -> None:
+        """The broker itself was not looking (frozen, suspended, swamped): nobody is blamed for that time."""
+        self.counters["oversleeps"] += 1
+        for worker in self.fleet:
+            worker.last_heard = now
+        for client in self.clients:
+            client.last_heard = now
+
+    def _expire(self, task: OpenTask, now: float) -> None:
+        if task.state is State.QUEUED and not self.fleet.any_can(task.needs):
+            wanted = ",".join(sorted(task.needs)) or "any task"
+            self._fail(task, "NO_WORKER", "", f"no living worker can do {wanted}", m.EMPTY, now)
+            return
+        worker, attempt = task.worker, task.attempt
+        self._fail(task, "DEADLINE", worker.id if worker else "", "it was not done in time", m.EMPTY, now)
+        if worker is not None:
+            self._out.append(ToWorker(worker.route, m.Revoke(task.id, attempt)))
+
+    def _sweep(self, now: float) -> None:
+        """Find the silent and the hung."""
+        r = self.rules
+        lost: list[tuple[Worker, str]] = []
+        for worker in self.fleet:
+            silent_s = now - worker.last_heard - worker.patience_s
+            if silent_s >= r.dead_s:
+                lost.append((worker, "silent"))
+            elif silent_s >= r.suspect_s:
+                if not worker.suspect:
+                    worker.suspect = True
+                    self.fleet.touch(worker)
+                    self._events.append(Event(now, h.SUSPECT, "", 0, worker.id))
+            elif any(
+                task.started_at is not None and now > task.started_at + task.lease_s + r.dead_s
+                for task in worker.tasks.values()
+            ):
+                lost.append((worker, "lease"))  # it beats, but does not even report what it should have
+        for worker, cause in lost:
+            if cause == "lease":
+                self._blame_hang(worker, now)
+            self._lose(worker, cause, now)
+        for client in [c for c in self.clients if now - c.last_heard - c.patience_s >= r.client_gone_s]:
+            self._forget_client(client, now)
+
+    def _blame_hang(self, worker: Worker, now: float) -> None:
+        for task in list(worker.tasks.values()):
+            if task.started_at is not None and now > task.started_at + task.lease_s:
+                task.hangs += 1
+                if task.hangs >= self.rules.max_hangs:
+                    self._fail(task, "HUNG", worker.id, "it outran its lease", m.EMPTY, now)
+
+    def _beat(self) -> None:
+        beat = m.Heartbeat()
+        self._out += [ToWorker(worker.route, beat) for worker in self.fleet]
+        self._out += [ToClient(client.route, beat) for client in self.clients if client.route is not None]
+
+    def _send_acks(self) -> None:
+        for client in self._to_ack.values():
+            if client.acks and client.route is not None:
+                self._out.append(ToClient(client.route, m.Accepted(b"".join(client.acks))))
+            client.acks.clear()
+        self._to_ack.clear()
+
+    # --- handing out work ------------------------------------------------------------------------------------------
+
+    def _dispatch(self, now: float) -> None:
+        """Give each lane's tasks to workers, one task a lane in turn, until no lane has both a task and a worker."""
+        self._work_changed = False
+        lanes = list(self.queue.lanes)
+        choose = self._choose_indexed if self.policy is least_busy else self._choose_by_policy
+        while lanes:
+            still: list[frozenset[str]] = []
+            for needs in lanes:
+                worker = choose(needs, now)
+                if worker is None:
+                    continue
+                self._assign(self.queue.pop(needs), worker, now)
+                if needs in self.queue.lanes:
+                    still.append(needs)
+            lanes = still
+
+    def _choose_indexed(self, needs: frozenset[str], now: float) -> Worker | None:
+        return self.fleet.least_busy(needs)
+
+    def _choose_by_policy(self, needs: frozenset[str], now: float) -> Worker | None:
+        eligible = self.fleet.eligible(needs)
+        if not eligible:
+            return None
+        try:
+            chosen = self.policy(self.queue.head(needs), eligible, now)
+        except Exception as error:  # a learner's code: its mistake must not take the broker down
+            return self._replace_policy(f"{type(error).__name__}: {error}", needs, now)
+        if chosen is None:
+            return None
+        for worker in eligible:
+            if worker is chosen:
+                return worker
+        return self._replace_policy(f"it chose {chosen!r}, which it was not offered", needs, now)
+
+    def _replace_policy(self, why: str, needs: frozenset[str], now: float) -> Worker | None:
+        """A policy that fails is reported in the history and replaced by least_busy for this task."""
+        self.counters["policy_errors"] += 1
+        if self.counters["policy_errors"] <= MAX_POLICY_ERRORS_TOLD:
+            self._events.append(Event(now, h.POLICY_ERROR, "", 0, "", {"error": why[:200]}))
+        return self.fleet.least_busy(needs)
+
+    def _assign(self, task: OpenTask, worker: Worker, now: float) -> None:
+        task.attempt += 1
+        task.state = State.ASSIGNED
+        task.worker = worker
+        self.fleet.dispatched(worker, task)
+        self._events.append(Event(now, h.DISPATCHED, task.hex, task.attempt, worker.id))
+        if task.size > m.BULK_BYTES:
+            self._out.append(ToWorker(worker.route, m.Bulk(task.size)))
+        self._out.append(
+            ToWorker(worker.route, m.Task(task.id, task.attempt, task.lease_s, int(task.careful), task.payload))
+        )
+
+    # --- pictures of it --------------------------------------------------------------------------------------------
+
+    def picture(self, now: float) -> Picture:
+        """Return what the Redis mirror shows: every worker, those gone included, and the queue."""
+        return Picture(tuple(self._worker_rows(now)), tuple(task.hex for task in self.queue))
+
+    def _worker_rows(self, now: float) -> list[dict[str, Any]]:
+        living = [_worker_row(worker, worker.status, now) for worker in self.fleet]
+        return living + [_worker_row(worker, status, now) for worker, status in self.fleet.departed.values()]
+
+    def status(self, now: float) -> dict[str, Any]:
+        """Return the broker's own picture, ready for JSON; all ages in seconds."""
+        return {
+            "epoch": self.epoch.hex(),
+            "workers": self._worker_rows(now),
+            "queued": len(self.queue),
+            "assigned": len(self.tasks) - len(self.queue),
+            "open_bytes": self.queued_bytes,
+            "clients": len(self.clients),
+            "counters": dict(self.counters),
+        }
+
+
+_NOTHING: frozenset[str] = frozenset()
+
+
+def _nothing(_who: Any, _message: Any, _now: float) -> None:
+    """A heartbeat has done its work by arriving."""
+
+
+def _name(key: bytes) -> str:
+    return key[8:].decode()
+
+
+def _worker_row(worker: Worker, status: str, now: float) -> dict[str, Any]:
+    return {
+        "id": worker.id, "capabilities": sorted(worker.capabilities), "last_heartbeat_age_s": now - worker.last_heard,
+        "status": status, "tasks_completed": worker.completed, "in_flight": worker.in_flight, "slots": worker.slots,
+        "epoch": worker.epoch.hex(), "pid": worker.pid,
+    }  # fmt: skip

@@ -1,0 +1,63 @@
+"""What can happen to the scheduler, and what it can want done: the two vocabularies of its one method ``handle``.
+
+A *route* names one connection; what it is, is the shell's business (a ZeroMQ routing id, an object in the simulator).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from labkit.core import messages as m
+from labkit.core.clients import Route
+
+# --- what happens to it --------------------------------------------------------------------------------------------
+
+
+class FromClient(NamedTuple):
+    """A message arrived on the clients' socket."""
+
+    route: Route
+    message: m.Message
+
+
+class FromWorker(NamedTuple):
+    """A message arrived on the workers' socket."""
+
+    route: Route
+    message: m.Message
+
+
+class ClientClosed(NamedTuple):
+    """A client's connection is gone."""
+
+    route: Route
+
+
+class WorkerClosed(NamedTuple):
+    """A worker's connection is gone: locally within milliseconds of its death."""
+
+    route: Route
+
+
+class Tick(NamedTuple):
+    """All that had arrived has been handed over: judge liveness, expire deadlines, hand out work."""
+
+
+# --- what it wants done --------------------------------------------------------------------------------------------
+
+
+class ToClient(NamedTuple):
+    """Send this message on the clients' socket."""
+
+    route: Route
+    message: m.Message
+
+
+class ToWorker(NamedTuple):
+    """Send this message on the workers' socket."""
+
+    route: Route
+    message: m.Message
+
+
+Action = ToClient | ToWorker

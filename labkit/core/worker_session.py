@@ -1,0 +1,413 @@
+"""The worker's side of the protocol, without a socket, a clock or a thread.
+
+::
+
+              Connect, hello              welcome
+    (start) ───────────────► GREETING ─────────────► READY ── stop asked ──► DRAINING ──► Exit
+                               ▲   │ refused for long          │  empty-handed, or drain_s
+                               │   └──────────► Exit           │
+                               └── broker silent, or "stale" ──┘
+
+The shell (``workers/``) owns the socket and the threads that compute. It hands in what happened and does what comes
+out: ``Send`` a message, ``Connect`` a new socket, ``Run`` or ``Withdraw`` an attempt, ``Exit``.
+
+Rules:
+
+* Every hello has a fresh epoch, and what was held under the former one is dropped: not started work is withdrawn, and
+  what is computing may finish, but its result is not sent.
+* A task is announced as started when it has been running for a moment; one that is done before that just sends its
+  result. A *careful* task (it was in flight when a worker crashed) is announced first and runs only after ``Go``.
+* A task that outruns its lease cannot be stopped from outside its thread: the worker reports it and leaves with
+  ``EXIT_HUNG``, and whoever supervises starts it again.
+* The worker never retries anything.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, NamedTuple
+
+from labkit.core import messages as m
+from labkit.core.rules import Rules
+
+EXIT_REFUSED = 75
+"""Exit code of a worker that the broker did not accept (another one has its id)."""
+EXIT_HUNG = 86
+"""Exit code of a worker that left because a task outran its lease."""
+
+
+# --- what happens to it --------------------------------------------------------------------------------------------
+
+
+class Arrived(NamedTuple):
+    """A message from the broker."""
+
+    message: m.Message
+
+
+class Began(NamedTuple):
+    """An attempt has been computing since ``at`` and is not done yet."""
+
+    task: bytes
+    attempt: int
+    at: float
+
+
+class Finished(NamedTuple):
+    """An attempt has a result."""
+
+    task: bytes
+    attempt: int
+    compute_s: float
+    payload: m.Payload
+
+
+class Raised(NamedTuple):
+    """An attempt raised; ``payload.body`` is the traceback."""
+
+    task: bytes
+    attempt: int
+    compute_s: float
+    error: str
+    payload: m.Payload
+
+
+class Withdrawn(NamedTuple):
+    """The attempt was still waiting for its turn to compute, and will not run."""
+
+    task: bytes
+    attempt: int
+
+
+class StopAsked(NamedTuple):
+    """Drain and leave (SIGTERM)."""
+
+
+class Tick(NamedTuple):
+    """Time has passed and everything that had arrived was handed over."""
+
+
+# --- what it wants done --------------------------------------------------------------------------------------------
+
+
+class Send(NamedTuple):
+    """Send this message to the broker."""
+
+    message: m.Message
+
+
+class Connect(NamedTuple):
+    """Throw the socket away, with all that waits in it, and open a new one."""
+
+
+class Run(NamedTuple):
+    """Compute this attempt when its turn comes."""
+
+    task: m.Task
+
+
+class Withdraw(NamedTuple):
+    """Do not compute this attempt if it still waits; answered by ``Withdrawn`` if it did."""
+
+    task: bytes
+    attempt: int
+
+
+class Exit(NamedTuple):
+    """Leave with this exit code; ``reason`` is for the log."""
+
+    code: int
+    reason: str
+
+
+class Phase(Enum):
+    """Where the session is in its life."""
+
+    GREETING = "greeting"
+    READY = "ready"
+    DRAINING = "draining"
+    OVER = "over"
+
+
+class WorkerSession:
+    """See the module's head. ``fresh`` returns 8 random bytes: the only chance in a worker's life."""
+
+    def __init__(
+        self, worker: str, capabilities: frozenset[str], slots: int, pid: int, rules: Rules, fresh: Callable[[], bytes]
+    ) -> None:
+        self.worker = worker
+        self.capabilities = capabilities
+        self.slots = slots
+        self.pid = pid
+        self.rules = rules
+        self.phase = Phase.GREETING
+        self._fresh = fresh
+        self.instance = fresh()
+        self.epoch = b""
+        self.broker_epoch = b""
+        self.held: dict[bytes, int] = {}  # task -> attempt, for all that this epoch answers for
+        self._line: deque[m.Task] = deque()  # held, but waiting behind a careful task
+        self._handed: dict[bytes, m.Task] = {}  # held, and given to the shell to run
+        self._asking: m.Task | None = None  # the careful task that waits for Go
+        self._began: dict[tuple[bytes, int], tuple[float, float]] = {}  # computing: since when, until when
+        self._heartbeat_s = rules.heartbeat_s
+        self._patience_s = rules.broker_gone_s
+        self._bulk_s = 0.0
+        self._last_heard = 0.0
+        self._last_sent = 0.0
+        self._last_tick = 0.0
+        self._refused_since: float | None = None
+        self._retry_hello_at: float | None = None
+        self._drain_until = 0.0
+        self.dropped_results = 0
+        self._out: list[Any] = []
+
+    def start(self, now: float) -> list[Any]:
+        """Open the first connection and say hello."""
+        self._last_tick = now
+        self._greet(now, connect=True)
+        return self._take()
+
+    def handle(self, event: Any, now: float) -> list[Any]:
+        """Take one event in and return what to do, in order."""
+        if self.phase is not Phase.OVER:
+            _HANDLERS[type(event)](self, event, now)
+        return self._take()
+
+    def next_deadline(self) -> float:
+        """Return the instant at which a ``Tick`` is due even if nothing happens."""
+        if self.phase is Phase.GREETING:
+            due = self._last_heard + self.rules.dead_s
+            if self._retry_hello_at is not None:
+                due = min(due, self._retry_hello_at)
+        else:
+            due = min(self._last_sent + self._heartbeat_s, self._last_heard + self._patience_s + self._bulk_s)
+        if self.phase is Phase.DRAINING:
+            due = min(due, self._drain_until)
+        return min([due, *(until for _, until in self._began.values())])
+
+    def _take(self) -> list[Any]:
+        out, self._out = self._out, []
+        return out
+
+    def _send(self, message: m.Message, now: float) -> None:
+        self._out.append(Send(message))
+        self._last_sent = now
+
+    # --- connection ------------------------------------------------------------------------------------------------
+
+    def _greet(self, now: float, connect: bool) -> None:
+        """Become a new worker: drop everything, take a fresh epoch, say hello."""
+        for task in self._handed.values():
+            if (task.task, task.attempt) not in self._began:
+                self._out.append(Withdraw(task.task, task.attempt))
+        self.held.clear()
+        self._handed.clear()
+        self._line.clear()
+        self._asking = None
+        self._retry_hello_at = None
+        self.phase = Phase.GREETING
+        self.epoch = self._fresh()
+        self._bulk_s = 0.0
+        self._last_heard = now
+        if connect:
+            self._out.append(Connect())
+        self._send(
+            m.WorkerHello(
+                self.instance, self.epoch, self.slots, self.pid, self.worker, ",".join(sorted(self.capabilities))
+            ),
+            now,
+        )
+
+    def _on_arrived(self, event: Arrived, now: float) -> None:
+        message = event.message
+        self._last_heard = now
+        self._bulk_s = 0.0
+        handler = _MESSAGE_HANDLERS.get(type(message))
+        if handler is not None:
+            handler(self, message, now)
+
+    def _on_welcome(self, welcome: m.WorkerWelcome, now: float) -> None:
+        if self.phase is Phase.GREETING and welcome.worker_epoch == self.epoch:
+            self.phase = Phase.READY
+            self.broker_epoch = welcome.broker_epoch
+            self._heartbeat_s = welcome.heartbeat_s
+            self._patience_s = welcome.patience_s
+            self._refused_since = None
+
+    def _on_refused(self, refused: m.WorkerRefused, now: float) -> None:
+        """Another worker has this id. It may be this one's own predecessor, not yet given up: ask again for a while."""
+        if self.phase is not Phase.GREETING:
+            return
+        if self._refused_since is None:
+            self._refused_since = now
+        if now - self._refused_since > self.rules.dead_s + self.rules.heartbeat_s:
+            self._exit(EXIT_REFUSED, f"the broker refused this worker: {refused.reason}")
+        else:
+            self._retry_hello_at = now + self.rules.heartbeat_s
+
+    def _on_stale(self, _: m.Stale, now: float) -> None:
+        if self.phase is Phase.READY:
+            self._greet(now, connect=False)
+        elif self.phase is Phase.DRAINING:
+            self._exit(0, "stopped; the broker had already given this worker up")
+
+    def _on_bulk(self, bulk: m.Bulk, now: float) -> None:
+        self._bulk_s = bulk.size / self.rules.slow_link_bytes_per_s
+
+    # --- tasks -----------------------------------------------------------------------------------------------------
+
+    def _on_task(self, task: m.Task, now: float) -> None:
+        if self.phase is Phase.DRAINING:
+            self._send(m.Returned(task.task, task.attempt), now)
+        elif self.phase is Phase.READY:
+            self.held[task.task] = task.attempt
+            self._line.append(task)
+            self._advance(now)
+
+    def _advance(self, now: float) -> None:
+        """Hand over what may run: everything up to the next careful task, and that one only when alone and confirmed."""
+        while self._line and self._asking is None:
+            task = self._line[0]
+            if task.careful:
+                if not self._handed:
+                    self._asking = task
+                    self._send(m.Started(task.task, task.attempt, 1), now)
+                return
+            self._line.popleft()
+            self._hand_over(task)
+
+    def _hand_over(self, task: m.Task) -> None:
+        self._handed[task.task] = task
+        self._out.append(Run(task))
+
+    def _on_go(self, go: m.Go, now: float) -> None:
+        task = self._asking
+        if task is not None and (task.task, task.attempt) == (go.task, go.attempt):
+            self._asking = None
+            self._line.popleft()
+            self._hand_over(task)
+
+    def _on_revoke(self, revoke: m.Revoke, now: float) -> None:
+        if self.held.get(revoke.task) != revoke.attempt:
+            return
+        if revoke.task in self._handed:
+            self._out.append(Withdraw(revoke.task, revoke.attempt))
+            return
+        self._line = deque(task for task in self._line if task.task != revoke.task)
+        if self._asking is not None and self._asking.task == revoke.task:
+            self._asking = None
+        self._let_go(revoke.task, now)
+
+    def _on_began(self, event: Began, now: float) -> None:
+        task = self._handed.get(event.task)
+        lease_s = task.lease_s if task is not None else self.rules.lease_s
+        self._began[event.task, event.attempt] = event.at, event.at + lease_s
+        if task is not None and task.attempt == event.attempt and not task.careful:
+            self._send(m.Started(event.task, event.attempt, 0), now)
+
+    def _on_finished(self, event: Finished, now: float) -> None:
+        if self._answers_for(event.task, event.attempt):
+            if event.payload.size > m.BULK_BYTES:
+                self._send(m.Bulk(event.payload.size), now)
+            self._send(m.Done(event.task, event.attempt, event.compute_s, event.payload), now)
+            self._let_go(event.task, now)
+
+    def _on_raised(self, event: Raised, now: float) -> None:
+        if self._answers_for(event.task, event.attempt):
+            self._send(
+                m.WorkerError(event.task, event.attempt, event.compute_s, "ERROR", event.error, event.payload), now
+            )
+            self._let_go(event.task, now)
+
+    def _on_withdrawn(self, event: Withdrawn, now: float) -> None:
+        if self.held.get(event.task) == event.attempt:
+            if self.phase is Phase.DRAINING:
+                self._send(m.Returned(event.task, event.attempt), now)
+            self._let_go(event.task, now)
+
+    def _answers_for(self, task: bytes, attempt: int) -> bool:
+        """The attempt is over; return whether this epoch may report on it."""
+        self._began.pop((task, attempt), None)
+        if self.held.get(task) == attempt:
+            return True
+        self.dropped_results += 1
+        return False
+
+    def _let_go(self, task: bytes, now: float) -> None:
+        del self.held[task]
+        self._handed.pop(task, None)
+        self._advance(now)
+        if self.phase is Phase.DRAINING and not self.held:
+            self._leave(now, "stopped")
+
+    # --- leaving ---------------------------------------------------------------------------------------------------
+
+    def _on_stop(self, _: StopAsked, now: float) -> None:
+        if self.phase is Phase.GREETING:
+            self._exit(0, "stopped before the broker had answered")
+        elif self.phase is Phase.READY:
+            self.phase = Phase.DRAINING
+            self._drain_until = now + self.rules.drain_s
+            self._send(m.Leaving(), now)
+            for task in self._line:
+                self._send(m.Returned(task.task, task.attempt), now)
+                del self.held[task.task]
+            self._line.clear()
+            self._asking = None
+            for task in self._handed.values():
+                if (task.task, task.attempt) not in self._began:
+                    self._out.append(Withdraw(task.task, task.attempt))
+            if not self.held:
+                self._leave(now, "stopped")
+
+    def _leave(self, now: float, why: str, code: int = 0) -> None:
+        self._send(m.WorkerGoodbye(), now)
+        self._exit(code, why)
+
+    def _exit(self, code: int, reason: str) -> None:
+        self.phase = Phase.OVER
+        self._out.append(Exit(code, reason))
+
+    # --- time ------------------------------------------------------------------------------------------------------
+
+    def _on_tick(self, _: Tick, now: float) -> None:
+        if now - self._last_tick > self._heartbeat_s * 2:
+            self._last_heard = now  # this worker was not looking: the broker is not to blame for the silence
+        self._last_tick = now
+        for (task, attempt), (_since, until) in list(self._began.items()):
+            if now >= until:
+                if self.held.get(task) == attempt:
+                    self._send(m.WorkerError(task, attempt, now - _since, "HUNG", "it outran its lease", m.EMPTY), now)
+                self._leave(now, "a task outran its lease", EXIT_HUNG)
+                return
+        if self.phase is Phase.GREETING:
+            if self._retry_hello_at is not None and now >= self._retry_hello_at:
+                self._greet(now, connect=False)
+            elif now - self._last_heard >= self.rules.dead_s:
+                self._greet(now, connect=True)
+            return
+        if self.phase is Phase.DRAINING and now >= self._drain_until:
+            self._leave(now, "stopped; what was still running was given up")
+        elif now - self._last_heard >= self._patience_s + self._bulk_s:
+            if self.phase is Phase.DRAINING:
+                self._exit(0, "stopped; the broker was gone")
+            else:
+                self._greet(now, connect=True)
+        elif now - self._last_sent >= self._heartbeat_s:
+            self._send(m.Heartbeat(), now)
+
+
+_HANDLERS: dict[type, Callable[[WorkerSession, Any, float], None]] = {
+    Arrived: WorkerSession._on_arrived, Began: WorkerSession._on_began, Finished: WorkerSession._on_finished,
+    Raised: WorkerSession._on_raised, Withdrawn: WorkerSession._on_withdrawn, StopAsked: WorkerSession._on_stop,
+    Tick: WorkerSession._on_tick,
+}  # fmt: skip
+
+_MESSAGE_HANDLERS: dict[type, Callable[[WorkerSession, Any, float], None]] = {
+    m.WorkerWelcome: WorkerSession._on_welcome, m.WorkerRefused: WorkerSession._on_refused,
+    m.Stale: WorkerSession._on_stale, m.Bulk: WorkerSession._on_bulk, m.Task: WorkerSession._on_task,
+    m.Go: WorkerSession._on_go, m.Revoke: WorkerSession._on_revoke,
+}  # fmt: skip
