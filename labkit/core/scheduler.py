@@ -75,6 +75,7 @@ class Scheduler:
         self.clients = Clients()
         self.timers = Timers()
         self.counters: Counter[str] = Counter()
+        self.facts: dict[str, Any] = {}  # what the shell adds to ``status``: ports, state of the mirror
         self._stale: dict[Route, bytes] = {}  # connections of lost workers -> their key
         self._to_ack: dict[bytes, ClientRecord] = {}
         self._events: list[Event] = []
@@ -615,6 +616,7 @@ class Scheduler:
             "open_bytes": self.queued_bytes,
             "clients": len(self.clients),
             "counters": dict(self.counters),
+            **self.facts,
         }
 
 
