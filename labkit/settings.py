@@ -54,8 +54,12 @@ class Settings:
     """Filters that this worker serves; empty: all."""
     worker_slots: int = 1
     """How many tasks this worker computes at once."""
+    work: Path | None = None
+    """Folder in which workers find the learner's ``work`` package; None: where they were started."""
     token_file: Path | None = None
     """File that holds the cluster's secret."""
+    folder: Path | None = None
+    """The cluster's own folder, where the broker records its history; None: nothing is recorded."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -228,7 +232,9 @@ _VARIABLES: dict[str, tuple[str, Reader]] = {
     "WORKER_ID": ("worker_id", _name),
     "WORKER_CAPABILITIES": ("worker_capabilities", _list),
     "LABKIT_SLOTS": ("worker_slots", _slots),
+    "LABKIT_WORK": ("work", _path),
     "LABKIT_TOKEN_FILE": ("token_file", _path),
+    "LABKIT_FOLDER": ("folder", _path),
 }
 
 _RULE_VARIABLES: dict[str, tuple[str, Reader]] = {
@@ -255,9 +261,9 @@ def _in_order(rules: Rules) -> Rules:
     if not rules.heartbeat_s < rules.suspect_s < rules.dead_s:
         raise SettingsError(
             N_(
-                "LABKIT_HEARTBEAT_S={heartbeat}, LABKIT_SUSPECT_S={suspect}, LABKIT_DEAD_S={dead}: each must be "
-                "less than the next, because a worker beats before it is suspected, and is suspected before it is "
-                "lost"
+                "LABKIT_HEARTBEAT_S={heartbeat}, LABKIT_SUSPECT_S={suspect}, LABKIT_DEAD_S={dead}: "
+                "each must be less than the next, because a worker beats before it is suspected, "
+                "and is suspected before it is lost"
             ),
             heartbeat=rules.heartbeat_s,
             suspect=rules.suspect_s,

@@ -1,0 +1,59 @@
+"""The broker process: ``main`` reads the settings, binds, and serves until it is told to stop."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from labkit.broker.service import PictureObserver
+    from labkit.settings import Settings
+
+EXIT_PORT_IN_USE = 73
+
+
+def main(settings: Settings, mirror: PictureObserver | None = None) -> int:
+    """Run a broker in this process and return its exit code: 0 stopped, 73 a port is taken.
+
+    ``mirror`` is whoever shows the broker's state elsewhere; the broker itself does not know Redis.
+    """
+    from labkit.broker.service import Broker
+    from labkit.core.errors import N_, PortInUse, SettingsError
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    token = settings.token()
+    if token is None:
+        raise SettingsError(N_("LABKIT_TOKEN_FILE is not set: a broker needs its cluster's secret"))
+    folder = settings.folder
+    try:
+        broker = Broker(
+            host=settings.host, client_port=settings.client_port, worker_port=settings.worker_port,
+            event_port=settings.event_port, token=token, rules=settings.rules, policy=settings.policy,
+            recorder_path=None if folder is None else folder / "events.jsonl", mirror=mirror,
+        )  # fmt: skip
+    except PortInUse as error:
+        print(error, file=sys.stderr)
+        return EXIT_PORT_IN_USE
+    broker.stop_on_signals()
+    if folder is not None:
+        _announce(folder, settings, broker.epoch)
+    logging.getLogger(__name__).info(
+        "serving clients on %s:%s, workers on %s", settings.host, settings.client_port, settings.worker_port
+    )
+    broker.run()
+    return 0
+
+
+def _announce(folder: Path, settings: Settings, epoch: bytes) -> None:
+    """Say in ``broker.json`` that the broker serves, and where."""
+    told = {
+        "pid": os.getpid(), "epoch": epoch.hex(), "client_port": settings.client_port,
+        "worker_port": settings.worker_port, "event_port": settings.event_port,
+    }  # fmt: skip
+    part = folder / f"broker.json.{os.getpid()}"
+    part.write_text(json.dumps(told) + "\n", encoding="ascii")
+    part.replace(folder / "broker.json")

@@ -1,0 +1,198 @@
+"""One of the broker's two ROUTER sockets: messages in, messages out, and who hung up.
+
+The broker has two of these, one for clients and one for workers, so that refusing to read from a flooding client never
+stops results and heartbeats.
+
+* *In*: at most ``budget`` messages a turn; each is decoded here, and what is not this protocol is dropped and counted.
+  The peer that sent it is not told: a stranger learns nothing, and a friend's connection is not harmed.
+* *Out*: ``ROUTER_MANDATORY`` makes libzmq say when a peer is gone (EHOSTUNREACH) or does not read (EAGAIN). For a peer
+  that does not read the messages are kept here, up to a bound, and tried again each turn.
+* *Hung up*: the socket's monitor tells of a closed connection within milliseconds, by the number of its file
+  descriptor; the same number comes with each message (SRCFD). A descriptor is used again after it was closed, so
+  the monitor is read to its end before a new connection is entered under its number.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from labkit.core import messages as m
+from labkit.core.errors import N_, PortInUse, ProtocolError
+from labkit.core.rules import Rules
+
+MAX_BACKLOG_BYTES = 256 << 20
+ROUTER_HWM = 1000
+"""Messages that may wait in libzmq for one peer, each way. What is large is bounded by credit and quota."""
+
+
+class Endpoint:
+    """A bound ROUTER. ``count`` is called with the name of each thing worth counting."""
+
+    def __init__(
+        self,
+        context: zmq.Context[Any],
+        domain: str,
+        host: str,
+        port: int,
+        allowed: frozenset[type],
+        rules: Rules,
+        count: Callable[[str], None],
+    ) -> None:
+        self._allowed = allowed
+        self._rules = rules
+        self._count = count
+        self.socket = context.socket(zmq.ROUTER)
+        self.socket.linger = 0
+        self.socket.router_mandatory = True
+        self.socket.maxmsgsize = rules.max_message_bytes
+        self.socket.sndhwm = ROUTER_HWM
+        self.socket.rcvhwm = ROUTER_HWM
+        self.socket.plain_server = True
+        self.socket.zap_domain = domain.encode()
+        self.socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        self.monitor = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
+        self._route_of: dict[int, bytes] = {}  # descriptor -> route
+        self._known: set[bytes] = set()
+        self._closed: list[bytes] = []
+        self._backlog: dict[bytes, deque[tuple[bytes, tuple[Any, ...]]]] = {}
+        self._backlog_bytes: dict[bytes, int] = {}
+        try:
+            self.socket.bind(f"tcp://{host}:{port}")
+        except zmq.ZMQError as error:
+            self.close()
+            raise PortInUse(
+                N_("port {port} on {host} is taken ({why}); stop what uses it, or choose another port"),
+                port=port, host=host, why=zmq.strerror(error.errno or 0),
+            ) from error  # fmt: skip
+
+    # --- in --------------------------------------------------------------------------------------------------------
+
+    def receive(self, budget: int) -> tuple[list[tuple[bytes, list[m.Message]]], bool]:
+        """Return up to ``budget`` messages as (route, records), and whether the socket was emptied."""
+        arrived: list[tuple[bytes, list[m.Message]]] = []
+        socket, known = self.socket, self._known
+        for _ in range(budget):
+            try:
+                route = socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return arrived, True
+            if route in known:
+                envelope, more = socket.recv(), socket.getsockopt(zmq.RCVMORE)
+            else:
+                frame = socket.recv(copy=False)
+                envelope, more = frame.bytes, frame.more
+                self._enter(route, frame)
+            frames: list[zmq.Frame] = []
+            size = len(envelope)
+            while more:
+                payload = socket.recv(copy=False)
+                more = payload.more
+                size += len(payload)
+                if len(frames) <= self._rules.max_frames and size <= self._rules.max_message_bytes:
+                    frames.append(payload)
+                else:
+                    frames.clear()  # too much: drop it while it comes in
+                    size = self._rules.max_message_bytes + 1
+            if size > self._rules.max_message_bytes:
+                self._count("oversized_messages")
+                continue
+            try:
+                arrived.append((route, m.decode(envelope, frames, self._allowed)))
+            except ProtocolError:
+                self._count("garbage_messages")
+        return arrived, False
+
+    def _enter(self, route: bytes, frame: zmq.Frame) -> None:
+        self.read_monitor()
+        self._known.add(route)
+        self._route_of[int(frame.get(zmq.SRCFD))] = route
+
+    def read_monitor(self) -> None:
+        """Take in which connections have closed."""
+        while self.monitor.poll(0):
+            route = self._route_of.pop(recv_monitor_message(self.monitor)["value"], None)
+            if route is not None:
+                self._forget(route)
+
+    def take_closed(self) -> list[bytes]:
+        """Return the routes that closed since the last call. Ask when the socket is empty: last words come first."""
+        closed, self._closed = self._closed, []
+        return closed
+
+    def _forget(self, route: bytes) -> None:
+        if route in self._known:
+            self._known.discard(route)
+            self._closed.append(route)
+        self._backlog.pop(route, None)
+        self._backlog_bytes.pop(route, None)
+
+    # --- out -------------------------------------------------------------------------------------------------------
+
+    @property
+    def congested(self) -> bool:
+        """Whether something waits for a peer that does not read."""
+        return bool(self._backlog)
+
+    def send(self, route: bytes, messages: Iterable[m.Message]) -> None:
+        """Send messages to one peer, in order; what cannot go now is kept and tried again."""
+        for envelope, frames in m.envelopes(messages):
+            if route in self._backlog:
+                self._keep(route, envelope, frames)
+            elif not self._try(route, envelope, frames):
+                return
+
+    def retry(self) -> None:
+        """Try again what was kept."""
+        for route in list(self._backlog):
+            waiting = self._backlog.pop(route)
+            self._backlog_bytes.pop(route, None)
+            while waiting:
+                envelope, frames = waiting.popleft()
+                if route in self._backlog:
+                    self._keep(route, envelope, frames)
+                elif not self._try(route, envelope, frames):
+                    break
+
+    def _try(self, route: bytes, envelope: bytes, frames: tuple[Any, ...]) -> bool:
+        """Send or keep one message; False if the peer is gone."""
+        socket = self.socket
+        try:
+            socket.send(route, zmq.NOBLOCK | zmq.SNDMORE)
+        except zmq.Again:
+            self._keep(route, envelope, frames)
+            return True
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self._count("unreachable_peers")
+            self._forget(route)
+            return False
+        if not frames:
+            socket.send(envelope)
+            return True
+        socket.send(envelope, zmq.SNDMORE)
+        last = len(frames) - 1
+        for index, frame in enumerate(frames):
+            socket.send(frame, zmq.SNDMORE if index < last else 0, copy=False)
+        return True
+
+    def _keep(self, route: bytes, envelope: bytes, frames: tuple[Any, ...]) -> None:
+        size = self._backlog_bytes.get(route, 0) + len(envelope) + sum(map(m.frame_size, frames))
+        if size > MAX_BACKLOG_BYTES:
+            # It reads nothing and wants everything: treat it as gone. If it still lives it says hello again.
+            self._count("overflowing_peers")
+            self._forget(route)
+            return
+        self._backlog.setdefault(route, deque()).append((envelope, frames))
+        self._backlog_bytes[route] = size
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Close the socket and its monitor."""
+        self.socket.disable_monitor()
+        self.monitor.close(linger=0)
+        self.socket.close(linger=linger_ms)

@@ -1,0 +1,97 @@
+"""Writes the history to a file and publishes it, away from the broker's loop.
+
+The loop hands over transitions in batches and never waits. A thread turns each batch into JSON lines once, appends them
+to ``events.jsonl`` and sends the same bytes to whoever subscribed::
+
+    frame 1   b"events" + number of the first event in the batch (8 bytes, big-endian)
+    frame 2   JSON lines
+
+A subscriber that misses a number knows that it missed something. If the disk cannot keep up, whole batches are left
+out and a ``gap`` event says how many events are missing: the history never lies by silence.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import struct
+import threading
+from pathlib import Path
+from typing import Any, TextIO
+
+import zmq
+
+from labkit.core import history as h
+from labkit.core.history import Event, encode_event
+
+log = logging.getLogger(__name__)
+
+TOPIC = b"events"
+MAX_WAITING = 400_000
+"""Events that may wait for the disk."""
+PUBLISH_HWM = 10_000
+
+
+class Recorder:
+    """One broker's recorder. ``put`` from the loop's thread; the PUB socket belongs to the recorder's own thread."""
+
+    def __init__(self, context: zmq.Context[Any], address: str | None, path: Path | None, domain: str) -> None:
+        self._batches: queue.SimpleQueue[list[Event] | None] = queue.SimpleQueue()
+        self._waiting = 0  # written by the loop (up) and by the thread (down, through _written)
+        self._written = 0
+        self._missing = 0
+        self._number = 0
+        self._file: TextIO | None = path.open("a", encoding="ascii") if path is not None else None
+        self._socket: zmq.Socket[bytes] | None = None
+        if address is not None:
+            socket = context.socket(zmq.PUB)
+            socket.linger = 0
+            socket.sndhwm = PUBLISH_HWM
+            socket.plain_server = True
+            socket.zap_domain = domain.encode()
+            socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+            try:
+                socket.bind(address)
+            except zmq.ZMQError:
+                socket.close()
+                if self._file is not None:
+                    self._file.close()
+                raise
+            self._socket = socket
+        self._thread = threading.Thread(target=self._run, name="labkit-recorder", daemon=True)
+        self._thread.start()
+
+    def put(self, events: list[Event]) -> None:
+        """Take a batch over; never blocks."""
+        if self._waiting - self._written > MAX_WAITING:
+            self._missing += len(events)
+            return
+        if self._missing:
+            events = [Event(events[0].at, h.GAP, detail={"missing": self._missing}), *events]
+            self._missing = 0
+        self._waiting += len(events)
+        self._batches.put(events)
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Write what was handed over, for a bounded time, and close file and socket."""
+        self._batches.put(None)
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            text = "\n".join(map(encode_event, batch)) + "\n"
+            if self._file is not None:
+                try:
+                    self._file.write(text)
+                    self._file.flush()
+                except OSError as error:
+                    log.error("the history is no longer recorded: %s", error)
+                    self._file = None
+            if self._socket is not None:
+                self._socket.send_multipart([TOPIC + struct.pack("!Q", self._number), text.encode("ascii")])
+            self._number += len(batch)
+            self._written += len(batch)
+        if self._file is not None:
+            self._file.close()
+        if self._socket is not None:
+            self._socket.close(linger=200)

@@ -1,0 +1,263 @@
+"""The broker: two ROUTER sockets round a Scheduler, in one loop and one thread.
+
+A turn of the loop::
+
+    wait until something arrives or is due
+      → read workers, then clients (bounded)     → the scheduler handles each message
+      → connections that closed                   → the scheduler hears of them, after their last words
+      → Tick                                      → liveness, deadlines, handing out work
+      → send it all, one envelope a peer          → observers get the turn's transitions
+
+What a task is, where it goes and who is dead is decided in ``labkit.core.scheduler``; there is no ``if`` about a task in
+this file. Observers (the recorder, the Redis mirror) are handed in by whoever starts the broker; none of them can hold
+the loop up.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+import time
+from collections import defaultdict
+from typing import Any, Protocol
+
+import zmq
+
+from labkit.bell import Bell
+from labkit.broker.auth import (
+    CLIENT_DOMAIN,
+    EVENT_DOMAIN,
+    WORKER_DOMAIN,
+    require_loopback,
+    start_authenticator,
+)
+from labkit.broker.endpoint import Endpoint
+from labkit.broker.recorder import Recorder
+from labkit.core import history as h
+from labkit.core import messages as m
+from labkit.core.errors import N_, PortInUse
+from labkit.core.history import Event
+from labkit.core.picture import Picture
+from labkit.core.policies import Policy
+from labkit.core.rules import Rules
+from labkit.core.scheduler import Scheduler
+from labkit.core.signals import ClientClosed, FromClient, FromWorker, Tick, ToClient, WorkerClosed
+
+log = logging.getLogger(__name__)
+
+TURN_BUDGET = 200
+"""Messages read from each socket in one turn: an unbounded drain would starve the timers under a flood."""
+MAX_DEFERRED_TURNS = 20
+"""For how many turns a closed connection may wait for the workers' socket to be read empty."""
+RETRY_MS = 5
+RECORD_EVERY_S = 0.02
+RECORD_AT = 4_000
+SWITCH_INTERVAL_S = 0.0005
+"""The recorder's and the mirror's threads let the loop run again this soon (Python's default is ten times it)."""
+
+
+class PictureObserver(Protocol):
+    """Somebody who shows the broker's state elsewhere, such as ``labkit.mirror.Mirror``."""
+
+    def wants(self, now: float, changed: bool = True) -> bool:
+        """Return whether a picture is due."""
+
+    def offer(self, picture: Picture) -> None:
+        """Take a picture and return at once."""
+
+    @property
+    def health(self) -> Any:
+        """How the showing goes; its ``state`` is a word."""
+
+
+class Broker:
+    """A broker that is bound and ready to ``run``. Ports are the ones given, or free ones where 0 was given."""
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        client_port: int,
+        worker_port: int,
+        event_port: int,
+        token: str,
+        rules: Rules,
+        policy: str | Policy = "least_busy",
+        recorder_path: Any = None,
+        mirror: PictureObserver | None = None,
+    ) -> None:
+        require_loopback(host)
+        self.epoch = os.urandom(8)
+        self.scheduler = Scheduler(rules, self.epoch, time.monotonic(), policy)
+        self._rules = rules
+        self._mirror = mirror
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._authenticator = start_authenticator(self._context, token)
+        self._opened: list[Any] = []
+        try:
+            self._clients = self._endpoint(CLIENT_DOMAIN, host, client_port, m.FROM_CLIENT)
+            self._workers = self._endpoint(WORKER_DOMAIN, host, worker_port, m.FROM_WORKER)
+            self._recorder = self._open_recorder(host, event_port, recorder_path)
+        except BaseException:
+            self._close()
+            raise
+        self._stopping = False
+        self._bell = Bell()
+        self._hears_signals = False
+        self._pending_events: list[Event] = []
+        self._recorded_at = 0.0
+        self._picture_changed = True
+        self._deferred_turns = 0
+        policy_name = policy if isinstance(policy, str) else getattr(policy, "__name__", "?")
+        wall = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        started = {"epoch": self.epoch.hex(), "wall": wall, "policy": policy_name}
+        self._pending_events.append(Event(time.monotonic(), h.BROKER_STARTED, detail=started))
+
+    def _endpoint(self, domain: str, host: str, port: int, allowed: frozenset[type]) -> Endpoint:
+        endpoint = Endpoint(self._context, domain, host, port, allowed, self._rules, self._count)
+        self._opened.append(endpoint)
+        return endpoint
+
+    def _open_recorder(self, host: str, port: int, path: Any) -> Recorder:
+        try:
+            return Recorder(self._context, f"tcp://{host}:{port}", path, EVENT_DOMAIN)
+        except zmq.ZMQError as error:
+            raise PortInUse(
+                N_("port {port} on {host} is taken ({why}); stop what uses it, or choose another port"),
+                port=port, host=host, why=zmq.strerror(error.errno or 0),
+            ) from error  # fmt: skip
+
+    def _count(self, what: str) -> None:
+        self.scheduler.counters[what] += 1
+
+    def stop(self) -> None:
+        """Ask the loop to end; safe in a signal handler and from any thread."""
+        self._stopping = True
+        self._bell.ring()
+
+    def stop_on_signals(self) -> None:
+        """End the loop on SIGTERM and SIGINT."""
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *_: self.stop())
+        signal.set_wakeup_fd(self._bell.rope, warn_on_full_buffer=False)
+        self._hears_signals = True
+
+    # --- the loop --------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until ``stop``, then close everything."""
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        gc.collect()
+        gc.freeze()
+        poller = zmq.Poller()
+        for socket in (self._workers.socket, self._clients.socket, self._workers.monitor, self._clients.monitor):
+            poller.register(socket, zmq.POLLIN)
+        poller.register(self._bell.fileno(), zmq.POLLIN)
+        more = False
+        try:
+            while not self._stopping:
+                poller.poll(0 if more else self._timeout_ms())
+                more = self._turn(time.monotonic())
+        finally:
+            self._finish()
+
+    def _timeout_ms(self) -> int:
+        now = time.monotonic()
+        due = self.scheduler.next_deadline()
+        wait_s = 3600.0 if due is None else due - now
+        if self._pending_events:
+            wait_s = min(wait_s, self._recorded_at + RECORD_EVERY_S - now)
+        if self._mirror is not None:
+            wait_s = min(wait_s, 0.1 if self._picture_changed else 1.0)
+        if self._clients.congested or self._workers.congested:
+            wait_s = min(wait_s, RETRY_MS / 1000)
+        return max(0, min(60_000, int(wait_s * 1000) + 1))
+
+    def _turn(self, now: float) -> bool:
+        """One turn; returns whether there is more to read at once."""
+        handle = self.scheduler.handle
+        actions: list[Any] = []
+        from_workers, workers_empty = self._workers.receive(TURN_BUDGET)
+        from_clients, clients_empty = self._clients.receive(TURN_BUDGET)
+        for route, records in from_workers:
+            for record in records:
+                actions += handle(FromWorker(route, record), now)
+        for route, records in from_clients:
+            for record in records:
+                actions += handle(FromClient(route, record), now)
+        actions += self._closures(workers_empty, clients_empty, now)
+        actions += handle(Tick(), now)
+        self._send(actions)
+        self._observe(now)
+        return not (workers_empty and clients_empty)
+
+    def _closures(self, workers_empty: bool, clients_empty: bool, now: float) -> list[Any]:
+        """Tell the scheduler who hung up, once what they had still said has been read."""
+        actions: list[Any] = []
+        self._workers.read_monitor()
+        self._clients.read_monitor()
+        self._deferred_turns = 0 if workers_empty and clients_empty else self._deferred_turns + 1
+        patience_over = self._deferred_turns > MAX_DEFERRED_TURNS
+        if workers_empty or patience_over:
+            for route in self._workers.take_closed():
+                actions += self.scheduler.handle(WorkerClosed(route), now)
+        if clients_empty or patience_over:
+            for route in self._clients.take_closed():
+                actions += self.scheduler.handle(ClientClosed(route), now)
+        return actions
+
+    def _send(self, actions: list[Any]) -> None:
+        if self._workers.congested:
+            self._workers.retry()
+        if self._clients.congested:
+            self._clients.retry()
+        to_workers: defaultdict[bytes, list[m.Message]] = defaultdict(list)
+        to_clients: defaultdict[bytes, list[m.Message]] = defaultdict(list)
+        for action in actions:
+            (to_clients if type(action) is ToClient else to_workers)[action.route].append(action.message)
+        for route, messages in to_workers.items():
+            self._workers.send(route, messages)
+        for route, messages in to_clients.items():
+            self._clients.send(route, messages)
+
+    def _observe(self, now: float) -> None:
+        events = self.scheduler.take_events()
+        if events:
+            self._pending_events += events
+            self._picture_changed = True
+        if self._pending_events and (now - self._recorded_at >= RECORD_EVERY_S or len(self._pending_events) > RECORD_AT):
+            self._record(now)
+        mirror = self._mirror
+        if mirror is not None and mirror.wants(now, self._picture_changed):
+            self._picture_changed = False
+            mirror.offer(self.scheduler.picture(now))
+            self.scheduler.facts["mirror"] = mirror.health.state
+
+    def _record(self, now: float) -> None:
+        self._recorder.put(self._pending_events)
+        self._pending_events = []
+        self._recorded_at = now
+
+    # --- the end ---------------------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        now = time.monotonic()
+        self._pending_events += self.scheduler.take_events()
+        self._pending_events.append(Event(now, h.BROKER_STOPPED))
+        self._record(now)
+        self._close()
+        if self._hears_signals:
+            signal.set_wakeup_fd(-1)
+        self._bell.close()
+
+    def _close(self) -> None:
+        recorder = getattr(self, "_recorder", None)
+        if recorder is not None:
+            recorder.close()
+        for endpoint in self._opened:
+            endpoint.close()
+        self._authenticator.stop()
+        self._context.term()

@@ -1,0 +1,409 @@
+"""The client: futures for the user, one I/O thread for the socket, a ClientSession for the thinking.
+
+``submit`` runs in the user's thread: it checks and encodes the call there, so that what cannot travel fails at once and
+at the right line, then leaves it for the I/O thread. That thread owns the socket, talks to the broker, and resolves the
+futures. What to send, keep, resend and believe is decided in ``labkit.core.client_session``.
+
+Guarantee: each future is resolved exactly once: a correct result or a named error, also across the broker's death,
+as long as this client lives.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import json
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import Any
+
+import zmq
+
+from labkit import codec, jobs, sockets
+from labkit.bell import Bell
+from labkit.core import client_session as cs
+from labkit.core import messages as m
+from labkit.core.errors import (
+    N_,
+    AccessDenied,
+    BrokerUnreachable,
+    CannotTravel,
+    ClientGone,
+    DeadlineExceeded,
+    LabkitError,
+    NoWorker,
+    ProtocolError,
+    TaskError,
+    TaskFailed,
+    TaskHung,
+    TaskPoisoned,
+)
+from labkit.core.rules import Rules
+
+TURN_BUDGET = 200
+ANSWER_TIMEOUT_S = 5.0
+FAREWELL_MS = 500
+
+
+class TaskFuture(Future[Any]):
+    """A future that knows its task: ``task_id`` (32 hex digits), and, once known, ``worker`` and ``attempt``.
+
+    ``cancel`` asks the broker: it succeeds only for a task that has not started on a worker. It may wait for the
+    broker's answer for up to five seconds, and is False when none comes.
+    """
+
+    def __init__(self, client: Client, task: bytes) -> None:
+        super().__init__()
+        self._client = client
+        self._task = task
+        self.worker: str | None = None
+        self.attempt = 0
+        self.compute_s: float | None = None
+
+    @property
+    def task_id(self) -> str:
+        """The task's id as the history and Redis show it."""
+        return self._task.hex()
+
+    def cancel(self) -> bool:
+        """Cancel the task if it has not started; see the class."""
+        if self.cancelled():
+            return True
+        if self.running() or self.done():
+            return False
+        return self._client.cancel(self)
+
+
+class Client:
+    """A connection to one cluster's broker.
+
+    ``address`` is the clients' address (tcp://127.0.0.1:5555), ``token`` the cluster's secret. Raises ``AccessDenied`` if
+    the broker does not accept the secret and ``BrokerUnreachable`` if it does not answer within ``connect_timeout_s``.
+    """
+
+    def __init__(
+        self, address: str, token: str, *, name: str = "", connect_timeout_s: float = 5.0, rules: Rules | None = None
+    ) -> None:
+        self.address = address
+        self._token = token
+        self._rules = rules or Rules()
+        self._session = cs.ClientSession(os.urandom(16), name or f"pid {os.getpid()}", self._rules)
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._socket: zmq.Socket[bytes] | None = None
+        self._handshakes: sockets.Handshakes | None = None
+        self._bell = Bell()
+        self._inbox: deque[Any] = deque()  # events for the session, from any thread
+        self._futures: dict[bytes, TaskFuture] = {}
+        self._cancels: dict[bytes, Future[bool]] = {}
+        self._answers: dict[int, Future[m.Message]] = {}
+        self._numbers = itertools.count(1)
+        self._outbox: list[m.Message] = []
+        self._denied = False
+        self._welcomed = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="labkit-client", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)  # who forgets to close still says goodbye, so that nothing is computed in vain
+        if not self._welcomed.wait(connect_timeout_s) or self._denied:
+            denied = self._denied
+            self.close()
+            raise self._why_not(denied, connect_timeout_s)
+
+    def _why_not(self, denied: bool, timeout_s: float) -> LabkitError:
+        if denied:
+            return AccessDenied(
+                N_("the broker at {address} does not accept this cluster secret; is it another cluster's broker?"),
+                address=self.address,
+            )
+        return BrokerUnreachable(
+            N_("the broker at {address} did not answer within {seconds} s; is it up? python -m labkit up"),
+            address=self.address, seconds=round(timeout_s, 1),
+        )  # fmt: skip
+
+    # --- the user's side -------------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        function: Callable[..., Any] | str,
+        /,
+        *args: Any,
+        deadline_s: float | None = None,
+        lease_s: float | None = None,
+        **kwargs: Any,
+    ) -> TaskFuture:
+        """Submit one call and return its future.
+
+        ``function`` is a module-level function, or its name as ``module:qualname``. ``deadline_s`` is how long the task
+        may stay open, ``lease_s`` how long one attempt may run. Raises ``CannotTravel`` for what cannot be sent.
+        """
+        call = self.prepare(function, args, kwargs, deadline_s, lease_s)
+        return self.submit_prepared([call])[0]
+
+    def prepare(
+        self,
+        function: Callable[..., Any] | str,
+        args: Iterable[Any],
+        kwargs: dict[str, Any],
+        deadline_s: float | None = None,
+        lease_s: float | None = None,
+    ) -> cs.Call:
+        """Return a call that is encoded and ready to be submitted once."""
+        args = tuple(args)
+        name = function if isinstance(function, str) else jobs.name_of(function)
+        needs = () if isinstance(function, str) else jobs.needs_of(function, args, kwargs)
+        payload = codec.encode_call(name, args, kwargs)
+        size = payload.size
+        limit = min(self._rules.max_message_bytes, self._rules.max_client_bytes)
+        if size > limit or len(payload.frames) > self._rules.max_frames:
+            raise CannotTravel(
+                N_("{job}: its arguments are {size} bytes in {frames} arrays; {limit} bytes and {max} arrays can travel"),
+                job=name, size=size, frames=len(payload.frames), limit=limit, max=self._rules.max_frames,
+            )  # fmt: skip
+        deadline = time.monotonic() + (self._rules.task_deadline_s if deadline_s is None else deadline_s)
+        return cs.Call(os.urandom(16), deadline, lease_s or 0.0, name, ",".join(sorted(needs)), payload, size)
+
+    def submit_prepared(self, calls: Iterable[cs.Call]) -> list[TaskFuture]:
+        """Submit many calls with one wake-up of the I/O thread."""
+        if self._closing:
+            raise BrokerUnreachable(N_("this client is closed; open a new one"))
+        futures = []
+        for call in calls:
+            future = self._futures[call.task] = TaskFuture(self, call.task)
+            futures.append(future)
+            self._inbox.append(cs.SubmitAsked(call))
+        self._bell.ring()
+        return futures
+
+    def cancel(self, future: TaskFuture) -> bool:
+        """Cancel a task that has not started; returns whether it will not run any more."""
+        answer: Future[bool] = Future()
+        answer = self._cancels.setdefault(future._task, answer)
+        self._inbox.append(cs.CancelAsked(future._task))
+        self._bell.ring()
+        try:
+            return answer.result(ANSWER_TIMEOUT_S)
+        except TimeoutError:
+            return False
+
+    def note(self, fault: str, target: str, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+        """Write into the history that ``fault`` is about to happen to ``target``; returns when it is there."""
+        self._ask(lambda number: m.Note(number, fault, target), timeout_s)
+
+    def status(self, timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, Any]:
+        """Return the broker's own picture of the cluster: workers, queued, assigned, clients, counters."""
+        info = self._ask(m.Query, timeout_s)
+        answer: dict[str, Any] = json.loads(info.json)
+        return answer
+
+    def _ask(self, question: Callable[[int], m.Message], timeout_s: float) -> m.Message:
+        number = next(self._numbers)
+        answer: Future[m.Message] = Future()
+        self._answers[number] = answer
+        self._inbox.append(cs.Ask(question(number)))
+        self._bell.ring()
+        try:
+            return answer.result(timeout_s)
+        except TimeoutError:
+            raise self._why_not(False, timeout_s) from None
+        finally:
+            self._answers.pop(number, None)
+
+    @property
+    def open_tasks(self) -> int:
+        """How many tasks have no outcome yet."""
+        return len(self._futures)
+
+    def close(self, wait: bool = False) -> None:
+        """Leave. Open tasks are cancelled at the broker, and their futures fail with ``ClientGone``.
+
+        With ``wait`` it first waits until everything open has its outcome.
+        """
+        if wait:
+            for future in list(self._futures.values()):
+                future.exception()
+        self._closing = True
+        self._bell.ring()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+            atexit.unregister(self.close)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- the I/O thread --------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._bell.fileno(), zmq.POLLIN)
+        self._poller = poller
+        try:
+            self._do(self._session.start(time.monotonic()))
+            while not self._closing:
+                self._flush()
+                wait_s = self._session.next_deadline() - time.monotonic()
+                poller.poll(max(0, min(60_000, int(wait_s * 1000) + 1)))
+                self._turn(time.monotonic())
+            self._do(self._session.handle(cs.CloseAsked(), time.monotonic()))
+            self._flush()
+        finally:
+            self._finish()
+
+    def _turn(self, now: float) -> None:
+        self._bell.silence()
+        inbox, handle = self._inbox, self._session.handle
+        for _ in range(len(inbox)):
+            self._do(handle(inbox.popleft(), now))
+        self._read(now)
+        self._do(handle(cs.Tick(), now))
+
+    def _read(self, now: float) -> None:
+        assert self._handshakes is not None
+        for _ in range(TURN_BUDGET):
+            socket = self._socket
+            assert socket is not None
+            try:
+                envelope, frames = sockets.receive(socket)
+            except zmq.Again:
+                break
+            try:
+                messages = m.decode(envelope, frames, m.TO_CLIENT)
+            except ProtocolError:
+                continue  # not from a labkit broker; if it stays silent otherwise, the session notices
+            for message in messages:
+                self._do(self._session.handle(cs.Arrived(message), now))
+            if self._socket is not socket:
+                break
+        if self._handshakes.read():
+            self._denied = True
+            self._welcomed.set()
+
+    def _do(self, actions: list[Any]) -> None:
+        for action in actions:
+            kind = type(action)
+            if kind is cs.Send:
+                self._outbox.append(action.message)
+            elif kind is cs.Outcome:
+                self._resolve(action.call, action.message)
+            elif kind is cs.NowRunning:
+                self._mark_running(action.task, action.worker)
+            elif kind is cs.CancelAnswer:
+                self._answer_cancel(action.task, action.done)
+            elif kind is cs.Answer:
+                answer = self._answers.pop(action.message.number, None)
+                if answer is not None:
+                    answer.set_result(action.message)
+            elif kind is cs.Welcomed:
+                self._welcomed.set()
+            elif kind is cs.Connect:
+                self._connect()
+
+    def _connect(self) -> None:
+        self._outbox.clear()
+        self._disconnect(0)
+        self._socket = sockets.dealer(
+            self._context, self.address, sockets.CLIENT_ROLE, self._token, self._rules.max_message_bytes
+        )
+        self._handshakes = sockets.Handshakes(self._socket)
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._handshakes.socket, zmq.POLLIN)
+        self._socket.connect(self.address)
+
+    def _disconnect(self, linger_ms: int) -> None:
+        if self._socket is not None and self._handshakes is not None:
+            self._poller.unregister(self._socket)
+            self._poller.unregister(self._handshakes.socket)
+            self._handshakes.close()
+            self._socket.close(linger=linger_ms)
+            self._socket = self._handshakes = None
+
+    def _flush(self) -> None:
+        if not self._outbox or self._socket is None:
+            return
+        outbox, self._outbox = self._outbox, []
+        for envelope, frames in m.envelopes(outbox):
+            try:
+                sockets.send(self._socket, envelope, frames)
+            except zmq.Again:
+                return  # the broker does not read; what was not acknowledged is submitted again after the next welcome
+
+    # --- outcomes --------------------------------------------------------------------------------------------------
+
+    def _resolve(self, call: cs.Call, message: m.Message) -> None:
+        future = self._futures.pop(call.task, None)
+        if future is None:
+            return
+        future.worker = message.worker or None
+        future.attempt = message.attempt
+        if type(message) is m.Failed:
+            future.set_exception(outcome_error(call, message))
+            return
+        future.compute_s = message.compute_s
+        try:
+            value = codec.decode_value(message.payload)
+        except ProtocolError as error:
+            future.set_exception(error)
+        else:
+            future.set_result(value)
+
+    def _mark_running(self, task: bytes, worker: str) -> None:
+        future = self._futures.get(task)
+        if future is not None and not future.running():
+            future.worker = worker
+            future.set_running_or_notify_cancel()
+
+    def _answer_cancel(self, task: bytes, done: bool) -> None:
+        future = self._futures.get(task)
+        if done and future is not None:
+            del self._futures[task]
+            Future.cancel(future)
+            future.set_running_or_notify_cancel()  # tells those who wait on several futures at once
+        answer = self._cancels.pop(task, None)
+        if answer is not None:
+            answer.set_result(done)
+
+    def _finish(self) -> None:
+        """The thread's last deed: close the sockets, and leave no future without an outcome."""
+        self._disconnect(FAREWELL_MS)
+        self._bell.close()
+        self._context.term()
+        for future in list(self._futures.values()):
+            if not future.done():
+                future.set_exception(ClientGone(N_("task {task}: this client was closed first"), task=future.task_id))
+        self._futures.clear()
+        for answer in list(self._cancels.values()):
+            answer.set_result(False)
+
+
+def outcome_error(call: cs.Call, failed: m.Failed) -> TaskError:
+    """Return the error that a ``Failed`` message stands for; it names task, job, worker and attempt."""
+    named = {
+        "task": call.task.hex(), "job": call.job, "worker": failed.worker or "?", "attempt": failed.attempt,
+        "error": failed.error,
+    }  # fmt: skip
+    if failed.code == "ERROR":
+        traceback = bytes(failed.payload.body).decode("utf-8", "replace")
+        return TaskFailed(
+            N_("{job} failed on {worker} (task {task}, attempt {attempt}): {error}"), traceback=traceback, **named
+        )
+    if failed.code == "POISONED":
+        return TaskPoisoned(
+            N_("{job} is poisoned: {error} (task {task}, last on {worker}, attempt {attempt}); it is not tried again"),
+            **named,
+        )
+    if failed.code == "HUNG":
+        return TaskHung(
+            N_("{job} hung: it outran its lease on every attempt (task {task}, last on {worker}, attempt {attempt})"),
+            **named,
+        )
+    if failed.code == "NO_WORKER":
+        return NoWorker(
+            N_("{job} was not done: {error} (task {task}); python -m labkit status shows the workers"), **named
+        )
+    return DeadlineExceeded(N_("{job} was not done before its deadline (task {task}): {error}"), **named)

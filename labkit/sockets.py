@@ -1,0 +1,126 @@
+"""ZeroMQ sockets as the lab uses them: options, the cluster's secret, whole messages in and out.
+
+Rules that every socket here keeps:
+
+* One thread owns it, from its making to its closing.
+* Nothing is sent with a blocking call, and queues are short: what cannot go now is the owner's to keep.
+* Closing drops what waits in the queue (LINGER 0); whoever wants a farewell to arrive calls ``close_politely``.
+* Connections prove the cluster's secret (ZMTP PLAIN on loopback). A wrong secret is noticed by the socket's monitor
+  only, because a send to nowhere raises nothing: ``Handshakes`` watches for it.
+
+libzmq reports one part of a message at a time; ``receive`` returns the envelope and its payload frames together, and
+never leaves half a message behind.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from labkit.core import messages as m
+
+TASK_HWM = 1000
+"""Messages that may wait in a DEALER's queues; large ones are bounded by credit and quota, not by count."""
+RECONNECT_MS = 50
+RECONNECT_MAX_MS = 500
+CONNECT_TIMEOUT_MS = 2000
+
+CLIENT_ROLE = "client"
+WORKER_ROLE = "worker"
+
+
+def new_token() -> str:
+    """Return a new cluster secret: 32 random bytes in hexadecimal."""
+    return secrets.token_hex(32)
+
+
+def read_token(path: Path) -> str:
+    """Return the secret kept in a cluster's token file."""
+    return path.read_text(encoding="ascii").strip()
+
+
+def dealer(context: zmq.Context[Any], address: str, role: str, token: str, max_frame_bytes: int) -> zmq.Socket[bytes]:
+    """Return a DEALER that connects to ``address`` and keeps reconnecting; ``role`` is the name it shows."""
+    socket = context.socket(zmq.DEALER)
+    _limit(socket, max_frame_bytes)
+    socket.sndhwm = socket.rcvhwm = TASK_HWM
+    socket.reconnect_ivl = RECONNECT_MS
+    socket.reconnect_ivl_max = RECONNECT_MAX_MS
+    socket.connect_timeout = CONNECT_TIMEOUT_MS
+    socket.plain_username = role.encode()
+    socket.plain_password = token.encode()
+    return socket
+
+
+def _limit(socket: zmq.Socket[bytes], max_frame_bytes: int) -> None:
+    socket.linger = 0
+    socket.maxmsgsize = max_frame_bytes
+    socket.setsockopt(zmq.IPV6, 0)
+
+
+def receive(socket: zmq.Socket[bytes]) -> tuple[bytes, list[zmq.Frame]]:
+    """Return one waiting message: its envelope, and its payload frames uncopied. Raises ``zmq.Again`` if none waits."""
+    envelope = socket.recv(zmq.NOBLOCK)
+    if not socket.getsockopt(zmq.RCVMORE):
+        return envelope, []
+    frames: list[zmq.Frame] = []
+    more = True
+    while more:
+        frame = socket.recv(copy=False)
+        frames.append(frame)
+        more = frame.more
+    return envelope, frames
+
+
+def send(socket: zmq.Socket[bytes], envelope: bytes, frames: Iterable[Any]) -> None:
+    """Send one message without blocking. Raises ``zmq.Again`` when the queue is full; then nothing was sent."""
+    frames = list(frames)
+    if not frames:
+        socket.send(envelope, zmq.NOBLOCK)
+        return
+    socket.send(envelope, zmq.NOBLOCK | zmq.SNDMORE)
+    send_frames(socket, frames)
+
+
+def send_frames(socket: zmq.Socket[bytes], frames: list[Any]) -> None:
+    """Send a message's payload frames after its envelope; libzmq has already taken the message as a whole."""
+    last = len(frames) - 1
+    for index, frame in enumerate(frames):
+        # Uncopied: libzmq holds a reference until the bytes have gone, and payloads are never written to.
+        socket.send(frame, zmq.SNDMORE if index < last else 0, copy=m.frame_size(frame) < m.COALESCE_BYTES)
+
+
+def close_politely(socket: zmq.Socket[bytes], linger_ms: int = 1000) -> None:
+    """Close a socket, but let what was sent go out first, for a bounded time."""
+    socket.close(linger=linger_ms)
+
+
+class Handshakes:
+    """Watches one connecting socket for the answer to its secret. ``socket`` may be polled beside the other."""
+
+    def __init__(self, watched: zmq.Socket[bytes]) -> None:
+        self._watched = watched
+        self.socket = watched.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_FAILED_AUTH
+            | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+            | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+            | zmq.EVENT_HANDSHAKE_SUCCEEDED
+        )
+        self.denied = False
+
+    def read(self) -> bool:
+        """Take in what the monitor has to say; return whether the secret was refused."""
+        while self.socket.poll(0):
+            event = recv_monitor_message(self.socket)["event"]
+            self.denied = event != zmq.EVENT_HANDSHAKE_SUCCEEDED
+        return self.denied
+
+    def close(self) -> None:
+        """Stop watching; an open monitor would keep the context from ending."""
+        self._watched.disable_monitor()
+        self.socket.close(linger=0)

@@ -1,0 +1,57 @@
+"""``python -m workers``: start one worker, told by its environment where the broker is and who it is.
+
+``LABKIT_BROKER`` (tcp://127.0.0.1:5556), ``LABKIT_TOKEN_FILE``, ``WORKER_ID``, ``WORKER_CAPABILITIES`` (resize,blur;
+default all), ``LABKIT_SLOTS``, ``LABKIT_JOB_MODULES``, ``LABKIT_WORK``. SIGTERM drains.
+
+Exit codes: 0 stopped, 2 wrong settings, 75 refused by the broker, 77 wrong secret, 86 a task outran its lease.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+
+def main() -> int:
+    """Run a worker in this process and return its exit code."""
+    # Native libraries read these when they are loaded, which happens at the first picture.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+    from labkit.core.errors import LabkitError
+    from labkit.settings import Settings
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        settings = Settings.from_environment()
+        token = settings.token()
+    except LabkitError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if token is None:
+        print("LABKIT_TOKEN_FILE is not set: a worker needs its cluster's secret", file=sys.stderr)
+        return 2
+    if settings.work is not None:
+        sys.path.insert(0, str(settings.work))
+    from workers.worker import Worker
+
+    worker = Worker(
+        address=settings.broker_addresses()[0],
+        token=token,
+        name=settings.worker_id or f"worker-{os.getpid()}",
+        capabilities=frozenset(settings.worker_capabilities),
+        slots=settings.worker_slots,
+        rules=settings.rules,
+        job_modules=settings.job_modules,
+    )
+    worker.stop_on_signals()
+    return worker.run()
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: a thread that hangs in a task would keep the interpreter from ending.
+    os._exit(code)

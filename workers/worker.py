@@ -1,0 +1,183 @@
+"""The worker: one DEALER round a WorkerSession; computing happens beside it.
+
+The loop waits for the socket, for the computing threads' bell, for a signal, and for the session's next deadline. What
+to say is decided in ``labkit.core.worker_session``; heartbeats therefore come from this thread, never from one that
+computes, and prove only that the process lives.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import time
+from typing import Any
+
+import zmq
+
+from labkit import sockets
+from labkit.bell import Bell
+from labkit.core import messages as m
+from labkit.core.errors import ProtocolError
+from labkit.core.rules import Rules
+from labkit.core.worker_session import (
+    Arrived,
+    Connect,
+    Exit,
+    Run,
+    Send,
+    StopAsked,
+    Tick,
+    Withdraw,
+    Withdrawn,
+    WorkerSession,
+)
+from workers.compute import Compute
+
+log = logging.getLogger("labkit.worker")
+
+EXIT_DENIED = 77
+"""Exit code of a worker whose secret the broker does not accept."""
+TURN_BUDGET = 200
+FAREWELL_MS = 1000
+
+
+class Worker:
+    """One worker process's life: ``run`` returns its exit code."""
+
+    def __init__(
+        self, *, address: str, token: str, name: str, capabilities: frozenset[str], slots: int, rules: Rules,
+        job_modules: tuple[str, ...],
+    ) -> None:  # fmt: skip
+        self._address = address
+        self._token = token
+        self._rules = rules
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._session = WorkerSession(name, capabilities, slots, os.getpid(), rules, lambda: os.urandom(8))
+        self._compute = Compute(slots, job_modules)
+        self._socket: zmq.Socket[bytes] | None = None
+        self._handshakes: sockets.Handshakes | None = None
+        self._poller = zmq.Poller()
+        self._exit: Exit | None = None
+        self._stop_asked = False
+        self._announce_at: float | None = None
+        self._outbox: list[m.Message] = []
+        self._bell = Bell()
+        self._poller.register(self._bell.fileno(), zmq.POLLIN)
+        self._poller.register(self._compute.bell.fileno(), zmq.POLLIN)
+
+    def stop_on_signals(self) -> None:
+        """Drain on SIGTERM and SIGINT."""
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, self._on_signal)
+        signal.set_wakeup_fd(self._bell.rope, warn_on_full_buffer=False)
+
+    def _on_signal(self, *_: Any) -> None:
+        self._stop_asked = True
+
+    def run(self) -> int:
+        """Serve until told to stop, refused, or a task outruns its lease."""
+        gc.freeze()
+        self._do(self._session.start(time.monotonic()))
+        while self._exit is None:
+            self._flush()
+            self._poller.poll(self._timeout_ms())
+            self._turn(time.monotonic())
+        return self._leave(self._exit)
+
+    def _timeout_ms(self) -> int:
+        now = time.monotonic()
+        due = self._session.next_deadline()
+        if self._announce_at is not None:
+            due = min(due, self._announce_at)
+        return max(0, min(60_000, int((due - now) * 1000) + 1))
+
+    def _turn(self, now: float) -> None:
+        handle = self._session.handle
+        if self._stop_asked:
+            self._stop_asked = False
+            self._bell.silence()
+            self._do(handle(StopAsked(), now))
+        for event in self._compute.collect():
+            self._do(handle(event, now))
+        self._read(now)
+        began, self._announce_at = self._compute.begun(now)
+        for started in began:
+            self._do(handle(started, now))
+        self._do(handle(Tick(), now))
+
+    def _read(self, now: float) -> None:
+        assert self._socket is not None and self._handshakes is not None
+        for _ in range(TURN_BUDGET):
+            socket = self._socket
+            try:
+                envelope, frames = sockets.receive(socket)
+            except zmq.Again:
+                break
+            try:
+                messages = m.decode(envelope, frames, m.TO_WORKER)
+            except ProtocolError as error:
+                log.warning("dropped a message from the broker: %s", error)
+                continue
+            for message in messages:
+                self._do(self._session.handle(Arrived(message), now))
+            if self._socket is not socket:
+                break
+        if self._handshakes.read():
+            log.error("the broker at %s does not accept this cluster secret", self._address)
+            self._exit = Exit(EXIT_DENIED, "wrong secret")
+
+    def _do(self, actions: list[Any]) -> None:
+        for action in actions:
+            kind = type(action)
+            if kind is Send:
+                self._outbox.append(action.message)
+            elif kind is Run:
+                self._compute.run(action.task)
+            elif kind is Withdraw:
+                if self._compute.withdraw(action.task, action.attempt):
+                    self._do(self._session.handle(Withdrawn(action.task, action.attempt), time.monotonic()))
+            elif kind is Connect:
+                self._connect()
+            elif kind is Exit and self._exit is None:
+                self._exit = action
+
+    def _connect(self) -> None:
+        """Throw the old socket away, with all that waits in it, and open a new one."""
+        self._outbox.clear()
+        self._disconnect(linger_ms=0)
+        self._socket = sockets.dealer(
+            self._context, self._address, sockets.WORKER_ROLE, self._token, self._rules.max_message_bytes
+        )
+        self._handshakes = sockets.Handshakes(self._socket)
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._handshakes.socket, zmq.POLLIN)
+        self._socket.connect(self._address)
+
+    def _disconnect(self, linger_ms: int) -> None:
+        if self._socket is not None and self._handshakes is not None:
+            self._poller.unregister(self._socket)
+            self._poller.unregister(self._handshakes.socket)
+            self._handshakes.close()
+            self._socket.close(linger=linger_ms)
+            self._socket = self._handshakes = None
+
+    def _flush(self) -> None:
+        """Send what the session wants sent: small messages of this turn share an envelope."""
+        outbox, self._outbox = self._outbox, []
+        if not outbox or self._socket is None:
+            return
+        for envelope, frames in m.envelopes(outbox):
+            try:
+                sockets.send(self._socket, envelope, frames)
+            except zmq.Again:
+                # A full queue means a broker that has not read a thousand messages: it will find this worker stale.
+                log.warning("the broker does not read; a message was dropped")
+
+    def _leave(self, exit: Exit) -> int:
+        self._flush()
+        log.info("leaving: %s", exit.reason)
+        self._disconnect(linger_ms=FAREWELL_MS)
+        self._context.term()  # waits for the farewell to go out, FAREWELL_MS at most
+        return exit.code
