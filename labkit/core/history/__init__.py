@@ -1,7 +1,15 @@
-"""What happened in a cluster, as events: their format now, the questions that can be asked of them next."""
+"""What happened in a cluster: the events, and a ``History`` that answers questions about them.
+
+Reading order: ``events`` (one thing that happened, and its line of JSON), ``recording`` (``History``, all
+that can be asked), ``index`` (events sorted by what they are about), ``rows`` (ledger, story, intervals,
+throughput), ``recovery`` (what a fault cost), ``check`` (broken promises).
+
+Pure, as all of the core: it is given events and lines, and reads no file and no clock.
+"""
 
 from __future__ import annotations
 
+from labkit.core.history.check import Violation
 from labkit.core.history.events import (
     ALIVE,
     BROKER_STARTED,
@@ -33,6 +41,9 @@ from labkit.core.history.events import (
     decode_event,
     encode_event,
 )
+from labkit.core.history.recording import History
+from labkit.core.history.recovery import Recovery
+from labkit.core.history.rows import Interval, LedgerRow, Sample, StoryRow, WorkerSpan, natural
 
 __all__ = [
     "ALIVE",
@@ -62,6 +73,15 @@ __all__ = [
     "TASK_KINDS",
     "WORKER_KINDS",
     "Event",
+    "History",
+    "Interval",
+    "LedgerRow",
+    "Recovery",
+    "Sample",
+    "StoryRow",
+    "Violation",
+    "WorkerSpan",
     "decode_event",
     "encode_event",
+    "natural",
 ]
