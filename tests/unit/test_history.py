@@ -324,6 +324,7 @@ def test_windows_fill_the_recording_exactly_and_count_every_result_once(window_s
     history = History(demo())
     samples = history.throughput(window_s)
     assert sum(sample.done for sample in samples) == 180
+    assert all(sum(sample.by_worker.values()) == sample.done for sample in samples)
     assert samples[0].start == 0.0 and samples[-1].end == history.duration_s
     assert all(a.end == b.start for a, b in zip(samples, samples[1:], strict=False))
     widths = [sample.end - sample.start for sample in samples]

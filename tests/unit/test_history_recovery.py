@@ -36,6 +36,7 @@ def test_throughput_is_restored_when_the_killed_worker_is_back(seed: int) -> Non
     (recovery,) = History(run(kill_at=1.5, back_after=0.9, seed=seed)).recoveries()
     assert recovery.restored_s == pytest.approx(0.9, abs=0.2)
     assert recovery.unrestored == ""
+    assert recovery.usual_per_s is not None and 55 < recovery.usual_per_s < 65  # three workers, 50 ms each
 
 
 @pytest.mark.parametrize("seed", range(20))

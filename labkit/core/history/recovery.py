@@ -73,6 +73,8 @@ class Recovery(NamedTuple):
     """When the first of its tasks had a result from a later attempt."""
     restored_at: float | None
     """When throughput was back; see the module's head."""
+    usual_per_s: float | None
+    """The rate before the fault, in results per second; None if ``few_before``."""
     unrestored: str
     """Why ``restored_at`` is None: ``few_before``, ``few_after``, ``never``; otherwise empty."""
     held: tuple[str, ...]
@@ -255,7 +257,7 @@ def _recovery(
 ) -> Recovery:
     """Complete a chain whose first four links are ``at``."""
     known = [instant for instant in at if instant is not None]
-    restored, why = _restored(index, done_at, known[0], max(known))
+    restored, why, usual = _restored(index, done_at, known[0], max(known))
     fault_at, detected_at, requeued_at, elsewhere_at, restored_at = (
         None if instant is None else instant - start for instant in (*at, restored)
     )
@@ -268,6 +270,7 @@ def _recovery(
         requeued_at,
         elsewhere_at,
         restored_at,
+        usual,
         why,
         held=tuple(held),
         lost=tuple(task for task in held if not index.tasks[task].outcome),
@@ -276,15 +279,15 @@ def _recovery(
 
 def _restored(
     index: Index, done_at: Sequence[float], fault_at: float, search_from: float
-) -> tuple[float | None, str]:
-    """Return when throughput was back at 95 %, or None and why that cannot be said."""
+) -> tuple[float | None, str, float | None]:
+    """Return when throughput was back at 95 %, or None and why that cannot be said; and the usual rate."""
     work = _stretch(index, fault_at)
     if work is None:
-        return None, "few_before"
+        return None, "few_before", None
     begin, end = work
     before = done_at[bisect_right(done_at, begin) : bisect_right(done_at, fault_at)]
     if len(before) < MIN_RESULTS_BEFORE or before[-1] <= before[0]:
-        return None, "few_before"
+        return None, "few_before", None
     stretch = fault_at - before[0]
     width = min(max(WINDOW_RESULTS * stretch / len(before), MIN_WINDOW_S), stretch / 2)
 
@@ -293,14 +296,14 @@ def _restored(
 
     step = max(1, len(before) // 2000)  # enough windows for a median, however long the run
     usual = sorted(results_from(at) for at in before[::step] if at + width <= fault_at)
-    enough = RESTORED * usual[len(usual) // 2]
+    median = usual[len(usual) // 2]
     after = done_at[bisect_right(done_at, search_from) : bisect_right(done_at, end - width)]
     if search_from + width > end:
-        return None, "few_after"
+        return None, "few_after", median / width
     for at in (search_from, *after):
-        if results_from(at) >= enough:
-            return at, ""
-    return None, "never"
+        if results_from(at) >= RESTORED * median:
+            return at, "", median / width
+    return None, "never", median / width
 
 
 def _stretch(index: Index, at: float) -> tuple[float, float] | None:

@@ -93,6 +93,8 @@ class Sample(NamedTuple):
     start: float
     end: float
     done: int
+    by_worker: dict[str, int]
+    """The same, per worker that delivered any."""
 
     @property
     def per_s(self) -> float:
@@ -273,13 +275,14 @@ def throughput(index: Index, window_s: float, since: float, until: float, start:
         return []
     windows = max(1, round(span / window_s))
     width = span / windows
-    counts = [0] * windows
-    for at, _ in index.done:
+    counts: list[dict[str, int]] = [{} for _ in range(windows)]
+    for at, worker in index.done:
         t = at - start
         if since <= t <= until:
-            counts[min(int((t - since) / width), windows - 1)] += 1
+            window = counts[min(int((t - since) / width), windows - 1)]
+            window[worker] = window.get(worker, 0) + 1
     edges = [since + width * i for i in range(windows)] + [until]
-    return [Sample(edges[i], edges[i + 1], counts[i]) for i in range(windows)]
+    return [Sample(edges[i], edges[i + 1], sum(counts[i].values()), counts[i]) for i in range(windows)]
 
 
 def share(index: Index, since: float, until: float, start: float) -> dict[str, int]:
