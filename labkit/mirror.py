@@ -199,6 +199,7 @@ class Mirror:
 
     def _run(self) -> None:
         copy: _Copy | None = None
+        written: _Shot | None = None
         backoff_s = 0.0
         while True:
             # After a failure new pictures must not hurry the next attempt; only close() may.
@@ -209,7 +210,8 @@ class Mirror:
             self._news.clear()  # before the slot is read: an offer from here on sets it again
             closing = self._closing.is_set()
             shot = self._latest
-            if shot is not None and not (closing and backoff_s):
+            # At the end only what is new is written, and only if Redis was well.
+            if shot is not None and not (closing and (backoff_s or shot is written)):
                 begun = time.monotonic()
                 try:
                     if copy is None:
@@ -224,6 +226,7 @@ class Mirror:
                 else:
                     self._write_s = time.monotonic() - begun
                     self._set_health(Health("ok"))
+                    written = shot
                     backoff_s = 0.0
             if closing:
                 if copy is not None:
@@ -238,7 +241,7 @@ class Mirror:
 
     def _set_health(self, health: Health, error: Exception | None = None) -> None:
         before, self._health = self._health.state, health
-        if health.state == before:
+        if health.state == before or self._closing.is_set():  # at the end Redis may well leave first: no news
             return
         if health.state == "ok":
             log.info("mirror: writing to %s", without_password(self._url))
