@@ -1,0 +1,40 @@
+# Short names for developers; each is one command that also works without make.
+PYTHON ?= python3
+BIN := .venv/bin
+CATALOGUE := labkit/locale/es/LC_MESSAGES/labkit.po
+
+.PHONY: help demo test fast lint format messages environment clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+demo:  ## three workers, one of them killed, on real photos
+	$(PYTHON) lab.py demo
+
+test:  ## everything, as CI runs it
+	$(PYTHON) lab.py test
+
+fast:  ## what needs no cluster and no network: the loop while writing code
+	$(PYTHON) lab.py test tests/unit tests/simulated -m "not slow"
+
+lint: environment  ## style and types
+	$(BIN)/ruff check
+	$(BIN)/mypy $(wildcard labkit workers benchmarks lab.py) tests
+
+format: environment  ## put imports in order, and the like
+	$(BIN)/ruff check --fix
+
+messages: environment  ## bring the Spanish catalogue up to date with the code, then say what is missing in it
+	$(BIN)/pybabel -q extract --no-default-keywords --keywords="_ N_ ngettext:1,2" --no-wrap --sort-by-file \
+		--add-location=file --project=labkit --version=1 --msgid-bugs-address= \
+		-o .venv/labkit.pot $(wildcard labkit workers lab.py)
+	$(BIN)/pybabel -q update --locale=es --no-wrap --no-fuzzy-matching --ignore-obsolete \
+		--ignore-pot-creation-date -i .venv/labkit.pot -o $(CATALOGUE)
+	$(PYTHON) lab.py test -n 0 -q tests/unit/test_i18n.py
+
+environment:
+	@$(PYTHON) lab.py test --version -n 0 >/dev/null
+
+clean:  ## remove the environment and all caches
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
