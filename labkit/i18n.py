@@ -2,14 +2,15 @@
 
 Rules:
 
-* ``_("{done} of {total} done")`` looks an English sentence up in the catalogue; ``.format(...)`` comes afterwards,
-  so that the catalogue holds the template. ``N_`` (labkit.core.errors) marks a sentence that is looked up later.
+* ``_("{done} of {total} done")`` looks an English sentence up in the catalogue; ``.format(...)`` comes
+  afterwards, so that the catalogue holds the template. ``N_`` (labkit.core.errors) marks a sentence that is
+  looked up later.
 * ``LABKIT_LANG`` decides (es or en), otherwise the locale; whatever is not Spanish is English.
 * Logs, JSON and code stay English: they never come here.
 
-The catalogue is ``locale/es/LC_MESSAGES/labkit.po``. It is compiled in memory when the first Spanish sentence is
-needed, so there is no second, binary file to forget, and an English run never loads Babel. ``make messages`` brings
-it up to date with the code; a test lists what is missing.
+The catalogue is ``locale/es/LC_MESSAGES/labkit.po``. It is compiled in memory when the first Spanish sentence
+is needed, so there is no second, binary file to forget, and an English run never loads Babel.
+``make messages`` brings it up to date with the code; a test lists what is missing.
 """
 
 from __future__ import annotations
@@ -85,11 +86,11 @@ def translate_error(error: BaseException) -> str:
 
 
 def translate_argparse() -> None:
-    """Make argparse's own words ("usage:", "invalid choice") follow the language. Call it before building a parser.
+    """Make argparse's own words ("usage:", "invalid choice") follow the language; call it before any parser.
 
-    argparse calls ``gettext.gettext`` by the module-level name ``_``, and that one wants a compiled file in a folder
-    and has its own idea of the language. So argparse's two names are pointed here instead: they have been the same
-    since Python 2.7, and a test notices should they change.
+    argparse calls ``gettext.gettext`` by the module-level name ``_``, and that one wants a compiled file in a
+    folder and has its own idea of the language. So argparse's two names are pointed here instead: they have
+    been the same since Python 2.7, and a test notices should they change.
     """
     import argparse
 
@@ -123,7 +124,7 @@ def _windows_locale() -> str:
     return locale.getlocale()[0] or ""
 
 
-# What argparse may say to a user (Python 3.11 to 3.14), marked here because its source is not ours to extract from.
+# What argparse may say to a user (Python 3.11 to 3.14), marked here because its source is not ours.
 ARGPARSE_MESSAGES = (
     N_("usage: "),
     N_("%(heading)s:"),
