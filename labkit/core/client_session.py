@@ -9,12 +9,14 @@
 
 Rules:
 
-* A task's payload is kept until its outcome is here. After every welcome all open tasks are submitted again under
-  their own ids; a broker that still has them only says so. So neither a broken connection nor a dead broker loses one.
+* A task's payload is kept until its outcome is here. After every welcome all open tasks are submitted again
+  under their own ids; a broker that still has them only says so. So neither a broken connection nor a dead
+  broker loses one.
 * The first outcome of a task is handed out, any later one counted and dropped.
-* What exceeds the quota that the broker grants waits here, in order. A refusal (BUSY) makes the window shrink to what the
-  broker did take, and every outcome lets it grow by one: the client slows down by itself.
-* A deadline is armed here too, a little later than the broker's, for the case that there is no broker any more.
+* What exceeds the quota that the broker grants waits here, in order. A refusal (BUSY) makes the window shrink
+  to what the broker did take, and every outcome lets it grow by one: the client slows down by itself.
+* A deadline is armed here too, a little later than the broker's, for the case that there is no broker any
+  more.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class Call(NamedTuple):
     size: int
 
 
-# --- what happens to it --------------------------------------------------------------------------------------------
+# --- what happens to it -------------------------------------------------------------------------------------
 
 
 class SubmitAsked(NamedTuple):
@@ -76,7 +78,7 @@ class CloseAsked(NamedTuple):
     """The user is done: say goodbye."""
 
 
-# --- what it wants done --------------------------------------------------------------------------------------------
+# --- what it wants done -------------------------------------------------------------------------------------
 
 
 class Send(NamedTuple):
@@ -141,7 +143,9 @@ class ClientSession:
         self.broker_epoch = b""
         self.open: dict[bytes, Call] = {}
         self._waiting: OrderedDict[bytes, None] = OrderedDict()  # open, and not with the broker
-        self._sent: OrderedDict[bytes, float] = OrderedDict()  # with the broker, not acknowledged: when it was sent
+        self._sent: OrderedDict[bytes, float] = (
+            OrderedDict()
+        )  # with the broker, not acknowledged: when it was sent
         self._accepted: set[bytes] = set()
         self._out_bytes = 0
         self._quota_tasks = rules.max_client_tasks
@@ -193,7 +197,7 @@ class ClientSession:
         self._out.append(Send(message))
         self._last_sent = now
 
-    # --- connection ------------------------------------------------------------------------------------------------
+    # --- connection -----------------------------------------------------------------------------------------
 
     def _greet(self, now: float, connect: bool) -> None:
         self.phase = Phase.GREETING
@@ -238,7 +242,7 @@ class ClientSession:
     def _on_bulk(self, bulk: m.Bulk, now: float) -> None:
         self._bulk_s = bulk.size / self.rules.slow_link_bytes_per_s
 
-    # --- tasks -----------------------------------------------------------------------------------------------------
+    # --- tasks ----------------------------------------------------------------------------------------------
 
     def _on_submit(self, event: SubmitAsked, now: float) -> None:
         call = event.call
@@ -328,7 +332,7 @@ class ClientSession:
         self._out.append(CancelAnswer(reply.task, bool(reply.done)))
         self._pump(now)
 
-    # --- questions -------------------------------------------------------------------------------------------------
+    # --- questions ------------------------------------------------------------------------------------------
 
     def _on_ask(self, event: Ask, now: float) -> None:
         self._questions[event.message.number] = event.message
@@ -344,14 +348,16 @@ class ClientSession:
             self._send(m.ClientGoodbye(), now)
         self.phase = Phase.OVER
 
-    # --- time ------------------------------------------------------------------------------------------------------
+    # --- time -----------------------------------------------------------------------------------------------
 
     def _on_tick(self, _: Tick, now: float) -> None:
         if now - self._last_tick > self._heartbeat_s * 2:
             self._last_heard = now  # this client was not looking: the broker is not to blame for the silence
         self._last_tick = now
         for task in self._timers.expire(now):
-            self._on_outcome(m.Failed(task, 0, "DEADLINE", "", "no broker reported on it in time", m.EMPTY), now)
+            self._on_outcome(
+                m.Failed(task, 0, "DEADLINE", "", "no broker reported on it in time", m.EMPTY), now
+            )
         if self.phase is Phase.GREETING:
             if now - self._last_heard >= self.rules.dead_s:
                 self._greet(now, connect=True)
@@ -376,8 +382,11 @@ _HANDLERS: dict[type, Callable[[ClientSession, Any, float], None]] = {
 }  # fmt: skip
 
 _MESSAGE_HANDLERS: dict[type, Callable[[ClientSession, Any, float], None]] = {
-    m.ClientWelcome: ClientSession._on_welcome, m.Stale: ClientSession._on_stale, m.Bulk: ClientSession._on_bulk,
+    m.ClientWelcome: ClientSession._on_welcome, m.Stale: ClientSession._on_stale,
+    m.Bulk: ClientSession._on_bulk,
     m.Accepted: ClientSession._on_accepted, m.Refused: ClientSession._on_refused,
-    m.Running: ClientSession._on_running, m.Result: ClientSession._on_outcome, m.Failed: ClientSession._on_outcome,
-    m.CancelReply: ClientSession._on_cancel_reply, m.Noted: ClientSession._on_answer, m.Info: ClientSession._on_answer,
+    m.Running: ClientSession._on_running, m.Result: ClientSession._on_outcome,
+    m.Failed: ClientSession._on_outcome,
+    m.CancelReply: ClientSession._on_cancel_reply, m.Noted: ClientSession._on_answer,
+    m.Info: ClientSession._on_answer,
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """The broker's table of clients: who is connected by which route, and how much each has open.
 
-A client keeps its id across reconnects; a route belongs to one connection. A client whose connection is gone keeps
-its tasks for ``Rules.client_gone_s``, so that a short break costs nothing.
+A client keeps its id across reconnects; a route belongs to one connection. A client whose connection is gone
+keeps its tasks for ``Rules.client_gone_s``, so that a short break costs nothing.
 """
 
 from __future__ import annotations

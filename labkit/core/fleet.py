@@ -9,15 +9,15 @@
                   └── leaving ──► draining ── goodbye ──► left         │
                                       └────────────────────────────────┘
 
-Workers with the same capabilities form a *group*. In a group, one ordered dictionary per load (tasks in flight) holds
-the workers that may get a task now; whoever's load changes goes to the end of its new load. The first worker of the
-lowest non-empty load is therefore the least busy, and among equals the least recently used: exactly
-``policies.least_busy``, for 3 workers as for 10,000.
+Workers with the same capabilities form a *group*. In a group, one ordered dictionary per load (tasks in
+flight) holds the workers that may get a task now; whoever's load changes goes to the end of its new load. The
+first worker of the lowest non-empty load is therefore the least busy, and among equals the least recently
+used: exactly ``policies.least_busy``, for 3 workers as for 10,000.
 
-*Credit is time, not count.* A worker may hold ``slots + 1`` tasks, so that the next one is there when it finishes; more
-only as long as all that it holds is expected to take less than ``work_ahead_s``. So tiny tasks keep it busy, and long
-ones are never hoarded by one worker while another is idle. What a job is expected to take is a moving average of what
-its past runs took.
+*Credit is time, not count.* A worker may hold ``slots + 1`` tasks, so that the next one is there when it
+finishes; more only as long as all that it holds is expected to take less than ``work_ahead_s``. So tiny tasks
+keep it busy, and long ones are never hoarded by one worker while another is idle. What a job is expected to
+take is a moving average of what its past runs took.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ class Worker:
 
     __slots__ = (
         "ahead_s", "capabilities", "completed", "draining", "epoch", "group", "id", "in_flight", "instance",
-        "last_dispatch", "last_heard", "last_used", "listed", "patience_s", "pid", "route", "slots", "suspect", "tasks",
+        "last_dispatch", "last_heard", "last_used", "listed", "patience_s", "pid", "route", "slots",
+        "suspect", "tasks",
     )  # fmt: skip
 
     def __init__(
-        self, id: str, route: Route, instance: bytes, epoch: bytes, slots: int, capabilities: frozenset[str], pid: int,
+        self, id: str, route: Route, instance: bytes, epoch: bytes, slots: int,
+        capabilities: frozenset[str], pid: int,
         now: float,
     ) -> None:  # fmt: skip
         self.id = id
@@ -175,7 +177,7 @@ class Fleet:
         if len(self.departed) > MAX_DEPARTED_REMEMBERED:
             del self.departed[next(iter(self.departed))]
 
-    # --- load and credit -------------------------------------------------------------------------------------------
+    # --- load and credit ------------------------------------------------------------------------------------
 
     def has_credit(self, worker: Worker) -> bool:
         """Return whether this worker may get one more task now."""
@@ -183,7 +185,10 @@ class Fleet:
             return False
         if worker.in_flight <= worker.slots:
             return True
-        return worker.ahead_s < self._rules.work_ahead_s * worker.slots and worker.in_flight < self._rules.max_ahead
+        return (
+            worker.ahead_s < self._rules.work_ahead_s * worker.slots
+            and worker.in_flight < self._rules.max_ahead
+        )
 
     def touch(self, worker: Worker) -> None:
         """File a worker under its present load, as the most recently used one."""
@@ -221,7 +226,7 @@ class Fleet:
         else:
             self._mean_s[job] = mean + (compute_s - mean) * 0.2
 
-    # --- choosing --------------------------------------------------------------------------------------------------
+    # --- choosing -------------------------------------------------------------------------------------------
 
     def least_busy(self, needs: frozenset[str]) -> Worker | None:
         """Return the worker that ``policies.least_busy`` would choose for these needs, in constant time."""
@@ -230,7 +235,9 @@ class Fleet:
             if len(self._matching) > MAX_JOBS_REMEMBERED:
                 self._matching.clear()
             groups = self._matching[needs] = tuple(
-                group for group in self._groups.values() if not group.capabilities or needs <= group.capabilities
+                group
+                for group in self._groups.values()
+                if not group.capabilities or needs <= group.capabilities
             )
         best: Worker | None = None
         for group in groups:

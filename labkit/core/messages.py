@@ -6,16 +6,18 @@ A ZeroMQ message is one *envelope* frame, followed by the payload frames that it
     record    =  kind(1) frames(2) length(4) body(length)        all integers big-endian
     body      =  fixed fields . string lengths . strings . tail
 
-Several small records for one peer share an envelope when they are waiting anyway (*coalescing*); a record with payload
-frames of its own travels alone, so that nothing small waits behind it. The broker reads envelopes only: payload frames
-pass through it untouched, and nothing on the wire is ever unpickled.
+Several small records for one peer share an envelope when they are waiting anyway (*coalescing*); a record
+with payload frames of its own travels alone, so that nothing small waits behind it. The broker reads
+envelopes only: payload frames pass through it untouched, and nothing on the wire is ever unpickled.
 
-Every kind of message is one ``NamedTuple`` here, and one row in ``KINDS``. PROTOCOL.md tells the same from outside.
+Every kind of message is one ``NamedTuple`` here, and one row in ``KINDS``. PROTOCOL.md tells the same from
+outside.
 
-Guarantee: ``decode`` returns what ``encode`` was given, or raises ``ProtocolError``; no bytes make it raise anything else.
+Guarantee: ``decode`` returns what ``encode`` was given, or raises ``ProtocolError``; no bytes make it raise
+anything else.
 
-Source: the numbered frames of the ZeroMQ guide's Majordomo pattern (RFC 7 and 18), packed into one header frame
-because reading one frame costs a third of reading four.
+Source: the numbered frames of the ZeroMQ guide's Majordomo pattern (RFC 7 and 18), packed into one header
+frame because reading one frame costs a third of reading four.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def frame_size(frame: Any) -> int:
 EMPTY = Payload()
 
 
-# --- either way ----------------------------------------------------------------------------------------------------
+# --- either way ---------------------------------------------------------------------------------------------
 
 
 class Heartbeat(NamedTuple):
@@ -72,7 +74,7 @@ class Stale(NamedTuple):
     """The broker does not know this connection (any more): drop what you hold and say hello again."""
 
 
-# --- client to broker ----------------------------------------------------------------------------------------------
+# --- client to broker ---------------------------------------------------------------------------------------
 
 
 class ClientHello(NamedTuple):
@@ -100,7 +102,7 @@ class Cancel(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Write into the history that a fault is about to be injected; answered by ``Noted`` before it happens."""
+    """Write into the history that a fault is about to be injected; ``Noted`` answers before it happens."""
 
     number: int
     fault: str
@@ -117,7 +119,7 @@ class ClientGoodbye(NamedTuple):
     """The client leaves on purpose: cancel what it has open."""
 
 
-# --- broker to client ----------------------------------------------------------------------------------------------
+# --- broker to client ---------------------------------------------------------------------------------------
 
 
 class ClientWelcome(NamedTuple):
@@ -163,18 +165,18 @@ class Result(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """The task's one visible failure. ``code`` is one of ``FAILURE_CODES``; payload.body is the traceback (UTF-8)."""
+    """The task's one visible failure; payload.body is the traceback (UTF-8), if there is one."""
 
     task: bytes
     attempt: int
-    code: str
+    code: str  # one of FAILURE_CODES
     worker: str
     error: str
     payload: Payload
 
 
 class CancelReply(NamedTuple):
-    """``done`` is 1 if the task will have no visible outcome but *cancelled*, 0 if it had started or is unknown."""
+    """``done`` is 1 if the task will have no outcome but *cancelled*, 0 if it had started or is unknown."""
 
     task: bytes
     done: int
@@ -193,7 +195,7 @@ class Info(NamedTuple):
     json: bytes
 
 
-# --- worker to broker ----------------------------------------------------------------------------------------------
+# --- worker to broker ---------------------------------------------------------------------------------------
 
 
 class WorkerHello(NamedTuple):
@@ -208,7 +210,7 @@ class WorkerHello(NamedTuple):
 
 
 class Started(NamedTuple):
-    """The attempt is running. With ``confirm`` the worker waits for ``Go``: the task is suspected of killing workers."""
+    """The attempt is running. With ``confirm`` it waits for ``Go``: the task may be a killer of workers."""
 
     task: bytes
     attempt: int
@@ -250,7 +252,7 @@ class WorkerGoodbye(NamedTuple):
     """The worker has finished what it held and goes."""
 
 
-# --- broker to worker ----------------------------------------------------------------------------------------------
+# --- broker to worker ---------------------------------------------------------------------------------------
 
 
 class WorkerWelcome(NamedTuple):
@@ -298,7 +300,7 @@ FAILURE_CODES = ("ERROR", "POISONED", "HUNG", "NO_WORKER", "DEADLINE")
 
 
 class _Kind(NamedTuple):
-    """How one message class becomes bytes: its struct of fixed fields and string lengths, then what follows."""
+    """How one message class becomes bytes: a struct of fixed fields and string lengths, then what follows."""
 
     number: int
     cls: type
@@ -310,7 +312,14 @@ class _Kind(NamedTuple):
 
 def _kind(number: int, cls: type, fixed: str = "", strings: int = 0, tail: str = "") -> _Kind:
     fields: tuple[str, ...] = cls._fields  # type: ignore[attr-defined]
-    return _Kind(number, cls, struct.Struct("!" + fixed + "H" * strings), len(fields) - strings - bool(tail), strings, tail)
+    return _Kind(
+        number,
+        cls,
+        struct.Struct("!" + fixed + "H" * strings),
+        len(fields) - strings - bool(tail),
+        strings,
+        tail,
+    )
 
 
 KINDS = (
@@ -351,7 +360,20 @@ FROM_WORKER = frozenset(
     {Heartbeat, Bulk, WorkerHello, Started, Done, WorkerError, Returned, Leaving, WorkerGoodbye}
 )
 TO_CLIENT = frozenset(
-    {Heartbeat, Bulk, Stale, ClientWelcome, Accepted, Refused, Running, Result, Failed, CancelReply, Noted, Info}
+    {
+        Heartbeat,
+        Bulk,
+        Stale,
+        ClientWelcome,
+        Accepted,
+        Refused,
+        Running,
+        Result,
+        Failed,
+        CancelReply,
+        Noted,
+        Info,
+    }
 )
 TO_WORKER = frozenset({Heartbeat, Bulk, Stale, WorkerWelcome, WorkerRefused, Task, Go, Revoke})
 
@@ -396,16 +418,24 @@ def envelopes(messages: Iterable[Message]) -> Iterator[tuple[bytes, tuple[Any, .
         yield b"".join(waiting), ()
 
 
-def decode(envelope: bytes, frames: Sequence[Any] = (), allowed: frozenset[type] | None = None) -> list[Message]:
+def decode(
+    envelope: bytes, frames: Sequence[Any] = (), allowed: frozenset[type] | None = None
+) -> list[Message]:
     """Return the messages of one envelope; ``frames`` are the payload frames that came with it.
 
-    ``allowed`` are the kinds that this peer may send. Raises ``ProtocolError`` for anything else than well-formed
-    records that account for every byte and every frame.
+    ``allowed`` are the kinds that this peer may send. Raises ``ProtocolError`` for anything else than
+    well-formed records that account for every byte and every frame.
     """
     if envelope[:2] != MAGIC:
         if envelope[:1] == MAGIC[:1]:
-            raise ProtocolError(N_("protocol version {theirs}, this side speaks {ours}"), theirs=envelope[1:2].hex(), ours=VERSION)
-        raise ProtocolError(N_("not a labkit message: it starts with {start}"), start=bytes(envelope[:4]).hex())
+            raise ProtocolError(
+                N_("protocol version {theirs}, this side speaks {ours}"),
+                theirs=envelope[1:2].hex(),
+                ours=VERSION,
+            )
+        raise ProtocolError(
+            N_("not a labkit message: it starts with {start}"), start=bytes(envelope[:4]).hex()
+        )
     messages: list[Message] = []
     position, end, taken = 2, len(envelope), 0
     try:
@@ -415,10 +445,14 @@ def decode(envelope: bytes, frames: Sequence[Any] = (), allowed: frozenset[type]
             start = position + _RECORD.size
             position = start + length
             if position > end or taken + owned > len(frames) or (owned and kind.tail != "payload"):
-                raise ProtocolError(N_("{kind}: more bytes or frames announced than sent"), kind=kind.cls.__name__)
+                raise ProtocolError(
+                    N_("{kind}: more bytes or frames announced than sent"), kind=kind.cls.__name__
+                )
             if allowed is not None and kind.cls not in allowed:
                 raise ProtocolError(N_("{kind}: this peer may not send it"), kind=kind.cls.__name__)
-            messages.append(_decode_body(kind, envelope, start, position, tuple(frames[taken : taken + owned])))
+            messages.append(
+                _decode_body(kind, envelope, start, position, tuple(frames[taken : taken + owned]))
+            )
             taken += owned
     except KeyError as error:
         raise ProtocolError(N_("unknown message kind {kind}"), kind=error.args[0]) from None

@@ -1,15 +1,16 @@
 """Placement policies: which of the eligible workers gets the next task.
 
-A policy is a plain function ``choose(task, workers, now) -> worker | None``. ``workers`` holds only workers that are
-living, not draining, capable of the task and with credit left, in no particular order and never empty. ``None`` leaves
-the task in the queue until something changes. The same function runs in the simulator and in the real broker.
+A policy is a plain function ``choose(task, workers, now) -> worker | None``. ``workers`` holds only workers
+that are living, not draining, capable of the task and with credit left, in no particular order and never
+empty. ``None`` leaves the task in the queue until something changes. The same function runs in the simulator
+and in the real broker.
 
-No policy rolls dice: a task's id is 128 random bits made by its client, and *that* is the randomness, so a run can be
-repeated to the letter. The scheduler runs ``least_busy`` through an index (``fleet.py``) that gives the same answer in
-constant time; a test holds the two side by side.
+No policy rolls dice: a task's id is 128 random bits made by its client, and *that* is the randomness, so a
+run can be repeated to the letter. The scheduler runs ``least_busy`` through an index (``fleet.py``) that
+gives the same answer in constant time; a test holds the two side by side.
 
-Source: ipyparallel's schemes (``leastload``, ``lru``, ``plainrandom``, ``twobin``); Mitzenmacher, "The power of two
-choices in randomized load balancing" (2001).
+Source: ipyparallel's schemes (``leastload``, ``lru``, ``plainrandom``, ``twobin``); Mitzenmacher, "The power
+of two choices in randomized load balancing" (2001).
 """
 
 from __future__ import annotations
@@ -26,15 +27,19 @@ class WorkerView(Protocol):
     @property
     def in_flight(self) -> int:
         """Tasks that it holds now."""
+
     @property
     def slots(self) -> int:
         """Tasks that it can compute at the same time."""
+
     @property
     def last_used(self) -> int:
         """Grows with every dispatch to it and every answer from it, across all workers: a logical clock."""
+
     @property
     def last_dispatch(self) -> int:
         """The same logical clock at its latest dispatch."""
+
     @property
     def completed(self) -> int: ...
 

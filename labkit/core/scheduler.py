@@ -7,7 +7,7 @@ The life of a task::
 
     submitted ──► QUEUED ──dispatched──► ASSIGNED ──done──► (result sent)
                    ▲  │                    │  │
-                   │  │                    │  └─failed──► (failure sent): its code raised, or hung or crashed too often
+                   │  │                    │  └─failed──► (failure sent): raised, hung, or crashed workers
                    │  └─ cancelled,        │
                    │     deadline          └─requeued: its worker was lost, hung, or gave it back
                    └───────────────────────────┘ at the front
@@ -15,14 +15,14 @@ The life of a task::
 Rules, each of which the simulation checks (``check_invariants``):
 
 * A worker that says hello again is a new worker; nothing of its former epoch is merged into the new one.
-* A result counts if its attempt was dispatched to that worker's epoch and the task is still open, however late; any
-  other result is counted and dropped. So each task has exactly one visible outcome.
-* Only tasks that had *started* in a worker whose connection broke are blamed for the crash. A task that was in flight
-  at a crash is tried again *carefully*: its worker announces the start and waits for ``Go``, so from then on the
-  evidence cannot be lost with the worker.
+* A result counts if its attempt was dispatched to that worker's epoch and the task is still open, however
+  late; any other result is counted and dropped. So each task has exactly one visible outcome.
+* Only tasks that had *started* in a worker whose connection broke are blamed for the crash. A task that was
+  in flight at a crash is tried again *carefully*: its worker announces the start and waits for ``Go``, so
+  from then on the evidence cannot be lost with the worker.
 * Every open task has a deadline armed: nothing can hang.
-* Liveness is judged only in ``Tick``, which the shell sends after it has drained what had arrived; and a broker that
-  overslept grants everybody a full period first, because the silence was its own.
+* Liveness is judged only in ``Tick``, which the shell sends after it has drained what had arrived; and a
+  broker that overslept grants everybody a full period first, because the silence was its own.
 
 Work is handed out in ``Tick`` too: messages first, then one round of decisions, then one burst of sends.
 """
@@ -89,12 +89,14 @@ class Scheduler:
             ClientClosed: self._on_client_closed, WorkerClosed: self._on_worker_closed, Tick: self._on_tick,
         }  # fmt: skip
         self._client_handlers: dict[type, Callable[[ClientRecord, Any, float], None]] = {
-            m.Submit: self._on_submit, m.Cancel: self._on_cancel, m.Note: self._on_note, m.Query: self._on_query,
+            m.Submit: self._on_submit, m.Cancel: self._on_cancel, m.Note: self._on_note,
+            m.Query: self._on_query,
             m.ClientGoodbye: self._on_client_goodbye, m.Heartbeat: _nothing, m.Bulk: self._on_client_bulk,
         }  # fmt: skip
         self._worker_handlers: dict[type, Callable[[Worker, Any, float], None]] = {
             m.Done: self._on_done, m.Started: self._on_started, m.WorkerError: self._on_worker_error,
-            m.Returned: self._on_returned, m.Leaving: self._on_leaving, m.WorkerGoodbye: self._on_worker_goodbye,
+            m.Returned: self._on_returned, m.Leaving: self._on_leaving,
+            m.WorkerGoodbye: self._on_worker_goodbye,
             m.Heartbeat: _nothing, m.Bulk: self._on_worker_bulk,
         }  # fmt: skip
 
@@ -110,14 +112,14 @@ class Scheduler:
         return events
 
     def next_deadline(self) -> float | None:
-        """Return the instant at which a ``Tick`` is due even if nothing arrives; None when there is nobody to serve."""
+        """Return the instant at which a ``Tick`` is due even if nothing arrives; None if nobody is here."""
         due = self.timers.next_deadline()
         if len(self.fleet) or len(self.clients):
             beat = min(self._next_beat, self._next_sweep)
             due = beat if due is None else min(due, beat)
         return due
 
-    # --- clients ---------------------------------------------------------------------------------------------------
+    # --- clients --------------------------------------------------------------------------------------------
 
     def _on_client_message(self, event: FromClient, now: float) -> None:
         route, message = event
@@ -149,7 +151,12 @@ class Scheduler:
         self.clients.join(hello.client, hello.name, route, now)
         r = self.rules
         self._out.append(
-            ToClient(route, m.ClientWelcome(self.epoch, r.heartbeat_s, r.broker_gone_s, r.max_client_tasks, r.max_client_bytes))
+            ToClient(
+                route,
+                m.ClientWelcome(
+                    self.epoch, r.heartbeat_s, r.broker_gone_s, r.max_client_tasks, r.max_client_bytes
+                ),
+            )
         )
 
     def _on_submit(self, client: ClientRecord, submit: m.Submit, now: float) -> None:
@@ -170,7 +177,11 @@ class Scheduler:
         if needs not in self.queue.lanes and len(self.queue.lanes) >= MAX_LANES:
             self._refuse(client, task_id, "too many different sets of capabilities are waiting")
             return
-        budget_s = submit.budget_s if 0 < submit.budget_s < self.rules.task_deadline_s else self.rules.task_deadline_s
+        budget_s = (
+            submit.budget_s
+            if 0 < submit.budget_s < self.rules.task_deadline_s
+            else self.rules.task_deadline_s
+        )
         lease_s = submit.lease_s if 0 < submit.lease_s < budget_s else min(self.rules.lease_s, budget_s)
         task = OpenTask(task_id, client, submit.job, needs, lease_s, now + budget_s, submit.payload)
         self.tasks[task_id] = client.tasks[task_id] = task
@@ -241,7 +252,7 @@ class Scheduler:
         self.clients.remove(client)
         self._to_ack.pop(client.id, None)
 
-    # --- workers ---------------------------------------------------------------------------------------------------
+    # --- workers --------------------------------------------------------------------------------------------
 
     def _on_worker_message(self, event: FromWorker, now: float) -> None:
         route, message = event
@@ -287,23 +298,28 @@ class Scheduler:
                 return
             self._lose(former, "rejoined", now)
         capabilities = frozenset(hello.capabilities.split(",")) if hello.capabilities else _NOTHING
-        worker = Worker(hello.worker, route, hello.instance, hello.epoch, hello.slots, capabilities, hello.pid, now)
+        worker = Worker(
+            hello.worker, route, hello.instance, hello.epoch, hello.slots, capabilities, hello.pid, now
+        )
         self._stale.pop(route, None)
         self.fleet.join(worker)
         self._work_changed = True
         self._events.append(
             Event(now, h.JOINED, "", 0, worker.id, {
-                "epoch": hello.epoch.hex(), "slots": hello.slots, "capabilities": hello.capabilities, "pid": hello.pid,
+                "epoch": hello.epoch.hex(), "slots": hello.slots, "capabilities": hello.capabilities,
+                "pid": hello.pid,
             })
         )  # fmt: skip
         self._welcome(worker)
 
     def _welcome(self, worker: Worker) -> None:
         r = self.rules
-        self._out.append(ToWorker(worker.route, m.WorkerWelcome(self.epoch, worker.epoch, r.heartbeat_s, r.broker_gone_s)))
+        self._out.append(
+            ToWorker(worker.route, m.WorkerWelcome(self.epoch, worker.epoch, r.heartbeat_s, r.broker_gone_s))
+        )
 
     def _on_stale_message(self, route: Route, message: m.Message, now: float) -> None:
-        """A message from a connection without a living worker: a lost worker woke up, or this broker is new."""
+        """A message from a connection without a living worker: a lost one woke up, or this broker is new."""
         key = self._stale.get(route)
         if type(message) is m.Done and key is not None:
             self._on_late_result(key, message, now)
@@ -358,7 +374,10 @@ class Scheduler:
             if done.payload.size > m.BULK_BYTES:
                 self._out.append(ToClient(task.client.route, m.Bulk(done.payload.size)))
             self._out.append(
-                ToClient(task.client.route, m.Result(task.id, done.attempt, done.compute_s, worker_id, done.payload))
+                ToClient(
+                    task.client.route,
+                    m.Result(task.id, done.attempt, done.compute_s, worker_id, done.payload),
+                )
             )
 
     def _on_worker_error(self, worker: Worker, error: m.WorkerError, now: float) -> None:
@@ -417,7 +436,9 @@ class Scheduler:
                 task.careful = True
                 task.crashes += task.started_at is not None
             if task.crashes >= self.rules.max_crashes:
-                self._events.append(Event(now, h.POISONED, task.hex, task.attempt, worker.id, {"crashes": task.crashes}))
+                self._events.append(
+                    Event(now, h.POISONED, task.hex, task.attempt, worker.id, {"crashes": task.crashes})
+                )
                 self._fail(task, "POISONED", worker.id, f"it crashed {task.crashes} workers", m.EMPTY, now)
             else:
                 self._requeue(task, "lost" if cause != "left" else "left", now)
@@ -441,12 +462,18 @@ class Scheduler:
         task.worker = None
         task.started_at = None
 
-    def _fail(self, task: OpenTask, code: str, worker: str, error: str, payload: m.Payload, now: float) -> None:
+    def _fail(
+        self, task: OpenTask, code: str, worker: str, error: str, payload: m.Payload, now: float
+    ) -> None:
         attempt = task.attempt
         self._end(task)
-        self._events.append(Event(now, h.FAILED, task.hex, attempt, worker, {"code": code, "error": error[:200]}))
+        self._events.append(
+            Event(now, h.FAILED, task.hex, attempt, worker, {"code": code, "error": error[:200]})
+        )
         if task.client.route is not None:
-            self._out.append(ToClient(task.client.route, m.Failed(task.id, attempt, code, worker, error, payload)))
+            self._out.append(
+                ToClient(task.client.route, m.Failed(task.id, attempt, code, worker, error, payload))
+            )
 
     def _end(self, task: OpenTask) -> None:
         """Take a task out of every table; its outcome is being told."""
@@ -460,7 +487,7 @@ class Scheduler:
         self.queued_bytes -= task.size
         self.timers.disarm(task.id, task.tick)
 
-    # --- time ------------------------------------------------------------------------------------------------------
+    # --- time -----------------------------------------------------------------------------------------------
 
     def _on_tick(self, _: Tick, now: float) -> None:
         if now - self._last_tick > self.rules.heartbeat_s:
@@ -541,10 +568,10 @@ class Scheduler:
             client.acks.clear()
         self._to_ack.clear()
 
-    # --- handing out work ------------------------------------------------------------------------------------------
+    # --- handing out work -----------------------------------------------------------------------------------
 
     def _dispatch(self, now: float) -> None:
-        """Give each lane's tasks to workers, one task a lane in turn, until no lane has both a task and a worker."""
+        """Give tasks to workers, one task a lane in turn, until no lane has both a task and a worker."""
         self._work_changed = False
         lanes = list(self.queue.lanes)
         choose = self._choose_indexed if self.policy is least_busy else self._choose_by_policy
@@ -568,7 +595,7 @@ class Scheduler:
             return None
         try:
             chosen = self.policy(self.queue.head(needs), eligible, now)
-        except Exception as error:  # a learner's code: its mistake must not take the broker down
+        except Exception as error:  # noqa: BLE001 - a learner's code must not take the broker down
             return self._replace_policy(f"{type(error).__name__}: {error}", needs, now)
         if chosen is None:
             return None
@@ -593,10 +620,12 @@ class Scheduler:
         if task.size > m.BULK_BYTES:
             self._out.append(ToWorker(worker.route, m.Bulk(task.size)))
         self._out.append(
-            ToWorker(worker.route, m.Task(task.id, task.attempt, task.lease_s, int(task.careful), task.payload))
+            ToWorker(
+                worker.route, m.Task(task.id, task.attempt, task.lease_s, int(task.careful), task.payload)
+            )
         )
 
-    # --- pictures of it --------------------------------------------------------------------------------------------
+    # --- pictures of it -------------------------------------------------------------------------------------
 
     def picture(self, now: float) -> Picture:
         """Return what the Redis mirror shows: every worker, those gone included, and the queue."""
@@ -633,7 +662,9 @@ def _name(key: bytes) -> str:
 
 def _worker_row(worker: Worker, status: str, now: float) -> dict[str, Any]:
     return {
-        "id": worker.id, "capabilities": sorted(worker.capabilities), "last_heartbeat_age_s": now - worker.last_heard,
-        "status": status, "tasks_completed": worker.completed, "in_flight": worker.in_flight, "slots": worker.slots,
+        "id": worker.id, "capabilities": sorted(worker.capabilities),
+        "last_heartbeat_age_s": now - worker.last_heard,
+        "status": status, "tasks_completed": worker.completed, "in_flight": worker.in_flight,
+        "slots": worker.slots,
         "epoch": worker.epoch.hex(), "pid": worker.pid,
     }  # fmt: skip

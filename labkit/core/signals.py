@@ -1,6 +1,7 @@
-"""What can happen to the scheduler, and what it can want done: the two vocabularies of its one method ``handle``.
+"""What can happen to the scheduler, and what it can want done: the vocabularies of its method ``handle``.
 
-A *route* names one connection; what it is, is the shell's business (a ZeroMQ routing id, an object in the simulator).
+A *route* names one connection; what it is, is the shell's business (a ZeroMQ routing id, an object in the
+simulator).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from labkit.core import messages as m
 from labkit.core.clients import Route
 
-# --- what happens to it --------------------------------------------------------------------------------------------
+# --- what happens to it -------------------------------------------------------------------------------------
 
 
 class FromClient(NamedTuple):
@@ -43,7 +44,7 @@ class Tick(NamedTuple):
     """All that had arrived has been handed over: judge liveness, expire deadlines, hand out work."""
 
 
-# --- what it wants done --------------------------------------------------------------------------------------------
+# --- what it wants done -------------------------------------------------------------------------------------
 
 
 class ToClient(NamedTuple):

@@ -6,8 +6,8 @@ The queue keeps three orders at once, each in constant time per task:
 * among clients: one task each in turn, so that a flood by one does not delay another;
 * among needs: tasks that no living worker can do never block those behind them.
 
-So a *lane* is all tasks with the same needs, and a lane holds one ordered dictionary per client (ordered dictionaries
-because a cancelled task leaves from the middle).
+So a *lane* is all tasks with the same needs, and a lane holds one ordered dictionary per client (ordered
+dictionaries because a cancelled task leaves from the middle).
 """
 
 from __future__ import annotations
@@ -35,12 +35,14 @@ class OpenTask:
     """One accepted task without an outcome yet. Implements ``policies.TaskView``."""
 
     __slots__ = (
-        "attempt", "careful", "client", "crashes", "deadline", "expected_s", "hangs", "hex", "holders", "id", "job",
+        "attempt", "careful", "client", "crashes", "deadline", "expected_s", "hangs", "hex", "holders",
+        "id", "job",
         "lease_s", "needs", "payload", "size", "started_at", "state", "tick", "worker",
     )  # fmt: skip
 
     def __init__(
-        self, id: bytes, client: ClientRecord, job: str, needs: frozenset[str], lease_s: float, deadline: float,
+        self, id: bytes, client: ClientRecord, job: str, needs: frozenset[str], lease_s: float,
+        deadline: float,
         payload: Payload,
     ) -> None:  # fmt: skip
         self.id = id
@@ -61,7 +63,7 @@ class OpenTask:
         self.crashes = 0
         self.hangs = 0
         self.careful = False
-        # Which worker (id and epoch) each attempt went to, kept only once there has been more than one attempt.
+        # Which worker (id and epoch) each attempt was taken from; empty for most tasks.
         self.holders: dict[int, bytes] = {}
 
 
@@ -84,7 +86,8 @@ class TaskQueue:
                 yield from tasks.values()
 
     def push(self, task: OpenTask, front: bool = False) -> None:
-        """Queue a task, last of its client; with ``front`` first of its client, and its client first of the lane."""
+        """Queue a task, last of its client; with ``front`` first of its client,
+        and its client first in turn."""
         lane = self.lanes.get(task.needs)
         if lane is None:
             lane = self.lanes[task.needs] = OrderedDict()

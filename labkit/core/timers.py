@@ -1,9 +1,10 @@
 """Deadlines for very many tasks: arming, disarming and expiring each cost the same for ten as for a million.
 
-A timer wheel without the wheel: deadlines are rounded up to a tick and kept in one dictionary of ids per tick. A
-deadline may therefore be noticed up to ``tick_s`` late, never early.
+A timer wheel without the wheel: deadlines are rounded up to a tick and kept in one dictionary of ids per
+tick. A deadline may therefore be noticed up to ``tick_s`` late, never early.
 
-Source: Varghese and Lauck, "Hashed and hierarchical timing wheels" (1987), scheme 6 with a heap of ticks for the hands.
+Source: Varghese and Lauck, "Hashed and hierarchical timing wheels" (1987), scheme 6 with a heap of ticks for
+the hands.
 """
 
 from __future__ import annotations

@@ -8,17 +8,18 @@
                                │   └──────────► Exit           │
                                └── broker silent, or "stale" ──┘
 
-The shell (``workers/``) owns the socket and the threads that compute. It hands in what happened and does what comes
-out: ``Send`` a message, ``Connect`` a new socket, ``Run`` or ``Withdraw`` an attempt, ``Exit``.
+The shell (``workers/``) owns the socket and the threads that compute. It hands in what happened and does what
+comes out: ``Send`` a message, ``Connect`` a new socket, ``Run`` or ``Withdraw`` an attempt, ``Exit``.
 
 Rules:
 
-* Every hello has a fresh epoch, and what was held under the former one is dropped: not started work is withdrawn, and
-  what is computing may finish, but its result is not sent.
-* A task is announced as started when it has been running for a moment; one that is done before that just sends its
-  result. A *careful* task (it was in flight when a worker crashed) is announced first and runs only after ``Go``.
-* A task that outruns its lease cannot be stopped from outside its thread: the worker reports it and leaves with
-  ``EXIT_HUNG``, and whoever supervises starts it again.
+* Every hello has a fresh epoch, and what was held under the former one is dropped: not started work is
+  withdrawn, and what is computing may finish, but its result is not sent.
+* A task is announced as started when it has been running for a moment; one that is done before that just
+  sends its result. A *careful* task (it was in flight when a worker crashed) is announced first and runs only
+  after ``Go``.
+* A task that outruns its lease cannot be stopped from outside its thread: the worker reports it and leaves
+  with ``EXIT_HUNG``, and whoever supervises starts it again.
 * The worker never retries anything.
 """
 
@@ -38,7 +39,7 @@ EXIT_HUNG = 86
 """Exit code of a worker that left because a task outran its lease."""
 
 
-# --- what happens to it --------------------------------------------------------------------------------------------
+# --- what happens to it -------------------------------------------------------------------------------------
 
 
 class Arrived(NamedTuple):
@@ -89,7 +90,7 @@ class Tick(NamedTuple):
     """Time has passed and everything that had arrived was handed over."""
 
 
-# --- what it wants done --------------------------------------------------------------------------------------------
+# --- what it wants done -------------------------------------------------------------------------------------
 
 
 class Send(NamedTuple):
@@ -135,7 +136,13 @@ class WorkerSession:
     """See the module's head. ``fresh`` returns 8 random bytes: the only chance in a worker's life."""
 
     def __init__(
-        self, worker: str, capabilities: frozenset[str], slots: int, pid: int, rules: Rules, fresh: Callable[[], bytes]
+        self,
+        worker: str,
+        capabilities: frozenset[str],
+        slots: int,
+        pid: int,
+        rules: Rules,
+        fresh: Callable[[], bytes],
     ) -> None:
         self.worker = worker
         self.capabilities = capabilities
@@ -196,7 +203,7 @@ class WorkerSession:
         self._out.append(Send(message))
         self._last_sent = now
 
-    # --- connection ------------------------------------------------------------------------------------------------
+    # --- connection -----------------------------------------------------------------------------------------
 
     def _greet(self, now: float, connect: bool) -> None:
         """Become a new worker: drop everything, take a fresh epoch, say hello."""
@@ -216,7 +223,12 @@ class WorkerSession:
             self._out.append(Connect())
         self._send(
             m.WorkerHello(
-                self.instance, self.epoch, self.slots, self.pid, self.worker, ",".join(sorted(self.capabilities))
+                self.instance,
+                self.epoch,
+                self.slots,
+                self.pid,
+                self.worker,
+                ",".join(sorted(self.capabilities)),
             ),
             now,
         )
@@ -238,7 +250,7 @@ class WorkerSession:
             self._refused_since = None
 
     def _on_refused(self, refused: m.WorkerRefused, now: float) -> None:
-        """Another worker has this id. It may be this one's own predecessor, not yet given up: ask again for a while."""
+        """Another worker has this id. It may be this one's own predecessor, not yet given up: ask again."""
         if self.phase is not Phase.GREETING:
             return
         if self._refused_since is None:
@@ -257,7 +269,7 @@ class WorkerSession:
     def _on_bulk(self, bulk: m.Bulk, now: float) -> None:
         self._bulk_s = bulk.size / self.rules.slow_link_bytes_per_s
 
-    # --- tasks -----------------------------------------------------------------------------------------------------
+    # --- tasks ----------------------------------------------------------------------------------------------
 
     def _on_task(self, task: m.Task, now: float) -> None:
         if self.phase is Phase.DRAINING:
@@ -268,7 +280,7 @@ class WorkerSession:
             self._advance(now)
 
     def _advance(self, now: float) -> None:
-        """Hand over what may run: everything up to the next careful task, and that one only when alone and confirmed."""
+        """Hand over what may run: all up to the next careful task, and that one only alone and confirmed."""
         while self._line and self._asking is None:
             task = self._line[0]
             if task.careful:
@@ -318,7 +330,10 @@ class WorkerSession:
     def _on_raised(self, event: Raised, now: float) -> None:
         if self._answers_for(event.task, event.attempt):
             self._send(
-                m.WorkerError(event.task, event.attempt, event.compute_s, "ERROR", event.error, event.payload), now
+                m.WorkerError(
+                    event.task, event.attempt, event.compute_s, "ERROR", event.error, event.payload
+                ),
+                now,
             )
             self._let_go(event.task, now)
 
@@ -343,7 +358,7 @@ class WorkerSession:
         if self.phase is Phase.DRAINING and not self.held:
             self._leave(now, "stopped")
 
-    # --- leaving ---------------------------------------------------------------------------------------------------
+    # --- leaving --------------------------------------------------------------------------------------------
 
     def _on_stop(self, _: StopAsked, now: float) -> None:
         if self.phase is Phase.GREETING:
@@ -371,7 +386,7 @@ class WorkerSession:
         self.phase = Phase.OVER
         self._out.append(Exit(code, reason))
 
-    # --- time ------------------------------------------------------------------------------------------------------
+    # --- time -----------------------------------------------------------------------------------------------
 
     def _on_tick(self, _: Tick, now: float) -> None:
         if now - self._last_tick > self._heartbeat_s * 2:
@@ -380,7 +395,10 @@ class WorkerSession:
         for (task, attempt), (_since, until) in list(self._began.items()):
             if now >= until:
                 if self.held.get(task) == attempt:
-                    self._send(m.WorkerError(task, attempt, now - _since, "HUNG", "it outran its lease", m.EMPTY), now)
+                    self._send(
+                        m.WorkerError(task, attempt, now - _since, "HUNG", "it outran its lease", m.EMPTY),
+                        now,
+                    )
                 self._leave(now, "a task outran its lease", EXIT_HUNG)
                 return
         if self.phase is Phase.GREETING:
@@ -402,7 +420,8 @@ class WorkerSession:
 
 _HANDLERS: dict[type, Callable[[WorkerSession, Any, float], None]] = {
     Arrived: WorkerSession._on_arrived, Began: WorkerSession._on_began, Finished: WorkerSession._on_finished,
-    Raised: WorkerSession._on_raised, Withdrawn: WorkerSession._on_withdrawn, StopAsked: WorkerSession._on_stop,
+    Raised: WorkerSession._on_raised, Withdrawn: WorkerSession._on_withdrawn,
+    StopAsked: WorkerSession._on_stop,
     Tick: WorkerSession._on_tick,
 }  # fmt: skip
 
