@@ -236,7 +236,7 @@ def run(lock: IO[str], command: List[str]) -> None:
         sys.stderr.write(" " * 78 + "\r")
     if process.returncode == 0:
         return
-    say("\n".join(lines[-12:]))
+    say("\n".join([line for line in lines if line.startswith("ERROR")] or lines[-12:]))
     output = "\n".join(lines)
     reasons = [reason for reason, signs in SIGNS.items() if any(sign in output for sign in signs)]
     free = shutil.disk_usage(VENV).free // 10**6
