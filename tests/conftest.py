@@ -27,14 +27,14 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     for name in list(os.environ):
         if name.startswith(("LABKIT_", "WORKER_")) or name == "REDIS_URL":
             del os.environ[name]
-    home = str(tmp_path_factory.mktemp("home"))
-    os.environ["LABKIT_HOME"] = home
+    os.environ["LABKIT_HOME"] = str(tmp_path_factory.mktemp("home"))
     os.environ["LABKIT_LANG"] = "en"
     yield
+    ours = str(tmp_path_factory.getbasetemp())
     try:
-        wait_until(lambda: not _processes_of(home), 5.0, "the last process that a test started to end")
+        wait_until(lambda: not _processes_at_home_in(ours), 5.0, "the last process of the tests to end")
     except AssertionError:
-        left = _processes_of(home)
+        left = _processes_at_home_in(ours)
         described = [" ".join(process.cmdline()) for process in left if process.is_running()]
         for process in left:
             process.kill()
@@ -46,12 +46,12 @@ def _english() -> None:
     i18n.set_language("en")
 
 
-def _processes_of(home: str) -> list[psutil.Process]:
-    """The processes that inherited this run's home folder, wherever in the process tree they are now."""
+def _processes_at_home_in(folder: str) -> list[psutil.Process]:
+    """The processes that inherited a LABKIT_HOME in ``folder``, wherever in the process tree they are now."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("LABKIT_HOME", "").startswith(home):
+            if process.environ().get("LABKIT_HOME", "").startswith(folder):
                 command = " ".join(process.cmdline())
                 if process.pid != os.getpid() and not any(name in command for name in KEPT_BY_PYTHON):
                     found.append(process)
