@@ -45,6 +45,8 @@ def test_each_variable_sets_its_field() -> None:
             "WORKER_CAPABILITIES": "resize, blur,,resize",
             "LABKIT_SLOTS": "2",
             "LABKIT_TOKEN_FILE": "/data/token",
+            "LABKIT_FOLDER": "/data/run",
+            "LABKIT_WORK": "/data/lessons",
             "LABKIT_HEARTBEAT_S": "0.25",
             "LABKIT_MAX_CRASHES": "5",
         }
@@ -67,6 +69,8 @@ def test_each_variable_sets_its_field() -> None:
         worker_capabilities=("resize", "blur"),
         worker_slots=2,
         token_file=Path("/data/token"),
+        folder=Path("/data/run"),
+        work=Path("/data/lessons"),
     )
     assert given.broker_addresses() == ("tcp://one:1", "tcp://two:2")
 
