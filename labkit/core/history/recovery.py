@@ -16,8 +16,8 @@ How "back at 95 %" is defined, so that it holds for a run of sixty tasks as for 
 
 * The rate before the fault is the *median* over windows of the unbroken stretch of work that the fault hit,
   from its first result on, so that neither start-up nor an idle pause counts as slow. A window lasts as
-  long as twenty results took on average, but at least 0.2 s (results may arrive in bursts) and at most half
-  of the stretch.
+  long as twenty results took on average (six a worker, if that is more: the more workers, the less one of
+  them shows), but at least 0.2 s (results may arrive in bursts) and at most half of the stretch.
 * Throughput is restored at the first instant, from the chain's latest known link on, at which a window of
   that length *begins* that holds at least 95 % of that median. So the time is not lengthened by the window;
   it may be short by at most the part of the window that a dip can hide in (with a third of the workers gone:
@@ -48,6 +48,7 @@ POLITE = frozenset({"stop", "down"})
 
 RESTORED = 0.95
 WINDOW_RESULTS = 20
+WINDOW_RESULTS_PER_WORKER = 6
 MIN_WINDOW_S = 0.2
 MIN_RESULTS_BEFORE = 12
 STILL_HEARD_S = 1.0
@@ -289,7 +290,9 @@ def _restored(
     if len(before) < MIN_RESULTS_BEFORE or before[-1] <= before[0]:
         return None, "few_before", None
     stretch = fault_at - before[0]
-    width = min(max(WINDOW_RESULTS * stretch / len(before), MIN_WINDOW_S), stretch / 2)
+    workers = {worker for at, worker in index.done if begin < at <= fault_at}
+    results = max(WINDOW_RESULTS, WINDOW_RESULTS_PER_WORKER * len(workers))
+    width = min(max(results * stretch / len(before), MIN_WINDOW_S), stretch / 2)
 
     def results_from(at: float) -> int:
         return bisect_right(done_at, at + width) - bisect_right(done_at, at)

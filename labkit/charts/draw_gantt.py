@@ -1,0 +1,258 @@
+"""Who computed what, when: one row per worker and slot, one bar per attempt."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.patches import Patch
+
+from labkit.charts import style
+from labkit.charts.marks import View, draw_marks, in_words, marks_height, marks_of, outages, view_of
+from labkit.charts.style import FAULT, INK, MARGIN, WIDTH, Chart, mixed, seconds, worker_colour
+from labkit.charts.table import Table
+from labkit.core.history import History, Interval
+from labkit.i18n import _, ngettext
+
+ROW = 0.42
+"""Inches a row takes, as long as there is room."""
+HIGHEST = 9.0
+BAR = 0.74
+"""Height of a bar, where a row is 1."""
+MAX_ARROWS = 12
+"""More arrows than this, from where an attempt was lost to where it was repeated, would cover the bars."""
+THIN_PX = 5.0
+"""Bars that are usually narrower than this get no outline: it would hide their colour."""
+
+INTERRUPTED = frozenset({"lost", "requeued", "orphaned"})
+
+
+def gantt(history: History) -> Chart:
+    """Return the chart of all attempts: a row per worker and slot, outages shaded, faults marked.
+
+    An attempt that was lost with its worker is pale and crossed; one that repeats a lost attempt is hatched,
+    and an arrow leads to it from where the first one was lost.
+    """
+    view = view_of(history)
+    left = names_width(history)
+    width = WIDTH - left - MARGIN
+    above = style.TITLE_SPACE + marks_height(marks_of(history), view, width)
+    height = rows_height(history, HIGHEST)
+    chart = style.new_chart(above + height + height_below(history, width))
+    draw_gantt(style.place(chart, left, above, width, height), history, view)
+    chart.labkit_alt = _describe(history)
+    return chart
+
+
+def gantt_table(history: History) -> Table:
+    """Return the chart's numbers, a row per attempt: worker, slot, task, attempt, begin, end (s), outcome."""
+    columns = (
+        _("worker"), _("slot"), _("task"), _("attempt"), _("from (s)"), _("to (s)"), _("outcome"),
+    )  # fmt: skip
+    return Table(
+        columns,
+        [
+            (i.worker, i.slot + 1, i.task, i.attempt, i.start, i.end, outcome_in_words(i.outcome))
+            for i in sorted(_all(history), key=lambda i: i.start)
+        ],
+    )
+
+
+def outcome_in_words(outcome: str) -> str:
+    """Return how an attempt ended, in the reader's language."""
+    words = {
+        "done": _("done"),
+        "failed": _("failed"),
+        "lost": _("lost with its worker"),
+        "requeued": _("given back"),
+        "cancelled": _("cancelled"),
+        "superseded": _("another result came first"),
+        "orphaned": _("its broker is gone"),
+        "": _("still running"),
+    }
+    return words.get(outcome, outcome)
+
+
+def _all(history: History) -> list[Interval]:
+    return [interval for of_worker in history.intervals().values() for interval in of_worker]
+
+
+def names_width(history: History) -> float:
+    """Return how many inches the workers' names need at the left."""
+    return min(style.widest(list(history.slots())), style.LONGEST_NAME) + 0.12 + MARGIN
+
+
+def rows_height(history: History, highest: float) -> float:
+    """Return how many inches high the rows are, at most ``highest``."""
+    return min(ROW * max(sum(history.slots().values()), 2), highest)
+
+
+def height_below(history: History, width: float) -> float:
+    """Return how many inches axis and legend need below axes ``width`` inches wide."""
+    lines = style.legend_shape([label for _patch, label in _legend(history)], width)[1]
+    return style.AXIS_SPACE + style.LEGEND_LINE * lines + MARGIN
+
+
+def draw_gantt(axes: Axes, history: History, view: View) -> None:
+    """Draw the chart into axes whose time axis is ``view``."""
+    slots = history.slots()
+    bars = _all(history)
+    rows: dict[tuple[str, int], int] = {}
+    for worker, count in slots.items():
+        for slot in range(count):
+            rows[worker, slot] = len(rows)
+    marks = marks_of(history)
+    above = marks_height(marks, view, style.size_of(axes)[0])
+    style.dress(axes, _("Who computed what"), _("seconds since the first event"), above=above)
+    axes.set_xlim(view.since, view.until)
+    axes.set_ylim(max(len(rows), 1) - 0.45, -0.55)  # the first worker on top
+    for worker, begin, end in outages(history):
+        first, count = (0, len(rows)) if worker == "broker" else (rows[worker, 0], slots[worker])
+        axes.fill_between(
+            [begin, min(end, view.until)],
+            first - 0.5,
+            first + count - 0.5,
+            color=FAULT,
+            alpha=0.16,
+            linewidth=0,
+            label="_outage",
+            zorder=0.5,
+        )
+    if bars:
+        _draw_bars(axes, bars, rows, view)
+        _draw_losses(axes, bars, rows)
+    else:
+        style.say(axes, _("no task was computed"))
+    _name_rows(axes, slots)
+    draw_marks(axes, marks, view)
+    legend = _legend(history)
+    style.legend_below(axes, [patch for patch, _label in legend], [label for _patch, label in legend])
+
+
+def _style(bar: Interval) -> str:
+    if bar.outcome in INTERRUPTED:
+        return "interrupted"
+    if bar.outcome not in ("done", ""):
+        return "in vain"
+    return "repeated" if bar.attempt > 1 else "first"
+
+
+def _look(kind: str, colour: str) -> dict[str, Any]:
+    """Return how bars of a kind look in a worker's colour."""
+    pale = mixed(colour, 1.0, 0.7)
+    return {
+        "first": {"facecolor": colour, "edgecolor": "white", "linewidth": 0.6, "zorder": 2},
+        "repeated": {"facecolor": colour, "edgecolor": INK, "linewidth": 1.2, "hatch": "////", "zorder": 3},
+        "interrupted": {
+            "facecolor": pale,
+            "edgecolor": FAULT,
+            "linewidth": 1.2,
+            "hatch": "xxxx",
+            "zorder": 3,
+        },
+        "in vain": {"facecolor": pale, "edgecolor": INK, "linewidth": 1.0, "hatch": "....", "zorder": 3},
+    }[kind]
+
+
+def _draw_bars(axes: Axes, bars: list[Interval], rows: dict[tuple[str, int], int], view: View) -> None:
+    pixel = view.span / (style.size_of(axes)[0] * style.DPI)
+    widths = sorted(bar.end - bar.start for bar in bars)
+    thin = widths[len(widths) // 2] < THIN_PX * pixel
+    kinds: dict[tuple[str, str], list[list[tuple[float, float]]]] = defaultdict(list)
+    for bar in bars:
+        row = rows[bar.worker, bar.slot]
+        top, bottom = row - BAR / 2, row + BAR / 2
+        end = max(bar.end, bar.start + pixel)  # what ran is seen
+        kinds[bar.worker, _style(bar)].append(
+            [(bar.start, top), (end, top), (end, bottom), (bar.start, bottom)]
+        )
+    for (worker, kind), polygons in kinds.items():
+        look = _look(kind, worker_colour(worker))
+        if thin and kind == "first":
+            look["linewidth"] = 0
+        collection = PolyCollection(polygons, label=f"_{kind} {worker}", **look)
+        collection.set_snap(not thin)  # snapped to pixels, very thin bars would leave gaps that mean nothing
+        axes.add_collection(collection, autolim=False)
+
+
+def _draw_losses(axes: Axes, bars: list[Interval], rows: dict[tuple[str, int], int]) -> None:
+    """Cross out where attempts were lost, and lead from there to the next attempt of the same task."""
+    lost = [bar for bar in bars if bar.outcome in INTERRUPTED]
+    axes.plot(
+        [bar.end for bar in lost],
+        [rows[bar.worker, bar.slot] for bar in lost],
+        linestyle="none",
+        marker="X",
+        markersize=9,
+        markerfacecolor=FAULT,
+        markeredgecolor="white",
+        label="_lost",
+        zorder=6,
+    )
+    attempts = {(bar.task, bar.attempt): bar for bar in bars}
+    for bar in lost[:MAX_ARROWS]:
+        again = attempts.get((bar.task, bar.attempt + 1))
+        if again is None:
+            continue
+        begin, end = rows[bar.worker, bar.slot], rows[again.worker, again.slot]
+        towards = (end > begin) - (end < begin)
+        axes.annotate(
+            "",
+            xy=(again.start, end - towards * BAR / 2),
+            xytext=(bar.end, begin + towards * BAR / 2),
+            arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0},
+            zorder=5,
+        )
+
+
+def _name_rows(axes: Axes, slots: dict[str, int]) -> None:
+    """Name each worker once, in the middle of its slots; thin out the names where they would touch."""
+    axes.tick_params(axis="y", length=0)
+    if not slots:
+        return
+    per_worker = style.size_of(axes)[1] / len(slots)
+    every = max(1, round(0.16 / per_worker))
+    ticks, names, first = [], [], 0
+    for number, (worker, count) in enumerate(slots.items()):
+        if number % every == 0:
+            ticks.append(first + (count - 1) / 2)
+            names.append(style.shortened(worker))
+        if first and every == 1:
+            axes.axhline(first - 0.5, color=style.GRID, linewidth=0.8, zorder=0)
+        first += count
+    axes.set_yticks(ticks, names, parse_math=False)
+
+
+def _legend(history: History) -> list[tuple[Patch, str]]:
+    grey = "#A6A6A6"
+    labels = {
+        "first": _("computed"),
+        "interrupted": _("interrupted"),
+        "repeated": _("computed again"),
+        "in vain": _("without a result"),
+    }
+    present = {_style(bar) for bar in _all(history)}
+    legend = [(Patch(**_look(kind, grey)), label) for kind, label in labels.items() if kind in present]
+    if outages(history):
+        legend.append((Patch(facecolor=FAULT, alpha=0.16), _("from the fault until it joined again")))
+    return legend
+
+
+def _describe(history: History) -> str:
+    bars = _all(history)
+    if not bars:
+        return " ".join([_("Who computed what: no task was computed."), *in_words(history)])
+    workers = len(history.slots())
+    text = _("Who computed what: {bars} attempts on {workers} in {span}.").format(
+        bars=len(bars),
+        workers=ngettext("{n} worker", "{n} workers", workers).format(n=workers),
+        span=seconds(max(bar.end for bar in bars) - min(bar.start for bar in bars)),
+    )
+    lost = sum(bar.outcome in INTERRUPTED for bar in bars)
+    again = sum(bar.attempt > 1 for bar in bars)
+    sentences = [text]
+    if lost or again:
+        sentences.append(_("Interrupted: {lost}; computed again: {again}.").format(lost=lost, again=again))
+    return " ".join([*sentences, *in_words(history)])

@@ -1,0 +1,109 @@
+"""One page that tells a run: throughput, who computed what, the recovery, and the shares."""
+
+from __future__ import annotations
+
+from labkit.charts import draw_gantt, draw_recovery, draw_share, draw_throughput, style
+from labkit.charts.marks import marks_height, marks_of, view_of
+from labkit.charts.style import INK, MARGIN, WIDTH, Chart, seconds
+from labkit.charts.table import Table
+from labkit.core.history import History, Recovery
+from labkit.i18n import _, ngettext
+
+HEADLINE = 0.42
+THROUGHPUT = 2.4
+HIGHEST_GANTT = 5.0
+BELOW = 1.7
+"""Inches the recovery and the shares take."""
+RECOVERY_PART = 0.6
+"""Of the width, what the recovery gets."""
+
+
+def overview(history: History) -> Chart:
+    """Return one figure with throughput and attempts on one time axis, the recovery and the shares below.
+
+    With several faults the recovery is that of the first one that took tasks with it; the shares are those
+    before it, where they should be equal.
+    """
+    view = view_of(history)
+    samples = draw_throughput.samples_of(history, view)
+    left = max(draw_throughput.NUMBERS, draw_gantt.names_width(history))
+    width = WIDTH - left - MARGIN
+    names = style.TITLE_SPACE + marks_height(marks_of(history), view, width)
+    gantt_height = draw_gantt.rows_height(history, HIGHEST_GANTT)
+
+    throughput_top = HEADLINE + names
+    gantt_top = throughput_top + THROUGHPUT + draw_throughput.height_below(history, samples, width) + names
+    below_top = gantt_top + gantt_height + draw_gantt.height_below(history, width) + style.TITLE_SPACE
+    below_top += draw_share.EQUAL
+    chart = style.new_chart(below_top + BELOW + style.AXIS_SPACE + MARGIN)
+
+    above = style.place(chart, left, throughput_top, width, THROUGHPUT)
+    draw_throughput.draw_throughput(above, history, view, samples)
+    draw_gantt.draw_gantt(style.place(chart, left, gantt_top, width, gantt_height), history, view)
+    _draw_below(chart, history, below_top)
+
+    headline = _headline(history)
+    chart.text(
+        MARGIN / WIDTH, 1 - 0.1 / chart.get_size_inches()[1], headline, fontsize=14, color=INK, va="top"
+    )  # fmt: skip
+    chart.labkit_alt = " ".join([f"{headline}.", *map(draw_recovery.in_words, history.recoveries())])
+    return chart
+
+
+def _draw_below(chart: Chart, history: History, top: float) -> None:
+    """Draw the recovery and the shares side by side."""
+    chain = _main(history)
+    middle = WIDTH * RECOVERY_PART
+    names = draw_share.names_width(history)
+    shares = style.place(chart, middle + names, top, WIDTH - middle - names - MARGIN, BELOW)
+    if chain is None:
+        left = draw_throughput.NUMBERS
+        axes = style.place(chart, left, top, middle - left - MARGIN, BELOW)
+        draw_recovery.draw_nothing(axes, above=draw_share.EQUAL)
+        draw_share.draw_share(shares, history, title=_("Results per worker"))
+        return
+    names = draw_recovery.names_width()
+    axes = style.place(chart, names, top, middle - names - 2 * MARGIN, BELOW)
+    draw_recovery.draw_recovery(axes, chain, above=draw_share.EQUAL)
+    title = _("Results before the fault") if chain.fault else _("Results before the loss")
+    draw_share.draw_share(shares, history, until=chain.began_at, title=title)
+
+
+def overview_table(history: History) -> Table:
+    """Return the run's numbers, a row each: what, and how much."""
+    ledger = history.ledger()
+    counts = history.counts()
+    rows: list[tuple[object, ...]] = [
+        (_("tasks submitted"), len(ledger)),
+        (_("results delivered"), sum(row.outcome == "done" for row in ledger)),
+        (_("tasks failed"), sum(row.outcome == "failed" for row in ledger)),
+        (_("tasks cancelled"), sum(row.outcome == "cancelled" for row in ledger)),
+        (_("tasks still open"), sum(row.outcome == "" for row in ledger)),
+        (_("attempts requeued"), counts.get("requeued", 0)),
+        (_("late results dropped"), counts.get("duplicate", 0)),
+        (_("workers"), len(history.slots())),
+        (_("seconds of work"), sum(end - begin for begin, end in history.busy())),
+    ]
+    for chain in history.recoveries():
+        what = draw_recovery.title_of(chain)
+        rows.append((_("{what}: first result elsewhere after (s)").format(what=what), chain.recovery_s))
+        rows.append((_("{what}: throughput back after (s)").format(what=what), chain.restored_s))
+    return Table((_("what"), _("how much")), rows)
+
+
+def _main(history: History) -> Recovery | None:
+    chains = history.recoveries()
+    return next((chain for chain in chains if chain.held), chains[0] if chains else None)
+
+
+def _headline(history: History) -> str:
+    ledger = history.ledger()
+    if not ledger:
+        return _("No task was submitted")
+    workers = len(history.slots())
+    return _("{done} of {tasks} done by {workers} in {busy}").format(
+        done=sum(row.outcome == "done" for row in ledger),
+        tasks=ngettext("{n} task", "{n} tasks", len(ledger)).format(n=len(ledger)),
+        workers=ngettext("{n} worker", "{n} workers", workers).format(n=workers),
+        busy=seconds(sum(end - begin for begin, end in history.busy())),
+    )

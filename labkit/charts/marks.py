@@ -1,0 +1,160 @@
+"""Time on a chart: the part that is shown, and the marks of the faults in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.transforms import blended_transform_factory
+
+from labkit.charts.style import FAULT, PALE, SMALL, inches, shortened, size_of
+from labkit.core.history import History
+from labkit.core.history.recovery import HEALING
+from labkit.i18n import _, ngettext
+
+MAX_NAMED = 12
+"""More names than this would cover the picture; the other marks keep their lines."""
+MARK_LINE = 0.17
+"""Inches a line of names takes."""
+
+
+class View(NamedTuple):
+    """The shown part of time, in seconds since the first event, and the part of it that is counted."""
+
+    since: float
+    until: float
+    begin: float
+    end: float
+
+    @property
+    def span(self) -> float:
+        return self.until - self.since
+
+
+def view_of(history: History) -> View:
+    """Return the part in which something happened: work and faults; it is shown with a margin of 2 %.
+
+    Idle time before and after is left out, because it would squeeze the rest; the axis says where it begins.
+    """
+    instants = [at for span in history.busy() for at in span]
+    instants += [at for recovery in history.recoveries() for _name, at in recovery.links]
+    instants += [at for at, _fault, _target in history.faults()]
+    if not instants:
+        return View(0.0, history.duration_s or 1.0, 0.0, history.duration_s)
+    begin, end = min(instants), max(instants)
+    margin = (end - begin) * 0.02
+    return View(begin - margin, end + (margin or 1.0), begin, end)
+
+
+class Mark(NamedTuple):
+    """An instant with a name, to be drawn as a vertical line."""
+
+    at: float
+    text: str
+    harm: bool
+
+
+def marks_of(history: History) -> list[Mark]:
+    """Return what was done to the cluster on purpose, losses that nobody caused on purpose, and gaps."""
+    marks = [
+        Mark(at, f"{fault} {target}".strip(), fault not in HEALING) for at, fault, target in history.faults()
+    ]
+    marks += [
+        Mark(chain.began_at, _("{target} lost").format(target=chain.target), True)
+        for chain in history.recoveries()
+        if not chain.fault
+    ]
+    for at, n in history.gaps():
+        missing = (
+            ngettext("{n} event missing", "{n} events missing", n).format(n=n) if n else _("events missing")
+        )
+        marks.append(Mark(at, missing, False))
+    return sorted(marks)
+
+
+def in_words(history: History) -> list[str]:
+    """Return the marks as sentences."""
+    return [
+        _("At {at:.2f} s: {what}.").format(at=mark.at, what=mark.text)
+        for mark in marks_of(history)[:MAX_NAMED]
+    ]
+
+
+class _Place(NamedTuple):
+    mark: Mark
+    text: str
+    line: int
+    leftwards: bool
+
+
+def _places(marks: Sequence[Mark], view: View, width: float) -> list[_Place]:
+    """Return where the names stand over axes ``width`` inches wide; names that would touch are stacked."""
+    ends: list[float] = []  # how far each line is written, in inches from the axes' left
+    places = []
+    for mark in marks[:MAX_NAMED]:
+        text = shortened(mark.text, 2.5)
+        length = inches(text, SMALL, bold=mark.harm) + 0.14
+        at = (mark.at - view.since) / view.span * width
+        leftwards = at + length > width
+        begin = at - length if leftwards else at
+        line = next((i for i, end in enumerate(ends) if end <= begin), len(ends))
+        ends[line : line + 1] = [begin + length]
+        places.append(_Place(mark, text, line, leftwards))
+    return places
+
+
+def marks_height(marks: Sequence[Mark], view: View, width: float) -> float:
+    """Return how many inches above axes ``width`` inches wide the names of the marks need."""
+    return MARK_LINE * max((place.line + 1 for place in _places(marks, view, width)), default=0)
+
+
+def draw_marks(axes: Axes, marks: Sequence[Mark], view: View) -> None:
+    """Draw each mark as a line with its name above the axes; harm is bold and solid, healing dashed."""
+    for mark in marks:
+        axes.axvline(
+            mark.at,
+            color=FAULT if mark.harm else PALE,
+            linewidth=1.8 if mark.harm else 1.2,
+            linestyle="-" if mark.harm else (0, (4, 2)),
+            zorder=4,
+            label="_harm" if mark.harm else "_healing",
+        )
+    where = blended_transform_factory(axes.transData, axes.transAxes)
+    for mark, text, line, leftwards in _places(marks, view, size_of(axes)[0]):
+        axes.annotate(
+            text,
+            (mark.at, 1.0),
+            xycoords=where,
+            xytext=(-3 if leftwards else 3, 3 + 72 * MARK_LINE * line),
+            textcoords="offset points",
+            ha="right" if leftwards else "left",
+            va="bottom",
+            fontsize=SMALL,
+            fontweight="bold" if mark.harm else "normal",
+            color=FAULT if mark.harm else PALE,
+            annotation_clip=False,
+            parse_math=False,
+        )
+
+
+def outages(history: History) -> list[tuple[str, float, float]]:
+    """Return (worker, begin, end) of each time in which a worker was harmed or lost: until it joined again.
+
+    A fault that was never noticed lasts until whatever healed it. ``broker`` stands for all workers.
+    """
+    healed = [(at, target) for at, fault, target in history.faults() if fault in HEALING]
+    states = history.workers()
+    found = []
+    for chain in history.recoveries():
+        worker, begin, noticed = chain.target, chain.began_at, chain.detected_at
+        if worker == "broker":
+            ends = [] if noticed is None else [noticed]  # what was noticed is its successor
+        elif worker not in states:
+            continue
+        elif noticed is None:
+            ends = [at for at, target in healed if target == worker and at >= begin]
+        else:
+            ends = [span.start for span in states[worker] if span.state == "ready" and span.start >= noticed]
+        found.append((worker, begin, min(ends, default=history.duration_s)))
+    return found

@@ -1,0 +1,208 @@
+"""What all charts share: colours, the figure, where things stand on it, and words for numbers.
+
+Rules:
+
+* Colours are those of Okabe and Ito, which people with any colour blindness tell apart. A worker has the same
+  colour in every chart of every run; vermillion belongs to faults alone.
+* Nothing is told by colour only: faults have their names, interrupted and repeated attempts their hatches.
+* A figure is ``matplotlib.figure.Figure`` and never pyplot's, so that no global state is touched, any thread
+  may draw, and no window can open. At its 100 dots an inch it is 1000 pixels wide.
+* Places are counted in inches from the figure's top left corner and texts are measured before they are
+  placed, so that nothing overlaps in either language.
+
+Source of the colours: M. Okabe, K. Ito, "Color Universal Design", 2008.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
+from math import ceil
+from typing import Any
+from zlib import crc32
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+
+ORANGE, SKY_BLUE, GREEN = "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+
+WORKER_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY_BLUE, YELLOW)
+FAULT = VERMILLION
+INK = "#262626"
+PALE = "#767676"
+GRID = "#E5E5E5"
+
+DPI = 100
+WIDTH = 10.0
+MARGIN = 0.12
+SMALL, NORMAL, TITLE = 9.0, 10.0, 12.0
+
+TITLE_SPACE = 0.38
+"""Above the axes."""
+AXIS_SPACE = 0.50
+"""Below the axes: numbers and label."""
+LEGEND_LINE = 0.22
+LONGEST_NAME = 1.8
+"""Inches after which a worker's name is shortened."""
+
+
+class Chart(Figure):
+    """A figure with words for those who cannot see it; a notebook shows it without any preparation."""
+
+    labkit_alt: str = ""
+
+    def save(self, path: Any) -> None:
+        """Write it to a .png or .svg file, the description inside it."""
+        self.savefig(path, metadata={"Description": self.labkit_alt})
+
+    def _repr_png_(self) -> bytes:
+        image = io.BytesIO()
+        self.savefig(image, format="png", metadata={"Description": self.labkit_alt})
+        return image.getvalue()
+
+    def __repr__(self) -> str:
+        return self.labkit_alt or super().__repr__()
+
+
+def new_chart(height: float) -> Chart:
+    """Return an empty figure, ``height`` inches high and 1000 pixels wide."""
+    return Chart(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
+
+
+def place(chart: Chart, left: float, top: float, width: float, height: float) -> Axes:
+    """Return new axes of this size, in inches, at this distance from the figure's top left corner."""
+    whole_width, whole_height = chart.get_size_inches()
+    bottom = whole_height - top - height
+    return chart.add_axes(
+        (left / whole_width, bottom / whole_height, width / whole_width, height / whole_height)
+    )
+
+
+def size_of(axes: Axes) -> tuple[float, float]:
+    """Return width and height of axes in inches."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    whole_width, whole_height = figure.get_size_inches()
+    box = axes.get_position()
+    return box.width * whole_width, box.height * whole_height
+
+
+# --- colours ------------------------------------------------------------------------------------------------
+
+
+def worker_colour(name: str) -> str:
+    """Return the colour of a worker, as ``#rrggbb``: the same for the same name in every chart and process.
+
+    worker-1 to worker-6 have the six colours; from worker-7 on they come again, darker and then paler. Names
+    without a number get one of them from the name's checksum.
+    """
+    digits = re.search(r"(\d{1,9})$", name)
+    number = int(digits.group()) - 1 if digits else crc32(name.encode("utf-8", "surrogatepass"))
+    cycle, which = divmod(number, len(WORKER_COLOURS))
+    strength, towards = ((0.0, 0.0), (0.45, 0.0), (0.55, 1.0))[cycle % 3]
+    return mixed(WORKER_COLOURS[which], towards, strength)
+
+
+def mixed(colour: str, towards: float, strength: float) -> str:
+    """Return a colour mixed with ``strength`` (0 to 1) parts of black (``towards`` 0.0) or white (1.0)."""
+    red, green, blue = (part + (towards - part) * strength for part in to_rgb(colour))
+    return str(to_hex((red, green, blue)))
+
+
+# --- words --------------------------------------------------------------------------------------------------
+
+
+def seconds(duration: float) -> str:
+    """Return a duration as people say it: 0 ms, 0.4 ms, 20 ms, 0.92 s, 12.3 s."""
+    if 0.00005 <= duration < 0.00095:
+        return f"{duration * 1e3:.1f} ms"
+    if duration < 0.0995:
+        return f"{duration * 1e3:.0f} ms"
+    return f"{duration:.2f} s" if duration < 9.995 else f"{duration:.1f} s"
+
+
+@cache
+def inches(text: str, size: float = SMALL, bold: bool = False) -> float:
+    """Return how wide a text is, in inches."""
+    font = FontProperties(size=size, weight="bold" if bold else "normal")
+    width, _height, _descent = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return float(width) / 72
+
+
+def widest(texts: Sequence[str], size: float = SMALL, bold: bool = False) -> float:
+    """Return the width of the widest of these texts, in inches; 0.0 if there are none."""
+    return max((inches(text, size, bold) for text in texts), default=0.0)
+
+
+def shortened(text: str, room: float = LONGEST_NAME, size: float = SMALL) -> str:
+    """Return a text that is at most ``room`` inches wide, its middle left out if need be."""
+    if inches(text, size) <= room:
+        return text
+    for keep in range(len(text) - 2, 0, -1):
+        short = text[: ceil(keep / 2)] + "…" + text[len(text) - keep // 2 :]
+        if inches(short, size) <= room:
+            return short
+    return "…"
+
+
+# --- axes ---------------------------------------------------------------------------------------------------
+
+
+def dress(axes: Axes, title: str, x_label: str, y_label: str = "", above: float = 0.0) -> None:
+    """Give axes labels and, ``above`` inches over them, a title; take away what carries no information."""
+    room = size_of(axes)[0]
+    size = min(TITLE, TITLE * room / max(inches(title, TITLE, bold=True), 0.01))
+    axes.set_title(
+        title, loc="left", fontsize=size, fontweight="bold", color=INK, pad=7 + 72 * above, parse_math=False
+    )
+    axes.set_xlabel(x_label, fontsize=NORMAL, color=INK)
+    axes.set_ylabel(y_label, fontsize=NORMAL, color=INK)
+    axes.tick_params(labelsize=SMALL, colors=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+
+
+def say(axes: Axes, text: str) -> None:
+    """Write a sentence in the middle of axes that have nothing to show."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=TITLE, color=PALE)
+    axes.set_yticks([])
+
+
+def legend_shape(labels: Sequence[str], room: float) -> tuple[int, int]:
+    """Return (columns, lines) of a legend with these labels that is at most ``room`` inches wide."""
+    for columns in range(len(labels), 1, -1):
+        lines, longer = divmod(len(labels), columns)  # matplotlib fills the first columns with one more
+        ends = [lines * i + min(i, longer) for i in range(columns + 1)]
+        if sum(widest(labels[a:b]) + 0.55 for a, b in pairwise(ends)) <= room:
+            return columns, lines + (longer > 0)
+    return 1, len(labels)
+
+
+def legend_below(axes: Axes, handles: Sequence[Artist], labels: Sequence[str]) -> None:
+    """Write a legend under the axis label, centred on the figure's width that the axes have."""
+    if not labels:
+        return
+    width, height = size_of(axes)
+    legend = axes.legend(
+        handles,
+        labels,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -(AXIS_SPACE - 0.02) / height),
+        ncols=legend_shape(labels, width)[0],
+        fontsize=SMALL,
+        labelcolor=INK,
+        frameon=False,
+        borderaxespad=0,
+        handlelength=2.0,
+        columnspacing=1.2,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a worker may be called anything
