@@ -1,0 +1,23 @@
+"""Clusters: start one, find one that runs, do things to it.
+
+Names are imported when they are first used: the supervisor lives in this package too, and must not carry what
+only its users need.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labkit.cluster.base import Cluster, WorkerInfo
+    from labkit.cluster.local import LocalCluster, connect, open_cluster, start_background
+
+__all__ = ["Cluster", "LocalCluster", "WorkerInfo", "connect", "open_cluster", "start_background"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from labkit.cluster import base, local
+
+    return getattr(base if name in ("Cluster", "WorkerInfo") else local, name)

@@ -1,0 +1,309 @@
+"""The one interface of every cluster, whatever its processes run in: local processes now, containers later.
+
+A backend knows how its processes are listed, signalled and logged (the methods that begin with
+``_backend_``). What is the same everywhere stands here: a fault is noted in the history before it takes
+effect, the broker is asked for its picture, the history is read from the run folder.
+
+How a fault is done::
+
+    check (does the name exist? does it apply now?)  →  note it through the broker  →  do it
+                                                        1 s at most; if the broker cannot, the status counts
+                                                        it
+
+Every fault command returns the instant at which it was noted (``time.monotonic()``; on one machine that is
+the broker's clock too), so that "recovery" is measured from there.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from labkit.client import Client
+from labkit.cluster.event_file import EventFile
+from labkit.core.errors import N_, AccessDenied, BrokerUnreachable, ClusterError, LabkitError
+from labkit.core.history import FAULT, History
+
+NOTE_S = 1.0
+"""Patience with a broker that is to note a fault."""
+ASK_S = 2.0
+POLL_S = 0.01
+MANY_SHORT_LIVES = 3
+"""A process that ended this often within seconds of its start is not going to be ready."""
+UP = ("running", "restarting")
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """One worker: what its process does, and what the broker thinks of it."""
+
+    name: str
+    process: str
+    """running, paused, stopping, restarting, stopped or killed."""
+    status: str = "absent"
+    """The broker's word: ready, busy, suspect, draining, lost, left; absent if it knows no such worker."""
+    pid: int | None = None
+    restarts: int = 0
+    last_exit: str = ""
+    """How its last process ended: "exit 86", "SIGKILL"; empty if none has."""
+    restart_in_s: float | None = None
+    """It keeps ending within seconds of its start, and is given a pause of this length."""
+    capabilities: list[str] = field(default_factory=list)
+    tasks_completed: int = 0
+    in_flight: int = 0
+    slots: int = 1
+    last_heartbeat_age_s: float | None = None
+
+
+class Cluster(ABC):
+    """A running cluster. Use it with ``with``, or call ``close``; both may be done from any thread."""
+
+    backend = ""
+    """local or compose."""
+
+    def __init__(
+        self, name: str, folder: Path, address: str, event_address: str, redis_url: str | None, token: str
+    ) -> None:
+        self.name = name
+        self.folder = folder
+        """The run folder: events.jsonl, logs/."""
+        self.address = address
+        """Where clients reach the broker: tcp://127.0.0.1:5555."""
+        self.event_address = event_address
+        """Where the broker publishes its history."""
+        self.redis_url = redis_url
+        """Where the mirror is, or None: the mirror is off."""
+        self._token = token
+        self._lock = threading.Lock()  # for what follows
+        self._own_client: Client | None = None
+        self._events = EventFile(folder / "events.jsonl")
+        self._history = History()
+
+    # --- what a backend does --------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _backend_status(self) -> dict[str, Any]:
+        """Return ``{"processes": [...], ...}``: per process name, kind (worker, broker, redis), state, pid,
+        restarts, short_lives, last_exit, restart_in_s; and what else the backend has to say."""
+
+    @abstractmethod
+    def _backend_check(self, fault: str, name: str) -> str:
+        """Raise InvalidInput for an unknown name, ClusterError if the fault does not apply to it now.
+        Return the state of the broker's process."""
+
+    @abstractmethod
+    def _backend_act(self, fault: str, name: str, recorded: bool) -> None:
+        """Do it; ``recorded`` tells whether the history knows."""
+
+    @abstractmethod
+    def scale(self, n: int) -> list[str]:
+        """Have ``n`` workers and return their names: the next numbers are started, or the highest drained.
+
+        Returns at once; ``wait_until_ready`` waits for the new ones. A worker that was killed or stopped
+        still counts, and stays down.
+        """
+
+    @abstractmethod
+    def logs(self, worker: str | None = None, lines: int = 50) -> str:
+        """Return the last ``lines`` lines of one process's output, or of everybody's, each with its name.
+
+        ``worker`` may also be broker, redis or supervisor. Raises InvalidInput for an unknown name.
+        """
+
+    @abstractmethod
+    def down(self) -> None:
+        """End the cluster, whoever started it: no process is left when this returns."""
+
+    @abstractmethod
+    def _owns_cluster(self) -> bool:
+        """Whether ``close`` ends the cluster, because this object alone has it."""
+
+    # --- faults ---------------------------------------------------------------------------------------------
+
+    def kill(self, name: str) -> float:
+        """Kill a worker (or "broker", "redis") with SIGKILL; it stays down until ``start``."""
+        return self._fault("kill", name)
+
+    def stop(self, name: str) -> float:
+        """Stop a worker politely: it drains, for 10 s at most. It is down when this returns, and stays so."""
+        return self._fault("stop", name)
+
+    def start(self, name: str) -> float:
+        """Start what was killed or stopped. ``wait_until_ready`` waits for it."""
+        return self._fault("start", name)
+
+    def pause(self, name: str) -> float:
+        """Freeze a process (SIGSTOP): it keeps its connections and its work, and does nothing."""
+        return self._fault("pause", name)
+
+    def resume(self, name: str) -> float:
+        """Let a frozen process go on."""
+        return self._fault("resume", name)
+
+    def _fault(self, fault: str, name: str) -> float:
+        broker = self._backend_check(fault, name)
+        recorded = broker == "running" and self._note(fault, name)
+        noted_at = time.monotonic()
+        self._backend_act(fault, name, recorded)
+        return noted_at
+
+    def _note(self, fault: str, target: str) -> bool:
+        """Have the fault written into the history; return whether that worked within ``NOTE_S``."""
+        began = time.monotonic()
+        try:
+            self._client_of_ours(NOTE_S).note(fault, target, NOTE_S)
+        except BrokerUnreachable:
+            return False
+        if target == "broker":
+            # It is its own witness: what it has promised to write must be on the disk before it dies.
+            while not self._is_recorded(fault, target) and time.monotonic() < began + NOTE_S:
+                time.sleep(POLL_S)
+        return True
+
+    def _is_recorded(self, fault: str, target: str) -> bool:
+        events = self.history().events
+        for event in reversed(events[-1000:]):
+            if event.kind == FAULT:
+                return bool(event.detail.get("fault") == fault and event.detail.get("target") == target)
+        return False
+
+    # --- looking --------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """Return everything about the cluster, ready for JSON.
+
+        ``processes`` and ``unrecorded_faults`` come from the backend; ``broker`` is the broker's own picture,
+        or None with the reason in ``broker_error``; ``workers`` joins both (``WorkerInfo`` as dicts).
+        """
+        told = self._backend_status()
+        picture, error = self._picture(told["processes"])
+        return {
+            "cluster": self.name, "backend": self.backend, "folder": str(self.folder),
+            "address": self.address, "event_address": self.event_address, "redis_url": self.redis_url, **told,
+            "workers": [asdict(worker) for worker in _join(told["processes"], picture)],
+            "broker": picture, "broker_error": error,
+        }  # fmt: skip
+
+    def workers(self) -> list[WorkerInfo]:
+        """Return the cluster's workers, in the order of their numbers, those that are down included."""
+        rows = self._backend_status()["processes"]
+        return _join(rows, self._picture(rows)[0])
+
+    def _picture(self, rows: list[dict[str, Any]]) -> tuple[dict[str, Any] | None, str | None]:
+        """The broker's picture of the cluster, or None and why not."""
+        state = next((row["state"] for row in rows if row["kind"] == "broker"), "absent")
+        if state != "running":
+            return None, f"the broker is {state}"
+        try:
+            return self._client_of_ours(ASK_S).status(ASK_S), None
+        except LabkitError as error:
+            return None, str(error)
+
+    def wait_until_ready(self, timeout_s: float = 30.0) -> None:
+        """Wait until the broker reports every worker that should be up as ready, each by its present process.
+
+        Raises ClusterError when that takes longer than ``timeout_s``, or earlier if a process keeps ending.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            rows = self._backend_status()["processes"]
+            for row in rows:
+                if row["state"] in UP and row["short_lives"] >= MANY_SHORT_LIVES:
+                    raise self._why_not_ready(row)
+            wanted = [row for row in rows if row["kind"] == "worker" and row["state"] in UP]
+            picture = self._first_picture(deadline) if _runs(rows, "broker") else None
+            if picture is not None and all(self._is_ready(row, picture) for row in wanted):
+                return
+            if time.monotonic() > deadline:
+                ready = sum(picture is not None and self._is_ready(row, picture) for row in wanted)
+                raise ClusterError(
+                    N_(
+                        "{ready} of {wanted} workers were ready after {seconds:g} s; "
+                        "python -m labkit logs shows why"
+                    ),
+                    ready=ready, wanted=len(wanted), seconds=timeout_s,
+                )  # fmt: skip
+            time.sleep(POLL_S)
+
+    def _first_picture(self, deadline: float) -> dict[str, Any] | None:
+        """What the broker says now, or None if it does not serve yet. (Denied: another's serves there.)"""
+        patience_s = max(0.05, min(ASK_S, deadline - time.monotonic()))
+        try:
+            return self._client_of_ours(patience_s).status(patience_s)
+        except (BrokerUnreachable, AccessDenied):
+            return None
+
+    def _is_ready(self, row: dict[str, Any], picture: dict[str, Any]) -> bool:
+        """Whether the broker knows this very process, and not its predecessor of the same name."""
+        return any(
+            known["id"] == row["name"] and known["pid"] == row["pid"] and known["status"] in ("ready", "busy")
+            for known in picture["workers"]
+        )
+
+    def _why_not_ready(self, row: dict[str, Any]) -> ClusterError:
+        last = [line for line in self.logs(row["name"], 5).splitlines() if line.strip()]
+        return ClusterError(
+            N_("{name} keeps ending ({last_exit}): {line}"),
+            name=row["name"], last_exit=row["last_exit"],
+            line=last[-1].strip() if last else "it printed nothing",
+        )  # fmt: skip
+
+    def history(self) -> History:
+        """Return what has happened so far. It is one and the same object, brought up to date by each call."""
+        with self._lock:
+            self._history.extend(self._events.read())
+            return self._history
+
+    # --- talking to the broker ------------------------------------------------------------------------------
+
+    def client(self, name: str = "", connect_timeout_s: float = 5.0) -> Client:
+        """Return a new client of this cluster, which is the caller's to close."""
+        return Client(self.address, self._token, name=name, connect_timeout_s=connect_timeout_s)
+
+    def _client_of_ours(self, timeout_s: float) -> Client:
+        with self._lock:
+            if self._own_client is None:
+                self._own_client = self.client("cluster", timeout_s)
+            return self._own_client
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let go of the cluster; one that ``open_cluster`` made ends, and nothing of it is left."""
+        with self._lock:
+            client, self._own_client = self._own_client, None
+        try:
+            if client is not None:
+                client.close()
+        finally:
+            if self._owns_cluster():
+                self.down()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+
+def _runs(rows: list[dict[str, Any]], kind: str) -> bool:
+    return any(row["kind"] == kind and row["state"] == "running" for row in rows)
+
+
+def _join(rows: list[dict[str, Any]], picture: dict[str, Any] | None) -> list[WorkerInfo]:
+    """The workers' processes, each with what the broker thinks of it."""
+    known = {row["id"]: row for row in (picture or {}).get("workers", [])}
+    shown = ("status", "capabilities", "tasks_completed", "in_flight", "slots", "last_heartbeat_age_s")
+    return [
+        WorkerInfo(
+            name=row["name"], process=row["state"], pid=row["pid"], restarts=row["restarts"],
+            last_exit=row["last_exit"], restart_in_s=row["restart_in_s"],
+            **{key: known[row["name"]][key] for key in shown if row["name"] in known},
+        )
+        for row in rows
+        if row["kind"] == "worker"
+    ]  # fmt: skip

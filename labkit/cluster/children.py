@@ -1,0 +1,281 @@
+"""One child process of a cluster, and the rule by which it is started again.
+
+::
+
+               started                    exits unasked
+      down ──────────────▶ running ────────────────────────▶ restarting ──(after a while)──▶ running
+       ▲                    │    ▲                              │
+       │        pause       ▼    │ resume                       │ kill, stop
+       │                  paused                                ▼
+       └── exits ◀── stopping (SIGTERM, then SIGKILL) ◀── kill, stop          down: killed | stopped
+
+The rule is Docker's ``unless-stopped``: a child that ends by itself, whatever its exit code, is started
+again; one that was killed or stopped by command stays down until it is started by command.
+
+A child that ends is started again at once. If it keeps ending within seconds, each further start waits
+longer, ten seconds at most: a worker that cannot live (a broken environment, a full disk) must not eat the
+machine that it shares.
+
+Each child leads a process group of its own: a terminal's Ctrl-C does not reach it, and what it has started
+itself is frozen and killed together with it. Its output goes to its log.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from labkit.cluster import processes
+from labkit.cluster.run_folder import RunFolder
+from labkit.core.errors import N_, ClusterError
+
+WORKER, BROKER, REDIS = "worker", "broker", "redis"
+
+LONG_LIFE_S = 10.0
+"""A child that lived this long did not end because it cannot live."""
+BACKOFF_S = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+MAX_LOG_BYTES = 8 << 20
+"""A log that grows beyond this while its process runs is emptied."""
+
+RUNNING, PAUSED, STOPPING, RESTARTING = "running", "paused", "stopping", "restarting"
+STOPPED, KILLED = "stopped", "killed"
+
+
+def backoff_s(short_lives: int) -> float:
+    """Return how long to wait before the next start, after this many short lives in a row."""
+    return BACKOFF_S[min(short_lives, len(BACKOFF_S) - 1)]
+
+
+class Child:
+    """A child called ``name``. The supervisor's loop calls ``collect`` and ``tick``; users cause the rest."""
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        folder: RunFolder,
+        drain_s: float,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self._command = list(command)
+        self._environment = dict(environment)
+        self._folder = folder
+        self._drain_s = drain_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self._wanted = False
+        self._paused = False
+        self._down_as = STOPPED  # what it is when it is down: the last command decides
+        self._kill_at: float | None = None
+        self._started_at = 0.0
+        self._restart_at: float | None = None
+        self._short_lives = 0
+        self._starts = 0
+        self._last_exit = ""
+        self.born = ""
+        self.leaving = False
+        """It is to vanish from the cluster when it has ended (scaled away)."""
+        self.when_ended: list[Callable[[], None]] = []
+        """Called once, when the present process has ended."""
+
+    # --- what it is -----------------------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it has a process."""
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def state(self) -> str:
+        """running, paused, stopping, restarting, stopped or killed."""
+        if self._process is not None:
+            if not self._wanted:
+                return STOPPING
+            return PAUSED if self._paused else RUNNING
+        return RESTARTING if self._wanted else self._down_as
+
+    def picture(self, now: float) -> dict[str, Any]:
+        """Return everything about it, ready for JSON."""
+        wait_s = max(0.0, self._restart_at - now) if self._restart_at is not None else None
+        return {
+            "name": self.name, "kind": self.kind, "state": self.state, "pid": self.pid,
+            "restarts": max(0, self._starts - 1), "short_lives": self._short_lives,
+            "last_exit": self._last_exit, "restart_in_s": wait_s,
+            "up_s": now - self._started_at if self._process is not None else None,
+        }  # fmt: skip
+
+    def check(self, fault: str) -> None:
+        """Raise ClusterError if this command makes no sense in the child's present state."""
+        fits = {
+            "kill": (RUNNING, PAUSED, STOPPING),
+            "stop": (RUNNING, PAUSED, RESTARTING),
+            "pause": (RUNNING,),
+            "resume": (PAUSED,),
+            "start": (STOPPED, KILLED, STOPPING, RESTARTING),
+        }
+        if self.state not in fits[fault]:
+            raise ClusterError(
+                N_("{name} is {state}: {fault} does not apply"), name=self.name, state=self.state, fault=fault
+            )
+
+    # --- commands -------------------------------------------------------------------------------------------
+
+    def start(self, now: float) -> None:
+        """Start it by command. If its last process is still ending, the next one follows at once."""
+        self._wanted = True
+        self.leaving = False
+        self._short_lives = 0
+        if self._process is None:
+            self._spawn(now)
+
+    def kill(self) -> None:
+        """SIGKILL; it stays down."""
+        self._stay_down(KILLED)
+        self._signal(processes.KILL)
+
+    def stop(self, now: float, drain_s: float | None = None) -> None:
+        """SIGTERM, and SIGKILL if it takes longer than ``drain_s``; it stays down."""
+        self._stay_down(STOPPED)
+        self._kill_at = now + (self._drain_s if drain_s is None else drain_s)
+        if self._process is None:
+            return
+        if sys.platform == "win32":
+            os.kill(self._process.pid, signal.CTRL_BREAK_EVENT)
+        else:
+            self._process.terminate()
+        self._thaw()  # a frozen process would hear it when it wakes
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        self._paused = True
+        if sys.platform == "win32":
+            self._windows_process().suspend()
+        else:
+            self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._thaw()
+
+    def _thaw(self) -> None:
+        if self._paused and sys.platform == "win32":
+            self._windows_process().resume()
+        elif sys.platform != "win32":
+            self._signal(signal.SIGCONT)
+        self._paused = False
+
+    def _windows_process(self) -> Any:
+        import psutil
+
+        return psutil.Process(self.pid)
+
+    def _stay_down(self, as_: str) -> None:
+        self._wanted = False
+        self._down_as = as_
+        self._restart_at = None
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            processes.signal_group(self._process.pid, number)
+
+    # --- the supervisor's loop ------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """Return when ``tick`` has something to do, or None."""
+        if self._process is not None:
+            return self._kill_at
+        return self._restart_at
+
+    def tick(self, now: float) -> None:
+        """Do what is due: the next start, or the end of somebody who does not drain."""
+        if self._process is not None and self._kill_at is not None and now >= self._kill_at:
+            self._kill_at = None
+            self._signal(processes.KILL)
+        if self._process is None and self._restart_at is not None and now >= self._restart_at:
+            self._spawn(now)
+
+    def collect(self, now: float) -> bool:
+        """Notice that the process has ended; return whether it has."""
+        if self._process is None or self._process.poll() is None:
+            return False
+        code = self._process.returncode
+        processes.signal_group(self._process.pid, processes.KILL)  # what it had started itself
+        self._process = None
+        self._paused = False
+        self._kill_at = None
+        self._ended(_describe(code), now)
+        return True
+
+    def _ended(self, how: str, now: float) -> None:
+        self._last_exit = how
+        if self._wanted:
+            self._short_lives = 0 if now - self._started_at >= LONG_LIFE_S else self._short_lives
+            self._restart_at = now + backoff_s(self._short_lives)
+            self._short_lives += 1
+        when_ended, self.when_ended = self.when_ended, []
+        for call in when_ended:
+            call()
+
+    def _spawn(self, now: float) -> None:
+        self._restart_at = None
+        self._started_at = now
+        self._starts += 1
+        log = self._folder.open_log(self.name)
+        try:
+            os.write(log, f"--- {self.name} started at {time.strftime('%Y-%m-%d %H:%M:%S')} ---\n".encode())
+            self._process = subprocess.Popen(
+                self._command, env={**os.environ, **self._environment},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, **_own_group(),
+            )  # fmt: skip
+        except OSError as error:  # no memory, no such program: like a process that ends at once
+            os.write(log, f"cannot be started: {error}\n".encode())
+            self._ended(f"cannot be started: {error.strerror}", now)
+            return
+        finally:
+            os.close(log)
+        self.born = processes.birth(self._process.pid) or ""
+
+    @property
+    def popen(self) -> subprocess.Popen[bytes] | None:
+        """The process itself, for a thread that waits for its end where there is no SIGCHLD."""
+        return self._process
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for the end of a process that has been killed, for a bounded time."""
+        if self._process is not None:
+            try:
+                self._process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                return  # not even SIGKILL helps against a dead disk
+
+    def shorten_log(self) -> None:
+        """Empty a log that has grown beyond all measure, as when a task prints in a loop."""
+        path = self._folder.log_file(self.name)
+        try:
+            if sys.platform != "win32" and path.stat().st_size > MAX_LOG_BYTES:
+                os.truncate(path, 0)  # the child appends, so it goes on at the new end
+        except FileNotFoundError:
+            pass  # somebody has tidied up
+
+
+def _own_group() -> dict[str, Any]:
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"process_group": 0}
+
+
+def _describe(code: int) -> str:
+    """Return a process's end in words: "exit 86", "SIGKILL"."""
+    if code >= 0:
+        return f"exit {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

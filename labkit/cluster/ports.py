@@ -1,0 +1,97 @@
+"""Chooses the ports of a cluster: the usual ones where they are free, otherwise free ones.
+
+* The commands of the course (``redis-cli LLEN image_tasks``) work word for word on the usual ports, so the
+  background cluster takes each of them that is free.
+* Free ports are looked for below the range from which systems hand out ports by themselves (32768 on Linux,
+  49152 elsewhere): nobody is given one of ours while our broker restarts, and a socket that tries to reach a
+  dead broker is never connected to itself. They come as four neighbours, so two clusters that choose at once
+  collide in all or none.
+* A port that the user asked for is never replaced: if it is taken, that is an error which names it.
+
+Between choosing and binding somebody else may come first. The broker then ends with exit code 73, and whoever
+had left the choice to us tries again with others.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+import socket
+from collections.abc import Mapping
+
+from labkit.core.errors import N_, ClusterError, PortInUse
+
+USUAL: Mapping[str, int] = {"client": 5555, "worker": 5556, "event": 5557, "redis": 6379}
+VARIABLES: Mapping[str, str] = {name: f"LABKIT_{name.upper()}_PORT" for name in USUAL}
+"""The environment variable with which the user asks for a port."""
+
+FIRST, LAST = 20_000, 29_999
+_ATTEMPTS = 500
+
+
+def asked_for(environ: Mapping[str, str]) -> dict[str, int]:
+    """Return the ports that the environment names. Their values have been checked by ``Settings`` already."""
+    return {
+        name: int(text) for name, variable in VARIABLES.items() if (text := environ.get(variable, "").strip())
+    }
+
+
+def choose(host: str, asked: Mapping[str, int], *, usual: bool) -> dict[str, int]:
+    """Return a port for each of client, worker, event and redis.
+
+    ``asked``: ports by name that the user wants and no others (PortInUse if one is taken). ``usual``: prefer
+    the usual ports for the rest.
+    """
+    chosen = dict(asked)
+    for name, port in asked.items():
+        if (reason := obstacle(host, port)) is not None:
+            raise PortInUse(
+                N_(
+                    "port {port} of {host} ({name}) cannot be used: {reason}; "
+                    "choose another, or end the program that has it"
+                ),
+                port=port, host=host, name=name, reason=reason,
+            )  # fmt: skip
+    if usual:
+        for name, port in USUAL.items():
+            if port not in chosen.values() and obstacle(host, port) is None:
+                chosen.setdefault(name, port)
+    if len(chosen) < len(USUAL):
+        free = _neighbours(host, avoid=set(chosen.values()))
+        for name, port in free.items():
+            chosen.setdefault(name, port)
+    return {name: chosen[name] for name in USUAL}
+
+
+def _neighbours(host: str, avoid: set[int]) -> dict[str, int]:
+    chance = (
+        random.Random()
+    )  # its own, seeded by the system: a learner's random.seed(0) does not choose our ports
+    for _ in range(_ATTEMPTS):
+        first = chance.randrange(FIRST, LAST, len(USUAL))
+        found = {name: first + i for i, name in enumerate(USUAL)}
+        if avoid.isdisjoint(found.values()) and all(obstacle(host, port) is None for port in found.values()):
+            return found
+    raise ClusterError(
+        N_("no four free ports in a row were found on {host} between {first} and {last}"),
+        host=host, first=FIRST, last=LAST,
+    )  # fmt: skip
+
+
+def obstacle(host: str, port: int) -> str | None:
+    """Return why nobody could listen on ``host``:``port`` now, or None if it is free."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        if hasattr(
+            socket, "SO_EXCLUSIVEADDRUSE"
+        ):  # Windows, where "reuse" would mean to share with the owner
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:  # as libzmq and Redis do: the remains of closed connections own nothing
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return "it is in use"
+            return error.strerror or str(error)
+    return None

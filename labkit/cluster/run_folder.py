@@ -1,0 +1,267 @@
+"""The folder of one cluster: how its processes and its users find each other, and what it leaves behind.
+
+::
+
+    ~/.labkit/clusters/default/     (LABKIT_HOME moves ~/.labkit)
+        cluster.json                the supervisor, the ports, every process; there only while the cluster
+        runs token                       the cluster's secret, readable by its owner alone; likewise
+        broker.json                 written by the broker when it serves; likewise lock
+        held by the supervisor as long as it lives events.jsonl                the history, kept after the
+        cluster has gone down events-1.jsonl …            the histories of earlier runs, newest first, a
+        bounded number of them logs/worker-1.log …         what each process printed
+
+Rules:
+
+* One supervisor per folder. It holds an operating system's lock on ``lock``, which cannot outlive it: no
+  stale lock.
+* Whoever holds the lock owns the folder. A ``cluster.json`` that it finds there is a crashed cluster's: the
+  processes named in it (by number and birth) are ended, what was for the moment is removed, its history is
+  kept.
+* Files that others read are written beside and renamed into place: nobody ever reads half a file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from labkit.cluster import processes
+from labkit.core.errors import N_, ClusterError, InvalidInput
+
+VERSION = 1
+"""Of ``cluster.json``; another version's is not understood."""
+KEPT_HISTORIES = 3
+KEPT_HISTORY_BYTES = 256 << 20
+"""Earlier histories beyond the newest are dropped when all of them together are larger than this."""
+
+# What a name may be: it becomes the name of a folder.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+State = dict[str, Any]
+"""What ``cluster.json`` holds; see ``labkit.cluster.supervisor``."""
+
+
+class RunFolder:
+    """The folder at ``path``. Making the object touches nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: int | None = None
+
+    @classmethod
+    def of(cls, home: Path, name: str) -> RunFolder:
+        """Return the folder of the cluster called ``name``. Raises InvalidInput for what cannot be a name."""
+        if not _NAME.fullmatch(name):
+            raise InvalidInput(
+                N_("{name!r} cannot be a cluster's name: letters, digits, - _ . and at most 64 of them"),
+                name=name,
+            )
+        return cls(home / "clusters" / name)
+
+    @property
+    def state_file(self) -> Path:
+        return self.path / "cluster.json"
+
+    @property
+    def token_file(self) -> Path:
+        return self.path / "token"
+
+    @property
+    def broker_file(self) -> Path:
+        return self.path / "broker.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def events_file(self) -> Path:
+        return self.path / "events.jsonl"
+
+    def log_file(self, name: str) -> Path:
+        """Return where the process called ``name`` prints."""
+        return self.path / "logs" / f"{name}.log"
+
+    # --- reading: anybody -----------------------------------------------------------------------------------
+
+    def read_state(self) -> State | None:
+        """Return what ``cluster.json`` says, or None where there is none that we understand."""
+        try:
+            state = json.loads(self.state_file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (ValueError, RecursionError):  # edited by hand; ours is always whole
+            return None
+        understood = isinstance(state, dict) and state.get("version") == VERSION
+        return state if understood else None
+
+    def running(self) -> State | None:
+        """Return the state of the cluster that lives in this folder, or None if none does."""
+        state = self.read_state()
+        if state is None:
+            return None
+        supervisor = state["processes"].get("supervisor", (0, ""))
+        return state if processes.is_alive(*supervisor) else None
+
+    def read_token(self) -> str:
+        """Return the cluster's secret. Raises ClusterError if it is gone."""
+        try:
+            return self.token_file.read_text(encoding="ascii").strip()
+        except OSError as error:
+            raise ClusterError(
+                N_("cannot read the cluster's secret in {path}: {reason}"),
+                path=str(self.token_file), reason=error.strerror,
+            ) from error  # fmt: skip
+
+    # --- writing: the supervisor, under the lock ------------------------------------------------------------
+
+    def take(self) -> list[str]:
+        """Make the folder if need be, lock it, and clear away what a crashed cluster left in it.
+
+        Returns the names of the processes that were still there and have been ended. Raises ClusterError if a
+        living cluster holds the folder.
+        """
+        (self.path / "logs").mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path.chmod(0o700)
+        self._lock = _lock(self.lock_file)
+        ended = self._end_leftovers()
+        self._remove_the_momentary()
+        self._shift_histories()
+        return ended
+
+    def sweep(self, *, keep: bool) -> list[str]:
+        """Clear away what a crashed cluster left: ``take`` for those who only tidy up.
+
+        With ``keep``, history and logs stay; otherwise nothing does. Returns the names of the processes
+        ended. Raises ClusterError if a living cluster holds the folder.
+        """
+        if not self.path.is_dir():
+            return []
+        self._lock = _lock(self.lock_file)
+        ended = self._end_leftovers()
+        self.leave(keep=keep)
+        return ended
+
+    def _end_leftovers(self) -> list[str]:
+        """End the processes that ``cluster.json`` names and that still live; return their names."""
+        state = self.read_state() or {}
+        ended = []
+        for name, (pid, born) in state.get("processes", {}).items():
+            if processes.is_alive(pid, born):
+                processes.end(pid, born)
+                ended.append(name)
+        return ended
+
+    def write_state(self, state: State) -> None:
+        """Write ``cluster.json``, whole or not at all."""
+        write_whole(self.state_file, json.dumps({"version": VERSION, **state}, indent=1) + "\n")
+
+    def write_token(self, token: str) -> None:
+        """Write the cluster's secret, readable by its owner alone."""
+        write_whole(self.token_file, token + "\n")
+
+    def open_log(self, name: str, max_bytes: int = 1 << 20) -> int:
+        """Return a descriptor that appends to the log of ``name``; a log too long is put aside first."""
+        path = self.log_file(name)
+        try:
+            if path.stat().st_size > max_bytes:
+                path.replace(path.with_suffix(".log.1"))
+        except FileNotFoundError:
+            pass  # its first start
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def leave(self, *, keep: bool) -> None:
+        """Clear away what was for the moment, or everything unless ``keep``, and give the folder free."""
+        self._remove_the_momentary()
+        if not keep:
+            self.remove()
+        elif sys.platform != "win32":  # Windows removes no open file
+            self.lock_file.unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def remove(self) -> None:
+        """Remove the folder with everything in it; nothing if it is gone already."""
+        import shutil
+
+        shutil.rmtree(self.path, ignore_errors=sys.platform == "win32" or not self.path.exists())
+
+    def _remove_the_momentary(self) -> None:
+        # The secret goes last: as long as cluster.json names processes, they can be found and ended.
+        passing = [
+            *self.path.glob("*.part"),
+            *self.path.glob("broker.json*"),
+            self.state_file,
+            self.token_file,
+        ]
+        for path in passing:
+            path.unlink(missing_ok=True)
+
+    def _shift_histories(self) -> None:
+        """events.jsonl becomes events-1.jsonl, that one events-2.jsonl, and so on; the oldest goes."""
+        if not self.events_file.exists():
+            return
+        self._earlier(KEPT_HISTORIES).unlink(missing_ok=True)
+        for number in range(KEPT_HISTORIES - 1, 0, -1):
+            if self._earlier(number).exists():
+                self._earlier(number).replace(self._earlier(number + 1))
+        self.events_file.replace(self._earlier(1))
+        total = 0
+        for number in range(1, KEPT_HISTORIES + 1):
+            path = self._earlier(number)
+            total += path.stat().st_size if path.exists() else 0
+            if number > 1 and total > KEPT_HISTORY_BYTES:
+                path.unlink(missing_ok=True)
+
+    def _earlier(self, number: int) -> Path:
+        return self.path / f"events-{number}.jsonl"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that only its owner may read; readers see the old text or the new one, never a part."""
+    part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    part.replace(path)
+
+
+def _lock(path: Path) -> int:
+    """Return a descriptor that holds the lock on ``path``. Raises ClusterError if another one does."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _lock_descriptor(descriptor)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise ClusterError(
+                N_("a cluster runs in {folder} already; python -m labkit status shows it, down ends it"),
+                folder=str(path.parent),
+            ) from error
+        try:
+            # Its last owner may have removed it between our two steps; then we have locked nothing.
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass  # just so
+        os.close(descriptor)
+
+
+def _lock_descriptor(descriptor: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError as error:
+            raise BlockingIOError(str(error)) from error
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

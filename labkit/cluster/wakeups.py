@@ -1,0 +1,93 @@
+"""What wakes the supervisor besides its control port: signals, the end of a child, the end of its lifeline.
+
+Signals and threads pull a rope, and the loop's selector hears it. SIGCHLD tells of a child's end. Windows has
+no such signal: there a thread per child waits for it. The standard input has a thread of its own everywhere,
+because Windows cannot wait for a pipe and a socket at once.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from typing import Any
+
+
+class Wakeups:
+    """Wakes ``selector``, and keeps in mind what for: ``end_asked``, ``detached``."""
+
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        self.end_asked = False
+        """Somebody wants the cluster to end: a signal, or the end of the standard input."""
+        self.detached = False
+        """The starter has said that the cluster is to live without it."""
+        self._watched: set[int] = set()
+        self._rope, self._bell = socket.socketpair()
+        self._rope.setblocking(False)
+        self._bell.setblocking(False)
+        selector.register(self._bell, selectors.EVENT_READ, self._silence)
+
+    def hear_signals(self) -> None:
+        """SIGTERM, SIGINT and SIGHUP ask for the end; SIGCHLD only wakes. From the main thread."""
+        signal.set_wakeup_fd(self._rope.fileno(), warn_on_full_buffer=False)
+        for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), lambda *_: self.ask_for_the_end())
+        if sys.platform != "win32":
+            signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def ask_for_the_end(self) -> None:
+        """Begin the end of the cluster at the loop's next turn."""
+        self.end_asked = True
+        self._ring()
+
+    def watch_standard_input(self) -> None:
+        """Ask for the end when the standard input ends, unless the line ``detach`` came before."""
+        threading.Thread(target=self._read_standard_input, name="lifeline", daemon=True).start()
+
+    def _read_standard_input(self) -> None:
+        while line := read_line(0):
+            self.detached = self.detached or line == b"detach"
+        if not self.detached:
+            self.ask_for_the_end()
+
+    def watch(self, process: subprocess.Popen[bytes] | None) -> None:
+        """Wake when this child ends, where no signal tells of it; it may be watched already."""
+        if sys.platform == "win32" and process is not None and process.pid not in self._watched:
+            self._watched.add(process.pid)
+            threading.Thread(target=self._wait_for, args=(process,), daemon=True).start()
+
+    def _wait_for(self, process: subprocess.Popen[bytes]) -> None:
+        process.wait()
+        self._watched.discard(process.pid)
+        self._ring()
+
+    def _ring(self) -> None:
+        try:
+            self._rope.send(b"!")
+        except OSError:
+            return  # full: it is ringing already; closed: the loop is over
+
+    def _silence(self, *_: Any) -> None:
+        try:
+            self._bell.recv(4096)
+        except BlockingIOError:
+            return  # heard already
+
+    def close(self) -> None:
+        """Hear no more signals."""
+        signal.set_wakeup_fd(-1)
+        self._rope.close()
+        self._bell.close()
+
+
+def read_line(descriptor: int) -> bytes:
+    """Return one line without its end, or b"" at the end. Unbuffered: what follows is for somebody else."""
+    line = bytearray()
+    while (byte := os.read(descriptor, 1)) not in (b"", b"\n"):
+        line += byte
+    return bytes(line)
