@@ -13,13 +13,17 @@ from __future__ import annotations
 import atexit
 import itertools
 import json
+import logging
 import os
+import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import Any
+from concurrent.futures import wait as futures_wait
+from functools import partial
+from typing import Any, TypeVar
 
 import zmq
 
@@ -33,20 +37,20 @@ from labkit.core.errors import (
     BrokerUnreachable,
     CannotTravel,
     ClientGone,
-    DeadlineExceeded,
     LabkitError,
-    NoWorker,
     ProtocolError,
-    TaskError,
-    TaskFailed,
-    TaskHung,
-    TaskPoisoned,
 )
+from labkit.core.outcomes import outcome_error
 from labkit.core.rules import Rules
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 TURN_BUDGET = 200
 ANSWER_TIMEOUT_S = 5.0
 FAREWELL_MS = 500
+TICK_EVERY_S = 0.1
+"""How often the session looks at the clock, however much there is to read."""
 
 
 class TaskFuture(Future[Any]):
@@ -77,6 +81,10 @@ class TaskFuture(Future[Any]):
             return False
         return self._client.cancel(self)
 
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        """Have ``fn`` called with this future when it is done, in a thread where it may take its time."""
+        super().add_done_callback(partial(self._client._call_back, fn))
+
 
 class Client:
     """A connection to one cluster's broker.
@@ -96,6 +104,7 @@ class Client:
         self._socket: zmq.Socket[bytes] | None = None
         self._handshakes: sockets.Handshakes | None = None
         self._bell = Bell()
+        self._ticked_at = 0.0
         self._inbox: deque[Any] = deque()  # events for the session, from any thread
         self._futures: dict[bytes, TaskFuture] = {}
         self._cancels: dict[bytes, Future[bool]] = {}
@@ -105,6 +114,8 @@ class Client:
         self._denied = False
         self._welcomed = threading.Event()
         self._closing = False
+        self._over = False  # the I/O thread has ended, or is about to: it will not look at anything any more
+        self._callbacks: queue.SimpleQueue[Callable[[], object] | None] | None = None
         self._thread = threading.Thread(target=self._run, name="labkit-client", daemon=True)
         self._thread.start()
         atexit.register(self.close)  # who forgets to close still says goodbye, so that nothing is computed in vain
@@ -176,18 +187,28 @@ class Client:
             futures.append(future)
             self._inbox.append(cs.SubmitAsked(call))
         self._bell.ring()
+        if self._over:  # another thread closed this client meanwhile
+            self._give_up()
         return futures
 
     def cancel(self, future: TaskFuture) -> bool:
         """Cancel a task that has not started; returns whether it will not run any more."""
-        answer: Future[bool] = Future()
-        answer = self._cancels.setdefault(future._task, answer)
-        self._inbox.append(cs.CancelAsked(future._task))
+        return self.cancel_many([future])[0]
+
+    def cancel_many(self, futures: Iterable[TaskFuture], timeout_s: float = ANSWER_TIMEOUT_S) -> list[bool]:
+        """Cancel those tasks that have not started; returns for each whether it will not run any more.
+
+        One wake-up, and one wait for all answers. With ``timeout_s=0`` it does not wait: the futures tell.
+        """
+        answers: list[Future[bool]] = []
+        for future in futures:
+            answers.append(self._cancels.setdefault(future._task, Future()))
+            self._inbox.append(cs.CancelAsked(future._task))
         self._bell.ring()
-        try:
-            return answer.result(ANSWER_TIMEOUT_S)
-        except TimeoutError:
-            return False
+        if self._over:
+            self._give_up()
+        futures_wait(answers, timeout_s)
+        return [answer.done() and answer.result() for answer in answers]
 
     def note(self, fault: str, target: str, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         """Write into the history that ``fault`` is about to happen to ``target``; returns when it is there."""
@@ -217,14 +238,17 @@ class Client:
         """How many tasks have no outcome yet."""
         return len(self._futures)
 
+    def open_futures(self) -> list[TaskFuture]:
+        """Return the futures of the tasks that have no outcome yet, in the order of their submission."""
+        return list(self._futures.values())
+
     def close(self, wait: bool = False) -> None:
         """Leave. Open tasks are cancelled at the broker, and their futures fail with ``ClientGone``.
 
         With ``wait`` it first waits until everything open has its outcome.
         """
         if wait:
-            for future in list(self._futures.values()):
-                future.exception()
+            futures_wait(self.open_futures())
         self._closing = True
         self._bell.ring()
         if threading.current_thread() is not self._thread:
@@ -247,31 +271,41 @@ class Client:
             self._do(self._session.start(time.monotonic()))
             while not self._closing:
                 self._flush()
-                wait_s = self._session.next_deadline() - time.monotonic()
-                poller.poll(max(0, min(60_000, int(wait_s * 1000) + 1)))
-                self._turn(time.monotonic())
+                self._bell.listen()
+                ready = {descriptor for descriptor, _ in poller.poll(self._timeout_ms())}
+                self._bell.hush(self._bell.fileno() in ready)
+                self._turn(ready, time.monotonic())
             self._do(self._session.handle(cs.CloseAsked(), time.monotonic()))
             self._flush()
         finally:
             self._finish()
 
-    def _turn(self, now: float) -> None:
-        self._bell.silence()
+    def _timeout_ms(self) -> int:
+        if self._inbox or self._closing:
+            return 0
+        wait_s = self._session.next_deadline() - time.monotonic()
+        return max(0, min(60_000, int(wait_s * 1000) + 1))
+
+    def _turn(self, ready: set[Any], now: float) -> None:
         inbox, handle = self._inbox, self._session.handle
         for _ in range(len(inbox)):
             self._do(handle(inbox.popleft(), now))
-        self._read(now)
-        self._do(handle(cs.Tick(), now))
+        if self._socket in ready:
+            self._read(now)
+        if self._handshakes is not None and self._handshakes.socket in ready and self._handshakes.read():
+            self._denied = True
+            self._welcomed.set()
+        if now - self._ticked_at > TICK_EVERY_S or now >= self._session.next_deadline():
+            self._ticked_at = now
+            self._do(handle(cs.Tick(), now))
 
     def _read(self, now: float) -> None:
-        assert self._handshakes is not None
         for _ in range(TURN_BUDGET):
             socket = self._socket
             assert socket is not None
-            try:
-                envelope, frames = sockets.receive(socket)
-            except zmq.Again:
+            if not sockets.readable(socket):
                 break
+            envelope, frames = sockets.receive(socket)
             try:
                 messages = m.decode(envelope, frames, m.TO_CLIENT)
             except ProtocolError:
@@ -280,9 +314,6 @@ class Client:
                 self._do(self._session.handle(cs.Arrived(message), now))
             if self._socket is not socket:
                 break
-        if self._handshakes.read():
-            self._denied = True
-            self._welcomed.set()
 
     def _do(self, actions: list[Any]) -> None:
         for action in actions:
@@ -373,37 +404,45 @@ class Client:
         self._disconnect(FAREWELL_MS)
         self._bell.close()
         self._context.term()
-        for future in list(self._futures.values()):
+        self._over = True
+        self._give_up()
+        if self._callbacks is not None:
+            self._callbacks.put(None)
+
+    def _give_up(self) -> None:
+        """Resolve what nobody else will. Two threads may do this at once: each takes what it resolves."""
+        while (future := _take_one(self._futures)) is not None:
             if not future.done():
-                future.set_exception(ClientGone(N_("task {task}: this client was closed first"), task=future.task_id))
-        self._futures.clear()
-        for answer in list(self._cancels.values()):
+                gone = ClientGone(N_("task {task}: this client was closed first"), task=future.task_id)
+                future.set_exception(gone)
+        while (answer := _take_one(self._cancels)) is not None:
             answer.set_result(False)
 
+    # --- callbacks ------------------------------------------------------------------------------------------
 
-def outcome_error(call: cs.Call, failed: m.Failed) -> TaskError:
-    """Return the error that a ``Failed`` message stands for; it names task, job, worker and attempt."""
-    named = {
-        "task": call.task.hex(), "job": call.job, "worker": failed.worker or "?", "attempt": failed.attempt,
-        "error": failed.error,
-    }  # fmt: skip
-    if failed.code == "ERROR":
-        traceback = bytes(failed.payload.body).decode("utf-8", "replace")
-        return TaskFailed(
-            N_("{job} failed on {worker} (task {task}, attempt {attempt}): {error}"), traceback=traceback, **named
-        )
-    if failed.code == "POISONED":
-        return TaskPoisoned(
-            N_("{job} is poisoned: {error} (task {task}, last on {worker}, attempt {attempt}); it is not tried again"),
-            **named,
-        )
-    if failed.code == "HUNG":
-        return TaskHung(
-            N_("{job} hung: it outran its lease on every attempt (task {task}, last on {worker}, attempt {attempt})"),
-            **named,
-        )
-    if failed.code == "NO_WORKER":
-        return NoWorker(
-            N_("{job} was not done: {error} (task {task}); python -m labkit status shows the workers"), **named
-        )
-    return DeadlineExceeded(N_("{job} was not done before its deadline (task {task}): {error}"), **named)
+    def _call_back(self, fn: Callable[[Future[Any]], object], future: Future[Any]) -> None:
+        """Call ``fn``, but never in the I/O thread: it may be slow, or wait for what this thread must do."""
+        if threading.current_thread() is not self._thread:
+            fn(future)
+            return
+        if self._callbacks is None:
+            self._callbacks = queue.SimpleQueue()
+            threading.Thread(
+                target=_run_callbacks, args=(self._callbacks,), name="labkit-callbacks", daemon=True
+            ).start()
+        self._callbacks.put(partial(fn, future))
+
+
+def _run_callbacks(callbacks: queue.SimpleQueue[Callable[[], object] | None]) -> None:
+    while (callback := callbacks.get()) is not None:
+        try:
+            callback()
+        except Exception:  # somebody else's code; concurrent.futures, too, logs and goes on
+            log.exception("a callback of a future failed")
+
+
+def _take_one(table: dict[bytes, T]) -> T | None:
+    try:
+        return table.popitem()[1]
+    except KeyError:
+        return None

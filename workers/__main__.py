@@ -34,8 +34,10 @@ def main() -> int:
         return 2
     if settings.work is not None:
         sys.path.insert(0, str(settings.work))
+    from labkit import jobs
     from workers.worker import Worker
 
+    jobs.allow(settings.job_modules)
     worker = Worker(
         address=settings.broker_addresses()[0],
         token=token,

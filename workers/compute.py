@@ -33,14 +33,14 @@ Key = tuple[bytes, int]  # task, attempt
 class Compute:
     """``slots`` threads that run attempts in the order in which they are handed over."""
 
-    def __init__(self, slots: int, allowed: Sequence[str]) -> None:
+    def __init__(self, slots: int, allowed: Sequence[str], bell: Bell) -> None:
         self._allowed = tuple(allowed)
         self._turns: queue.SimpleQueue[Key | None] = queue.SimpleQueue()
         self._waiting: dict[Key, m.Task] = {}
         self._running: dict[int, tuple[Key, float]] = {}  # slot -> what, since when
         self._announced: set[Key] = set()
         self._over: deque[Finished | Raised] = deque()
-        self.bell = Bell()  # rung when something is over
+        self._bell = bell  # rung when something is over
         for slot in range(slots):
             threading.Thread(target=self._work, args=(slot,), name=f"compute-{slot + 1}", daemon=True).start()
 
@@ -58,13 +58,17 @@ class Compute:
 
     def collect(self) -> list[Finished | Raised]:
         """Return what is over since the last call, in order."""
-        self.bell.silence()
         over: list[Finished | Raised] = []
         while self._over:
             over.append(self._over.popleft())
         for event in over:
             self._announced.discard((event.task, event.attempt))
         return over
+
+    @property
+    def has_news(self) -> bool:
+        """Whether ``collect`` would return something."""
+        return bool(self._over)
 
     def begun(self, now: float) -> tuple[list[Began], float | None]:
         """Return attempts that run long enough to be announced, and when to ask again (None: nothing runs unannounced).
@@ -100,7 +104,7 @@ class Compute:
             result = self._compute(task, since)
             del self._running[slot]
             self._over.append(result)
-            self.bell.ring()
+            self._bell.ring()
 
     def _compute(self, task: m.Task, since: float) -> Finished | Raised:
         try:

@@ -41,6 +41,8 @@ EXIT_DENIED = 77
 """Exit code of a worker whose secret the broker does not accept."""
 TURN_BUDGET = 200
 FAREWELL_MS = 1000
+TICK_EVERY_S = 0.1
+"""How often the session looks at the clock, however much there is to read."""
 
 
 class Worker:
@@ -55,7 +57,8 @@ class Worker:
         self._rules = rules
         self._context: zmq.Context[Any] = zmq.Context()
         self._session = WorkerSession(name, capabilities, slots, os.getpid(), rules, lambda: os.urandom(8))
-        self._compute = Compute(slots, job_modules)
+        self._bell = Bell()  # rung by the computing threads and by signals
+        self._compute = Compute(slots, job_modules, self._bell)
         self._socket: zmq.Socket[bytes] | None = None
         self._handshakes: sockets.Handshakes | None = None
         self._poller = zmq.Poller()
@@ -63,9 +66,9 @@ class Worker:
         self._stop_asked = False
         self._announce_at: float | None = None
         self._outbox: list[m.Message] = []
-        self._bell = Bell()
         self._poller.register(self._bell.fileno(), zmq.POLLIN)
-        self._poller.register(self._compute.bell.fileno(), zmq.POLLIN)
+        self._ticked_at = 0.0
+        self._to_run: list[m.Task] = []
 
     def stop_on_signals(self) -> None:
         """Drain on SIGTERM and SIGINT."""
@@ -82,8 +85,14 @@ class Worker:
         self._do(self._session.start(time.monotonic()))
         while self._exit is None:
             self._flush()
-            self._poller.poll(self._timeout_ms())
-            self._turn(time.monotonic())
+            for task in self._to_run:  # last: it wakes the computing threads, which would compete for this turn
+                self._compute.run(task)
+            self._to_run.clear()
+            self._bell.listen()
+            wait_ms = 0 if self._compute.has_news or self._stop_asked else self._timeout_ms()
+            ready = {descriptor for descriptor, _ in self._poller.poll(wait_ms)}
+            self._bell.hush(self._bell.fileno() in ready)
+            self._turn(ready, time.monotonic())
         return self._leave(self._exit)
 
     def _timeout_ms(self) -> int:
@@ -93,28 +102,31 @@ class Worker:
             due = min(due, self._announce_at)
         return max(0, min(60_000, int((due - now) * 1000) + 1))
 
-    def _turn(self, now: float) -> None:
+    def _turn(self, ready: set[Any], now: float) -> None:
         handle = self._session.handle
-        if self._stop_asked:
-            self._stop_asked = False
-            self._bell.silence()
-            self._do(handle(StopAsked(), now))
         for event in self._compute.collect():
             self._do(handle(event, now))
-        self._read(now)
+        if self._socket in ready:
+            self._read(now)
+        if self._handshakes is not None and self._handshakes.socket in ready:
+            self._check_secret()
+        if self._stop_asked:
+            self._stop_asked = False
+            self._do(handle(StopAsked(), now))
         began, self._announce_at = self._compute.begun(now)
         for started in began:
             self._do(handle(started, now))
-        self._do(handle(Tick(), now))
+        if now - self._ticked_at > TICK_EVERY_S or now >= self._session.next_deadline():
+            self._ticked_at = now
+            self._do(handle(Tick(), now))
 
     def _read(self, now: float) -> None:
-        assert self._socket is not None and self._handshakes is not None
+        assert self._socket is not None
         for _ in range(TURN_BUDGET):
             socket = self._socket
-            try:
-                envelope, frames = sockets.receive(socket)
-            except zmq.Again:
+            if not sockets.readable(socket):
                 break
+            envelope, frames = sockets.receive(socket)
             try:
                 messages = m.decode(envelope, frames, m.TO_WORKER)
             except ProtocolError as error:
@@ -124,7 +136,9 @@ class Worker:
                 self._do(self._session.handle(Arrived(message), now))
             if self._socket is not socket:
                 break
-        if self._handshakes.read():
+
+    def _check_secret(self) -> None:
+        if self._handshakes is not None and self._handshakes.read():
             log.error("the broker at %s does not accept this cluster secret", self._address)
             self._exit = Exit(EXIT_DENIED, "wrong secret")
 
@@ -134,14 +148,21 @@ class Worker:
             if kind is Send:
                 self._outbox.append(action.message)
             elif kind is Run:
-                self._compute.run(action.task)
+                self._to_run.append(action.task)
             elif kind is Withdraw:
-                if self._compute.withdraw(action.task, action.attempt):
+                if self._withdraw(action.task, action.attempt):
                     self._do(self._session.handle(Withdrawn(action.task, action.attempt), time.monotonic()))
             elif kind is Connect:
                 self._connect()
             elif kind is Exit and self._exit is None:
                 self._exit = action
+
+    def _withdraw(self, task: bytes, attempt: int) -> bool:
+        for waiting in self._to_run:
+            if (waiting.task, waiting.attempt) == (task, attempt):
+                self._to_run.remove(waiting)
+                return True
+        return self._compute.withdraw(task, attempt)
 
     def _connect(self) -> None:
         """Throw the old socket away, with all that waits in it, and open a new one."""

@@ -77,10 +77,9 @@ class Endpoint:
         arrived: list[tuple[bytes, list[m.Message]]] = []
         socket, known = self.socket, self._known
         for _ in range(budget):
-            try:
-                route = socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
+            if not socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:  # a tenth of the cost of a failed recv
                 return arrived, True
+            route = socket.recv()
             if route in known:
                 envelope, more = socket.recv(), socket.getsockopt(zmq.RCVMORE)
             else:
@@ -114,7 +113,7 @@ class Endpoint:
 
     def read_monitor(self) -> None:
         """Take in which connections have closed."""
-        while self.monitor.poll(0):
+        while self.monitor.getsockopt(zmq.EVENTS) & zmq.POLLIN:
             route = self._route_of.pop(recv_monitor_message(self.monitor)["value"], None)
             if route is not None:
                 self._forget(route)

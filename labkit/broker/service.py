@@ -159,7 +159,11 @@ class Broker:
         more = False
         try:
             while not self._stopping:
+                self._bell.listen()
+                if self._stopping:
+                    break
                 poller.poll(0 if more else self._timeout_ms())
+                self._bell.hush()
                 more = self._turn(time.monotonic())
         finally:
             self._finish()
