@@ -442,6 +442,8 @@ class Scheduler:
                 self._fail(task, "POISONED", worker.id, f"it crashed {task.crashes} workers", m.EMPTY, now)
             else:
                 self._requeue(task, "lost" if cause != "left" else "left", now)
+        worker.tasks.clear()  # it is remembered as departed: without what it held
+        worker.in_flight = 0
 
     def _requeue(self, task: OpenTask, cause: str, now: float) -> None:
         worker = task.worker
