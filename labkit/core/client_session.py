@@ -151,7 +151,7 @@ class ClientSession:
         self._quota_tasks = rules.max_client_tasks
         self._quota_bytes = rules.max_client_bytes
         self._window = self._quota_tasks
-        self._hold_until = 0.0
+        self._hold_until = float("-inf")
         self._questions: dict[int, m.Message] = {}
         self._cancelling: set[bytes] = set()
         self._timers = Timers()
@@ -223,7 +223,7 @@ class ClientSession:
         self._patience_s = welcome.patience_s
         self._quota_tasks = self._window = max(1, welcome.max_tasks)
         self._quota_bytes = welcome.max_bytes
-        self._hold_until = 0.0
+        self._hold_until = float("-inf")
         self._waiting = OrderedDict.fromkeys(self.open)  # in the order of their submission
         self._sent.clear()
         self._accepted.clear()

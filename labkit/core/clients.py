@@ -44,6 +44,10 @@ class Clients:
     def __len__(self) -> int:
         return len(self._by_id)
 
+    def get(self, id: bytes) -> ClientRecord | None:
+        """Return the client of this id, connected or not."""
+        return self._by_id.get(id)
+
     def at(self, route: Route) -> ClientRecord | None:
         """Return the client that speaks by this route."""
         return self._by_route.get(route)
