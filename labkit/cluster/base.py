@@ -21,12 +21,14 @@ import time
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from labkit.client import Client
-from labkit.cluster.event_file import EventFile
 from labkit.core.errors import N_, AccessDenied, BrokerUnreachable, ClusterError, LabkitError
-from labkit.core.history import FAULT, History
+
+if TYPE_CHECKING:  # imported when first used, while a cluster's own processes are already starting
+    from labkit.client import Client
+    from labkit.cluster.event_file import EventFile
+    from labkit.core.history import History
 
 NOTE_S = 1.0
 """Patience with a broker that is to note a fault."""
@@ -80,8 +82,7 @@ class Cluster(ABC):
         self._token = token
         self._lock = threading.Lock()  # for what follows
         self._own_client: Client | None = None
-        self._events = EventFile(folder / "events.jsonl")
-        self._history = History()
+        self._events: EventFile | None = None
 
     # --- what a backend does --------------------------------------------------------------------------------
 
@@ -165,6 +166,8 @@ class Cluster(ABC):
         return True
 
     def _is_recorded(self, fault: str, target: str) -> bool:
+        from labkit.core.history import FAULT
+
         events = self.history().events
         for event in reversed(events[-1000:]):
             if event.kind == FAULT:
@@ -254,14 +257,19 @@ class Cluster(ABC):
 
     def history(self) -> History:
         """Return what has happened so far. It is one and the same object, brought up to date by each call."""
+        from labkit.cluster.event_file import EventFile
+
         with self._lock:
-            self._history.extend(self._events.read())
-            return self._history
+            if self._events is None:
+                self._events = EventFile(self.folder / "events.jsonl")
+            return self._events.history()
 
     # --- talking to the broker ------------------------------------------------------------------------------
 
     def client(self, name: str = "", connect_timeout_s: float = 5.0) -> Client:
         """Return a new client of this cluster, which is the caller's to close."""
+        from labkit.client import Client
+
         return Client(self.address, self._token, name=name, connect_timeout_s=connect_timeout_s)
 
     def _client_of_ours(self, timeout_s: float) -> Client:

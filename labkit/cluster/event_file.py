@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from labkit.core.errors import ProtocolError
-from labkit.core.history import GAP, Event, decode_event
+from labkit.core.history import GAP, Event, History, decode_event
 
 
 class EventFile:
@@ -19,6 +19,12 @@ class EventFile:
         self._path = path
         self._offset = 0
         self._at = 0.0
+        self._history = History()
+
+    def history(self) -> History:
+        """Return everything so far: always the same object, brought up to date."""
+        self._history.extend(self.read())
+        return self._history
 
     def read(self) -> list[Event]:
         """Return the events that have been added since the last call."""

@@ -26,39 +26,26 @@ DOWN_S = 6.0
 
 
 class Lifeline:
-    """A supervisor that we have started: ``Lifeline.start``."""
+    """A supervisor, started with this plan in this environment."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdin is not None and process.stdout is not None
-        self._process = process
-        self._pipe = process.stdin
-        self._answers = process.stdout
-        _lifelines.add(self)
-
-    @classmethod
-    def start(cls, plan: dict[str, Any], environ: dict[str, str]) -> tuple[Lifeline, dict[str, Any]]:
-        """Start a supervisor with this plan; return it, and what it says when it has started everybody else.
-
-        Raises the error that it reports. Interrupted or failing, nothing remains.
-        """
-        # If we are interrupted within this call or right after it, the pipe is closed as garbage.
-        process = subprocess.Popen(
+    def __init__(self, plan: dict[str, Any], environ: dict[str, str]) -> None:
+        # If we are interrupted in here or right afterwards, the pipe is closed as garbage.
+        self._process = subprocess.Popen(
             python("labkit.cluster.supervisor", plan["folder"]),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0,
             env=environ, **_own_session(),
         )  # fmt: skip
-        lifeline = cls(process)
-        try:
-            return lifeline, lifeline._begin(plan)
-        except BaseException:  # also Ctrl-C
-            lifeline.let_go()
-            raise
-
-    def _begin(self, plan: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._pipe = self._process.stdin
+        self._answers = self._process.stdout
+        _lifelines.add(self)
         try:
             self._pipe.write(json.dumps(plan).encode() + b"\n")
         except BrokenPipeError:
-            pass  # it has ended at once; what it said comes next
+            pass  # it has ended at once; ``answer`` knows why
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for what the supervisor says when it has started everybody else; raise what it reports."""
         said = self._answers.read()  # until it closes it
         try:
             answer: dict[str, Any] = json.loads(said)

@@ -17,6 +17,7 @@ import secrets
 import tempfile
 from collections import deque
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -262,12 +263,16 @@ def _broker_found_port_taken(cluster: LocalCluster) -> bool:
 
 
 def _launch(folder: RunFolder, plan: dict[str, Any], settings: Settings) -> LocalCluster:
+    lifeline = Lifeline(plan, environment(settings))
     try:
-        lifeline, answer = Lifeline.start(plan, environment(settings))
+        # The others need a moment to start; we need one for this import.
+        import_module("labkit.client")
+        answer = lifeline.answer()
+        return LocalCluster(folder, answer["state"], lifeline, answer["ended"])
     except BaseException:  # also Ctrl-C
+        lifeline.let_go()
         _sweep_if_crashed(folder, private=plan["private"])
         raise
-    return LocalCluster(folder, answer["state"], lifeline, answer["ended"])
 
 
 def _sweep_if_crashed(folder: RunFolder, *, private: bool) -> None:
