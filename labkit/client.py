@@ -28,7 +28,6 @@ from typing import Any, TypeVar
 import zmq
 
 from labkit import codec, jobs, sockets
-from labkit.bell import Bell
 from labkit.core import client_session as cs
 from labkit.core import messages as m
 from labkit.core.errors import (
@@ -42,6 +41,7 @@ from labkit.core.errors import (
 )
 from labkit.core.outcomes import outcome_error
 from labkit.core.rules import Rules
+from labkit.waiting import Bell, Waiter
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -104,6 +104,7 @@ class Client:
         self._socket: zmq.Socket[bytes] | None = None
         self._handshakes: sockets.Handshakes | None = None
         self._bell = Bell()
+        self._waiter = Waiter()
         self._ticked_at = 0.0
         self._inbox: deque[Any] = deque()  # events for the session, from any thread
         self._futures: dict[bytes, TaskFuture] = {}
@@ -264,29 +265,26 @@ class Client:
     # --- the I/O thread --------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        poller = zmq.Poller()
-        poller.register(self._bell.fileno(), zmq.POLLIN)
-        self._poller = poller
+        self._waiter.add(self._bell)
         try:
             self._do(self._session.start(time.monotonic()))
             while not self._closing:
                 self._flush()
                 self._bell.listen()
-                ready = {descriptor for descriptor, _ in poller.poll(self._timeout_ms())}
-                self._bell.hush(self._bell.fileno() in ready)
+                ready = self._waiter.wait(self._timeout_s())
+                self._bell.hush(self._bell in ready)
                 self._turn(ready, time.monotonic())
             self._do(self._session.handle(cs.CloseAsked(), time.monotonic()))
             self._flush()
         finally:
             self._finish()
 
-    def _timeout_ms(self) -> int:
+    def _timeout_s(self) -> float:
         if self._inbox or self._closing:
-            return 0
-        wait_s = self._session.next_deadline() - time.monotonic()
-        return max(0, min(60_000, int(wait_s * 1000) + 1))
+            return 0.0
+        return self._session.next_deadline() - time.monotonic()
 
-    def _turn(self, ready: set[Any], now: float) -> None:
+    def _turn(self, ready: list[Any], now: float) -> None:
         inbox, handle = self._inbox, self._session.handle
         for _ in range(len(inbox)):
             self._do(handle(inbox.popleft(), now))
@@ -303,9 +301,10 @@ class Client:
         for _ in range(TURN_BUDGET):
             socket = self._socket
             assert socket is not None
-            if not sockets.readable(socket):
+            try:
+                envelope, frames = sockets.receive(socket)
+            except zmq.Again:
                 break
-            envelope, frames = sockets.receive(socket)
             try:
                 messages = m.decode(envelope, frames, m.TO_CLIENT)
             except ProtocolError:
@@ -342,14 +341,14 @@ class Client:
             self._context, self.address, sockets.CLIENT_ROLE, self._token, self._rules.max_message_bytes
         )
         self._handshakes = sockets.Handshakes(self._socket)
-        self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._handshakes.socket, zmq.POLLIN)
+        self._waiter.add(self._socket)
+        self._waiter.add(self._handshakes.socket, often=False)
         self._socket.connect(self.address)
 
     def _disconnect(self, linger_ms: int) -> None:
         if self._socket is not None and self._handshakes is not None:
-            self._poller.unregister(self._socket)
-            self._poller.unregister(self._handshakes.socket)
+            self._waiter.remove(self._socket)
+            self._waiter.remove(self._handshakes.socket)
             self._handshakes.close()
             self._socket.close(linger=linger_ms)
             self._socket = self._handshakes = None
@@ -402,6 +401,7 @@ class Client:
     def _finish(self) -> None:
         """The thread's last deed: close the sockets, and leave no future without an outcome."""
         self._disconnect(FAREWELL_MS)
+        self._waiter.close()
         self._bell.close()
         self._context.term()
         self._over = True

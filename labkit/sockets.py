@@ -23,6 +23,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from labkit.core import messages as m
+from labkit.waiting import readable
 
 TASK_HWM = 1000
 """Messages that may wait in a DEALER's queues; large ones are bounded by credit and quota, not by count."""
@@ -63,14 +64,9 @@ def _limit(socket: zmq.Socket[bytes], max_frame_bytes: int) -> None:
     socket.setsockopt(zmq.IPV6, 0)
 
 
-def readable(socket: zmq.Socket[bytes]) -> bool:
-    """Return whether a message waits; a tenth of the cost of a receive that fails."""
-    return bool(socket.getsockopt(zmq.EVENTS) & zmq.POLLIN)
-
-
 def receive(socket: zmq.Socket[bytes]) -> tuple[bytes, list[zmq.Frame]]:
-    """Return one waiting message: its envelope, and its payload frames uncopied. Ask ``readable`` first."""
-    envelope = socket.recv()
+    """Return one waiting message: its envelope, and its payload frames uncopied. Raises ``zmq.Again`` if none waits."""
+    envelope = socket.recv(zmq.NOBLOCK)
     if not socket.getsockopt(zmq.RCVMORE):
         return envelope, []
     frames: list[zmq.Frame] = []

@@ -17,9 +17,9 @@ from collections import deque
 from collections.abc import Sequence
 
 from labkit import codec, jobs
-from labkit.bell import Bell
 from labkit.core import messages as m
 from labkit.core.worker_session import Began, Finished, Raised
+from labkit.waiting import Bell
 
 TRACEBACK_LIMIT = 16_000
 """Characters of a traceback that travel back."""

@@ -17,7 +17,6 @@ from typing import Any
 import zmq
 
 from labkit import sockets
-from labkit.bell import Bell
 from labkit.core import messages as m
 from labkit.core.errors import ProtocolError
 from labkit.core.rules import Rules
@@ -33,6 +32,7 @@ from labkit.core.worker_session import (
     Withdrawn,
     WorkerSession,
 )
+from labkit.waiting import Bell, Waiter
 from workers.compute import Compute
 
 log = logging.getLogger("labkit.worker")
@@ -61,12 +61,12 @@ class Worker:
         self._compute = Compute(slots, job_modules, self._bell)
         self._socket: zmq.Socket[bytes] | None = None
         self._handshakes: sockets.Handshakes | None = None
-        self._poller = zmq.Poller()
+        self._waiter = Waiter()
         self._exit: Exit | None = None
         self._stop_asked = False
         self._announce_at: float | None = None
         self._outbox: list[m.Message] = []
-        self._poller.register(self._bell.fileno(), zmq.POLLIN)
+        self._waiter.add(self._bell)
         self._ticked_at = 0.0
         self._to_run: list[m.Task] = []
 
@@ -89,20 +89,20 @@ class Worker:
                 self._compute.run(task)
             self._to_run.clear()
             self._bell.listen()
-            wait_ms = 0 if self._compute.has_news or self._stop_asked else self._timeout_ms()
-            ready = {descriptor for descriptor, _ in self._poller.poll(wait_ms)}
-            self._bell.hush(self._bell.fileno() in ready)
+            has_news = self._compute.has_news or self._stop_asked
+            ready = self._waiter.wait(0.0 if has_news else self._timeout_s())
+            self._bell.hush(self._bell in ready)
             self._turn(ready, time.monotonic())
         return self._leave(self._exit)
 
-    def _timeout_ms(self) -> int:
+    def _timeout_s(self) -> float:
         now = time.monotonic()
         due = self._session.next_deadline()
         if self._announce_at is not None:
             due = min(due, self._announce_at)
-        return max(0, min(60_000, int((due - now) * 1000) + 1))
+        return due - now
 
-    def _turn(self, ready: set[Any], now: float) -> None:
+    def _turn(self, ready: list[Any], now: float) -> None:
         handle = self._session.handle
         for event in self._compute.collect():
             self._do(handle(event, now))
@@ -124,9 +124,10 @@ class Worker:
         assert self._socket is not None
         for _ in range(TURN_BUDGET):
             socket = self._socket
-            if not sockets.readable(socket):
+            try:
+                envelope, frames = sockets.receive(socket)
+            except zmq.Again:
                 break
-            envelope, frames = sockets.receive(socket)
             try:
                 messages = m.decode(envelope, frames, m.TO_WORKER)
             except ProtocolError as error:
@@ -172,14 +173,14 @@ class Worker:
             self._context, self._address, sockets.WORKER_ROLE, self._token, self._rules.max_message_bytes
         )
         self._handshakes = sockets.Handshakes(self._socket)
-        self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._handshakes.socket, zmq.POLLIN)
+        self._waiter.add(self._socket)
+        self._waiter.add(self._handshakes.socket, often=False)
         self._socket.connect(self._address)
 
     def _disconnect(self, linger_ms: int) -> None:
         if self._socket is not None and self._handshakes is not None:
-            self._poller.unregister(self._socket)
-            self._poller.unregister(self._handshakes.socket)
+            self._waiter.remove(self._socket)
+            self._waiter.remove(self._handshakes.socket)
             self._handshakes.close()
             self._socket.close(linger=linger_ms)
             self._socket = self._handshakes = None

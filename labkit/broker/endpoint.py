@@ -24,6 +24,7 @@ from zmq.utils.monitor import recv_monitor_message
 from labkit.core import messages as m
 from labkit.core.errors import N_, PortInUse, ProtocolError
 from labkit.core.rules import Rules
+from labkit.waiting import readable
 
 MAX_BACKLOG_BYTES = 256 << 20
 ROUTER_HWM = 1000
@@ -77,9 +78,10 @@ class Endpoint:
         arrived: list[tuple[bytes, list[m.Message]]] = []
         socket, known = self.socket, self._known
         for _ in range(budget):
-            if not socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:  # a tenth of the cost of a failed recv
+            try:
+                route = socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
                 return arrived, True
-            route = socket.recv()
             if route in known:
                 envelope, more = socket.recv(), socket.getsockopt(zmq.RCVMORE)
             else:
@@ -113,10 +115,15 @@ class Endpoint:
 
     def read_monitor(self) -> None:
         """Take in which connections have closed."""
-        while self.monitor.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+        while readable(self.monitor):
             route = self._route_of.pop(recv_monitor_message(self.monitor)["value"], None)
             if route is not None:
                 self._forget(route)
+
+    @property
+    def has_closed(self) -> bool:
+        """Whether ``take_closed`` would return something."""
+        return bool(self._closed)
 
     def take_closed(self) -> list[bytes]:
         """Return the routes that closed since the last call. Ask when the socket is empty: last words come first."""

@@ -26,7 +26,6 @@ from typing import Any, Protocol
 
 import zmq
 
-from labkit.bell import Bell
 from labkit.broker.auth import (
     CLIENT_DOMAIN,
     EVENT_DOMAIN,
@@ -45,6 +44,7 @@ from labkit.core.policies import Policy
 from labkit.core.rules import Rules
 from labkit.core.scheduler import Scheduler
 from labkit.core.signals import ClientClosed, FromClient, FromWorker, Tick, ToClient, WorkerClosed
+from labkit.waiting import Bell, Waiter
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ TURN_BUDGET = 200
 """Messages read from each socket in one turn: an unbounded drain would starve the timers under a flood."""
 MAX_DEFERRED_TURNS = 20
 """For how many turns a closed connection may wait for the workers' socket to be read empty."""
-RETRY_MS = 5
+RETRY_S = 0.005
 RECORD_EVERY_S = 0.02
 RECORD_AT = 4_000
 SWITCH_INTERVAL_S = 0.0005
@@ -152,57 +152,63 @@ class Broker:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.collect()
         gc.freeze()
-        poller = zmq.Poller()
-        for socket in (self._workers.socket, self._clients.socket, self._workers.monitor, self._clients.monitor):
-            poller.register(socket, zmq.POLLIN)
-        poller.register(self._bell.fileno(), zmq.POLLIN)
-        more = False
+        waiter = Waiter()
+        waiter.add(self._workers.socket)
+        waiter.add(self._clients.socket)
+        waiter.add(self._workers.monitor, often=False)
+        waiter.add(self._clients.monitor, often=False)
+        waiter.add(self._bell)
         try:
-            while not self._stopping:
+            while True:
                 self._bell.listen()
                 if self._stopping:
                     break
-                poller.poll(0 if more else self._timeout_ms())
-                self._bell.hush()
-                more = self._turn(time.monotonic())
+                ready = waiter.wait(self._timeout_s())
+                self._bell.hush(self._bell in ready)
+                self._turn(ready, time.monotonic())
         finally:
+            waiter.close()
             self._finish()
 
-    def _timeout_ms(self) -> int:
+    def _timeout_s(self) -> float:
         now = time.monotonic()
         due = self.scheduler.next_deadline()
-        wait_s = 3600.0 if due is None else due - now
+        wait_s = 60.0 if due is None else due - now
         if self._pending_events:
             wait_s = min(wait_s, self._recorded_at + RECORD_EVERY_S - now)
         if self._mirror is not None:
             wait_s = min(wait_s, 0.1 if self._picture_changed else 1.0)
         if self._clients.congested or self._workers.congested:
-            wait_s = min(wait_s, RETRY_MS / 1000)
-        return max(0, min(60_000, int(wait_s * 1000) + 1))
+            wait_s = min(wait_s, RETRY_S)
+        return wait_s
 
-    def _turn(self, now: float) -> bool:
-        """One turn; returns whether there is more to read at once."""
+    def _turn(self, ready: list[Any], now: float) -> None:
+        """One turn: read what is ready, workers first; judge and decide; send."""
         handle = self.scheduler.handle
         actions: list[Any] = []
-        from_workers, workers_empty = self._workers.receive(TURN_BUDGET)
-        from_clients, clients_empty = self._clients.receive(TURN_BUDGET)
-        for route, records in from_workers:
-            for record in records:
-                actions += handle(FromWorker(route, record), now)
-        for route, records in from_clients:
-            for record in records:
-                actions += handle(FromClient(route, record), now)
-        actions += self._closures(workers_empty, clients_empty, now)
+        workers_empty = clients_empty = True
+        if self._workers.socket in ready:
+            arrived, workers_empty = self._workers.receive(TURN_BUDGET)
+            for route, records in arrived:
+                for record in records:
+                    actions += handle(FromWorker(route, record), now)
+        if self._clients.socket in ready:
+            arrived, clients_empty = self._clients.receive(TURN_BUDGET)
+            for route, records in arrived:
+                for record in records:
+                    actions += handle(FromClient(route, record), now)
+        for endpoint in (self._workers, self._clients):
+            if endpoint.monitor in ready:
+                endpoint.read_monitor()
+        if self._workers.has_closed or self._clients.has_closed:
+            actions += self._closures(workers_empty, clients_empty, now)
         actions += handle(Tick(), now)
         self._send(actions)
         self._observe(now)
-        return not (workers_empty and clients_empty)
 
     def _closures(self, workers_empty: bool, clients_empty: bool, now: float) -> list[Any]:
         """Tell the scheduler who hung up, once what they had still said has been read."""
         actions: list[Any] = []
-        self._workers.read_monitor()
-        self._clients.read_monitor()
         self._deferred_turns = 0 if workers_empty and clients_empty else self._deferred_turns + 1
         patience_over = self._deferred_turns > MAX_DEFERRED_TURNS
         if workers_empty or patience_over:
