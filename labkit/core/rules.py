@@ -13,6 +13,8 @@ from dataclasses import dataclass
 class Rules:
     """Timing in seconds, sizes in bytes. The defaults suit a class of thirty laptops."""
 
+    ack_delay_s: float = 0.005
+    """Acknowledgements wait this long for company; a task that is done by then needs none."""
     heartbeat_s: float = 0.5
     """Each side sends something at least this often."""
     suspect_s: float = 1.0

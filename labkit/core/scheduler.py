@@ -78,6 +78,7 @@ class Scheduler:
         self.facts: dict[str, Any] = {}  # what the shell adds to ``status``: ports, state of the mirror
         self._stale: dict[Route, bytes] = {}  # connections of lost workers -> their key
         self._to_ack: dict[bytes, ClientRecord] = {}
+        self._ack_at = now
         self._events: list[Event] = []
         self._out: list[Action] = []
         self._last_tick = now
@@ -116,6 +117,8 @@ class Scheduler:
         due = self.timers.next_deadline()
         if len(self.fleet) or len(self.clients):
             beat = min(self._next_beat, self._next_sweep)
+            if self._to_ack:
+                beat = min(beat, self._ack_at)
             due = beat if due is None else min(due, beat)
         return due
 
@@ -164,7 +167,7 @@ class Scheduler:
         known = self.tasks.get(task_id)
         if known is not None:
             if known.client is client:  # resubmitted: it is here already
-                self._ack(client, task_id)
+                self._ack(client, task_id, now)
             else:
                 self._refuse(client, task_id, "another client's task has this id")
             return
@@ -190,7 +193,7 @@ class Scheduler:
         task.tick = self.timers.arm(task_id, task.deadline)
         self.queue.push(task)
         self._work_changed = True
-        self._ack(client, task_id)
+        self._ack(client, task_id, now)
         detail: dict[str, Any] = {"job": submit.job, "client": client.name, "bytes": size}
         if submit.needs:
             detail["needs"] = submit.needs
@@ -204,7 +207,9 @@ class Scheduler:
             return "this client has used up its quota"
         return ""
 
-    def _ack(self, client: ClientRecord, task_id: bytes) -> None:
+    def _ack(self, client: ClientRecord, task_id: bytes, now: float) -> None:
+        if not self._to_ack:
+            self._ack_at = now + self.rules.ack_delay_s
         client.acks.append(task_id)
         self._to_ack[client.id] = client
 
@@ -500,7 +505,7 @@ class Scheduler:
         if now >= self._next_sweep:
             self._next_sweep = now + self.rules.heartbeat_s / 4
             self._sweep(now)
-        if self._to_ack:
+        if self._to_ack and now >= self._ack_at:
             self._send_acks()
         if self._work_changed:
             self._dispatch(now)
@@ -564,9 +569,11 @@ class Scheduler:
         self._out += [ToClient(client.route, beat) for client in self.clients if client.route is not None]
 
     def _send_acks(self) -> None:
+        """Acknowledge what is still open: an outcome that was sent meanwhile has said more than an acknowledgement."""
         for client in self._to_ack.values():
-            if client.acks and client.route is not None:
-                self._out.append(ToClient(client.route, m.Accepted(b"".join(client.acks))))
+            open_still = b"".join([task_id for task_id in client.acks if task_id in client.tasks])
+            if open_still and client.route is not None:
+                self._out.append(ToClient(client.route, m.Accepted(open_still)))
             client.acks.clear()
         self._to_ack.clear()
 
