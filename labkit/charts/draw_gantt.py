@@ -36,13 +36,14 @@ def gantt(history: History) -> Chart:
     and an arrow leads to it from where the first one was lost.
     """
     view = view_of(history)
+    bars = bars_of(history)
     left = names_width(history)
     width = WIDTH - left - MARGIN
     above = style.TITLE_SPACE + marks_height(marks_of(history), view, width)
     height = rows_height(history, HIGHEST)
-    chart = style.new_chart(above + height + height_below(history, width))
-    draw_gantt(style.place(chart, left, above, width, height), history, view)
-    chart.labkit_alt = _describe(history)
+    chart = style.new_chart(above + height + height_below(history, bars, width))
+    draw_gantt(style.place(chart, left, above, width, height), history, view, bars)
+    chart.labkit_alt = _describe(history, bars)
     return chart
 
 
@@ -55,7 +56,7 @@ def gantt_table(history: History) -> Table:
         columns,
         [
             (i.worker, i.slot + 1, i.task, i.attempt, i.start, i.end, outcome_in_words(i.outcome))
-            for i in sorted(_all(history), key=lambda i: i.start)
+            for i in sorted(bars_of(history), key=lambda i: i.start)
         ],
     )
 
@@ -75,7 +76,8 @@ def outcome_in_words(outcome: str) -> str:
     return words.get(outcome, outcome)
 
 
-def _all(history: History) -> list[Interval]:
+def bars_of(history: History) -> list[Interval]:
+    """Return the attempts that are drawn."""
     return [interval for of_worker in history.intervals().values() for interval in of_worker]
 
 
@@ -89,16 +91,15 @@ def rows_height(history: History, highest: float) -> float:
     return min(ROW * max(sum(history.slots().values()), 2), highest)
 
 
-def height_below(history: History, width: float) -> float:
+def height_below(history: History, bars: list[Interval], width: float) -> float:
     """Return how many inches axis and legend need below axes ``width`` inches wide."""
-    lines = style.legend_shape([label for _patch, label in _legend(history)], width)[1]
+    lines = style.legend_shape([label for _patch, label in _legend(history, bars)], width)[1]
     return style.AXIS_SPACE + style.LEGEND_LINE * lines + MARGIN
 
 
-def draw_gantt(axes: Axes, history: History, view: View) -> None:
+def draw_gantt(axes: Axes, history: History, view: View, bars: list[Interval]) -> None:
     """Draw the chart into axes whose time axis is ``view``."""
     slots = history.slots()
-    bars = _all(history)
     rows: dict[tuple[str, int], int] = {}
     for worker, count in slots.items():
         for slot in range(count):
@@ -127,7 +128,7 @@ def draw_gantt(axes: Axes, history: History, view: View) -> None:
         style.say(axes, _("no task was computed"))
     _name_rows(axes, slots)
     draw_marks(axes, marks, view)
-    legend = _legend(history)
+    legend = _legend(history, bars)
     style.legend_below(axes, [patch for patch, _label in legend], [label for _patch, label in legend])
 
 
@@ -160,14 +161,19 @@ def _draw_bars(axes: Axes, bars: list[Interval], rows: dict[tuple[str, int], int
     pixel = view.span / (style.size_of(axes)[0] * style.DPI)
     widths = sorted(bar.end - bar.start for bar in bars)
     thin = widths[len(widths) // 2] < THIN_PX * pixel
-    kinds: dict[tuple[str, str], list[list[tuple[float, float]]]] = defaultdict(list)
+    spans: dict[tuple[str, int, str], list[tuple[float, float]]] = defaultdict(list)
     for bar in bars:
-        row = rows[bar.worker, bar.slot]
-        top, bottom = row - BAR / 2, row + BAR / 2
-        end = max(bar.end, bar.start + pixel)  # what ran is seen
-        kinds[bar.worker, _style(bar)].append(
-            [(bar.start, top), (end, top), (end, bottom), (bar.start, bottom)]
-        )
+        of_row = spans[bar.worker, bar.slot, _style(bar)]
+        if thin and of_row and bar.start - of_row[-1][1] < pixel / 10:  # nobody could see the gap
+            of_row[-1] = of_row[-1][0], bar.end
+        else:
+            of_row.append((bar.start, bar.end))
+    kinds: dict[tuple[str, str], list[list[tuple[float, float]]]] = defaultdict(list)
+    for (worker, slot, kind), of_row in spans.items():
+        top, bottom = rows[worker, slot] - BAR / 2, rows[worker, slot] + BAR / 2
+        for begin, end in of_row:
+            end = max(end, begin + pixel)  # what ran is seen
+            kinds[worker, kind].append([(begin, top), (end, top), (end, bottom), (begin, bottom)])
     for (worker, kind), polygons in kinds.items():
         look = _look(kind, worker_colour(worker))
         if thin and kind == "first":
@@ -225,7 +231,7 @@ def _name_rows(axes: Axes, slots: dict[str, int]) -> None:
     axes.set_yticks(ticks, names, parse_math=False)
 
 
-def _legend(history: History) -> list[tuple[Patch, str]]:
+def _legend(history: History, bars: list[Interval]) -> list[tuple[Patch, str]]:
     grey = "#A6A6A6"
     labels = {
         "first": _("computed"),
@@ -233,15 +239,14 @@ def _legend(history: History) -> list[tuple[Patch, str]]:
         "repeated": _("computed again"),
         "in vain": _("without a result"),
     }
-    present = {_style(bar) for bar in _all(history)}
+    present = {_style(bar) for bar in bars}
     legend = [(Patch(**_look(kind, grey)), label) for kind, label in labels.items() if kind in present]
     if outages(history):
         legend.append((Patch(facecolor=FAULT, alpha=0.16), _("from the fault until it joined again")))
     return legend
 
 
-def _describe(history: History) -> str:
-    bars = _all(history)
+def _describe(history: History, bars: list[Interval]) -> str:
     if not bars:
         return " ".join([_("Who computed what: no task was computed."), *in_words(history)])
     workers = len(history.slots())

@@ -26,6 +26,7 @@ def overview(history: History) -> Chart:
     """
     view = view_of(history)
     samples = draw_throughput.samples_of(history, view)
+    bars = draw_gantt.bars_of(history)
     left = max(draw_throughput.NUMBERS, draw_gantt.names_width(history))
     width = WIDTH - left - MARGIN
     names = style.TITLE_SPACE + marks_height(marks_of(history), view, width)
@@ -33,13 +34,13 @@ def overview(history: History) -> Chart:
 
     throughput_top = HEADLINE + names
     gantt_top = throughput_top + THROUGHPUT + draw_throughput.height_below(history, samples, width) + names
-    below_top = gantt_top + gantt_height + draw_gantt.height_below(history, width) + style.TITLE_SPACE
+    below_top = gantt_top + gantt_height + draw_gantt.height_below(history, bars, width) + style.TITLE_SPACE
     below_top += draw_share.EQUAL
     chart = style.new_chart(below_top + BELOW + style.AXIS_SPACE + MARGIN)
 
     above = style.place(chart, left, throughput_top, width, THROUGHPUT)
     draw_throughput.draw_throughput(above, history, view, samples)
-    draw_gantt.draw_gantt(style.place(chart, left, gantt_top, width, gantt_height), history, view)
+    draw_gantt.draw_gantt(style.place(chart, left, gantt_top, width, gantt_height), history, view, bars)
     _draw_below(chart, history, below_top)
 
     headline = _headline(history)

@@ -22,7 +22,8 @@ NUMBERS = 0.75
 def throughput(history: History, window_s: float | None = None) -> Chart:
     """Return the chart of results per second in windows of about ``window_s`` seconds.
 
-    None chooses a window in which about nine results fit, so that one result more or less is no peak.
+    None chooses windows that hold about nine results each, so that one more or less is no peak; fewer in a
+    short run, so that there are ten of them.
     """
     view = view_of(history)
     samples = samples_of(history, view, window_s)
@@ -54,7 +55,8 @@ def samples_of(history: History, view: View, window_s: float | None = None) -> l
     span = view.end - view.begin
     if window_s is None:
         results = history.counts().get("done", 0)
-        window_s = min(max(span / 60, 9 * span / max(results, 1)), span / 8)
+        per_window = min(9.0, max(results / 10, 3.0))
+        window_s = max(span / 60, span * per_window / max(results, 1))
     return history.throughput(window_s, view.begin, view.end) if window_s > 0 else []
 
 

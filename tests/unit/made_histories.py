@@ -107,3 +107,53 @@ def run(
 def demo() -> list[Event]:
     """Return the course's main run: 180 tasks of 40 to 60 ms, three workers, one killed and started again."""
     return run(kill_at=1.5, back_after=0.9)
+
+
+def note(t: float, kind: str, worker: str = "", task: str = "", attempt: int = 0, **detail: object) -> Event:
+    """Return an event, ``t`` seconds after the broker's clock began."""
+    return Event(CLOCK + t, kind, task, attempt, worker, detail)
+
+
+def with_notes(events: list[Event], *notes: Event) -> list[Event]:
+    """Return a run in which more happened."""
+    return sorted([*events, *notes], key=lambda event: event.at)
+
+
+def frozen() -> list[Event]:
+    """Return a run in which worker-2 freezes, is lost 2.1 s later and wakes up again."""
+    events = run(tasks=300, kill_at=1.5, back_after=2.6, detected_after=2.1)
+    words = {"kill": "pause", "start": "resume"}
+    return [
+        e._replace(detail={"fault": words[e.detail["fault"]], "target": "worker-2"})
+        if e.kind == "fault"
+        else e
+        for e in events
+    ]
+
+
+def crowded() -> list[Event]:
+    """Return a run with faults so close to one another that their names would touch."""
+    return with_notes(
+        run(tasks=300, kill_at=1.2, back_after=0.8),
+        note(2.5, "fault", fault="pause", target="worker-1"),
+        note(2.6, "fault", fault="resume", target="worker-1"),
+        note(2.65, "fault", fault="partition", target="worker-3"),
+        note(2.75, "fault", fault="heal", target="worker-3"),
+        note(3.0, "gap", missing=7),
+        note(4.4, "fault", fault="kill", target="redis"),
+    )
+
+
+def strangely_named() -> list[Event]:
+    """Return the main run with names that no program expects."""
+
+    def renamed(name: str) -> str:
+        return f"the laptop of $Ana$ María_{name}" if name else ""
+
+    return [
+        e._replace(
+            worker=renamed(e.worker),
+            detail={k: renamed(v) if k == "target" else v for k, v in e.detail.items()},
+        )
+        for e in demo()
+    ]

@@ -8,13 +8,9 @@ from hypothesis import strategies as st
 
 from labkit.core.history import Event, History
 from labkit.core.history.check import RULES
-from tests.unit.made_histories import CLOCK, demo, run, task_id
+from tests.unit.made_histories import CLOCK, demo, note, run, task_id
 
 A, B = task_id(1), task_id(2)
-
-
-def note(t: float, kind: str, worker: str = "", task: str = "", attempt: int = 0, **detail: object) -> Event:
-    return Event(CLOCK + t, kind, task, attempt, worker, detail)
 
 
 BEGIN = [note(0, "broker_started"), note(0.1, "joined", "worker-1"), note(0.1, "joined", "worker-2")]

@@ -6,14 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from labkit.core.history import Event, History
-from tests.unit.made_histories import CLOCK, demo, run, task_id
+from labkit.core.history import History
+from tests.unit.made_histories import demo, note, run, task_id
 
 A = task_id(1)
-
-
-def note(t: float, kind: str, worker: str = "", task: str = "", attempt: int = 0, **detail: object) -> Event:
-    return Event(CLOCK + t, kind, task, attempt, worker, detail)
 
 
 def test_a_kill_is_told_as_a_chain_with_the_seconds_of_each_link() -> None:

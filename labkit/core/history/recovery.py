@@ -22,6 +22,8 @@ How "back at 95 %" is defined, so that it holds for a run of sixty tasks as for 
   that length *begins* that holds at least 95 % of that median. So the time is not lengthened by the window;
   it may be short by at most the part of the window that a dip can hide in (with a third of the workers gone:
   15 % of it).
+* A fault by which nobody was lost (a short pause, Redis gone) is taken to have cost nothing, and is restored
+  at once, unless the window after it is weaker than three quarters of those before it.
 * ``restored_at`` is None when it cannot be said, and ``unrestored`` says why: fewer than 12 results before
   the fault (``few_before``), no whole window of work left after the chain's latest link (``few_after``), or
   no window that reached 95 % before the work ran out (``never``), which is what happens when a killed worker
@@ -258,7 +260,7 @@ def _recovery(
 ) -> Recovery:
     """Complete a chain whose first four links are ``at``."""
     known = [instant for instant in at if instant is not None]
-    restored, why, usual = _restored(index, done_at, known[0], max(known))
+    restored, why, usual = _restored(index, done_at, known[0], max(known), at[1] is not None)
     fault_at, detected_at, requeued_at, elsewhere_at, restored_at = (
         None if instant is None else instant - start for instant in (*at, restored)
     )
@@ -279,7 +281,7 @@ def _recovery(
 
 
 def _restored(
-    index: Index, done_at: Sequence[float], fault_at: float, search_from: float
+    index: Index, done_at: Sequence[float], fault_at: float, search_from: float, noticed: bool
 ) -> tuple[float | None, str, float | None]:
     """Return when throughput was back at 95 %, or None and why that cannot be said; and the usual rate."""
     work = _stretch(index, fault_at)
@@ -303,6 +305,8 @@ def _restored(
     after = done_at[bisect_right(done_at, search_from) : bisect_right(done_at, end - width)]
     if search_from + width > end:
         return None, "few_after", median / width
+    if not noticed and results_from(search_from) >= usual[len(usual) // 4]:
+        return search_from, "", median / width
     for at in (search_from, *after):
         if results_from(at) >= RESTORED * median:
             return at, "", median / width
