@@ -52,6 +52,7 @@ __jobs__ = (
     "fail",
     "crash",
     "hang",
+    "run_each",
 )
 """The jobs of this module: its other functions are not for sending."""
 
@@ -188,6 +189,15 @@ def _resolve(name: str, allowed: tuple[str, ...]) -> Job:
     return function
 
 
+_allowed_here: tuple[str, ...] = ALLOWED
+
+
+def allow(modules: Sequence[str]) -> None:
+    """Say once, when a worker starts, what it may run: `run_each` has to know."""
+    global _allowed_here
+    _allowed_here = tuple(modules)
+
+
 def _look_up(module: types.ModuleType | None, qualname: str) -> Any:
     """Return what ``qualname`` leads to from ``module``, or None."""
     found: Any = module
@@ -227,6 +237,12 @@ def _filters_in(steps: Sequence[Step]) -> frozenset[str]:
     from labkit.filters import checked_steps
 
     return frozenset(name for name, _ in checked_steps(steps))
+
+
+def _needs_of_each(name: str, calls: Sequence[tuple[Any, ...]]) -> frozenset[str]:
+    module, _, qualname = name.partition(":")
+    function = _look_up(sys.modules.get(module), qualname)
+    return frozenset().union(*[needs_of(function, args) for args in calls])
 
 
 # --- the lab's own jobs -------------------------------------------------------------------------------------
@@ -304,3 +320,13 @@ def hang() -> None:
     """Never return. Only a worker's lease ends it."""
     while True:
         time.sleep(3600)
+
+
+@needs(_needs_of_each)
+def run_each(name: str, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Return the results of several calls of the job ``name``, in order: a chunk of ``Executor.map``.
+
+    The first exception ends them all, and is their outcome.
+    """
+    function = resolve(name, _allowed_here)
+    return [function(*args) for args in calls]
