@@ -1,0 +1,333 @@
+"""One interface for the four days: every engine is a ``concurrent.futures.Executor``.
+
+========== =================================== ============================================================
+engine     where a call runs                   what a call may be
+========== =================================== ============================================================
+sequential in the caller, at once              anything
+threads    in threads of this process          anything
+processes  in processes of this machine        a function of a module, arguments that pickle knows
+cluster    on the workers of a labkit cluster  a function of a module that the workers allow
+                                               (`labkit.jobs`), arguments that `labkit.codec` knows
+========== =================================== ============================================================
+
+The rules that all of them keep are `concurrent.futures.Executor`'s own: ``map`` gives results in the order of
+its input and raises TimeoutError when its time is up, a call that has not started can be cancelled, an
+exception comes out of the future with the traceback of the place where it was raised, and ``submit`` after
+``shutdown`` raises RuntimeError. Whatever cannot be sent by name fails where it is submitted, with
+`CannotTravel`, which says what to do.
+
+What an exception is on the cluster: always a `TaskFailed`, which names task, worker and attempt, and also
+what was raised there, as far as it is one of Python's or of labkit's (see `labkit.core.outcomes`).
+
+Shutting an executor down never stops a cluster, it only leaves it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import itertools
+import multiprocessing
+import os
+import threading
+import time
+import types
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from labkit import jobs
+from labkit.core.errors import N_, CannotTravel, InvalidInput
+
+if TYPE_CHECKING:
+    from labkit.client import Client, TaskFuture
+    from labkit.cluster import Cluster
+    from labkit.core.client_session import Call
+    from labkit.settings import Settings
+
+ENGINES = ("sequential", "threads", "processes", "cluster")
+
+SEND_AT_CALLS = 256
+SEND_AFTER_S = 0.005
+"""``map`` on a cluster sends what it has prepared after this many calls or seconds, whichever comes first:
+many calls share a wake-up, and an input that is slow to come does not keep the workers waiting."""
+
+
+def open_executor(
+    engine: str,
+    workers: int | None = None,
+    *,
+    cluster: Cluster | None = None,
+    settings: Settings | None = None,
+) -> Executor:
+    """Return an executor; ``engine`` is "sequential", "threads", "processes" or "cluster". Use ``with``.
+
+    ``workers`` is the number of threads or processes (default: one per core). A cluster has its own: it is
+    ``cluster``, or the one that ``python -m labkit up`` started, which is looked up as ``settings`` (default:
+    the environment) say.
+
+    Raises InvalidInput for an unknown engine or a number of workers that the engine cannot have, and
+    ClusterNotRunning, which says what to do, where there is no cluster.
+    """
+    if engine not in ENGINES:
+        raise InvalidInput(
+            N_("the engine {engine!r} is unknown; known: {known}"), engine=engine, known=", ".join(ENGINES)
+        )
+    if cluster is not None and engine != "cluster":
+        raise InvalidInput(N_("the engine {engine!r} does not run on a cluster"), engine=engine)
+    if workers is not None and not 1 <= workers <= _MOST_WORKERS.get(engine, 0):
+        raise InvalidInput(
+            _NOT_SO_MANY[engine], engine=engine, workers=workers, most=_MOST_WORKERS.get(engine)
+        )
+    workers = workers or os.cpu_count() or 1
+    if engine == "sequential":
+        return SequentialExecutor()
+    if engine == "threads":
+        return ThreadPoolExecutor(workers, thread_name_prefix="labkit")
+    if engine == "processes":
+        return ProcessExecutor(min(workers, _MOST_WORKERS[engine]))
+    if cluster is not None:
+        return ClusterExecutor(cluster.client("executor"))
+    from labkit.cluster import connect
+
+    with connect(settings=settings) as running:
+        return ClusterExecutor(running.client("executor"))
+
+
+_MOST_WORKERS = {"sequential": 1, "threads": 1024, "processes": 61}  # 61: as many as Windows can wait for
+_NOT_SO_MANY = {
+    "sequential": N_("the engine 'sequential' has one worker, the caller; {workers} are not possible"),
+    "threads": N_("the engine {engine!r} cannot have {workers} workers; 1 to {most} are possible"),
+    "processes": N_("the engine {engine!r} cannot have {workers} workers; 1 to {most} are possible"),
+    "cluster": N_("a cluster has its own workers; python -m labkit scale {workers} changes how many"),
+}
+
+
+def _refuse_after_shutdown() -> RuntimeError:
+    return RuntimeError("cannot schedule new futures after shutdown")  # in the words of concurrent.futures
+
+
+def _checked_chunksize(chunksize: int) -> int:
+    if chunksize < 1:
+        raise ValueError("chunksize must be >= 1.")
+    return chunksize
+
+
+# --- in the caller ------------------------------------------------------------------------------------------
+
+
+class SequentialExecutor(Executor):
+    """Runs each call at once, in the thread that submits it: the baseline of every comparison.
+
+    A future is therefore done when ``submit`` returns, and there is never anything to cancel. ``map`` runs
+    everything before it returns, except what comes after a failure or after its time is up.
+    """
+
+    def __init__(self) -> None:
+        self._down = False
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run ``fn(*args, **kwargs)`` and return a future that is done."""
+        if self._down:
+            raise _refuse_after_shutdown()
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        _run(future, fn, args, kwargs)
+        return future
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+    ) -> Iterator[Any]:
+        """Run ``fn`` on each of the inputs and return an iterator over the results, in order.
+
+        It raises what the first failing call raised, or TimeoutError where a call ended later than
+        ``timeout`` seconds from now; what comes after that is not run.
+        """
+        _checked_chunksize(chunksize)
+        ends_at = None if timeout is None else time.monotonic() + timeout
+        futures: list[Future[Any]] = []
+        for args in zip(*iterables, strict=False):
+            future = self.submit(fn, *args)
+            if ends_at is not None and time.monotonic() > ends_at:
+                future = Future()
+                future.set_exception(TimeoutError())
+            futures.append(future)
+            if future.exception() is not None:
+                break
+        return _results(futures)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Accept nothing more. Whatever was submitted is done already."""
+        self._down = True
+
+
+def _run(future: Future[Any] | None, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    assert future is not None
+    try:
+        result = fn(*args, **kwargs)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - handed on; Ctrl-C is for whoever submits
+        future.set_exception(error)
+        future = None  # the traceback holds this frame, and the frame would hold the future: a circle
+    else:
+        future.set_result(result)
+
+
+def _results(futures: list[Future[Any]]) -> Iterator[Any]:
+    """Yield results and let go of each, so that a long batch need not fit into memory twice."""
+    futures.reverse()
+    while futures:
+        yield futures.pop().result()
+
+
+# --- in processes -------------------------------------------------------------------------------------------
+
+
+class ProcessExecutor(ProcessPoolExecutor):
+    """Python's own process pool, always with ``spawn``, and clear about functions that cannot be sent.
+
+    ``fork`` copies a process whose other threads may hold a lock; macOS, Windows and Python 3.14 no longer do
+    it either. Each process computes with one thread, as a worker of a cluster does.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        super().__init__(
+            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread_each
+        )
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Schedule ``fn(*args, **kwargs)``. Raises `CannotTravel` for a function without a name to import."""
+        _require_a_name(fn)
+        return super().submit(fn, *args, **kwargs)
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+    ) -> Iterator[Any]:
+        """As ``Executor.map``; ``chunksize`` calls travel together. Raises `CannotTravel` like ``submit``."""
+        _require_a_name(fn)
+        return super().map(fn, *iterables, timeout=timeout, chunksize=chunksize)
+
+
+def _require_a_name(fn: Callable[..., Any]) -> None:
+    if isinstance(fn, types.FunctionType):  # a class, a builtin or a partial is for pickle to judge
+        jobs.name_of(fn)
+
+
+def _one_thread_each() -> None:
+    """Native libraries read these when they are loaded, which happens at the first picture."""
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
+        os.environ.setdefault(name, "1")
+
+
+# --- on a cluster -------------------------------------------------------------------------------------------
+
+
+class ClusterExecutor(Executor):
+    """Sends calls to a cluster through a client of its own.
+
+    The futures are `labkit.client.TaskFuture`, with ``task_id``, ``worker`` and ``attempt``. ``cancel`` asks
+    the broker and succeeds while the task has not started on a worker. Results outlive the loss of workers
+    and of the broker; a future without an outcome waits for them.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._lock = threading.Lock()  # between submit and shutdown
+        self._down = False
+        # Like Python's pools: at the end of the program, what was submitted is still waited for. (Called
+        # before the client's own, because it is registered later; closing the client takes back both.)
+        atexit.register(client.close, True)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> TaskFuture:
+        """Send one call. Raises `CannotTravel` for what cannot be sent."""
+        return self._send([self._client.prepare(fn, args, kwargs)])[0]
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+    ) -> Iterator[Any]:
+        """Send a call for each of the inputs and return an iterator over the results, in order.
+
+        With a ``chunksize`` above 1 that many calls are one task: less to send, but one worker has them all,
+        and if it is lost they start again together. An input that cannot travel raises `CannotTravel` here,
+        and what was sent before it is cancelled. So is what is open when the iterator ends early.
+        """
+        ends_at = None if timeout is None else time.monotonic() + timeout
+        chunks = _chunks(zip(*iterables, strict=False), _checked_chunksize(chunksize))
+        futures: list[TaskFuture] = []
+        waiting: list[Call] = []
+        send_at = time.monotonic() + SEND_AFTER_S
+        try:
+            for chunk in chunks:
+                waiting += self._prepared(fn, chunk, together=chunksize > 1)
+                if len(waiting) >= SEND_AT_CALLS or time.monotonic() >= send_at:
+                    futures += self._send(waiting)
+                    waiting = []
+                    send_at = time.monotonic() + SEND_AFTER_S
+            futures += self._send(waiting)
+        except BaseException:  # also an input that raises, also Ctrl-C: nobody will ever read these results
+            self._client.cancel_many(futures, timeout_s=0)
+            raise
+        results = self._results(futures, ends_at)
+        return itertools.chain.from_iterable(results) if chunksize > 1 else results
+
+    def _prepared(self, fn: Callable[..., Any], chunk: list[tuple[Any, ...]], together: bool) -> list[Call]:
+        if not together:
+            return [self._client.prepare(fn, args, {}) for args in chunk]
+        try:
+            return [self._client.prepare(jobs.run_each, (jobs.name_of(fn), chunk), {})]
+        except CannotTravel:
+            if len(chunk) == 1:
+                raise
+            middle = len(chunk) // 2  # too large for one message, perhaps; the smallest half says it best
+            return self._prepared(fn, chunk[:middle], True) + self._prepared(fn, chunk[middle:], True)
+
+    def _send(self, calls: list[Call]) -> list[TaskFuture]:
+        with self._lock:
+            if self._down:
+                raise _refuse_after_shutdown()
+            return self._client.submit_prepared(calls)
+
+    def _results(self, futures: list[TaskFuture], ends_at: float | None) -> Iterator[Any]:
+        """Yield results in order and let go of each; whatever ends this early cancels the rest."""
+        futures.reverse()
+        try:
+            while futures:
+                yield _result_of(futures, None if ends_at is None else ends_at - time.monotonic())
+        finally:
+            self._client.cancel_many(futures, timeout_s=0)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Accept nothing more, and leave the cluster when every future is done; the cluster itself stays up.
+
+        With ``wait`` it returns when that has happened. ``cancel_futures`` cancels what has not started.
+        """
+        with self._lock:
+            first, self._down = not self._down, True
+        if cancel_futures:
+            self._client.cancel_many(self._client.open_futures())
+        if wait:
+            self._client.close(wait=True)
+        elif first:
+            threading.Thread(target=self._client.close, args=(True,), name="labkit-shutdown").start()
+
+
+def _result_of(futures: list[TaskFuture], timeout: float | None) -> Any:
+    result = futures[-1].result(timeout)
+    futures.pop()  # only now: a future that timed out is still to be cancelled
+    return result
+
+
+def _chunks(inputs: Iterable[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
+    inputs = iter(inputs)
+    return iter(functools.partial(lambda: list(itertools.islice(inputs, size))), [])
