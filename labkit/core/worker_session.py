@@ -123,6 +123,16 @@ class Exit(NamedTuple):
     reason: str
 
 
+Key = tuple[bytes, int]  # task, attempt
+
+
+class Lease(NamedTuple):
+    """How long an attempt has been computing, and when it counts as hung."""
+
+    since: float
+    until: float
+
+
 class Phase(Enum):
     """Where the session is in its life."""
 
@@ -158,13 +168,16 @@ class WorkerSession:
         self._line: deque[m.Task] = deque()  # held, but waiting behind a careful task
         self._handed: dict[bytes, m.Task] = {}  # held, and given to the shell to run
         self._asking: m.Task | None = None  # the careful task that waits for Go
-        self._began: dict[tuple[bytes, int], tuple[float, float]] = {}  # computing: since when, until when
+        # What the shell has and has not reported as over, of former epochs too; a lease once it computes.
+        self._runs: dict[Key, Lease | None] = {}
+        self._alone: Key | None = None  # the careful attempt among them, beside which nothing may run
         self._heartbeat_s = rules.heartbeat_s
         self._patience_s = rules.broker_gone_s
         self._bulk_s = 0.0
         self._last_heard = 0.0
         self._last_sent = 0.0
         self._last_tick = 0.0
+        self._awake_since = 0.0
         self._refused_since: float | None = None
         self._retry_hello_at: float | None = None
         self._drain_until = 0.0
@@ -173,7 +186,7 @@ class WorkerSession:
 
     def start(self, now: float) -> list[Any]:
         """Open the first connection and say hello."""
-        self._last_tick = now
+        self._last_tick = self._awake_since = now
         self._greet(now, connect=True)
         return self._take()
 
@@ -184,16 +197,21 @@ class WorkerSession:
         return self._take()
 
     def next_deadline(self) -> float:
-        """Return the instant at which a ``Tick`` is due even if nothing happens."""
+        """Return the instant at which a ``Tick`` is due even if nothing happens.
+
+        It is never further away than a heartbeat, or the next ``Tick`` would look like the end of a freeze.
+        """
+        due = self._last_tick + self._heartbeat_s
         if self.phase is Phase.GREETING:
-            due = self._last_heard + self.rules.dead_s
+            due = min(due, self._last_heard + self.rules.dead_s)
             if self._retry_hello_at is not None:
                 due = min(due, self._retry_hello_at)
         else:
-            due = min(self._last_sent + self._heartbeat_s, self._last_heard + self._patience_s + self._bulk_s)
+            silent_at = self._last_heard + self._patience_s + self._bulk_s
+            due = min(due, self._last_sent + self._heartbeat_s, silent_at)
         if self.phase is Phase.DRAINING:
             due = min(due, self._drain_until)
-        return min([due, *(until for _, until in self._began.values())])
+        return min([due, *(lease.until for lease in self._runs.values() if lease is not None)])
 
     def _take(self) -> list[Any]:
         out, self._out = self._out, []
@@ -207,9 +225,7 @@ class WorkerSession:
 
     def _greet(self, now: float, connect: bool) -> None:
         """Become a new worker: drop everything, take a fresh epoch, say hello."""
-        for task in self._handed.values():
-            if (task.task, task.attempt) not in self._began:
-                self._out.append(Withdraw(task.task, task.attempt))
+        self._withdraw_waiting()
         self.held.clear()
         self._handed.clear()
         self._line.clear()
@@ -272,7 +288,9 @@ class WorkerSession:
     # --- tasks ----------------------------------------------------------------------------------------------
 
     def _on_task(self, task: m.Task, now: float) -> None:
-        if self.phase is Phase.DRAINING:
+        if self.phase is Phase.DRAINING or (task.task, task.attempt) in self._runs:
+            # Draining; or a former broker's attempt of the same number is still in the shell, and a report of
+            # its end could not be told from one of this attempt's. The next attempt has another number.
             self._send(m.Returned(task.task, task.attempt), now)
         elif self.phase is Phase.READY:
             self.held[task.task] = task.attempt
@@ -281,10 +299,10 @@ class WorkerSession:
 
     def _advance(self, now: float) -> None:
         """Hand over what may run: all up to the next careful task, and that one only alone and confirmed."""
-        while self._line and self._asking is None:
+        while self._line and self._asking is None and self._alone is None:
             task = self._line[0]
             if task.careful:
-                if not self._handed:
+                if not self._runs:
                     self._asking = task
                     self._send(m.Started(task.task, task.attempt, 1), now)
                 return
@@ -293,12 +311,14 @@ class WorkerSession:
 
     def _hand_over(self, task: m.Task) -> None:
         self._handed[task.task] = task
+        self._runs[task.task, task.attempt] = None
         self._out.append(Run(task))
 
     def _on_go(self, go: m.Go, now: float) -> None:
         task = self._asking
         if task is not None and (task.task, task.attempt) == (go.task, go.attempt):
             self._asking = None
+            self._alone = (task.task, task.attempt)
             self._line.popleft()
             self._hand_over(task)
 
@@ -314,42 +334,61 @@ class WorkerSession:
         self._let_go(revoke.task, now)
 
     def _on_began(self, event: Began, now: float) -> None:
+        key = event.task, event.attempt
+        if key not in self._runs:
+            return  # it is over already
+        since = max(event.at, self._awake_since)
         task = self._handed.get(event.task)
-        lease_s = task.lease_s if task is not None else self.rules.lease_s
-        self._began[event.task, event.attempt] = event.at, event.at + lease_s
-        if task is not None and task.attempt == event.attempt and not task.careful:
+        if task is None or task.attempt != event.attempt:  # of a former epoch: nobody waits for it
+            self._runs[key] = Lease(since, since + self.rules.lease_s)
+            return
+        self._runs[key] = Lease(since, since + task.lease_s)
+        if not task.careful:
             self._send(m.Started(event.task, event.attempt, 0), now)
 
     def _on_finished(self, event: Finished, now: float) -> None:
-        if self._answers_for(event.task, event.attempt):
-            if event.payload.size > m.BULK_BYTES:
-                self._send(m.Bulk(event.payload.size), now)
-            self._send(m.Done(event.task, event.attempt, event.compute_s, event.payload), now)
-            self._let_go(event.task, now)
+        if not self._is_over(event.task, event.attempt, now):
+            self.dropped_results += 1
+            return
+        if event.payload.size > m.BULK_BYTES:
+            self._send(m.Bulk(event.payload.size), now)
+        self._send(m.Done(event.task, event.attempt, event.compute_s, event.payload), now)
+        self._let_go(event.task, now)
 
     def _on_raised(self, event: Raised, now: float) -> None:
-        if self._answers_for(event.task, event.attempt):
-            self._send(
-                m.WorkerError(
-                    event.task, event.attempt, event.compute_s, "ERROR", event.error, event.payload
-                ),
-                now,
-            )
-            self._let_go(event.task, now)
+        if not self._is_over(event.task, event.attempt, now):
+            self.dropped_results += 1
+            return
+        self._send(
+            m.WorkerError(event.task, event.attempt, event.compute_s, "ERROR", event.error, event.payload),
+            now,
+        )
+        self._let_go(event.task, now)
 
     def _on_withdrawn(self, event: Withdrawn, now: float) -> None:
-        if self.held.get(event.task) == event.attempt:
+        if self._is_over(event.task, event.attempt, now):
             if self.phase is Phase.DRAINING:
                 self._send(m.Returned(event.task, event.attempt), now)
             self._let_go(event.task, now)
 
-    def _answers_for(self, task: bytes, attempt: int) -> bool:
-        """The attempt is over; return whether this epoch may report on it."""
-        self._began.pop((task, attempt), None)
+    def _is_over(self, task: bytes, attempt: int, now: float) -> bool:
+        """The shell no longer has this attempt; return whether this epoch may report on it."""
+        self._runs.pop((task, attempt), None)
+        if self._alone == (task, attempt):
+            self._alone = None
         if self.held.get(task) == attempt:
             return True
-        self.dropped_results += 1
+        self._advance(now)  # a careful task may have waited for this
         return False
+
+    def _withdraw_waiting(self) -> None:
+        """Ask for all that is handed over and not known to compute, the newest first.
+
+        What comes back goes to the front of the broker's queue, so the oldest must come last.
+        """
+        for task in reversed(self._handed.values()):
+            if self._runs.get((task.task, task.attempt)) is None:
+                self._out.append(Withdraw(task.task, task.attempt))
 
     def _let_go(self, task: bytes, now: float) -> None:
         del self.held[task]
@@ -367,14 +406,12 @@ class WorkerSession:
             self.phase = Phase.DRAINING
             self._drain_until = now + self.rules.drain_s
             self._send(m.Leaving(), now)
-            for task in self._line:
+            for task in reversed(self._line):
                 self._send(m.Returned(task.task, task.attempt), now)
                 del self.held[task.task]
             self._line.clear()
             self._asking = None
-            for task in self._handed.values():
-                if (task.task, task.attempt) not in self._began:
-                    self._out.append(Withdraw(task.task, task.attempt))
+            self._withdraw_waiting()
             if not self.held:
                 self._leave(now, "stopped")
 
@@ -390,14 +427,14 @@ class WorkerSession:
 
     def _on_tick(self, _: Tick, now: float) -> None:
         if now - self._last_tick > self._heartbeat_s * 2:
-            self._last_heard = now  # this worker was not looking: the broker is not to blame for the silence
+            self._overslept(now)
         self._last_tick = now
-        for (task, attempt), (_since, until) in list(self._began.items()):
-            if now >= until:
+        for (task, attempt), lease in self._runs.items():
+            if lease is not None and now >= lease.until:
                 if self.held.get(task) == attempt:
+                    ran_s = now - lease.since
                     self._send(
-                        m.WorkerError(task, attempt, now - _since, "HUNG", "it outran its lease", m.EMPTY),
-                        now,
+                        m.WorkerError(task, attempt, ran_s, "HUNG", "it outran its lease", m.EMPTY), now
                     )
                 self._leave(now, "a task outran its lease", EXIT_HUNG)
                 return
@@ -416,6 +453,14 @@ class WorkerSession:
                 self._greet(now, connect=True)
         elif now - self._last_sent >= self._heartbeat_s:
             self._send(m.Heartbeat(), now)
+
+    def _overslept(self, now: float) -> None:
+        """This process was frozen: that time counts neither as the broker's silence nor as computing."""
+        slept_s = now - self._last_tick
+        self._last_heard = self._awake_since = now
+        for key, lease in self._runs.items():
+            if lease is not None:
+                self._runs[key] = Lease(lease.since, lease.until + slept_s)
 
 
 _HANDLERS: dict[type, Callable[[WorkerSession, Any, float], None]] = {
