@@ -179,11 +179,16 @@ class ClientSession:
         return self._take()
 
     def next_deadline(self) -> float:
-        """Return the instant at which a ``Tick`` is due even if nothing happens."""
+        """Return the instant at which a ``Tick`` is due even if nothing happens.
+
+        It is never further away than a heartbeat, or the next ``Tick`` would look like the end of a freeze.
+        """
+        due = self._last_tick + self._heartbeat_s
         if self.phase is Phase.GREETING:
-            due = self._last_heard + self.rules.dead_s
+            due = min(due, self._last_heard + self.rules.dead_s)
         else:
-            due = min(self._last_sent + self._heartbeat_s, self._last_heard + self._patience_s + self._bulk_s)
+            silent_at = self._last_heard + self._patience_s + self._bulk_s
+            due = min(due, self._last_sent + self._heartbeat_s, silent_at)
             if self._waiting and self._hold_until > self._last_tick:
                 due = min(due, self._hold_until)
         task = self._timers.next_deadline()
