@@ -109,7 +109,9 @@ def draw_gantt(axes: Axes, history: History, view: View, bars: list[Interval]) -
     style.dress(axes, _("Who computed what"), _("seconds since the first event"), above=above)
     axes.set_xlim(view.since, view.until)
     axes.set_ylim(max(len(rows), 1) - 0.45, -0.55)  # the first worker on top
-    for worker, begin, end in outages(history):
+    for worker, begin, end in [
+        (worker, *span) for worker, spans in outages(history).items() for span in spans
+    ]:
         first, count = (0, len(rows)) if worker == "broker" else (rows[worker, 0], slots[worker])
         axes.fill_between(
             [begin, min(end, view.until)],

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from labkit.charts import style
-from labkit.charts.marks import View, draw_marks, in_words, marks_height, marks_of, outages, view_of
+from labkit.charts.marks import View, draw_marks, in_words, marks_height, marks_of, merged, outages, view_of
 from labkit.charts.style import FAULT, INK, MARGIN, WIDTH, Chart, seconds, worker_colour
 from labkit.charts.table import Table
 from labkit.core.history import History, Recovery, Sample, natural
@@ -102,7 +102,7 @@ def draw_throughput(axes: Axes, history: History, view: View, samples: list[Samp
         axes.set_ylim(0, max(highest, usual) * 1.08)
         axes.yaxis.set_major_locator(MaxNLocator(6))
         axes.grid(axis="y", color=style.GRID, linewidth=0.8)
-    for _worker, begin, end in outages(history):
+    for begin, end in merged(span for spans in outages(history).values() for span in spans):
         end = min(end, view.until)
         axes.axvspan(begin, end, color=FAULT, alpha=0.13, linewidth=0, label="_outage", zorder=0.5)
     draw_marks(axes, marks, view)

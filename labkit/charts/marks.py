@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
@@ -138,23 +138,37 @@ def draw_marks(axes: Axes, marks: Sequence[Mark], view: View) -> None:
         )
 
 
-def outages(history: History) -> list[tuple[str, float, float]]:
-    """Return (worker, begin, end) of each time in which a worker was harmed or lost: until it joined again.
+def outages(history: History) -> dict[str, list[tuple[float, float]]]:
+    """Return per worker the spans in which it was harmed or lost, until it joined again; none overlap.
 
-    A fault that was never noticed lasts until whatever healed it. ``broker`` stands for all workers.
+    A fault by which nobody was lost lasts until what healed it, or not at all if nothing did: it struck and
+    was over. ``broker`` stands for all workers.
     """
     healed = [(at, target) for at, fault, target in history.faults() if fault in HEALING]
     states = history.workers()
-    found = []
+    found: dict[str, list[tuple[float, float]]] = {}
     for chain in history.recoveries():
         worker, begin, noticed = chain.target, chain.began_at, chain.detected_at
-        if worker == "broker":
-            ends = [] if noticed is None else [noticed]  # what was noticed is its successor
-        elif worker not in states:
-            continue
-        elif noticed is None:
-            ends = [at for at, target in healed if target == worker and at >= begin]
+        if noticed is None:
+            end = min(
+                (at for at, target in healed if target in (worker, "all") and at >= begin), default=begin
+            )
+        elif worker == "broker":
+            end = noticed  # what was noticed is its successor
         else:
-            ends = [span.start for span in states[worker] if span.state == "ready" and span.start >= noticed]
-        found.append((worker, begin, min(ends, default=history.duration_s)))
-    return found
+            ready = (span.start for span in states[worker] if span.state == "ready" and span.start >= noticed)
+            end = min(ready, default=history.duration_s)
+        if end > begin and (worker in states or worker == "broker"):
+            found.setdefault(worker, []).append((begin, end))
+    return {worker: merged(spans) for worker, spans in found.items()}
+
+
+def merged(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the spans with those that overlap made one: shades would add up to another colour."""
+    result: list[tuple[float, float]] = []
+    for begin, end in sorted(spans):
+        if result and begin <= result[-1][1]:
+            result[-1] = result[-1][0], max(end, result[-1][1])
+        else:
+            result.append((begin, end))
+    return result

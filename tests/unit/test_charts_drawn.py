@@ -11,6 +11,7 @@ from matplotlib.patches import StepPatch
 
 from labkit import charts, i18n
 from labkit.charts import style
+from labkit.charts.marks import outages
 from labkit.core.history import Event, History
 from tests.unit.drawn import labelled, legend_of, written
 from tests.unit.made_histories import demo, note, run, with_notes
@@ -92,6 +93,23 @@ def test_one_result_makes_no_peak() -> None:
     (row,) = charts.throughput_table(history).rows
     ((begin, end),) = history.busy()
     assert row[3] == pytest.approx(1 / (end - begin))
+
+
+def test_shades_that_overlap_are_one_shade_and_a_blow_that_passed_has_none() -> None:
+    events = [
+        note(0, "broker_started"),
+        *[note(0.1, "joined", f"worker-{i}") for i in (1, 2, 3)],
+        *[note(1.0 + i, "fault", fault="pause", target=f"worker-{i}") for i in (1, 2)],
+        *[note(5.0 + i, "fault", fault="resume", target=f"worker-{i}") for i in (1, 2)],
+        note(9.0, "fault", fault="slow", target="worker-3"),
+        note(9.5, "broker_stopped"),
+    ]
+    assert outages(History(events)) == {"worker-1": [(2.0, 6.0)], "worker-2": [(3.0, 7.0)]}
+    figure = charts.throughput(History(events))
+    (shade,) = labelled(figure.axes[0], "_outage")
+    FigureCanvasAgg(figure).draw()
+    shaded = figure.axes[0].transData.inverted().transform_bbox(shade.get_window_extent())
+    assert (shaded.x0, shaded.x1) == pytest.approx((2.0, 7.0), abs=0.05)
 
 
 # --- gantt --------------------------------------------------------------------------------------------------

@@ -214,3 +214,32 @@ def test_a_killed_broker_is_told_from_its_successors_point_of_view() -> None:
     assert recovery.requeue_s == pytest.approx(0.2)
     assert recovery.rework_s == pytest.approx(0.5)
     assert recovery.recovery_s == pytest.approx(1.5)
+
+
+def test_a_broker_that_was_shut_down_and_started_again_is_no_recovery() -> None:
+    history = History([note(0, "broker_started"), note(5, "broker_stopped"), note(9, "broker_started")])
+    assert history.recoveries() == []
+
+
+def test_a_broker_that_died_by_itself_is_told_from_its_successors_start() -> None:
+    history = History([note(0, "broker_started"), note(1, "submitted", task=A), note(9, "broker_started")])
+    (recovery,) = history.recoveries()
+    assert (recovery.target, recovery.fault, recovery.fault_at, recovery.detected_at) == (
+        "broker",
+        "",
+        None,
+        9.0,
+    )
+
+
+def test_harmless_faults_of_the_broker_are_told_beside_the_kill_that_ended_it() -> None:
+    history = History(
+        [
+            note(0, "broker_started"),
+            note(1, "fault", fault="garbage", target="broker"),
+            note(2, "fault", fault="kill", target="broker"),
+            note(3, "broker_started"),
+        ]
+    )
+    told = [(recovery.fault, recovery.detected_at) for recovery in history.recoveries()]
+    assert told == [("garbage", None), ("kill", 3.0)]

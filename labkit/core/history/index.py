@@ -120,10 +120,11 @@ class Loss:
 class Restart:
     """A broker took over from one that is gone; ``open_tasks`` had no outcome at that instant."""
 
-    __slots__ = ("at", "open_tasks")
+    __slots__ = ("at", "open_tasks", "polite")
 
-    def __init__(self, at: float, open_tasks: list[str]) -> None:
+    def __init__(self, at: float, open_tasks: list[str], polite: bool) -> None:
         self.at = at
+        self.polite = polite  # its predecessor said that it stopped
         self.open_tasks = open_tasks
 
 
@@ -146,6 +147,7 @@ class Index:
         self.last_at = 0.0
         self._open = 0  # tasks without an outcome
         self._generation = 0
+        self._stopped = False  # the present broker has said that it stops
         self._handlers: dict[str, Callable[[Event], object]] = {
             e.SUBMITTED: self._submitted,
             e.DISPATCHED: self._dispatched,
@@ -164,6 +166,7 @@ class Index:
             e.LOST: self._lost,
             e.LEFT: lambda event: self._state(event, "left"),
             e.BROKER_STARTED: self._broker_started,
+            e.BROKER_STOPPED: self._broker_stopped,
             e.FAULT: self.faults.append,
             e.GAP: self.gaps.append,
         }
@@ -341,10 +344,14 @@ class Index:
                 for task, record in self.tasks.items()
                 if record.seen_at is not None and not record.outcome
             ]
-            self.restarts.append(Restart(event.at, open_tasks))
+            self.restarts.append(Restart(event.at, open_tasks, self._stopped))
+        self._stopped = False
         for worker in self.workers.values():
             for attempt in list(worker.held.values()):
                 self._end_attempt(attempt, event.at, ORPHANED)
             if worker.states and worker.states[-1][1] not in ("lost", "left"):
                 worker.states.append((event.at, "unknown"))
         self._generation += 1
+
+    def _broker_stopped(self, _event: Event) -> None:
+        self._stopped = True

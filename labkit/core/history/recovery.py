@@ -43,7 +43,7 @@ from labkit.core.history import events as e
 from labkit.core.history.events import Event
 from labkit.core.history.index import Index, Loss, WorkerRecord
 
-HEALING = frozenset({"start", "resume", "heal", "scale", "restart", "up"})
+HEALING = frozenset({"start", "resume", "heal", "mend", "scale", "restart", "up"})
 """Faults of this kind undo harm; any other kind is harm."""
 POLITE = frozenset({"stop", "down"})
 """Not harm either, unless a worker is lost by it."""
@@ -214,8 +214,12 @@ def _of_brokers(index: Index, done_at: Sequence[float], start: float) -> list[Re
     told: list[Recovery] = []
     for restart in index.restarts:
         before = [harm for harm in harms if harm.at <= restart.at]
-        harm = before[-1] if before else None
-        harms = harms[len(before) :]
+        kills = [harm for harm in before if _kind(harm) == "kill"]
+        harm = kills[-1] if kills else before[-1] if before else None
+        if harm is not None:
+            harms.remove(harm)
+        if restart.polite and not restart.open_tasks and (harm is None or _kind(harm) in POLITE):
+            continue  # it was shut down and started again, and nobody waited for it
         again: list[float] = []
         results: list[float] = []
         for name in restart.open_tasks:
