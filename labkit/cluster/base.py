@@ -33,6 +33,8 @@ if TYPE_CHECKING:  # imported when first used, while a cluster's own processes a
 NOTE_S = 1.0
 """Patience with a broker that is to note a fault."""
 ASK_S = 2.0
+CONNECT_S = 0.5
+"""How long one attempt to reach a starting broker takes; between two of them the processes are looked at."""
 POLL_S = 0.01
 MANY_SHORT_LIVES = 3
 """A process that ended this often within seconds of its start is not going to be ready."""
@@ -126,7 +128,7 @@ class Cluster(ABC):
     # --- faults ---------------------------------------------------------------------------------------------
 
     def kill(self, name: str) -> float:
-        """Kill a worker (or "broker", "redis") with SIGKILL; it stays down until ``start``."""
+        """Kill a worker (or "broker", "redis") with SIGKILL. It is dead when this returns, until ``start``."""
         return self._fault("kill", name)
 
     def stop(self, name: str) -> float:
@@ -234,7 +236,7 @@ class Cluster(ABC):
 
     def _first_picture(self, deadline: float) -> dict[str, Any] | None:
         """What the broker says now, or None if it does not serve yet. (Denied: another's serves there.)"""
-        patience_s = max(0.05, min(ASK_S, deadline - time.monotonic()))
+        patience_s = max(0.05, min(CONNECT_S, deadline - time.monotonic()))
         try:
             return self._client_of_ours(patience_s).status(patience_s)
         except (BrokerUnreachable, AccessDenied):
@@ -256,7 +258,10 @@ class Cluster(ABC):
         )  # fmt: skip
 
     def history(self) -> History:
-        """Return what has happened so far. It is one and the same object, brought up to date by each call."""
+        """Return what has happened, up to some 30 ms ago: the broker writes in batches.
+
+        It is one and the same object, brought up to date by each call.
+        """
         from labkit.cluster.event_file import EventFile
 
         with self._lock:

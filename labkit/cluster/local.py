@@ -87,7 +87,12 @@ def start_background(
             name=label,
         )
     options = {"capabilities": capabilities, "slots": slots, "policy": policy, "redis": redis}
-    return _start(folder, label, settings, workers, options, private=False, ready_timeout_s=ready_timeout_s)
+    ended = clean_up(label, settings)  # first of all: what is left of the last one may still have its ports
+    cluster = _start(
+        folder, label, settings, workers, options, private=False, ready_timeout_s=ready_timeout_s
+    )
+    cluster.cleaned_up = ended
+    return cluster
 
 
 def connect(name: str | None = None, settings: Settings | None = None) -> LocalCluster:
@@ -131,7 +136,6 @@ class LocalCluster(Cluster):
         folder: RunFolder,
         state: State,
         lifeline: Lifeline | None = None,
-        ended: list[str] | None = None,
     ) -> None:
         super().__init__(
             state["name"], folder.path, state["address"], state["event_address"], state["redis_url"],
@@ -139,7 +143,7 @@ class LocalCluster(Cluster):
         )  # fmt: skip
         self.ports: Mapping[str, int] = state["ports"]
         """By name: client, worker, event, redis."""
-        self.cleaned_up = ended or []
+        self.cleaned_up: list[str] = []
         """Processes of a crashed predecessor that were still there and have been ended."""
         self._run_folder = folder
         self._state = state
@@ -268,7 +272,7 @@ def _launch(folder: RunFolder, plan: dict[str, Any], settings: Settings) -> Loca
         # The others need a moment to start; we need one for this import.
         import_module("labkit.client")
         answer = lifeline.answer()
-        return LocalCluster(folder, answer["state"], lifeline, answer["ended"])
+        return LocalCluster(folder, answer["state"], lifeline)
     except BaseException:  # also Ctrl-C
         lifeline.let_go()
         _sweep_if_crashed(folder, private=plan["private"])

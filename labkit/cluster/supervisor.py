@@ -180,17 +180,17 @@ class Supervisor:
         if not recorded:
             self._unrecorded.append({"fault": fault, "target": name, "wall": time.time()})
             del self._unrecorded[:-UNRECORDED_SHOWN]
-        if fault == "stop":
-            child.stop(now)
-            if child.pid is not None:
-                child.when_ended.append(lambda: request.answer(None))
-                return
-        elif fault == "start":
+        if fault == "start":
             child.start(now)
             self._dirty = True
+        elif fault == "stop":
+            child.stop(now)
         else:
             {"kill": child.kill, "pause": child.pause, "resume": child.resume}[fault]()
-        request.answer(None)
+        if fault in ("kill", "stop") and child.pid is not None:
+            child.when_ended.append(lambda: request.answer(None))
+        else:
+            request.answer(None)
 
     def _scale(self, request: Request, n: int) -> None:
         """Add workers, or drain those with the highest numbers; answer at once with the names that stay."""

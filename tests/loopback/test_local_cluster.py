@@ -1,0 +1,471 @@
+"""Local clusters with everything real: broker, workers, Redis where there is one, and the handle on them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import wait
+from pathlib import Path
+
+import psutil
+import pytest
+
+from labkit import jobs
+from labkit.cluster import LocalCluster, connect, open_cluster, ports, processes, start_background
+from labkit.cluster.local import clean_up
+from labkit.cluster.redis_server import find_binary, ping
+from labkit.core.errors import ClusterError, ClusterNotRunning, InvalidInput, PortInUse, TaskPoisoned
+from labkit.core.rules import Rules
+from labkit.settings import Settings
+from tests.support import require, wait_until
+
+Marks = dict[str, tuple[int, str]]
+
+
+def marks_of(cluster: LocalCluster) -> Marks:
+    """Every process of the cluster, by number and birth."""
+    state = cluster._run_folder.read_state()
+    assert state is not None
+    return {name: tuple(mark) for name, mark in state["processes"].items()}
+
+
+def gone(marks: Marks) -> bool:
+    return not any(processes.is_alive(*mark) for mark in marks.values())
+
+
+def worker(cluster: LocalCluster, name: str) -> dict[str, object]:
+    return next(row for row in cluster.status()["workers"] if row["name"] == name)
+
+
+def kinds(cluster: LocalCluster, name: str) -> list[str]:
+    """What the history says about a worker or a fault's target, in order."""
+    return [
+        str(event.detail.get("fault", event.kind))
+        for event in cluster.history().events
+        if name in (event.worker, event.detail.get("target"))
+    ]
+
+
+@pytest.fixture
+def cluster() -> Iterator[LocalCluster]:
+    with open_cluster(workers=2, redis=False) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def unusual(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Background clusters of the tests take other ports than those of a cluster that somebody is using."""
+    monkeypatch.setattr(ports, "USUAL", ports.choose("127.0.0.1", {}, usual=False))
+
+
+@pytest.fixture
+def background(tmp_path: Path, unusual: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Settings with a home folder of their own; whatever runs there at the end is ended."""
+    monkeypatch.setenv("LABKIT_HOME", str(Path(os.environ["LABKIT_HOME"]) / tmp_path.name))
+    settings = Settings.from_environment()
+    yield settings
+    try:
+        connect(settings=settings).down()
+    except ClusterNotRunning:
+        clean_up(settings=settings)
+
+
+# --- a private cluster --------------------------------------------------------------------------------------
+
+
+def test_three_workers_are_ready_and_share_the_work() -> None:
+    with open_cluster() as cluster:
+        assert [(w.name, w.process, w.status) for w in cluster.workers()] == [
+            (f"worker-{n}", "running", "ready") for n in (1, 2, 3)
+        ]
+        with cluster.client() as client:
+            futures = [client.submit(jobs.spin, 0.05) for _ in range(9)]
+            wait(futures, timeout=20)
+            assert {future.worker for future in futures} == {"worker-1", "worker-2", "worker-3"}
+        status = cluster.status()
+        assert sum(row["tasks_completed"] for row in status["workers"]) == 9
+        assert (status["backend"], status["broker_error"], status["address"]) == (
+            "local",
+            None,
+            cluster.address,
+        )
+        assert [process["kind"] for process in status["processes"]][:1] == ["broker"]
+
+
+def test_closing_leaves_neither_process_nor_file_nor_port() -> None:
+    with open_cluster(workers=2) as cluster:
+        marks = marks_of(cluster)
+        folder, chosen = cluster.folder, cluster.ports
+        assert cluster.folder.exists()
+    assert gone(marks)
+    assert not folder.exists()
+    assert [ports.obstacle("127.0.0.1", port) for port in chosen.values()] == [None] * 4
+    cluster.close()  # once more: nothing to do
+    with pytest.raises(ClusterNotRunning):
+        cluster.status()
+
+
+def test_the_mirror_has_a_redis_where_there_is_one() -> None:
+    require(find_binary(), "a Redis server")
+    with open_cluster(workers=1) as cluster:
+        assert cluster.redis_url is not None
+        wait_until(lambda: ping(str(cluster.redis_url)), what="Redis to answer")
+        before = marks_of(cluster)["redis"]
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(lambda: marks_of(cluster)["redis"] != before, what="its restart")
+        wait_until(lambda: ping(str(cluster.redis_url)), what="it to answer at the same address")
+        cluster.kill("redis")
+        assert not ping(cluster.redis_url)
+        with cluster.client() as client:
+            assert client.submit(jobs.add, 2, 3).result(5) == 5
+
+
+def test_without_a_redis_server_the_cluster_runs_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labkit.cluster.redis_server.find_binary", lambda: None)
+    with open_cluster(workers=1) as cluster:
+        assert cluster.redis_url is None
+        assert "redis" not in marks_of(cluster)
+        with cluster.client() as client:
+            assert client.submit(jobs.add, 2, 3).result(5) == 5
+
+
+def test_two_clusters_live_side_by_side(cluster: LocalCluster) -> None:
+    with open_cluster(workers=1, redis=False) as other:
+        assert not set(cluster.ports.values()) & set(other.ports.values())
+        other.kill("worker-1")
+        with cluster.client() as client:
+            assert client.submit(jobs.add, 2, 3).result(5) == 5
+        assert "kill" not in kinds(cluster, "worker-1")
+    assert cluster.status()["broker"] is not None
+
+
+def test_the_workers_are_what_they_were_asked_to_be() -> None:
+    capabilities = {"worker-2": ["blur"]}
+    rules = Rules(heartbeat_s=0.2, suspect_s=0.4, dead_s=0.8)
+    settings = Settings(home=Path(os.environ["LABKIT_HOME"]), rules=rules)
+    with open_cluster(
+        2, capabilities=capabilities, slots=3, policy="round_robin", redis=False, settings=settings
+    ) as cluster:
+        first, second = cluster.workers()
+        assert (first.capabilities, second.capabilities) == ([], ["blur"])
+        assert (first.slots, second.slots) == (3, 3)
+        assert cluster.history().events[0].detail["policy"] == "round_robin"
+        cluster.pause("worker-1")
+        wait_until(
+            lambda: "lost" in kinds(cluster, "worker-1"), timeout_s=1.9, what="the shorter patience to end"
+        )
+
+
+def test_a_learners_file_does_not_take_the_place_of_pythons_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    (here / "json.py").write_text("raise SystemExit('this is not the json you are looking for')")
+    (elsewhere / "work.py").write_text("import os\ndef where() -> str: return os.getcwd()\n")
+    monkeypatch.chdir(here)
+    settings = Settings(home=Path(os.environ["LABKIT_HOME"]), work=elsewhere)
+    with open_cluster(1, redis=False, settings=settings) as cluster, cluster.client() as client:
+        assert client.submit("work:where").result(5) == str(here)
+
+
+# --- faults -------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_worker_is_noted_first_and_stays_down_until_it_is_started(cluster: LocalCluster) -> None:
+    with cluster.client() as client:
+        futures = [client.submit(jobs.spin, 0.1) for _ in range(10)]
+        wait_until(lambda: worker(cluster, "worker-2")["in_flight"], what="worker-2 to have work")
+        noted_at = cluster.kill("worker-2")
+        assert sorted(future.result(10) for future in futures)
+    assert kinds(cluster, "worker-2")[-2:] == ["kill", "lost"] or "requeued" in kinds(cluster, "worker-2")
+    events = [
+        event
+        for event in cluster.history().events
+        if "worker-2" in (event.worker, event.detail.get("target"))
+    ]
+    fault = next(event for event in events if event.kind == "fault")
+    lost = next(event for event in events if event.kind == "lost")
+    assert fault.at <= noted_at < lost.at + 0.001
+    assert lost.at - fault.at < 1.0
+    row = worker(cluster, "worker-2")
+    assert (row["process"], row["last_exit"], row["pid"]) == ("killed", "SIGKILL", None)
+    cluster.start("worker-2")
+    cluster.wait_until_ready()
+    row = worker(cluster, "worker-2")
+    assert (row["process"], row["status"], row["restarts"]) == ("running", "ready", 1)
+
+
+def test_a_worker_that_crashes_is_restarted(cluster: LocalCluster) -> None:
+    before = marks_of(cluster)["worker-1"]
+    os.kill(before[0], signal.SIGKILL)
+    wait_until(lambda: marks_of(cluster)["worker-1"] != before, what="its restart")
+    cluster.wait_until_ready()
+    assert worker(cluster, "worker-1")["pid"] != before[0]
+
+
+def test_a_poisonous_task_ends_by_name_and_the_workers_are_back(cluster: LocalCluster) -> None:
+    with cluster.client() as client:
+        with pytest.raises(TaskPoisoned):
+            client.submit(jobs.crash).result(20)
+        cluster.wait_until_ready()
+        assert client.submit(jobs.add, 2, 3).result(5) == 5
+
+
+def test_a_stopped_worker_finishes_what_it_holds(cluster: LocalCluster) -> None:
+    with cluster.client() as client:
+        futures = [client.submit(jobs.sleep_for, 0.3) for _ in range(2)]
+        wait_until(lambda: worker(cluster, "worker-1")["in_flight"] == 1, what="worker-1 to have work")
+        cluster.stop("worker-1")
+        row = worker(cluster, "worker-1")
+        assert (row["process"], row["last_exit"]) == ("stopped", "exit 0")
+        assert [future.result(5) for future in futures] == [0.3, 0.3]
+    assert "lost" not in kinds(cluster, "worker-1")
+    assert "requeued" not in kinds(cluster, "worker-1")
+
+
+def test_a_frozen_worker_is_lost_and_comes_back_as_a_new_one(cluster: LocalCluster) -> None:
+    cluster.pause("worker-1")
+    assert worker(cluster, "worker-1")["process"] == "paused"
+    wait_until(lambda: "lost" in kinds(cluster, "worker-1"), what="its loss")
+    cluster.resume("worker-1")
+    cluster.wait_until_ready(5.0)
+    wait_until(lambda: kinds(cluster, "worker-1").count("joined") == 2, what="it to join as a new worker")
+
+
+def test_scaling_adds_and_drains(cluster: LocalCluster) -> None:
+    assert cluster.scale(4) == ["worker-1", "worker-2", "worker-3", "worker-4"]
+    cluster.wait_until_ready()
+    assert [w.status for w in cluster.workers()] == ["ready"] * 4
+    assert cluster.scale(1) == ["worker-1"]
+    wait_until(lambda: [w.name for w in cluster.workers()] == ["worker-1"], what="the others to leave")
+    wait_until(lambda: "left" in kinds(cluster, "worker-4"), what="its leave in the history")
+    assert not any("lost" in kinds(cluster, f"worker-{n}") for n in (2, 3, 4))
+
+
+def test_a_killed_broker_is_in_the_history_and_everybody_is_back_after_its_start(
+    cluster: LocalCluster,
+) -> None:
+    with cluster.client() as client:
+        futures = [client.submit(jobs.sleep_for, 0.2) for _ in range(10)]
+        cluster.kill("broker")
+        assert kinds(cluster, "broker") == ["kill"]
+        status = cluster.status()
+        assert (status["broker"], status["broker_error"]) == (None, "the broker is killed")
+        assert [row["status"] for row in status["workers"]] == ["absent", "absent"]
+        cluster.start("broker")
+        cluster.wait_until_ready()
+        assert [future.result(10) for future in futures] == [0.2] * 10
+    # Nobody was there to write that down: the status says so.
+    assert kinds(cluster, "broker") == ["kill"]
+    unrecorded = cluster.status()["unrecorded_faults"]
+    assert [(fault["fault"], fault["target"]) for fault in unrecorded] == [("start", "broker")]
+
+
+def test_a_frozen_broker_delays_no_command(cluster: LocalCluster) -> None:
+    cluster.pause("broker")
+    cluster.kill("worker-1")  # not noted, and not waited for
+    cluster.resume("broker")
+    cluster.start("worker-1")
+    cluster.wait_until_ready()
+    assert [fault["fault"] for fault in cluster.status()["unrecorded_faults"]] == ["kill", "resume"]
+
+
+def test_a_name_that_is_unknown_is_answered_with_the_known_ones(cluster: LocalCluster) -> None:
+    for act in (cluster.kill, cluster.stop, cluster.start, cluster.pause, cluster.resume):
+        with pytest.raises(
+            InvalidInput, match="'worker-9' is unknown; the cluster has broker, worker-1, worker-2"
+        ):
+            act("worker-9")
+    with pytest.raises(InvalidInput, match="worker-9"):
+        cluster.logs("worker-9")
+    assert "fault" not in cluster.history().counts()
+
+
+def test_the_logs_are_each_ones_own_or_everybodys(cluster: LocalCluster) -> None:
+    own = cluster.logs("broker")
+    assert "serving clients" in own and "|" not in own.splitlines()[0]
+    everybodys = cluster.logs(lines=1).splitlines()
+    assert {line.partition(" ")[0] for line in everybodys} == {"broker", "worker-1", "worker-2"}
+
+
+# --- what goes wrong ----------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_cannot_live_is_named_with_its_last_words() -> None:
+    with pytest.raises(ClusterError, match=r"worker-1 keeps ending \(exit 2\): .*LABKIT_SLOTS"):
+        open_cluster(1, slots=-1, redis=False)
+
+
+def test_a_cluster_that_is_not_ready_in_time_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ClusterError, match="0 of 1 workers were ready after 0.01 s"):
+        open_cluster(1, redis=False, ready_timeout_s=0.01)
+
+
+def test_a_port_that_was_asked_for_and_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        monkeypatch.setenv("LABKIT_WORKER_PORT", str(taken))
+        with pytest.raises(PortInUse, match=str(taken)):
+            open_cluster(1, redis=False)
+
+
+def test_a_port_that_is_taken_at_the_last_moment_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = ports.choose("127.0.0.1", {}, usual=False)
+    choose, calls = ports.choose, []
+
+    def too_late(host: str, asked: dict[str, int], *, usual: bool) -> dict[str, int]:
+        calls.append(usual)
+        return first if len(calls) == 1 else choose(host, asked, usual=usual)
+
+    monkeypatch.setattr(ports, "choose", too_late)
+    with socket.create_server(("127.0.0.1", first["worker"])), open_cluster(1, redis=False) as cluster:
+        assert len(calls) == 2
+        assert cluster.ports != first
+
+
+# --- whose it is --------------------------------------------------------------------------------------------
+
+OPENER = """
+import sys, time
+from labkit.cluster import open_cluster
+try:
+    with open_cluster(2, redis=False) as cluster:
+        print(cluster.folder, flush=True)
+        time.sleep(60)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_a_notebook_that_is_killed_leaves_nothing() -> None:
+    with subprocess.Popen([sys.executable, "-c", OPENER], stdout=subprocess.PIPE, text=True) as notebook:
+        assert notebook.stdout is not None
+        folder = Path(notebook.stdout.readline().strip())
+        supervisor = psutil.Process(notebook.pid).children()
+        marks = {str(p.pid): (p.pid, processes.birth(p.pid) or "") for p in supervisor[0].children()}
+        assert len(marks) == 3
+        notebook.kill()
+    wait_until(lambda: gone(marks), what="the cluster's end")
+    wait_until(lambda: not folder.exists(), what="its folder's end")
+
+
+@pytest.mark.parametrize("after_s", [0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6])
+def test_ctrl_c_at_any_moment_leaves_nothing(tmp_path: Path, after_s: float) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", OPENER], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment,
+        start_new_session=True,
+    ) as notebook:  # fmt: skip
+        with pytest.raises(subprocess.TimeoutExpired):
+            notebook.wait(after_s)
+        os.killpg(notebook.pid, signal.SIGINT)  # as a terminal does: to the whole foreground group
+        notebook.communicate(timeout=10)
+    wait_until(lambda: not list(tmp_path.glob("labkit-*")), what="the folder's end")
+    wait_until(lambda: not started_in(tmp_path), what="the last process's end")
+
+
+def started_in(folder: Path) -> list[psutil.Process]:
+    """Processes that have this folder for temporary files."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("TMPDIR") == str(folder):
+                found.append(process)
+        except psutil.Error:
+            continue  # ended meanwhile, or somebody else's
+    return found
+
+
+def test_a_forked_child_can_neither_end_nor_keep_its_parents_cluster(cluster: LocalCluster) -> None:
+    pid = os.fork()
+    if pid == 0:
+        cluster.close()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert cluster.status()["broker"] is not None
+
+
+# --- the cluster in the background --------------------------------------------------------------------------
+
+
+def test_a_background_cluster_is_found_by_name_and_ended_by_anybody(background: Settings) -> None:
+    with pytest.raises(
+        ClusterNotRunning, match="no cluster 'default' is running; python -m labkit up starts one"
+    ):
+        connect(settings=background)
+    with start_background(2, settings=background) as started:
+        marks = marks_of(started)
+        assert dict(started.ports) == dict(ports.USUAL)
+    assert not gone(marks), "it lives on without the handle"
+    with connect(settings=background) as found:
+        assert [w.status for w in found.workers()] == ["ready", "ready"]
+        with pytest.raises(ClusterError, match="runs already"):
+            start_background(1, settings=background)
+        found.down()
+    assert gone(marks)
+    assert found.folder.is_dir() and (found.folder / "events.jsonl").exists()
+    assert not (found.folder / "token").exists() and not (found.folder / "lock").exists()
+    with pytest.raises(ClusterNotRunning):
+        connect(settings=background)
+
+
+def test_a_background_cluster_survives_its_starter(background: Settings) -> None:
+    code = "from labkit.cluster import start_background; start_background(1, redis=False)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+    with connect(settings=background) as cluster:
+        assert [w.status for w in cluster.workers()] == ["ready"]
+
+
+def test_ctrl_c_before_a_background_cluster_is_ready_leaves_nothing(background: Settings) -> None:
+    code = "from labkit.cluster import start_background; start_background(1, redis=False)"
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as starter:
+        folder = background.home / "clusters" / "default"
+        wait_until(lambda: (folder / "cluster.json").exists(), what="the cluster to begin")
+        marks = marks_of(connect(settings=background))
+        starter.send_signal(signal.SIGINT)
+        starter.communicate(timeout=10)
+    wait_until(lambda: gone(marks), what="the cluster's end")
+    assert not (folder / "cluster.json").exists() and not (folder / "token").exists()
+
+
+def test_what_a_crashed_cluster_left_is_found_and_cleaned_by_the_next(background: Settings) -> None:
+    with start_background(2, redis=False, settings=background) as crashed:
+        marks = marks_of(crashed)
+    os.kill(marks["supervisor"][0], signal.SIGKILL)
+    wait_until(lambda: not processes.is_alive(*marks["supervisor"]), what="its death")
+    with pytest.raises(ClusterNotRunning, match="has crashed; python -m labkit up tidies up"):
+        connect(settings=background)
+    with pytest.raises(ClusterNotRunning):
+        crashed.status()
+    with start_background(1, redis=False, settings=background) as cluster:
+        assert sorted(cluster.cleaned_up) == ["broker", "worker-1", "worker-2"]
+        assert gone(marks)
+        assert dict(cluster.ports) == dict(ports.USUAL), "its ports are free again"
+        assert (cluster.folder / "events-1.jsonl").read_text().startswith('{"at":')
+
+
+def test_down_cleans_up_after_a_crash_too(background: Settings) -> None:
+    with start_background(1, redis=False, settings=background) as crashed:
+        marks = marks_of(crashed)
+    os.kill(marks["supervisor"][0], signal.SIGKILL)
+    wait_until(lambda: not processes.is_alive(*marks["supervisor"]), what="its death")
+    assert sorted(clean_up(settings=background)) == ["broker", "worker-1"]
+    assert gone(marks)
+    assert clean_up(settings=background) == []
+
+
+def test_a_private_cluster_whose_supervisor_was_killed_is_cleaned_up_when_it_is_closed() -> None:
+    with open_cluster(1, redis=False) as cluster:
+        marks = marks_of(cluster)
+        os.kill(marks["supervisor"][0], signal.SIGKILL)
+        wait_until(lambda: not processes.is_alive(*marks["supervisor"]), what="its death")
+        with pytest.raises(ClusterNotRunning):
+            cluster.kill("worker-1")
+    assert gone(marks)
+    assert not cluster.folder.exists()
