@@ -57,6 +57,7 @@ from labkit.core.timers import Timers
 
 MAX_LANES = 1024
 MAX_STALE_ROUTES = 4096
+MAX_CRASHED_PROCESSES = 1024
 MAX_SLOTS = 64
 MAX_POLICY_ERRORS_TOLD = 20
 
@@ -77,6 +78,8 @@ class Scheduler:
         self.counters: Counter[str] = Counter()
         self.facts: dict[str, Any] = {}  # what the shell adds to ``status``: ports, state of the mirror
         self._stale: dict[Route, bytes] = {}  # connections of lost workers -> their key
+        # Processes whose connection broke -> the tasks that are blamed, until such a process speaks again.
+        self._crashed: dict[bytes, tuple[bytes, ...]] = {}
         self._to_ack: dict[bytes, ClientRecord] = {}
         self._ack_at = now
         self._events: list[Event] = []
@@ -268,10 +271,11 @@ class Scheduler:
         if worker is None:
             self._on_stale_message(route, message, now)
             return
-        worker.last_heard = now
+        heard_before, worker.last_heard = worker.last_heard, now
         if worker.patience_s and type(message) is not m.Bulk:
             worker.patience_s = 0.0
         if worker.suspect:
+            self._extend_leases(worker, now - heard_before)
             worker.suspect = False
             self.fleet.touch(worker)
             self._work_changed = True
@@ -302,6 +306,7 @@ class Scheduler:
                 self._welcome(former)
                 return
             self._lose(former, "rejoined", now)
+        self._acquit(hello.instance)
         capabilities = frozenset(hello.capabilities.split(",")) if hello.capabilities else _NOTHING
         worker = Worker(
             hello.worker, route, hello.instance, hello.epoch, hello.slots, capabilities, hello.pid, now
@@ -316,6 +321,13 @@ class Scheduler:
             })
         )  # fmt: skip
         self._welcome(worker)
+
+    def _acquit(self, instance: bytes) -> None:
+        """A process whose connection had broken says hello: it has not crashed, and no task is to blame."""
+        for task_id in self._crashed.pop(instance, ()):
+            task = self.tasks.get(task_id)
+            if task is not None:
+                task.crashed = tuple(other for other in task.crashed if other != instance)
 
     def _welcome(self, worker: Worker) -> None:
         r = self.rules
@@ -435,11 +447,9 @@ class Scheduler:
             self._stale[worker.route] = worker.key
             if len(self._stale) > MAX_STALE_ROUTES:
                 del self._stale[next(iter(self._stale))]
-        crashed = cause == "closed"
+        if cause == "closed":
+            self._blame_crash(worker)
         for task in reversed(list(worker.tasks.values())):  # each goes to the front: the oldest ends up first
-            if crashed:
-                task.careful = True
-                task.crashes += task.started_at is not None
             if task.crashes >= self.rules.max_crashes:
                 self._events.append(
                     Event(now, h.POISONED, task.hex, task.attempt, worker.id, {"crashes": task.crashes})
@@ -449,6 +459,18 @@ class Scheduler:
                 self._requeue(task, "lost" if cause != "left" else "left", now)
         worker.tasks.clear()  # it is remembered as departed: without what it held
         worker.in_flight = 0
+
+    def _blame_crash(self, worker: Worker) -> None:
+        """A connection that breaks is taken for a crash, until the same process says hello again."""
+        started = [task for task in worker.tasks.values() if task.started_at is not None]
+        for task in worker.tasks.values():
+            task.careful = True
+        for task in started:
+            task.crashed += (worker.instance,)
+        if started:
+            self._crashed[worker.instance] = tuple(task.id for task in started)
+            if len(self._crashed) > MAX_CRASHED_PROCESSES:
+                del self._crashed[next(iter(self._crashed))]
 
     def _requeue(self, task: OpenTask, cause: str, now: float) -> None:
         worker = task.worker
@@ -518,8 +540,15 @@ class Scheduler:
         self.counters["oversleeps"] += 1
         for worker in self.fleet:
             worker.last_heard = now
+            self._extend_leases(worker, now - self._last_tick)
         for client in self.clients:
             client.last_heard = now
+
+    def _extend_leases(self, worker: Worker, by_s: float) -> None:
+        """A time in which nobody could report anything is no computing."""
+        for task in worker.tasks.values():
+            if task.started_at is not None:
+                task.started_at += by_s
 
     def _expire(self, task: OpenTask, now: float) -> None:
         if task.state is State.QUEUED and not self.fleet.any_can(task.needs):
@@ -544,10 +573,7 @@ class Scheduler:
                     worker.suspect = True
                     self.fleet.touch(worker)
                     self._events.append(Event(now, h.SUSPECT, "", 0, worker.id))
-            elif any(
-                task.started_at is not None and now > task.started_at + task.lease_s + r.dead_s
-                for task in worker.tasks.values()
-            ):
+            elif any(self._is_hung(task, now) for task in worker.tasks.values()):
                 lost.append((worker, "lease"))  # it beats, but does not even report what it should have
         for worker, cause in lost:
             if cause == "lease":
@@ -556,9 +582,13 @@ class Scheduler:
         for client in [c for c in self.clients if now - c.last_heard - c.patience_s >= r.client_gone_s]:
             self._forget_client(client, now)
 
+    def _is_hung(self, task: OpenTask, now: float) -> bool:
+        """Twice the lease: a worker's own count stands still while its process is frozen, this goes on."""
+        return task.started_at is not None and now > task.started_at + 2 * task.lease_s + self.rules.dead_s
+
     def _blame_hang(self, worker: Worker, now: float) -> None:
         for task in list(worker.tasks.values()):
-            if task.started_at is not None and now > task.started_at + task.lease_s:
+            if self._is_hung(task, now):
                 task.hangs += 1
                 if task.hangs >= self.rules.max_hangs:
                     self._fail(task, "HUNG", worker.id, "it outran its lease", m.EMPTY, now)
@@ -569,7 +599,7 @@ class Scheduler:
         self._out += [ToClient(client.route, beat) for client in self.clients if client.route is not None]
 
     def _send_acks(self) -> None:
-        """Acknowledge what is still open: an outcome that was sent meanwhile has said more than an acknowledgement."""
+        """Acknowledge what is still open: an outcome that was sent meanwhile has said more."""
         for client in self._to_ack.values():
             open_still = b"".join([task_id for task_id in client.acks if task_id in client.tasks])
             if open_still and client.route is not None:

@@ -35,7 +35,7 @@ class OpenTask:
     """One accepted task without an outcome yet. Implements ``policies.TaskView``."""
 
     __slots__ = (
-        "attempt", "careful", "client", "crashes", "deadline", "expected_s", "hangs", "hex", "holders",
+        "attempt", "careful", "client", "crashed", "deadline", "expected_s", "hangs", "hex", "holders",
         "id", "job",
         "lease_s", "needs", "payload", "size", "started_at", "state", "tick", "worker",
     )  # fmt: skip
@@ -60,11 +60,16 @@ class OpenTask:
         self.worker: Worker | None = None
         self.started_at: float | None = None
         self.expected_s = 0.0
-        self.crashes = 0
+        self.crashed: tuple[bytes, ...] = ()  # the processes (instances) that died while it ran in them
         self.hangs = 0
         self.careful = False
         # Which worker (id and epoch) each attempt was taken from; empty for most tasks.
         self.holders: dict[int, bytes] = {}
+
+    @property
+    def crashes(self) -> int:
+        """How many processes died while it ran in them, as far as there is evidence."""
+        return len(self.crashed)
 
 
 Lane = OrderedDict[bytes, "OrderedDict[bytes, OpenTask]"]  # client id -> task id -> task
