@@ -1,0 +1,106 @@
+"""The command line, ``python -m labkit COMMAND``: every command of the lab, one small module per group.
+
+* ``commands`` is the list of them. Only the chosen one's module is imported, and argparse only where there
+  are options to parse: ``python -m labkit broker`` starts as fast as a broker can.
+* A command is two functions of its module: ``configure(name, parser)`` declares its options, ``run(options,
+  settings)`` does the work and returns the exit code.
+* Here is the border between errors and people. A mistake of the user's is one line on stderr that names the
+  thing and the next step; a traceback is a bug of ours, and says so.
+
+Exit codes: 0 done, 1 failed, 2 not understood (nothing was done), 130 Ctrl-C, 141 whoever read our output has
+left. (``broker`` has one more: 73, a port is taken.)
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import select
+import sys
+from collections.abc import Sequence
+
+from labkit.cli.commands import TAKES_WORDS, find, load
+from labkit.cli.say import complain
+from labkit.core.errors import N_, InvalidInput, InvariantBroken, LabkitError
+from labkit.i18n import _, language, set_language, translate_error
+
+DONE, FAILED, NOT_UNDERSTOOD, INTERRUPTED, READER_LEFT = 0, 1, 2, 130, 141
+OURS = ("labkit", "workers", "benchmarks")
+
+
+class PackageMissing(LabkitError):
+    """A package of requirements.txt is not installed for the Python that runs this."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (default: this process's) and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show an accent or an arrow shows a question mark, and nothing breaks.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    if language() == "es" and importlib.util.find_spec("babel") is None:
+        set_language("en")  # no package, no catalogue; the doctor must be able to say so
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+        return code
+    except InvariantBroken as error:
+        error.add_note(_bug())
+        raise
+    except LabkitError as error:
+        complain(translate_error(error))
+        return NOT_UNDERSTOOD if isinstance(error, InvalidInput) else FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_left():
+            return READER_LEFT
+        if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] not in OURS:
+            complain(translate_error(_missing(error.name)))
+            return FAILED
+        error.add_note(_bug())
+        raise
+
+
+def _run(words: list[str]) -> int:
+    if words and not words[0].startswith("-"):
+        find(words[0])
+        if words[0] in TAKES_WORDS and words[1:2] not in (["-h"], ["--help"]):
+            from labkit.settings import Settings
+
+            code: int = load(words[0]).run_words(words[1:], Settings.from_environment())
+            return code
+    from labkit.cli.parser import parse
+
+    options = parse(words)
+    if options is None:
+        return DONE
+    from labkit.settings import Settings
+
+    code = options.run(options, Settings.from_environment())
+    return code
+
+
+def _bug() -> str:
+    return _("This is a bug in labkit, not a mistake of yours. Please report it with the lines above.")
+
+
+def _missing(package: str) -> PackageMissing:
+    return PackageMissing(
+        N_("{python} lacks the package {package}; python3 lab.py makes an environment that has all of them"),
+        python=sys.executable,
+        package=package,
+    )
+
+
+def _reader_left() -> bool:
+    """Return whether it is our standard output that is broken; if so, nothing more is tried with it."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+        if not any(events & select.POLLERR for _descriptor, events in poll.poll(0)):
+            return False
+    # Python flushes once more at the end and would complain there.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True

@@ -1,0 +1,265 @@
+"""Takes many pictures through an executor: reads, submits, writes, and keeps account of each.
+
+* A picture that fails, for whatever reason, is noted; the others go on.
+* Files travel as they are, still encoded; who computes decodes and encodes.
+* What is under way is bounded by count and by bytes, so a folder of any size fits into memory.
+* An output is written beside and renamed into place. It is named after its input and what was done,
+  ``cat-sharpen-edges.png``: a second run replaces the first one's outputs, and no input is ever replaced.
+
+Guarantee: each picture given is either written whole or named among the failed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from labkit import images, photos
+from labkit.core.errors import N_, ClusterNotRunning, ImageError, InvalidInput, LabkitError
+from labkit.filters import Step
+from labkit.jobs import process_encoded
+
+MOST_UNDER_WAY = 64
+MOST_BYTES_UNDER_WAY = 128 << 20
+LOOK_EVERY_S = 0.5
+MAX_NAME_BYTES = 200
+"""Of an output: file systems take 255, and the unfinished file's name is longer."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A picture that was processed and written."""
+
+    source: Path
+    output: Path
+    worker: str | None
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A picture that was not, and why."""
+
+    source: Path
+    error: LabkitError
+
+
+@dataclass
+class Report:
+    """What became of a batch. ``ended_by`` is why it could not go on to its end, if it could not."""
+
+    written: list[Written] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+    seconds: float = 0.0
+    ended_by: LabkitError | None = None
+
+    @property
+    def total(self) -> int:
+        """How many pictures were given."""
+        return len(self.written) + len(self.failed)
+
+    @property
+    def per_second(self) -> float:
+        """Pictures written per second, from the first file read to the last one written."""
+        return len(self.written) / self.seconds if self.seconds else 0.0
+
+    def workers(self) -> dict[str, int]:
+        """Return how many pictures each worker did; empty for an engine whose workers have no names."""
+        names = sorted(done.worker for done in self.written if done.worker)
+        return {name: names.count(name) for name in dict.fromkeys(names)}
+
+
+def find_pictures(sources: Iterable[str]) -> tuple[list[Path], list[Failure]]:
+    """Return the pictures that ``sources`` (files and folders) name, and the sources that name none.
+
+    No source at all means the lab's own photographs.
+    """
+    paths: list[Path] = []
+    failed: list[Failure] = []
+    given: list[str | None] = list(sources)
+    for source in given or [None]:
+        try:
+            paths += [photo.path for photo in photos.load(source)]
+        except ImageError as error:
+            failed.append(Failure(Path(source or ""), error))
+    return list(dict.fromkeys(paths)), failed  # a file that is named twice is processed once
+
+
+class Outputs:
+    """Names for the outputs in ``folder``: unique, and never the name of an input."""
+
+    def __init__(self, folder: Path, inputs: Iterable[Path], steps: list[Step], suffix: str) -> None:
+        self.folder = folder
+        self._ending = "-" + "-".join(name for name, _params in steps)
+        self._suffix = suffix
+        self._inputs = {identity for path in inputs if (identity := _identity(path)) is not None}
+        self._given: set[str] = set()
+
+    def name(self, source: Path) -> Path:
+        """Return the path for the output of ``source``; another one each time."""
+        stem = _shortened(source.stem + self._ending)
+        number = 1
+        while True:
+            name = f"{stem}{f'-{number}' if number > 1 else ''}{self._suffix}"
+            path = self.folder / name
+            # Some file systems take Cat and cat for one name.
+            if name.lower() not in self._given and _identity(path) not in self._inputs:
+                self._given.add(name.lower())
+                return path
+            number += 1
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What two names of one file have in common, or None where there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _shortened(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape")[:MAX_NAME_BYTES].decode("utf-8", "ignore")
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder for the outputs. Raises InvalidInput if nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise InvalidInput(N_("{path} is not a folder"), path=str(folder)) from error
+    except OSError as error:
+        raise _cannot_write(folder, error.strerror or str(error)) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _cannot_write(folder, "Permission denied")
+
+
+def _cannot_write(folder: Path, reason: str) -> InvalidInput:
+    return InvalidInput(
+        N_("nothing can be written to {path}: {reason}; --out names another folder"),
+        path=str(folder),
+        reason=reason,
+    )
+
+
+class _UnderWay(NamedTuple):
+    source: Path
+    output: Path
+    size: int
+
+
+class Batch:
+    """One batch on its way through ``executor``.
+
+    ``on_progress(report)`` is called whenever a picture is done or has failed. ``on_wait()`` is called now
+    and then while nothing ends; it may raise ClusterNotRunning to end the batch.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        steps: list[Step],
+        outputs: Outputs,
+        format: str,
+        on_progress: Callable[[Report], None] = lambda report: None,
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._executor = executor
+        self._steps = steps
+        self._outputs = outputs
+        self._format = format
+        self._on_progress = on_progress
+        self._on_wait = on_wait
+        self._under_way: dict[Future[Any], _UnderWay] = {}
+        self.report = Report()
+
+    def run(self, pictures: Iterable[Path]) -> Report:
+        """Process the pictures and return the report, when each of them has its outcome."""
+        began = time.monotonic()
+        pictures = list(pictures)
+        left = pictures[::-1]
+        try:
+            while left:
+                self._submit(left.pop())
+                self._collect(0.0)
+                while self._is_full():
+                    self._collect(LOOK_EVERY_S)
+            while self._under_way:
+                self._collect(LOOK_EVERY_S)
+        except ClusterNotRunning as error:
+            self.report.ended_by = error
+            for source in [*(each.source for each in self._under_way.values()), *left]:
+                self.report.failed.append(Failure(source, error))
+            self._under_way.clear()
+        self.report.seconds = time.monotonic() - began
+        place = {source: number for number, source in enumerate(pictures)}
+        self.report.written.sort(key=lambda done: place[done.source])
+        self.report.failed.sort(key=lambda failure: place[failure.source])
+        return self.report
+
+    def _is_full(self) -> bool:
+        size = sum(each.size for each in self._under_way.values())
+        return len(self._under_way) >= MOST_UNDER_WAY or size >= MOST_BYTES_UNDER_WAY
+
+    def _submit(self, source: Path) -> None:
+        try:
+            data = images.read_bytes(source)
+            future = self._executor.submit(process_encoded, data, self._steps, self._format)
+        except LabkitError as error:
+            self._fail(source, error)
+        else:
+            # Named in the order of the input, so a second run gives the same names.
+            self._under_way[future] = _UnderWay(source, self._outputs.name(source), len(data))
+
+    def _collect(self, timeout_s: float) -> None:
+        """Take in what has ended; wait for the first to end, ``timeout_s`` at most."""
+        if not self._under_way:
+            return
+        done, _open = wait(self._under_way, timeout_s, FIRST_COMPLETED)
+        if not done and timeout_s:
+            self._on_wait()
+        for future in done:
+            each = self._under_way.pop(future)
+            self._take(future, each.source, each.output)
+
+    def _take(self, future: Future[Any], source: Path, output: Path) -> None:
+        try:
+            data = future.result()
+        except LabkitError as error:
+            self._fail(source, _in_our_words(source, error))
+            return
+        except CancelledError:
+            self._fail(source, ImageError(N_("{path}: cancelled"), path=str(source)))
+            return
+        try:
+            images.write_bytes(output, data)
+        except ImageError as error:
+            self._fail(source, error)
+            return
+        worker, attempt = getattr(future, "worker", None), getattr(future, "attempt", 1)
+        self.report.written.append(Written(source, output, worker, attempt))
+        self._on_progress(self.report)
+
+    def _fail(self, source: Path, error: LabkitError) -> None:
+        self.report.failed.append(Failure(source, error))
+        self._on_progress(self.report)
+
+
+def _in_our_words(source: Path, error: LabkitError) -> LabkitError:
+    """Return why the picture could not be processed, naming the file.
+
+    A worker has the bytes only and speaks English. What it could not decode cannot be decoded here either,
+    and this time the error has the file's name and the reader's language.
+    """
+    if not isinstance(error, ImageError):
+        return error
+    try:
+        images.read(source)
+    except ImageError as same:
+        return same
+    return error

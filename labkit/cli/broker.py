@@ -1,0 +1,48 @@
+"""``broker``: be a broker, with a mirror in Redis where REDIS_URL names one. A cluster runs this for itself.
+
+The broker does not know Redis; it is handed the mirror here. When it stops in peace the mirror shows an empty
+picture: no worker that has gone stays on display.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from labkit import broker
+from labkit.core.errors import N_, InvalidInput
+from labkit.core.picture import Picture
+from labkit.i18n import _
+from labkit.settings import Settings
+
+if TYPE_CHECKING:
+    from labkit.cli.parser import Parser
+
+
+def configure(_name: str, parser: Parser) -> None:
+    """Declare the options: none, all is said by the environment."""
+    parser.epilog = _(
+        "LABKIT_TOKEN_FILE names the file with the cluster's secret. LABKIT_HOST, LABKIT_CLIENT_PORT, "
+        "LABKIT_WORKER_PORT, LABKIT_EVENT_PORT, LABKIT_FOLDER, LABKIT_POLICY and REDIS_URL are optional. "
+        "'python -m labkit up' sets them all."
+    )
+
+
+def run_words(words: list[str], settings: Settings) -> int:
+    """Serve until SIGTERM or Ctrl-C; return the exit code."""
+    if words:
+        raise InvalidInput(
+            N_("broker takes no arguments, but got {word!r}; python -m labkit broker --help"), word=words[0]
+        )
+    if settings.redis_url is None:
+        return broker.main(settings)
+    from labkit.mirror import Mirror
+
+    mirror = Mirror(settings.redis_url)
+    mirror.start()
+    try:
+        code = broker.main(settings, mirror)
+        if code == 0:  # one that could not bind would erase the picture of the broker that has its port
+            mirror.offer(Picture())
+        return code
+    finally:
+        mirror.close()

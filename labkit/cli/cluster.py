@@ -1,0 +1,239 @@
+"""``up``, ``down`` and ``scale``: the background cluster begins, ends, and changes its size."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING, Any
+
+from labkit.cli import say
+from labkit.cli.commands import UsageError
+from labkit.cli.parser import Parser
+from labkit.cluster.ports import USUAL, VARIABLES
+from labkit.core.errors import N_, ClusterError, ClusterNotRunning
+from labkit.core.policies import POLICIES
+from labkit.i18n import _, ngettext
+from labkit.settings import Settings
+
+if TYPE_CHECKING:
+    from labkit.cluster import LocalCluster
+
+READY_S = 30.0
+
+
+def configure(name: str, parser: Parser) -> None:
+    """Declare the options of the command called ``name``."""
+    name_option(parser)
+    if name == "up":
+        parser.add_argument("--workers", type=int, metavar="N", help=_("how many workers (default: 3)"))
+        parser.add_argument(
+            "--policy",
+            metavar="POLICY",
+            help=_("who gets the next task: {policies}").format(policies=", ".join(POLICIES)),
+        )
+        ports = parser.add_argument_group(_("ports"), _("the usual ones where they are free, unless you say"))
+        for option, default in USUAL.items():
+            ports.add_argument(
+                f"--{option}-port", metavar="PORT", help=_("usually {port}").format(port=default)
+            )
+        json_option(parser)
+        parser.examples("up", "up --workers 5 --policy round_robin", "up --name second --redis-port 6400")
+    elif name == "scale":
+        parser.add_argument("workers", type=int, metavar="N", help=_("how many workers there shall be"))
+        parser.examples("scale 5")
+    else:
+        parser.examples("down")
+
+
+def name_option(parser: Parser) -> None:
+    """Declare ``--name``, which every command has that speaks to a cluster."""
+    parser.add_argument(
+        "--name", metavar="NAME", help=_("which cluster (default: LABKIT_CLUSTER, else default)")
+    )
+
+
+def json_option(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--json``."""
+    parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
+
+
+def connected(options: argparse.Namespace, settings: Settings) -> LocalCluster:
+    """Return the running cluster that the options mean. Raises ClusterNotRunning, which says what to do."""
+    from labkit.cluster import connect
+
+    return connect(options.name, settings)
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Run one of the three commands; return the exit code."""
+    run_one = {"up": _up, "down": _down, "scale": _scale}[options.command]
+    return run_one(options, settings)
+
+
+# --- up -----------------------------------------------------------------------------------------------------
+
+
+def _up(options: argparse.Namespace, settings: Settings) -> int:
+    if options.policy is not None and options.policy not in POLICIES:
+        raise UsageError(
+            N_("policy {policy!r} is unknown; known: {known}"),
+            policy=options.policy,
+            known=", ".join(POLICIES),
+        )
+    for kind, variable in VARIABLES.items():
+        if (port := getattr(options, f"{kind}_port")) is not None:
+            os.environ[variable] = port  # the option is the setting, said for this once
+    settings = Settings.from_environment()
+    cluster, is_new = _started_or_found(options, settings)
+    with cluster:
+        told = _told(cluster, is_new)
+    if options.json:
+        say.as_json(told)
+    else:
+        _show_up(told, cluster, options, settings)
+    return 0
+
+
+def _started_or_found(options: argparse.Namespace, settings: Settings) -> tuple[LocalCluster, bool]:
+    """Return the cluster, and whether it was started here and now."""
+    from labkit.cluster import connect, start_background
+
+    try:
+        return connect(options.name, settings), False
+    except ClusterNotRunning:
+        pass  # what most often is the case
+    workers = 3 if options.workers is None else options.workers
+    try:
+        cluster = start_background(
+            workers, options.name, policy=options.policy, settings=settings, ready_timeout_s=READY_S
+        )
+        return cluster, True
+    except ClusterError:
+        try:
+            cluster = connect(options.name, settings)  # somebody else has started it at the same moment
+        except ClusterNotRunning:
+            pass
+        else:
+            cluster.wait_until_ready(READY_S)
+            return cluster, False
+        raise
+
+
+def _told(cluster: LocalCluster, is_new: bool) -> dict[str, Any]:
+    return {
+        "cluster": cluster.name,
+        "started_now": is_new,
+        "workers": [worker.name for worker in cluster.workers()],
+        "ports": dict(cluster.ports),
+        "address": cluster.address,
+        "event_address": cluster.event_address,
+        "redis_url": cluster.redis_url,
+        "folder": str(cluster.folder),
+        "cleaned_up": cluster.cleaned_up,
+    }
+
+
+def _show_up(
+    told: dict[str, Any], cluster: LocalCluster, options: argparse.Namespace, settings: Settings
+) -> None:
+    n = len(told["workers"])
+    if told["cleaned_up"]:
+        listed = ", ".join(told["cleaned_up"])
+        say.line(
+            _("An earlier cluster had crashed; ended what was left of it: {processes}.").format(
+                processes=listed
+            )
+        )
+    if told["started_now"]:
+        text = ngettext(
+            "The cluster {name!r} is up, with {n} worker.", "The cluster {name!r} is up, with {n} workers.", n
+        )
+    else:
+        text = ngettext(
+            "The cluster {name!r} was up already, with {n} worker.",
+            "The cluster {name!r} was up already, with {n} workers.",
+            n,
+        )
+    say.line(text.format(name=cluster.name, n=n))
+    say.line()
+    address = cluster.address.rpartition(":")[0]
+    redis = _redis(cluster) or _(
+        "off: no Redis on this machine (python -m labkit doctor); all else works without"
+    )
+    rows = [
+        (_("clients"), cluster.address),
+        (_("workers"), f"{address}:{cluster.ports['worker']}"),
+        (_("events"), cluster.event_address),
+        ("Redis", redis),
+        (_("folder"), str(cluster.folder)),
+    ]
+    width = max(len(title) for title, _value in rows)
+    for title, value in rows:
+        say.line(f"  {title:<{width}}   {value}")
+    steps = [
+        ("status --watch", _("watch it work")),
+        ("submit --filters sharpen,edges --out out", _("process photographs")),
+        ("down", _("end it")),
+    ]
+    if n:
+        steps.insert(2, (f"kill worker-{min(n, 2)}", _("break it")))
+    if not told["started_now"] and options.workers not in (None, n):
+        steps.insert(0, (f"scale {options.workers}", _("change the number of workers")))
+    name = "" if cluster.name == settings.cluster else f" --name {cluster.name}"
+    say.next_steps(*((command + name, meaning) for command, meaning in steps))
+
+
+def _redis(cluster: LocalCluster) -> str | None:
+    """Return where Redis is; with what redis-cli has to be told, if that is not where it looks by itself."""
+    port = cluster.ports["redis"]
+    if cluster.redis_url is None or port == USUAL["redis"] or not cluster.redis_url.endswith(f":{port}/0"):
+        return cluster.redis_url
+    return f"{cluster.redis_url}   (redis-cli -p {port})"
+
+
+# --- down, scale --------------------------------------------------------------------------------------------
+
+
+def _down(options: argparse.Namespace, settings: Settings) -> int:
+    from labkit.cluster.local import clean_up
+
+    try:
+        cluster = connected(options, settings)
+    except ClusterNotRunning:
+        ended = clean_up(options.name, settings)
+        if not ended:
+            raise
+        text = _("The cluster had crashed; ended what was left of it: {processes}.")
+        say.line(text.format(processes=", ".join(ended)))
+        return 0
+    with cluster:
+        cluster.down()
+    text = _("The cluster {name!r} is down. What happened in it stays in {file}.")
+    say.line(text.format(name=cluster.name, file=cluster.folder / "events.jsonl"))
+    return 0
+
+
+def _scale(options: argparse.Namespace, settings: Settings) -> int:
+    with connected(options, settings) as cluster:
+        before = {worker.name for worker in cluster.workers()}
+        names = cluster.scale(options.workers)
+        cluster.wait_until_ready(READY_S)
+        down = [worker.name for worker in cluster.workers() if worker.process in ("killed", "stopped")]
+    listed = ", ".join(names)
+    text = ngettext(
+        "The cluster has {n} worker now: {names}.", "The cluster has {n} workers now: {names}.", len(names)
+    )
+    say.line(text.format(n=len(names), names=listed) if names else _("The cluster has no workers now."))
+    if leaving := sorted(before - set(names)):
+        say.line(
+            _("Leaving, as soon as they have finished what they hold: {names}.").format(
+                names=", ".join(leaving)
+            )
+        )
+    steps = [("status", _("show them"))]
+    down = [name for name in down if name in names]
+    if down:
+        say.line(_("Down by command: {names}.").format(names=", ".join(down)))
+        steps.insert(0, (f"start {down[0]}", _("start it again")))
+    say.next_steps(*steps)
+    return 0

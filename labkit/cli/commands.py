@@ -1,0 +1,70 @@
+"""The list of commands: name, module, one line of help. Nothing is imported before it is chosen."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from typing import Any
+
+from labkit.core.errors import N_, InvalidInput
+
+
+class UsageError(InvalidInput):
+    """The command line is not understood."""
+
+
+GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    N_("the cluster"): {
+        "up": ("labkit.cli.cluster", N_("start a cluster that stays in the background")),
+        "status": ("labkit.cli.status", N_("show workers, queue and ports, once or live")),
+        "scale": ("labkit.cli.cluster", N_("have more or fewer workers")),
+        "logs": ("labkit.cli.logs", N_("show what the processes printed")),
+        "redis": ("labkit.cli.redis", N_("ask Redis, as with redis-cli")),
+        "down": ("labkit.cli.cluster", N_("end the cluster")),
+    },
+    N_("work"): {
+        "submit": ("labkit.cli.submit", N_("process pictures")),
+        "demo": (
+            "labkit.cli.programs",
+            N_("see it all in a minute: three workers, one is killed, nothing is lost"),
+        ),
+        "simulate": ("labkit.cli.simulate", N_("play a run with faults on a virtual clock")),
+        "bench": ("labkit.cli.programs", N_("measure speed and memory on this machine")),
+    },
+    N_("faults"): {
+        "kill": ("labkit.cli.faults", N_("kill a worker, as a crash would (SIGKILL)")),
+        "pause": ("labkit.cli.faults", N_("freeze a worker (SIGSTOP)")),
+        "resume": ("labkit.cli.faults", N_("let a frozen worker go on")),
+        "stop": ("labkit.cli.faults", N_("stop a worker politely: it finishes what it holds")),
+        "start": ("labkit.cli.faults", N_("start a worker that was killed or stopped")),
+    },
+    N_("this machine"): {
+        "doctor": ("labkit.cli.doctor", N_("check what the lab needs, and say what to do about it")),
+        "broker": (
+            "labkit.cli.broker",
+            N_("be a broker (what a cluster runs; settings from the environment)"),
+        ),
+    },
+}
+
+COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
+
+TAKES_WORDS = frozenset({"redis", "bench", "broker"})
+"""Commands that get the words behind them as they are: ``run_words(words, settings)`` instead of ``run``."""
+
+
+def find(name: str) -> tuple[str, str]:
+    """Return module and help of the command called ``name``, or raise UsageError with the nearest name."""
+    if name in COMMANDS:
+        return COMMANDS[name]
+    nearest = difflib.get_close_matches(name, COMMANDS, n=1)
+    if nearest:
+        raise UsageError(
+            N_("there is no command {name!r}; is {nearest} meant?"), name=name, nearest=nearest[0]
+        )
+    raise UsageError(N_("there is no command {name!r}; python -m labkit --help lists them"), name=name)
+
+
+def load(name: str) -> Any:
+    """Return the module of the command called ``name``."""
+    return import_module(find(name)[0])

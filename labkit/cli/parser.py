@@ -1,0 +1,96 @@
+"""The options of a command line: argparse, with errors that are one line, and help with an example.
+
+Only the chosen command's module is asked for its options, so no command pays for another one's imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from typing import Any, NoReturn
+
+from labkit import i18n
+from labkit.cli.commands import COMMANDS, GROUPS, TAKES_WORDS, UsageError, load
+from labkit.cli.say import CALL, as_called, call
+from labkit.core.errors import N_
+from labkit.i18n import _
+
+# Not `from labkit import __version__`: the package is the door for others, one floor up.
+VERSION = "0.1.0"
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that shows its examples as they stand, and whose errors are ours to show."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError instead of printing and leaving."""
+        raise UsageError(
+            N_("{message}; {command} --help shows what is possible"), message=message, command=self.prog
+        )
+
+    def examples(self, *lines: str) -> None:
+        """Show these commands below the options; each begins after ``python -m labkit``."""
+        commands = "".join(f"  {call()} {line}\n" for line in lines)
+        self.epilog = _("examples:") + "\n" + commands
+
+
+def parse(words: list[str]) -> argparse.Namespace | None:
+    """Return the options in ``words``, with what is to be run in ``run``; None if only help was wanted."""
+    i18n.translate_argparse()
+    try:
+        if not words or words[0].startswith("-"):
+            _overview(words)
+            return None
+        parser = command_parser(words[0])
+        return parser.parse_args(words[1:])
+    except SystemExit:  # argparse leaves this way after --help and --version
+        return None
+
+
+def command_parser(name: str) -> Parser:
+    """Return the parser of the command called ``name``."""
+    parser = Parser(prog=f"{call()} {name}", description=_sentence(COMMANDS[name][1]))
+    module = load(name)
+    module.configure(name, parser)
+    if name not in TAKES_WORDS:
+        parser.set_defaults(run=module.run, command=name)
+    return parser
+
+
+def _overview(words: list[str]) -> None:
+    parser = Parser(
+        prog=call(),
+        usage=_("{labkit} COMMAND ...").format(labkit=call()),
+        description=_("A small distributed system on your own machine, to be run, broken and measured."),
+        epilog=_commands() + "\n" + _first_steps(),
+    )
+    version = f"labkit {VERSION}, Python {platform.python_version()}"
+    parser.add_argument("--version", action="version", version=version)
+    parser.parse_args(words)
+    parser.print_help()
+
+
+def _commands() -> str:
+    lines = []
+    for title, commands in GROUPS.items():
+        lines.append(f"{_(title)}:")
+        lines.extend(f"  {name:<10} {_(help_)}" for name, (_module, help_) in commands.items())
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _first_steps() -> str:
+    return as_called(
+        _(
+            "'{labkit} COMMAND --help' explains a command. "
+            "First steps: {labkit} demo, {labkit} up, {labkit} doctor."
+        ).format(labkit=CALL)
+    )
+
+
+def _sentence(text: str) -> str:
+    text = _(text)
+    return text[0].upper() + text[1:] + "."

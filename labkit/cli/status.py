@@ -1,0 +1,229 @@
+"""``status``: workers, queue, ports and mirror, once, live (``--watch``) or as JSON.
+
+The picture joins two views: what the supervisor knows of the processes, and what the broker knows of the
+workers. They may disagree (a frozen worker's process is there while the broker has given it up), and to show
+just that is what this table is for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from labkit.cli import say
+from labkit.cli.cluster import connected, json_option, name_option
+from labkit.cli.parser import Parser
+from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
+from labkit.i18n import _, ngettext
+from labkit.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from labkit.cluster import LocalCluster
+
+Status = dict[str, Any]
+
+WATCH_EVERY_S = 0.5
+PIPED_WIDTH = 200
+
+# States as people read them, with their colours: the process's, or while that runs the broker's word for it.
+STATES = {
+    "ready": (N_("ready"), "green"),
+    "busy": (N_("busy"), "bold green"),
+    "suspect": (N_("suspect"), "yellow"),
+    "draining": (N_("draining"), "yellow"),
+    "lost": (N_("lost"), "red"),
+    "left": (N_("left"), "dim"),
+    "absent": (N_("joining"), "yellow"),
+    "running": (N_("running"), "green"),
+    "paused": (N_("frozen"), "bold cyan"),
+    "stopping": (N_("stopping"), "yellow"),
+    "restarting": (N_("restarting"), "red"),
+    "stopped": (N_("stopped"), "dim"),
+    "killed": (N_("killed"), "bold red"),
+}
+
+
+def configure(_name: str, parser: Parser) -> None:
+    """Declare the options."""
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--watch", action="store_true", help=_("live, twice a second, until q or Ctrl-C"))
+    json_option(how)  # type: ignore[arg-type]  # a group takes options as a parser does
+    name_option(parser)
+    parser.examples("status", "status --watch", "status --json")
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Show the status; return the exit code. ClusterNotRunning if there is nothing to show."""
+    if options.watch and not (sys.stdout.isatty() and sys.stdin.isatty()):
+        raise InvalidInput(N_("status --watch needs a terminal; status --json is for programs"))
+    try:
+        with connected(options, settings) as cluster:
+            if options.watch:
+                _watch(cluster)
+            elif options.json:
+                say.as_json({"up": True, **cluster.status()})
+            else:
+                _print(picture(cluster.status()))
+    except ClusterNotRunning:
+        if options.json:
+            say.as_json({"up": False, "cluster": options.name or settings.cluster})
+        raise
+    return 0
+
+
+# --- the picture --------------------------------------------------------------------------------------------
+
+
+def picture(status: Status) -> RenderableType:
+    """Return what people see of ``Cluster.status()``."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    numbers = (_("in flight"), _("done"), _("slots"))
+    for title in (_("worker"), _("state"), *numbers, _("serves"), _("last heartbeat"), "pid"):
+        right = title in numbers or title == "pid"
+        table.add_column(title, justify="right" if right else "left", no_wrap=title != _("serves"))
+    for worker in status["workers"]:
+        table.add_row(*_row(worker))
+    lines = [Text.from_markup(line) for line in (_head(status), *_facts(status), *_warnings(status))]
+    return Group(lines[0], Text(), table, Text(), *lines[1:])
+
+
+def _row(worker: Status) -> list[Any]:
+    from rich.text import Text
+
+    known = worker["status"] not in ("absent", "left", "lost")
+    # A frozen process's connection lives on: what the broker last knew of it stays worth seeing.
+    numbers = [str(worker[key]) if known else "-" for key in ("in_flight", "tasks_completed", "slots")]
+    serves = ", ".join(worker["capabilities"]) or _("all filters") if known else "-"
+    age_s = worker["last_heartbeat_age_s"]
+    heard = _("{span} ago").format(span=say.seconds(age_s)) if known and age_s is not None else "-"
+    words, style = state(worker)
+    return [worker["name"], Text(words, style), *numbers, serves, heard, str(worker["pid"] or "-")]
+
+
+def state(worker: Status) -> tuple[str, str]:
+    """Return a worker's state in words, and its colour."""
+    process, status = worker["process"], worker["status"]
+    words, style = STATES[status if process == "running" else process]
+    text = _(words)
+    if process == "paused" and status in ("suspect", "lost"):
+        text = f"{text}, {_(STATES[status][0])}"
+    if process == "restarting" and worker["last_exit"]:
+        text = _("{state} after {end}").format(state=text, end=worker["last_exit"])
+    return text, style
+
+
+def _head(status: Status) -> str:
+    from rich.markup import escape
+
+    rows = status["workers"]
+    ready = sum(row["process"] == "running" and row["status"] in ("ready", "busy") for row in rows)
+    text = ngettext("{ready} of {n} worker ready", "{ready} of {n} workers ready", len(rows))
+    return f"[bold]{escape(status['cluster'])}[/]: {text.format(ready=ready, n=len(rows))}"
+
+
+def _facts(status: Status) -> list[str]:
+    from rich.markup import escape
+
+    broker = status["broker"]
+    mirror = _("off") if status["redis_url"] is None else escape(status["redis_url"])
+    if broker is None:
+        return [_("Redis {mirror}").format(mirror=mirror)]
+    if status["redis_url"] is not None:
+        mirror = f"{mirror} ({_mirror_word(broker.get('mirror', 'starting'))})"
+    return [
+        _("queue {queued}   in flight {assigned}   clients {clients}").format(
+            queued=broker["queued"], assigned=broker["assigned"], clients=_others(broker["clients"])
+        ),
+        _("broker {address}   Redis {mirror}").format(address=status["address"], mirror=mirror),
+    ]
+
+
+def _others(clients: int) -> int:
+    """The clients besides the one that asks."""
+    return max(0, clients - 1)
+
+
+def _mirror_word(health: str) -> str:
+    words = {
+        "starting": _("starting"),
+        "ok": _("mirror up to date"),
+        "unreachable": _("unreachable; the cluster runs on without"),
+        "denied": _("wrong password or no rights; the cluster runs on without"),
+        "unusable": _("cannot be written; the cluster runs on without"),
+    }
+    return words.get(health, health)
+
+
+def _warnings(status: Status) -> list[str]:
+    """Return lines about what is not as it should be, each with the next step."""
+    lines = []
+    for row in status["processes"]:
+        if row["kind"] == "worker" or row["state"] in ("running", "restarting"):
+            continue
+        command = "resume" if row["state"] == "paused" else "start"
+        text = _("{process} is {state}: python -m labkit {command} {process}")
+        word = _(STATES[row["state"]][0])
+        lines.append(f"[yellow]{text.format(process=row['name'], state=word, command=command)}[/]")
+    for row in status["processes"]:
+        if row["restart_in_s"]:
+            text = _("{process} keeps ending ({end}): python -m labkit logs {process}")
+            lines.append(f"[yellow]{text.format(process=row['name'], end=row['last_exit'])}[/]")
+    broker_runs = any(row["kind"] == "broker" and row["state"] == "running" for row in status["processes"])
+    if status["broker"] is None and broker_runs:
+        lines.append(f"[yellow]{_('the broker does not answer: python -m labkit logs broker')}[/]")
+    # That the start of the broker itself cannot be noted by it goes without saying.
+    unrecorded = [fault for fault in status["unrecorded_faults"] if fault["target"] != "broker"]
+    if n := len(unrecorded):
+        text = ngettext(
+            "{n} fault is not in the history: the broker was down when it was done",
+            "{n} faults are not in the history: the broker was down when they were done",
+            n,
+        )
+        lines.append(f"[yellow]{text.format(n=n)}[/]")
+    return [say.as_called(line) for line in lines]
+
+
+def _print(shown: RenderableType) -> None:
+    from rich.console import Console
+
+    # Into a pipe nothing is wrapped or cut.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    with console.capture() as capture:
+        console.print(shown)
+    # Not written by rich: it would end the process itself when the reader of a pipe leaves.
+    for line in capture.get().splitlines():
+        print(line.rstrip())
+
+
+# --- live ---------------------------------------------------------------------------------------------------
+
+
+def _watch(cluster: LocalCluster) -> None:
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.text import Text
+
+    from labkit.cli.keys import Keys
+
+    console = Console(highlight=False)
+    hint = Text(_("q ends"), "dim")
+    status = cluster.status()
+    try:
+        with Keys() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
+            while True:
+                at = Text(time.strftime("%H:%M:%S"), "dim")
+                live.update(Group(at, picture(status), Text(), hint), refresh=True)
+                if "q" in keys.pressed(WATCH_EVERY_S).lower():
+                    break
+                status = cluster.status()
+    except KeyboardInterrupt:
+        pass  # the usual way to end it
+    _print(picture(status))

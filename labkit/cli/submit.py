@@ -1,0 +1,310 @@
+"""``submit FILES|FOLDER``: pictures through filters, on any engine, with an account of every file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit.cli import say
+from labkit.cli.batch import Batch, Failure, Outputs, Report, find_pictures, make_folder
+from labkit.cli.cluster import json_option, name_option
+from labkit.cli.commands import UsageError
+from labkit.cli.parser import Parser
+from labkit.core.errors import N_, ClusterError, ClusterNotRunning
+from labkit.executors import ENGINES, open_executor
+from labkit.filters import FILTERS, Step, parse_steps, parse_value
+from labkit.i18n import _, ngettext, translate_error
+from labkit.settings import Settings
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from labkit.cluster import LocalCluster
+
+TELL_AFTER_S = 3.0
+"""When nothing has ended for this long, the reader hears what the cluster waits for."""
+LISTED = 20
+
+
+def configure(_name: str, parser: Parser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "sources",
+        nargs="*",
+        metavar="FILE|FOLDER",
+        help=_("PNG and JPEG files, folders of them (default: the photographs that come with the lab)"),
+    )
+    parser.add_argument(
+        "--filters", required=True, action="append", metavar="A,B", help=_("filters, in this order")
+    )
+    parser.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="FILTER.NAME=VALUE",
+        help=_("a filter's parameter, if not as usual"),
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help=_("folder for the results; made if it is missing")
+    )
+    parser.add_argument(
+        "--format", choices=("png", "jpg"), default="png", help=_("of the results (default: png)")
+    )
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="cluster", help=_("where it is computed (default: cluster)")
+    )
+    json_option(parser)
+    name_option(parser)
+    parser.examples(
+        "submit photos --filters sharpen,edges --out out",
+        "submit cat.jpg --filters sharpen --param sharpen.intensity=3 --out out --format jpg",
+        "submit --filters blur --out out --engine sequential",
+    )
+    parser.epilog = f"{_('filters:')}\n{_filters()}\n\n{parser.epilog}"
+
+
+def _filters() -> str:
+    lines = []
+    for each in FILTERS.values():
+        parameters = ", ".join(
+            _("{name} {low:g} to {high:g}").format(
+                name=parameter.name, low=parameter.low, high=parameter.high
+            )
+            + ("" if parameter.default is None else _(" (usually {value:g})").format(value=parameter.default))
+            for parameter in each.parameters
+        )
+        lines.append(f"  {each.name:<16} {parameters}")
+    return "\n".join(lines)
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Process the pictures; return the exit code: 0 only if every one was written."""
+    steps = _steps(options)
+    pictures, failed = find_pictures(options.sources)
+    folder = Path(options.out)
+    with _engine(options, settings) as (executor, cluster):
+        if pictures:
+            make_folder(folder)
+        outputs = Outputs(folder, pictures, steps, f".{options.format}")
+        with _progress(len(pictures), quiet=options.json) as (on_progress, tell):
+            needs = {name for name, _params in steps}
+            on_wait = _Patience(cluster, needs, tell).look if cluster is not None else _nothing
+            batch = Batch(executor, steps, outputs, options.format, on_progress, on_wait)
+            report = batch.run(pictures)
+    report.failed[:0] = failed
+    if options.json:
+        say.as_json(_as_json(report, options, steps))
+    else:
+        _say(report, options, cluster)
+    return 1 if report.failed else 0
+
+
+def _nothing() -> None:
+    """An engine of this process always gets on."""
+
+
+def _steps(options: argparse.Namespace) -> list[Step]:
+    filters = [name for words in options.filters for word in words.split(",") if (name := word.strip())]
+    params: dict[str, dict[str, object]] = {}
+    for text in options.param:
+        target, equals, value = text.partition("=")
+        filter_name, dot, parameter = target.strip().partition(".")
+        if not (equals and dot and parameter):
+            raise UsageError(
+                N_("--param {text!r}: something like sharpen.intensity=3 is expected"), text=text
+            )
+        params.setdefault(filter_name, {})[parameter] = parse_value(filter_name, parameter, value.strip())
+    return parse_steps(filters, params)
+
+
+# --- where it is computed -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _engine(
+    options: argparse.Namespace, settings: Settings
+) -> Iterator[tuple[Executor, LocalCluster | None]]:
+    """Open the engine; at the end, also an early one, leave nothing of it behind."""
+    if options.engine != "cluster":
+        executor = open_executor(options.engine)
+        try:
+            yield executor, None
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+        return
+    from labkit.cluster import connect
+    from labkit.executors import ClusterExecutor
+
+    try:
+        cluster = connect(options.name, settings)
+    except ClusterNotRunning as error:
+        raise ClusterNotRunning(N_("{why}; --engine processes does without"), why=error) from error
+    with cluster:
+        client = cluster.client("submit")
+        try:
+            yield ClusterExecutor(client), cluster
+        finally:
+            client.close()  # not the executor's shutdown: what is open when we are interrupted is given up
+
+
+class _Patience:
+    """While nothing ends: finds out why, and says it once. Ends the batch if the cluster has gone."""
+
+    def __init__(self, cluster: LocalCluster, needs: set[str], tell: Callable[[str], None]) -> None:
+        self._cluster = cluster
+        self._needs = needs
+        self._tell = tell
+        self._since = time.monotonic()
+        self._told = ""
+
+    def look(self) -> None:
+        """Raise ClusterNotRunning if the cluster went down; say why one has to wait."""
+        if time.monotonic() - self._since < TELL_AFTER_S:
+            return
+        self._since = time.monotonic()
+        try:
+            status = self._cluster.status()
+        except ClusterNotRunning as error:
+            raise ClusterNotRunning(
+                N_("the cluster {name!r} went down in the middle; python -m labkit up starts it again"),
+                name=self._cluster.name,
+            ) from error
+        except ClusterError:
+            return  # too busy to answer: then it will be working
+        if (why := _why_waiting(status, self._needs)) and why != self._told:
+            self._tell(why)
+        self._told = why
+
+
+def _why_waiting(status: dict[str, Any], needs: set[str]) -> str:
+    """Return what has to be done before anything can go on, or "" if it is only slow."""
+    broker = next((row["state"] for row in status["processes"] if row["kind"] == "broker"), "")
+    if broker == "paused":
+        return _("waiting: the broker is frozen; python -m labkit resume broker")
+    if broker != "running":
+        return _("waiting: the broker is down; python -m labkit start broker")
+    workers = status["workers"]
+    if not any(row["process"] in ("running", "restarting") for row in workers):
+        if not workers:
+            return _("waiting: the cluster has no workers; python -m labkit scale 3")
+        command = "resume" if workers[0]["process"] == "paused" else "start"
+        text = _("waiting: no worker is up; python -m labkit {command} {worker}")
+        return text.format(command=command, worker=workers[0]["name"])
+    known = [row for row in workers if row["status"] in ("ready", "busy", "suspect")]
+    if known and not any(not row["capabilities"] or needs <= set(row["capabilities"]) for row in known):
+        text = _("waiting: no worker serves {filters}; python -m labkit status shows what each serves")
+        return text.format(filters=", ".join(sorted(needs)))
+    return ""
+
+
+# --- what is shown ------------------------------------------------------------------------------------------
+
+OnProgress = Callable[[Report], None]
+
+
+@contextmanager
+def _progress(total: int, quiet: bool) -> Iterator[tuple[OnProgress, Callable[[str], None]]]:
+    """Show a bar on a terminal, nothing elsewhere; yields what to call on progress, and to tell something."""
+    if quiet or not sys.stderr.isatty():
+        yield (lambda report: None), say.complain
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True, highlight=False)
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+    )
+    began = time.monotonic()
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("", total=total, rate="")
+
+        def show(report: Report) -> None:
+            seconds = time.monotonic() - began
+            rate = _("{rate:.1f} pictures/s").format(rate=report.total / seconds if seconds else 0.0)
+            progress.update(bar, completed=report.total, rate=rate)
+
+        yield show, lambda text: console.print(say.as_called(text), markup=False)
+
+
+def _say(report: Report, options: argparse.Namespace, cluster: LocalCluster | None) -> None:
+    written = len(report.written)
+    text = ngettext("{written} of {n} picture in {span}", "{written} of {n} pictures in {span}", report.total)
+    line = text.format(written=written, n=report.total, span=say.seconds(report.seconds))
+    if written:
+        line += _(": {rate:.1f} per second").format(rate=report.per_second)
+    if cluster is not None:
+        workers = ", ".join(f"{name} {count}" for name, count in report.workers().items())
+        line += _(", on the cluster {name!r}").format(name=cluster.name) + (
+            f" ({workers})" if workers else ""
+        )
+    else:
+        line += _(", engine {engine}").format(engine=options.engine)
+    say.line(line + ".")
+    if again := sum(done.attempt > 1 for done in report.written):
+        text = ngettext(
+            "{n} of them was started again elsewhere, because its worker was lost.",
+            "{n} of them were started again elsewhere, because their worker was lost.",
+            again,
+        )
+        say.line(text.format(n=again))
+    if written:
+        say.line(_("The results are in {folder}.").format(folder=options.out))
+    sys.stdout.flush()
+    _complain(report)
+
+
+def _complain(report: Report) -> None:
+    """List what failed and why; of those that only had no time left, the number."""
+    failed = report.failed
+    if report.ended_by is not None:
+        say.complain(translate_error(report.ended_by))
+        unprocessed = [failure for failure in failed if failure.error is report.ended_by]
+        failed = [failure for failure in failed if failure.error is not report.ended_by]
+        text = ngettext(
+            "{n} picture was not processed.", "{n} pictures were not processed.", len(unprocessed)
+        )
+        say.complain(text.format(n=len(unprocessed)))
+    for failure in failed[:LISTED]:
+        say.complain(_("failed: {what}").format(what=_what(failure)))
+    if len(failed) > LISTED:
+        text = ngettext(
+            "... and {n} more (--json lists all)", "... and {n} more (--json lists all)", len(failed) - LISTED
+        )
+        say.complain(text.format(n=len(failed) - LISTED))
+
+
+def _what(failure: Failure) -> str:
+    """Return what went wrong, with the file's name in it."""
+    text = translate_error(failure.error)
+    return text if str(failure.source) in text else f"{failure.source}: {text}"
+
+
+def _as_json(report: Report, options: argparse.Namespace, steps: list[Step]) -> dict[str, Any]:
+    return {
+        "engine": options.engine,
+        "steps": [{"filter": name, "params": params} for name, params in steps],
+        "pictures": report.total,
+        "written": [
+            {
+                "input": str(done.source),
+                "output": str(done.output),
+                "worker": done.worker,
+                "attempt": done.attempt,
+            }
+            for done in report.written
+        ],
+        "failed": [{"input": str(failure.source), "error": str(failure.error)} for failure in report.failed],
+        "seconds": round(report.seconds, 3),
+        "images_per_s": round(report.per_second, 2),
+        "workers": report.workers(),
+        "ended_by": None if report.ended_by is None else str(report.ended_by),
+    }
