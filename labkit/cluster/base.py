@@ -128,7 +128,7 @@ class Cluster(ABC):
     # --- faults ---------------------------------------------------------------------------------------------
 
     def kill(self, name: str) -> float:
-        """Kill a worker (or "broker", "redis") with SIGKILL. It is dead when this returns, until ``start``."""
+        """Kill a worker (or "broker", "redis") with SIGKILL: dead when this returns, until ``start``."""
         return self._fault("kill", name)
 
     def stop(self, name: str) -> float:
