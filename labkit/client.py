@@ -41,6 +41,7 @@ from labkit.core.errors import (
 )
 from labkit.core.outcomes import outcome_error
 from labkit.core.rules import Rules
+from labkit.futures import Batch, TaskFuture
 from labkit.waiting import Bell, Waiter
 
 log = logging.getLogger(__name__)
@@ -51,39 +52,6 @@ ANSWER_TIMEOUT_S = 5.0
 FAREWELL_MS = 500
 TICK_EVERY_S = 0.1
 """How often the session looks at the clock, however much there is to read."""
-
-
-class TaskFuture(Future[Any]):
-    """A future that knows its task: ``task_id`` (32 hex digits), and, once known, ``worker`` and ``attempt``.
-
-    ``cancel`` asks the broker: it succeeds only for a task that has not started on a worker. It may wait for the
-    broker's answer for up to five seconds, and is False when none comes.
-    """
-
-    def __init__(self, client: Client, task: bytes) -> None:
-        super().__init__()
-        self._client = client
-        self._task = task
-        self.worker: str | None = None
-        self.attempt = 0
-        self.compute_s: float | None = None
-
-    @property
-    def task_id(self) -> str:
-        """The task's id as the history and Redis show it."""
-        return self._task.hex()
-
-    def cancel(self) -> bool:
-        """Cancel the task if it has not started; see the class."""
-        if self.cancelled():
-            return True
-        if self.running() or self.done():
-            return False
-        return self._client.cancel(self)
-
-    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
-        """Have ``fn`` called with this future when it is done, in a thread where it may take its time."""
-        super().add_done_callback(partial(self._client._call_back, fn))
 
 
 class Client:
@@ -108,6 +76,8 @@ class Client:
         self._ticked_at = 0.0
         self._inbox: deque[Any] = deque()  # events for the session, from any thread
         self._futures: dict[bytes, TaskFuture] = {}
+        self._batches: dict[bytes, Batch] = {}
+        self._batches_done = threading.Event()
         self._cancels: dict[bytes, Future[bool]] = {}
         self._answers: dict[int, Future[m.Message]] = {}
         self._numbers = itertools.count(1)
@@ -192,6 +162,25 @@ class Client:
             self._give_up()
         return futures
 
+    def submit_for(self, batch: Batch, calls: Iterable[cs.Call]) -> None:
+        """Submit a batch's calls; each outcome goes to ``batch.take``."""
+        calls = list(calls)
+        for call in calls:
+            self._batches[call.task] = batch
+        self._inbox.append(calls)
+        self._bell.ring()
+        if self._over:
+            self._give_up()
+
+    def forget(self, batch: Batch, tasks: Iterable[bytes]) -> None:
+        """Cancel a batch's tasks that have not started, and do not tell it of the others any more."""
+        for task in tasks:
+            if self._batches.pop(task, None) is not None:
+                self._inbox.append(cs.CancelAsked(task))
+        if not self._batches:
+            self._batches_done.set()
+        self._bell.ring()
+
     def cancel(self, future: TaskFuture) -> bool:
         """Cancel a task that has not started; returns whether it will not run any more."""
         return self.cancel_many([future])[0]
@@ -203,8 +192,8 @@ class Client:
         """
         answers: list[Future[bool]] = []
         for future in futures:
-            answers.append(self._cancels.setdefault(future._task, Future()))
-            self._inbox.append(cs.CancelAsked(future._task))
+            answers.append(self._cancels.setdefault(future.task, Future()))
+            self._inbox.append(cs.CancelAsked(future.task))
         self._bell.ring()
         if self._over:
             self._give_up()
@@ -237,7 +226,7 @@ class Client:
     @property
     def open_tasks(self) -> int:
         """How many tasks have no outcome yet."""
-        return len(self._futures)
+        return len(self._futures) + len(self._batches)
 
     def open_futures(self) -> list[TaskFuture]:
         """Return the futures of the tasks that have no outcome yet, in the order of their submission."""
@@ -250,6 +239,9 @@ class Client:
         """
         if wait:
             futures_wait(self.open_futures())
+            self._batches_done.clear()
+            if self._batches:
+                self._batches_done.wait()
         self._closing = True
         self._bell.ring()
         if threading.current_thread() is not self._thread:
@@ -286,8 +278,13 @@ class Client:
 
     def _turn(self, ready: list[Any], now: float) -> None:
         inbox, handle = self._inbox, self._session.handle
-        for _ in range(len(inbox)):
-            self._do(handle(inbox.popleft(), now))
+        for _ in range(min(len(inbox), TURN_BUDGET)):
+            event = inbox.popleft()
+            if type(event) is list:
+                for call in event:
+                    self._do(handle(cs.SubmitAsked(call), now))
+            else:
+                self._do(handle(event, now))
         if self._socket in ready:
             self._read(now)
         if self._handshakes is not None and self._handshakes.socket in ready and self._handshakes.read():
@@ -366,6 +363,12 @@ class Client:
     # --- outcomes --------------------------------------------------------------------------------------------------
 
     def _resolve(self, call: cs.Call, message: m.Message) -> None:
+        batch = self._batches.pop(call.task, None)
+        if batch is not None:
+            batch.take(call.task, message)
+            if not self._batches:
+                self._batches_done.set()
+            return
         future = self._futures.pop(call.task, None)
         if future is None:
             return
@@ -415,12 +418,16 @@ class Client:
             if not future.done():
                 gone = ClientGone(N_("task {task}: this client was closed first"), task=future.task_id)
                 future.set_exception(gone)
+        while self._batches:
+            task, batch = self._batches.popitem()
+            batch.take(task, None)
+        self._batches_done.set()
         while (answer := _take_one(self._cancels)) is not None:
             answer.set_result(False)
 
     # --- callbacks ------------------------------------------------------------------------------------------
 
-    def _call_back(self, fn: Callable[[Future[Any]], object], future: Future[Any]) -> None:
+    def call_back(self, fn: Callable[[Future[Any]], object], future: Future[Any]) -> None:
         """Call ``fn``, but never in the I/O thread: it may be slow, or wait for what this thread must do."""
         if threading.current_thread() is not self._thread:
             fn(future)

@@ -40,9 +40,10 @@ from labkit import jobs
 from labkit.core.errors import N_, CannotTravel, InvalidInput
 
 if TYPE_CHECKING:
-    from labkit.client import Client, TaskFuture
+    from labkit.client import Client
     from labkit.cluster import Cluster
     from labkit.core.client_session import Call
+    from labkit.futures import Batch, TaskFuture
     from labkit.settings import Settings
 
 ENGINES = ("sequential", "threads", "processes", "cluster")
@@ -264,21 +265,23 @@ class ClusterExecutor(Executor):
         """
         ends_at = None if timeout is None else time.monotonic() + timeout
         chunks = _chunks(zip(*iterables, strict=False), _checked_chunksize(chunksize))
-        futures: list[TaskFuture] = []
+        from labkit.futures import Batch
+
+        batch = Batch(self._client)
         waiting: list[Call] = []
         send_at = time.monotonic() + SEND_AFTER_S
         try:
             for chunk in chunks:
                 waiting += self._prepared(fn, chunk, together=chunksize > 1)
                 if len(waiting) >= SEND_AT_CALLS or time.monotonic() >= send_at:
-                    futures += self._send(waiting)
+                    self._send_batch(batch, waiting)
                     waiting = []
                     send_at = time.monotonic() + SEND_AFTER_S
-            futures += self._send(waiting)
+            self._send_batch(batch, waiting)
         except BaseException:  # also an input that raises, also Ctrl-C: nobody will ever read these results
-            self._client.cancel_many(futures, timeout_s=0)
+            batch.cancel()
             raise
-        results = self._results(futures, ends_at)
+        results = batch.results(ends_at)
         return itertools.chain.from_iterable(results) if chunksize > 1 else results
 
     def _prepared(self, fn: Callable[..., Any], chunk: list[tuple[Any, ...]], together: bool) -> list[Call]:
@@ -292,20 +295,17 @@ class ClusterExecutor(Executor):
             middle = len(chunk) // 2  # too large for one message, perhaps; the smallest half says it best
             return self._prepared(fn, chunk[:middle], True) + self._prepared(fn, chunk[middle:], True)
 
+    def _send_batch(self, batch: Batch, calls: list[Call]) -> None:
+        with self._lock:
+            if self._down:
+                raise _refuse_after_shutdown()
+            batch.submit(calls)
+
     def _send(self, calls: list[Call]) -> list[TaskFuture]:
         with self._lock:
             if self._down:
                 raise _refuse_after_shutdown()
             return self._client.submit_prepared(calls)
-
-    def _results(self, futures: list[TaskFuture], ends_at: float | None) -> Iterator[Any]:
-        """Yield results in order and let go of each; whatever ends this early cancels the rest."""
-        futures.reverse()
-        try:
-            while futures:
-                yield _result_of(futures, None if ends_at is None else ends_at - time.monotonic())
-        finally:
-            self._client.cancel_many(futures, timeout_s=0)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept nothing more, and leave the cluster when every future is done; the cluster itself stays up.
@@ -320,12 +320,6 @@ class ClusterExecutor(Executor):
             self._client.close(wait=True)
         elif first:
             threading.Thread(target=self._client.close, args=(True,), name="labkit-shutdown").start()
-
-
-def _result_of(futures: list[TaskFuture], timeout: float | None) -> Any:
-    result = futures[-1].result(timeout)
-    futures.pop()  # only now: a future that timed out is still to be cancelled
-    return result
 
 
 def _chunks(inputs: Iterable[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:

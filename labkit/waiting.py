@@ -37,13 +37,13 @@ class Waiter:
         if isinstance(waited, Bell):
             self._selector.register(waited.fileno(), selectors.EVENT_READ, waited)
             return
-        self._selector.register(waited.getsockopt(zmq.FD), selectors.EVENT_READ, waited)
+        self._selector.register(int(waited.getsockopt(zmq.FD)), selectors.EVENT_READ, waited)
         if often:
             self._busy.append(waited)
 
     def remove(self, waited: zmq.Socket[bytes]) -> None:
         """Wait for this socket no more; call it before the socket is closed."""
-        self._selector.unregister(waited.getsockopt(zmq.FD))
+        self._selector.unregister(int(waited.getsockopt(zmq.FD)))
         if waited in self._busy:
             self._busy.remove(waited)
 
@@ -64,7 +64,7 @@ class Waiter:
 
 def readable(waited: zmq.Socket[bytes]) -> bool:
     """Return whether a message waits."""
-    return bool(waited.getsockopt(zmq.EVENTS) & zmq.POLLIN)
+    return bool(int(waited.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
 
 class Bell:

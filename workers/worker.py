@@ -33,7 +33,7 @@ from labkit.core.worker_session import (
     WorkerSession,
 )
 from labkit.waiting import Bell, Waiter
-from workers.compute import Compute
+from workers.compute import ANNOUNCE_AFTER_S, Compute
 
 log = logging.getLogger("labkit.worker")
 
@@ -85,15 +85,22 @@ class Worker:
         self._do(self._session.start(time.monotonic()))
         while self._exit is None:
             self._flush()
-            for task in self._to_run:  # last: it wakes the computing threads, which would compete for this turn
-                self._compute.run(task)
-            self._to_run.clear()
+            self._hand_over()
             self._bell.listen()
             has_news = self._compute.has_news or self._stop_asked
             ready = self._waiter.wait(0.0 if has_news else self._timeout_s())
             self._bell.hush(self._bell in ready)
             self._turn(ready, time.monotonic())
         return self._leave(self._exit)
+
+    def _hand_over(self) -> None:
+        """Give the computing threads their work: last in a turn, because it wakes them to compete for it."""
+        if self._to_run:
+            for task in self._to_run:
+                self._compute.run(task)
+            self._to_run.clear()
+            if self._announce_at is None:
+                self._announce_at = time.monotonic() + ANNOUNCE_AFTER_S
 
     def _timeout_s(self) -> float:
         now = time.monotonic()

@@ -53,6 +53,7 @@ TURN_BUDGET = 200
 MAX_DEFERRED_TURNS = 20
 """For how many turns a closed connection may wait for the workers' socket to be read empty."""
 RETRY_S = 0.005
+GC_THRESHOLD = 50_000
 RECORD_EVERY_S = 0.02
 RECORD_AT = 4_000
 SWITCH_INTERVAL_S = 0.0005
@@ -152,6 +153,9 @@ class Broker:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.collect()
         gc.freeze()
+        # What the loop makes is freed by reference counts; with the default of 700 the collector would walk over
+        # every open task again and again in search of cycles that are not there.
+        gc.set_threshold(GC_THRESHOLD, 20, 20)
         waiter = Waiter()
         waiter.add(self._workers.socket)
         waiter.add(self._clients.socket)

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from labkit import open_cluster
-from labkit.client import TaskFuture
 from labkit.cluster import Cluster, start_background
 from labkit.core.errors import BrokerUnreachable, CannotTravel, ClientGone, JobRefused, TaskFailed
 from labkit.core.outcomes import RemoteTraceback
 from labkit.executors import ClusterExecutor, open_executor
+from labkit.futures import TaskFuture
 from labkit.jobs import add, echo, fail, resolve, sleep_for
 from labkit.settings import Settings
 from tests.executor_contract import Engine, ExecutorContract
@@ -160,7 +160,7 @@ def test_closing_while_something_is_being_cancelled_is_no_error(two_workers: Clu
     client.cancel_many(futures)
     closing.join(10)
     assert not closing.is_alive() and all(future.done() for future in futures)
-    late = TaskFuture(client, futures[0]._task)
+    late = TaskFuture(client, futures[0].task)
     began = time.monotonic()
     assert not late.cancel() and time.monotonic() - began < 1, "a closed client says no at once"
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import operator
+import os
 import threading
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from labkit import codec
 from labkit.core import messages as m
 from labkit.core.client_session import Call
 from labkit.core.errors import CannotTravel, ClusterNotRunning, InvalidInput
 from labkit.executors import ENGINES, ClusterExecutor, ProcessExecutor, SequentialExecutor, open_executor
+from labkit.futures import Batch
 from labkit.jobs import add, echo, fail
 from labkit.settings import Settings
 from tests.executor_contract import Engine, ExecutorContract
@@ -130,7 +133,7 @@ class SmallClient:
 
     def __init__(self) -> None:
         self.sent: list[list[Any]] = []
-        self.cancelled: list[Future[Any]] = []
+        self.cancelled: list[bytes] = []
 
     def prepare(self, function: Any, args: Any, kwargs: Any) -> Call:
         if function is add:
@@ -138,19 +141,16 @@ class SmallClient:
         _, calls = args
         if len(calls) > 2 or "a giant" in calls[0]:
             raise CannotTravel("too large")
-        return Call(b"", 0.0, 0.0, "", "", m.Payload(b"", tuple(calls)), 0)
+        return Call(os.urandom(16), 0.0, 0.0, "", "", m.Payload(b"", tuple(calls)), 0)
 
-    def submit_prepared(self, calls: list[Call]) -> list[Future[Any]]:
+    def submit_for(self, batch: Batch, calls: list[Call]) -> None:
         self.sent.append([call.payload.frames for call in calls])
-        futures = []
         for call in calls:
-            future: Future[Any] = Future()
-            future.set_result([sum(args) for args in call.payload.frames])
-            futures.append(future)
-        return futures
+            answer = codec.encode_value([sum(args) for args in call.payload.frames])
+            batch.take(call.task, m.Result(call.task, 1, 0.0, "worker-1", answer))
 
-    def cancel_many(self, futures: list[Future[Any]], timeout_s: float = 0) -> None:
-        self.cancelled += futures
+    def forget(self, batch: Batch, tasks: list[bytes]) -> None:
+        self.cancelled += tasks
 
     def close(self, wait: bool = False) -> None:
         pass

@@ -1,0 +1,136 @@
+"""What the user holds while tasks are away: a future for one task, or a batch for very many.
+
+A future is what Python programs know, with its own lock and its own callbacks; for a task that takes five microseconds
+to compute, that is most of what it costs. ``Batch`` is the same promise for a whole ``map``: results in the order
+of the calls, each once, without a future for each.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Protocol
+
+from labkit import codec
+from labkit.core import messages as m
+from labkit.core.client_session import Call
+from labkit.core.errors import N_, ClientGone
+from labkit.core.outcomes import outcome_error
+
+
+class Client(Protocol):
+    """What futures and batches need of the client that made them (``labkit.client.Client``)."""
+
+    def cancel(self, future: TaskFuture) -> bool:
+        """Cancel a task that has not started."""
+
+    def call_back(self, fn: Callable[[Future[Any]], object], future: Future[Any]) -> None:
+        """Call ``fn`` in a thread where it may take its time."""
+
+    def submit_for(self, batch: Batch, calls: Iterable[Call]) -> None:
+        """Submit a batch's calls; each outcome goes to ``batch.take``."""
+
+    def forget(self, batch: Batch, tasks: Iterable[bytes]) -> None:
+        """Cancel a batch's tasks, and do not tell it of them any more."""
+
+
+class TaskFuture(Future[Any]):
+    """A future that knows its task: ``task_id`` (32 hex digits), and, once known, ``worker`` and ``attempt``.
+
+    ``cancel`` asks the broker: it succeeds only for a task that has not started on a worker. It may wait for the
+    broker's answer for up to five seconds, and is False when none comes.
+    """
+
+    def __init__(self, client: Client, task: bytes) -> None:
+        super().__init__()
+        self._client = client
+        self.task = task
+        self.worker: str | None = None
+        self.attempt = 0
+        self.compute_s: float | None = None
+
+    @property
+    def task_id(self) -> str:
+        """The task's id as the history and Redis show it."""
+        return self.task.hex()
+
+    def cancel(self) -> bool:
+        """Cancel the task if it has not started; see the class."""
+        if self.cancelled():
+            return True
+        if self.running() or self.done():
+            return False
+        return self._client.cancel(self)
+
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        """Have ``fn`` called with this future when it is done, in a thread where it may take its time."""
+        super().add_done_callback(partial(self._client.call_back, fn))
+
+
+class Batch:
+    """Many calls of one client, whose results are read in order by one thread.
+
+    ``submit`` may be called several times before ``results``. Unread results are kept as they came; they are
+    decoded by the thread that reads them.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._order: deque[Call] = deque()
+        self._arrived: dict[bytes, m.Message | None] = {}  # None: the client was closed first
+        self._wanted: bytes | None = None
+        self._news = threading.Event()
+
+    def submit(self, calls: Iterable[Call]) -> None:
+        """Send these calls; they come after those that were submitted before."""
+        calls = list(calls)
+        self._order.extend(calls)
+        self._client.submit_for(self, calls)
+
+    def results(self, ends_at: float | None = None) -> Iterator[Any]:
+        """Yield each call's result in order; an exception ends it, and whatever ends it early cancels the rest.
+
+        ``ends_at`` is an instant of ``time.monotonic``; after it, TimeoutError.
+        """
+        try:
+            while self._order:
+                call = self._order[0]
+                message = self._wait_for(call.task, ends_at)
+                self._order.popleft()
+                if message is None:
+                    raise ClientGone(N_("task {task}: this client was closed first"), task=call.task.hex())
+                if type(message) is m.Failed:
+                    raise outcome_error(call, message)
+                yield codec.decode_value(message.payload)
+        finally:
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Cancel what has not started, and forget the rest; does not wait."""
+        self._client.forget(self, [call.task for call in self._order])
+        self._order.clear()
+        self._arrived.clear()
+
+    def take(self, task: bytes, message: m.Message | None) -> None:
+        """Called by the client's I/O thread, once a task: its outcome is here."""
+        self._arrived[task] = message
+        if self._wanted == task:
+            self._news.set()
+
+    def _wait_for(self, task: bytes, ends_at: float | None) -> m.Message | None:
+        arrived = self._arrived
+        while task not in arrived:
+            self._news.clear()
+            self._wanted = task
+            if task not in arrived:  # it may have come between the two lines above
+                timeout = None if ends_at is None else ends_at - time.monotonic()
+                if timeout is not None and (timeout <= 0 or not self._news.wait(timeout)):
+                    raise TimeoutError
+                if timeout is None:
+                    self._news.wait()
+        self._wanted = None
+        return arrived.pop(task)
