@@ -461,7 +461,7 @@ lifeline = Lifeline(json.loads(sys.argv[1]), environment(Settings.from_environme
 lifeline.answer()
 if sys.argv[2] == "fork" and os.fork() == 0:
     os.setpgid(0, 0)
-os.write(1, b"%d\n" % os.getpid())
+os.write(1, f"{os.getpid()}{os.linesep}".encode())
 time.sleep(60)
 """
 
