@@ -1,0 +1,184 @@
+"""The simulated broker's host: the real Scheduler in a loop like that of ``labkit/broker/service.py``.
+
+What arrives waits in an inbox. A turn hands over at most ``TURN_BUDGET`` events, then a ``Tick``, then sends.
+A frozen broker takes nothing in; a killed one loses everything it knew, and its successor starts with a fresh
+epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final, NamedTuple, Protocol
+
+from labkit.core import history as h
+from labkit.core import messages as m
+from labkit.core.history import Event
+from labkit.core.scheduler import Scheduler
+from labkit.core.signals import ClientClosed, FromClient, FromWorker, Tick, ToClient, WorkerClosed
+from labkit.simulation.loop import Loop
+from labkit.simulation.network import Connection, Network
+
+TURN_BUDGET: Final = 200
+FOREVER = float("inf")
+
+
+class Garbage(NamedTuple):
+    """An event that must change nothing but counters."""
+
+    event: Any
+
+
+class Observer(Protocol):
+    """Who watches the scheduler."""
+
+    def broker_started(self, scheduler: Scheduler) -> None: ...
+    def before(self, event: Any) -> None: ...
+    def after(self, event: Any, actions: list[Any], events: list[Event]) -> None: ...
+
+
+class BrokerHost:
+    """The machine on which one broker after another runs. ``history`` is the record of them all."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        random: Random,
+        make_scheduler: Callable[[bytes, float], Scheduler],
+        policy_name: str,
+        observer: Observer,
+        sweep_first: bool,
+    ) -> None:
+        self.loop = loop
+        self.network: Network
+        self.connections: dict[int, Connection] = {}
+        self.history: list[Event] = []
+        self.frozen = False
+        self.since = 0.0  # up and not frozen since then
+        self._random = random
+        self._make_scheduler = make_scheduler
+        self._policy_name = policy_name
+        self._observer = observer
+        self._sweep_first = sweep_first
+        self._scheduler: Scheduler | None = None
+        self._inbox: list[Any] = []
+        self._turn_at = FOREVER
+
+    # --- its life -------------------------------------------------------------------------------------------
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """The broker that lives now; there must be one."""
+        assert self._scheduler is not None
+        return self._scheduler
+
+    @property
+    def up(self) -> bool:
+        """Whether a broker lives, frozen or not."""
+        return self._scheduler is not None
+
+    @property
+    def accepts(self) -> bool:
+        """Whether a new connection would be answered."""
+        return self._scheduler is not None and not self.frozen
+
+    @property
+    def busy(self) -> bool:
+        """Whether something that arrived has not been handed over yet."""
+        return bool(self._inbox)
+
+    def start(self) -> None:
+        """Start a broker that knows nothing."""
+        if self._scheduler is None:
+            epoch = self._random.randbytes(8)
+            self._scheduler = self._make_scheduler(epoch, self.loop.now)
+            self.since = self.loop.now
+            detail = {"epoch": epoch.hex(), "wall": "", "policy": self._policy_name}
+            self.history.append(Event(self.loop.now, h.BROKER_STARTED, detail=detail))
+            self._observer.broker_started(self._scheduler)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._scheduler = None
+        self.frozen = False
+        self._inbox.clear()
+        for connection in list(self.connections.values()):
+            connection.close_by_broker(lost=self._random.choice((0, 0, 1, 4)))
+        self.connections.clear()
+
+    def freeze(self) -> None:
+        """Stop it as SIGSTOP does."""
+        self.frozen = self.up
+
+    def thaw(self) -> None:
+        """Let it run again."""
+        if self.frozen:
+            self.frozen = False
+            self.since = self.loop.now
+            self._turn_by(self.loop.now)
+
+    # --- its sockets ----------------------------------------------------------------------------------------
+
+    def opened(self, connection: Connection) -> None:
+        """A peer connected."""
+        self.connections[connection.route] = connection
+
+    def arrived(self, connection: Connection, message: m.Message) -> None:
+        """A message came."""
+        of = FromWorker if connection.of_worker else FromClient
+        self.inject(of(connection.route, message))
+
+    def closed(self, connection: Connection) -> None:
+        """A connection is gone; what it had still said is in the inbox already."""
+        self.connections.pop(connection.route, None)
+        event = WorkerClosed if connection.of_worker else ClientClosed
+        self.inject(event(connection.route))
+
+    def inject(self, event: Any) -> None:
+        """Put an event into the inbox."""
+        if self.up:
+            self._inbox.append(event)
+            self._turn_by(self.loop.now + self._random.random() * 0.0003)
+
+    # --- its loop -------------------------------------------------------------------------------------------
+
+    def _turn_by(self, when: float) -> None:
+        if when < self._turn_at and not self.frozen:
+            self._turn_at = when
+            self.loop.at(when, self._turn, when)
+
+    def _turn(self, meant: float) -> None:
+        if meant != self._turn_at:
+            return
+        self._turn_at = FOREVER
+        if not self.accepts:
+            return
+        actions: list[Any] = []
+        if self._sweep_first:
+            actions += self._handle(Tick())
+        events, self._inbox = self._inbox[:TURN_BUDGET], self._inbox[TURN_BUDGET:]
+        for event in events:
+            actions += self._handle(event)
+        actions += self._handle(Tick())
+        self._send(actions)
+        due = self.scheduler.next_deadline()
+        if self._inbox:
+            self._turn_by(self.loop.now + 0.0001)
+        elif due is not None:
+            self._turn_by(max(due, self.loop.now + 0.0005))
+
+    def _handle(self, event: Any) -> list[Any]:
+        scheduler = self.scheduler
+        self._observer.before(event)
+        actions = scheduler.handle(event.event if type(event) is Garbage else event, self.loop.now)
+        events = scheduler.take_events()
+        self.history += events
+        self._observer.after(event, actions, events)
+        return actions
+
+    def _send(self, actions: list[Any]) -> None:
+        for action in actions:
+            connection = self.connections.get(action.route)
+            if connection is not None:
+                allowed = m.TO_CLIENT if type(action) is ToClient else m.TO_WORKER
+                self.network.transmit(connection.down, action.message, allowed)

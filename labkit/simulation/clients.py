@@ -1,0 +1,112 @@
+"""Simulated clients: the real ClientSession, and a user who submits, cancels, waits, and remembers what came.
+
+The user is the judge of the first promise: each task ends in exactly one visible outcome, which is the right
+result or a named error that is deserved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any, NamedTuple
+
+from labkit.core import client_session as cs
+from labkit.core import messages as m
+from labkit.core.rules import Rules
+from labkit.simulation.loop import Loop
+from labkit.simulation.network import Link, Network
+from labkit.simulation.process import Process
+from labkit.simulation.work import Work
+
+Blame = Callable[[str, str], None]  # (invariant, what is wrong)
+
+
+class Outcome(NamedTuple):
+    """What a client saw of one task: ``kind`` is done, cancelled, or the code of a failure."""
+
+    at: float
+    kind: str
+    worker: str = ""
+    attempt: int = 0
+
+
+class ClientProcess(Process):
+    """A client for the whole run."""
+
+    arrived = cs.Arrived
+    tick = cs.Tick()
+    may_send = m.FROM_CLIENT
+
+    def __init__(
+        self,
+        name: str,
+        loop: Loop,
+        network: Network,
+        random: Random,
+        rules: Rules,
+        works: list[Work],
+        judge: Callable[[ClientProcess, Work, Outcome, m.Message | None], None],
+        make_session: Callable[..., cs.ClientSession],
+    ) -> None:
+        super().__init__(name, loop, network, random, Link(random.uniform(0.0001, 0.002)))
+        self.session: cs.ClientSession = make_session(random.randbytes(16), name, rules)
+        self.works = {work.task: work for work in works}
+        self.asked: dict[bytes, float] = {}  # task -> when its user submitted it
+        self.cancelled: set[bytes] = set()  # its user asked for that
+        self.outcomes: dict[bytes, Outcome] = {}
+        self._judge = judge
+        self.performers = {
+            cs.Send: self.send, cs.Connect: self.connect, cs.Outcome: self._outcome,
+            cs.CancelAnswer: self._cancel_answer, cs.NowRunning: self._nothing, cs.Answer: self._nothing,
+            cs.Welcomed: self._nothing,
+        }  # fmt: skip
+        for work in works:
+            loop.at(work.submit_at, self._submit, work)
+            if work.cancel_at is not None:
+                loop.at(work.cancel_at, self._cancel, work)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every task that it submitted has its outcome."""
+        return not self.alive or (len(self.asked) == len(self.works) and not self.session.open)
+
+    def _submit(self, work: Work) -> None:
+        if not self.alive:
+            return
+        self.asked[work.task] = self.loop.now
+        arguments = work.arguments
+        self.feed(
+            cs.SubmitAsked(
+                cs.Call(
+                    work.task,
+                    self.clock() + work.budget_s,
+                    0.0,
+                    work.job,
+                    work.needs,
+                    arguments,
+                    arguments.size,
+                )
+            )
+        )
+
+    def _cancel(self, work: Work) -> None:
+        if self.alive and work.task in self.asked:
+            self.cancelled.add(work.task)
+            self.feed(cs.CancelAsked(work.task))
+
+    def _outcome(self, action: cs.Outcome) -> None:
+        message = action.message
+        kind = "done" if type(message) is m.Result else message.code
+        outcome = Outcome(self.loop.now, kind, message.worker, message.attempt)
+        self._take(action.call.task, outcome, message)
+
+    def _cancel_answer(self, action: cs.CancelAnswer) -> None:
+        if action.done:
+            self._take(action.task, Outcome(self.loop.now, "cancelled"), None)
+
+    def _take(self, task: bytes, outcome: Outcome, message: m.Message | None) -> None:
+        self._judge(self, self.works[task], outcome, message)
+        self.outcomes[task] = outcome
+
+    def _nothing(self, _: Any) -> None:
+        """Only a person would care."""

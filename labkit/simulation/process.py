@@ -1,0 +1,148 @@
+"""A simulated process: a session of the real core, a socket, and a clock of its own.
+
+It does what the shells do (``workers/worker.py``, ``labkit/client.py``): hands the session what arrived, lets
+it look at the clock when it wants to, and does what comes out. It can be frozen (SIGSTOP), thawed, and
+killed.
+
+Each process reads a monotonic clock with an origin of its own, so nothing works that compares two of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any, ClassVar, Protocol
+
+from labkit.core import messages as m
+from labkit.simulation.loop import Loop
+from labkit.simulation.network import Link, Network, Socket
+
+SMALLEST_WAIT_S = 0.0005
+"""No shell looks at the clock more often than this."""
+FOREVER = float("inf")
+
+
+class Session(Protocol):
+    """What WorkerSession and ClientSession have in common."""
+
+    def start(self, now: float) -> list[Any]: ...
+    def handle(self, event: Any, now: float) -> list[Any]: ...
+    def next_deadline(self) -> float: ...
+
+
+class Process:
+    """One life of a program; subclasses add what it does besides talking."""
+
+    arrived: ClassVar[type]
+    tick: ClassVar[Any]
+    may_send: ClassVar[frozenset[type]]
+
+    def __init__(self, name: str, loop: Loop, network: Network, random: Random, link: Link) -> None:
+        self.name = name
+        self.loop = loop
+        self.network = network
+        self.random = random
+        self.link = link
+        self.session: Session
+        self.alive = True
+        self.frozen = False
+        self.since = loop.now  # alive and not frozen since then
+        self.socket: Socket | None = None
+        self.performers: dict[type, Callable[[Any], None]] = {}
+        self._offset_s = random.uniform(-1e5, 1e5)
+        self._inbox: list[Any] = []
+        self._wakes_at = FOREVER
+
+    def clock(self) -> float:
+        """Return what this process's own monotonic clock shows."""
+        return self.loop.now + self._offset_s
+
+    def start(self) -> None:
+        """Begin to live."""
+        self.perform(self.session.start(self.clock()))
+        self._sleep()
+
+    # --- what reaches it ------------------------------------------------------------------------------------
+
+    def receive(self, message: m.Message) -> None:
+        """A message came out of the network."""
+        self.feed(type(self).arrived(message))
+
+    def feed(self, event: Any) -> None:
+        """Hand an event to the session now, or when this process runs again."""
+        if self.frozen:
+            self._inbox.append(event)
+        elif self.alive:
+            self.perform(self.session.handle(event, self.clock()))
+            self._sleep()
+
+    def perform(self, actions: list[Any]) -> None:
+        """Do what the session wants done."""
+        for action in actions:
+            if self.alive:
+                self.performers[type(action)](action)
+
+    def _sleep(self) -> None:
+        """See to it that the session can look at the clock when it wants to."""
+        due = self.session.next_deadline() - self._offset_s
+        if due < self._wakes_at:
+            self._wakes_at = max(due, self.loop.now + SMALLEST_WAIT_S)
+            self.loop.at(self._wakes_at, self._wake, self._wakes_at)
+
+    def _wake(self, meant: float) -> None:
+        if meant != self._wakes_at:
+            return  # an earlier wake-up has taken its place
+        self._wakes_at = FOREVER
+        if self.frozen or not self.alive:
+            return
+        if self.session.next_deadline() <= self.clock():
+            self.feed(type(self).tick)
+        else:
+            self._sleep()
+
+    # --- its socket -----------------------------------------------------------------------------------------
+
+    def connect(self, _: Any = None) -> None:
+        """Throw the socket away, with all that waits in it, and open a new one."""
+        if self.socket is not None:
+            self.socket.close(lost=self.random.choice((0, 0, 1, 3)))
+        self.socket = Socket(self.network, self.link, self.receive, self.may_send)
+
+    def send(self, action: Any) -> None:
+        """Send the message of a ``Send`` action."""
+        assert self.socket is not None
+        self.socket.send(action.message)
+
+    # --- what is done to it ---------------------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """Stop it as SIGSTOP does: everything waits, nothing is lost."""
+        if self.alive and not self.frozen:
+            self.frozen = True
+            if self.socket is not None:
+                self.socket.frozen = True
+
+    def thaw(self) -> None:
+        """Let it run again: it finds its messages and its overdue deadline, in one order or the other."""
+        if not self.alive or not self.frozen:
+            return
+        self.frozen = False
+        self.since = self.loop.now
+        if self.socket is not None:
+            self.socket.frozen = False
+        inbox, self._inbox = self._inbox, []
+        clock_first = self.random.random() < 0.5
+        if clock_first:
+            self.feed(type(self).tick)
+        for event in inbox:
+            self.feed(event)
+        if not clock_first:
+            self.feed(type(self).tick)
+
+    def end(self, lost: int) -> None:
+        """The process is no more; of its last messages ``lost`` never leave the machine."""
+        self.alive = False
+        self.frozen = False
+        self._inbox.clear()
+        if self.socket is not None:
+            self.socket.close(lost)

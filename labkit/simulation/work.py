@@ -1,0 +1,96 @@
+"""The work of a simulated run: what each task is, what computing it does, and the result that it must have.
+
+A task's *nature* says what happens to a worker that computes it:
+
+========  ==============================================================================
+fine      it takes its time and has a result
+raises    it takes its time and raises
+hangs     it never ends
+poison    it kills its worker's process
+========  ==============================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from random import Random
+from typing import Final, NamedTuple
+
+from labkit.core import messages as m
+
+CAPABILITIES: Final = ("blur", "edges", "resize")
+IMPOSSIBLE: Final = "teleport"
+"""A capability that no worker has."""
+_BULK: Final = bytes(6 << 20)
+
+
+class Work(NamedTuple):
+    """One task of the run. Times in seconds since the run began."""
+
+    task: bytes
+    nature: str
+    job: str
+    needs: str
+    compute_s: float
+    bulk: bool  # arguments and result of 6 MB
+    submit_at: float
+    budget_s: float
+    cancel_at: float | None
+
+    @property
+    def arguments(self) -> m.Payload:
+        """What travels to the worker."""
+        return m.Payload(b"arguments of " + self.task, (_BULK,) if self.bulk else ())
+
+    @property
+    def result(self) -> m.Payload:
+        """The one right result."""
+        return m.Payload(b"result of " + self.task, (_BULK,) if self.bulk else ())
+
+
+def plan(
+    random: Random, tasks: int, over_s: float, lease_s: float, natures: Iterable[str], cancels: bool
+) -> list[Work]:
+    """Return ``tasks`` tasks, submitted within ``over_s`` seconds; ``natures`` are sprinkled in."""
+    bad = list(natures)
+    works = []
+    burst_at = 0.0
+    for number in range(tasks):
+        if random.random() < 0.1:
+            burst_at = random.random() * over_s
+        nature = random.choice(bad) if bad and random.random() < 0.04 else "fine"
+        job, compute_s = _duration(random, lease_s)
+        needs, budget_s = _needs(random)
+        if random.random() < 0.02:
+            budget_s = random.uniform(0.3, 5.0)
+        submit_at = burst_at if random.random() < 0.7 else random.random() * over_s
+        cancel_at = None
+        if cancels and random.random() < 0.15:
+            cancel_at = submit_at + random.choice((0.0, 0.001, random.random() * 3))
+        works.append(
+            Work(
+                random.randbytes(12) + number.to_bytes(4, "big"), nature, job, needs, compute_s,
+                bulk=random.random() < 0.02, submit_at=submit_at, budget_s=budget_s, cancel_at=cancel_at,
+            )
+        )  # fmt: skip
+    return works
+
+
+def _duration(random: Random, lease_s: float) -> tuple[str, float]:
+    """Return a job's name and how long it computes: mostly tiny, some long, never near its lease."""
+    kind = random.random()
+    if kind < 0.4:
+        return "tiny", random.uniform(0.00005, 0.0009)
+    if kind < 0.9:
+        return "photo", random.uniform(0.005, 0.08)
+    return "long", random.uniform(0.2, min(1.5, lease_s / 2))
+
+
+def _needs(random: Random) -> tuple[str, float]:
+    """Return capabilities and a deadline, which is short where nobody will ever have them."""
+    kind = random.random()
+    if kind < 0.7:
+        return "", 3600.0
+    if kind < 0.99:
+        return ",".join(sorted(random.sample(CAPABILITIES, random.randint(1, 2)))), 3600.0
+    return IMPOSSIBLE, random.uniform(0.5, 6.0)
