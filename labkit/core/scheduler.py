@@ -58,6 +58,7 @@ from labkit.core.timers import Timers
 MAX_LANES = 1024
 MAX_STALE_ROUTES = 4096
 MAX_CRASHED_PROCESSES = 1024
+MAX_VERDICTS = 1024
 MAX_SLOTS = 64
 MAX_POLICY_ERRORS_TOLD = 20
 
@@ -80,6 +81,8 @@ class Scheduler:
         self._stale: dict[Route, bytes] = {}  # connections of lost workers -> their key
         # Processes whose connection broke -> the tasks that are blamed, until such a process speaks again.
         self._crashed: dict[bytes, tuple[bytes, ...]] = {}
+        # Tasks that cost workers, and what their clients were told: asking again must not cost more of them.
+        self._verdicts: dict[bytes, m.Failed] = {}
         self._to_ack: dict[bytes, ClientRecord] = {}
         self._ack_at = now
         self._events: list[Event] = []
@@ -173,6 +176,10 @@ class Scheduler:
                 self._ack(client, task_id, now)
             else:
                 self._refuse(client, task_id, "another client's task has this id")
+            return
+        verdict = self._verdicts.get(task_id)
+        if verdict is not None:  # its client did not get the message
+            self._out.append(ToClient(client.route, verdict))
             return
         size = submit.payload.size
         why = self._full(client, size)
@@ -499,10 +506,13 @@ class Scheduler:
         self._events.append(
             Event(now, h.FAILED, task.hex, attempt, worker, {"code": code, "error": error[:200]})
         )
+        failed = m.Failed(task.id, attempt, code, worker, error, payload)
+        if code in ("POISONED", "HUNG"):
+            self._verdicts[task.id] = failed
+            if len(self._verdicts) > MAX_VERDICTS:
+                del self._verdicts[next(iter(self._verdicts))]
         if task.client.route is not None:
-            self._out.append(
-                ToClient(task.client.route, m.Failed(task.id, attempt, code, worker, error, payload))
-            )
+            self._out.append(ToClient(task.client.route, failed))
 
     def _end(self, task: OpenTask) -> None:
         """Take a task out of every table; its outcome is being told."""

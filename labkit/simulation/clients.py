@@ -70,6 +70,11 @@ class ClientProcess(Process):
         """Whether every task that it submitted has its outcome."""
         return not self.alive or (len(self.asked) == len(self.works) and not self.session.open)
 
+    def leave(self) -> None:
+        """Close the session and end: what is open is cancelled."""
+        self.feed(cs.CloseAsked())
+        self.end(lost=0)
+
     def _submit(self, work: Work) -> None:
         if not self.alive:
             return

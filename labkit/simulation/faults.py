@@ -160,11 +160,18 @@ def _mend(world: World, process: Process, keep: bool) -> None:
 
 def _break(world: World, random: Random) -> None:
     process = _anybody(world, random)
-    if process is not None and process.link.connections:
-        world.note("break", process.name)
-        process.link.mended_at = world.loop.now
-        for connection in list(process.link.connections):
-            connection.break_down()
+    if process is not None:
+        _break_link(world, random, process)
+
+
+def _break_link(world: World, random: Random, process: Process) -> None:
+    """Break what connects a process; sometimes again at once, so that a hello or a welcome is lost."""
+    world.note("break", process.name)
+    process.link.mended_at = world.loop.now
+    for connection in list(process.link.connections):
+        connection.break_down()
+    if random.random() < 0.4:
+        _later(world, random.uniform(0.09, 0.12), _break_link, world, random, process)
 
 
 # --- broker -------------------------------------------------------------------------------------------------
@@ -204,9 +211,14 @@ def _client(world: World, random: Random, leave: int) -> ClientProcess | None:
 
 def _client_vanish(world: World, random: Random) -> None:
     client = _client(world, random, leave=1)
-    if client is not None:
+    if client is None:
+        return
+    if random.random() < 0.5:
         world.note("kill", client.name)
         client.end(lost=random.choice((0, 1, 3)))
+    else:
+        world.note("stop", client.name)
+        client.leave()
 
 
 def _client_pause(world: World, random: Random) -> None:

@@ -123,6 +123,7 @@ class Witness:
         self._epoch_of: dict[Any, str] = {}  # route -> epoch of its latest worker
         self._client_routes: dict[str, Any] = {}
         self._in_turn: dict[tuple[str, frozenset[str]], int] = {}
+        self._verdicts: set[str] = set()  # tasks that this broker has found to be poison
         self._number = 0
         self._ended: list[str] = []
         self._orphans: dict[str, Hand] = {}
@@ -354,6 +355,8 @@ class Witness:
         A process whose connection broke counts as dead until it says hello again.
         """
         task, crashes = bytes.fromhex(event.task), event.detail["crashes"]
+        self._demand(event.task not in self._verdicts, "evidence", "task {} was poisoned twice", event.task)
+        self._verdicts.add(event.task)
         self._demand(
             crashes <= self._rules.max_crashes, "evidence", "task {} crashed {} workers", event.task, crashes
         )

@@ -251,8 +251,10 @@ class World:
                 blame("deserved_failure", f"task {name}: {outcome.kind}, {early_s:.3f} s before its deadline")
 
     def may_cancel(self, name: str) -> bool:
-        """Return whether the broker may take this client for gone: it has heard nothing for long enough."""
+        """Return whether the broker may take this client for gone: it has left, or was silent for long enough."""
         client = next(client for client in self.clients if client.name == name)
+        if client.session.phase is ClientPhase.OVER:
+            return True
         heard = [c.last_arrival for c in client.link.connections if c.broker_open]
         silent_s = self.loop.now - max(heard, default=-self.rules.client_gone_s)
         return silent_s >= self.rules.client_gone_s - 1e-6
