@@ -47,7 +47,7 @@ def read_token(path: Path) -> str:
 
 def dealer(context: zmq.Context[Any], address: str, role: str, token: str, max_frame_bytes: int) -> zmq.Socket[bytes]:
     """Return a DEALER that connects to ``address`` and keeps reconnecting; ``role`` is the name it shows."""
-    socket = context.socket(zmq.DEALER)
+    socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
     _limit(socket, max_frame_bytes)
     socket.sndhwm = socket.rcvhwm = TASK_HWM
     socket.reconnect_ivl = RECONNECT_MS

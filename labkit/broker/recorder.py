@@ -22,7 +22,7 @@ from typing import Any, TextIO
 import zmq
 
 from labkit.core import history as h
-from labkit.core.history import Event, encode_event
+from labkit.core.history import Event, encode_events
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Recorder:
 
     def _run(self) -> None:
         while (batch := self._batches.get()) is not None:
-            text = "\n".join(map(encode_event, batch)) + "\n"
+            text = encode_events(batch) + "\n"
             if self._file is not None:
                 try:
                     self._file.write(text)

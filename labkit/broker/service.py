@@ -188,25 +188,22 @@ class Broker:
 
     def _turn(self, ready: list[Any], now: float) -> None:
         """One turn: read what is ready, workers first; judge and decide; send."""
-        handle = self.scheduler.handle
         actions: list[Any] = []
         workers_empty = clients_empty = True
         if self._workers.socket in ready:
             arrived, workers_empty = self._workers.receive(TURN_BUDGET)
             for route, records in arrived:
-                for record in records:
-                    actions += handle(FromWorker(route, record), now)
+                actions += self.scheduler.handle_envelope(FromWorker, route, records, now)
         if self._clients.socket in ready:
             arrived, clients_empty = self._clients.receive(TURN_BUDGET)
             for route, records in arrived:
-                for record in records:
-                    actions += handle(FromClient(route, record), now)
+                actions += self.scheduler.handle_envelope(FromClient, route, records, now)
         for endpoint in (self._workers, self._clients):
             if endpoint.monitor in ready:
                 endpoint.read_monitor()
         if self._workers.has_closed or self._clients.has_closed:
             actions += self._closures(workers_empty, clients_empty, now)
-        actions += handle(Tick(), now)
+        actions += self.scheduler.handle(Tick(), now)
         self._send(actions)
         self._observe(now)
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from labkit.core.errors import N_, ProtocolError
@@ -46,7 +47,7 @@ class Payload(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes of body and frames together."""
-        return len(self.body) + sum(map(frame_size, self.frames))
+        return len(self.body) + sum(map(frame_size, self.frames)) if self.frames else len(self.body)
 
 
 def frame_size(frame: Any) -> int:
@@ -463,22 +464,32 @@ def decode(
     return messages
 
 
+_new = tuple.__new__
+"""Makes a NamedTuple of a tuple of its fields at a third of the price of calling its class."""
+
+
+@lru_cache(maxsize=4096)
+def _text(encoded: bytes) -> str:
+    """The same few names (jobs, workers) come again and again."""
+    return encoded.decode("utf-8")
+
+
 def _decode_body(kind: _Kind, envelope: bytes, start: int, end: int, frames: tuple[Any, ...]) -> Message:
     values = kind.layout.unpack_from(envelope, start)
     position = start + kind.layout.size
     if kind.strings:
         strings = []
         for length in values[kind.fixed :]:
-            strings.append(str(envelope[position : position + length], "utf-8"))
+            strings.append(_text(envelope[position : position + length]))
             position += length
         values = values[: kind.fixed] + tuple(strings)
     if position > end or (position < end and not kind.tail):
         raise ProtocolError(N_("{kind}: its length does not match its fields"), kind=kind.cls.__name__)
     if kind.tail == "payload":
-        return kind.cls(*values, Payload(envelope[position:end], frames))
+        return _new(kind.cls, (*values, _new(Payload, (envelope[position:end], frames))))
     if kind.tail:
-        return kind.cls(*values, envelope[position:end])
-    return kind.cls(*values)
+        return _new(kind.cls, (*values, envelope[position:end]))
+    return _new(kind.cls, values)
 
 
 def task_ids(joined: bytes) -> list[bytes]:

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from labkit.core import history as h
@@ -92,7 +92,8 @@ class Scheduler:
         self._next_sweep = now
         self._work_changed = False
         self._handlers: dict[type, Callable[[Any, float], None]] = {
-            FromClient: self._on_client_message, FromWorker: self._on_worker_message,
+            FromClient: lambda event, now: self._on_client_message(event.route, event.message, now),
+            FromWorker: lambda event, now: self._on_worker_message(event.route, event.message, now),
             ClientClosed: self._on_client_closed, WorkerClosed: self._on_worker_closed, Tick: self._on_tick,
         }  # fmt: skip
         self._client_handlers: dict[type, Callable[[ClientRecord, Any, float], None]] = {
@@ -113,6 +114,16 @@ class Scheduler:
         out, self._out = self._out, []
         return out
 
+    def handle_envelope(
+        self, side: type[FromClient | FromWorker], route: Route, messages: Iterable[m.Message], now: float
+    ) -> list[Action]:
+        """Do what ``handle`` does for each message of one envelope: the broker's hot path."""
+        take = self._on_worker_message if side is FromWorker else self._on_client_message
+        for message in messages:
+            take(route, message, now)
+        out, self._out = self._out, []
+        return out
+
     def take_events(self) -> list[Event]:
         """Return the transitions since the last call, oldest first."""
         events, self._events = self._events, []
@@ -130,8 +141,7 @@ class Scheduler:
 
     # --- clients --------------------------------------------------------------------------------------------
 
-    def _on_client_message(self, event: FromClient, now: float) -> None:
-        route, message = event
+    def _on_client_message(self, route: Route, message: m.Message, now: float) -> None:
         client = self.clients.at(route)
         if client is None:
             if type(message) is m.ClientHello:
@@ -269,8 +279,7 @@ class Scheduler:
 
     # --- workers --------------------------------------------------------------------------------------------
 
-    def _on_worker_message(self, event: FromWorker, now: float) -> None:
-        route, message = event
+    def _on_worker_message(self, route: Route, message: m.Message, now: float) -> None:
         worker = self.fleet.at(route)
         if type(message) is m.WorkerHello:
             self._on_worker_hello(route, message, now)

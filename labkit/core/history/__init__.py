@@ -40,6 +40,7 @@ from labkit.core.history.events import (
     Event,
     decode_event,
     encode_event,
+    encode_events,
 )
 from labkit.core.history.recording import History
 from labkit.core.history.recovery import Recovery
@@ -83,5 +84,6 @@ __all__ = [
     "WorkerSpan",
     "decode_event",
     "encode_event",
+    "encode_events",
     "natural",
 ]

@@ -21,8 +21,9 @@ finite as ``None``).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quote
 from math import isfinite, nan
 from typing import Any, Final, NamedTuple
@@ -112,36 +113,57 @@ class Event(NamedTuple):
 def encode_event(event: Event) -> str:
     """Return the event as one line of ASCII JSON, without the line's end.
 
-    Built by hand because a broker writes a hundred thousand of them a second: about 1 us for a plain one,
-    a third of what ``json.dumps`` of a dict takes. Raises InvariantBroken if a key of ``detail`` has the
-    name of one of the event's own fields.
+    Raises InvariantBroken if a key of ``detail`` has the name of one of the event's own fields.
     """
-    at, kind, task, attempt, worker, detail = event
-    line = f'{{"at":{at:.6f},"event":{_quote(kind)}'
-    if task:
-        line += f',"task":{_quote(task)}'
-    if attempt:
-        line += f',"attempt":{attempt}'
-    if worker:
-        line += f',"worker":{_quote(worker)}'
-    if detail:
-        if not _ENVELOPE.isdisjoint(detail):
-            raise InvariantBroken(
-                N_("event {kind!r} has a detail named like an event's own field: {detail!r}"),
-                kind=kind,
-                detail=dict(detail),
-            )
-        for key, value in detail.items():
-            of = type(value)
-            if of is int:
-                line += f",{_quote(key)}:{value}"
-            elif of is str:
-                line += f",{_quote(key)}:{_quote(value)}"
-            elif of is float and isfinite(value):
-                line += f",{_quote(key)}:{value!r}"
-            else:
-                line += f",{_quote(key)}:{_encode(_plain(value))}"
-    return line + "}"
+    return encode_events((event,))
+
+
+def encode_events(events: Iterable[Event]) -> str:
+    """Return a batch of events as lines of ASCII JSON, without the last line's end; see `encode_event`.
+
+    Built by hand because a broker writes a hundred thousand of them a second: a third of what ``json.dumps``
+    of a dict takes. All events of one turn of the broker's loop bear the same instant, written out once.
+    """
+    lines: list[str] = []
+    written: float | None = None
+    begin = ""
+    for at, kind, task, attempt, worker, detail in events:
+        if at is not written:
+            written = at
+            begin = f'{{"at":{at:.6f},"event":'
+        line = begin + _quote(kind)
+        if task:
+            line += f',"task":{_quote(task)}'
+        if attempt:
+            line += f',"attempt":{attempt}'
+        if worker:
+            line += f',"worker":{_quote(worker)}'
+        lines.append(line + _detail(kind, detail) + "}" if detail else line + "}")
+    return "\n".join(lines)
+
+
+def _detail(kind: str, detail: Mapping[str, Any]) -> str:
+    line = ""
+    for key, value in detail.items():
+        of = type(value)
+        if of is int:
+            line += f"{_key(kind, key)}{value}"
+        elif of is str:
+            line += f"{_key(kind, key)}{_quote(value)}"
+        elif of is float and isfinite(value):
+            line += f"{_key(kind, key)}{value!r}"
+        else:
+            line += f"{_key(kind, key)}{_encode(_plain(value))}"
+    return line
+
+
+@lru_cache(maxsize=4096)
+def _key(kind: str, key: str) -> str:
+    if key in _ENVELOPE:
+        raise InvariantBroken(
+            N_("event {kind!r} has a detail named like an event's own field: {key!r}"), kind=kind, key=key
+        )
+    return f",{_quote(key)}:"
 
 
 def decode_event(line: str) -> Event:
