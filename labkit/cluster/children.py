@@ -35,6 +35,7 @@ from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, ClusterError
 
 WORKER, BROKER, REDIS = "worker", "broker", "redis"
+MAX_WORKERS = 256
 
 LONG_LIFE_S = 10.0
 """A child that lived this long did not end because it cannot live."""

@@ -21,6 +21,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from labkit.cluster.children import MAX_WORKERS
 from labkit.cluster.redis_server import server_command, url_of
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, BackendMissing, InvalidInput
@@ -29,7 +30,6 @@ from labkit.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the packages labkit and workers."""
-MAX_WORKERS = 256
 
 Capabilities = Sequence[str] | Mapping[str, Sequence[str]] | None
 """Filters that every worker serves, or by worker; None (or a worker left out): all."""

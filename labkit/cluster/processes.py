@@ -77,8 +77,10 @@ def end(pid: int, born: str, timeout_s: float = 2.0) -> bool:
     return wait_until_gone(pid, born, timeout_s)
 
 
-# Windows has one way to end a process, which Python calls SIGTERM.
-KILL = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
+if sys.platform == "win32":
+    KILL = signal.SIGTERM  # Windows has one way to end a process, and this is what Python calls it
+else:
+    KILL = signal.SIGKILL
 
 
 def signal_group(pid: int, number: int) -> None:

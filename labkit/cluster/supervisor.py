@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.cluster import processes
-from labkit.cluster.children import BROKER, REDIS, WORKER, Child
+from labkit.cluster.children import BROKER, MAX_WORKERS, REDIS, WORKER, Child
 from labkit.cluster.control import ControlServer, Request, encode_error
 from labkit.cluster.run_folder import RunFolder
 from labkit.cluster.wakeups import Wakeups, read_line
@@ -43,7 +43,6 @@ STAGES = ((WORKER, 1.4), (BROKER, 0.6), (REDIS, 0.3))
 KILLED_S = 0.4
 """How long a killed process may take to vanish before the end goes on without it."""
 LOOK_AT_LOGS_S = 5.0
-MAX_WORKERS = 256
 UNRECORDED_SHOWN = 20
 
 
