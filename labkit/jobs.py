@@ -56,7 +56,7 @@ __jobs__ = (
 )
 """The jobs of this module: its other functions are not for sending."""
 
-CRASH_EXIT_CODE = 86
+CRASH_EXIT_CODE = 70
 
 _NAME = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
 """Python's own names and dots on both sides of a colon."""
