@@ -4,7 +4,7 @@ The queue keeps three orders at once, each in constant time per task:
 
 * within one client: first in, first out; a requeued task goes to the front, because it is the oldest;
 * among clients: one task each in turn, so that a flood by one does not delay another;
-* among needs: tasks that no living worker can do never block those behind them.
+* among needs: tasks that no living worker can do never block others, and each kind has its turn.
 
 So a *lane* is all tasks with the same needs, and a lane holds one ordered dictionary per client (ordered
 dictionaries because a cancelled task leaves from the middle).
@@ -79,7 +79,7 @@ class TaskQueue:
     """All queued tasks."""
 
     def __init__(self) -> None:
-        self.lanes: dict[frozenset[str], Lane] = {}
+        self.lanes: OrderedDict[frozenset[str], Lane] = OrderedDict()
         self.count = 0
 
     def __len__(self) -> int:
@@ -91,8 +91,7 @@ class TaskQueue:
                 yield from tasks.values()
 
     def push(self, task: OpenTask, front: bool = False) -> None:
-        """Queue a task, last of its client; with ``front`` first of its client,
-        and its client first in turn."""
+        """Queue a task, last of its client; with ``front`` it is the next one that ``pop`` takes."""
         lane = self.lanes.get(task.needs)
         if lane is None:
             lane = self.lanes[task.needs] = OrderedDict()
@@ -103,6 +102,7 @@ class TaskQueue:
         if front:
             tasks.move_to_end(task.id, last=False)
             lane.move_to_end(task.client.id, last=False)
+            self.lanes.move_to_end(task.needs, last=False)
         self.count += 1
 
     def head(self, needs: frozenset[str]) -> OpenTask:
@@ -110,7 +110,7 @@ class TaskQueue:
         return next(iter(next(iter(self.lanes[needs].values())).values()))
 
     def pop(self, needs: frozenset[str]) -> OpenTask:
-        """Take the next task of a lane; its client goes to the end of the turn."""
+        """Take the next task of a lane; its client and the lane go to the end of their turns."""
         lane = self.lanes[needs]
         client, tasks = next(iter(lane.items()))
         _, task = tasks.popitem(last=False)
@@ -118,6 +118,8 @@ class TaskQueue:
             lane.move_to_end(client)
         else:
             self._drop(needs, lane, client)
+        if lane:
+            self.lanes.move_to_end(needs)
         self.count -= 1
         return task
 
