@@ -13,13 +13,15 @@ left. (``broker`` has one more: 73, a port is taken.)
 
 from __future__ import annotations
 
+import errno
 import importlib.util
+import io
 import os
 import select
 import sys
 from collections.abc import Sequence
 
-from labkit.cli.commands import TAKES_WORDS, find, load
+from labkit.cli.commands import OWN_HELP, TAKES_WORDS, find, load
 from labkit.cli.say import complain
 from labkit.core.errors import N_, InvalidInput, InvariantBroken, LabkitError
 from labkit.i18n import _, language, set_language, translate_error
@@ -35,10 +37,7 @@ class PackageMissing(LabkitError):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (default: this process's) and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show an accent or an arrow shows a question mark, and nothing breaks.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    _prepare_output()
     if language() == "es" and importlib.util.find_spec("babel") is None:
         set_language("en")  # no package, no catalogue; the doctor must be able to say so
     try:
@@ -55,7 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _reader_left():
+            _write_no_more()
             return READER_LEFT
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            complain(_("No space is left on the disk. Make room, then try again."))
+            _write_no_more()
+            return FAILED
         if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] not in OURS:
             complain(translate_error(_missing(error.name)))
             return FAILED
@@ -66,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     if words and not words[0].startswith("-"):
         find(words[0])
-        if words[0] in TAKES_WORDS and words[1:2] not in (["-h"], ["--help"]):
+        asks_help = words[1:2] in (["-h"], ["--help"]) and words[0] not in OWN_HELP
+        if words[0] in TAKES_WORDS and not asks_help:
             from labkit.settings import Settings
 
             code: int = load(words[0]).run_words(words[1:], Settings.from_environment())
@@ -94,13 +99,25 @@ def _missing(package: str) -> PackageMissing:
     )
 
 
+def _prepare_output() -> None:
+    # Whoever started us may have closed them.
+    sys.stdout = sys.stdout or io.StringIO()
+    sys.stderr = sys.stderr or io.StringIO()
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show an accent or an arrow shows a question mark, and nothing breaks.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
 def _reader_left() -> bool:
-    """Return whether it is our standard output that is broken; if so, nothing more is tried with it."""
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(sys.stdout.fileno(), select.POLLOUT)
-        if not any(events & select.POLLERR for _descriptor, events in poll.poll(0)):
-            return False
-    # Python flushes once more at the end and would complain there.
+    """Return whether it is our standard output that is broken."""
+    if not hasattr(select, "poll"):  # Windows
+        return True
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), select.POLLOUT)
+    return any(events & select.POLLERR for _descriptor, events in poll.poll(0))
+
+
+def _write_no_more() -> None:
+    """Let Python's last flush of the standard output, which would fail again, go nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return True

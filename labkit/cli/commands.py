@@ -52,6 +52,9 @@ COMMANDS = {name: command for group in GROUPS.values() for name, command in grou
 TAKES_WORDS = frozenset({"redis", "bench", "broker"})
 """Commands that get the words behind them as they are: ``run_words(words, settings)`` instead of ``run``."""
 
+OWN_HELP = frozenset({"bench"})
+"""Commands that answer ``--help`` themselves."""
+
 
 def find(name: str) -> tuple[str, str]:
     """Return module and help of the command called ``name``, or raise UsageError with the nearest name."""

@@ -7,7 +7,6 @@ from importlib import import_module
 
 from labkit.cli.parser import Parser
 from labkit.core.errors import N_, LabkitError
-from labkit.i18n import _
 from labkit.settings import Settings
 
 
@@ -15,17 +14,12 @@ class BenchMissing(LabkitError):
     """The folder benchmarks/ is not beside labkit."""
 
 
-def configure(name: str, parser: Parser) -> None:
-    """Declare the options of the command called ``name``."""
-    if name == "demo":
-        from labkit.demo import add_arguments
+def configure(_name: str, parser: Parser) -> None:
+    """Declare the demo's options; the benchmark knows its own."""
+    from labkit.demo import add_arguments
 
-        add_arguments(parser)
-        parser.examples("demo", "demo --photos ~/Pictures --out my-demo")
-    else:
-        parser.add_argument(
-            "words", nargs="*", metavar="OPTION", help=_("see {command}").format(command="bench --list")
-        )
+    add_arguments(parser)
+    parser.examples("demo", "demo --photos ~/Pictures --out my-demo")
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,19 +64,6 @@ def next_steps(*steps: tuple[str, str]) -> None:
     line()
     for command, meaning in steps:
         line(f"  {f'{call()} {command}':<{width}}   {meaning}")
-
-
-def table(titles: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Return lines of text in columns; ``right`` are the columns that hold numbers."""
-    cells = [list(titles), *(list(row) for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(titles))]
-    return [
-        "  ".join(
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
 
 
 def seconds(value: float) -> str:

@@ -8,6 +8,8 @@ just that is what this table is for.
 from __future__ import annotations
 
 import argparse
+import io
+import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -85,7 +87,7 @@ def picture(status: Status) -> RenderableType:
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    numbers = (_("in flight"), _("done"), _("slots"))
+    numbers = (_("in flight"), _("completed"), _("slots"))
     for title in (_("worker"), _("state"), *numbers, _("serves"), _("last heartbeat"), "pid"):
         right = title in numbers or title == "pid"
         table.add_column(title, justify="right" if right else "left", no_wrap=title != _("serves"))
@@ -194,12 +196,13 @@ def _warnings(status: Status) -> list[str]:
 def _print(shown: RenderableType) -> None:
     from rich.console import Console
 
-    # Into a pipe nothing is wrapped or cut.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
-    with console.capture() as capture:
-        console.print(shown)
-    # Not written by rich: it would end the process itself when the reader of a pipe leaves.
-    for line in capture.get().splitlines():
+    terminal = sys.stdout.isatty()
+    # Into a pipe nothing is wrapped or cut. And rich does not write itself: it would end the process when the
+    # reader of a pipe leaves.
+    width = shutil.get_terminal_size().columns if terminal else PIPED_WIDTH
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=width, highlight=False)
+    console.print(shown)
+    for line in console.file.getvalue().splitlines():  # type: ignore[attr-defined]  # it is the StringIO
         print(line.rstrip())
 
 
