@@ -281,8 +281,7 @@ class Client:
         for _ in range(min(len(inbox), TURN_BUDGET)):
             event = inbox.popleft()
             if type(event) is list:
-                for call in event:
-                    self._do(handle(cs.SubmitAsked(call), now))
+                self._do(self._session.submit(event, now))
             else:
                 self._do(handle(event, now))
         if self._socket in ready:
@@ -306,8 +305,7 @@ class Client:
                 messages = m.decode(envelope, frames, m.TO_CLIENT)
             except ProtocolError:
                 continue  # not from a labkit broker; if it stays silent otherwise, the session notices
-            for message in messages:
-                self._do(self._session.handle(cs.Arrived(message), now))
+            self._do(self._session.handle_envelope(messages, now))
             if self._socket is not socket:
                 break
 

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 from labkit import codec, jobs
 from labkit.core import messages as m
+from labkit.core.errors import N_, CannotTravel
 from labkit.core.worker_session import Began, Finished, Raised
 from labkit.waiting import Bell
 
@@ -31,10 +32,14 @@ Key = tuple[bytes, int]  # task, attempt
 
 
 class Compute:
-    """``slots`` threads that run attempts in the order in which they are handed over."""
+    """``slots`` threads that run attempts in the order in which they are handed over.
 
-    def __init__(self, slots: int, allowed: Sequence[str], bell: Bell) -> None:
+    A result of more than ``limit_bytes`` is a failure: the broker would not take it.
+    """
+
+    def __init__(self, slots: int, allowed: Sequence[str], bell: Bell, limit_bytes: int) -> None:
         self._allowed = tuple(allowed)
+        self._limit_bytes = limit_bytes
         self._turns: queue.SimpleQueue[Key | None] = queue.SimpleQueue()
         self._waiting: dict[Key, m.Task] = {}
         self._running: dict[int, tuple[Key, float]] = {}  # slot -> what, since when
@@ -111,11 +116,23 @@ class Compute:
             name, args, kwargs = codec.decode_call(task.payload)
             function = jobs.resolve(name, self._allowed)
             payload = codec.encode_value(function(*args, **kwargs))
+            if payload.size > self._limit_bytes:
+                raise CannotTravel(
+                    N_("the result of {job} is {size} bytes; {limit} bytes can travel"),
+                    job=name, size=payload.size, limit=self._limit_bytes,
+                )  # fmt: skip
         except BaseException as error:  # noqa: BLE001 - whatever a task does, even exit(), is its own failure
             text = "".join(traceback.format_exception(error)).encode("utf-8", "replace")
             if len(text) > TRACEBACK_LIMIT:
                 half = TRACEBACK_LIMIT // 2
                 text = text[:half] + b"\n...\n" + text[-half:]
-            said = f"{type(error).__name__}: {error}"[:ERROR_LIMIT]
+            said = f"{type(error).__name__}: {_text_of(error)}"[:ERROR_LIMIT]
             return Raised(task.task, task.attempt, time.monotonic() - since, said, m.Payload(text))
         return Finished(task.task, task.attempt, time.monotonic() - since, payload)
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an exception of somebody else's class may fail even at this
+        return "its text cannot be had"

@@ -21,7 +21,6 @@ from labkit.core import messages as m
 from labkit.core.errors import ProtocolError
 from labkit.core.rules import Rules
 from labkit.core.worker_session import (
-    Arrived,
     Connect,
     Exit,
     Run,
@@ -58,7 +57,7 @@ class Worker:
         self._context: zmq.Context[Any] = zmq.Context()
         self._session = WorkerSession(name, capabilities, slots, os.getpid(), rules, lambda: os.urandom(8))
         self._bell = Bell()  # rung by the computing threads and by signals
-        self._compute = Compute(slots, job_modules, self._bell)
+        self._compute = Compute(slots, job_modules, self._bell, rules.max_message_bytes)
         self._socket: zmq.Socket[bytes] | None = None
         self._handshakes: sockets.Handshakes | None = None
         self._waiter = Waiter()
@@ -140,8 +139,7 @@ class Worker:
             except ProtocolError as error:
                 log.warning("dropped a message from the broker: %s", error)
                 continue
-            for message in messages:
-                self._do(self._session.handle(Arrived(message), now))
+            self._do(self._session.handle_envelope(messages, now))
             if self._socket is not socket:
                 break
 

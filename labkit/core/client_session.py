@@ -22,7 +22,7 @@ Rules:
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -153,7 +153,7 @@ class ClientSession:
         self._window = self._quota_tasks
         self._hold_until = float("-inf")
         self._questions: dict[int, m.Message] = {}
-        self._cancelling: set[bytes] = set()
+        self._cancelling: dict[bytes, None] = {}  # a set that remembers the order
         self._timers = Timers()
         self._ticks: dict[bytes, int] = {}
         self._heartbeat_s = rules.heartbeat_s
@@ -176,6 +176,21 @@ class ClientSession:
         """Take one event in and return what to do, in order."""
         if self.phase is not Phase.OVER:
             _HANDLERS[type(event)](self, event, now)
+        return self._take()
+
+    def handle_envelope(self, messages: Iterable[m.Message], now: float) -> list[Any]:
+        """Do what ``handle`` does for ``Arrived`` with each message of one envelope: the client's hot path."""
+        if self.phase is not Phase.OVER:
+            for message in messages:
+                self._on_message(message, now)
+        return self._take()
+
+    def submit(self, calls: Iterable[Call], now: float) -> list[Any]:
+        """Do what ``handle`` does for ``SubmitAsked`` with each of many calls."""
+        if self.phase is not Phase.OVER:
+            for call in calls:
+                self._add(call)
+            self._pump(now)
         return self._take()
 
     def next_deadline(self) -> float:
@@ -213,7 +228,9 @@ class ClientSession:
         self._send(m.ClientHello(self.client, self.name), now)
 
     def _on_arrived(self, event: Arrived, now: float) -> None:
-        message = event.message
+        self._on_message(event.message, now)
+
+    def _on_message(self, message: m.Message, now: float) -> None:
         self._last_heard = now
         self._bulk_s = 0.0
         handler = _MESSAGE_HANDLERS.get(type(message))
@@ -236,9 +253,9 @@ class ClientSession:
         self._out.append(Welcomed(new_broker))
         for question in self._questions.values():
             self._send(question, now)
-        for task in self._cancelling:
-            self._send(m.Cancel(task), now)
         self._pump(now)
+        for task in self._cancelling:  # after the tasks: a broker that never had one must not start it next
+            self._send(m.Cancel(task), now)
 
     def _on_stale(self, _: m.Stale, now: float) -> None:
         if self.phase is Phase.READY:
@@ -250,11 +267,13 @@ class ClientSession:
     # --- tasks ----------------------------------------------------------------------------------------------
 
     def _on_submit(self, event: SubmitAsked, now: float) -> None:
-        call = event.call
+        self._add(event.call)
+        self._pump(now)
+
+    def _add(self, call: Call) -> None:
         self.open[call.task] = call
         self._ticks[call.task] = self._timers.arm(call.task, call.deadline + self.rules.dead_s)
         self._waiting[call.task] = None
-        self._pump(now)
 
     def _pump(self, now: float) -> None:
         """Send what waits, as far as window and quota allow."""
@@ -300,7 +319,7 @@ class ClientSession:
         self._close_call(call)
         self._out.append(Outcome(call, message))
         if call.task in self._cancelling:
-            self._cancelling.discard(call.task)
+            del self._cancelling[call.task]
             self._out.append(CancelAnswer(call.task, False))
         self._pump(now)
 
@@ -320,7 +339,7 @@ class ClientSession:
         if call is None:
             self._out.append(CancelAnswer(task, False))
         elif task in self._sent or task in self._accepted:
-            self._cancelling.add(task)
+            self._cancelling[task] = None
             if self.phase is Phase.READY:
                 self._send(m.Cancel(task), now)
         else:  # it never left, or the broker that had it is gone
@@ -330,11 +349,12 @@ class ClientSession:
     def _on_cancel_reply(self, reply: m.CancelReply, now: float) -> None:
         if reply.task not in self._cancelling:
             return
-        self._cancelling.discard(reply.task)
+        del self._cancelling[reply.task]
         call = self.open.get(reply.task)
-        if reply.done and call is not None:
+        done = bool(reply.done) or reply.task in self._waiting  # waiting: the broker did not take it, or lost it
+        if done and call is not None:
             self._close_call(call)
-        self._out.append(CancelAnswer(reply.task, bool(reply.done)))
+        self._out.append(CancelAnswer(reply.task, done))
         self._pump(now)
 
     # --- questions ------------------------------------------------------------------------------------------

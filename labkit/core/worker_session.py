@@ -26,7 +26,7 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -178,7 +178,7 @@ class WorkerSession:
         self._last_sent = 0.0
         self._last_tick = 0.0
         self._awake_since = 0.0
-        self._refused_since: float | None = None
+        self._refusals = 0
         self._retry_hello_at: float | None = None
         self._drain_until = 0.0
         self.dropped_results = 0
@@ -194,6 +194,13 @@ class WorkerSession:
         """Take one event in and return what to do, in order."""
         if self.phase is not Phase.OVER:
             _HANDLERS[type(event)](self, event, now)
+        return self._take()
+
+    def handle_envelope(self, messages: Iterable[m.Message], now: float) -> list[Any]:
+        """Do what ``handle`` does for ``Arrived`` with each message of one envelope: the worker's hot path."""
+        if self.phase is not Phase.OVER:
+            for message in messages:
+                self._on_message(message, now)
         return self._take()
 
     def next_deadline(self) -> float:
@@ -250,7 +257,9 @@ class WorkerSession:
         )
 
     def _on_arrived(self, event: Arrived, now: float) -> None:
-        message = event.message
+        self._on_message(event.message, now)
+
+    def _on_message(self, message: m.Message, now: float) -> None:
         self._last_heard = now
         self._bulk_s = 0.0
         handler = _MESSAGE_HANDLERS.get(type(message))
@@ -263,15 +272,15 @@ class WorkerSession:
             self.broker_epoch = welcome.broker_epoch
             self._heartbeat_s = welcome.heartbeat_s
             self._patience_s = welcome.patience_s
-            self._refused_since = None
+            self._refusals = 0
 
     def _on_refused(self, refused: m.WorkerRefused, now: float) -> None:
         """Another worker has this id. It may be this one's own predecessor, not yet given up: ask again."""
         if self.phase is not Phase.GREETING:
             return
-        if self._refused_since is None:
-            self._refused_since = now
-        if now - self._refused_since > self.rules.dead_s + self.rules.heartbeat_s:
+        # Counted, not timed: a broker that was frozen meanwhile has to find out first that the other one is dead.
+        self._refusals += 1
+        if (self._refusals - 1) * self.rules.heartbeat_s > self.rules.dead_s + self.rules.heartbeat_s:
             self._exit(EXIT_REFUSED, f"the broker refused this worker: {refused.reason}")
         else:
             self._retry_hello_at = now + self.rules.heartbeat_s
