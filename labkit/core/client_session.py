@@ -351,7 +351,7 @@ class ClientSession:
             return
         del self._cancelling[reply.task]
         call = self.open.get(reply.task)
-        done = bool(reply.done) or reply.task in self._waiting  # waiting: the broker did not take it, or lost it
+        done = bool(reply.done) or reply.task in self._waiting  # waiting: no broker has it
         if done and call is not None:
             self._close_call(call)
         self._out.append(CancelAnswer(reply.task, done))

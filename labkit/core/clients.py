@@ -18,7 +18,7 @@ Route = Hashable
 class ClientRecord:
     """One client: its current route (None while disconnected), its open tasks and their bytes."""
 
-    __slots__ = ("acks", "bytes", "id", "last_heard", "name", "patience_s", "route", "tasks")
+    __slots__ = ("acks", "bytes", "id", "last_heard", "name", "patience_s", "refused_at", "route", "tasks")
 
     def __init__(self, id: bytes, name: str, route: Route, now: float) -> None:
         self.id = id
@@ -26,6 +26,7 @@ class ClientRecord:
         self.route: Route | None = route
         self.last_heard = now
         self.patience_s = 0.0
+        self.refused_at = float("-inf")
         self.tasks: dict[bytes, OpenTask] = {}
         self.bytes = 0
         self.acks: list[bytes] = []
@@ -73,6 +74,7 @@ class Clients:
         client = self._by_route.pop(route, None)
         if client is not None:
             client.route = None
+            client.patience_s = 0.0
             client.acks.clear()
         return client
 

@@ -31,8 +31,10 @@ from labkit.core.rules import Rules
 if TYPE_CHECKING:
     from labkit.core.tasks import OpenTask
 
+MAX_SLOTS = 64
 MAX_JOBS_REMEMBERED = 4096
 MAX_DEPARTED_REMEMBERED = 256
+LONGEST_RUN_S = 1e6
 
 
 class Worker:
@@ -126,7 +128,7 @@ class Fleet:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self._highest = rules.max_ahead
+        self._highest = max(rules.max_ahead, MAX_SLOTS)
         self._clock = 0
         self._by_id: dict[str, Worker] = {}
         self._by_route: dict[Route, Worker] = {}
@@ -217,7 +219,9 @@ class Fleet:
         self.touch(worker)
 
     def learn(self, job: str, compute_s: float) -> None:
-        """Remember how long a run of this job took."""
+        """Remember how long a run of this job took; what no clock can have measured is ignored."""
+        if not 0.0 <= compute_s < LONGEST_RUN_S:  # NaN, too
+            return
         mean = self._mean_s.get(job)
         if mean is None:
             if len(self._mean_s) >= MAX_JOBS_REMEMBERED:

@@ -37,7 +37,7 @@ from typing import Any
 from labkit.core import history as h
 from labkit.core import messages as m
 from labkit.core.clients import ClientRecord, Clients, Route
-from labkit.core.fleet import Fleet, Worker
+from labkit.core.fleet import MAX_SLOTS, Fleet, Worker
 from labkit.core.history import Event
 from labkit.core.picture import Picture
 from labkit.core.policies import POLICIES, Policy, least_busy
@@ -59,7 +59,8 @@ MAX_LANES = 1024
 MAX_STALE_ROUTES = 4096
 MAX_CRASHED_PROCESSES = 1024
 MAX_VERDICTS = 1024
-MAX_SLOTS = 64
+MAX_NAME = 256
+MAX_NEEDS = 1024
 MAX_POLICY_ERRORS_TOLD = 20
 
 
@@ -163,11 +164,11 @@ class Scheduler:
             handler(client, message, now)
 
     def _on_client_hello(self, route: Route, hello: m.ClientHello, now: float) -> None:
-        if len(self.clients) >= self.rules.max_clients:
+        if self.clients.get(hello.client) is None and len(self.clients) >= self.rules.max_clients:
             self.counters["refused_clients"] += 1
             self._out.append(ToClient(route, m.Refused(self.rules.busy_retry_s, "too many clients", b"")))
             return
-        self.clients.join(hello.client, hello.name, route, now)
+        self.clients.join(hello.client, hello.name[:MAX_NAME], route, now)
         r = self.rules
         self._out.append(
             ToClient(
@@ -185,7 +186,7 @@ class Scheduler:
             if known.client is client:  # resubmitted: it is here already
                 self._ack(client, task_id, now)
             else:
-                self._refuse(client, task_id, "another client's task has this id")
+                self._refuse(client, task_id, "another client's task has this id", now)
             return
         verdict = self._verdicts.get(task_id)
         if verdict is not None:  # its client did not get the message
@@ -194,11 +195,15 @@ class Scheduler:
         size = submit.payload.size
         why = self._full(client, size)
         if why:
-            self._refuse(client, task_id, why)
+            self._refuse(client, task_id, why, now)
+            return
+        if len(submit.needs) > MAX_NEEDS:
+            why = "no worker has so many capabilities"
+            self._out.append(ToClient(client.route, m.Failed(task_id, 0, "NO_WORKER", "", why, m.EMPTY)))
             return
         needs = frozenset(submit.needs.split(",")) if submit.needs else _NOTHING
         if needs not in self.queue.lanes and len(self.queue.lanes) >= MAX_LANES:
-            self._refuse(client, task_id, "too many different sets of capabilities are waiting")
+            self._refuse(client, task_id, "too many different sets of capabilities are waiting", now)
             return
         budget_s = (
             submit.budget_s
@@ -206,7 +211,8 @@ class Scheduler:
             else self.rules.task_deadline_s
         )
         lease_s = submit.lease_s if 0 < submit.lease_s < budget_s else min(self.rules.lease_s, budget_s)
-        task = OpenTask(task_id, client, submit.job, needs, lease_s, now + budget_s, submit.payload)
+        job = submit.job[:MAX_NAME]
+        task = OpenTask(task_id, client, job, needs, lease_s, now + budget_s, submit.payload)
         self.tasks[task_id] = client.tasks[task_id] = task
         client.bytes += size
         self.queued_bytes += size
@@ -214,7 +220,7 @@ class Scheduler:
         self.queue.push(task)
         self._work_changed = True
         self._ack(client, task_id, now)
-        detail: dict[str, Any] = {"job": submit.job, "client": client.name, "bytes": size}
+        detail: dict[str, Any] = {"job": job, "client": client.name, "bytes": size}
         if submit.needs:
             detail["needs"] = submit.needs
         self._events.append(Event(now, h.SUBMITTED, task.hex, 0, "", detail))
@@ -233,8 +239,11 @@ class Scheduler:
         client.acks.append(task_id)
         self._to_ack[client.id] = client
 
-    def _refuse(self, client: ClientRecord, task_id: bytes, reason: str) -> None:
+    def _refuse(self, client: ClientRecord, task_id: bytes, reason: str, now: float) -> None:
         self.counters["refused_tasks"] += 1
+        if client.refused_at != now:  # one event a client and turn: a flood must not become a flood of events
+            client.refused_at = now
+            self._events.append(Event(now, h.REJECTED, task_id.hex(), 0, "", {"reason": reason}))
         self._out.append(ToClient(client.route, m.Refused(self.rules.busy_retry_s, reason, task_id)))
 
     def _on_cancel(self, client: ClientRecord, cancel: m.Cancel, now: float) -> None:
@@ -308,13 +317,15 @@ class Scheduler:
         reason = ""
         if not hello.worker or not 1 <= hello.slots <= MAX_SLOTS:
             reason = f"a worker needs an id and 1 to {MAX_SLOTS} slots"
+        elif len(hello.worker) > MAX_NAME or len(hello.capabilities) > MAX_NEEDS:
+            reason = "its name or its list of capabilities is too long"
         elif present is not None and present.instance != hello.instance:
             reason = f"another worker is called {hello.worker}"
         elif present is None and len(self.fleet) >= self.rules.max_workers:
             reason = "too many workers"
         if reason:
             self.counters["refused_workers"] += 1
-            self._events.append(Event(now, h.REFUSED, "", 0, hello.worker, {"reason": reason}))
+            self._events.append(Event(now, h.REFUSED, "", 0, hello.worker[:MAX_NAME], {"reason": reason}))
             self._out.append(ToWorker(route, m.WorkerRefused(reason)))
             return
         for former in {id(w): w for w in (present, here) if w is not None}.values():

@@ -36,6 +36,8 @@ class Timers:
         names = self._ticks.get(tick)
         if names is not None:
             names.pop(name, None)
+            if not names:
+                names.clear()  # an emptied dictionary keeps its table, and there is one a tick for an hour
 
     def armed(self, name: bytes, tick: int) -> bool:
         """Return whether this deadline still stands."""

@@ -278,9 +278,9 @@ class WorkerSession:
         """Another worker has this id. It may be this one's own predecessor, not yet given up: ask again."""
         if self.phase is not Phase.GREETING:
             return
-        # Counted, not timed: a broker that was frozen meanwhile has to find out first that the other one is dead.
+        # Counted, not timed: a broker that was frozen has to find out first that the other one is dead.
         self._refusals += 1
-        if (self._refusals - 1) * self.rules.heartbeat_s > self.rules.dead_s + self.rules.heartbeat_s:
+        if (self._refusals - 1) * self.rules.heartbeat_s >= self.rules.dead_s + self.rules.heartbeat_s:
             self._exit(EXIT_REFUSED, f"the broker refused this worker: {refused.reason}")
         else:
             self._retry_hello_at = now + self.rules.heartbeat_s
