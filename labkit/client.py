@@ -1,11 +1,12 @@
 """The client: futures for the user, one I/O thread for the socket, a ClientSession for the thinking.
 
-``submit`` runs in the user's thread: it checks and encodes the call there, so that what cannot travel fails at once and
-at the right line, then leaves it for the I/O thread. That thread owns the socket, talks to the broker, and resolves the
-futures. What to send, keep, resend and believe is decided in ``labkit.core.client_session``.
+``submit`` runs in the user's thread: it checks and encodes the call there, so that what cannot travel fails
+at once and at the right line, then leaves it for the I/O thread. That thread owns the socket, talks to the
+broker, and resolves the futures. What to send, keep, resend and believe is decided in
+``labkit.core.client_session``.
 
-Guarantee: each future is resolved exactly once: a correct result or a named error, also across the broker's death,
-as long as this client lives.
+Guarantee: each future is resolved exactly once: a correct result or a named error, also across the broker's
+death, as long as this client lives.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any, TypeVar
 
 import zmq
 
-from labkit import codec, jobs, sockets
+from labkit import codec, jobs
 from labkit.core import client_session as cs
 from labkit.core import messages as m
 from labkit.core.errors import (
@@ -42,12 +43,13 @@ from labkit.core.errors import (
 from labkit.core.outcomes import outcome_error
 from labkit.core.rules import Rules
 from labkit.futures import Batch, TaskFuture
+from labkit.link import RETRY_S, TURN_BUDGET, Link
+from labkit.sockets import CLIENT_ROLE
 from labkit.waiting import Bell, Waiter
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-TURN_BUDGET = 200
 ANSWER_TIMEOUT_S = 5.0
 FAREWELL_MS = 500
 TICK_EVERY_S = 0.1
@@ -57,22 +59,30 @@ TICK_EVERY_S = 0.1
 class Client:
     """A connection to one cluster's broker.
 
-    ``address`` is the clients' address (tcp://127.0.0.1:5555), ``token`` the cluster's secret. Raises ``AccessDenied`` if
-    the broker does not accept the secret and ``BrokerUnreachable`` if it does not answer within ``connect_timeout_s``.
+    ``address`` is the clients' address (tcp://127.0.0.1:5555), ``token`` the cluster's secret. Raises
+    ``AccessDenied`` if the broker does not accept the secret and ``BrokerUnreachable`` if it does not answer
+    within ``connect_timeout_s``.
     """
 
     def __init__(
-        self, address: str, token: str, *, name: str = "", connect_timeout_s: float = 5.0, rules: Rules | None = None
+        self,
+        address: str,
+        token: str,
+        *,
+        name: str = "",
+        connect_timeout_s: float = 5.0,
+        rules: Rules | None = None,
     ) -> None:
         self.address = address
-        self._token = token
         self._rules = rules or Rules()
         self._session = cs.ClientSession(os.urandom(16), name or f"pid {os.getpid()}", self._rules)
         self._context: zmq.Context[Any] = zmq.Context()
-        self._socket: zmq.Socket[bytes] | None = None
-        self._handshakes: sockets.Handshakes | None = None
         self._bell = Bell()
         self._waiter = Waiter()
+        self._link = Link(
+            self._context, self._waiter, address, CLIENT_ROLE, token, m.TO_CLIENT,
+            self._rules.max_message_bytes,
+        )  # fmt: skip
         self._ticked_at = 0.0
         self._inbox: deque[Any] = deque()  # events for the session, from any thread
         self._futures: dict[bytes, TaskFuture] = {}
@@ -81,7 +91,6 @@ class Client:
         self._cancels: dict[bytes, Future[bool]] = {}
         self._answers: dict[int, Future[m.Message]] = {}
         self._numbers = itertools.count(1)
-        self._outbox: list[m.Message] = []
         self._denied = False
         self._welcomed = threading.Event()
         self._closing = False
@@ -89,7 +98,7 @@ class Client:
         self._callbacks: queue.SimpleQueue[Callable[[], object] | None] | None = None
         self._thread = threading.Thread(target=self._run, name="labkit-client", daemon=True)
         self._thread.start()
-        atexit.register(self.close)  # who forgets to close still says goodbye, so that nothing is computed in vain
+        atexit.register(self.close)  # who forgets to close still says goodbye: nothing is computed in vain
         if not self._welcomed.wait(connect_timeout_s) or self._denied:
             denied = self._denied
             self.close()
@@ -98,7 +107,7 @@ class Client:
     def _why_not(self, denied: bool, timeout_s: float) -> LabkitError:
         if denied:
             return AccessDenied(
-                N_("the broker at {address} does not accept this cluster secret; is it another cluster's broker?"),
+                N_("the broker at {address} does not accept this secret; is it another cluster's broker?"),
                 address=self.address,
             )
         return BrokerUnreachable(
@@ -106,7 +115,7 @@ class Client:
             address=self.address, seconds=round(timeout_s, 1),
         )  # fmt: skip
 
-    # --- the user's side -------------------------------------------------------------------------------------------
+    # --- the user's side ---
 
     def submit(
         self,
@@ -119,8 +128,9 @@ class Client:
     ) -> TaskFuture:
         """Submit one call and return its future.
 
-        ``function`` is a module-level function, or its name as ``module:qualname``. ``deadline_s`` is how long the task
-        may stay open, ``lease_s`` how long one attempt may run. Raises ``CannotTravel`` for what cannot be sent.
+        ``function`` is a module-level function, or its name as ``module:qualname``. ``deadline_s`` is how
+        long the task may stay open, ``lease_s`` how long one attempt may run. Raises ``CannotTravel`` for
+        what cannot be sent.
         """
         call = self.prepare(function, args, kwargs, deadline_s, lease_s)
         return self.submit_prepared([call])[0]
@@ -142,7 +152,10 @@ class Client:
         limit = min(self._rules.max_message_bytes, self._rules.max_client_bytes)
         if size > limit or len(payload.frames) > self._rules.max_frames:
             raise CannotTravel(
-                N_("{job}: its arguments are {size} bytes in {frames} arrays; {limit} bytes and {max} arrays can travel"),
+                N_(
+                    "{job}: its arguments are {size} bytes in {frames} arrays; "
+                    "{limit} bytes and {max} arrays can travel"
+                ),
                 job=name, size=size, frames=len(payload.frames), limit=limit, max=self._rules.max_frames,
             )  # fmt: skip
         deadline = time.monotonic() + (self._rules.task_deadline_s if deadline_s is None else deadline_s)
@@ -201,7 +214,8 @@ class Client:
         return [answer.done() and answer.result() for answer in answers]
 
     def note(self, fault: str, target: str, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
-        """Write into the history that ``fault`` is about to happen to ``target``; returns when it is there."""
+        """Write into the history that ``fault`` is about to happen to ``target``; returns when it is
+        there."""
         self._ask(lambda number: m.Note(number, fault, target), timeout_s)
 
     def status(self, timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, Any]:
@@ -254,27 +268,28 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- the I/O thread --------------------------------------------------------------------------------------------
+    # --- the I/O thread ---
 
     def _run(self) -> None:
         self._waiter.add(self._bell)
         try:
             self._do(self._session.start(time.monotonic()))
             while not self._closing:
-                self._flush()
+                self._link.flush()
                 self._bell.listen()
                 ready = self._waiter.wait(self._timeout_s())
                 self._bell.hush(self._bell in ready)
                 self._turn(ready, time.monotonic())
             self._do(self._session.handle(cs.CloseAsked(), time.monotonic()))
-            self._flush()
+            self._link.flush()
         finally:
             self._finish()
 
     def _timeout_s(self) -> float:
         if self._inbox or self._closing:
             return 0.0
-        return self._session.next_deadline() - time.monotonic()
+        wait_s = self._session.next_deadline() - time.monotonic()
+        return min(wait_s, RETRY_S) if self._link.congested else wait_s
 
     def _turn(self, ready: list[Any], now: float) -> None:
         inbox, handle = self._inbox, self._session.handle
@@ -284,36 +299,20 @@ class Client:
                 self._do(self._session.submit(event, now))
             else:
                 self._do(handle(event, now))
-        if self._socket in ready:
-            self._read(now)
-        if self._handshakes is not None and self._handshakes.socket in ready and self._handshakes.read():
+        for messages in self._link.read(ready):
+            self._do(self._session.handle_envelope(messages, now))
+        if self._link.was_denied(ready):
             self._denied = True
             self._welcomed.set()
         if now - self._ticked_at > TICK_EVERY_S or now >= self._session.next_deadline():
             self._ticked_at = now
             self._do(handle(cs.Tick(), now))
 
-    def _read(self, now: float) -> None:
-        for _ in range(TURN_BUDGET):
-            socket = self._socket
-            assert socket is not None
-            try:
-                envelope, frames = sockets.receive(socket)
-            except zmq.Again:
-                break
-            try:
-                messages = m.decode(envelope, frames, m.TO_CLIENT)
-            except ProtocolError:
-                continue  # not from a labkit broker; if it stays silent otherwise, the session notices
-            self._do(self._session.handle_envelope(messages, now))
-            if self._socket is not socket:
-                break
-
     def _do(self, actions: list[Any]) -> None:
         for action in actions:
             kind = type(action)
             if kind is cs.Send:
-                self._outbox.append(action.message)
+                self._link.put(action.message)
             elif kind is cs.Outcome:
                 self._resolve(action.call, action.message)
             elif kind is cs.NowRunning:
@@ -327,38 +326,9 @@ class Client:
             elif kind is cs.Welcomed:
                 self._welcomed.set()
             elif kind is cs.Connect:
-                self._connect()
+                self._link.open()
 
-    def _connect(self) -> None:
-        self._outbox.clear()
-        self._disconnect(0)
-        self._socket = sockets.dealer(
-            self._context, self.address, sockets.CLIENT_ROLE, self._token, self._rules.max_message_bytes
-        )
-        self._handshakes = sockets.Handshakes(self._socket)
-        self._waiter.add(self._socket)
-        self._waiter.add(self._handshakes.socket, often=False)
-        self._socket.connect(self.address)
-
-    def _disconnect(self, linger_ms: int) -> None:
-        if self._socket is not None and self._handshakes is not None:
-            self._waiter.remove(self._socket)
-            self._waiter.remove(self._handshakes.socket)
-            self._handshakes.close()
-            self._socket.close(linger=linger_ms)
-            self._socket = self._handshakes = None
-
-    def _flush(self) -> None:
-        if not self._outbox or self._socket is None:
-            return
-        outbox, self._outbox = self._outbox, []
-        for envelope, frames in m.envelopes(outbox):
-            try:
-                sockets.send(self._socket, envelope, frames)
-            except zmq.Again:
-                return  # the broker does not read; what was not acknowledged is submitted again after the next welcome
-
-    # --- outcomes --------------------------------------------------------------------------------------------------
+    # --- outcomes ---
 
     def _resolve(self, call: cs.Call, message: m.Message) -> None:
         batch = self._batches.pop(call.task, None)
@@ -401,7 +371,7 @@ class Client:
 
     def _finish(self) -> None:
         """The thread's last deed: close the sockets, and leave no future without an outcome."""
-        self._disconnect(FAREWELL_MS)
+        self._link.close(FAREWELL_MS)
         self._waiter.close()
         self._bell.close()
         self._context.term()

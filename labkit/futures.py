@@ -1,8 +1,8 @@
 """What the user holds while tasks are away: a future for one task, or a batch for very many.
 
-A future is what Python programs know, with its own lock and its own callbacks; for a task that takes five microseconds
-to compute, that is most of what it costs. ``Batch`` is the same promise for a whole ``map``: results in the order
-of the calls, each once, without a future for each.
+A future is what Python programs know, with its own lock and its own callbacks; for a task that takes five
+microseconds to compute, that is most of what it costs. ``Batch`` is the same promise for a whole ``map``:
+results in the order of the calls, each once, without a future for each.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Client(Protocol):
 class TaskFuture(Future[Any]):
     """A future that knows its task: ``task_id`` (32 hex digits), and, once known, ``worker`` and ``attempt``.
 
-    ``cancel`` asks the broker: it succeeds only for a task that has not started on a worker. It may wait for the
-    broker's answer for up to five seconds, and is False when none comes.
+    ``cancel`` asks the broker: it succeeds only for a task that has not started on a worker. It may wait for
+    the broker's answer for up to five seconds, and is False when none comes.
     """
 
     def __init__(self, client: Client, task: bytes) -> None:
@@ -92,7 +92,8 @@ class Batch:
         self._client.submit_for(self, calls)
 
     def results(self, ends_at: float | None = None) -> Iterator[Any]:
-        """Yield each call's result in order; an exception ends it, and whatever ends it early cancels the rest.
+        """Yield each call's result in order; an exception ends it, and whatever ends it early cancels the
+        rest.
 
         ``ends_at`` is an instant of ``time.monotonic``; after it, TimeoutError.
         """

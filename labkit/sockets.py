@@ -4,12 +4,13 @@ Rules that every socket here keeps:
 
 * One thread owns it, from its making to its closing.
 * Nothing is sent with a blocking call, and queues are short: what cannot go now is the owner's to keep.
-* Closing drops what waits in the queue (LINGER 0); whoever wants a farewell to arrive calls ``close_politely``.
-* Connections prove the cluster's secret (ZMTP PLAIN on loopback). A wrong secret is noticed by the socket's monitor
-  only, because a send to nowhere raises nothing: ``Handshakes`` watches for it.
+* Closing drops what waits in the queue (LINGER 0); whoever wants a farewell to arrive calls
+  ``close_politely``.
+* Connections prove the cluster's secret (ZMTP PLAIN on loopback). A wrong secret is noticed by the socket's
+  monitor only, because a send to nowhere raises nothing: ``Handshakes`` watches for it.
 
-libzmq reports one part of a message at a time; ``receive`` returns the envelope and its payload frames together, and
-never leaves half a message behind.
+libzmq reports one part of a message at a time; ``receive`` returns the envelope and its payload frames
+together, and never leaves half a message behind.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ def read_token(path: Path) -> str:
     return path.read_text(encoding="ascii").strip()
 
 
-def dealer(context: zmq.Context[Any], address: str, role: str, token: str, max_frame_bytes: int) -> zmq.Socket[bytes]:
+def dealer(
+    context: zmq.Context[Any], address: str, role: str, token: str, max_frame_bytes: int
+) -> zmq.Socket[bytes]:
     """Return a DEALER that connects to ``address`` and keeps reconnecting; ``role`` is the name it shows."""
     socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
     _limit(socket, max_frame_bytes)
@@ -65,7 +68,8 @@ def _limit(socket: zmq.Socket[bytes], max_frame_bytes: int) -> None:
 
 
 def receive(socket: zmq.Socket[bytes]) -> tuple[bytes, list[zmq.Frame]]:
-    """Return one waiting message: its envelope, and its payload frames uncopied. Raises ``zmq.Again`` if none waits."""
+    """Return one waiting message: its envelope, and its payload frames uncopied. Raises ``zmq.Again`` if none
+    waits."""
     envelope = socket.recv(zmq.NOBLOCK)
     if not socket.getsockopt(zmq.RCVMORE):
         return envelope, []
@@ -79,7 +83,8 @@ def receive(socket: zmq.Socket[bytes]) -> tuple[bytes, list[zmq.Frame]]:
 
 
 def send(socket: zmq.Socket[bytes], envelope: bytes, frames: Iterable[Any]) -> None:
-    """Send one message without blocking. Raises ``zmq.Again`` when the queue is full; then nothing was sent."""
+    """Send one message without blocking. Raises ``zmq.Again`` when the queue is full; then nothing was
+    sent."""
     frames = list(frames)
     if not frames:
         socket.send(envelope, zmq.NOBLOCK)
@@ -102,7 +107,8 @@ def close_politely(socket: zmq.Socket[bytes], linger_ms: int = 1000) -> None:
 
 
 class Handshakes:
-    """Watches one connecting socket for the answer to its secret. ``socket`` may be polled beside the other."""
+    """Watches one connecting socket for the answer to its secret. ``socket`` may be polled beside the
+    other."""
 
     def __init__(self, watched: zmq.Socket[bytes]) -> None:
         self._watched = watched

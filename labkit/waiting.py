@@ -1,14 +1,14 @@
 """How one thread waits for ZeroMQ sockets, for other threads and for signals at once.
 
-``Waiter`` waits for sockets. It sleeps on the descriptors that libzmq signals instead of calling ``zmq_poll``, which asks
-the kernel some twenty times per call: with five sockets that is most of what a turn of a loop costs. libzmq's
-descriptors are edge-triggered: one says "look at my socket", not "a message waits". So a socket is always asked (its
-``EVENTS``) *before* sleeping, and again when its descriptor woke us.
+``Waiter`` waits for sockets. It sleeps on the descriptors that libzmq signals instead of calling
+``zmq_poll``, which asks the kernel some twenty times per call: with five sockets that is most of what a turn
+of a loop costs. libzmq's descriptors are edge-triggered: one says "look at my socket", not "a message waits".
+So a socket is always asked (its ``EVENTS``) *before* sleeping, and again when its descriptor woke us.
 
-``Bell`` lets other threads wake that one: ZeroMQ sockets belong to one thread, so what others want is left in a queue
-and announced by a byte through a pair of connected sockets. A ring costs a system call and a change of threads, a hundred
-times what leaving the news costs; so the bell only sounds when the other side is about to sleep. The order that
-makes it safe:
+``Bell`` lets other threads wake that one: ZeroMQ sockets belong to one thread, so what others want is left in
+a queue and announced by a byte through a pair of connected sockets. A ring costs a system call and a change
+of threads, a hundred times what leaving the news costs; so the bell only sounds when the other side is about
+to sleep. The order that makes it safe:
 
 * who has news first leaves it, then rings;
 * who waits first calls ``listen``, then looks for news once more, and only then sleeps.
@@ -33,7 +33,8 @@ class Waiter:
         self._busy: list[zmq.Socket[bytes]] = []
 
     def add(self, waited: zmq.Socket[bytes] | Bell, often: bool = True) -> None:
-        """Wait for this too. ``often`` is False for sockets that the owner never uses but when they woke it."""
+        """Wait for this too. ``often`` is False for sockets that the owner never uses but when they woke
+        it."""
         if isinstance(waited, Bell):
             self._selector.register(waited.fileno(), selectors.EVENT_READ, waited)
             return
@@ -48,7 +49,8 @@ class Waiter:
             self._busy.remove(waited)
 
     def wait(self, timeout_s: float) -> list[Any]:
-        """Return the sockets with a message and the bells that were rung; empty after ``timeout_s`` without any."""
+        """Return the sockets with a message and the bells that were rung; empty after ``timeout_s`` without
+        any."""
         ready: list[Any] = [waited for waited in self._busy if readable(waited)]
         # Even when a message waits already, bells and monitors are looked at: they must not starve.
         for key, _ in self._selector.select(0 if ready else max(0.0, timeout_s)):

@@ -1,9 +1,10 @@
 """``python -m workers``: start one worker, told by its environment where the broker is and who it is.
 
-``LABKIT_BROKER`` (tcp://127.0.0.1:5556), ``LABKIT_TOKEN_FILE``, ``WORKER_ID``, ``WORKER_CAPABILITIES`` (resize,blur;
-default all), ``LABKIT_SLOTS``, ``LABKIT_JOB_MODULES``, ``LABKIT_WORK``. SIGTERM drains.
+``LABKIT_BROKER`` (tcp://127.0.0.1:5556), ``LABKIT_TOKEN_FILE``, ``WORKER_ID``, ``WORKER_CAPABILITIES``
+(resize,blur; default all), ``LABKIT_SLOTS``, ``LABKIT_JOB_MODULES``, ``LABKIT_WORK``. SIGTERM drains.
 
-Exit codes: 0 stopped, 2 wrong settings, 75 refused by the broker, 77 wrong secret, 86 a task outran its lease.
+Exit codes: 0 stopped, 2 wrong settings, 75 refused by the broker, 77 wrong secret, 86 a task outran its
+lease.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 The thread that owns the socket hands attempts over and collects what became of them; a bell wakes it.
 A computing thread never touches ZeroMQ.
 
-An attempt that waits for its turn can be withdrawn: ``_waiting`` is the one place where it is, and taking it out
-(``dict.pop``) happens exactly once, by the computing thread or by the withdrawal.
+An attempt that waits for its turn can be withdrawn: ``_waiting`` is the one place where it is, and taking it
+out (``dict.pop``) happens exactly once, by the computing thread or by the withdrawal.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Compute:
     def __init__(self, slots: int, allowed: Sequence[str], bell: Bell, limit_bytes: int) -> None:
         self._allowed = tuple(allowed)
         self._limit_bytes = limit_bytes
+        self._slots = slots
         self._turns: queue.SimpleQueue[Key | None] = queue.SimpleQueue()
         self._waiting: dict[Key, m.Task] = {}
         self._running: dict[int, tuple[Key, float]] = {}  # slot -> what, since when
@@ -49,7 +50,7 @@ class Compute:
         for slot in range(slots):
             threading.Thread(target=self._work, args=(slot,), name=f"compute-{slot + 1}", daemon=True).start()
 
-    # --- the talking thread's side ---------------------------------------------------------------------------------
+    # --- the talking thread's side ---
 
     def run(self, task: m.Task) -> None:
         """Compute this attempt when its turn comes."""
@@ -76,7 +77,8 @@ class Compute:
         return bool(self._over)
 
     def begun(self, now: float) -> tuple[list[Began], float | None]:
-        """Return attempts that run long enough to be announced, and when to ask again (None: nothing runs unannounced).
+        """Return attempts that run long enough to be announced, and when to ask again (None: nothing runs
+        unannounced).
 
         Tiny tasks never appear here: announcing each of them would cost more than computing it.
         """
@@ -90,22 +92,23 @@ class Compute:
                 began.append(Began(*key, since))
             else:
                 again = since + ANNOUNCE_AFTER_S
-        if again is None and self._waiting:
-            again = now + ANNOUNCE_AFTER_S
+        if again is None and self._waiting and len(self._running) < self._slots:
+            again = now + ANNOUNCE_AFTER_S  # a thread is about to take it; if all are busy, the bell will tell
         return began, again
 
-    # --- the computing threads' side -------------------------------------------------------------------------------
+    # --- the computing threads' side ---
 
     def _work(self, slot: int) -> None:
         while True:
             key = self._turns.get()
             if key is None:
                 return
-            task = self._waiting.pop(key, None)
-            if task is None:
-                continue  # withdrawn
             since = time.monotonic()
-            self._running[slot] = key, since
+            self._running[slot] = key, since  # before it stops waiting: there is no moment at which it is neither
+            task = self._waiting.pop(key, None)
+            if task is None:  # withdrawn
+                del self._running[slot]
+                continue
             result = self._compute(task, since)
             del self._running[slot]
             self._over.append(result)

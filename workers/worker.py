@@ -1,8 +1,8 @@
 """The worker: one DEALER round a WorkerSession; computing happens beside it.
 
-The loop waits for the socket, for the computing threads' bell, for a signal, and for the session's next deadline. What
-to say is decided in ``labkit.core.worker_session``; heartbeats therefore come from this thread, never from one that
-computes, and prove only that the process lives.
+The loop waits for the socket, for the computing threads' bell, for a signal, and for the session's next
+deadline. What to say is decided in ``labkit.core.worker_session``; heartbeats therefore come from this
+thread, never from one that computes, and prove only that the process lives.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from typing import Any
 
 import zmq
 
-from labkit import sockets
 from labkit.core import messages as m
-from labkit.core.errors import ProtocolError
 from labkit.core.rules import Rules
 from labkit.core.worker_session import (
     Connect,
@@ -31,6 +29,8 @@ from labkit.core.worker_session import (
     Withdrawn,
     WorkerSession,
 )
+from labkit.link import RETRY_S, Link
+from labkit.sockets import WORKER_ROLE
 from labkit.waiting import Bell, Waiter
 from workers.compute import ANNOUNCE_AFTER_S, Compute
 
@@ -38,7 +38,6 @@ log = logging.getLogger("labkit.worker")
 
 EXIT_DENIED = 77
 """Exit code of a worker whose secret the broker does not accept."""
-TURN_BUDGET = 200
 FAREWELL_MS = 1000
 TICK_EVERY_S = 0.1
 """How often the session looks at the clock, however much there is to read."""
@@ -58,13 +57,13 @@ class Worker:
         self._session = WorkerSession(name, capabilities, slots, os.getpid(), rules, lambda: os.urandom(8))
         self._bell = Bell()  # rung by the computing threads and by signals
         self._compute = Compute(slots, job_modules, self._bell, rules.max_message_bytes)
-        self._socket: zmq.Socket[bytes] | None = None
-        self._handshakes: sockets.Handshakes | None = None
         self._waiter = Waiter()
+        self._link = Link(
+            self._context, self._waiter, address, WORKER_ROLE, token, m.TO_WORKER, rules.max_message_bytes
+        )
         self._exit: Exit | None = None
         self._stop_asked = False
         self._announce_at: float | None = None
-        self._outbox: list[m.Message] = []
         self._waiter.add(self._bell)
         self._ticked_at = 0.0
         self._to_run: list[m.Task] = []
@@ -83,7 +82,7 @@ class Worker:
         gc.freeze()
         self._do(self._session.start(time.monotonic()))
         while self._exit is None:
-            self._flush()
+            self._link.flush()
             self._hand_over()
             self._bell.listen()
             has_news = self._compute.has_news or self._stop_asked
@@ -106,16 +105,19 @@ class Worker:
         due = self._session.next_deadline()
         if self._announce_at is not None:
             due = min(due, self._announce_at)
+        if self._link.congested:
+            due = min(due, now + RETRY_S)
         return due - now
 
     def _turn(self, ready: list[Any], now: float) -> None:
         handle = self._session.handle
         for event in self._compute.collect():
             self._do(handle(event, now))
-        if self._socket in ready:
-            self._read(now)
-        if self._handshakes is not None and self._handshakes.socket in ready:
-            self._check_secret()
+        for messages in self._link.read(ready):
+            self._do(self._session.handle_envelope(messages, now))
+        if self._link.was_denied(ready):
+            log.error("the broker at %s does not accept this cluster secret", self._link.address)
+            self._exit = Exit(EXIT_DENIED, "wrong secret")
         if self._stop_asked:
             self._stop_asked = False
             self._do(handle(StopAsked(), now))
@@ -126,40 +128,18 @@ class Worker:
             self._ticked_at = now
             self._do(handle(Tick(), now))
 
-    def _read(self, now: float) -> None:
-        assert self._socket is not None
-        for _ in range(TURN_BUDGET):
-            socket = self._socket
-            try:
-                envelope, frames = sockets.receive(socket)
-            except zmq.Again:
-                break
-            try:
-                messages = m.decode(envelope, frames, m.TO_WORKER)
-            except ProtocolError as error:
-                log.warning("dropped a message from the broker: %s", error)
-                continue
-            self._do(self._session.handle_envelope(messages, now))
-            if self._socket is not socket:
-                break
-
-    def _check_secret(self) -> None:
-        if self._handshakes is not None and self._handshakes.read():
-            log.error("the broker at %s does not accept this cluster secret", self._address)
-            self._exit = Exit(EXIT_DENIED, "wrong secret")
-
     def _do(self, actions: list[Any]) -> None:
         for action in actions:
             kind = type(action)
             if kind is Send:
-                self._outbox.append(action.message)
+                self._link.put(action.message)
             elif kind is Run:
                 self._to_run.append(action.task)
             elif kind is Withdraw:
                 if self._withdraw(action.task, action.attempt):
                     self._do(self._session.handle(Withdrawn(action.task, action.attempt), time.monotonic()))
             elif kind is Connect:
-                self._connect()
+                self._link.open()
             elif kind is Exit and self._exit is None:
                 self._exit = action
 
@@ -170,41 +150,9 @@ class Worker:
                 return True
         return self._compute.withdraw(task, attempt)
 
-    def _connect(self) -> None:
-        """Throw the old socket away, with all that waits in it, and open a new one."""
-        self._outbox.clear()
-        self._disconnect(linger_ms=0)
-        self._socket = sockets.dealer(
-            self._context, self._address, sockets.WORKER_ROLE, self._token, self._rules.max_message_bytes
-        )
-        self._handshakes = sockets.Handshakes(self._socket)
-        self._waiter.add(self._socket)
-        self._waiter.add(self._handshakes.socket, often=False)
-        self._socket.connect(self._address)
-
-    def _disconnect(self, linger_ms: int) -> None:
-        if self._socket is not None and self._handshakes is not None:
-            self._waiter.remove(self._socket)
-            self._waiter.remove(self._handshakes.socket)
-            self._handshakes.close()
-            self._socket.close(linger=linger_ms)
-            self._socket = self._handshakes = None
-
-    def _flush(self) -> None:
-        """Send what the session wants sent: small messages of this turn share an envelope."""
-        outbox, self._outbox = self._outbox, []
-        if not outbox or self._socket is None:
-            return
-        for envelope, frames in m.envelopes(outbox):
-            try:
-                sockets.send(self._socket, envelope, frames)
-            except zmq.Again:
-                # A full queue means a broker that has not read a thousand messages: it will find this worker stale.
-                log.warning("the broker does not read; a message was dropped")
-
     def _leave(self, exit: Exit) -> int:
-        self._flush()
+        self._link.flush()
         log.info("leaving: %s", exit.reason)
-        self._disconnect(linger_ms=FAREWELL_MS)
+        self._link.close(FAREWELL_MS)
         self._context.term()  # waits for the farewell to go out, FAREWELL_MS at most
         return exit.code

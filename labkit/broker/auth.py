@@ -1,11 +1,12 @@
 """Who may speak to the broker: the ZAP authenticator of its sockets.
 
-On loopback every connection shows the cluster's secret (ZMTP PLAIN): a port on 127.0.0.1 is open to every user of the
-machine, and to any web page's POST, so an address alone proves nothing. The name that a peer shows is its role, and each
-role is admitted to its own domain only: a worker's secret opens the workers' socket under the name ``worker``.
+On loopback every connection shows the cluster's secret (ZMTP PLAIN): a port on 127.0.0.1 is open to every
+user of the machine, and to any web page's POST, so an address alone proves nothing. The name that a peer
+shows is its role, and each role is admitted to its own domain only: a worker's secret opens the workers'
+socket under the name ``worker``.
 
-The authenticator runs before any socket is bound, and the sockets insist on it (``ZAP_ENFORCE_DOMAIN``): were its thread
-dead, nobody would get in, instead of everybody.
+The authenticator runs before any socket is bound, and the sockets insist on it (``ZAP_ENFORCE_DOMAIN``): were
+its thread dead, nobody would get in, instead of everybody.
 
 Any other address needs CURVE and a list of keys; until a cluster has them, binding it is refused.
 """
@@ -45,7 +46,8 @@ def require_loopback(host: str) -> None:
     if not loopback:
         raise SettingsError(
             N_(
-                "LABKIT_HOST={host}: other machines could reach this address, and the cluster's secret would cross "
+                "LABKIT_HOST={host}: other machines could reach this address, and the cluster's secret would "
+                "cross "
                 "the network in the clear; use 127.0.0.1"
             ),
             host=host,

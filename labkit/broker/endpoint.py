@@ -1,15 +1,16 @@
 """One of the broker's two ROUTER sockets: messages in, messages out, and who hung up.
 
-The broker has two of these, one for clients and one for workers, so that refusing to read from a flooding client never
-stops results and heartbeats.
+The broker has two of these, one for clients and one for workers, so that refusing to read from a flooding
+client never stops results and heartbeats.
 
-* *In*: at most ``budget`` messages a turn; each is decoded here, and what is not this protocol is dropped and counted.
-  The peer that sent it is not told: a stranger learns nothing, and a friend's connection is not harmed.
-* *Out*: ``ROUTER_MANDATORY`` makes libzmq say when a peer is gone (EHOSTUNREACH) or does not read (EAGAIN). For a peer
-  that does not read the messages are kept here, up to a bound, and tried again each turn.
+* *In*: at most ``budget`` messages a turn; each is decoded here, and what is not this protocol is dropped and
+  counted. The peer that sent it is not told: a stranger learns nothing, and a friend's connection is not
+  harmed.
+* *Out*: ``ROUTER_MANDATORY`` makes libzmq say when a peer is gone (EHOSTUNREACH) or does not read (EAGAIN).
+  For a peer that does not read the messages are kept here, up to a bound, and tried again each turn.
 * *Hung up*: the socket's monitor tells of a closed connection within milliseconds, by the number of its file
-  descriptor; the same number comes with each message (SRCFD). A descriptor is used again after it was closed, so
-  the monitor is read to its end before a new connection is entered under its number.
+  descriptor; the same number comes with each message (SRCFD). A descriptor is used again after it was closed,
+  so the monitor is read to its end before a new connection is entered under its number.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Endpoint:
                 port=port, host=host, why=zmq.strerror(error.errno or 0),
             ) from error  # fmt: skip
 
-    # --- in --------------------------------------------------------------------------------------------------------
+    # --- in ---
 
     def receive(self, budget: int) -> tuple[list[tuple[bytes, list[m.Message]]], bool]:
         """Return up to ``budget`` messages as (route, records), and whether the socket was emptied."""
@@ -126,7 +127,8 @@ class Endpoint:
         return bool(self._closed)
 
     def take_closed(self) -> list[bytes]:
-        """Return the routes that closed since the last call. Ask when the socket is empty: last words come first."""
+        """Return the routes that closed since the last call. Ask when the socket is empty: last words come
+        first."""
         closed, self._closed = self._closed, []
         return closed
 
@@ -137,7 +139,7 @@ class Endpoint:
         self._backlog.pop(route, None)
         self._backlog_bytes.pop(route, None)
 
-    # --- out -------------------------------------------------------------------------------------------------------
+    # --- out ---
 
     @property
     def congested(self) -> bool:

@@ -1,13 +1,13 @@
 """Writes the history to a file and publishes it, away from the broker's loop.
 
-The loop hands over transitions in batches and never waits. A thread turns each batch into JSON lines once, appends them
-to ``events.jsonl`` and sends the same bytes to whoever subscribed::
+The loop hands over transitions in batches and never waits. A thread turns each batch into JSON lines once,
+appends them to ``events.jsonl`` and sends the same bytes to whoever subscribed::
 
     frame 1   b"events" + number of the first event in the batch (8 bytes, big-endian)
     frame 2   JSON lines
 
-A subscriber that misses a number knows that it missed something. If the disk cannot keep up, whole batches are left
-out and a ``gap`` event says how many events are missing: the history never lies by silence.
+A subscriber that misses a number knows that it missed something. If the disk cannot keep up, whole batches
+are left out and a ``gap`` event says how many events are missing: the history never lies by silence.
 """
 
 from __future__ import annotations
@@ -33,9 +33,12 @@ PUBLISH_HWM = 10_000
 
 
 class Recorder:
-    """One broker's recorder. ``put`` from the loop's thread; the PUB socket belongs to the recorder's own thread."""
+    """One broker's recorder. ``put`` from the loop's thread; the PUB socket belongs to the recorder's own
+    thread."""
 
-    def __init__(self, context: zmq.Context[Any], address: str | None, path: Path | None, domain: str) -> None:
+    def __init__(
+        self, context: zmq.Context[Any], address: str | None, path: Path | None, domain: str
+    ) -> None:
         self._batches: queue.SimpleQueue[list[Event] | None] = queue.SimpleQueue()
         self._waiting = 0  # written by the loop (up) and by the thread (down, through _written)
         self._written = 0

@@ -8,9 +8,9 @@ A turn of the loop::
       → Tick                                      → liveness, deadlines, handing out work
       → send it all, one envelope a peer          → observers get the turn's transitions
 
-What a task is, where it goes and who is dead is decided in ``labkit.core.scheduler``; there is no ``if`` about a task in
-this file. Observers (the recorder, the Redis mirror) are handed in by whoever starts the broker; none of them can hold
-the loop up.
+What a task is, where it goes and who is dead is decided in ``labkit.core.scheduler``; there is no ``if``
+about a task in this file. Observers (the recorder, the Redis mirror) are handed in by whoever starts the
+broker; none of them can hold the loop up.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ GC_THRESHOLD = 50_000
 RECORD_EVERY_S = 0.02
 RECORD_AT = 4_000
 SWITCH_INTERVAL_S = 0.0005
-"""The recorder's and the mirror's threads let the loop run again this soon (Python's default is ten times it)."""
+"""The recorder's and the mirror's threads let the loop run again this soon (Python's default is ten times
+it)."""
 
 
 class PictureObserver(Protocol):
@@ -75,7 +76,8 @@ class PictureObserver(Protocol):
 
 
 class Broker:
-    """A broker that is bound and ready to ``run``. Ports are the ones given, or free ones where 0 was given."""
+    """A broker that is bound and ready to ``run``. Ports are the ones given, or free ones where 0 was
+    given."""
 
     def __init__(
         self,
@@ -146,15 +148,15 @@ class Broker:
         signal.set_wakeup_fd(self._bell.rope, warn_on_full_buffer=False)
         self._hears_signals = True
 
-    # --- the loop --------------------------------------------------------------------------------------------------
+    # --- the loop ---
 
     def run(self) -> None:
         """Serve until ``stop``, then close everything."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.collect()
         gc.freeze()
-        # What the loop makes is freed by reference counts; with the default of 700 the collector would walk over
-        # every open task again and again in search of cycles that are not there.
+        # What the loop makes is freed by reference counts; with the default of 700 the collector would walk
+        # over every open task again and again in search of cycles that are not there.
         gc.set_threshold(GC_THRESHOLD, 20, 20)
         waiter = Waiter()
         waiter.add(self._workers.socket)
@@ -239,7 +241,8 @@ class Broker:
         if events:
             self._pending_events += events
             self._picture_changed = True
-        if self._pending_events and (now - self._recorded_at >= RECORD_EVERY_S or len(self._pending_events) > RECORD_AT):
+        waiting = len(self._pending_events)
+        if waiting and (now - self._recorded_at >= RECORD_EVERY_S or waiting > RECORD_AT):
             self._record(now)
         mirror = self._mirror
         if mirror is not None and mirror.wants(now, self._picture_changed):
@@ -252,7 +255,7 @@ class Broker:
         self._pending_events = []
         self._recorded_at = now
 
-    # --- the end ---------------------------------------------------------------------------------------------------
+    # --- the end ---
 
     def _finish(self) -> None:
         now = time.monotonic()

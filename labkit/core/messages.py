@@ -239,7 +239,7 @@ class WorkerError(NamedTuple):
 
 
 class Returned(NamedTuple):
-    """The worker gives the task back without having started it."""
+    """The worker gives the task back without having started it, by its own wish or because of a ``Revoke``."""
 
     task: bytes
     attempt: int
@@ -289,7 +289,7 @@ class Go(NamedTuple):
 
 
 class Revoke(NamedTuple):
-    """Drop this attempt if it has not started."""
+    """Drop this attempt if it has not started. The worker answers in any case, if it has not done so yet."""
 
     task: bytes
     attempt: int
@@ -394,11 +394,17 @@ def encode(message: Message) -> tuple[bytes, tuple[Any, ...]]:
     elif kind.tail:
         tail = message[-1]
     if kind.strings:
-        strings = [text.encode()[:_MAX_STRING] for text in message[kind.fixed : kind.fixed + kind.strings]]
+        strings = [_utf8(text) for text in message[kind.fixed : kind.fixed + kind.strings]]
         head = kind.layout.pack(*message[: kind.fixed], *map(len, strings)) + b"".join(strings)
     else:
         head = kind.layout.pack(*message[: kind.fixed])
     return _RECORD.pack(kind.number, len(frames), len(head) + len(tail)) + head + tail, frames
+
+
+def _utf8(text: str) -> bytes:
+    """Any text as bytes that decode again: an exception may quote a file name that is no UTF-8, or a whole book."""
+    data = text.encode("utf-8", "replace")
+    return data if len(data) <= _MAX_STRING else data[:_MAX_STRING].decode("utf-8", "ignore").encode()
 
 
 def envelopes(messages: Iterable[Message]) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
