@@ -47,8 +47,7 @@ def require_loopback(host: str) -> None:
         raise SettingsError(
             N_(
                 "LABKIT_HOST={host}: other machines could reach this address, and the cluster's secret would "
-                "cross "
-                "the network in the clear; use 127.0.0.1"
+                "cross the network in the clear; use 127.0.0.1"
             ),
             host=host,
         )

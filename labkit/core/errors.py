@@ -5,9 +5,9 @@ Each error says what happened, to whom, and what to do next, and knows whether i
 * definite: the thing certainly did not happen (the queue was full, the filter is unknown);
 * indefinite: it may have happened, and only the answer is missing (a timeout, a lost connection).
 
-An error keeps its English template and its parameters apart, so that a face of the lab (command line, notebook) can
-say the same sentence in the reader's language without this floor knowing about languages. ``N_`` marks a template for
-the message catalogue and returns it unchanged.
+An error keeps its English template and its parameters apart, so that a face of the lab (command line,
+notebook) can say the same sentence in the reader's language without this floor knowing about languages.
+``N_`` marks a template for the message catalogue and returns it unchanged.
 
 Source of definite/indefinite: the error classes of Maelstrom's protocol.
 """
@@ -47,7 +47,7 @@ def _rebuild(cls: type[LabkitError], template: str, params: dict[str, Any]) -> L
     return cls(template, **params)
 
 
-# --- wrong input: whoever called must change something -------------------------------------------------------------
+# --- wrong input: whoever called must change something ---
 
 
 class InvalidInput(LabkitError, ValueError):
@@ -82,7 +82,7 @@ class ProtocolError(LabkitError):
         self.guilty = guilty
 
 
-# --- what may become of a task: each is a named outcome ------------------------------------------------------------
+# --- what may become of a task: each is a named outcome ---
 
 
 class TaskError(LabkitError):
@@ -119,7 +119,7 @@ class ClientGone(TaskError):
     """The client that submitted the task vanished, so the broker cancelled it."""
 
 
-# --- the cluster around the task -----------------------------------------------------------------------------------
+# --- the cluster around the task ---
 
 
 class ClusterError(LabkitError):

@@ -1,7 +1,7 @@
 """The numbers that broker, workers and clients agree on: periods, patience and bounds.
 
-One frozen record, handed to every state machine at birth. The broker sends the part that its peers need in its
-WELCOME, so the two sides of a connection cannot disagree about how long silence may last.
+One frozen record, handed to every state machine at birth. The broker sends the part that its peers need in
+its WELCOME, so the two sides of a connection cannot disagree about how long silence may last.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ class Rules:
     dead_s: float = 2.0
     """A peer silent for this long is lost; its tasks are requeued."""
     broker_gone_s: float = 6.0
-    """A broker silent for this long is gone: workers and clients open a new connection. Longer than ``dead_s``, because
-    a broker that died closes its connections and is noticed at once; only a vanished host is noticed by silence."""
+    """A broker silent for this long is gone: workers and clients open a new connection. Longer than
+    ``dead_s``, because
+    a broker that died closes its connections and is noticed at once; only a vanished host is noticed by
+    silence."""
     slow_link_bytes_per_s: float = 5e6
     """Patience with announced bulk: a peer that sends n bytes may be silent n / this longer."""
 
