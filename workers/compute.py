@@ -92,8 +92,8 @@ class Compute:
                 began.append(Began(*key, since))
             else:
                 again = since + ANNOUNCE_AFTER_S
-        if again is None and self._waiting and len(self._running) < self._slots:
-            again = now + ANNOUNCE_AFTER_S  # a thread is about to take it; if all are busy, the bell will tell
+        if again is None and self._waiting and len(self._running) < self._slots:  # else the bell will tell
+            again = now + ANNOUNCE_AFTER_S  # a thread is about to take it
         return began, again
 
     # --- the computing threads' side ---
@@ -104,7 +104,7 @@ class Compute:
             if key is None:
                 return
             since = time.monotonic()
-            self._running[slot] = key, since  # before it stops waiting: there is no moment at which it is neither
+            self._running[slot] = key, since  # before it stops waiting: at no moment is it neither
             task = self._waiting.pop(key, None)
             if task is None:  # withdrawn
                 del self._running[slot]

@@ -239,7 +239,8 @@ class WorkerError(NamedTuple):
 
 
 class Returned(NamedTuple):
-    """The worker gives the task back without having started it, by its own wish or because of a ``Revoke``."""
+    """The worker gives the task back without having started it, by its own wish or because of a
+    ``Revoke``."""
 
     task: bytes
     attempt: int
@@ -402,7 +403,8 @@ def encode(message: Message) -> tuple[bytes, tuple[Any, ...]]:
 
 
 def _utf8(text: str) -> bytes:
-    """Any text as bytes that decode again: an exception may quote a file name that is no UTF-8, or a whole book."""
+    """Any text as bytes that decode again: an exception may quote a file name that is no UTF-8, or a whole
+    book."""
     data = text.encode("utf-8", "replace")
     return data if len(data) <= _MAX_STRING else data[:_MAX_STRING].decode("utf-8", "ignore").encode()
 
