@@ -21,7 +21,8 @@ def birth(pid: int) -> str | None:
     """Return a mark of when process ``pid`` began, or None if there is no such living process.
 
     Two equal marks of one number are the same process. One that has ended and only waits to be collected by
-    its parent (a zombie) counts as gone.
+    its parent (a zombie) counts as gone; while threads of it are still ending it does not, because they hold
+    its ports and locks.
     """
     if sys.platform != "linux":
         return _birth_by_psutil(pid)
@@ -32,7 +33,8 @@ def birth(pid: int) -> str | None:
         return None
     # The command's name stands in brackets and may contain anything; what follows is fields 3 (state) to 52.
     fields = stat[stat.rindex(b")") + 2 :].split()
-    return None if fields[0] in b"ZX" else f"{_boot()}:{fields[19].decode()}"
+    state, threads, started = fields[0], int(fields[17]), fields[19].decode()
+    return None if state in b"ZX" and threads <= 1 else f"{_boot()}:{started}"
 
 
 def _boot() -> str:

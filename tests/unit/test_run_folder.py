@@ -109,6 +109,24 @@ def test_a_lock_does_not_outlive_its_process(folder: RunFolder) -> None:
     folder.leave(keep=True)
 
 
+def test_a_process_is_gone_only_when_its_lock_is_free(folder: RunFolder) -> None:
+    code = (
+        "import sys, threading; from pathlib import Path; from labkit.cluster.run_folder import RunFolder\n"
+        "threads = [threading.Thread(target=threading.Event().wait, daemon=True) for _ in range(20)]\n"
+        "for thread in threads: thread.start()\n"
+        "RunFolder(Path(sys.argv[1])).take(); print('locked', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(folder.path)]
+    for _attempt in range(5):  # its threads end one after the other, each time a little differently
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
+            assert owner.stdout is not None and owner.stdout.readline() == b"locked\n"
+            number, born = mark(owner)
+            owner.kill()
+            wait_until(lambda: not processes.is_alive(number, born), what="its end")  # noqa: B023
+            folder.take()
+            folder.leave(keep=True)
+
+
 def test_a_lock_file_that_its_owner_removed_is_not_taken_for_the_lock(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
