@@ -42,14 +42,13 @@ class Worker:
 
     __slots__ = (
         "ahead_s", "capabilities", "completed", "draining", "epoch", "group", "id", "in_flight", "instance",
-        "last_dispatch", "last_heard", "last_used", "listed", "patience_s", "pid", "route", "slots",
-        "suspect", "tasks",
+        "last_dispatch", "last_heard", "last_used", "listed", "patience_s", "pid", "revoked", "route",
+        "slots", "suspect", "tasks",
     )  # fmt: skip
 
     def __init__(
         self, id: str, route: Route, instance: bytes, epoch: bytes, slots: int,
-        capabilities: frozenset[str], pid: int,
-        now: float,
+        capabilities: frozenset[str], pid: int, now: float,
     ) -> None:  # fmt: skip
         self.id = id
         self.route = route
@@ -59,7 +58,9 @@ class Worker:
         self.capabilities = capabilities  # empty = everything
         self.pid = pid
         self.tasks: dict[bytes, OpenTask] = {}  # in order of dispatch
-        self.in_flight = 0
+        # Attempts that were taken from it and that it may still compute: what each is expected to take.
+        self.revoked: dict[tuple[bytes, int], float] = {}
+        self.in_flight = 0  # sent to it and not answered: ``tasks`` and ``revoked``
         self.ahead_s = 0.0
         self.completed = 0
         self.last_used = 0
@@ -217,6 +218,19 @@ class Fleet:
         worker.in_flight -= 1
         worker.ahead_s = worker.ahead_s - task.expected_s if worker.in_flight else 0.0
         self.touch(worker)
+
+    def revoked(self, worker: Worker, task: OpenTask) -> None:
+        """Take a task from a living worker, which stays charged until it answers: it may be computing it."""
+        del worker.tasks[task.id]
+        worker.revoked[task.id, task.attempt] = task.expected_s
+
+    def answered(self, worker: Worker, task_id: bytes, attempt: int) -> None:
+        """The worker has no more to do with a revoked attempt; anything else is ignored."""
+        expected_s = worker.revoked.pop((task_id, attempt), None)
+        if expected_s is not None:
+            worker.in_flight -= 1
+            worker.ahead_s = worker.ahead_s - expected_s if worker.in_flight else 0.0
+            self.touch(worker)
 
     def learn(self, job: str, compute_s: float) -> None:
         """Remember how long a run of this job took; what no clock can have measured is ignored."""

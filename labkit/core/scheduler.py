@@ -255,11 +255,9 @@ class Scheduler:
 
     def _withdraw(self, task: OpenTask, now: float, why: str) -> None:
         """End a task as cancelled, wherever it is."""
-        attempt, worker = task.attempt, task.worker
+        self._revoke(task)
         self._end(task)
-        if worker is not None:
-            self._out.append(ToWorker(worker.route, m.Revoke(task.id, attempt)))
-        self._events.append(Event(now, h.CANCELLED, task.hex, attempt, "", {"cause": why}))
+        self._events.append(Event(now, h.CANCELLED, task.hex, task.attempt, "", {"cause": why}))
 
     def _on_note(self, client: ClientRecord, note: m.Note, now: float) -> None:
         self._events.append(Event(now, h.FAULT, "", 0, "", {"fault": note.fault, "target": note.target}))
@@ -388,10 +386,16 @@ class Scheduler:
     def _on_done(self, worker: Worker, done: m.Done, now: float) -> None:
         task = worker.tasks.get(done.task)
         if task is None or task.attempt != done.attempt:
+            self._on_revoked_answer(worker, done)
             self._on_late_result(worker.key, done, now)
             return
         self.fleet.learn(task.job, done.compute_s)
-        self._finish(task, worker.id, done, now)
+        self._finish(task, worker.key, done, now)
+
+    def _on_revoked_answer(self, worker: Worker, answer: m.Done | m.WorkerError | m.Returned) -> None:
+        """The worker answers for an attempt that is not its own any more: it has room again."""
+        self.fleet.answered(worker, answer.task, answer.attempt)
+        self._work_changed = True
 
     def _on_late_result(self, key: bytes, done: m.Done, now: float) -> None:
         """A result of an attempt that was taken from its worker: the first valid one wins."""
@@ -400,14 +404,13 @@ class Scheduler:
             self.counters["duplicates"] += 1
             self._events.append(Event(now, h.DUPLICATE, done.task.hex(), done.attempt, _name(key)))
             return
-        holder, attempt = task.worker, task.attempt
-        self._finish(task, _name(key), done, now)
-        if holder is not None:
-            self._out.append(ToWorker(holder.route, m.Revoke(task.id, attempt)))
+        self._revoke(task)
+        self._finish(task, key, done, now)
 
-    def _finish(self, task: OpenTask, worker_id: str, done: m.Done, now: float) -> None:
+    def _finish(self, task: OpenTask, key: bytes, done: m.Done, now: float) -> None:
+        worker_id = _name(key)
         worker = self.fleet.get(worker_id)
-        if worker is not None:
+        if worker is not None and worker.key == key:
             worker.completed += 1
         self._end(task)
         self._events.append(
@@ -428,6 +431,7 @@ class Scheduler:
         task = worker.tasks.get(error.task)
         if task is None or task.attempt != error.attempt:
             self.counters["stale_errors"] += 1
+            self._on_revoked_answer(worker, error)
             return
         if error.code == "HUNG":
             task.hangs += 1
@@ -441,6 +445,8 @@ class Scheduler:
         task = worker.tasks.get(returned.task)
         if task is not None and task.attempt == returned.attempt:
             self._requeue(task, "returned", now)
+        else:
+            self._on_revoked_answer(worker, returned)
 
     def _on_leaving(self, worker: Worker, _: m.Leaving, now: float) -> None:
         if not worker.draining:
@@ -485,6 +491,7 @@ class Scheduler:
             else:
                 self._requeue(task, "lost" if cause != "left" else "left", now)
         worker.tasks.clear()  # it is remembered as departed: without what it held
+        worker.revoked.clear()
         worker.in_flight = 0
 
     def _blame_crash(self, worker: Worker) -> None:
@@ -518,6 +525,14 @@ class Scheduler:
         task.worker = None
         task.started_at = None
 
+    def _revoke(self, task: OpenTask) -> None:
+        """Take a task back from the worker that has it, if there is one; the task is about to end."""
+        worker = task.worker
+        if worker is not None:
+            self._out.append(ToWorker(worker.route, m.Revoke(task.id, task.attempt)))
+            self.fleet.revoked(worker, task)
+            task.worker = None
+
     def _fail(
         self, task: OpenTask, code: str, worker: str, error: str, payload: m.Payload, now: float
     ) -> None:
@@ -528,7 +543,7 @@ class Scheduler:
         )
         failed = m.Failed(task.id, attempt, code, worker, error, payload)
         if code in ("POISONED", "HUNG"):
-            self._verdicts[task.id] = failed
+            self._verdicts[task.id] = failed._replace(error=error[:MAX_NAME], payload=m.EMPTY)
             if len(self._verdicts) > MAX_VERDICTS:
                 del self._verdicts[next(iter(self._verdicts))]
         if task.client.route is not None:
@@ -538,7 +553,7 @@ class Scheduler:
         """Take a task out of every table; its outcome is being told."""
         if task.state is State.QUEUED:
             self.queue.remove(task)
-        else:
+        elif task.worker is not None:
             self._release(task)
         del self.tasks[task.id]
         del task.client.tasks[task.id]
@@ -585,10 +600,9 @@ class Scheduler:
             wanted = ",".join(sorted(task.needs)) or "any task"
             self._fail(task, "NO_WORKER", "", f"no living worker can do {wanted}", m.EMPTY, now)
             return
-        worker, attempt = task.worker, task.attempt
-        self._fail(task, "DEADLINE", worker.id if worker else "", "it was not done in time", m.EMPTY, now)
-        if worker is not None:
-            self._out.append(ToWorker(worker.route, m.Revoke(task.id, attempt)))
+        worker_id = task.worker.id if task.worker else ""
+        self._revoke(task)
+        self._fail(task, "DEADLINE", worker_id, "it was not done in time", m.EMPTY, now)
 
     def _sweep(self, now: float) -> None:
         """Find the silent and the hung."""

@@ -20,7 +20,8 @@ Rules:
   after ``Go``.
 * A task that outruns its lease cannot be stopped from outside its thread: the worker reports it and leaves
   with ``EXIT_HUNG``, and whoever supervises starts it again.
-* The worker never retries anything.
+* The worker never retries anything, and answers each task that it was sent exactly once: with its result, its
+  error, or by giving it back, also when it was told to drop it.
 """
 
 from __future__ import annotations
@@ -164,9 +165,8 @@ class WorkerSession:
         self.instance = fresh()
         self.epoch = b""
         self.broker_epoch = b""
-        self.held: dict[bytes, int] = {}  # task -> attempt, for all that this epoch answers for
+        self.held: dict[Key, m.Task] = {}  # all that this epoch owes an answer for
         self._line: deque[m.Task] = deque()  # held, but waiting behind a careful task
-        self._handed: dict[bytes, m.Task] = {}  # held, and given to the shell to run
         self._asking: m.Task | None = None  # the careful task that waits for Go
         # What the shell has and has not reported as over, of former epochs too; a lease once it computes.
         self._runs: dict[Key, Lease | None] = {}
@@ -234,7 +234,6 @@ class WorkerSession:
         """Become a new worker: drop everything, take a fresh epoch, say hello."""
         self._withdraw_waiting()
         self.held.clear()
-        self._handed.clear()
         self._line.clear()
         self._asking = None
         self._retry_hello_at = None
@@ -302,7 +301,7 @@ class WorkerSession:
             # its end could not be told from one of this attempt's. The next attempt has another number.
             self._send(m.Returned(task.task, task.attempt), now)
         elif self.phase is Phase.READY:
-            self.held[task.task] = task.attempt
+            self.held[task.task, task.attempt] = task
             self._line.append(task)
             self._advance(now)
 
@@ -319,7 +318,6 @@ class WorkerSession:
             self._hand_over(task)
 
     def _hand_over(self, task: m.Task) -> None:
-        self._handed[task.task] = task
         self._runs[task.task, task.attempt] = None
         self._out.append(Run(task))
 
@@ -332,23 +330,26 @@ class WorkerSession:
             self._hand_over(task)
 
     def _on_revoke(self, revoke: m.Revoke, now: float) -> None:
-        if self.held.get(revoke.task) != revoke.attempt:
+        key = revoke.task, revoke.attempt
+        task = self.held.get(key)
+        if task is None:
+            return  # its answer is on the way
+        if key in self._runs:
+            self._out.append(Withdraw(*key))
             return
-        if revoke.task in self._handed:
-            self._out.append(Withdraw(revoke.task, revoke.attempt))
-            return
-        self._line = deque(task for task in self._line if task.task != revoke.task)
-        if self._asking is not None and self._asking.task == revoke.task:
+        self._line.remove(task)
+        if self._asking is task:
             self._asking = None
-        self._let_go(revoke.task, now)
+        self._send(m.Returned(*key), now)
+        self._let_go(key, now)
 
     def _on_began(self, event: Began, now: float) -> None:
         key = event.task, event.attempt
         if key not in self._runs:
             return  # it is over already
         since = max(event.at, self._awake_since)
-        task = self._handed.get(event.task)
-        if task is None or task.attempt != event.attempt:  # of a former epoch: nobody waits for it
+        task = self.held.get(key)
+        if task is None:  # of a former epoch: nobody waits for it
             self._runs[key] = Lease(since, since + self.rules.lease_s)
             return
         self._runs[key] = Lease(since, since + task.lease_s)
@@ -362,7 +363,7 @@ class WorkerSession:
         if event.payload.size > m.BULK_BYTES:
             self._send(m.Bulk(event.payload.size), now)
         self._send(m.Done(event.task, event.attempt, event.compute_s, event.payload), now)
-        self._let_go(event.task, now)
+        self._let_go((event.task, event.attempt), now)
 
     def _on_raised(self, event: Raised, now: float) -> None:
         if not self._is_over(event.task, event.attempt, now):
@@ -372,20 +373,20 @@ class WorkerSession:
             m.WorkerError(event.task, event.attempt, event.compute_s, "ERROR", event.error, event.payload),
             now,
         )
-        self._let_go(event.task, now)
+        self._let_go((event.task, event.attempt), now)
 
     def _on_withdrawn(self, event: Withdrawn, now: float) -> None:
         if self._is_over(event.task, event.attempt, now):
-            if self.phase is Phase.DRAINING:
-                self._send(m.Returned(event.task, event.attempt), now)
-            self._let_go(event.task, now)
+            self._send(m.Returned(event.task, event.attempt), now)
+            self._let_go((event.task, event.attempt), now)
 
     def _is_over(self, task: bytes, attempt: int, now: float) -> bool:
         """The shell no longer has this attempt; return whether this epoch may report on it."""
-        self._runs.pop((task, attempt), None)
-        if self._alone == (task, attempt):
+        key = task, attempt
+        self._runs.pop(key, None)
+        if self._alone == key:
             self._alone = None
-        if self.held.get(task) == attempt:
+        if key in self.held:
             return True
         self._advance(now)  # a careful task may have waited for this
         return False
@@ -395,13 +396,12 @@ class WorkerSession:
 
         What comes back goes to the front of the broker's queue, so the oldest must come last.
         """
-        for task in reversed(self._handed.values()):
-            if self._runs.get((task.task, task.attempt)) is None:
-                self._out.append(Withdraw(task.task, task.attempt))
+        self._out += [
+            Withdraw(*key) for key in reversed(self.held) if key in self._runs and self._runs[key] is None
+        ]
 
-    def _let_go(self, task: bytes, now: float) -> None:
-        del self.held[task]
-        self._handed.pop(task, None)
+    def _let_go(self, key: Key, now: float) -> None:
+        del self.held[key]
         self._advance(now)
         if self.phase is Phase.DRAINING and not self.held:
             self._leave(now, "stopped")
@@ -417,7 +417,7 @@ class WorkerSession:
             self._send(m.Leaving(), now)
             for task in reversed(self._line):
                 self._send(m.Returned(task.task, task.attempt), now)
-                del self.held[task.task]
+                del self.held[task.task, task.attempt]
             self._line.clear()
             self._asking = None
             self._withdraw_waiting()
@@ -440,7 +440,7 @@ class WorkerSession:
         self._last_tick = now
         for (task, attempt), lease in self._runs.items():
             if lease is not None and now >= lease.until:
-                if self.held.get(task) == attempt:
+                if (task, attempt) in self.held:
                     ran_s = now - lease.since
                     self._send(
                         m.WorkerError(task, attempt, ran_s, "HUNG", "it outran its lease", m.EMPTY), now

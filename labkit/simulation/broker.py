@@ -169,9 +169,9 @@ class BrokerHost:
 
     def _handle(self, event: Any) -> list[Any]:
         scheduler = self.scheduler
-        if type(event) is Garbage and type(event.event.message) is m.Submit:
-            if event.event.message.task not in scheduler.tasks:
-                return []  # meanwhile it would be a new task
+        garbage = event.event.message if type(event) is Garbage else None
+        if type(garbage) is m.Submit and garbage.task not in scheduler.tasks:
+            return []  # meanwhile it would be a new task
         self._observer.before(event)
         actions = scheduler.handle(event.event if type(event) is Garbage else event, self.loop.now)
         events = scheduler.take_events()

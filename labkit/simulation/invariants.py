@@ -50,10 +50,11 @@ def each_task_has_at_most_one_current_attempt(s: Scheduler, now: float) -> Itera
 
 
 def each_worker_is_charged_for_what_it_holds(s: Scheduler, now: float) -> Iterator[str]:
-    """4: in flight is the number of assigned tasks, never above the most that credit allows."""
+    """4: in flight is what was assigned and is not answered, never above the most that credit allows."""
     for worker in s.fleet:
-        if worker.in_flight != len(worker.tasks):
-            yield f"{worker.id} has {worker.in_flight} in flight and {len(worker.tasks)} tasks"
+        if worker.in_flight != len(worker.tasks) + len(worker.revoked):
+            held = f"{len(worker.tasks)} tasks and {len(worker.revoked)} revoked ones"
+            yield f"{worker.id} has {worker.in_flight} in flight and {held}"
         if worker.in_flight > max(worker.slots + 1, s.rules.max_ahead):
             yield f"{worker.id} holds {worker.in_flight} tasks with {worker.slots} slots"
 
@@ -76,7 +77,7 @@ def only_the_living_are_referred_to(s: Scheduler, now: float) -> Iterator[str]:
         if client.route is not None and s.clients.at(client.route) is not client:
             yield f"client {client.name} is not found by its route"
     for worker, _ in s.fleet.departed.values():
-        if worker.tasks or worker.in_flight:
+        if worker.tasks or worker.revoked or worker.in_flight:
             yield f"{worker.id} is gone and still holds {worker.in_flight} tasks"
 
 

@@ -30,6 +30,7 @@ WHOLE_CHECK_EVERY: Final = 64
 """After so many events the tables are compared as a whole, if the run is not thorough."""
 SLACK_S: Final = 0.1
 """What the broker's turns and the timers' ticks may add to a period."""
+ANSWERS: Final = frozenset({m.Done, m.WorkerError, m.Returned})
 QUEUED, ASSIGNED = "queued", "assigned"
 _NOTHING: Final[frozenset[str]] = frozenset()
 
@@ -69,7 +70,7 @@ class Seen:
 class Hand:
     """A living worker as the history tells it."""
 
-    __slots__ = ("capabilities", "draining", "epoch", "held", "route", "slots", "suspect")
+    __slots__ = ("capabilities", "draining", "epoch", "held", "revoked", "route", "slots", "suspect")
 
     def __init__(self, epoch: str, slots: int, capabilities: frozenset[str]) -> None:
         self.epoch = epoch
@@ -77,8 +78,14 @@ class Hand:
         self.capabilities = capabilities
         self.route: Any = None
         self.held: set[str] = set()
+        self.revoked: set[tuple[str, int]] = set()  # taken from it, and it has not answered yet
         self.suspect = False
         self.draining = False
+
+    @property
+    def in_flight(self) -> int:
+        """How many attempts were sent to it and not answered."""
+        return len(self.held) + len(self.revoked)
 
     def ready_for(self, needs: frozenset[str]) -> bool:
         """Return whether it could get a task with these needs, credit aside."""
@@ -153,9 +160,19 @@ class Witness:
             for name, route in self._client_routes.items():
                 if route == event.route:
                     self._client_routes[name] = None
+        elif type(event) is FromWorker and type(event.message) in ANSWERS:
+            self._answered(event.route, event.message.task.hex(), event.message.attempt)
         elif hasattr(event, "event"):
             self._event = event.event
             self._before = fingerprint(self._scheduler)
+
+    def _answered(self, route: Any, name: str, attempt: int) -> None:
+        """A worker answers for an attempt: if that was taken from it, it has room again."""
+        for worker, hand in self._hands.items():
+            if hand.route == route:
+                seen = self._tasks.get(name)
+                if seen is None or (seen.worker, seen.attempt) != (worker, attempt):
+                    hand.revoked.discard((name, attempt))
 
     def after(self, event: Any, actions: list[Any], events: list[Event]) -> None:
         """The scheduler handled the event: it wants these actions and published these transitions."""
@@ -194,7 +211,7 @@ class Witness:
         self._demand(not self._orphans, "requeue", "{} were neither requeued nor ended", list(self._orphans))
         for worker in scheduler.fleet:
             hand = self._hands.get(worker.id)
-            if hand is None or worker.in_flight != len(hand.held):
+            if hand is None or worker.in_flight != hand.in_flight:
                 self.blame("in_flight", f"{worker.id} has {worker.in_flight}, which the history does not say")
 
     def _judge_messages(self, actions: list[Any]) -> None:
@@ -275,9 +292,9 @@ class Witness:
         if hand is None or not hand.ready_for(seen.needs):
             self.blame("fit_worker", f"{name} got task {event.task} and is gone, not ready or not capable")
         if self._least_busy:
-            busy = len(hand.held)
+            busy = hand.in_flight
             for other_name, other in self._hands.items():
-                idle = len(other.held)
+                idle = other.in_flight
                 if idle < busy and idle <= other.slots and other.ready_for(seen.needs):
                     self.blame("least_busy", f"{name} got a task on top of {busy}; {other_name} had {idle}")
         if attempt == 1:
@@ -306,7 +323,11 @@ class Witness:
         elif event.task in self._orphans:
             del self._orphans[event.task]
         else:
-            self._hands[seen.worker].held.discard(event.task)
+            hand, by = self._hands[seen.worker], self._event
+            hand.held.discard(event.task)
+            answer = type(by) is FromWorker and type(by.message) in ANSWERS and by.route == hand.route
+            if not answer or (by.message.task.hex(), by.message.attempt) != (event.task, seen.attempt):
+                hand.revoked.add((event.task, seen.attempt))
         del self._tasks[event.task]
         route = self._client_routes.get(seen.client)
         if event.kind != h.CANCELLED and route is not None and self._scheduler.clients.at(route) is not None:

@@ -219,6 +219,7 @@ class World:
             and all(client.finished for client in self.clients)
             and not self.broker.scheduler.tasks
             and all(post.up is None or not post.up.session.held for post in self.posts)
+            and not any(worker.in_flight for worker in self.broker.scheduler.fleet)
         )
 
     def _what_is_open(self) -> str:
@@ -251,7 +252,7 @@ class World:
                 blame("deserved_failure", f"task {name}: {outcome.kind}, {early_s:.3f} s before its deadline")
 
     def may_cancel(self, name: str) -> bool:
-        """Return whether the broker may take this client for gone: it has left, or was silent for long enough."""
+        """Return whether the broker may take this client for gone: it left, or was silent for long enough."""
         client = next(client for client in self.clients if client.name == name)
         if client.session.phase is ClientPhase.OVER:
             return True
@@ -309,9 +310,9 @@ class World:
         process = post.up
         assert process is not None
         session = process.session
-        waiting, handed = len(session._line), len(session._handed)
-        if len(session.held) != waiting + handed:
-            held = f"{len(session.held)}, {waiting} in line and {handed} handed over"
+        waiting, computing = len(session._line), len(session.held.keys() & session._runs.keys())
+        if len(session.held) != waiting + computing:
+            held = f"{len(session.held)}, {waiting} in line and {computing} handed over"
             self.witness.blame("held", f"{post.name} holds {held}")
         worker = self.broker.scheduler.fleet.get(post.name)
         here = worker is not None and worker.epoch == session.epoch
