@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.core.errors import N_, SettingsError
+from labkit.core.policies import POLICIES
 from labkit.core.rules import Rules
 
 
@@ -162,6 +163,17 @@ def _language(name: str, text: str) -> str:
     return text
 
 
+def _policy(name: str, text: str) -> str:
+    if text not in POLICIES:
+        raise SettingsError(
+            N_("{name}={value!r}: one of these policies is expected: {known}"),
+            name=name,
+            value=text,
+            known=", ".join(POLICIES),
+        )
+    return text
+
+
 def _list(name: str, text: str) -> tuple[str, ...]:
     """Comma-separated words, each once, in the order given."""
     return tuple(dict.fromkeys(word for part in text.split(",") if (word := part.strip())))
@@ -226,7 +238,7 @@ _VARIABLES: dict[str, tuple[str, Reader]] = {
     "LABKIT_HOME": ("home", _path),
     "LABKIT_CLUSTER": ("cluster", _name),
     "LABKIT_LANG": ("lang", _language),
-    "LABKIT_POLICY": ("policy", _text),
+    "LABKIT_POLICY": ("policy", _policy),
     "LABKIT_JOB_MODULES": ("job_modules", _modules),
     "LABKIT_BROKER": ("broker", _addresses),
     "WORKER_ID": ("worker_id", _name),

@@ -34,7 +34,7 @@ def main() -> int:
         print("LABKIT_TOKEN_FILE is not set: a worker needs its cluster's secret", file=sys.stderr)
         return 2
     if settings.work is not None:
-        sys.path.insert(0, str(settings.work))
+        sys.path.append(str(settings.work))  # last: a learner's json.py must not replace Python's
     from labkit import jobs
     from workers.worker import Worker
 

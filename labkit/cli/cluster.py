@@ -10,8 +10,8 @@ from labkit.cli import say
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
 from labkit.cluster.ports import USUAL, VARIABLES
-from labkit.core.errors import N_, ClusterError, ClusterNotRunning
-from labkit.core.policies import POLICIES
+from labkit.core.errors import ClusterError, ClusterNotRunning
+from labkit.core.policies import POLICIES, UNKNOWN
 from labkit.i18n import _, ngettext
 from labkit.settings import Settings
 
@@ -75,11 +75,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 def _up(options: argparse.Namespace, settings: Settings) -> int:
     if options.policy is not None and options.policy not in POLICIES:
-        raise UsageError(
-            N_("policy {policy!r} is unknown; known: {known}"),
-            policy=options.policy,
-            known=", ".join(POLICIES),
-        )
+        raise UsageError(UNKNOWN, policy=options.policy, known=", ".join(POLICIES))
     for kind, variable in VARIABLES.items():
         if (port := getattr(options, f"{kind}_port")) is not None:
             os.environ[variable] = port  # the option is the setting, said for this once

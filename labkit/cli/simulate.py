@@ -14,7 +14,7 @@ from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
 from labkit.core.errors import N_
 from labkit.core.history import encode_event
-from labkit.core.policies import POLICIES
+from labkit.core.policies import POLICIES, UNKNOWN
 from labkit.i18n import _
 from labkit.settings import Settings
 from labkit.simulation import DEFAULT_FAULTS, FAULTS, simulate
@@ -70,11 +70,7 @@ def run(options: argparse.Namespace, _settings: Settings) -> int:
                 most=most,
             )
     if options.policy not in POLICIES:
-        raise UsageError(
-            N_("policy {policy!r} is unknown; known: {known}"),
-            policy=options.policy,
-            known=", ".join(POLICIES),
-        )
+        raise UsageError(UNKNOWN, policy=options.policy, known=", ".join(POLICIES))
     began = time.monotonic()
     result = simulate(options.seed, options.workers, options.tasks, faults, options.policy)
     seconds = time.monotonic() - began

@@ -24,6 +24,7 @@ from typing import Any
 from labkit.cluster.children import MAX_WORKERS
 from labkit.cluster.redis_server import server_command, url_of
 from labkit.cluster.run_folder import RunFolder
+from labkit.core import policies
 from labkit.core.errors import N_, BackendMissing, InvalidInput
 from labkit.core.rules import Rules
 from labkit.settings import Settings
@@ -53,6 +54,8 @@ def make_plan(
         raise InvalidInput(
             N_("a cluster cannot have {n} workers; 0 to {most} are possible"), n=workers, most=MAX_WORKERS
         )
+    if policy is not None:
+        policies.named(policy)  # here, where it can be told; a broker could only refuse to start
     own_redis = None
     redis_url = settings.redis_url
     if redis_url is None and redis:

@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from labkit.core.errors import N_, InvalidInput
+
 
 class WorkerView(Protocol):
     """What a policy may know of a worker."""
@@ -91,3 +93,13 @@ POLICIES: dict[str, Policy] = {
     "random_choice": random_choice,
     "power_of_two_choices": power_of_two_choices,
 }
+
+UNKNOWN = N_("policy {policy!r} is unknown; known: {known}")
+
+
+def named(name: str) -> Policy:
+    """Return the policy of this name. Raises InvalidInput, naming those that there are."""
+    try:
+        return POLICIES[name]
+    except KeyError:
+        raise InvalidInput(UNKNOWN, policy=name, known=", ".join(POLICIES)) from None
