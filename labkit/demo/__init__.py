@@ -1,0 +1,57 @@
+"""``python -m labkit demo``: three workers, one is killed, nothing is lost, and every promise is measured.
+
+Reading order::
+
+    batch       what is to be done: real photographs, as many as the demo needs
+    reference   the same work in a plain loop, to compare every pixel with
+    run         the batch on a cluster; worker-2 is killed while it works, and started again
+    progress    what the history says about the run while it goes on
+    story       the same in sentences
+    view, live  how it is shown: lines of text, or a picture of the cluster in the terminal
+    targets     what the course promises, measured, with pass or fail
+    sheet       before and after, on one page
+    report      the files that remain
+    verdict     the last screen
+    show        all of it in order
+
+Nothing heavy is imported before it is needed: ``--help`` is answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from labkit.i18n import _
+
+if TYPE_CHECKING:
+    from labkit.settings import Settings
+
+OUT = "labkit-demo"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the demo's options."""
+    parser.add_argument(
+        "--photos", metavar="FOLDER", help=_("PNG and JPEG photos of your own (default: the lab's)")
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        default=OUT,
+        help=_("folder for charts, contact sheet, history and report (default: {folder})").format(folder=OUT),
+    )
+    parser.add_argument(
+        "--workers", type=int, default=3, metavar="N", help=_("how many workers; at least 2 (default: 3)")
+    )
+    parser.add_argument("--json", action="store_true", help=_("print the report as JSON, and nothing else"))
+
+
+def main(options: argparse.Namespace, settings: Settings | None = None) -> int:
+    """Run the demo and return the exit code: 0 if every target was met, otherwise 1.
+
+    Raises InvalidInput or ImageError for options that cannot be used, before anything is started.
+    """
+    from labkit.demo.show import show
+
+    return show(options, settings)

@@ -1,0 +1,139 @@
+"""What the demo works on: ninety pictures made from real photographs, each of them several times.
+
+The lab brings eighteen photographs, and a user may bring any number, of any size. A demo needs pictures
+enough to keep three workers busy for some seconds, each about the same amount of work, so that equal shares
+mean something. So every picture is a *framing* of a real photograph: all of it, or one of its parts, scaled
+to the same number of pixels and kept as a JPEG file, as a camera would.
+
+* The first framing of a photo is all of it; then come its corners, then smaller and smaller parts. Of ninety
+  photos or more nothing but the whole is used.
+* A photo that cannot be read is noted, and the others make up for it.
+* Every picture is processed ``rounds`` times: more on a faster machine.
+
+Nothing is random: the same photos make the same batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from labkit import images
+from labkit.core.errors import N_, ImageError
+from labkit.filters import Step, parse_steps
+from labkit.photos import Photo
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FILTERS = ("sharpen", "edges")
+PARAMS = {"sharpen": {"intensity": 3}, "edges": {"threshold1": 50, "threshold2": 150}}
+
+PICTURES = 90
+PIXELS = 1_500_000
+QUALITY = 90
+FEWEST_ROUNDS, MOST_ROUNDS = 2, 8
+
+# Width and height of the part, its place from left to right and from top to bottom, all from 0 to 1.
+_FRAMINGS = (
+    (1.0, 0.0, 0.0),
+    *((0.75, x, y) for x, y in ((0, 0), (1, 1), (1, 0), (0, 1))),
+    (0.6, 0.5, 0.5),
+    *((0.5, x, y) for x, y in ((0, 0), (1, 1), (1, 0), (0, 1))),
+)
+
+
+class Picture(NamedTuple):
+    """One picture: its name ("coffee-2": the second framing of coffee), and its file's bytes."""
+
+    name: str
+    data: bytes
+
+
+class Failure(NamedTuple):
+    """A photo that could not be used, and why."""
+
+    photo: Photo
+    error: ImageError
+
+
+class Gathered(NamedTuple):
+    """The pictures, how many photographs they are made of, how many there were, and those that failed."""
+
+    pictures: list[Picture]
+    photos: int
+    found: int
+    failed: list[Failure]
+
+
+def steps() -> list[Step]:
+    """Return the filters that the demo applies, ready to travel."""
+    return parse_steps(FILTERS, PARAMS)
+
+
+def gather(
+    photos: Sequence[Photo], wanted: int = PICTURES, on_progress: Callable[[int], None] = lambda made: None
+) -> Gathered:
+    """Return ``wanted`` pictures made from ``photos``: first every photo as a whole, then their parts.
+
+    Raises ImageError if no photo at all can be read.
+    """
+    made: list[tuple[int, int, Picture]] = []  # framing, photo, picture
+    failed: list[Failure] = []
+    usable = list(enumerate(photos[:wanted]))
+    framings = 0
+    while usable and len(made) < wanted:
+        more = math.ceil((wanted - len(made)) / len(usable))
+        for number, photo in list(usable):
+            try:
+                image = photo.array()
+            except ImageError as error:
+                failed.append(Failure(photo, error))
+                usable.remove((number, photo))
+                continue
+            for framing in range(framings, framings + more):
+                name = f"{photo.name}-{framing + 1}" if framing else photo.name
+                made.append((framing, number, Picture(name, _framed(image, framing))))
+                on_progress(min(len(made), wanted))
+        framings += more
+    if not made:
+        raise ImageError(
+            N_("none of the {n} pictures can be used; the first: {error}"),
+            n=len(photos),
+            error=failed[0].error,
+        )
+    made.sort(key=lambda each: each[:2])
+    used = made[:wanted]
+    return Gathered(
+        [picture for _, _, picture in used], len({number for _, number, _ in used}), len(photos), failed
+    )
+
+
+def rounds_for(seconds: float, wanted_s: float, at_once: int) -> int:
+    """Return how often to process pictures that take ``seconds`` in a plain loop, to take ``wanted_s`` in all
+    when ``at_once`` are processed at a time."""
+    return min(max(round(wanted_s * at_once / seconds), FEWEST_ROUNDS), MOST_ROUNDS)
+
+
+def _framed(image: np.ndarray, framing: int) -> bytes:
+    """Return a framing of ``image``, scaled to ``PIXELS`` pixels, as a JPEG file."""
+    import cv2
+
+    part, right, down = _place(framing)
+    height, width = (max(1, round(side * part)) for side in image.shape[:2])
+    top = round((image.shape[0] - height) * down)
+    left = round((image.shape[1] - width) * right)
+    scale = math.sqrt(PIXELS / (width * height))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    cut = cv2.resize(image[top : top + height, left : left + width], size, interpolation=how)
+    colours = cut if cut.ndim == 2 else cut[:, :, :3]  # JPEG knows no transparency
+    return images.encode(colours, "jpeg", QUALITY)
+
+
+def _place(framing: int) -> tuple[float, float, float]:
+    if framing < len(_FRAMINGS):
+        return _FRAMINGS[framing]
+    # Steps of irrational numbers spread points evenly, however many there are.
+    return 0.4 + 0.5 * (framing * 0.7548777 % 1), framing * 0.6180340 % 1, framing * 0.5698403 % 1

@@ -1,0 +1,247 @@
+"""The demo as a picture in the terminal that changes ten times a second.
+
+It shows what has been done so far, each worker with what it is doing, the batch, its throughput over time
+with the outage marked, and the story. It fits 80 x 24 characters and uses more if there are more. Workers
+have the colours that they have in the charts.
+"""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from labkit.charts.style import worker_colour
+from labkit.core.history import natural
+from labkit.demo.progress import SPARK, Progress, WorkerProgress, heights, per_s, spark
+from labkit.demo.story import GOOD, HARM, Line
+from labkit.demo.view import View
+from labkit.i18n import _
+
+FRAMES_PER_S = 10
+CHART_LINES = 4
+SHORTEST_COLUMN_S = 0.1
+WIDEST = 100
+HARM_STYLE, GOOD_STYLE, DIM = "bold #D55E00", "#009E73", "dim"
+STEP_MARKS = {"done": ("✓ ", "v "), "now": ("· ", "- ")}
+
+
+class LiveView(View):
+    """See the module's head. It writes to the standard output."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False)
+        self._ascii = self._console.options.ascii_only
+        self._live = Live(console=self._console, auto_refresh=False, transient=False)
+        self._title = ""
+        self._steps: list[tuple[str, float]] = []  # text, seconds
+        self._step: tuple[str, int, float] | None = None  # text, total, began
+        self._done = 0
+        self._lines: list[Line] = []
+        self._progress: Progress | None = None
+        self._began_at: float | None = None  # of the run, on the history's clock
+        self._drawn_at = 0.0
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _where: TracebackType | None
+    ) -> None:
+        self._draw()
+        self._live.stop()
+
+    # --- what it is told ------------------------------------------------------------------------------------
+
+    def title(self, text: str) -> None:
+        """Show the title."""
+        self._title = text
+        self._draw()
+
+    def step(self, text: str, total: int = 0) -> None:
+        """Show that a step begins."""
+        self._step = text, total, time.monotonic()
+        self._done = 0
+        self._draw()
+
+    def advance(self, done: int) -> None:
+        """Show how far the step is."""
+        self._done = done
+        self._draw_soon()
+
+    def step_done(self, text: str) -> None:
+        """Show what came of the step, and how long it took."""
+        began = self._step[2] if self._step else time.monotonic()
+        self._steps.append((text, time.monotonic() - began))
+        self._step = None
+        self._draw()
+
+    def tell(self, line: Line) -> None:
+        """Add a sentence to the story."""
+        self._lines.append(line)
+        self._draw()
+
+    def begin(self, progress: Progress) -> None:
+        """Show the cluster from now on."""
+        self._progress = progress
+        self._draw()
+
+    def update(self, progress: Progress) -> None:
+        """Show how the run goes on."""
+        self._draw_soon()
+
+    def end(self, progress: Progress) -> None:
+        """Show how the run ended."""
+        self._draw()
+
+    # --- the picture ----------------------------------------------------------------------------------------
+
+    def _draw_soon(self) -> None:
+        if time.monotonic() - self._drawn_at >= 1 / FRAMES_PER_S:
+            self._draw()
+
+    def _draw(self) -> None:
+        self._drawn_at = time.monotonic()
+        self._live.update(self._picture(), refresh=True)
+
+    @property
+    def _width(self) -> int:
+        return min(self._console.width, WIDEST)
+
+    def _picture(self) -> RenderableType:
+        parts: list[RenderableType] = [Text(self._title, style="bold"), Text()]
+        parts += [self._step_line("done", text, seconds) for text, seconds in self._steps]
+        if self._step is not None:
+            text, total, began = self._step
+            counted = f"{text}  {self._bar(self._done, total, 24)} {self._done}/{total}" if total else text
+            parts.append(self._step_line("now", counted, time.monotonic() - began))
+        if self._progress is not None:
+            cluster = [Text(), self._workers(), Text(), *self._batch(self._progress)]
+            parts += cluster
+            used = 4 + len(self._steps) + len(self._progress.workers) + len(cluster)
+            room = max(3, self._console.height - used - 1)
+            parts += [Text(), *self._story(room)]
+        return Group(*parts)
+
+    def _step_line(self, state: str, text: str, seconds: float) -> RenderableType:
+        mark = STEP_MARKS[state][self._ascii]
+        line = Table.grid(expand=False)
+        line.add_column(width=2)
+        line.add_column(width=self._width - 11, no_wrap=True, overflow="ellipsis")
+        line.add_column(width=9, justify="right")
+        line.add_row(
+            Text(mark, GOOD_STYLE if state == "done" else "bold"),
+            Text(text),
+            Text(_("{t:.1f} s").format(t=seconds), DIM),
+        )
+        return line
+
+    def _workers(self) -> RenderableType:
+        assert self._progress is not None
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style=DIM, width=self._width)
+        table.add_column(_("worker"), no_wrap=True)
+        table.add_column(_("what it does"), no_wrap=True, overflow="ellipsis", ratio=1)
+        for title in (_("in flight"), _("done"), _("share"), _("per s")):
+            table.add_column(title, justify="right", no_wrap=True)
+        table.add_column(_("the last 5 s"), no_wrap=True, min_width=15)
+        for name in sorted(self._progress.workers, key=natural):
+            table.add_row(*self._worker_row(self._progress.workers[name], self._progress))
+        return table
+
+    def _worker_row(self, worker: WorkerProgress, progress: Progress) -> list[Text]:
+        colour = worker_colour(worker.name)
+        share = len(worker.done_at) / progress.done if progress.done else 0.0
+        counts = heights(worker.done_at, progress.now - 5.0, progress.now, 15)
+        return [
+            Text(worker.name, f"bold {colour}"),
+            self._doing(worker, progress),
+            Text(str(len(worker.in_flight))),
+            Text(str(len(worker.done_at))),
+            Text(f"{share:.0%}"),
+            Text(f"{per_s(worker.done_at, progress.now):.0f}"),
+            Text(spark(counts, max(max(counts), 6), self._marks), colour),
+        ]
+
+    def _doing(self, worker: WorkerProgress, progress: Progress) -> Text:
+        if worker.fault == "start":
+            return Text(_("starting"), "yellow")
+        if worker.fault == "kill":
+            return Text(
+                _("killed {seconds:.1f} s ago").format(seconds=progress.now - worker.fault_at), HARM_STYLE
+            )
+        if worker.state != "ready":
+            return Text(worker.state, "yellow")
+        if worker.computing:
+            return Text(progress.tasks[worker.computing])
+        return Text(_("ready"), DIM)
+
+    def _batch(self, progress: Progress) -> list[RenderableType]:
+        total = len(progress.tasks)
+        numbers = _("{done} of {total} done, {waiting} waiting, {rate:.0f} per s").format(
+            done=progress.done,
+            total=total,
+            waiting=progress.waiting,
+            rate=per_s(progress.done_at, progress.now),
+        )
+        bar = self._bar(progress.done, total, max(10, self._width - len(numbers) - 2))
+        return [Text.assemble((bar, "#009E73"), "  ", numbers), *self._chart(progress)]
+
+    def _chart(self, progress: Progress) -> list[RenderableType]:
+        """Results per second over time, as wide as the terminal; the time without the victim in red."""
+        began = progress.began
+        columns = self._width - 8
+        span_s = max(progress.now - began, 0.001)
+        column_s = SHORTEST_COLUMN_S
+        while span_s / column_s > columns:
+            column_s *= 1.25
+        shown = max(1, int(span_s / column_s))
+        counts = heights(progress.done_at, began, began + shown * column_s, shown)
+        # Of single columns the eye sees only noise; each is the mean of itself and its neighbours.
+        rates = [_mean(counts[max(0, i - 2) : i + 3]) / column_s for i in range(shown)]
+        top = max([*rates, 1.0])
+        down = progress.outages()
+        lines: list[RenderableType] = []
+        levels = len(self._marks)
+        for row in range(CHART_LINES, 0, -1):
+            label = {CHART_LINES: f"{top:.0f}/s", 1: "0"}.get(row, "")
+            line = Text(f"{label:>6}  ", DIM)
+            for i, rate in enumerate(rates):
+                level = round(rate / top * CHART_LINES * levels) - (row - 1) * levels
+                mark = " " if level <= 0 else self._marks[min(level, levels) - 1]
+                at = began + (i + 0.5) * column_s
+                is_down = any(begin <= at < end for begin, end in down)
+                line.append(mark, "#D55E00" if is_down else "#56B4E9")
+            lines.append(line)
+        return lines
+
+    def _story(self, room: int) -> list[RenderableType]:
+        styles = {HARM: HARM_STYLE, GOOD: GOOD_STYLE}
+        lines: list[RenderableType] = []
+        for line in self._lines[-room:]:
+            when = " " * 9 if line.t is None else _("{t:7.2f} s").format(t=line.t)
+            text = Text(no_wrap=True, overflow="ellipsis")
+            text.append(f"{when}  ", DIM)
+            text.append(line.text, styles.get(line.mood, ""))
+            lines.append(text)
+        return lines
+
+    # --- little things --------------------------------------------------------------------------------------
+
+    @property
+    def _marks(self) -> str:
+        return ".:-=+*%#" if self._ascii else SPARK
+
+    def _bar(self, done: int, total: int, width: int) -> str:
+        filled = round(width * done / total) if total else 0
+        full, empty = ("#", ".") if self._ascii else ("━", "─")
+        return full * filled + empty * (width - filled)
+
+
+def _mean(counts: list[int]) -> float:
+    return sum(counts) / len(counts)

@@ -1,0 +1,59 @@
+"""The same work in a plain loop in this process: what every pixel of the cluster is compared with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from labkit import images
+from labkit.demo.batch import Picture
+from labkit.executors import open_executor
+from labkit.filters import Step
+from labkit.jobs import process_encoded
+
+
+class Reference(NamedTuple):
+    """The right results by the pictures' names (PNG files), and how long the loop took, in seconds."""
+
+    results: dict[str, bytes]
+    seconds: float
+
+    @property
+    def per_s(self) -> float:
+        """Pictures per second."""
+        return len(self.results) / self.seconds if self.seconds else 0.0
+
+
+def compute(
+    pictures: Sequence[Picture], steps: list[Step], on_progress: Callable[[int], None] = lambda done: None
+) -> Reference:
+    """Return the reference for ``pictures``, computed by the sequential engine with one thread."""
+    import cv2
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # as in a worker; more would make the loop look faster than one worker is
+    try:
+        with open_executor("sequential") as executor:
+            executor.submit(process_encoded, pictures[0].data, steps).result()  # warm: libraries, caches
+            results = {}
+            began = time.monotonic()
+            for picture in pictures:
+                results[picture.name] = executor.submit(process_encoded, picture.data, steps).result()
+                on_progress(len(results))
+            return Reference(results, time.monotonic() - began)
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def different(reference: Reference, results: Iterable[tuple[str, bytes]]) -> list[str]:
+    """Return the names of the pictures whose pixels are not those of the reference, in order."""
+    return [name for name, data in results if not _same_pixels(reference.results[name], data)]
+
+
+def _same_pixels(expected: bytes, found: bytes) -> bool:
+    if expected == found:
+        return True  # the same file has the same pixels
+    import numpy as np
+
+    return np.array_equal(images.decode(expected), images.decode(found))

@@ -1,0 +1,213 @@
+"""The batch on a cluster: submitted, interrupted by a kill -9, completed.
+
+::
+
+    warm up ─► submit all ─► a third is done and the victim computes ─► kill -9
+            ─► 70 % are done, by the others ─► start it again ─► all results, every worker back
+
+Nothing here waits for a time to pass: the kill comes when the history shows that the victim has *started* a
+task, the restart when it shows the results. What the run was is afterwards read from the history; the client
+adds what only it can know: each result, how often it was delivered, and how many late ones it dropped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from labkit.core import history as h
+from labkit.core.errors import N_, LabkitError
+from labkit.core.history import History
+from labkit.demo.batch import Picture
+from labkit.demo.progress import Progress
+from labkit.demo.story import Story
+from labkit.demo.view import View
+from labkit.filters import Step
+from labkit.jobs import process_encoded
+
+if TYPE_CHECKING:
+    from labkit.client import Client
+    from labkit.cluster import Cluster
+    from labkit.futures import TaskFuture
+
+VICTIM = "worker-2"
+KILL_AT, RESTART_AT = 1 / 3, 0.7
+"""Of the batch's tasks."""
+POLL_S = 0.02
+WARM_UP_TRIES = 5
+PATIENCE_S = 30.0
+"""Without a single result for this long, something is wrong that no demo should sit out."""
+DEADLINE_S = 120.0
+
+
+class DemoFailed(LabkitError):
+    """The demo could not be carried out to its end."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One run: the history without the warm-up, and what the client knows."""
+
+    history: History
+    recording: bytes
+    """The whole recording as it was written, warm-up included: lines of JSON."""
+    names: dict[str, str]
+    """The picture of each task, by task id, in the order of submission."""
+    results: dict[str, bytes]
+    """Each task's result, by task id."""
+    deliveries: dict[str, int]
+    """How often each task's future was resolved."""
+    dropped: int
+    """Second results that reached the client and were dropped."""
+    submitted_at: float
+    """When the first task was submitted, in seconds since the history's first event."""
+    computing: str
+    """The task that the victim had started when it was killed."""
+
+
+class Run:
+    """See the module's head. ``perform`` may be called once."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        workers: int,
+        pictures: Sequence[Picture],
+        rounds: int,
+        steps: list[Step],
+        view: View,
+    ) -> None:
+        self._cluster = cluster
+        self._workers = [f"worker-{number + 1}" for number in range(workers)]
+        self._pictures = pictures
+        self._rounds = rounds
+        self._steps = steps
+        self._view = view
+        self._deliveries: Counter[str] = Counter()
+        self._computing = ""
+        self._restarted = False
+
+    def perform(self) -> Ran:
+        """Run the batch. Raises DemoFailed if it comes to no end, and whatever error a task ended with."""
+        with self._cluster.client("demo") as client:
+            warm = self._warm_up(client)
+            futures: dict[TaskFuture, str] = {}
+            for _round in range(self._rounds):
+                for picture in self._pictures:
+                    future = self._submit(client, picture)
+                    future.add_done_callback(self._delivered)
+                    futures[future] = picture.name
+            names = {future.task_id: name for future, name in futures.items()}
+            self._progress = Progress(names, self._workers)
+            self._story = Story(self._view.tell, names, VICTIM)
+            self._story.submitted()
+            self._follow(list(futures))
+            return self._ran(client, futures, names, warm)
+
+    def _ran(
+        self, client: Client, futures: dict[TaskFuture, str], names: dict[str, str], warm: set[str]
+    ) -> Ran:
+        history = self._cluster.history()
+        submitted = [
+            event.at for event in history.events if event.kind == h.SUBMITTED and event.task in names
+        ]
+        return Ran(
+            history=History(event for event in history.events if event.task not in warm),
+            recording=self._recording(),
+            names=names,
+            results={future.task_id: future.result() for future in futures},
+            deliveries=dict(self._deliveries),
+            dropped=client.duplicates,
+            submitted_at=min(submitted) - history.began_at,
+            computing=self._computing,
+        )
+
+    def _submit(self, client: Client, picture: Picture) -> TaskFuture:
+        return client.submit(process_encoded, picture.data, self._steps, deadline_s=DEADLINE_S)
+
+    def _delivered(self, future: Any) -> None:
+        self._deliveries[future.task_id] += 1
+
+    def _recording(self) -> bytes:
+        whole = (self._cluster.folder / "events.jsonl").read_bytes()
+        return whole[: whole.rfind(b"\n") + 1]
+
+    def _warm_up(self, client: Client) -> set[str]:
+        """Have each worker process a picture and return these tasks.
+
+        The libraries that a worker loads with its first picture are no part of what is measured.
+        """
+        tasks: set[str] = set()
+        cold = set(self._workers)
+        for _try in range(WARM_UP_TRIES):
+            futures = [self._submit(client, self._pictures[0]) for _ in self._workers]
+            tasks |= {future.task_id for future in futures}
+            for future in futures:
+                future.result(PATIENCE_S)
+                cold.discard(future.worker or "")
+            if not cold:
+                break
+        return tasks
+
+    # --- the run --------------------------------------------------------------------------------------------
+
+    def _follow(self, futures: list[TaskFuture]) -> None:
+        """Follow the run to its end; kill the victim and start it again on the way."""
+        progress, story = self._progress, self._story
+        left: set[Future[Any]] = set(futures)
+        done_before, heard_at = 0, time.monotonic()
+        self._view.begin(progress)
+        while not self._is_over(left):
+            history = self._cluster.history()
+            progress.read(history)
+            story.follow(history)
+            self._view.update(progress)
+            self._interfere()
+            if progress.done != done_before:
+                done_before, heard_at = progress.done, time.monotonic()
+            elif time.monotonic() - heard_at > PATIENCE_S:
+                raise self._stuck()
+            if left:
+                done, left = wait(left, POLL_S, FIRST_COMPLETED)
+                for future in done:
+                    future.result()  # a task that failed ends the demo with its own error
+            else:
+                time.sleep(POLL_S)  # the history is written a moment later than the result is here
+        if not self._computing:
+            raise DemoFailed(N_("{worker} was never seen computing, so it was not killed"), worker=VICTIM)
+        self._view.end(progress)
+
+    def _interfere(self) -> None:
+        """Kill the victim, or start it again, when its time has come."""
+        progress = self._progress
+        victim, total = progress.workers[VICTIM], len(progress.tasks)
+        if not self._computing and progress.done >= total * KILL_AT and victim.computing:
+            self._computing = victim.computing
+            self._story.killing(progress, self._computing)
+            self._cluster.kill(VICTIM)
+        elif not self._restarted and progress.done >= total * RESTART_AT and victim.state == "lost":
+            self._restarted = True
+            self._story.restarting(progress)
+            self._cluster.start(VICTIM)
+
+    def _is_over(self, left: set[Future[Any]]) -> bool:
+        """Whether every result is here, counted and in the history, and the victim is back."""
+        progress = self._progress
+        complete = len(progress.ended) == len(self._deliveries) == len(progress.tasks)
+        back = self._restarted and progress.workers[VICTIM].state == "ready"
+        return complete and not left and (back or not self._computing)
+
+    def _stuck(self) -> DemoFailed:
+        return DemoFailed(
+            N_(
+                "nothing happened for {seconds:.0f} s, with {done} of {total} done; "
+                "is this machine overloaded?"
+            ),
+            seconds=PATIENCE_S,
+            done=self._progress.done,
+            total=len(self._progress.tasks),
+        )

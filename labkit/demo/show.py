@@ -1,0 +1,181 @@
+"""The demo from its first line to its last, each part made by a module of its own.
+
+Whatever ends it early, an error or Ctrl-C, leaves neither a process nor a file behind: the cluster ends with
+the ``with`` that opened it (and with this process at the latest), and files are written last, in one go.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit import photos
+from labkit.core.errors import N_, InvalidInput
+from labkit.demo import batch
+from labkit.demo.batch import Gathered
+from labkit.demo.view import View, choose
+from labkit.i18n import _, ngettext, translate_error
+
+if TYPE_CHECKING:
+    from labkit.demo.run import Ran
+    from labkit.demo.targets import Target
+    from labkit.settings import Settings
+
+RUN_S = 8.0
+"""About how long the cluster should be busy: long enough to watch, short enough for a lesson."""
+FEWEST_WORKERS, MOST_WORKERS = 2, 16
+LISTED = 10
+
+
+def show(options: argparse.Namespace, settings: Settings | None = None) -> int:
+    """Run the demo as ``options`` say; return the exit code."""
+    if not FEWEST_WORKERS <= options.workers <= MOST_WORKERS:
+        raise InvalidInput(
+            N_("--workers {n} is not possible: {low} to {high} are, because one of them is killed"),
+            n=options.workers,
+            low=FEWEST_WORKERS,
+            high=MOST_WORKERS,
+        )
+    return Demo(options, settings).perform()
+
+
+class Demo:
+    """One demo, step by step."""
+
+    def __init__(self, options: argparse.Namespace, settings: Settings | None) -> None:
+        self._workers: int = options.workers
+        self._json: bool = options.json
+        self._photos = photos.from_folder(options.photos) if options.photos is not None else photos.bundled()
+        self._out = Path(options.out).expanduser()
+        self._settings = settings
+        self._view: View = choose(self._json)
+        self._seconds: dict[str, float] = {}
+        self._began_at = time.monotonic()
+
+    def perform(self) -> int:
+        """Do everything; return 0 if every target was met."""
+        from labkit.demo.report import OutFolder, report_file, summary
+
+        with OutFolder(self._out).prepared() as out:
+            with self._view:
+                self._view.title(
+                    _("labkit demo: {n} workers, one is killed, nothing is lost").format(n=self._workers)
+                )
+                gathered = self._gather()
+                reference = self._reference(gathered)
+                rounds = self._rounds(reference.seconds)
+                ran = self._run(gathered, rounds)
+                targets, pictures = self._evaluate(gathered, reference, ran)
+            self._seconds["total"] = time.monotonic() - self._began_at
+            report = summary(gathered, rounds, reference, ran, targets, self._seconds)
+            files = {**pictures, "events.jsonl": ran.recording, "report.json": report_file(report)}
+            out.write(files)
+        self._conclude(targets, ran, report, files)
+        return 0 if report["passed"] else 1
+
+    # --- the steps ------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._seconds[name] = time.monotonic() - began
+
+    def _gather(self) -> Gathered:
+        with self._timed("gather"):
+            self._view.step(_("making pictures"), batch.PICTURES)
+            gathered = batch.gather(self._photos, on_progress=self._view.advance)
+            self._view.step_done(_made_of(gathered))
+        for failure in gathered.failed[:LISTED]:
+            self._warn(_("left out: {why}").format(why=translate_error(failure.error)))
+        if (more := len(gathered.failed) - LISTED) > 0:
+            self._warn(ngettext("and {n} more", "and {n} more", more).format(n=more))
+        return gathered
+
+    def _reference(self, gathered: Gathered) -> Any:
+        from labkit.demo import reference
+
+        with self._timed("reference"):
+            self._view.step(_("the plain loop, to compare with"), len(gathered.pictures))
+            found = reference.compute(gathered.pictures, batch.steps(), self._view.advance)
+            self._view.step_done(
+                _("the plain loop, to compare with: {n} pictures, {rate:.0f} per s").format(
+                    n=len(gathered.pictures), rate=found.per_s
+                )
+            )
+        return found
+
+    def _rounds(self, reference_s: float) -> int:
+        return batch.rounds_for(reference_s, RUN_S, min(self._workers, os.cpu_count() or 1))
+
+    def _run(self, gathered: Gathered, rounds: int) -> Ran:
+        from labkit.cluster import open_cluster
+        from labkit.demo.run import Run
+
+        with self._timed("cluster_up"):
+            self._view.step(_("starting the cluster"))
+            cluster = open_cluster(self._workers, "demo", settings=self._settings)
+        with cluster:
+            self._view.step_done(
+                _("a cluster: broker, {registry}, {n} workers").format(
+                    registry=_("registry in Redis") if cluster.redis_url else _("no Redis"), n=self._workers
+                )
+            )
+            with self._timed("run"):
+                ran = Run(
+                    cluster, self._workers, gathered.pictures, rounds, batch.steps(), self._view
+                ).perform()
+        return ran
+
+    def _evaluate(
+        self, gathered: Gathered, reference: Any, ran: Ran
+    ) -> tuple[list[Target], dict[str, bytes]]:
+        from labkit.demo.reference import different
+        from labkit.demo.report import pictures_of
+        from labkit.demo.targets import measure
+
+        with self._timed("compare"):
+            self._view.step(_("comparing the pixels"))
+            unlike = different(reference, ((ran.names[task], data) for task, data in ran.results.items()))
+            targets = measure(ran, self._workers, unlike)
+            self._view.step_done(_("pixels compared"))
+        with self._timed("draw"):
+            self._view.step(_("drawing"), 6)
+            pictures = pictures_of(ran, gathered.pictures, self._view.advance)
+            self._view.step_done(_("charts and contact sheet drawn"))
+        return targets, pictures
+
+    def _warn(self, text: str) -> None:
+        if self._json:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            from labkit.demo.story import HARM, Line
+
+            self._view.tell(Line(None, text, HARM))
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def _conclude(
+        self, targets: list[Target], ran: Ran, report: dict[str, Any], files: dict[str, bytes]
+    ) -> None:
+        if self._json:
+            import json
+
+            print(json.dumps(report, indent=2))
+            return
+        from labkit.demo.verdict import print_verdict
+
+        print_verdict(targets, ran, report, self._out, sorted(files))
+
+
+def _made_of(gathered: Gathered) -> str:
+    text = _("{n} pictures made from {photos} photographs, whole and in parts")
+    if gathered.photos >= len(gathered.pictures):
+        text = _("{n} photographs, scaled to the same size")
+    return text.format(n=len(gathered.pictures), photos=gathered.photos)

@@ -1,0 +1,77 @@
+"""The last screen of a demo: the targets as measured, the recovery's links, and where the files are."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from labkit.demo.run import VICTIM, Ran
+from labkit.demo.story import recovery_of
+from labkit.demo.targets import Target, chain_in_words
+from labkit.i18n import _
+
+PIPED_WIDTH = 120
+WIDEST = 110
+
+
+def print_verdict(
+    targets: list[Target], ran: Ran, report: dict[str, Any], out: Path, files: list[str]
+) -> None:
+    """Print it to the standard output."""
+    terminal = sys.stdout.isatty()
+    width = min(shutil.get_terminal_size().columns, WIDEST) if terminal else PIPED_WIDTH
+    # Not written by rich itself: it would end the process if the reader of a pipe leaves.
+    paper = io.StringIO()
+    console = Console(file=paper, force_terminal=terminal, width=width, highlight=False)
+    console.print(_verdict(targets, ran, report, out, files))
+    for line in paper.getvalue().splitlines():
+        print(line.rstrip())
+
+
+def _verdict(
+    targets: list[Target], ran: Ran, report: dict[str, Any], out: Path, files: list[str]
+) -> RenderableType:
+    chain = recovery_of(ran.history, VICTIM)
+    parts: list[RenderableType] = [Text(), _table(targets)]
+    if chain is not None:
+        links = [f"{name} {after}" for name, after in chain_in_words(chain)]
+        parts += [Text(_("The recovery, in seconds after the kill: ") + ", ".join(links) + "."), Text()]
+    speed = report["speed"]
+    parts.append(
+        Text(
+            _(
+                "Speed: {cluster:.0f} pictures per s on {workers} workers, the kill included; "
+                "{loop:.0f} per s in the plain loop; {cores} cores."
+            ).format(
+                cluster=speed["cluster_per_s"],
+                loop=speed["sequential_per_s"],
+                workers=len(ran.history.slots()),
+                cores=report["machine"]["cores"],
+            )
+        )
+    )
+    met = sum(target.met for target in targets)
+    style = "bold #009E73" if met == len(targets) else "bold #D55E00"
+    said = _("{met} of {n} targets met, in {seconds:.0f} s.").format(
+        met=met, n=len(targets), seconds=report["seconds"]["total"]
+    )
+    parts += [Text(), Text(said, style), Text(f"{out}/  {', '.join(files)}", "dim")]
+    return Group(*parts)
+
+
+def _table(targets: list[Target]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for title in (_("target"), _("wanted"), _("measured"), ""):
+        table.add_column(title)
+    for target in targets:
+        word = Text(_("met"), "bold #009E73") if target.met else Text(_("MISSED"), "bold #D55E00")
+        table.add_row(_(target.title), target.wanted, target.measured, word)
+    return table
