@@ -242,6 +242,11 @@ class Client:
         """How many tasks have no outcome yet."""
         return len(self._futures) + len(self._batches)
 
+    @property
+    def duplicates(self) -> int:
+        """How many second outcomes came and were dropped."""
+        return self._session.duplicates
+
     def open_futures(self) -> list[TaskFuture]:
         """Return the futures of the tasks that have no outcome yet, in the order of their submission."""
         return list(self._futures.values())
