@@ -82,7 +82,8 @@ def _kill(world: World, random: Random) -> None:
 
 
 def _start(world: World, post: Post) -> None:
-    world.note("start", post.name)
+    if post.up is None:
+        world.note("start", post.name)
     post.start()
 
 
@@ -107,8 +108,9 @@ def _freeze(world: World, process: Process, for_s: float) -> None:
 
 
 def _thaw(world: World, process: Process) -> None:
-    world.note("resume", process.name)
-    process.thaw()
+    if process.frozen:
+        world.note("resume", process.name)
+        process.thaw()
 
 
 def _slow(world: World, random: Random) -> None:
@@ -154,8 +156,9 @@ def _partition(world: World, random: Random) -> None:
 
 
 def _mend(world: World, process: Process, keep: bool) -> None:
-    world.note("mend", process.name)
-    world.network.mend(process.link, keep)
+    if process.link.cut:
+        world.note("mend", process.name)
+        world.network.mend(process.link, keep)
 
 
 def _break(world: World, random: Random) -> None:
@@ -185,8 +188,9 @@ def _broker_restart(world: World, random: Random) -> None:
 
 
 def _broker_start(world: World) -> None:
-    world.note("start", "broker")
-    world.broker.start()
+    if not world.broker.up:
+        world.note("start", "broker")
+        world.broker.start()
 
 
 def _broker_freeze(world: World, random: Random) -> None:
@@ -197,8 +201,9 @@ def _broker_freeze(world: World, random: Random) -> None:
 
 
 def _broker_thaw(world: World) -> None:
-    world.note("resume", "broker")
-    world.broker.thaw()
+    if world.broker.frozen:
+        world.note("resume", "broker")
+        world.broker.thaw()
 
 
 # --- clients ------------------------------------------------------------------------------------------------
