@@ -210,7 +210,8 @@ class Scheduler:
             if 0 < submit.budget_s < self.rules.task_deadline_s
             else self.rules.task_deadline_s
         )
-        lease_s = submit.lease_s if 0 < submit.lease_s < budget_s else min(self.rules.lease_s, budget_s)
+        # Not cut down to the budget: a task that is merely late must not cost its worker.
+        lease_s = submit.lease_s if 0 < submit.lease_s < self.rules.task_deadline_s else self.rules.lease_s
         job = submit.job[:MAX_NAME]
         task = OpenTask(task_id, client, job, needs, lease_s, now + budget_s, submit.payload)
         self.tasks[task_id] = client.tasks[task_id] = task
