@@ -1,0 +1,143 @@
+"""Memory of an idle cluster: every process of it, supervisor and Redis included.
+
+PSS (proportional set size) counts a page that n processes share as 1/n in each, so the sum over processes is
+what the cluster takes from the machine. Only Linux tells it; elsewhere what belongs to each process alone
+(USS) is told, without a verdict. Shared pages that processes outside the cluster use as well, this one for
+instance, count in part only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psutil
+
+from benchmarks.figures import Figure, Section, Target
+from benchmarks.pictures import FILTERS, resized_photos
+from benchmarks.setup import Setup, executor_on, wait_until
+from labkit.core.errors import N_
+from labkit.i18n import _
+from labkit.jobs import echo
+from labkit.pipeline import process_batch
+
+if TYPE_CHECKING:
+    from labkit.cluster import LocalCluster
+
+TITLE = N_("memory of a cluster with three workers")
+TARGET = Target(120.0, at_most=True)
+WORKERS = 3
+QUEUED = 10_000
+MIB = 1 << 20
+KIND = "PSS" if hasattr(psutil, "LINUX") and psutil.LINUX else "USS"
+MOST_CLUSTERS = 3
+
+SETTLE_S = 5.0
+LOOK_EVERY_S = 0.25
+"""A process that has just started, or has just finished something, still changes; see `settled`."""
+
+
+def memory_of(pid: int) -> float:
+    """Return a process's PSS (USS where there is no PSS) in MiB."""
+    info = psutil.Process(pid).memory_full_info()
+    return float(info.pss if KIND == "PSS" else info.uss) / MIB
+
+
+def processes_of(cluster: LocalCluster) -> dict[int, str]:
+    """Return the name of every process of a cluster: the supervisor, and all below it."""
+    told = cluster.status()
+    names = {row["pid"]: row["name"] for row in told["processes"]}
+    below = psutil.Process(told["pid"]).children(recursive=True)
+    return {told["pid"]: "supervisor"} | {child.pid: names.get(child.pid, "other") for child in below}
+
+
+def settled(read: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """Return what ``read`` returns once its sum no longer changes by a percent; after a while in any case."""
+    deadline = time.monotonic() + SETTLE_S
+    before = read()
+    while time.monotonic() < deadline:
+        time.sleep(LOOK_EVERY_S)
+        now = read()
+        if abs(sum(now.values()) - sum(before.values())) < 0.01 * sum(before.values()):
+            return now
+        before = now
+    return before
+
+
+def measure(setup: Setup) -> Section:
+    """Return the memory of an idle cluster, also after its first pictures, and of a broker with a queue."""
+    idle: list[dict[str, float]] = []
+    used: list[dict[str, float]] = []
+    brokers: list[tuple[float, float]] = []
+    for _round in range(min(setup.rounds, MOST_CLUSTERS)):
+        with _open(WORKERS) as (cluster, executor):
+            idle.append(settled(lambda cluster=cluster: _by_name(cluster)))  # type: ignore[misc]
+            _show_pictures(cluster, executor)
+            used.append(settled(lambda cluster=cluster: _by_name(cluster)))  # type: ignore[misc]
+        brokers.append(_broker_with_a_queue())
+    return Section(_figures(idle, used, brokers), _notes(), {"kind": KIND, "processes": sorted(idle[0])})
+
+
+def _figures(
+    idle: list[dict[str, float]], used: list[dict[str, float]], brokers: list[tuple[float, float]]
+) -> list[Figure]:
+    figures = [
+        Figure("idle", _("idle, all processes"), _sums(idle), "MiB", TARGET if KIND == "PSS" else None),
+    ]
+    for name in ("supervisor", "broker", "redis", "worker-1"):
+        if name in idle[0]:
+            values = [each[name] for each in idle]
+            figures.append(Figure(f"idle.{name}", _("idle: {name}").format(name=name), values, "MiB"))
+    label = _("broker with {tasks} queued tasks").format(tasks=QUEUED)
+    bytes_each = [(full - empty) * MIB / QUEUED for empty, full in brokers]
+    return [
+        *figures,
+        Figure("used", _("after the first pictures (OpenCV is loaded)"), _sums(used), "MiB"),
+        Figure("queue", label, [full for _empty, full in brokers], "MiB"),
+        Figure("queue.task", _("of it, for one queued task"), bytes_each, "bytes"),
+    ]
+
+
+def _notes() -> list[str]:
+    note = _("{kind} of supervisor, broker, Redis and workers; not of the program that uses the cluster")
+    return [note.format(kind=KIND)]
+
+
+def _sums(readings: list[dict[str, float]]) -> list[float]:
+    return [sum(each.values()) for each in readings]
+
+
+@contextmanager
+def _open(workers: int) -> Iterator[tuple[LocalCluster, Executor]]:
+    from labkit.cluster import open_cluster
+
+    with open_cluster(workers) as cluster, executor_on(cluster) as executor:
+        yield cluster, executor
+
+
+def _by_name(cluster: LocalCluster) -> dict[str, float]:
+    return {name: memory_of(pid) for pid, name in processes_of(cluster).items()}
+
+
+def _show_pictures(cluster: LocalCluster, executor: Executor) -> None:
+    """Let every worker process pictures."""
+    pictures = resized_photos(512, 512, 4 * WORKERS)
+
+    def everybody_did() -> bool:
+        process_batch(executor, pictures, FILTERS)
+        return all(worker.tasks_completed for worker in cluster.workers())
+
+    wait_until(everybody_did, "every worker has processed pictures")
+
+
+def _broker_with_a_queue() -> tuple[float, float]:
+    """Return a broker's MiB without tasks, and with ``QUEUED`` of them that nobody does."""
+    with _open(0) as (cluster, executor):
+        pid = next(pid for pid, name in processes_of(cluster).items() if name == "broker")
+        empty = settled(lambda: {"broker": memory_of(pid)})["broker"]
+        executor.map(echo, range(QUEUED))
+        wait_until(lambda: cluster.status()["broker"]["queued"] == QUEUED, "the broker has the whole queue")
+        return empty, settled(lambda: {"broker": memory_of(pid)})["broker"]

@@ -1,0 +1,75 @@
+"""From nothing to three ready workers: a fresh Python opens a cluster, Redis and all.
+
+The clock of the target runs from the call of ``open_cluster``, imports included, until the broker reports all
+three as ready. What a user waits for in a shell, Python's own start included, is told beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.figures import BenchFailed, Figure, Section, Target
+from benchmarks.setup import Setup
+from labkit.core.errors import N_
+from labkit.i18n import _
+
+TITLE = N_("from nothing to three ready workers")
+TARGET = Target(1.2, at_most=True)
+WORKERS = 3
+END_S = 15.0
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def measure(setup: Setup) -> Section:
+    """Return the seconds until three workers are ready, one fresh Python a round."""
+    one_start()
+    starts = [one_start() for _ in range(setup.rounds)]
+    figures = [
+        Figure("open_cluster", "open_cluster(3)", [ready for ready, _whole in starts], "s", TARGET),
+        Figure("with_python", _("with Python's own start"), [whole for _ready, whole in starts], "s"),
+    ]
+    return Section(figures, [_("a fresh Python each time; its own Redis server comes up too")])
+
+
+def one_start() -> tuple[float, float]:
+    """Return the seconds from ``open_cluster``, and from the start of Python, to three ready workers."""
+    began = time.monotonic()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "benchmarks.start"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            said = process.stdout.readline()
+            process.stdin.close()  # it has shown what it can, and takes its cluster down
+            process.wait(END_S)
+        except BaseException:  # also Ctrl-C; its cluster ends when it does
+            process.kill()
+            raise
+    if not said:
+        raise BenchFailed(N_("a fresh Python could not open a cluster; what it said stands above"))
+    opened, ready = json.loads(said)
+    return ready - opened, ready - began
+
+
+def _open_and_tell() -> None:
+    """In the fresh Python: open a cluster, tell both instants, and wait for the end of the input.
+
+    ``time.monotonic`` is the same clock in all processes of one machine.
+    """
+    opened = time.monotonic()
+    from labkit.cluster import open_cluster
+
+    with open_cluster(WORKERS):
+        print(json.dumps([opened, time.monotonic()]), flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    _open_and_tell()
