@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from labkit import cli
+from labkit.cluster import ports
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,6 +54,27 @@ class Commands:
         assert said.code == code, said
         assert said.out == "" and said.err.count("\n") == 1, said
         return said.err.strip()
+
+
+def free_ports() -> dict[str, str]:
+    """Return settings for four ports that nobody else is going to use.
+
+    The usual ones would do, but not for two test runs that start on one machine at the same moment.
+    """
+    chosen = ports.choose("127.0.0.1", {}, usual=False)
+    return {ports.VARIABLES[kind]: str(port) for kind, port in chosen.items()}
+
+
+@contextmanager
+def background_cluster(home: Path, *words: object) -> Iterator[None]:
+    """Keep a cluster up in the background, started with ``up WORDS``, for commands with this LABKIT_HOME."""
+    environ = {**os.environ, "LABKIT_HOME": str(home), **free_ports()}
+    out, err = (starting := command("up", *words, env=environ)).communicate(timeout=60)
+    assert starting.returncode == 0, out + err
+    try:
+        yield
+    finally:
+        command("down", env=environ).communicate(timeout=30)
 
 
 def command(*words: object, **options: Any) -> subprocess.Popen[str]:
