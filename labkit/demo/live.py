@@ -16,7 +16,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from labkit.charts.style import worker_colour
 from labkit.core.history import natural
 from labkit.demo.progress import SPARK, Progress, WorkerProgress, heights, per_s, spark
 from labkit.demo.story import GOOD, HARM, Line
@@ -46,6 +45,7 @@ class LiveView(View):
         self._progress: Progress | None = None
         self._began_at: float | None = None  # of the run, on the history's clock
         self._drawn_at = 0.0
+        self._complete = False
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -54,8 +54,9 @@ class LiveView(View):
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _where: TracebackType | None
     ) -> None:
-        self._draw()
-        self._live.stop()
+        self._complete = True
+        self._live.update(self._picture())
+        self._live.stop()  # which draws it once more, and may need more lines than the terminal has
 
     # --- what it is told ------------------------------------------------------------------------------------
 
@@ -81,6 +82,10 @@ class LiveView(View):
         self._steps.append((text, time.monotonic() - began))
         self._step = None
         self._draw()
+
+    def warn(self, text: str) -> None:
+        """Print the warning above the picture, where it stays."""
+        self._console.print(Text(text, HARM_STYLE))
 
     def tell(self, line: Line) -> None:
         """Add a sentence to the story."""
@@ -125,7 +130,7 @@ class LiveView(View):
             cluster = [Text(), self._workers(), Text(), *self._batch(self._progress)]
             parts += cluster
             used = 4 + len(self._steps) + len(self._progress.workers) + len(cluster)
-            room = max(3, self._console.height - used - 1)
+            room = len(self._lines) if self._complete else max(3, self._console.height - used - 1)
             parts += [Text(), *self._story(room)]
         return Group(*parts)
 
@@ -155,6 +160,8 @@ class LiveView(View):
         return table
 
     def _worker_row(self, worker: WorkerProgress, progress: Progress) -> list[Text]:
+        from labkit.charts.style import worker_colour  # not before: it loads matplotlib
+
         colour = worker_colour(worker.name)
         share = len(worker.done_at) / progress.done if progress.done else 0.0
         counts = heights(worker.done_at, progress.now - 5.0, progress.now, 15)
@@ -163,7 +170,7 @@ class LiveView(View):
             self._doing(worker, progress),
             Text(str(len(worker.in_flight))),
             Text(str(len(worker.done_at))),
-            Text(f"{share:.0%}"),
+            Text(f"{100 * share:.0f} %"),
             Text(f"{per_s(worker.done_at, progress.now):.0f}"),
             Text(spark(counts, max(max(counts), 6), self._marks), colour),
         ]
@@ -177,8 +184,9 @@ class LiveView(View):
             )
         if worker.state != "ready":
             return Text(worker.state, "yellow")
-        if worker.computing:
-            return Text(progress.tasks[worker.computing])
+        task = worker.computing or next(iter(worker.in_flight), "")
+        if task:
+            return Text(progress.tasks[task])
         return Text(_("ready"), DIM)
 
     def _batch(self, progress: Progress) -> list[RenderableType]:
@@ -210,7 +218,8 @@ class LiveView(View):
         levels = len(self._marks)
         for row in range(CHART_LINES, 0, -1):
             label = {CHART_LINES: f"{top:.0f}/s", 1: "0"}.get(row, "")
-            line = Text(f"{label:>6}  ", DIM)
+            line = Text()
+            line.append(f"{label:>6}  ", DIM)
             for i, rate in enumerate(rates):
                 level = round(rate / top * CHART_LINES * levels) - (row - 1) * levels
                 mark = " " if level <= 0 else self._marks[min(level, levels) - 1]
@@ -218,12 +227,23 @@ class LiveView(View):
                 is_down = any(begin <= at < end for begin, end in down)
                 line.append(mark, "#D55E00" if is_down else "#56B4E9")
             lines.append(line)
+        lines.append(self._marks_below(progress, began, column_s, columns))
         return lines
+
+    def _marks_below(self, progress: Progress, began: float, column_s: float, columns: int) -> Text:
+        """Name each fault below the instant in the chart at which it was done."""
+        line = Text(" " * 8)
+        for at, fault, worker in progress.faults:
+            text = f"{'^' if self._ascii else '▲'} {fault} {worker}"
+            column = 8 + min(int((at - began) / column_s), columns - len(text))
+            line.append(" " * max(1, column - len(line)))
+            line.append(text, HARM_STYLE if fault == "kill" else DIM)
+        return line
 
     def _story(self, room: int) -> list[RenderableType]:
         styles = {HARM: HARM_STYLE, GOOD: GOOD_STYLE}
         lines: list[RenderableType] = []
-        for line in self._lines[-room:]:
+        for line in self._lines[-room:] if room else []:
             when = " " * 9 if line.t is None else _("{t:7.2f} s").format(t=line.t)
             text = Text(no_wrap=True, overflow="ellipsis")
             text.append(f"{when}  ", DIM)

@@ -26,8 +26,8 @@ class WorkerProgress:
     """When this state began."""
     computing: str = ""
     """The task that it has started and not ended."""
-    in_flight: set[str] = field(default_factory=set)
-    """Tasks that were sent to it and have not ended."""
+    in_flight: dict[str, None] = field(default_factory=dict)
+    """Tasks that were sent to it and have not ended, in their order."""
     done_at: list[float] = field(default_factory=list)
     """When each of its results was delivered."""
     fault: str = ""
@@ -48,6 +48,8 @@ class Progress:
         """The instant of the latest event."""
         self.began = 0.0
         """When the first task of the batch was submitted."""
+        self.faults: list[tuple[float, str, str]] = []
+        """What was done to a worker: when, what, to whom."""
         self._outages: list[tuple[float, float | None]] = []
         self._read = 0
         self._began_at = 0.0
@@ -88,7 +90,7 @@ class Progress:
         if event.kind == h.SUBMITTED and not self.began:
             self.began = t
         elif event.kind == h.DISPATCHED and worker is not None:
-            worker.in_flight.add(event.task)
+            worker.in_flight[event.task] = None
         elif event.kind == h.STARTED and worker is not None:
             worker.computing = event.task
         elif event.kind == h.REQUEUED or event.kind in h.OUTCOMES:
@@ -105,6 +107,7 @@ class Progress:
         worker = self.workers.get(str(event.detail.get("target", "")))
         if worker is not None:
             worker.fault, worker.fault_at = str(event.detail.get("fault", "")), t
+            self.faults.append((t, worker.fault, worker.name))
 
     def _take_state(self, event: Event, t: float) -> None:
         worker = self.workers.setdefault(event.worker, WorkerProgress(event.worker))
@@ -122,7 +125,7 @@ class Progress:
 
     def _let_go(self, task: str) -> None:
         for worker in self.workers.values():
-            worker.in_flight.discard(task)
+            worker.in_flight.pop(task, None)
             if worker.computing == task:
                 worker.computing = ""
 

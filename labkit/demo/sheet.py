@@ -19,7 +19,7 @@ from labkit.i18n import _
 if TYPE_CHECKING:
     import numpy as np
 
-PAIRS, COLUMNS = 18, 3
+PAIRS, COLUMNS = 12, 3
 TILE_WIDTH, TILE_HEIGHT = 1.58, 1.18
 GAP = 0.04
 """Between before and after."""

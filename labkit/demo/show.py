@@ -7,6 +7,7 @@ the ``with`` that opened it (and with this process at the latest), and files are
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import time
@@ -42,7 +43,14 @@ def show(options: argparse.Namespace, settings: Settings | None = None) -> int:
             low=FEWEST_WORKERS,
             high=MOST_WORKERS,
         )
-    return Demo(options, settings).perform()
+    # It warns of its font cache, in the middle of the picture.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    demo = Demo(options, settings)
+    try:
+        return demo.perform()
+    except KeyboardInterrupt:
+        print(_("interrupted: the cluster has ended, and nothing was written"), file=sys.stderr)
+        raise
 
 
 class Demo:
@@ -76,7 +84,7 @@ class Demo:
             report = summary(gathered, rounds, reference, ran, targets, self._seconds)
             files = {**pictures, "events.jsonl": ran.recording, "report.json": report_file(report)}
             out.write(files)
-        self._conclude(targets, ran, report, files)
+        self._conclude(targets, ran, report)
         return 0 if report["passed"] else 1
 
     # --- the steps ------------------------------------------------------------------------------------------
@@ -93,9 +101,11 @@ class Demo:
             gathered = batch.gather(self._photos, on_progress=self._view.advance)
             self._view.step_done(_made_of(gathered))
         for failure in gathered.failed[:LISTED]:
-            self._warn(_("left out: {why}").format(why=translate_error(failure.error)))
+            self._view.warn(_("left out: {why}").format(why=translate_error(failure.error)))
         if (more := len(gathered.failed) - LISTED) > 0:
-            self._warn(ngettext("and {n} more", "and {n} more", more).format(n=more))
+            self._view.warn(
+                ngettext("left out: {n} more photo", "left out: {n} more photos", more).format(n=more)
+            )
         return gathered
 
     def _reference(self, gathered: Gathered) -> Any:
@@ -115,11 +125,11 @@ class Demo:
         return batch.rounds_for(reference_s, RUN_S, min(self._workers, os.cpu_count() or 1))
 
     def _run(self, gathered: Gathered, rounds: int) -> Ran:
-        from labkit.cluster import open_cluster
-        from labkit.demo.run import Run
-
         with self._timed("cluster_up"):
             self._view.step(_("starting the cluster"))
+            from labkit.cluster import open_cluster
+            from labkit.demo.run import Run
+
             cluster = open_cluster(self._workers, "demo", settings=self._settings)
         with cluster:
             self._view.step_done(
@@ -151,19 +161,9 @@ class Demo:
             self._view.step_done(_("charts and contact sheet drawn"))
         return targets, pictures
 
-    def _warn(self, text: str) -> None:
-        if self._json:
-            print(text, file=sys.stderr, flush=True)
-        else:
-            from labkit.demo.story import HARM, Line
-
-            self._view.tell(Line(None, text, HARM))
-
     # --- the end --------------------------------------------------------------------------------------------
 
-    def _conclude(
-        self, targets: list[Target], ran: Ran, report: dict[str, Any], files: dict[str, bytes]
-    ) -> None:
+    def _conclude(self, targets: list[Target], ran: Ran, report: dict[str, Any]) -> None:
         if self._json:
             import json
 
@@ -171,11 +171,19 @@ class Demo:
             return
         from labkit.demo.verdict import print_verdict
 
-        print_verdict(targets, ran, report, self._out, sorted(files))
+        print_verdict(targets, ran, report, self._out)
 
 
 def _made_of(gathered: Gathered) -> str:
-    text = _("{n} pictures made from {photos} photographs, whole and in parts")
-    if gathered.photos >= len(gathered.pictures):
+    n = len(gathered.pictures)
+    if gathered.found > n:
+        text = _("the first {n} of {found} photographs, scaled to the same size")
+    elif gathered.photos == n:
         text = _("{n} photographs, scaled to the same size")
-    return text.format(n=len(gathered.pictures), photos=gathered.photos)
+    else:
+        text = ngettext(
+            "{n} pictures made from {photos} photograph, whole and in parts",
+            "{n} pictures made from {photos} photographs, whole and in parts",
+            gathered.photos,
+        )
+    return text.format(n=n, photos=gathered.photos, found=gathered.found)

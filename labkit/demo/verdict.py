@@ -13,6 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from labkit.core.history import Recovery
 from labkit.demo.run import VICTIM, Ran
 from labkit.demo.story import recovery_of
 from labkit.demo.targets import Target, chain_in_words
@@ -22,28 +23,20 @@ PIPED_WIDTH = 120
 WIDEST = 110
 
 
-def print_verdict(
-    targets: list[Target], ran: Ran, report: dict[str, Any], out: Path, files: list[str]
-) -> None:
+def print_verdict(targets: list[Target], ran: Ran, report: dict[str, Any], out: Path) -> None:
     """Print it to the standard output."""
     terminal = sys.stdout.isatty()
     width = min(shutil.get_terminal_size().columns, WIDEST) if terminal else PIPED_WIDTH
     # Not written by rich itself: it would end the process if the reader of a pipe leaves.
     paper = io.StringIO()
     console = Console(file=paper, force_terminal=terminal, width=width, highlight=False)
-    console.print(_verdict(targets, ran, report, out, files))
+    console.print(_verdict(targets, ran, report, out))
     for line in paper.getvalue().splitlines():
         print(line.rstrip())
 
 
-def _verdict(
-    targets: list[Target], ran: Ran, report: dict[str, Any], out: Path, files: list[str]
-) -> RenderableType:
-    chain = recovery_of(ran.history, VICTIM)
-    parts: list[RenderableType] = [Text(), _table(targets)]
-    if chain is not None:
-        links = [f"{name} {after}" for name, after in chain_in_words(chain)]
-        parts += [Text(_("The recovery, in seconds after the kill: ") + ", ".join(links) + "."), Text()]
+def _verdict(targets: list[Target], ran: Ran, report: dict[str, Any], out: Path) -> RenderableType:
+    parts: list[RenderableType] = [Text(), _table(targets, recovery_of(ran.history, VICTIM)), Text()]
     speed = report["speed"]
     parts.append(
         Text(
@@ -63,15 +56,33 @@ def _verdict(
     said = _("{met} of {n} targets met, in {seconds:.0f} s.").format(
         met=met, n=len(targets), seconds=report["seconds"]["total"]
     )
-    parts += [Text(), Text(said, style), Text(f"{out}/  {', '.join(files)}", "dim")]
+    parts += [Text(said, style), Text(), _files(out)]
     return Group(*parts)
 
 
-def _table(targets: list[Target]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for title in (_("target"), _("wanted"), _("measured"), ""):
+def _table(targets: list[Target], chain: Recovery | None) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold"
+    )
+    for title in (_("target"), _("measured"), ""):
         table.add_column(title)
     for target in targets:
         word = Text(_("met"), "bold #009E73") if target.met else Text(_("MISSED"), "bold #D55E00")
-        table.add_row(_(target.title), target.wanted, target.measured, word)
+        table.add_row(_(target.template).format(**target.params), target.measured, word)
+        if target.id == "recovery" and chain is not None:
+            for link, after in chain_in_words(chain):
+                table.add_row(Text(f"  {link}", "dim"), Text(after, "dim"), "")
     return table
+
+
+def _files(out: Path) -> RenderableType:
+    told = {
+        "overview.png": _("the whole run on one page"),
+        "contact-sheet.png": _("before and after"),
+        "throughput, gantt, recovery, share .png": _("its charts one by one"),
+        "report.json, events.jsonl": _("every number, and every event"),
+    }
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for names, what in told.items():
+        table.add_row(Text(names), Text(what, "dim"))
+    return Group(Text(_("In {folder}:").format(folder=out)), table)

@@ -42,6 +42,10 @@ class View:
     def step_done(self, text: str) -> None:
         """The step is over, and this is what came of it."""
 
+    def warn(self, text: str) -> None:
+        """Something is not as the user will have expected. Never silent: it goes to the standard error."""
+        print(text, file=sys.stderr, flush=True)
+
     def tell(self, line: Line) -> None:
         """Something happened."""
 
@@ -68,6 +72,10 @@ class PlainView(View):
 
     def step_done(self, text: str) -> None:
         """Print what came of a step."""
+        self._print(text)
+
+    def warn(self, text: str) -> None:
+        """Print the warning among the other lines."""
         self._print(text)
 
     def tell(self, line: Line) -> None:
