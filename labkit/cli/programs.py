@@ -26,7 +26,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     """Run the demo; return the exit code: 0 only if every target was met."""
     from labkit.demo import main
 
-    return main(options)
+    return main(options, settings)
 
 
 def run_words(words: list[str], _settings: Settings) -> int:

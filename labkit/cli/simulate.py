@@ -84,7 +84,8 @@ def run(options: argparse.Namespace, _settings: Settings) -> int:
 def _show(result: Run, seconds: float) -> None:
     from labkit.simulation.timeline import timeline
 
-    say.line(timeline(result, shutil.get_terminal_size((100, 24)).columns))
+    for line in timeline(result, shutil.get_terminal_size((100, 24)).columns, _):
+        say.line(line)
     say.line()
     text = _("{virtual:.0f} s of cluster life in {real:.2f} s; the same run again: {command}")
     say.line(text.format(virtual=result.ended_at, real=seconds, command=result.command))

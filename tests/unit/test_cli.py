@@ -38,7 +38,7 @@ def test_the_version_is_told(lab: Commands) -> None:
     assert lab.done("--version").out.startswith("labkit ")
 
 
-HELPED = sorted(set(COMMANDS) - {"bench", "demo"})  # these two explain themselves
+HELPED = sorted(set(COMMANDS) - {"bench"})  # it explains itself
 
 
 @pytest.mark.parametrize("language", i18n.LANGUAGES)
