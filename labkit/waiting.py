@@ -31,32 +31,41 @@ class Waiter:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._busy: list[zmq.Socket[bytes]] = []
+        self._unsure: list[zmq.Socket[bytes]] = []  # the others, until they were seen empty
 
     def add(self, waited: zmq.Socket[bytes] | Bell, often: bool = True) -> None:
-        """Wait for this too. ``often`` is False for sockets that the owner never uses but when they woke
-        it."""
+        """Wait for this too.
+
+        ``often`` is False for sockets that the owner never uses but when they woke it, and then reads until
+        they are no longer ``readable``: libzmq announces a message only to a reader that had found nothing.
+        """
         if isinstance(waited, Bell):
             self._selector.register(waited.fileno(), selectors.EVENT_READ, waited)
             return
         self._selector.register(int(waited.getsockopt(zmq.FD)), selectors.EVENT_READ, waited)
-        if often:
-            self._busy.append(waited)
+        (self._busy if often else self._unsure).append(waited)
 
     def remove(self, waited: zmq.Socket[bytes]) -> None:
         """Wait for this socket no more; call it before the socket is closed."""
         self._selector.unregister(int(waited.getsockopt(zmq.FD)))
-        if waited in self._busy:
-            self._busy.remove(waited)
+        for listed in (self._busy, self._unsure):
+            if waited in listed:
+                listed.remove(waited)
 
     def wait(self, timeout_s: float) -> list[Any]:
         """Return the sockets with a message and the bells that were rung; empty after ``timeout_s`` without
         any."""
         ready: list[Any] = [waited for waited in self._busy if readable(waited)]
+        if self._unsure:
+            self._unsure = [waited for waited in self._unsure if readable(waited)]
+            ready += self._unsure
         # Even when a message waits already, bells and monitors are looked at: they must not starve.
         for key, _ in self._selector.select(0 if ready else max(0.0, timeout_s)):
             waited = key.data
             if waited not in ready and (isinstance(waited, Bell) or readable(waited)):
                 ready.append(waited)
+                if not isinstance(waited, Bell) and waited not in self._busy:
+                    self._unsure.append(waited)
         return ready
 
     def close(self) -> None:

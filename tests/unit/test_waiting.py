@@ -88,6 +88,28 @@ def test_a_socket_that_is_always_read_empty_needs_no_asking(waiter: Waiter, pair
         assert heard == [number, number + 1]
 
 
+@pytest.mark.parametrize("before", [True, False], ids=["before we look", "while we sleep"])
+def test_a_monitors_very_first_message_wakes(waiter: Waiter, before: bool) -> None:
+    """Nobody has asked it yet, so libzmq does not announce it: a refused secret went unnoticed for good."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    watched = context.socket(zmq.DEALER)
+    monitor = watched.get_monitor_socket(zmq.EVENT_LISTENING)
+    waiter.add(monitor, often=False)
+    if before:
+        watched.bind("tcp://127.0.0.1:*")
+        assert woken(waiter) == [monitor]
+    else:
+        timer = threading.Timer(0.1, watched.bind, ("tcp://127.0.0.1:*",))
+        timer.start()
+        assert waiter.wait(20) == [monitor]
+        timer.join()
+    waiter.remove(monitor)
+    watched.disable_monitor()
+    monitor.close(0)
+    watched.close(0)
+    context.term()
+
+
 def test_a_socket_that_was_not_read_empty_is_ready_again_at_once(waiter: Waiter, pair: Pair) -> None:
     ours, theirs = pair
     waiter.add(ours)
