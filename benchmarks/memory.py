@@ -138,6 +138,7 @@ def _broker_with_a_queue() -> tuple[float, float]:
     with _open(0) as (cluster, executor):
         pid = next(pid for pid, name in processes_of(cluster).items() if name == "broker")
         empty = settled(lambda: {"broker": memory_of(pid)})["broker"]
-        executor.map(echo, range(QUEUED))
+        for number in range(QUEUED):
+            executor.submit(echo, number)
         wait_until(lambda: cluster.status()["broker"]["queued"] == QUEUED, "the broker has the whole queue")
         return empty, settled(lambda: {"broker": memory_of(pid)})["broker"]

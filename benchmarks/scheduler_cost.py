@@ -104,8 +104,8 @@ class Bench:
             for route in self._routes:
                 handle(FromWorker(route, m.Heartbeat()), now)
         for _task in range(done):
-            route, task = self._held.popleft()
-            handle(FromWorker(route, m.Done(task.task, task.attempt, COMPUTE_S, m.EMPTY)), now)
+            holder, task = self._held.popleft()
+            handle(FromWorker(holder, m.Done(task.task, task.attempt, COMPUTE_S, m.EMPTY)), now)
         for _task in range(submitted):
             handle(FromClient(CLIENT, m.Submit(os.urandom(16), 0.0, 0.0, "bench", "", PAYLOAD)), now)
         for action in handle(Tick(), now):
