@@ -180,7 +180,8 @@ def _warnings(status: Status) -> list[str]:
             lines.append(f"[yellow]{text.format(process=row['name'], end=row['last_exit'])}[/]")
     broker_runs = any(row["kind"] == "broker" and row["state"] == "running" for row in status["processes"])
     if status["broker"] is None and broker_runs:
-        lines.append(f"[yellow]{_('the broker does not answer: python -m labkit logs broker')}[/]")
+        text = _("the broker does not answer: python -m labkit logs broker")
+        lines.append(f"[yellow]{text}[/]")
     # That the start of the broker itself cannot be noted by it goes without saying.
     unrecorded = [fault for fault in status["unrecorded_faults"] if fault["target"] != "broker"]
     if n := len(unrecorded):

@@ -65,7 +65,8 @@ def configure(_name: str, parser: Parser) -> None:
         "submit cat.jpg --filters sharpen --param sharpen.intensity=3 --out out --format jpg",
         "submit --filters blur --out out --engine sequential",
     )
-    parser.epilog = f"{_('filters:')}\n{_filters()}\n\n{parser.epilog}"
+    title = _("filters:")  # not inside the f-string, where the extractor does not find it
+    parser.epilog = f"{title}\n{_filters()}\n\n{parser.epilog}"
 
 
 def _filters() -> str:
