@@ -153,7 +153,7 @@ def test_pictures_are_small() -> None:
 
 
 def commands(name: str) -> list[str]:
-    """Return the calls of labkit in a document, wherever they stand; what follows wide space explains them."""
+    """Return the calls of labkit in a document; what follows one after wide space explains it."""
     lines = [line.strip() for _, block in FENCE.findall(read(name)) for line in block.splitlines()]
     found = [found[0] for text in [*lines, *spans(name)] if (found := COMMAND.fullmatch(text))]
     return [text.partition("  ")[0] for text in found]
