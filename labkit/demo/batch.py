@@ -45,7 +45,7 @@ _FRAMINGS = (
 
 
 class Picture(NamedTuple):
-    """One picture: its name ("coffee-2": the second framing of coffee), and its file's bytes."""
+    """One picture: its name ("coffee/2": the second framing of coffee), and its file's bytes."""
 
     name: str
     data: bytes
@@ -93,7 +93,7 @@ def gather(
                 usable.remove((number, photo))
                 continue
             for framing in range(framings, framings + more):
-                name = f"{photo.name}-{framing + 1}" if framing else photo.name
+                name = f"{_shown(photo.name)}/{framing + 1}" if framing else _shown(photo.name)
                 made.append((framing, number, Picture(name, _framed(image, framing))))
                 on_progress(min(len(made), wanted))
         framings += more
@@ -114,6 +114,11 @@ def rounds_for(seconds: float, wanted_s: float, at_once: int) -> int:
     """Return how often to process pictures that take ``seconds`` in a plain loop, to take ``wanted_s`` in all
     when ``at_once`` are processed at a time."""
     return min(max(round(wanted_s * at_once / seconds), FEWEST_ROUNDS), MOST_ROUNDS)
+
+
+def _shown(name: str) -> str:
+    """Return a file's name as it may be shown: it can hold anything, also what moves a terminal's cursor."""
+    return "".join(character if character.isprintable() else "?" for character in name)
 
 
 def _framed(image: np.ndarray, framing: int) -> bytes:

@@ -14,9 +14,9 @@ from labkit.jobs import process_encoded
 
 
 class Reference(NamedTuple):
-    """The right results by the pictures' names (PNG files), and how long the loop took, in seconds."""
+    """The right results in the order of the pictures (PNG files), and the loop's seconds."""
 
-    results: dict[str, bytes]
+    results: list[bytes]
     seconds: float
 
     @property
@@ -36,19 +36,22 @@ def compute(
     try:
         with open_executor("sequential") as executor:
             executor.submit(process_encoded, pictures[0].data, steps).result()  # warm: libraries, caches
-            results = {}
+            results: list[bytes] = []
             began = time.monotonic()
             for picture in pictures:
-                results[picture.name] = executor.submit(process_encoded, picture.data, steps).result()
+                results.append(executor.submit(process_encoded, picture.data, steps).result())
                 on_progress(len(results))
             return Reference(results, time.monotonic() - began)
     finally:
         cv2.setNumThreads(threads)
 
 
-def different(reference: Reference, results: Iterable[tuple[str, bytes]]) -> list[str]:
-    """Return the names of the pictures whose pixels are not those of the reference, in order."""
-    return [name for name, data in results if not _same_pixels(reference.results[name], data)]
+def different(reference: Reference, results: Iterable[tuple[int, bytes]]) -> list[int]:
+    """Return the numbers of the pictures whose pixels are not those of the reference, in order.
+
+    ``results`` are (number of the picture, PNG file), in any order and number.
+    """
+    return [number for number, data in results if not _same_pixels(reference.results[number], data)]
 
 
 def _same_pixels(expected: bytes, found: bytes) -> bool:

@@ -55,8 +55,10 @@ class Ran:
     history: History
     recording: bytes
     """The whole recording as it was written, warm-up included: lines of JSON."""
+    tasks: dict[str, int]
+    """The number of each task's picture, by task id, in the order of submission."""
     names: dict[str, str]
-    """The picture of each task, by task id, in the order of submission."""
+    """The same with the pictures' names."""
     results: dict[str, bytes]
     """Each task's result, by task id."""
     deliveries: dict[str, int]
@@ -95,29 +97,29 @@ class Run:
         """Run the batch. Raises DemoFailed if it comes to no end, and whatever error a task ended with."""
         with self._cluster.client("demo") as client:
             warm = self._warm_up(client)
-            futures: dict[TaskFuture, str] = {}
+            futures: dict[TaskFuture, int] = {}
             for _round in range(self._rounds):
-                for picture in self._pictures:
+                for number, picture in enumerate(self._pictures):
                     future = self._submit(client, picture)
                     future.add_done_callback(self._delivered)
-                    futures[future] = picture.name
-            names = {future.task_id: name for future, name in futures.items()}
+                    futures[future] = number
+            names = {future.task_id: self._pictures[number].name for future, number in futures.items()}
             self._progress = Progress(names, self._workers)
             self._story = Story(self._view.tell, names, VICTIM)
             self._story.submitted()
             self._follow(list(futures))
-            return self._ran(client, futures, names, warm)
+            return self._ran(client, futures, warm)
 
-    def _ran(
-        self, client: Client, futures: dict[TaskFuture, str], names: dict[str, str], warm: set[str]
-    ) -> Ran:
+    def _ran(self, client: Client, futures: dict[TaskFuture, int], warm: set[str]) -> Ran:
         history = self._cluster.history()
+        names = self._progress.tasks
         submitted = [
             event.at for event in history.events if event.kind == h.SUBMITTED and event.task in names
         ]
         return Ran(
             history=History(event for event in history.events if event.task not in warm),
             recording=self._recording(),
+            tasks={future.task_id: number for future, number in futures.items()},
             names=names,
             results={future.task_id: future.result() for future in futures},
             deliveries=dict(self._deliveries),

@@ -39,16 +39,18 @@ class Pair(NamedTuple):
 
 def choose(ran: Ran, pictures: list[Picture]) -> list[Pair]:
     """Return the pairs to show, no picture twice: what the killed worker held, then different photos."""
-    before = {picture.name: picture.data for picture in pictures}
     chain = recovery_of(ran.history, VICTIM)
     held = set(chain.held) if chain else set()
     rows = [row for row in ran.history.ledger() if row.task in ran.results]
     rows.sort(key=lambda row: row.task not in held)  # stable: otherwise the order of submission
-    pairs: dict[str, Pair] = {}
+    pairs: dict[int, Pair] = {}
     for row in rows:
-        name = ran.names[row.task]
-        if name not in pairs and len(pairs) < PAIRS:
-            pairs[name] = Pair(name, before[name], ran.results[row.task], row.winner, row.task in held)
+        number = ran.tasks[row.task]
+        if number not in pairs and len(pairs) < PAIRS:
+            picture = pictures[number]
+            pairs[number] = Pair(
+                picture.name, picture.data, ran.results[row.task], row.winner, row.task in held
+            )
     return list(pairs.values())
 
 
@@ -93,15 +95,15 @@ def _draw(sheet: Chart, pair: Pair, left: float, top: float) -> None:
     bar.set_yticks([])
     bar.spines[:].set_visible(False)
     height = float(sheet.get_size_inches()[1])
-    words = f"{pair.name}   {pair.worker}"
+    words = pair.worker
     if pair.rescued:
-        words = _("{picture}   {worker} in place of {victim}").format(
-            picture=pair.name, worker=pair.worker, victim=VICTIM
-        )
+        words = _("{worker} in place of {victim}").format(worker=pair.worker, victim=VICTIM)
+    room = 2 * TILE_WIDTH + GAP - style.inches(words, SMALL, bold=True) - 0.35
     sheet.text(
-        left / style.WIDTH, 1 - (top + TILE_HEIGHT + 0.10) / height, style.shortened(words, 2 * TILE_WIDTH),
+        left / style.WIDTH, 1 - (top + TILE_HEIGHT + 0.10) / height,
+        f"{style.shortened(pair.name, room * 0.88)}   {words}",  # bold letters are wider
         fontsize=SMALL, color=FAULT if pair.rescued else INK, va="top",
-        fontweight="bold" if pair.rescued else "normal",
+        fontweight="bold" if pair.rescued else "normal", parse_math=False,
     )  # fmt: skip
 
 

@@ -49,7 +49,8 @@ def show(options: argparse.Namespace, settings: Settings | None = None) -> int:
     try:
         return demo.perform()
     except KeyboardInterrupt:
-        print(_("interrupted: the cluster has ended, and nothing was written"), file=sys.stderr)
+        if not demo.has_written:
+            print(_("interrupted: the cluster has ended, and nothing was written"), file=sys.stderr)
         raise
 
 
@@ -65,6 +66,7 @@ class Demo:
         self._view: View = choose(self._json)
         self._seconds: dict[str, float] = {}
         self._began_at = time.monotonic()
+        self.has_written = False
 
     def perform(self) -> int:
         """Do everything; return 0 if every target was met."""
@@ -84,6 +86,7 @@ class Demo:
             report = summary(gathered, rounds, reference, ran, targets, self._seconds)
             files = {**pictures, "events.jsonl": ran.recording, "report.json": report_file(report)}
             out.write(files)
+            self.has_written = True
         self._conclude(targets, ran, report)
         return 0 if report["passed"] else 1
 
@@ -152,8 +155,9 @@ class Demo:
 
         with self._timed("compare"):
             self._view.step(_("comparing the pixels"))
-            unlike = different(reference, ((ran.names[task], data) for task, data in ran.results.items()))
-            targets = measure(ran, self._workers, unlike)
+            unlike = different(reference, ((ran.tasks[task], data) for task, data in ran.results.items()))
+            names = [gathered.pictures[number].name for number in unlike]
+            targets = measure(ran, self._workers, names)
             self._view.step_done(_("pixels compared"))
         with self._timed("draw"):
             self._view.step(_("drawing"), 6)

@@ -46,7 +46,10 @@ class Target(NamedTuple):
 
 
 def measure(ran: Ran, workers: int, different: Sequence[str]) -> list[Target]:
-    """Return the targets of a run on ``workers`` workers; ``different``: pictures unlike the reference's."""
+    """Return the targets of a run on ``workers`` workers.
+
+    ``different`` are the names of the results' pictures that are not like the reference's.
+    """
     chain = recovery_of(ran.history, VICTIM)
     return [
         _workers_active(ran, workers, chain),
