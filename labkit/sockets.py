@@ -47,11 +47,11 @@ def read_token(path: Path) -> str:
 
 
 def dealer(
-    context: zmq.Context[Any], address: str, role: str, token: str, max_frame_bytes: int
+    context: zmq.Context[Any], address: str, role: str, token: str, max_message_bytes: int
 ) -> zmq.Socket[bytes]:
     """Return a DEALER that connects to ``address`` and keeps reconnecting; ``role`` is the name it shows."""
     socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
-    _limit(socket, max_frame_bytes)
+    _limit(socket, max_message_bytes)
     socket.sndhwm = socket.rcvhwm = TASK_HWM
     socket.reconnect_ivl = RECONNECT_MS
     socket.reconnect_ivl_max = RECONNECT_MAX_MS
@@ -61,9 +61,9 @@ def dealer(
     return socket
 
 
-def _limit(socket: zmq.Socket[bytes], max_frame_bytes: int) -> None:
+def _limit(socket: zmq.Socket[bytes], max_message_bytes: int) -> None:
     socket.linger = 0
-    socket.maxmsgsize = max_frame_bytes
+    socket.maxmsgsize = max_message_bytes + m.HEADER_BYTES  # a larger frame costs the connection
     socket.setsockopt(zmq.IPV6, 0)
 
 

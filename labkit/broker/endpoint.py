@@ -28,6 +28,8 @@ from labkit.core.rules import Rules
 from labkit.waiting import readable
 
 MAX_BACKLOG_BYTES = 256 << 20
+RECORD_BUDGET = 10_000
+"""Records read in one turn: one message may hold thousands."""
 ROUTER_HWM = 1000
 """Messages that may wait in libzmq for one peer, each way. What is large is bounded by credit and quota."""
 
@@ -51,7 +53,8 @@ class Endpoint:
         self.socket = context.socket(zmq.ROUTER)
         self.socket.linger = 0
         self.socket.router_mandatory = True
-        self.socket.maxmsgsize = rules.max_message_bytes
+        self._max_bytes = rules.max_message_bytes + m.HEADER_BYTES
+        self.socket.maxmsgsize = self._max_bytes
         self.socket.sndhwm = ROUTER_HWM
         self.socket.rcvhwm = ROUTER_HWM
         self.socket.plain_server = True
@@ -78,6 +81,7 @@ class Endpoint:
         """Return up to ``budget`` messages as (route, records), and whether the socket was emptied."""
         arrived: list[tuple[bytes, list[m.Message]]] = []
         socket, known = self.socket, self._known
+        records = 0
         for _ in range(budget):
             try:
                 route = socket.recv(zmq.NOBLOCK)
@@ -95,24 +99,33 @@ class Endpoint:
                 payload = socket.recv(copy=False)
                 more = payload.more
                 size += len(payload)
-                if len(frames) <= self._rules.max_frames and size <= self._rules.max_message_bytes:
+                if len(frames) < self._rules.max_frames and size <= self._max_bytes:
                     frames.append(payload)
                 else:
                     frames.clear()  # too much: drop it while it comes in
-                    size = self._rules.max_message_bytes + 1
-            if size > self._rules.max_message_bytes:
+                    size = self._max_bytes + 1
+            if size > self._max_bytes:
                 self._count("oversized_messages")
                 continue
             try:
-                arrived.append((route, m.decode(envelope, frames, self._allowed)))
+                messages = m.decode(envelope, frames, self._allowed)
             except ProtocolError:
                 self._count("garbage_messages")
+                continue
+            arrived.append((route, messages))
+            records += len(messages)
+            if records >= RECORD_BUDGET:
+                break
         return arrived, False
 
     def _enter(self, route: bytes, frame: zmq.Frame) -> None:
         self.read_monitor()
+        descriptor = int(frame.get(zmq.SRCFD))
+        former = self._route_of.get(descriptor)
+        if former is not None:  # it had closed before its first message was read
+            self._forget(former)
         self._known.add(route)
-        self._route_of[int(frame.get(zmq.SRCFD))] = route
+        self._route_of[descriptor] = route
 
     def read_monitor(self) -> None:
         """Take in which connections have closed."""

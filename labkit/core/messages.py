@@ -35,7 +35,11 @@ MAGIC = b"L" + bytes([VERSION])
 BULK_BYTES = 1 << 20
 """A message larger than this is announced with ``Bulk``: heartbeats behind it may be late."""
 COALESCE_BYTES = 64 << 10
-"""An envelope is closed when it has grown to this size."""
+"""An envelope is closed when it has grown to this size; only a single record may be larger."""
+
+
+HEADER_BYTES = 256 << 10
+"""What all the rest of a message may add to its payload."""
 
 
 class Payload(NamedTuple):
@@ -447,6 +451,7 @@ def decode(
         )
     messages: list[Message] = []
     position, end, taken = 2, len(envelope), 0
+    alone = end > len(MAGIC) + COALESCE_BYTES
     try:
         while position < end:
             number, owned, length = _RECORD.unpack_from(envelope, position)
@@ -459,6 +464,8 @@ def decode(
                 )
             if allowed is not None and kind.cls not in allowed:
                 raise ProtocolError(N_("{kind}: this peer may not send it"), kind=kind.cls.__name__)
+            if alone and position < end:  # 256 MB of heartbeats would become 38 million objects
+                raise ProtocolError(N_("an envelope of {size} bytes with several records"), size=end)
             messages.append(
                 _decode_body(kind, envelope, start, position, tuple(frames[taken : taken + owned]))
             )
@@ -476,6 +483,10 @@ _new = tuple.__new__
 """Makes a NamedTuple of a tuple of its fields at a third of the price of calling its class."""
 
 
+MAX_CACHED_TEXT = 256
+"""Longer texts are not names; remembering thousands of them would cost hundreds of megabytes."""
+
+
 @lru_cache(maxsize=4096)
 def _text(encoded: bytes) -> str:
     """The same few names (jobs, workers) come again and again."""
@@ -488,7 +499,8 @@ def _decode_body(kind: _Kind, envelope: bytes, start: int, end: int, frames: tup
     if kind.strings:
         strings = []
         for length in values[kind.fixed :]:
-            strings.append(_text(envelope[position : position + length]))
+            encoded = envelope[position : position + length]
+            strings.append(_text(encoded) if length <= MAX_CACHED_TEXT else encoded.decode("utf-8"))
             position += length
         values = values[: kind.fixed] + tuple(strings)
     if position > end or (position < end and not kind.tail):
