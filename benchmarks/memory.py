@@ -124,7 +124,7 @@ def _by_name(cluster: LocalCluster) -> dict[str, float]:
 
 def _show_pictures(cluster: LocalCluster, executor: Executor) -> None:
     """Let every worker process pictures."""
-    pictures = resized_photos(512, 512, 4 * WORKERS)
+    pictures = resized_photos(512, 512, 2) * (2 * WORKERS)
 
     def everybody_did() -> bool:
         process_batch(executor, pictures, FILTERS)

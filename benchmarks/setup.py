@@ -130,13 +130,14 @@ def timed(batch: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def alternate(rounds: int, *measured: Callable[[], T]) -> list[list[T]]:
+def alternate(rounds: int, *measured: Callable[[], T], warm: bool = False) -> list[list[T]]:
     """Return what each of ``measured`` returned, round by round: one list each.
 
-    They take turns, after one turn that does not count.
+    They take turns, after one turn that does not count, unless they are ``warm`` already.
     """
-    for measure in measured:
-        measure()
+    if not warm:
+        for measure in measured:
+            measure()
     returned: list[list[T]] = [[] for _ in measured]
     for _ in range(rounds):
         for measure, values in zip(measured, returned, strict=True):

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def measure(setup: Setup) -> Section:
     """Return the seconds until three workers are ready, one fresh Python a round."""
-    one_start()
+    one_start()  # from now on, the files are in the system's cache
     starts = [one_start() for _ in range(setup.rounds)]
     figures = [
         Figure("open_cluster", "open_cluster(3)", [ready for ready, _whole in starts], "s", TARGET),

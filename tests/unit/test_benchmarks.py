@@ -89,6 +89,7 @@ def test_the_measured_take_turns_after_one_turn_that_does_not_count() -> None:
     returned = alternate(2, lambda: measured("a"), lambda: measured("b"))
     assert calls == ["a", "b", "a", "b", "a", "b"]
     assert returned == [[3, 5], [4, 6]]
+    assert alternate(1, lambda: measured("c"), warm=True) == [[7]]
 
 
 def test_no_more_workers_than_cores_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,8 +296,8 @@ SHRUNK: dict[str, Any] = {
     "benchmarks.tiny.QUICK_TASKS": 50,
     "benchmarks.round_trip.QUICK_CALLS": 20,
     "benchmarks.pictures.SIZES": {
-        "512": ((64, 64), 4, 4, Target(1.2)),
-        "4K": ((128, 72), 4, 4, Target(1.3)),
+        "512": ((64, 64), 2, 2, Target(1.2)),
+        "4K": ((128, 72), 2, 2, Target(1.3)),
     },
     "benchmarks.kill.KILLS_PER_ROUND": 1,
     "benchmarks.memory.QUEUED": 200,
