@@ -329,7 +329,7 @@ def _ask(*command: str) -> tuple[str | None, str]:
 
 def _cores(_settings: Settings) -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    found = said(N_("{n} for us"), n=cores)
+    found = said(N_("available: {n}"), n=cores)
     if cores >= 2:
         yield Finding("cores", OK, found, NOTHING)
     else:

@@ -28,13 +28,13 @@ def configure(name: str, parser: Parser) -> None:
         parser.add_argument("--workers", type=int, metavar="N", help=_("how many workers (default: 3)"))
         parser.add_argument(
             "--policy",
-            metavar="POLICY",
+            metavar=_("POLICY"),
             help=_("who gets the next task: {policies}").format(policies=", ".join(POLICIES)),
         )
         ports = parser.add_argument_group(_("ports"), _("the usual ones where they are free, unless you say"))
         for option, default in USUAL.items():
             ports.add_argument(
-                f"--{option}-port", metavar="PORT", help=_("usually {port}").format(port=default)
+                f"--{option}-port", metavar=_("PORT"), help=_("usually {port}").format(port=default)
             )
         json_option(parser)
         parser.examples("up", "up --workers 5 --policy round_robin", "up --name second --redis-port 6400")
@@ -48,7 +48,7 @@ def configure(name: str, parser: Parser) -> None:
 def name_option(parser: Parser) -> None:
     """Declare ``--name``, which every command has that speaks to a cluster."""
     parser.add_argument(
-        "--name", metavar="NAME", help=_("which cluster (default: LABKIT_CLUSTER, else default)")
+        "--name", metavar=_("NAME"), help=_("which cluster (default: LABKIT_CLUSTER, else default)")
     )
 
 

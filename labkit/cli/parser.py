@@ -68,7 +68,9 @@ def _overview(words: list[str]) -> None:
         epilog=_commands() + "\n" + _first_steps(),
     )
     version = f"labkit {VERSION}, Python {platform.python_version()}"
-    parser.add_argument("--version", action="version", version=version)
+    parser.add_argument(
+        "--version", action="version", version=version, help=_("show program's version number and exit")
+    )
     parser.parse_args(words)
     parser.print_help()
 

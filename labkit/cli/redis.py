@@ -12,7 +12,9 @@ from labkit.settings import Settings
 
 def configure(_name: str, parser: Parser) -> None:
     """Declare the options: all words go to Redis."""
-    parser.add_argument("words", nargs="*", metavar="WORD", help=_("a Redis command; without one: a prompt"))
+    parser.add_argument(
+        "words", nargs="*", metavar=_("WORD"), help=_("a Redis command; without one: a prompt")
+    )
     parser.examples("redis HGETALL workers", "redis LLEN image_tasks", "redis MONITOR")
 
 

@@ -48,7 +48,7 @@ def configure(_name: str, parser: Parser) -> None:
             faults=", ".join(FAULTS), usual=",".join(DEFAULT_FAULTS)
         ),
     )
-    parser.add_argument("--policy", default="least_busy", metavar="POLICY", help=", ".join(POLICIES))
+    parser.add_argument("--policy", default="least_busy", metavar=_("POLICY"), help=", ".join(POLICIES))
     json_option(parser)
     parser.examples(
         "simulate --seed 7", "simulate --seed 7 --workers 5 --tasks 200 --faults kill,pause,partition"

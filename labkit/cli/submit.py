@@ -36,7 +36,7 @@ def configure(_name: str, parser: Parser) -> None:
     parser.add_argument(
         "sources",
         nargs="*",
-        metavar="FILE|FOLDER",
+        metavar=_("FILE|FOLDER"),
         help=_("PNG and JPEG files, folders of them (default: the photographs that come with the lab)"),
     )
     parser.add_argument(
@@ -46,11 +46,11 @@ def configure(_name: str, parser: Parser) -> None:
         "--param",
         action="append",
         default=[],
-        metavar="FILTER.NAME=VALUE",
+        metavar=_("FILTER.NAME=VALUE"),
         help=_("a filter's parameter, if not as usual"),
     )
     parser.add_argument(
-        "--out", required=True, metavar="DIR", help=_("folder for the results; made if it is missing")
+        "--out", required=True, metavar=_("DIR"), help=_("folder for the results; made if it is missing")
     )
     parser.add_argument(
         "--format", choices=("png", "jpg"), default="png", help=_("of the results (default: png)")
