@@ -1,7 +1,8 @@
-"""What remains of a demo: charts, contact sheet, history and ``report.json``, all of them or none.
+"""What remains of a demo: charts, contact sheet, history and ``report.json``, none of them ever half-written.
 
 Everything is made in memory first. Then each file is written beside its place, and when all of them are
-there, they are renamed into place. Whoever interrupts the demo finds the files of the run before, whole.
+there, they are renamed into place, one right after the other. Whoever interrupts the demo before finds the
+files of the run before, whole.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class OutFolder:
             ) from error
 
     def write(self, files: dict[str, bytes]) -> None:
-        """Write the files, all of them or none; each replaces its predecessor."""
+        """Write the files; each replaces its predecessor. Raises InvalidInput if one cannot be written."""
         parts = {name: self.path / f".{name}.{os.getpid()}{PART}" for name in files}
         try:
             for name, data in files.items():
