@@ -23,6 +23,7 @@ from typing import Any, Self
 import zmq
 
 from benchmarks.figures import BenchFailed
+from benchmarks.setup import deaf_children
 from labkit.core.errors import N_
 
 HOST = "tcp://127.0.0.1"
@@ -61,7 +62,8 @@ class EchoChain:
         return socket
 
     def _start(self, process: BaseProcess) -> None:
-        process.start()
+        with deaf_children():
+            process.start()
         self._processes.append(process)
 
     def _no_answer(self) -> BenchFailed:

@@ -102,8 +102,25 @@ def executor_on(cluster: Cluster) -> Iterator[Executor]:
         executor.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def deaf_children() -> Iterator[None]:
+    """Processes that are started in here do not hear Ctrl-C: whoever started them does, and ends them.
+
+    A process inherits what is blocked, so it is deaf from its first moment. (Windows blocks nothing: there, a
+    process that is only just starting prints a traceback when it ends.)
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _prepare_process() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started it, which ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     one_thread_each()
 
 
@@ -115,7 +132,9 @@ def one_thread_each() -> None:
 
 def _wake_all(executor: Executor, workers: int) -> None:
     """A pool starts a process when a task finds all others at work, so give it such tasks."""
-    for future in [executor.submit(jobs.sleep_for, 0.05) for _ in range(2 * workers)]:
+    with deaf_children():
+        futures = [executor.submit(jobs.sleep_for, 0.05) for _ in range(2 * workers)]
+    for future in futures:
         future.result()
 
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import BenchFailed, Figure, Section, Target
-from benchmarks.setup import Setup
+from benchmarks.setup import Setup, deaf_children
 from labkit.core.errors import N_
 from labkit.i18n import _
 
@@ -40,10 +40,12 @@ def one_start() -> tuple[float, float]:
     """Return the seconds from ``open_cluster``, and from the start of Python, to three ready workers."""
     began = time.monotonic()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", "benchmarks.start"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
-    ) as process:  # fmt: skip
+    with deaf_children():
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "benchmarks.start"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+        )  # fmt: skip
+    with process:
         assert process.stdin is not None and process.stdout is not None
         try:
             said = process.stdout.readline()
