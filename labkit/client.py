@@ -15,6 +15,7 @@ import atexit
 import itertools
 import json
 import logging
+import numbers
 import os
 import queue
 import threading
@@ -37,6 +38,7 @@ from labkit.core.errors import (
     BrokerUnreachable,
     CannotTravel,
     ClientGone,
+    InvalidInput,
     LabkitError,
     ProtocolError,
 )
@@ -52,6 +54,7 @@ T = TypeVar("T")
 
 ANSWER_TIMEOUT_S = 5.0
 FAREWELL_MS = 500
+MAX_SECONDS = 1e9
 TICK_EVERY_S = 0.1
 """How often the session looks at the clock, however much there is to read."""
 
@@ -115,6 +118,9 @@ class Client:
             address=self.address, seconds=round(timeout_s, 1),
         )  # fmt: skip
 
+    def _closed(self) -> LabkitError:
+        return BrokerUnreachable(N_("this client is closed; open a new one"))
+
     # --- the user's side ---
 
     def submit(
@@ -130,7 +136,7 @@ class Client:
 
         ``function`` is a module-level function, or its name as ``module:qualname``. ``deadline_s`` is how
         long the task may stay open, ``lease_s`` how long one attempt may run. Raises ``CannotTravel`` for
-        what cannot be sent.
+        what cannot be sent, and ``InvalidInput`` for a time that is none.
         """
         call = self.prepare(function, args, kwargs, deadline_s, lease_s)
         return self.submit_prepared([call])[0]
@@ -158,13 +164,15 @@ class Client:
                 ),
                 job=name, size=size, frames=len(payload.frames), limit=limit, max=self._rules.max_frames,
             )  # fmt: skip
-        deadline = time.monotonic() + (self._rules.task_deadline_s if deadline_s is None else deadline_s)
-        return cs.Call(os.urandom(16), deadline, lease_s or 0.0, name, ",".join(sorted(needs)), payload, size)
+        budget_s = self._rules.task_deadline_s if deadline_s is None else _seconds("deadline_s", deadline_s)
+        lease = 0.0 if lease_s is None else _seconds("lease_s", lease_s)
+        deadline = time.monotonic() + budget_s
+        return cs.Call(os.urandom(16), deadline, lease, name, ",".join(sorted(needs)), payload, size)
 
     def submit_prepared(self, calls: Iterable[cs.Call]) -> list[TaskFuture]:
         """Submit many calls with one wake-up of the I/O thread."""
         if self._closing:
-            raise BrokerUnreachable(N_("this client is closed; open a new one"))
+            raise self._closed()
         futures = []
         for call in calls:
             future = self._futures[call.task] = TaskFuture(self, call.task)
@@ -226,10 +234,14 @@ class Client:
 
     def _ask(self, question: Callable[[int], m.Message], timeout_s: float) -> m.Message:
         number = next(self._numbers)
+        message = question(number)
+        m.encode(message)  # what cannot be said fails here, not in the I/O thread
         answer: Future[m.Message] = Future()
         self._answers[number] = answer
-        self._inbox.append(cs.Ask(question(number)))
+        self._inbox.append(cs.Ask(message))
         self._bell.ring()
+        if self._closing:
+            raise self._closed()
         try:
             return answer.result(timeout_s)
         except TimeoutError:
@@ -376,7 +388,8 @@ class Client:
 
     def _finish(self) -> None:
         """The thread's last deed: close the sockets, and leave no future without an outcome."""
-        self._link.close(FAREWELL_MS)
+        has_met_it = self._welcomed.is_set() and not self._denied
+        self._link.close(FAREWELL_MS if has_met_it else 0)
         self._waiter.close()
         self._bell.close()
         self._context.term()
@@ -411,6 +424,17 @@ class Client:
                 target=_run_callbacks, args=(self._callbacks,), name="labkit-callbacks", daemon=True
             ).start()
         self._callbacks.put(partial(fn, future))
+
+
+def _seconds(name: str, given: float) -> float:
+    """A time from the user, checked where the user can see it: the I/O thread must not stumble over it."""
+    value: Any = given
+    if not isinstance(given, numbers.Real) or not 0 < value <= MAX_SECONDS:
+        raise InvalidInput(
+            N_("{name}={value!r}: a number of seconds is expected, more than 0 and at most {most:g}"),
+            name=name, value=value, most=MAX_SECONDS,
+        )  # fmt: skip
+    return float(value)
 
 
 def _run_callbacks(callbacks: queue.SimpleQueue[Callable[[], object] | None]) -> None:
