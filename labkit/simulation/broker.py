@@ -19,7 +19,8 @@ from labkit.core.signals import ClientClosed, FromClient, FromWorker, Tick, ToCl
 from labkit.simulation.loop import Loop
 from labkit.simulation.network import Connection, Network
 
-TURN_BUDGET: Final = 200
+TURN_BUDGETS: Final = (200, 200, 10)
+"""Events that a turn hands over at most: as in the real broker, or so few that something stays behind."""
 FOREVER = float("inf")
 
 
@@ -56,6 +57,7 @@ class BrokerHost:
         self.frozen = False
         self.since = 0.0  # up and not frozen since then
         self._random = random
+        self._budget = random.choice(TURN_BUDGETS)
         self._make_scheduler = make_scheduler
         self._policy_name = policy_name
         self._observer = observer
@@ -156,7 +158,7 @@ class BrokerHost:
         actions: list[Any] = []
         if self._sweep_first:
             actions += self._handle(Tick())
-        events, self._inbox = self._inbox[:TURN_BUDGET], self._inbox[TURN_BUDGET:]
+        events, self._inbox = self._inbox[: self._budget], self._inbox[self._budget :]
         for event in events:
             actions += self._handle(event)
         actions += self._handle(Tick())

@@ -164,17 +164,23 @@ def _mend(world: World, process: Process, keep: bool) -> None:
 def _break(world: World, random: Random) -> None:
     process = _anybody(world, random)
     if process is not None:
-        _break_link(world, random, process)
+        again = random.choice((0.0, 0.0, 0.4, 0.8))
+        _break_link(world, random, process, again)
 
 
-def _break_link(world: World, random: Random, process: Process) -> None:
-    """Break what connects a process; sometimes again at once, so that a hello or a welcome is lost."""
+def _break_link(world: World, random: Random, process: Process, again: float) -> None:
+    """Break what connects a process. Perhaps only one end learns of it; perhaps it breaks ``again`` soon.
+
+    At once: then a hello or a welcome is lost. A little later: then nothing ever lasts on this link.
+    """
     world.note("break", process.name)
+    broker_learns, peer_learns = random.choice(((True, True), (True, True), (False, True), (True, False)))
     process.link.mended_at = world.loop.now
     for connection in list(process.link.connections):
-        connection.break_down()
-    if random.random() < 0.4:
-        _later(world, random.uniform(0.09, 0.12), _break_link, world, random, process)
+        connection.break_down(broker_learns, peer_learns)
+    if random.random() < again:
+        delay_s = random.choice((random.uniform(0.09, 0.12), random.uniform(0.3, 1.5)))
+        _later(world, delay_s, _break_link, world, random, process, again)
 
 
 # --- broker -------------------------------------------------------------------------------------------------

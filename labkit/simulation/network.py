@@ -130,6 +130,10 @@ class Pipe:
         """Lose the ``last`` messages that are on the way; 0 loses none."""
         self.lost_from = min(self.lost_from, self.sent - last)
 
+    def lose_all(self) -> None:
+        """Lose everything that is on the way, and whatever will be sent."""
+        self.lost_from = 0
+
 
 class Connection:
     """One TCP connection. ``route`` names it at the broker and is never used again."""
@@ -193,12 +197,18 @@ class Connection:
             self.down.send(CLOSED)
             self._forget_if_over()
 
-    def break_down(self) -> None:
-        """The connection breaks under two living ends; both learn of it, and what is on the way is lost."""
-        for pipe, open_end in ((self.up, self.broker_open), (self.down, self.peer_open)):
-            pipe.lose(pipe.sent)
+    def break_down(self, broker_learns: bool = True, peer_learns: bool = True) -> None:
+        """The connection breaks under two living ends; what is on the way is lost.
+
+        An end that does not learn of it goes on talking to nobody (a half-open connection).
+        """
+        for pipe, learns in (
+            (self.up, self.broker_open and broker_learns),
+            (self.down, self.peer_open and peer_learns),
+        ):
+            pipe.lose_all()
             pipe.release()
-            if open_end:
+            if learns:
                 pipe.send(CLOSED)
 
 
@@ -217,6 +227,11 @@ class Socket:
         self._waiting: deque[m.Message] = deque()
         self._closed = False
         self._dial(2 * link.latency_s)
+
+    @property
+    def fooled(self) -> bool:
+        """Whether it takes a connection for whole that its other end has given up: only silence will tell."""
+        return self.connection is not None and not self.connection.broker_open
 
     def send(self, message: m.Message) -> None:
         """Send a message now, or as soon as there is a connection."""

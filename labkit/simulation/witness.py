@@ -460,9 +460,6 @@ class Witness:
             silent_s = event.at - connection.last_arrival
             if silent_s < self._rules.dead_s - 1e-6:
                 self.blame("on_time", f"{event.worker} was given up {silent_s:.3f} s after its last message")
-        if cause == "lease":
-            tasks = [self._tasks[name] for name in hand.held]
-            started = [task.started_at for task in tasks if task.started_at is not None]
-            if not any(at < event.at - self._rules.dead_s for at in started):
-                self.blame("on_time", f"{event.worker} was given up without a hung task")
+        if cause == "lease" and not any(self._overruns(bytes.fromhex(name)) for name in hand.held):
+            self.blame("on_time", f"{event.worker} was given up without a hung task")
         self._left(event)

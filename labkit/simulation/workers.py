@@ -211,6 +211,7 @@ class Post:
         self.link = Link(random.uniform(0.0001, 0.002))
         self.process: WorkerProcess | None = None
         self.wanted = False
+        self.persistent = False  # start it again however it ended
         self.exits: Counter[int] = Counter()
         self._loop = loop
         self._network = network
@@ -251,7 +252,7 @@ class Post:
     def exited(self, code: int) -> None:
         """The process left by itself."""
         self.exits[code] += 1
-        if code == ws.EXIT_HUNG:
+        if code == ws.EXIT_HUNG or self.persistent:
             self._restart()
 
     def _restart(self) -> None:

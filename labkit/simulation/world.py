@@ -160,6 +160,7 @@ class World:
             post.slowness = 1.0
             if post.up is not None:
                 post.up.thaw()
+            post.persistent = True
             if alone and number:
                 post.kill()
             elif number == 0 or post.wanted or random.random() < 0.5:
@@ -284,8 +285,10 @@ class World:
     def _calm(self, process: Any) -> bool:
         """Return whether a process, its link and the broker have been well for long enough to be together."""
         link = process.link
+        if link.cut or link.latency_s > 0.01 or (process.socket is not None and process.socket.fooled):
+            link.mended_at = self.loop.now
         since = max(process.since, link.mended_at, self.broker.since)
-        return not link.cut and link.latency_s < 0.01 and self.loop.now - since > BACK_S
+        return self.loop.now - since > BACK_S
 
     def _judge_client(self, client: ClientProcess) -> None:
         """1: while client and broker agree that they are connected, what one was promised the other has."""

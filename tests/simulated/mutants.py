@@ -1,0 +1,296 @@
+"""State machines with one rule taken out each: if the simulation does not catch them, it proves nothing.
+
+The first are those that the project demands; the others are bugs that were really there (the simulation or a
+review found them) or promises of the fault table. Each states by which invariants it may be caught, so that
+none is caught by accident.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from labkit.core import client_session as cs
+from labkit.core import messages as m
+from labkit.core.clients import ClientRecord
+from labkit.core.fleet import Worker
+from labkit.core.scheduler import Scheduler
+from labkit.core.tasks import OpenTask
+from labkit.core.worker_session import Phase, WorkerSession
+from labkit.simulation import Parts
+
+# --- the five that must be caught ---------------------------------------------------------------------------
+
+
+class NoFencing(Scheduler):
+    """Takes a result for an open task from anybody."""
+
+    def _on_late_result(self, key: bytes, done: m.Done, now: float) -> None:
+        task = self.tasks.get(done.task)
+        if task is None:
+            super()._on_late_result(key, done, now)
+        else:
+            self._revoke(task)
+            self._finish(task, key, done, now)
+
+
+class OldEpochsCount(Scheduler):
+    """Takes a worker's hello for a greeting of an old friend: it keeps the tasks of its former epoch."""
+
+    def _lose(self, worker: Worker, cause: str, now: float) -> None:
+        if cause != "rejoined":
+            super()._lose(worker, cause, now)
+            return
+        kept = list(worker.tasks.values())
+        worker.tasks.clear()
+        super()._lose(worker, cause, now)
+        for task in kept:
+            task.worker = None
+
+
+class NoRequeue(Scheduler):
+    """Forgets the tasks of a lost worker, so thoroughly that all its tables agree."""
+
+    def _requeue(self, task: OpenTask, cause: str, now: float) -> None:
+        self._end(task)
+
+
+class NoDedupe(Scheduler):
+    """Opens a resubmitted task a second time."""
+
+    def _on_submit(self, client: ClientRecord, submit: m.Submit, now: float) -> None:
+        known = self.tasks.get(submit.task)
+        if known is not None:
+            self._revoke(known)
+            self._end(known)
+        super()._on_submit(client, submit, now)
+
+
+class TwiceToTheUser(cs.ClientSession):
+    """Hands out every outcome that comes, the second one too."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.calls: dict[bytes, cs.Call] = {}
+
+    def _on_message(self, message: m.Message, now: float) -> None:
+        if type(message) is m.Result:
+            if message.task in self.open:
+                self.calls[message.task] = self.open[message.task]
+            elif message.task in self.calls:
+                self._out.append(cs.Outcome(self.calls[message.task], message))
+        super()._on_message(message, now)
+
+
+class NoForgiveness(Scheduler):
+    """Blames others for the time in which it slept. Hidden by a drained inbox: see ``sweep_first``."""
+
+    def _forgive_silence(self, now: float) -> None:
+        pass
+
+
+class BlamesEverybody(Scheduler):
+    """Holds a crash against all tasks that its worker had, started or not."""
+
+    def _blame_crash(self, worker: Worker) -> None:
+        for task in worker.tasks.values():
+            if task.started_at is None:
+                task.started_at = worker.last_heard
+        super()._blame_crash(worker)
+
+
+# --- bugs that were there -----------------------------------------------------------------------------------
+
+
+class NeverAcquits(Scheduler):
+    """Counts a broken connection as a crash even when the process is heard again."""
+
+    def _acquit(self, instance: bytes) -> None:
+        pass
+
+
+class ForgetsVerdicts(Scheduler):
+    """Runs a poisoned task again when its client did not get the message."""
+
+    def _fail(self, *args: Any, **kwargs: Any) -> None:
+        super()._fail(*args, **kwargs)
+        self._verdicts.clear()
+
+
+class KeepsTheDead(Scheduler):
+    """Remembers departed workers with all that they held."""
+
+    def _lose(self, worker: Worker, cause: str, now: float) -> None:
+        held = dict(worker.tasks)
+        super()._lose(worker, cause, now)
+        worker.tasks.update(held)
+
+
+class RevokedIsIdle(Scheduler):
+    """Takes a worker for idle although it may still compute what was taken from it."""
+
+    def _revoke(self, task: OpenTask) -> None:
+        worker = task.worker
+        super()._revoke(task)
+        if worker is not None:
+            self.fleet.answered(worker, task.id, task.attempt)
+
+
+class SleepIsComputing(Scheduler):
+    """Counts the time in which it slept, or a worker was silent, against leases; and gives little grace."""
+
+    def _extend_leases(self, worker: Worker, by_s: float) -> None:
+        pass
+
+    def _is_hung(self, task: OpenTask, now: float) -> bool:
+        return task.started_at is not None and now > task.started_at + task.lease_s + self.rules.dead_s
+
+
+class MixesNamesakes(WorkerSession):
+    """Runs an attempt although one of the same number, of a former broker, is still in the shell."""
+
+    def _on_message(self, message: m.Message, now: float) -> None:
+        if type(message) is m.Task:
+            self._runs.pop((message.task, message.attempt), None)
+        super()._on_message(message, now)
+
+
+class FreezeIsComputing(WorkerSession):
+    """Counts the time in which its process was frozen against leases."""
+
+    def _overslept(self, now: float) -> None:
+        self._last_heard = now
+
+
+class SwallowsRevoked(WorkerSession):
+    """Drops a revoked task without a word."""
+
+    def _send(self, message: m.Message, now: float) -> None:
+        if type(message) is not m.Returned or self.phase is not Phase.READY:
+            super()._send(message, now)
+
+
+class NeverGreetsAgain(cs.ClientSession):
+    """Says hello once a connection and waits for ever."""
+
+    def _greet(self, now: float, connect: bool) -> None:
+        if self.phase is cs.Phase.GREETING and self._last_sent:
+            self._last_heard = now
+        else:
+            super()._greet(now, connect)
+
+
+class NeverResubmits(cs.ClientSession):
+    """Thinks that what it sent is known for ever."""
+
+    def _on_message(self, message: m.Message, now: float) -> None:
+        again = type(message) is m.ClientWelcome and self.broker_epoch
+        super()._on_message(message, now)
+        if again:
+            self._out = [a for a in self._out if type(a) is not cs.Send or type(a.message) is not m.Submit]
+
+
+# --- promises of the fault table ----------------------------------------------------------------------------
+
+
+class SuspectsWork(Scheduler):
+    """Gives new work to workers that have been silent for a while."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.fleet.has_credit = lambda worker: worker.in_flight <= worker.slots  # type: ignore[method-assign]
+
+
+class IgnoresNeeds(Scheduler):
+    """Sends a task to the least busy worker, whether it can do it or not."""
+
+    def _choose_indexed(self, needs: frozenset[str], now: float) -> Worker | None:
+        return self.fleet.least_busy(frozenset())
+
+
+class MostBusy(Scheduler):
+    """Sends a task to the busiest worker that has credit."""
+
+    def _choose_indexed(self, needs: frozenset[str], now: float) -> Worker | None:
+        return max(self.fleet.eligible(needs), key=lambda worker: worker.in_flight, default=None)
+
+
+class SilentFailures(Scheduler):
+    """Ends tasks whose deadline has come without telling their client."""
+
+    def _expire(self, task: OpenTask, now: float) -> None:
+        self._revoke(task)
+        self._end(task)
+
+
+class NeverSweeps(Scheduler):
+    """Waits for the silent for ever."""
+
+    def _sweep(self, now: float) -> None:
+        pass
+
+
+class DyingIsFine(Scheduler):
+    """Lets a task crash one worker after another."""
+
+    def _blame_crash(self, worker: Worker) -> None:
+        pass
+
+
+class NeverAsks(WorkerSession):
+    """Does not announce careful tasks, so the evidence of quick crashes dies with the worker."""
+
+    def _advance(self, now: float) -> None:
+        while self._line:
+            self._hand_over(self._line.popleft())
+
+
+class Mutant(NamedTuple):
+    """A set of parts, and the invariants of which one must catch it (none: any will do)."""
+
+    parts: Parts
+    caught_by: frozenset[str] = frozenset()
+    workers: int = 5
+    faults: tuple[str, ...] = ()  # none: each seed's own mix
+
+
+def _scheduler(cls: type[Scheduler], *caught_by: str, sweep_first: bool = False) -> Mutant:
+    return Mutant(Parts(scheduler=cls, sweep_first=sweep_first), frozenset(caught_by))
+
+
+def _worker(cls: type[WorkerSession], *caught_by: str) -> Mutant:
+    return Mutant(Parts(worker_session=cls), frozenset(caught_by))
+
+
+def _client(cls: type[cs.ClientSession], *caught_by: str) -> Mutant:
+    return Mutant(Parts(client_session=cls), frozenset(caught_by))
+
+
+DEMANDED: dict[str, Mutant] = {
+    "epoch fencing": _scheduler(NoFencing, "epoch_fencing", "right_result"),
+    "new epoch on rejoin": _scheduler(OldEpochsCount),
+    "requeue": _scheduler(NoRequeue, "conservation", "requeue"),
+    "dedupe at the broker": _scheduler(NoDedupe, "dedupe"),
+    "dedupe at the client": _client(TwiceToTheUser, "one_outcome"),
+    "drain before sweep": _scheduler(NoForgiveness, "on_time", sweep_first=True),
+    "blame rule": _scheduler(BlamesEverybody, "evidence"),
+}
+
+FURTHER: dict[str, Mutant] = {
+    "acquittal": _scheduler(NeverAcquits, "evidence")._replace(workers=2, faults=("break",)),
+    "verdicts": _scheduler(ForgetsVerdicts, "evidence")._replace(faults=("break", "flood", "poison")),
+    "departed workers": _scheduler(KeepsTheDead, "only_the_living_are_referred_to"),
+    "charge for revoked": _scheduler(RevokedIsIdle, "in_flight", "least_busy"),
+    "sleep is no computing": _scheduler(SleepIsComputing, "on_time", "deserved_failure"),
+    "namesakes": _worker(MixesNamesakes, "held"),
+    "freeze is no computing": _worker(FreezeIsComputing, "deserved_failure"),
+    "answer to revoke": _worker(SwallowsRevoked, "liveness"),
+    "second hello": _client(NeverGreetsAgain, "back_in_time", "liveness")._replace(faults=("break",)),
+    "resubmission": _client(NeverResubmits),
+    "no work for suspects": _scheduler(SuspectsWork, "fit_worker", "only_the_living_are_referred_to"),
+    "capabilities": _scheduler(IgnoresNeeds, "fit_worker"),
+    "least busy": _scheduler(MostBusy, "least_busy"),
+    "visible deadline": _scheduler(SilentFailures, "conservation"),
+    "detection": _scheduler(NeverSweeps, "detection"),
+    "poison": _scheduler(DyingIsFine, "liveness"),
+    "evidence of quick crashes": _worker(NeverAsks, "liveness"),
+}

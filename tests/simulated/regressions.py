@@ -1,0 +1,66 @@
+"""Seeds that once failed, and why. They stay, whatever the simulation has become meanwhile.
+
+A seed names one run only as long as the simulation draws the same numbers; what really keeps an old bug from
+coming back is its mutant in ``mutants.py``. These seeds are those that found it, or the first that finds its
+mutant now.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Seed(NamedTuple):
+    """A run that failed, and what was wrong."""
+
+    seed: int
+    faults: str
+    why: str
+    workers: int = 5
+    tasks: int = 200
+
+
+REGRESSIONS = (
+    Seed(22, "", "a departed worker was remembered with its tasks and their payloads"),
+    Seed(0, "kill,hang,poison,partition", "the same, with faults"),
+    Seed(1, "broker_restart", "a client whose clock showed less than zero never sent a task"),
+    Seed(3, "broker_restart,drain,duplicate,poison", "attempt 1 of two brokers mixed up in one worker"),
+    Seed(19, "broker_restart,kill", "attempt 1 of two brokers mixed up in one worker"),
+    Seed(
+        10,
+        "broker_restart,cancel,client_vanish,flood,hang",
+        "attempt 1 of two brokers mixed up in one worker",
+    ),
+    Seed(33, "break,error,hang,pause,poison", "a frozen worker's task counted as hung"),
+    Seed(54, "hang,kill,pause", "a frozen worker's task counted as hung; a busy worker's lease never ended"),
+    Seed(56, "broker_freeze,hang", "a busy worker took the time between two ticks for a freeze"),
+    Seed(
+        2,
+        "broker_freeze,client_pause,drain,flood,hang,kill,partition,pause",
+        "the broker's sleep counted as computing",
+    ),
+    Seed(
+        810,
+        "broker_restart,hang,kill,partition,pause,slow",
+        "a worker that woke in time was given up for its lease",
+    ),
+    Seed(83, "break,poison", "one process was blamed for two crashes that were none"),
+    Seed(150, "break,broker_freeze,broker_restart,kill", "broken connections poisoned an innocent task"),
+    Seed(546, "break,client_vanish,hang,pause", "broken connections poisoned an innocent task"),
+    Seed(10, "break", "an innocent task was blamed twice for one process", workers=2),
+    Seed(375, "break,duplicate,flood,partition,poison", "a poisoned task was run again after a lost message"),
+    Seed(
+        288,
+        "break,client_pause,error,flood,garbage,kill,partition,poison",
+        "the same, after a pause of its client",
+    ),
+    Seed(170, "break,client_pause", "a lost hello was never repeated"),
+    Seed(
+        12138,
+        "client_pause,drain,error,flood,hang,pause,poison,slow",
+        "the last worker was draining when faults ended",
+    ),
+    Seed(
+        444, "break,broker_restart,flood,poison,slow", "a finished task submitted twice, and the broker died"
+    ),
+)

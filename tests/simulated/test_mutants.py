@@ -1,0 +1,33 @@
+"""The simulation has teeth: whoever takes one rule out is caught within 500 seeds, for the right reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from labkit.simulation import mix, simulate
+from tests.simulated.mutants import DEMANDED, FURTHER, Mutant
+
+SEEDS = 500
+
+
+def catch(mutant: Mutant) -> str:
+    """Return by which invariant a mutant is caught, or an empty string."""
+    for seed in range(SEEDS):
+        run = simulate(seed, mutant.workers, faults=mutant.faults or mix(seed), parts=mutant.parts)
+        if not run.ok:
+            return run.violations[0].invariant
+    return ""
+
+
+@pytest.mark.parametrize("rule", DEMANDED)
+def test_a_core_without_this_rule_is_caught(rule: str) -> None:
+    caught_by = catch(DEMANDED[rule])
+    assert caught_by, f"{SEEDS} seeds did not notice that this rule is missing: {rule}"
+    assert not DEMANDED[rule].caught_by or caught_by in DEMANDED[rule].caught_by
+
+
+@pytest.mark.parametrize("rule", FURTHER)
+def test_an_old_bug_or_a_broken_promise_is_caught(rule: str) -> None:
+    caught_by = catch(FURTHER[rule])
+    assert caught_by, f"{SEEDS} seeds did not notice that this rule is missing: {rule}"
+    assert not FURTHER[rule].caught_by or caught_by in FURTHER[rule].caught_by

@@ -1,0 +1,58 @@
+"""Hundreds of seeded runs, each with its own mix of faults, size and policy: no promise is ever broken.
+
+A failure names the seed, the virtual instant, the last events, and the command that shows the run again.
+"""
+
+from __future__ import annotations
+
+import os
+from random import Random
+
+import pytest
+
+from labkit.core.policies import POLICIES
+from labkit.simulation import FAULTS, Run, mix, simulate
+from tests.simulated.regressions import REGRESSIONS, Seed
+
+SEEDS = 2000 if os.environ.get("CI") == "true" else 500
+CHUNK = 25
+
+
+def run_of(seed: int) -> Run:
+    """Return the run of a seed: its faults, size and policy follow from the seed, too."""
+    random = Random(f"{seed} test")
+    thorough = random.random() < 0.05
+    return simulate(
+        seed,
+        workers=random.choice((1, 2, 3, 5, 5, 5, 8)),
+        tasks=40 if thorough else random.choice((20, 60, 200, 200, 200)),
+        faults=mix(seed),
+        policy=random.choice(["least_busy"] * 4 + [name for name in POLICIES if name != "least_busy"]),
+        thorough=thorough,
+        wire=random.random() < 0.1,
+    )
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_no_seed_breaks_a_promise(first: int) -> None:
+    for seed in range(first, first + CHUNK):
+        run = run_of(seed)
+        assert run.ok, run.report()
+
+
+@pytest.mark.parametrize("case", REGRESSIONS, ids=lambda case: f"{case.seed}-{case.faults[:20]}")
+def test_no_seed_that_once_failed_fails_again(case: Seed) -> None:
+    faults = [name for name in case.faults.split(",") if name]
+    run = simulate(case.seed, case.workers, case.tasks, faults)
+    assert run.ok, f"{case.why}\n{run.report()}"
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_kind_of_fault_alone_is_survived_and_really_strikes(fault: str) -> None:
+    runs = [simulate(seed, faults=[fault]) for seed in range(6)]
+    for run in runs:
+        assert run.ok, run.report()
+    calm = [simulate(seed, faults=[]).history for seed in range(6)]
+    assert any(run.history != quiet for run, quiet in zip(runs, calm, strict=True)), (
+        f"{fault} changes nothing"
+    )
