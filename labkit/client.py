@@ -211,10 +211,17 @@ class Client:
 
         One wake-up, and one wait for all answers. With ``timeout_s=0`` it does not wait: the futures tell.
         """
+        return self._cancel([future.task for future in futures], timeout_s)
+
+    def cancel_all(self, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+        """Cancel all of this client's tasks that have not started, those of batches too."""
+        self._cancel([*self._futures, *self._batches], timeout_s)
+
+    def _cancel(self, tasks: list[bytes], timeout_s: float) -> list[bool]:
         answers: list[Future[bool]] = []
-        for future in futures:
-            answers.append(self._cancels.setdefault(future.task, Future()))
-            self._inbox.append(cs.CancelAsked(future.task))
+        for task in tasks:
+            answers.append(self._cancels.setdefault(task, Future()))
+            self._inbox.append(cs.CancelAsked(task))
         self._bell.ring()
         if self._over:
             self._give_up()
@@ -382,6 +389,10 @@ class Client:
             del self._futures[task]
             Future.cancel(future)
             future.set_running_or_notify_cancel()  # tells those who wait on several futures at once
+        if done and (batch := self._batches.pop(task, None)) is not None:
+            batch.take(task, m.CancelReply(task, True))
+            if not self._batches:
+                self._batches_done.set()
         answer = self._cancels.pop(task, None)
         if answer is not None:
             answer.set_result(done)
@@ -405,8 +416,9 @@ class Client:
                 gone = ClientGone(N_("task {task}: this client was closed first"), task=future.task_id)
                 future.set_exception(gone)
         while self._batches:
-            task, batch = self._batches.popitem()
-            batch.take(task, None)
+            for task in list(self._batches):
+                if (batch := self._batches.pop(task, None)) is not None:
+                    batch.take(task, None)
         self._batches_done.set()
         while (answer := _take_one(self._cancels)) is not None:
             answer.set_result(False)

@@ -315,7 +315,7 @@ class ClusterExecutor(Executor):
         with self._lock:
             first, self._down = not self._down, True
         if cancel_futures:
-            self._client.cancel_many(self._client.open_futures())
+            self._client.cancel_all()
         if wait:
             self._client.close(wait=True)
         elif first:

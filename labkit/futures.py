@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from functools import partial
 from typing import Any, Protocol
 
@@ -102,6 +102,8 @@ class Batch:
                 call = self._order[0]
                 message = self._wait_for(call.task, ends_at)
                 self._order.popleft()
+                if type(message) is m.CancelReply:
+                    raise CancelledError
                 if message is None:
                     raise ClientGone(N_("task {task}: this client was closed first"), task=call.task.hex())
                 if type(message) is m.Failed:

@@ -280,6 +280,23 @@ class ExecutorContract:
         assert futures[0].result() == 0.5
         assert futures[-1].cancelled() == self.queues
 
+    def test_a_shutdown_may_cancel_what_a_map_has_not_begun(self, engine: Engine) -> None:
+        if not self.queues:
+            return
+        executor = engine(1)
+        executor.submit(echo, 0).result(30)  # warm
+        results = executor.map(sleep_for, [0.3] * 20)
+        began = time.monotonic()
+        executor.shutdown(cancel_futures=True)
+        assert time.monotonic() - began < 3, "20 of them would have taken 6 s"
+        with pytest.raises(CancelledError):
+            list(results)
+
+    def test_results_of_a_map_can_be_read_after_the_shutdown(self, engine: Engine) -> None:
+        with engine(2) as executor:
+            results = executor.map(add, range(5), range(5))
+        assert list(results) == [0, 2, 4, 6, 8]
+
     # --- the main job ---------------------------------------------------------------------------------------
 
     def test_a_batch_of_photos_has_the_pixels_of_the_plain_loop(self, executor: Executor) -> None:
