@@ -48,6 +48,7 @@ class Link:
         self._socket: zmq.Socket[bytes] | None = None
         self._handshakes: sockets.Handshakes | None = None
         self._outbox: list[m.Message] = []
+        self._budget = 1
         self._kept: deque[tuple[bytes, tuple[Any, ...]]] = deque()
 
     def open(self) -> None:
@@ -79,10 +80,12 @@ class Link:
         socket = self._socket
         if socket is None or socket not in ready:
             return
-        for _ in range(TURN_BUDGET):
+        budget = self._budget  # as in labkit.broker.endpoint: ask for one after one, for many after many
+        for count in range(budget):
             try:
                 envelope, frames = sockets.receive(socket)
             except zmq.Again:
+                self._budget = max(1, count)
                 return
             try:
                 messages = m.decode(envelope, frames, self._accepts)
@@ -92,6 +95,7 @@ class Link:
             yield messages
             if self._socket is not socket:
                 return
+        self._budget = min(TURN_BUDGET, 2 * budget)
 
     def was_denied(self, ready: list[Any]) -> bool:
         """Return whether the broker refused this link's secret."""

@@ -64,6 +64,7 @@ class Endpoint:
         self._route_of: dict[int, bytes] = {}  # descriptor -> route
         self._known: set[bytes] = set()
         self._closed: list[bytes] = []
+        self._budget = 1
         self._backlog: dict[bytes, deque[tuple[bytes, tuple[Any, ...]]]] = {}
         self._backlog_bytes: dict[bytes, int] = {}
         try:
@@ -77,15 +78,21 @@ class Endpoint:
 
     # --- in ---
 
-    def receive(self, budget: int) -> tuple[list[tuple[bytes, list[m.Message]]], bool]:
-        """Return up to ``budget`` messages as (route, records), and whether the socket was emptied."""
+    def receive(self, most: int) -> tuple[list[tuple[bytes, list[m.Message]]], bool]:
+        """Return up to ``most`` messages as (route, records), and whether the socket was found empty.
+
+        Finding out that nothing more waits costs as much as a message. So a socket that brought one message
+        last time is asked for one, and one that brought all it was asked for is asked for twice as many.
+        """
         arrived: list[tuple[bytes, list[m.Message]]] = []
         socket, known = self.socket, self._known
         records = 0
-        for _ in range(budget):
+        budget = min(most, self._budget)
+        for count in range(budget):
             try:
                 route = socket.recv(zmq.NOBLOCK)
             except zmq.Again:
+                self._budget = max(1, count)
                 return arrived, True
             if route in known:
                 envelope, more = socket.recv(), socket.getsockopt(zmq.RCVMORE)
@@ -116,6 +123,7 @@ class Endpoint:
             records += len(messages)
             if records >= RECORD_BUDGET:
                 break
+        self._budget = min(most, 2 * budget)
         return arrived, False
 
     def _enter(self, route: bytes, frame: zmq.Frame) -> None:

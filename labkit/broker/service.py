@@ -184,6 +184,8 @@ class Broker:
             wait_s = min(wait_s, self._recorded_at + RECORD_EVERY_S - now)
         if self._mirror is not None:
             wait_s = min(wait_s, 0.1 if self._picture_changed else 1.0)
+        if self._workers.has_closed or self._clients.has_closed:
+            return 0.0
         if self._clients.congested or self._workers.congested:
             wait_s = min(wait_s, RETRY_S)
         return wait_s
