@@ -91,6 +91,6 @@ def _needs(random: Random) -> tuple[str, float]:
     kind = random.random()
     if kind < 0.7:
         return "", 3600.0
-    if kind < 0.99:
+    if kind < 0.98:
         return ",".join(sorted(random.sample(CAPABILITIES, random.randint(1, 2)))), 3600.0
     return IMPOSSIBLE, random.uniform(0.5, 6.0)

@@ -98,13 +98,11 @@ class World:
     def _make_posts(self, workers: int, parts: Parts) -> list[Post]:
         random = self.random("posts")
         posts = []
+        # Who states no capabilities can do everything, even what nobody has thought of.
+        everything = random.choice((frozenset[str](), frozenset(CAPABILITIES)))
         for number in range(1, workers + 1):
-            # The first can do everything: it is the one that remains.
-            able = (
-                frozenset[str]()
-                if number == 1 or random.random() < 0.7
-                else frozenset(random.sample(CAPABILITIES, 2))
-            )
+            versatile = number == 1 or random.random() < 0.7  # the first is the one that remains
+            able = everything if versatile else frozenset(random.sample(CAPABILITIES, 2))
             slots = random.choice((1, 1, 1, 2, 3))
             posts.append(self._post(f"worker-{number}", able, slots, random, parts))
         return posts
