@@ -13,6 +13,7 @@ from labkit.cluster.ports import USUAL, VARIABLES
 from labkit.core.errors import ClusterError, ClusterNotRunning
 from labkit.core.policies import POLICIES, UNKNOWN
 from labkit.i18n import _, ngettext
+from labkit.mirror import without_password
 from labkit.settings import Settings
 
 if TYPE_CHECKING:
@@ -181,10 +182,12 @@ def _show_up(
 
 def _redis(cluster: LocalCluster) -> str | None:
     """Return where Redis is; with what redis-cli has to be told, if that is not where it looks by itself."""
+    if cluster.redis_url is None:
+        return None
     port = cluster.ports["redis"]
-    if cluster.redis_url is None or port == USUAL["redis"] or not cluster.redis_url.endswith(f":{port}/0"):
-        return cluster.redis_url
-    return f"{cluster.redis_url}   (redis-cli -p {port})"
+    if port != USUAL["redis"] and cluster.redis_url.endswith(f"//127.0.0.1:{port}/0"):
+        return f"{cluster.redis_url}   (redis-cli -p {port})"
+    return without_password(cluster.redis_url)
 
 
 # --- down, scale --------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from labkit.cli.cluster import connected, json_option, name_option
 from labkit.cli.parser import Parser
 from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
 from labkit.i18n import _, ngettext
+from labkit.mirror import without_password
 from labkit.settings import Settings
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _facts(status: Status) -> list[str]:
     from rich.markup import escape
 
     broker = status["broker"]
-    mirror = _("off") if status["redis_url"] is None else escape(status["redis_url"])
+    mirror = _("off") if status["redis_url"] is None else escape(without_password(status["redis_url"]))
     if broker is None:
         return [_("Redis {mirror}").format(mirror=mirror)]
     if status["redis_url"] is not None:

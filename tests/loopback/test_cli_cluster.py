@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from labkit.cli import say
+from labkit.cluster.redis_server import RedisServer, find_binary
+from labkit.cluster.resp import RedisLink, parse_url
 from labkit.cluster.run_folder import RunFolder
 from tests.cli_support import Commands, background_cluster, command, free_ports
 from tests.support import require, wait_until
@@ -240,3 +242,32 @@ def test_a_broker_without_mirror_serves_until_it_is_told_to_stop(tmp_path: Path)
     serving.send_signal(signal.SIGINT)
     _out, err = serving.communicate(timeout=20)
     assert serving.returncode == 0 and "Traceback" not in err
+
+
+def test_a_broker_takes_its_picture_out_of_redis_when_it_stops(tmp_path: Path) -> None:
+    require(find_binary(), "a Redis server")
+    (tmp_path / "token").write_text("secret")
+    ports = free_ports()
+    port = int(ports["LABKIT_REDIS_PORT"])
+    with RedisServer.start(port, tmp_path, tmp_path / "redis.log") as redis:
+        link = RedisLink(parse_url(redis.url), 5.0)
+        link.call("RPUSH", "image_tasks", "left by somebody")
+        environ = {
+            **os.environ,
+            **ports,
+            "LABKIT_TOKEN_FILE": str(tmp_path / "token"),
+            "LABKIT_FOLDER": str(tmp_path),
+            "REDIS_URL": redis.url,
+        }
+        serving = command("broker", env=environ)
+        wait_until(lambda: link.call("LLEN", "image_tasks") == 0, 20.0, "the broker's own picture")
+        link.call("HSET", "workers", "worker-1", "{}")
+        # A second broker that cannot have the ports has no picture to take out.
+        second = command("broker", env={**environ, "LABKIT_FOLDER": ""})
+        second.communicate(timeout=20)
+        assert second.returncode == 73
+        serving.send_signal(signal.SIGTERM)
+        serving.communicate(timeout=20)
+        assert serving.returncode == 0
+        assert link.call("EXISTS", "workers") == 0
+        link.close()

@@ -66,6 +66,11 @@ def test_a_cluster_without_redis_says_so() -> None:
     assert "Redis off" in shown(status(worker(), redis_url=None))
 
 
+def test_a_password_is_not_shown() -> None:
+    text = shown(status(worker(), redis_url="redis://ana:secret@10.0.0.7:6379/0"))
+    assert "secret" not in text and "10.0.0.7:6379" in text
+
+
 @pytest.mark.parametrize(
     ("told", "expected"),
     [
