@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -251,7 +253,6 @@ def test_a_broker_takes_its_picture_out_of_redis_when_it_stops(tmp_path: Path) -
     port = int(ports["LABKIT_REDIS_PORT"])
     with RedisServer.start(port, tmp_path, tmp_path / "redis.log") as redis:
         link = RedisLink(parse_url(redis.url), 5.0)
-        link.call("RPUSH", "image_tasks", "left by somebody")
         environ = {
             **os.environ,
             **ports,
@@ -260,14 +261,24 @@ def test_a_broker_takes_its_picture_out_of_redis_when_it_stops(tmp_path: Path) -
             "REDIS_URL": redis.url,
         }
         serving = command("broker", env=environ)
-        wait_until(lambda: link.call("LLEN", "image_tasks") == 0, 20.0, "the broker's own picture")
-        link.call("HSET", "workers", "worker-1", "{}")
-        # A second broker that cannot have the ports has no picture to take out.
-        second = command("broker", env={**environ, "LABKIT_FOLDER": ""})
-        second.communicate(timeout=20)
-        assert second.returncode == 73
-        serving.send_signal(signal.SIGTERM)
-        serving.communicate(timeout=20)
-        assert serving.returncode == 0
-        assert link.call("EXISTS", "workers") == 0
-        link.close()
+        address = f"tcp://127.0.0.1:{ports['LABKIT_WORKER_PORT']}"
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "workers"],
+            cwd=ROOT,
+            env={**environ, "LABKIT_BROKER": address, "WORKER_ID": "worker-1", "REDIS_URL": ""},
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            wait_until(lambda: link.call("HEXISTS", "workers", "worker-1"), 20.0, "the worker to be shown")
+            # A second broker that cannot have the ports has no picture to take out.
+            second = command("broker", env={**environ, "LABKIT_FOLDER": ""})
+            second.communicate(timeout=20)
+            assert second.returncode == 73 and link.call("HEXISTS", "workers", "worker-1")
+            serving.send_signal(signal.SIGTERM)
+            serving.communicate(timeout=20)
+            assert serving.returncode == 0
+            assert link.call("EXISTS", "workers") == 0
+        finally:
+            link.close()
+            worker.kill()
+            worker.wait()
