@@ -18,7 +18,7 @@ from labkit.cli import say
 from labkit.cluster.redis_server import RedisServer, find_binary
 from labkit.cluster.resp import RedisLink, parse_url
 from labkit.cluster.run_folder import RunFolder
-from tests.cli_support import Commands, background_cluster, command, free_ports
+from tests.cli_support import ROOT, Commands, background_cluster, command, free_ports
 from tests.support import require, wait_until
 
 
