@@ -60,7 +60,7 @@ TEXTS = {
     ),
     "get": (
         "Get one from https://www.python.org/downloads/ or your system's packages, then run this with it.",
-        "Consiga uno en https://www.python.org/downloads/ o en los paquetes del sistema y repita con él.",
+        "Consigue uno en https://www.python.org/downloads/ o en los paquetes del sistema y repite con él.",
     ),
     "module": (
         "This Python lacks the module {module}, which makes virtual environments. On Debian and Ubuntu:\n"
@@ -72,7 +72,7 @@ TEXTS = {
         "The disk is full: the lab needs about {needed} MB in {folder}, and {free} MB are free. "
         "Make room, then run this again.",
         "El disco está lleno: el laboratorio necesita unos {needed} MB en {folder} y hay {free} MB libres. "
-        "Haga sitio y repita la orden.",
+        "Haz sitio y repite la orden.",
     ),
     "network": (
         "The packages could not be fetched: is this machine online? Only the first run needs the network.",
@@ -84,7 +84,7 @@ TEXTS = {
     ),
     "file": (
         "{error}. Can you write to {folder}, and is no program from its .venv still running?",
-        "{error}. ¿Puede escribir en {folder}? ¿Ha terminado todo programa de su .venv?",
+        "{error}. ¿Puedes escribir en {folder}? ¿Ha terminado todo programa de su .venv?",
     ),
     "installing": (
         "Preparing the lab in {folder}: once, a minute or a few",
@@ -304,7 +304,8 @@ def main(arguments: List[str]) -> int:
         os.chdir(ROOT)
         # Two processes; tests that must not run beside each other share an xdist_group.
         return hand_over([PYTHON, "-m", "pytest", "-n", "2", "--dist", "loadgroup"] + arguments[1:])
-    return hand_over([PYTHON, "-m", "labkit"] + arguments)
+    # -P: a file called random.py or labkit.py in the current folder must not replace the real one.
+    return hand_over([PYTHON, "-P", "-m", "labkit"] + arguments)
 
 
 if __name__ == "__main__":
