@@ -1,0 +1,138 @@
+"""How a worker leaves: asked to, with nothing owed, or because a task outran its lease."""
+
+from __future__ import annotations
+
+import pytest
+
+from labkit.core import messages as m
+from labkit.core import worker_session as w
+from tests.unit.sessions import RESULT, RULES, A, AWorker, B, C, a_worker
+
+# --- leases -------------------------------------------------------------------------------------------------
+
+
+def test_a_task_that_outruns_its_lease_is_reported_and_the_worker_leaves_with_its_own_exit_code() -> None:
+    worker = a_worker()
+    worker.gets(A, lease_s=5.0)
+    worker.begins(A)
+    worker.pass_time(4.9)
+    assert worker.exit_code() is None
+    worker.pass_time(0.2)
+    assert worker.exit_code() == w.EXIT_HUNG
+    error, goodbye = worker.said()[-2:]
+    assert (error.task, error.code, type(goodbye)) == (A, "HUNG", m.WorkerGoodbye)
+    assert error.compute_s == pytest.approx(5.0)
+
+
+def test_a_lease_counts_from_the_start_and_not_from_the_arrival() -> None:
+    worker = a_worker()
+    worker.gets(A, B, lease_s=5.0)
+    worker.begins(A)
+    worker.pass_time(4.0)
+    worker.finishes(A)
+    worker.begins(B)
+    worker.pass_time(4.0)
+    assert worker.exit_code() is None
+
+
+def test_a_freeze_of_the_process_is_not_computing() -> None:
+    worker = a_worker()
+    worker.gets(A, lease_s=5.0)
+    worker.begins(A)
+    worker.oversleep(60.0)
+    worker.pass_time(4.9)
+    assert worker.exit_code() is None
+    worker.pass_time(0.3)
+    assert worker.exit_code() == w.EXIT_HUNG
+
+
+def test_a_hung_task_of_a_former_epoch_costs_the_worker_too_but_is_not_reported() -> None:
+    worker = a_worker()
+    worker.gets(A, lease_s=5.0)
+    worker.begins(A)
+    worker.hears(m.Stale())
+    worker.is_welcomed()
+    worker.out.clear()
+    worker.pass_time(5.1)
+    assert worker.exit_code() == w.EXIT_HUNG
+    assert [type(message) for message in worker.said()] == [m.WorkerGoodbye]
+
+
+# --- leaving ------------------------------------------------------------------------------------------------
+
+
+def test_an_idle_worker_that_is_asked_to_stop_says_goodbye_at_once() -> None:
+    worker = a_worker()
+    worker.sees(w.StopAsked())
+    assert [type(message) for message in worker.said()] == [m.Leaving, m.WorkerGoodbye]
+    assert worker.exit_code() == 0
+
+
+def test_a_worker_that_nobody_has_answered_just_stops() -> None:
+    worker = AWorker()
+    worker.out.clear()
+    worker.sees(w.StopAsked())
+    assert worker.said() == []
+    assert worker.exit_code() == 0
+
+
+def test_a_draining_worker_returns_what_waits_and_finishes_what_runs() -> None:
+    worker = a_worker()
+    worker.gets(A, B)
+    worker.begins(A)
+    worker.gets(C, careful=1)
+    worker.out.clear()
+    worker.sees(w.StopAsked())
+    assert worker.said() == [m.Leaving(), m.Returned(C, 1)]
+    assert worker.withdrew() == [B]
+    worker.sees(w.Withdrawn(B, 1))
+    assert worker.exit_code() is None
+    worker.finishes(A)
+    assert worker.said()[2:] == [m.Returned(B, 1), m.Done(A, 1, 0.1, RESULT), m.WorkerGoodbye()]
+    assert worker.exit_code() == 0
+
+
+def test_what_waits_is_returned_from_the_newest_so_that_the_oldest_ends_up_first() -> None:
+    worker = a_worker()
+    worker.gets(A, B, C)
+    worker.sees(w.StopAsked())
+    assert worker.withdrew() == [C, B, A]
+
+
+def test_a_task_that_comes_while_draining_is_returned() -> None:
+    worker = a_worker()
+    worker.gets(A)
+    worker.sees(w.StopAsked())
+    worker.gets(B)
+    assert worker.said()[-1] == m.Returned(B, 1)
+    assert worker.ran() == [A]
+
+
+def test_a_drain_ends_after_its_time() -> None:
+    worker = a_worker()
+    worker.gets(A, lease_s=100.0)
+    worker.begins(A)
+    worker.sees(w.StopAsked())
+    worker.pass_time(RULES.drain_s - 0.1)
+    assert worker.exit_code() is None
+    worker.pass_time(0.2)
+    assert worker.exit_code() == 0
+    assert type(worker.said()[-1]) is m.WorkerGoodbye
+
+
+def test_a_draining_worker_that_was_given_up_does_not_come_back() -> None:
+    worker = a_worker()
+    worker.gets(A)
+    worker.sees(w.StopAsked())
+    worker.hears(m.Stale())
+    assert worker.exit_code() == 0
+    assert worker.took(m.WorkerHello) == []
+
+
+def test_what_is_over_is_over() -> None:
+    worker = a_worker()
+    worker.sees(w.StopAsked())
+    worker.out.clear()
+    worker.gets(A)
+    worker.sees(w.Tick())
+    assert worker.out == []
