@@ -245,7 +245,7 @@ class LiveView(View):
         lines: list[RenderableType] = []
         for line in self._lines[-room:] if room else []:
             when = " " * 9 if line.t is None else _("{t:7.2f} s").format(t=line.t)
-            text = Text(no_wrap=True, overflow="ellipsis")
+            text = Text(no_wrap=not self._complete, overflow="ellipsis")
             text.append(f"{when}  ", DIM)
             text.append(line.text, styles.get(line.mood, ""))
             lines.append(text)

@@ -89,6 +89,9 @@ class Run:
         self._rounds = rounds
         self._steps = steps
         self._view = view
+        self._tasks: dict[str, int] = {}  # the number of each task's picture
+        self._results: dict[str, bytes] = {}
+        self._different: dict[bytes, bytes] = {}
         self._deliveries: Counter[str] = Counter()
         self._computing = ""
         self._restarted = False
@@ -97,20 +100,21 @@ class Run:
         """Run the batch. Raises DemoFailed if it comes to no end, and whatever error a task ended with."""
         with self._cluster.client("demo") as client:
             warm = self._warm_up(client)
-            futures: dict[TaskFuture, int] = {}
+            futures: set[TaskFuture] = set()
             for _round in range(self._rounds):
                 for number, picture in enumerate(self._pictures):
                     future = self._submit(client, picture)
                     future.add_done_callback(self._delivered)
-                    futures[future] = number
-            names = {future.task_id: self._pictures[number].name for future, number in futures.items()}
+                    futures.add(future)
+                    self._tasks[future.task_id] = number
+            names = {task: self._pictures[number].name for task, number in self._tasks.items()}
             self._progress = Progress(names, self._workers)
             self._story = Story(self._view.tell, names, VICTIM)
             self._story.submitted()
-            self._follow(list(futures))
-            return self._ran(client, futures, warm)
+            self._follow(futures)
+            return self._ran(client, warm)
 
-    def _ran(self, client: Client, futures: dict[TaskFuture, int], warm: set[str]) -> Ran:
+    def _ran(self, client: Client, warm: set[str]) -> Ran:
         history = self._cluster.history()
         names = self._progress.tasks
         submitted = [
@@ -119,9 +123,9 @@ class Run:
         return Ran(
             history=History(event for event in history.events if event.task not in warm),
             recording=self._recording(),
-            tasks={future.task_id: number for future, number in futures.items()},
+            tasks=self._tasks,
             names=names,
-            results={future.task_id: future.result() for future in futures},
+            results=self._results,
             deliveries=dict(self._deliveries),
             dropped=client.duplicates,
             submitted_at=min(submitted) - history.began_at,
@@ -133,6 +137,11 @@ class Run:
 
     def _delivered(self, future: Any) -> None:
         self._deliveries[future.task_id] += 1
+
+    def _keep(self, future: Any) -> None:
+        """Keep a result, each different one once. A task that failed ends the demo with its own error."""
+        result = future.result()
+        self._results[future.task_id] = self._different.setdefault(result, result)
 
     def _recording(self) -> bytes:
         whole = (self._cluster.folder / "events.jsonl").read_bytes()
@@ -157,10 +166,11 @@ class Run:
 
     # --- the run --------------------------------------------------------------------------------------------
 
-    def _follow(self, futures: list[TaskFuture]) -> None:
+    def _follow(self, futures: set[TaskFuture]) -> None:
         """Follow the run to its end; kill the victim and start it again on the way."""
         progress, story = self._progress, self._story
-        left: set[Future[Any]] = set(futures)
+        left: set[Future[Any]] = {*futures}
+        futures.clear()  # nobody else holds a future, so its result is let go when it has been kept
         done_before, heard_at = 0, time.monotonic()
         self._view.begin(progress)
         while not self._is_over(left):
@@ -176,7 +186,7 @@ class Run:
             if left:
                 done, left = wait(left, POLL_S, FIRST_COMPLETED)
                 for future in done:
-                    future.result()  # a task that failed ends the demo with its own error
+                    self._keep(future)
             else:
                 time.sleep(POLL_S)  # the history is written a moment later than the result is here
         if not self._computing:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -71,7 +72,7 @@ def _table(targets: list[Target], chain: Recovery | None) -> Table:
         table.add_row(_(target.template).format(**target.params), target.measured, word)
         if target.id == "recovery" and chain is not None:
             for link, after in chain_in_words(chain):
-                table.add_row(Text(f"  {link}", "dim"), Text(after, "dim"), "")
+                table.add_row(Padding(Text(link, "dim"), (0, 0, 0, 2)), Text(after, "dim"), "")
     return table
 
 
