@@ -28,9 +28,14 @@ from labkit.waiting import readable
 
 TASK_HWM = 1000
 """Messages that may wait in a DEALER's queues; large ones are bounded by credit and quota, not by count."""
+EVENT_HWM = 500
+"""Batches of events that may wait for a subscriber."""
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 500
 CONNECT_TIMEOUT_MS = 2000
+
+EVENT_TOPIC = b"events"
+"""Begins the first frame of every message on the events' socket; the number of its first event follows."""
 
 CLIENT_ROLE = "client"
 WORKER_ROLE = "worker"
@@ -58,6 +63,19 @@ def dealer(
     socket.connect_timeout = CONNECT_TIMEOUT_MS
     socket.plain_username = role.encode()
     socket.plain_password = token.encode()
+    return socket
+
+
+def subscriber(context: zmq.Context[Any], address: str, token: str) -> zmq.Socket[bytes]:
+    """Return a SUB that is to be connected to a broker's events; a client's secret opens them."""
+    socket: zmq.Socket[bytes] = context.socket(zmq.SUB)
+    socket.linger = 0
+    socket.rcvhwm = EVENT_HWM
+    socket.reconnect_ivl = RECONNECT_MS
+    socket.reconnect_ivl_max = RECONNECT_MAX_MS
+    socket.plain_username = CLIENT_ROLE.encode()
+    socket.plain_password = token.encode()
+    socket.subscribe(EVENT_TOPIC)
     return socket
 
 

@@ -7,29 +7,34 @@ appends them to ``events.jsonl`` and sends the same bytes to whoever subscribed:
     frame 2   JSON lines
 
 A subscriber that misses a number knows that it missed something. If the disk cannot keep up, whole batches
-are left out and a ``gap`` event says how many events are missing: the history never lies by silence.
+are left out and a ``gap`` event says how many events are missing: the history never lies by silence. Such a
+gap counts in the numbers as much as it stands for.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import struct
 import threading
+from io import FileIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import zmq
 
 from labkit.core import history as h
-from labkit.core.history import Event, encode_events
+from labkit.core.history import Event, encode_event, encode_events
+from labkit.event_stream import weight
+from labkit.sockets import EVENT_TOPIC
 
 log = logging.getLogger(__name__)
 
-TOPIC = b"events"
 MAX_WAITING = 400_000
 """Events that may wait for the disk."""
-PUBLISH_HWM = 10_000
+PUBLISH_HWM = 500
+"""Batches that may wait for a subscriber that does not read: ten seconds, fifty megabytes at most."""
 
 
 class Recorder:
@@ -44,7 +49,8 @@ class Recorder:
         self._written = 0
         self._missing = 0
         self._number = 0
-        self._file: TextIO | None = path.open("a", encoding="ascii") if path is not None else None
+        self._unwritten = 0  # events that the disk refused, and of which the file does not tell yet
+        self._file = _open(path) if path is not None else None
         self._socket: zmq.Socket[bytes] | None = None
         if address is not None:
             socket = context.socket(zmq.PUB)
@@ -82,19 +88,41 @@ class Recorder:
 
     def _run(self) -> None:
         while (batch := self._batches.get()) is not None:
-            text = encode_events(batch) + "\n"
+            lines = (encode_events(batch) + "\n").encode("ascii")
             if self._file is not None:
-                try:
-                    self._file.write(text)
-                    self._file.flush()
-                except OSError as error:
-                    log.error("the history is no longer recorded: %s", error)
-                    self._file = None
+                self._write(self._file, lines, batch)
             if self._socket is not None:
-                self._socket.send_multipart([TOPIC + struct.pack("!Q", self._number), text.encode("ascii")])
-            self._number += len(batch)
+                self._socket.send_multipart([EVENT_TOPIC + struct.pack("!Q", self._number), lines])
+            self._number += sum(map(weight, batch)) if batch[0].kind == h.GAP else len(batch)
             self._written += len(batch)
         if self._file is not None:
             self._file.close()
         if self._socket is not None:
             self._socket.close(linger=200)
+
+    def _write(self, file: FileIO, lines: bytes, batch: list[Event]) -> None:
+        """Append a batch. What the disk refuses is told as a gap, as soon as it takes something again."""
+        if self._unwritten:
+            gap = encode_event(Event(batch[0].at, h.GAP, detail={"missing": self._unwritten}))
+            lines = f"\n{gap}\n".encode("ascii") + lines  # what was refused may have left half a line
+        rest = memoryview(lines)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError as error:
+            if not self._unwritten:
+                log.error("the history is not recorded: %s", error)
+            self._unwritten += len(batch)
+        else:
+            self._unwritten = 0
+
+
+def _open(path: Path) -> FileIO:
+    """Open a history for more lines. A broker that was killed may have left half a line: it is ended."""
+    file = path.open("ab", buffering=0)
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as written:
+            written.seek(-1, os.SEEK_END)
+            if written.read() != b"\n":
+                file.write(b"\n")
+    return file
