@@ -27,7 +27,7 @@ format: environment  ## put imports in order, and the like
 messages: environment  ## bring the Spanish catalogue up to date with the code, then say what is missing in it
 	$(BIN)/pybabel -q extract --no-default-keywords --keywords="_ N_ ngettext:1,2" --no-wrap --sort-by-file \
 		--add-location=file --project=labkit --version=1 --msgid-bugs-address= \
-		-o .venv/labkit.pot $(wildcard labkit workers lab.py)
+		-o .venv/labkit.pot $(wildcard labkit workers benchmarks lab.py)
 	$(BIN)/pybabel -q update --locale=es --no-wrap --no-fuzzy-matching --ignore-obsolete \
 		--ignore-pot-creation-date -i .venv/labkit.pot -o $(CATALOGUE)
 	$(PYTHON) lab.py test -n 0 -q tests/unit/test_i18n.py

@@ -152,7 +152,7 @@ class LiveView(View):
         table = Table(box=None, padding=(0, 2, 0, 0), header_style=DIM, width=self._width)
         table.add_column(_("worker"), no_wrap=True)
         table.add_column(_("what it does"), no_wrap=True, overflow="ellipsis", ratio=1)
-        for title in (_("in flight"), _("done"), _("share"), _("per s")):
+        for title in (_("in flight"), _("completed"), _("share"), _("per s")):
             table.add_column(title, justify="right", no_wrap=True)
         table.add_column(_("the last 5 s"), no_wrap=True, min_width=15)
         for name in sorted(self._progress.workers, key=natural):

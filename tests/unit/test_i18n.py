@@ -35,6 +35,7 @@ def sources() -> list[Path]:
     return [
         ROOT / "lab.py",
         *sorted((ROOT / "labkit").rglob("*.py")),
+        *sorted((ROOT / "benchmarks").rglob("*.py")),
         *sorted((ROOT / "workers").rglob("*.py")),
     ]
 
