@@ -55,9 +55,7 @@ class Clients:
 
     def join(self, id: bytes, name: str, route: Route, now: float) -> ClientRecord:
         """Return the client of this id, now speaking by this route; new or come back."""
-        former = self._by_route.pop(route, None)
-        if former is not None:
-            former.route = None
+        self.disconnect(route)  # another client may have spoken by it before
         client = self._by_id.get(id)
         if client is None:
             client = self._by_id[id] = ClientRecord(id, name, route, now)
