@@ -62,9 +62,8 @@ def _verdict(targets: list[Target], ran: Ran, report: dict[str, Any], out: Path)
 
 
 def _table(targets: list[Target], chain: Recovery | None) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold"
-    )
+    rule = box.SIMPLE_HEAD if _can_show("─") else None
+    table = Table(box=rule, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for title in (_("target"), _("measured"), ""):
         table.add_column(title)
     for target in targets:
@@ -74,6 +73,14 @@ def _table(targets: list[Target], chain: Recovery | None) -> Table:
             for link, after in chain_in_words(chain):
                 table.add_row(Padding(Text(link, "dim"), (0, 0, 0, 2)), Text(after, "dim"), "")
     return table
+
+
+def _can_show(character: str) -> bool:
+    try:
+        character.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _files(out: Path) -> RenderableType:
