@@ -42,7 +42,7 @@ def test_a_good_run_meets_every_target() -> None:
     assert [target.id for target in targets if not target.met] == []
     said = {target.id: (target.title, target.measured) for target in targets}
     assert said["workers_active"] == ("3/3 workers active", "3/3; after the kill 2/3; then 3/3")
-    assert said["equal_shares"][0] == "20 % to 47 % each before the kill"
+    assert said["equal_shares"][0] == "17 % to 50 % each before the kill"
     assert said["same_pixels"][1] == "180 of 180 pictures equal"
     assert said["nothing_lost"][1] == "180 of 180 done, 1 taken over"
 
