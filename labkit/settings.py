@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.core.errors import N_, SettingsError
+from labkit.core.fleet import MAX_SLOTS
 from labkit.core.policies import POLICIES
 from labkit.core.rules import Rules
 
@@ -131,7 +132,7 @@ def _port(name: str, text: str) -> int:
 
 
 def _slots(name: str, text: str) -> int:
-    return _whole(name, text, 1, 256)
+    return _whole(name, text, 1, MAX_SLOTS)
 
 
 def _positive(name: str, text: str) -> float:

@@ -3,9 +3,8 @@
 Rules that every socket here keeps:
 
 * One thread owns it, from its making to its closing.
-* Nothing is sent with a blocking call, and queues are short: what cannot go now is the owner's to keep.
-* Closing drops what waits in the queue (LINGER 0); whoever wants a farewell to arrive calls
-  ``close_politely``.
+* Nothing is sent with a blocking call, and queues are bounded: what cannot go now is the owner's to keep.
+* Closing drops what waits in the queue (LINGER 0), unless a farewell is given a moment to go out.
 * Connections prove the cluster's secret (ZMTP PLAIN on loopback). A wrong secret is noticed by the socket's
   monitor only, because a send to nowhere raises nothing: ``Handshakes`` watches for it.
 
@@ -15,9 +14,7 @@ together, and never leaves half a message behind.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import zmq
@@ -39,16 +36,6 @@ EVENT_TOPIC = b"events"
 
 CLIENT_ROLE = "client"
 WORKER_ROLE = "worker"
-
-
-def new_token() -> str:
-    """Return a new cluster secret: 32 random bytes in hexadecimal."""
-    return secrets.token_hex(32)
-
-
-def read_token(path: Path) -> str:
-    """Return the secret kept in a cluster's token file."""
-    return path.read_text(encoding="ascii").strip()
 
 
 def dealer(
@@ -117,11 +104,6 @@ def send_frames(socket: zmq.Socket[bytes], frames: list[Any]) -> None:
     for index, frame in enumerate(frames):
         # Uncopied: libzmq holds a reference until the bytes have gone, and payloads are never written to.
         socket.send(frame, zmq.SNDMORE if index < last else 0, copy=m.frame_size(frame) < m.COALESCE_BYTES)
-
-
-def close_politely(socket: zmq.Socket[bytes], linger_ms: int = 1000) -> None:
-    """Close a socket, but let what was sent go out first, for a bounded time."""
-    socket.close(linger=linger_ms)
 
 
 class Handshakes:

@@ -2,12 +2,10 @@
 
 ::
 
-    user                                                    supervisor (127.0.0.1, a port named in
-    cluster.json)
-      {"labkit": 1, "token": "…", "do": "kill", "with": {"name": "worker-2"}}  →
-                                                          ←  {"result": …}
-                                                        or   {"error": {"kind": "…", "template": "…",
-                                                        "params": {…}}}
+    user                                             supervisor (127.0.0.1, a port named in cluster.json)
+      {"labkit": 1, "token": "...", "do": "kill", "with": {"name": "worker-2"}}   ->
+                                                     <-   {"result": ...}
+                                                     or   {"error": {"kind", "template", "params"}}
 
 Both are one line of JSON. Rules:
 

@@ -3,12 +3,13 @@
 ::
 
     ~/.labkit/clusters/default/     (LABKIT_HOME moves ~/.labkit)
-        cluster.json                the supervisor, the ports, every process; there only while the cluster
-        runs token                       the cluster's secret, readable by its owner alone; likewise
-        broker.json                 written by the broker when it serves; likewise lock
-        held by the supervisor as long as it lives events.jsonl                the history, kept after the
-        cluster has gone down events-1.jsonl …            the histories of earlier runs, newest first, a
-        bounded number of them logs/worker-1.log …         what each process printed
+        cluster.json                the supervisor, the ports, every process; while the cluster runs
+        token                       the cluster's secret, readable by its owner alone; likewise
+        broker.json                 written by the broker when it serves; likewise
+        lock                        held by the supervisor as long as it lives
+        events.jsonl                the history, kept after the cluster has gone down
+        events-1.jsonl ...          the histories of earlier runs, newest first, a bounded number of them
+        logs/worker-1.log ...       what each process printed
 
 Rules:
 

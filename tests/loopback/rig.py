@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -92,7 +93,7 @@ class Rig:
     def __init__(self, folder: Path, workers: int = 0, policy: str = "least_busy", **rules: Any) -> None:
         self.folder = folder
         self.rules = Rules(**rules)
-        self.token = sockets.new_token()
+        self.token = secrets.token_hex(32)
         self.broker: subprocess.Popen[bytes] | None = None
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self._settings: dict[str, dict[str, str]] = {}
@@ -299,7 +300,7 @@ class ThreadBroker:
     """A broker in a thread of this process, on free ports; ``scheduler`` may be looked at."""
 
     def __init__(self, recorder_path: Path | None = None, **rules: Any) -> None:
-        self.token = sockets.new_token()
+        self.token = secrets.token_hex(32)
         self.rules = Rules(**rules)
         chosen = ports.choose(HOST, {}, usual=False)
         self.ports = {name: chosen[name] for name in ("client", "worker", "event")}

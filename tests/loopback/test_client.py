@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from labkit import jobs, sockets
+from labkit import jobs
 from labkit.client import Client
 from labkit.core.errors import (
     AccessDenied,
@@ -70,7 +71,7 @@ def test_a_wrong_secret_is_an_error_by_name_within_three_seconds(rig: Rig) -> No
     hold = threading.Event()
     threading.Timer(3.0, hold.set).start()
     with pytest.raises(AccessDenied, match="does not accept this secret"):
-        Client(rig.address, sockets.new_token())
+        Client(rig.address, secrets.token_hex(32))
     assert not hold.is_set()
 
 
@@ -88,7 +89,7 @@ def test_nobody_there_is_an_error_that_says_what_to_do() -> None:
     with socket.create_server((HOST, 0)) as taken:
         address = f"tcp://{HOST}:{taken.getsockname()[1]}"
     with pytest.raises(BrokerUnreachable, match=r"within 0\.2 s.*python -m labkit up") as caught:
-        Client(address, sockets.new_token(), connect_timeout_s=0.2)
+        Client(address, secrets.token_hex(32), connect_timeout_s=0.2)
     assert not caught.value.definite
     assert client_threads() == before
 
@@ -97,7 +98,7 @@ def test_somebody_else_there_is_not_taken_for_a_broker() -> None:
     with socket.create_server((HOST, 0)) as other:
         address = f"tcp://{HOST}:{other.getsockname()[1]}"
         with pytest.raises(BrokerUnreachable):
-            Client(address, sockets.new_token(), connect_timeout_s=0.3)
+            Client(address, secrets.token_hex(32), connect_timeout_s=0.3)
 
 
 # --- what cannot be submitted -------------------------------------------------------------------------------
