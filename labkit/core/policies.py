@@ -83,8 +83,15 @@ def power_of_two_choices(task: TaskView, workers: Sequence[WorkerView], now: flo
 
 
 def _bits(task: TaskView, half: int) -> int:
-    """64 of the task id's random bits, turned by the attempt so that a retry may land elsewhere."""
-    return int.from_bytes(task.id[half * 8 : half * 8 + 8], "big") + task.attempt * 0x9E3779B97F4A7C15 >> 8
+    """64 of the task id's random bits, mixed with the attempt, so that a retry is drawn anew.
+
+    Merely adding something for each attempt is not enough: where the number of workers divides it, every
+    retry lands on the same worker. Source of the mixing: Steele, Lea and Flood, "Fast splittable pseudorandom
+    number generators" (2014).
+    """
+    bits = int.from_bytes(task.id[half * 8 : half * 8 + 8], "big") + task.attempt * 0x9E3779B97F4A7C15
+    bits = (bits ^ bits >> 30) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
+    return bits ^ bits >> 27
 
 
 POLICIES: dict[str, Policy] = {

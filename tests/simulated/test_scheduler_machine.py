@@ -1,8 +1,8 @@
 """Hypothesis as everybody at once: any order of messages, closures and silences leaves the tables right.
 
-The peers of the simulation behave; here nobody does. Workers answer for attempts they never had, clients submit
-what they have submitted, connections close twice. After every step all invariants hold, and the history tells of
-every task's beginning and end.
+The peers of the simulation behave; here nobody does. Workers answer for attempts they never had, clients
+submit what they have submitted, connections close twice. After every step all invariants hold, and the
+history tells of every task's beginning and end.
 """
 
 from __future__ import annotations

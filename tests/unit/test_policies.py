@@ -90,15 +90,7 @@ def test_random_choice_is_fair() -> None:
     assert all(400 < counts[name] < 600 for name in "abcd"), counts
 
 
-@pytest.mark.parametrize(
-    "workers",
-    [
-        pytest.param(2, marks=pytest.mark.xfail(strict=True, reason="the turn is a multiple of 4")),
-        3,
-        pytest.param(4, marks=pytest.mark.xfail(strict=True, reason="the turn is a multiple of 4")),
-        5,
-    ],
-)
+@pytest.mark.parametrize("workers", [2, 3, 4, 5])
 def test_a_retry_mostly_lands_elsewhere(workers: int) -> None:
     fleet = [AWorker(str(number)) for number in range(workers)]
     moved = sum(
