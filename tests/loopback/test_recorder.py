@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 import struct
 import time
 from collections.abc import Iterator
@@ -326,7 +327,7 @@ def test_a_new_broker_counts_anew_and_the_stream_follows(tmp_path: Path) -> None
 
 
 def test_a_stranger_hears_nothing_and_is_told_why(rig: Rig) -> None:
-    with EventStream(rig.event_address, sockets.new_token()) as stream:
+    with EventStream(rig.event_address, secrets.token_hex(32)) as stream:
         with pytest.raises(AccessDenied):
             stream.recv(3)
     with EventStream(rig.address, rig.token) as stream:

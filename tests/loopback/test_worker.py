@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import psutil
 import pytest
 import zmq
 
-from labkit import codec, jobs, sockets
+from labkit import codec, jobs
 from labkit.broker.auth import WORKER_DOMAIN, start_authenticator
 from labkit.core import messages as m
 from labkit.core.history import Event
@@ -189,7 +190,7 @@ def test_a_worker_may_take_the_name_of_one_that_has_just_died(tmp_path: Path) ->
 
 def test_a_worker_with_the_wrong_secret_is_told_so_within_three_seconds(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig") as rig:
-        (tmp_path / "wrong").write_text(sockets.new_token())
+        (tmp_path / "wrong").write_text(secrets.token_hex(32))
         worker = rig.start_worker("stranger", LABKIT_TOKEN_FILE=str(tmp_path / "wrong"))
         assert worker.wait(3 + 1) == 77  # a second for Python to start
         assert "does not accept this cluster secret" in rig.log("stranger")
