@@ -193,6 +193,26 @@ def test_refused_tasks_keep_their_order() -> None:
     assert client.submitted()[:2] == [A, B]
 
 
+def test_refused_tasks_do_not_count_against_the_quota_of_bytes() -> None:
+    client = a_client(max_bytes=25)
+    client.submits(A, B, C)
+    client.hears(m.Refused(0.1, "full", A + B))
+    client.out.clear()
+    client.pass_time(0.2)
+    client.gets_result(A)
+    assert client.submitted() == [A, B, C]
+
+
+def test_after_a_break_quota_and_patience_begin_anew() -> None:
+    client = a_client(max_tasks=2)
+    client.submits(A, B)
+    client.hears(m.Accepted(A), m.Refused(60.0, "full", B))
+    client.hears(m.Stale())
+    client.out.clear()
+    client.is_welcomed(max_tasks=2)
+    assert client.submitted() == [A, B]
+
+
 def test_an_answer_about_unknown_tasks_changes_nothing() -> None:
     client = a_client()
     client.hears(m.Accepted(A), m.Running(A, 1, "w1"), m.CancelReply(A, 1))

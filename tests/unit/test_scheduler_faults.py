@@ -279,6 +279,15 @@ def test_the_lease_backstop_counts_as_a_hang_of_the_task_that_hung_only() -> Non
     assert lab.tasks_of("w2") == [(other, 2)]
 
 
+def test_the_time_in_which_a_suspect_could_report_nothing_is_not_held_against_its_task() -> None:
+    lab = a_lab()
+    lab.start(lab.submit(lease_s=5.0))
+    lab.pass_time(1.5, "c1")
+    lab.pass_time(2 * 5.0 + RULES.dead_s - 1.0, "c1", "w1")
+    assert len(lab.happened("alive")) == 1
+    assert lab.happened("lost") == []
+
+
 def test_a_task_that_has_not_started_has_no_lease() -> None:
     lab = a_lab()
     lab.submit(lease_s=1.0)

@@ -178,6 +178,16 @@ def test_a_careful_task_runs_alone() -> None:
     assert worker.ran() == [A, B, C]
 
 
+def test_what_comes_while_a_careful_task_runs_waits_for_its_end() -> None:
+    worker = a_worker(slots=2)
+    worker.gets(A, careful=1)
+    worker.hears(m.Go(A, 1))
+    worker.gets(B)
+    assert worker.ran() == [A]
+    worker.finishes(A)
+    assert worker.ran() == [A, B]
+
+
 def test_the_start_of_a_careful_task_is_announced_once() -> None:
     worker = a_worker()
     worker.gets(A, careful=1)

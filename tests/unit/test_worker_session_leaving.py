@@ -46,6 +46,16 @@ def test_a_freeze_of_the_process_is_not_computing() -> None:
     assert worker.exit_code() == w.EXIT_HUNG
 
 
+def test_a_start_that_is_reported_after_a_freeze_counts_from_its_end() -> None:
+    worker = a_worker()
+    worker.gets(A, lease_s=5.0)
+    began = worker.now
+    worker.oversleep(60.0)
+    worker.sees(w.Began(A, 1, began))
+    worker.pass_time(4.9)
+    assert worker.exit_code() is None
+
+
 def test_a_hung_task_of_a_former_epoch_costs_the_worker_too_but_is_not_reported() -> None:
     worker = a_worker()
     worker.gets(A, lease_s=5.0)
@@ -97,6 +107,16 @@ def test_what_waits_is_returned_from_the_newest_so_that_the_oldest_ends_up_first
     worker.gets(A, B, C)
     worker.sees(w.StopAsked())
     assert worker.withdrew() == [C, B, A]
+
+
+def test_what_waits_behind_a_careful_task_is_returned_in_that_order_too() -> None:
+    worker = a_worker()
+    worker.gets(A, careful=1)
+    worker.gets(B, C)
+    worker.out.clear()
+    worker.sees(w.StopAsked())
+    assert worker.said()[1:4] == [m.Returned(C, 1), m.Returned(B, 1), m.Returned(A, 1)]
+    assert worker.exit_code() == 0
 
 
 def test_a_task_that_comes_while_draining_is_returned() -> None:
