@@ -22,6 +22,7 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakSet
 
 from labkit.core.errors import N_, AccessDenied, BrokerUnreachable, ClusterError, LabkitError
 
@@ -84,6 +85,7 @@ class Cluster(ABC):
         self._token = token
         self._lock = threading.Lock()  # for what follows
         self._own_client: Client | None = None
+        self._clients: WeakSet[Client] = WeakSet()
         self._events: EventFile | None = None
 
     # --- what a backend does --------------------------------------------------------------------------------
@@ -272,10 +274,16 @@ class Cluster(ABC):
     # --- talking to the broker ------------------------------------------------------------------------------
 
     def client(self, name: str = "", connect_timeout_s: float = 5.0) -> Client:
-        """Return a new client of this cluster, which is the caller's to close."""
+        """Return a new client of this cluster, which is the caller's to close.
+
+        If the cluster is ours to end and ends first, it closes the client: what is open then can have no
+        other outcome than ClientGone, and nobody is to wait an hour to hear it.
+        """
         from labkit.client import Client
 
-        return Client(self.address, self._token, name=name, connect_timeout_s=connect_timeout_s)
+        client = Client(self.address, self._token, name=name, connect_timeout_s=connect_timeout_s)
+        self._clients.add(client)
+        return client
 
     def _client_of_ours(self, timeout_s: float) -> Client:
         with self._lock:
@@ -294,6 +302,8 @@ class Cluster(ABC):
                 client.close()
         finally:
             if self._owns_cluster():
+                for client in list(self._clients):
+                    client.close()
                 self.down()
 
     def __enter__(self) -> Self:

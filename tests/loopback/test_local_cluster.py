@@ -18,8 +18,16 @@ from labkit import jobs
 from labkit.cluster import LocalCluster, connect, open_cluster, ports, processes, start_background
 from labkit.cluster.local import clean_up
 from labkit.cluster.redis_server import find_binary, ping
-from labkit.core.errors import ClusterError, ClusterNotRunning, InvalidInput, PortInUse, TaskPoisoned
+from labkit.core.errors import (
+    ClientGone,
+    ClusterError,
+    ClusterNotRunning,
+    InvalidInput,
+    PortInUse,
+    TaskPoisoned,
+)
 from labkit.core.rules import Rules
+from labkit.executors import open_executor
 from labkit.settings import Settings
 from tests.support import require, wait_until
 
@@ -107,6 +115,16 @@ def test_closing_leaves_neither_process_nor_file_nor_port() -> None:
     cluster.close()  # once more: nothing to do
     with pytest.raises(ClusterNotRunning):
         cluster.status()
+
+
+def test_what_is_open_when_its_cluster_ends_fails_at_once() -> None:
+    with open_cluster(workers=1, redis=False) as cluster:
+        executor = open_executor("cluster", cluster=cluster)
+        future = executor.submit(jobs.sleep_for, 60)
+        wait_until(future.running, what="the task to start")
+    with pytest.raises(ClientGone):
+        future.result(5)
+    executor.shutdown()
 
 
 def test_the_mirror_has_a_redis_where_there_is_one() -> None:
