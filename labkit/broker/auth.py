@@ -22,9 +22,20 @@ from zmq.auth.thread import ThreadAuthenticator
 from labkit.core.errors import N_, SettingsError
 from labkit.sockets import CLIENT_ROLE, WORKER_ROLE
 
+HANDSHAKE_MS = 3000
+"""A connection that has not shown the secret by then is closed; silence must not use up what there is."""
+
 CLIENT_DOMAIN = "labkit.clients"
 WORKER_DOMAIN = "labkit.workers"
 EVENT_DOMAIN = "labkit.events"
+
+
+def guard(socket: zmq.Socket[bytes], domain: str) -> None:
+    """Let nobody reach ``socket`` but who shows the secret of ``domain``, soon. Call it before binding."""
+    socket.plain_server = True
+    socket.zap_domain = domain.encode()
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+    socket.handshake_ivl = HANDSHAKE_MS
 
 
 def start_authenticator(context: zmq.Context[Any], token: str) -> ThreadAuthenticator:

@@ -6,7 +6,8 @@ client never stops results and heartbeats.
 * *In*: at most ``budget`` messages a turn; each is decoded here, and what is not this protocol is dropped and
   counted. The peer that sent it is not told: a stranger learns nothing, and a friend's connection is not
   harmed.
-* *Out*: ``ROUTER_MANDATORY`` makes libzmq say when a peer is gone (EHOSTUNREACH) or does not read (EAGAIN).
+* *Out*: ``ROUTER_MANDATORY`` makes libzmq say when a peer is gone (EHOSTUNREACH) or does not read (EAGAIN:
+  too many messages; too many bytes we notice ourselves).
   For a peer that does not read the messages are kept here, up to a bound, and tried again each turn.
 * *Hung up*: the socket's monitor tells of a closed connection within milliseconds, by the number of its file
   descriptor; the same number comes with each message (SRCFD). A descriptor is used again after it was closed,
@@ -17,21 +18,39 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from enum import Enum
 from typing import Any
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from labkit.broker.auth import guard
 from labkit.core import messages as m
 from labkit.core.errors import N_, PortInUse, ProtocolError
 from labkit.core.rules import Rules
 from labkit.waiting import readable
 
-MAX_BACKLOG_BYTES = 256 << 20
 RECORD_BUDGET = 10_000
 """Records read in one turn: one message may hold thousands."""
-ROUTER_HWM = 1000
-"""Messages that may wait in libzmq for one peer, each way. What is large is bounded by credit and quota."""
+BYTE_BUDGET = 64 << 20
+"""Bytes read in one turn."""
+ROUTER_HWM = 256
+"""Messages that may wait in libzmq for one peer, each way."""
+LARGE_BYTES = 256 << 10
+"""Messages larger than this are followed until they have left libzmq, which counts messages and not bytes."""
+MAX_LEAVING_BYTES = 64 << 20
+"""Bytes of large messages that may wait in libzmq for one peer."""
+MAX_BACKLOG_BYTES = 256 << 20
+"""Bytes that may wait here for one peer; a message counts for its place in the queue, too."""
+PLACE_BYTES = 256
+
+
+class Sent(Enum):
+    """What became of a message that was to be sent."""
+
+    YES = "yes"
+    NO = "not now"
+    GONE = "its peer is gone"
 
 
 class Endpoint:
@@ -57,9 +76,7 @@ class Endpoint:
         self.socket.maxmsgsize = self._max_bytes
         self.socket.sndhwm = ROUTER_HWM
         self.socket.rcvhwm = ROUTER_HWM
-        self.socket.plain_server = True
-        self.socket.zap_domain = domain.encode()
-        self.socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        guard(self.socket, domain)
         self.monitor = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
         self._route_of: dict[int, bytes] = {}  # descriptor -> route
         self._known: set[bytes] = set()
@@ -67,6 +84,7 @@ class Endpoint:
         self._budget = 1
         self._backlog: dict[bytes, deque[tuple[bytes, tuple[Any, ...]]]] = {}
         self._backlog_bytes: dict[bytes, int] = {}
+        self._leaving: dict[bytes, deque[tuple[zmq.MessageTracker, int]]] = {}
         try:
             self.socket.bind(f"tcp://{host}:{port}")
         except zmq.ZMQError as error:
@@ -86,7 +104,7 @@ class Endpoint:
         """
         arrived: list[tuple[bytes, list[m.Message]]] = []
         socket, known = self.socket, self._known
-        records = 0
+        records = taken = 0
         budget = min(most, self._budget)
         for count in range(budget):
             try:
@@ -121,7 +139,8 @@ class Endpoint:
                 continue
             arrived.append((route, messages))
             records += len(messages)
-            if records >= RECORD_BUDGET:
+            taken += size
+            if records >= RECORD_BUDGET or taken >= BYTE_BUDGET:
                 break
         self._budget = min(most, 2 * budget)
         return arrived, False
@@ -159,6 +178,7 @@ class Endpoint:
             self._closed.append(route)
         self._backlog.pop(route, None)
         self._backlog_bytes.pop(route, None)
+        self._leaving.pop(route, None)
 
     # --- out ---
 
@@ -170,58 +190,79 @@ class Endpoint:
     def send(self, route: bytes, messages: Iterable[m.Message]) -> None:
         """Send messages to one peer, in order; what cannot go now is kept and tried again."""
         for envelope, frames in m.envelopes(messages):
-            if route in self._backlog:
-                self._keep(route, envelope, frames)
-            elif not self._try(route, envelope, frames):
+            if route not in self._backlog:
+                sent = self._try(route, envelope, frames)
+                if sent is Sent.YES:
+                    continue
+                if sent is Sent.GONE:
+                    return
+            if not self._keep(route, envelope, frames):
                 return
 
     def retry(self) -> None:
         """Try again what was kept."""
-        for route in list(self._backlog):
-            waiting = self._backlog.pop(route)
-            self._backlog_bytes.pop(route, None)
-            while waiting:
-                envelope, frames = waiting.popleft()
-                if route in self._backlog:
-                    self._keep(route, envelope, frames)
-                elif not self._try(route, envelope, frames):
-                    break
+        for route, waiting in list(self._backlog.items()):
+            while waiting and self._try(route, *waiting[0]) is Sent.YES:
+                self._backlog_bytes[route] -= _weight(*waiting.popleft())
+            if not waiting:
+                del self._backlog[route], self._backlog_bytes[route]
 
-    def _try(self, route: bytes, envelope: bytes, frames: tuple[Any, ...]) -> bool:
-        """Send or keep one message; False if the peer is gone."""
+    def _try(self, route: bytes, envelope: bytes, frames: tuple[Any, ...]) -> Sent:
+        """Send one message, if it can go now."""
         socket = self.socket
+        size = len(envelope) + sum(map(m.frame_size, frames)) if frames else len(envelope)
+        if size > LARGE_BYTES and not self._has_room(route, size):
+            return Sent.NO
         try:
             socket.send(route, zmq.NOBLOCK | zmq.SNDMORE)
         except zmq.Again:
-            self._keep(route, envelope, frames)
-            return True
+            return Sent.NO
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
             self._count("unreachable_peers")
             self._forget(route)
-            return False
-        if not frames:
-            socket.send(envelope)
-            return True
-        socket.send(envelope, zmq.SNDMORE)
-        last = len(frames) - 1
-        for index, frame in enumerate(frames):
-            socket.send(frame, zmq.SNDMORE if index < last else 0, copy=False)
-        return True
+            return Sent.GONE
+        last: Any = envelope
+        if frames:
+            socket.send(envelope, zmq.SNDMORE)
+            for frame in frames[:-1]:
+                socket.send(frame, zmq.SNDMORE, copy=False)
+            last = frames[-1]
+        if size > LARGE_BYTES:  # the last frame leaves when all have left
+            last = zmq.Frame(memoryview(last), copy=False, track=True)
+            self._leaving.setdefault(route, deque()).append((last.tracker, size))
+        socket.send(last, copy=not frames and size <= LARGE_BYTES)
+        return Sent.YES
 
-    def _keep(self, route: bytes, envelope: bytes, frames: tuple[Any, ...]) -> None:
-        size = self._backlog_bytes.get(route, 0) + len(envelope) + sum(map(m.frame_size, frames))
+    def _has_room(self, route: bytes, size: int) -> bool:
+        """Whether libzmq may take one more large message for this peer: one is always possible."""
+        leaving = self._leaving.get(route)
+        while leaving and leaving[0][0].done:
+            leaving.popleft()
+        return not leaving or sum(bytes_ for _, bytes_ in leaving) + size <= MAX_LEAVING_BYTES
+
+    def _keep(self, route: bytes, envelope: bytes, frames: tuple[Any, ...]) -> bool:
+        """Keep a message for a peer that does not read; False if that is no peer any more."""
+        size = self._backlog_bytes.get(route, 0) + _weight(envelope, frames)
         if size > MAX_BACKLOG_BYTES:
             # It reads nothing and wants everything: treat it as gone. If it still lives it says hello again.
             self._count("overflowing_peers")
+            leaving = self._leaving.get(route)
             self._forget(route)
-            return
+            if leaving:
+                self._leaving[route] = leaving  # still there, until the connection closes
+            return False
         self._backlog.setdefault(route, deque()).append((envelope, frames))
         self._backlog_bytes[route] = size
+        return True
 
     def close(self, linger_ms: int = 0) -> None:
         """Close the socket and its monitor."""
         self.socket.disable_monitor()
         self.monitor.close(linger=0)
         self.socket.close(linger=linger_ms)
+
+
+def _weight(envelope: bytes, frames: tuple[Any, ...]) -> int:
+    return PLACE_BYTES + len(envelope) + sum(map(m.frame_size, frames))

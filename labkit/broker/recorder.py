@@ -24,6 +24,7 @@ from typing import Any
 
 import zmq
 
+from labkit.broker.auth import guard
 from labkit.core import history as h
 from labkit.core.history import Event, encode_event, encode_events
 from labkit.event_stream import weight
@@ -56,9 +57,7 @@ class Recorder:
             socket = context.socket(zmq.PUB)
             socket.linger = 0
             socket.sndhwm = PUBLISH_HWM
-            socket.plain_server = True
-            socket.zap_domain = domain.encode()
-            socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+            guard(socket, domain)
             try:
                 socket.bind(address)
             except zmq.ZMQError:
