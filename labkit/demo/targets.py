@@ -22,8 +22,9 @@ FAIR_SHARE_TOLERANCE = 0.5
 """How far a worker's share may be from an equal one, as a part of it: 33 % may be 17 % to 50 %.
 
 On an idle machine the shares are a few percent apart. On a busy one with fewer cores than workers, the
-operating system slows one of them down for a while, and least-busy gives it less, as it should: 26 % and
-43 % were seen. A policy that forgets a worker, or prefers one, misses by far more."""
+operating system slows one of them down, and least-busy gives it less, as it should: 22 % and 54 % were seen.
+So a share outside these bounds is still fair if it is what the worker's own measured speed deserves, within
+the same tolerance; the speeds are then said. A policy that forgets a worker, or prefers one, misses both."""
 RECOVERY_S = 30.0
 
 
@@ -92,21 +93,46 @@ def _equal_shares(ran: Ran, workers: int, chain: Recovery | None) -> Target:
     results = sum(counts.values())
     shares = {name: count / results if results else 0.0 for name, count in counts.items()}
     low, high = (1 - FAIR_SHARE_TOLERANCE) / workers, (1 + FAIR_SHARE_TOLERANCE) / workers
+    everybody = len(shares) == workers
+    equal = everybody and all(low <= share <= high for share in shares.values())
+    speeds = _speeds(ran, until=chain.fault_at if chain else None)
+    deserved = {name: speeds[name] / sum(speeds.values()) for name in shares if name in speeds}
+    as_deserved = everybody and all(
+        abs(share - deserved[name]) <= FAIR_SHARE_TOLERANCE * deserved[name] for name, share in shares.items()
+    )
+    measured = _("{shares} of {n} results").format(shares=_percent(shares), n=results)
+    if as_deserved and not equal:
+        measured = _("{shares} of {n} results; a busy machine gave them {speeds} of its speed").format(
+            shares=_percent(shares), n=results, speeds=_percent(deserved)
+        )
     return Target(
         "equal_shares",
         N_("{low:.0f} % to {high:.0f} % each before the kill"),
         {"low": 100 * low, "high": 100 * high},
-        _("{shares} of {n} results").format(
-            shares=", ".join(f"{100 * share:.0f} %" for share in shares.values()), n=results
-        ),
-        len(shares) == workers and all(low <= share <= high for share in shares.values()),
+        measured,
+        equal or as_deserved,
         {
             "results": counts,
             "shares": {name: round(share, 4) for name, share in shares.items()},
+            "deserved_by_speed": {name: round(share, 4) for name, share in deserved.items()},
             "lowest": round(low, 4),
             "highest": round(high, 4),
         },
     )
+
+
+def _speeds(ran: Ran, until: float | None) -> dict[str, float]:
+    """How many tasks each worker does per second of its own computing, from the start of the batch on."""
+    took: dict[str, list[float]] = {}
+    for event in ran.history.events:
+        t = event.at - ran.history.began_at
+        if event.kind == h.DONE and t >= ran.submitted_at and (until is None or t < until):
+            took.setdefault(event.worker, []).append(float(event.detail.get("compute_s", 0.0)))
+    return {name: len(times) / sum(times) for name, times in sorted(took.items()) if sum(times) > 0}
+
+
+def _percent(shares: dict[str, float]) -> str:
+    return ", ".join(f"{100 * share:.0f} %" for share in shares.values())
 
 
 def _the_others_suffice(ran: Ran, workers: int, chain: Recovery | None) -> Target:

@@ -79,6 +79,34 @@ def test_a_policy_that_forgets_a_worker_misses_equal_shares() -> None:
     assert "equal_shares" in missed(ran(to_worker_1(demo())))
 
 
+def favouring_worker_3(compute_s: float) -> list[Event]:
+    """Of five tasks of worker-1 or worker-2, worker-3 does three as well, in ``compute_s`` each."""
+    taken = {event.task for event in demo() if event.worker != "worker-3" and hash_of(event.task) % 5 < 3}
+    events = []
+    for event in demo():
+        worker = "worker-3" if event.task in taken and event.task else event.worker
+        detail = dict(event.detail)
+        if event.kind == "done":
+            detail["compute_s"] = compute_s if worker == "worker-3" else 0.06
+        events.append(event._replace(worker=worker, detail=detail))
+    return events
+
+
+def hash_of(task: str) -> int:
+    return int(task, 16) if task else 0
+
+
+def test_a_share_that_its_speed_deserves_is_fair_and_the_speeds_are_said() -> None:
+    targets = {target.id: target for target in measure(ran(favouring_worker_3(0.015)), 3, [])}
+    shares = targets["equal_shares"]
+    assert max(shares.numbers["shares"].values()) > shares.numbers["highest"]
+    assert shares.met and "of its speed" in shares.measured
+
+
+def test_a_share_beyond_what_its_speed_deserves_is_missed() -> None:
+    assert "equal_shares" in missed(ran(favouring_worker_3(0.06)))
+
+
 def test_a_slow_recovery_is_missed() -> None:
     slow = run(tasks=4000, kill_at=1.5, detected_after=31.0, back_after=33.0)
     assert "recovery" in missed(ran(slow))
