@@ -179,7 +179,7 @@ class ClientSession:
         return self._take()
 
     def handle_envelope(self, messages: Iterable[m.Message], now: float) -> list[Any]:
-        """Do what ``handle`` does for ``Arrived`` with each message of one envelope: the client's hot path."""
+        """Do what ``handle`` does for ``Arrived`` with each message of one envelope: the hot path."""
         if self.phase is not Phase.OVER:
             for message in messages:
                 self._on_message(message, now)

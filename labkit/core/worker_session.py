@@ -197,7 +197,7 @@ class WorkerSession:
         return self._take()
 
     def handle_envelope(self, messages: Iterable[m.Message], now: float) -> list[Any]:
-        """Do what ``handle`` does for ``Arrived`` with each message of one envelope: the worker's hot path."""
+        """Do what ``handle`` does for ``Arrived`` with each message of one envelope: the hot path."""
         if self.phase is not Phase.OVER:
             for message in messages:
                 self._on_message(message, now)
