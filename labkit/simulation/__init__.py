@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from labkit.simulation.faults import FAULTS, mix
 from labkit.simulation.run import DEFAULT_FAULTS, RULES, Run, simulate
-from labkit.simulation.witness import Violation
+from labkit.simulation.shadow import Violation
 from labkit.simulation.world import Parts
 
 __all__ = ["DEFAULT_FAULTS", "FAULTS", "RULES", "Parts", "Run", "Violation", "mix", "simulate"]

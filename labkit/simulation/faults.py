@@ -125,8 +125,8 @@ def _slow(world: World, random: Random) -> None:
         world.note("slow_link", post.name)
         before = post.link.latency_s, post.link.jitter_s
         post.link.latency_s, post.link.jitter_s = random.uniform(0.05, 0.2), random.uniform(0.0, 0.1)
-        post.link.bytes_per_s = random.uniform(6e6, 2e7)
-        _later(world, random.uniform(1.0, 6.0), _fast, post, *before)
+        post.link.bytes_per_s = random.uniform(1.1, 3.0) * world.rules.slow_link_bytes_per_s
+        _later(world, random.uniform(2.0, 8.0), _fast, post, *before)
 
 
 def _fast(post: Post, latency_s: float, jitter_s: float) -> None:

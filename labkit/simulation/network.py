@@ -62,6 +62,7 @@ class Link:
         self.cut_up = False
         self.cut_down = False
         self.mended_at = 0.0
+        self.quick_since = 0.0  # neither slow nor fooling its process
         self.connections: list[Connection] = []
 
     @property

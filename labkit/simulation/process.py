@@ -9,7 +9,7 @@ Each process reads a monotonic clock with an origin of its own, so nothing works
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any, ClassVar, Protocol
 
@@ -27,6 +27,7 @@ class Session(Protocol):
 
     def start(self, now: float) -> list[Any]: ...
     def handle(self, event: Any, now: float) -> list[Any]: ...
+    def handle_envelope(self, messages: Iterable[m.Message], now: float) -> list[Any]: ...
     def next_deadline(self) -> float: ...
 
 
@@ -66,7 +67,11 @@ class Process:
 
     def receive(self, message: m.Message) -> None:
         """A message came out of the network."""
-        self.feed(type(self).arrived(message))
+        if self.frozen:
+            self._inbox.append(type(self).arrived(message))
+        elif self.alive:
+            self.perform(self.session.handle_envelope((message,), self.clock()))
+            self._sleep()
 
     def feed(self, event: Any) -> None:
         """Hand an event to the session now, or when this process runs again."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from random import Random
 from typing import Final
 
 from labkit.core.errors import N_, InvariantBroken
@@ -18,7 +19,8 @@ from labkit.core.policies import Policy
 from labkit.core.rules import Rules
 from labkit.simulation.clients import Outcome
 from labkit.simulation.faults import FAULTS, NATURES, checked
-from labkit.simulation.witness import Violation
+from labkit.simulation.shadow import Violation
+from labkit.simulation.work import plan
 from labkit.simulation.world import Parts, World
 
 DEFAULT_FAULTS: Final = ("kill", "pause", "partition")
@@ -103,16 +105,17 @@ def simulate(
     names = checked(tuple(faults))
     rules = rules or RULES
     if "flood" in names:
-        rules = replace(rules, max_client_tasks=12, max_queued_tasks=10, max_client_bytes=13 << 20)
+        rules = replace(rules, max_client_tasks=12, max_queued_tasks=10, max_client_bytes=25 << 20)
     natures = [NATURES[name] for name in names if name in NATURES]
-    cancels = "cancel" in names
-    world = World(
-        seed, workers, tasks, natures, cancels, policy, rules, safety_s, thorough, wire, parts or Parts()
-    )
+    works = plan(
+        Random(f"{seed} work"), tasks, safety_s * 0.7, rules.lease_s, natures, cancels="cancel" in names,
+        bulk_share=0.08 if "slow" in names else 0.02,
+    )  # fmt: skip
+    world = World(seed, workers, works, policy, rules, safety_s, thorough, wire, parts or Parts())
     for name in names:
-        plan = FAULTS[name].plan
-        if plan is not None:
-            plan(world, world.random(f"fault {name}"))
+        put_on_the_clock = FAULTS[name].plan
+        if put_on_the_clock is not None:
+            put_on_the_clock(world, world.random(f"fault {name}"))
     violation = world.run()
     outcomes = [client.outcomes for client in world.clients]
     return Run(

@@ -13,7 +13,7 @@ the number of the list in the project's reliability notes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NoReturn
 
 from labkit.core import history as h
 from labkit.core import messages as m
@@ -22,92 +22,31 @@ from labkit.core.rules import Rules
 from labkit.core.scheduler import Scheduler
 from labkit.core.signals import ClientClosed, FromClient, FromWorker, Tick, ToWorker
 from labkit.simulation.invariants import broken, fingerprint
+from labkit.simulation.loop import Loop
 from labkit.simulation.network import Connection
+from labkit.simulation.shadow import ASSIGNED, QUEUED, Broken, Hand, Seen, Violation
+from labkit.simulation.truth import Truth
 from labkit.simulation.work import Work
-from labkit.simulation.workers import Truth
 
 WHOLE_CHECK_EVERY: Final = 64
 """After so many events the tables are compared as a whole, if the run is not thorough."""
 SLACK_S: Final = 0.1
 """What the broker's turns and the timers' ticks may add to a period."""
 ANSWERS: Final = frozenset({m.Done, m.WorkerError, m.Returned})
-QUEUED, ASSIGNED = "queued", "assigned"
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 
-class Violation(NamedTuple):
-    """A broken promise: which, when (virtual seconds), and what was wrong."""
-
-    invariant: str
-    at: float
-    why: str
-
-
-class Broken(Exception):
-    """Raised at the first violation: what comes after it is not worth simulating."""
-
-    def __init__(self, violation: Violation) -> None:
-        super().__init__(violation)
-        self.violation = violation
-
-
-class Seen:
-    """An open task as the history tells it."""
-
-    __slots__ = ("attempt", "client", "needs", "number", "sent", "started_at", "state", "worker")
-
-    def __init__(self, client: str, needs: frozenset[str], number: int) -> None:
-        self.client = client
-        self.needs = needs
-        self.number = number
-        self.state = QUEUED
-        self.worker = ""
-        self.attempt = 0
-        self.started_at: float | None = None
-        self.sent: dict[int, tuple[str, str]] = {}  # attempt -> (worker, epoch)
-
-
-class Hand:
-    """A living worker as the history tells it."""
-
-    __slots__ = ("capabilities", "draining", "epoch", "held", "revoked", "route", "slots", "suspect")
-
-    def __init__(self, epoch: str, slots: int, capabilities: frozenset[str]) -> None:
-        self.epoch = epoch
-        self.slots = slots
-        self.capabilities = capabilities
-        self.route: Any = None
-        self.held: set[str] = set()
-        self.revoked: set[tuple[str, int]] = set()  # taken from it, and it has not answered yet
-        self.suspect = False
-        self.draining = False
-
-    @property
-    def in_flight(self) -> int:
-        """How many attempts were sent to it and not answered."""
-        return len(self.held) + len(self.revoked)
-
-    def ready_for(self, needs: frozenset[str]) -> bool:
-        """Return whether it could get a task with these needs, credit aside."""
-        return not (self.suspect or self.draining) and (not self.capabilities or needs <= self.capabilities)
-
-
 class Witness:
-    """See the module's head. ``clock`` returns the virtual instant, ``overruns`` a task's overlong runs."""
+    """See the module's head. ``connections`` are the broker's, by route; ``every`` = 1 is thorough."""
 
-    def __init__(
-        self, rules: Rules, works: Mapping[bytes, Work], truth: Truth, clock: Callable[[], float],
-        thorough: bool, least_busy: bool, may_cancel: Callable[[str], bool], overruns: Callable[[bytes], int],
-    ) -> None:  # fmt: skip
+    def __init__(self, rules: Rules, works: Mapping[bytes, Work], truth: Truth, loop: Loop) -> None:
         self._rules = rules
         self._works = works
         self._truth = truth
-        self._clock = clock
-        self._every = 1 if thorough else WHOLE_CHECK_EVERY
-        self._least_busy = least_busy
+        self._loop = loop
         self.connections: Mapping[Any, Connection] = {}
-        self._may_cancel = may_cancel
-        self._overruns = overruns
+        self.every = WHOLE_CHECK_EVERY
+        self.least_busy = False  # whether that is the policy
         self._event: Any = None
         self._steps = 0
         self._handlers: dict[str, Callable[[Event], None]] = {
@@ -121,8 +60,8 @@ class Witness:
     def broker_started(self, scheduler: Scheduler) -> None:
         """A broker that knows nothing: so this begins anew, too."""
         self._scheduler = scheduler
-        self._awake_since = self._clock()
-        self._last_tick = self._clock()
+        self._awake_since = self._loop.now
+        self._last_tick = self._loop.now
         self._tasks: dict[str, Seen] = {}
         self._queued = 0
         self._hands: dict[str, Hand] = {}
@@ -138,7 +77,7 @@ class Witness:
 
     def blame(self, invariant: str, why: str) -> NoReturn:
         """Report a violation; it ends the run."""
-        raise Broken(Violation(invariant, self._clock(), why))
+        raise Broken(Violation(invariant, self._loop.now, why))
 
     def _demand(self, condition: object, invariant: str, why: str, *about: Any) -> None:
         if not condition:
@@ -150,7 +89,7 @@ class Witness:
         """The scheduler is about to handle this event."""
         self._event = event
         if type(event) is Tick:
-            now = self._clock()
+            now = self._loop.now
             if now - self._last_tick > self._rules.heartbeat_s:
                 self._awake_since = now
             self._last_tick = now
@@ -187,13 +126,13 @@ class Witness:
         if type(event) is Tick:
             self._judge_detection()
         self._steps += 1
-        if self._steps % self._every == 0:
+        if self._steps % self.every == 0:
             self.check_everything()
 
     def check_everything(self) -> None:
         """Compare all tables from end to end."""
         scheduler = self._scheduler
-        for invariant, why in broken(scheduler, self._clock()):
+        for invariant, why in broken(scheduler, self._loop.now):
             self.blame(invariant, why)
         open_tasks = {task.hex for task in scheduler.tasks.values()}
         self._demand(
@@ -253,7 +192,7 @@ class Witness:
 
     def _judge_detection(self) -> None:
         """Fault table: who is silent for longer than ``dead_s`` is not counted among the living."""
-        now, r = self._clock(), self._rules
+        now, r = self._loop.now, self._rules
         limit_s = r.dead_s + r.heartbeat_s / 4 + SLACK_S
         for worker in self._scheduler.fleet:
             connection = self.connections.get(worker.route)
@@ -291,7 +230,7 @@ class Witness:
         hand = self._hands.get(name)
         if hand is None or not hand.ready_for(seen.needs):
             self.blame("fit_worker", f"{name} got task {event.task} and is gone, not ready or not capable")
-        if self._least_busy:
+        if self.least_busy:
             busy = hand.in_flight
             for other_name, other in self._hands.items():
                 idle = other.in_flight
@@ -358,7 +297,7 @@ class Witness:
         elif code == "POISONED":
             deserved = self._evidence(task) >= self._rules.max_crashes
         elif code == "HUNG":
-            deserved = self._overruns(task) >= self._rules.max_hangs
+            deserved = self._truth.overruns(task) >= self._rules.max_hangs
         elif code == "NO_WORKER":
             capable = [
                 name
@@ -388,10 +327,7 @@ class Witness:
             )
 
     def _evidence(self, task: bytes) -> int:
-        """Return in how many processes a task had begun that are dead, or look like it now."""
-        present = {worker.instance for worker in self._scheduler.fleet}
-        begun = self._truth.begun.get(task, ())
-        return sum(not process.alive or process.session.instance not in present for process in begun)
+        return self._truth.evidence(task, {worker.instance for worker in self._scheduler.fleet})
 
     def _requeued(self, event: Event) -> None:
         """1: what is requeued was taken from the worker that had it."""
@@ -415,7 +351,7 @@ class Witness:
     def _cancelled(self, event: Event) -> None:
         """3: the broker cancels only what its client gave up, or the tasks of a client that is gone."""
         seen = self._end(event)
-        if event.detail.get("cause") != "asked" and not self._may_cancel(seen.client):
+        if event.detail.get("cause") != "asked" and not self._truth.may_cancel(seen.client):
             self.blame("client_gone", f"{seen.client}, who is there, lost task {event.task}")
 
     # --- workers --------------------------------------------------------------------------------------------
@@ -452,7 +388,10 @@ class Witness:
         self._orphans = dict.fromkeys(hand.held, hand)
 
     def _lost(self, event: Event) -> None:
-        """12: a worker whose messages reach the broker on time is never declared dead for silence."""
+        """12: a worker is given up only for what it did: it was silent, hung, or its connection broke.
+
+        Neither is one that is well ever given up because of another one with its id.
+        """
         hand = self._hand(event)
         cause = event.detail["cause"]
         connection = self.connections.get(hand.route)
@@ -460,6 +399,9 @@ class Witness:
             silent_s = event.at - connection.last_arrival
             if silent_s < self._rules.dead_s - 1e-6:
                 self.blame("on_time", f"{event.worker} was given up {silent_s:.3f} s after its last message")
-        if cause == "lease" and not any(self._overruns(bytes.fromhex(name)) for name in hand.held):
+        hung = cause == "lease" and any(self._truth.overruns(bytes.fromhex(name)) for name in hand.held)
+        if cause == "lease" and not hung:
             self.blame("on_time", f"{event.worker} was given up without a hung task")
+        if not hung and self._truth.is_well(event.worker, hand.epoch):
+            self.blame("on_time", f"{event.worker} was given up ({cause}) and is well")
         self._left(event)

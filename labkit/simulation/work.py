@@ -21,7 +21,7 @@ from labkit.core import messages as m
 CAPABILITIES: Final = ("blur", "edges", "resize")
 IMPOSSIBLE: Final = "teleport"
 """A capability that no worker has."""
-_BULK: Final = bytes(6 << 20)
+_BULK: Final = bytes(20 << 20)
 
 
 class Work(NamedTuple):
@@ -32,7 +32,7 @@ class Work(NamedTuple):
     job: str
     needs: str
     compute_s: float
-    bulk: bool  # arguments and result of 6 MB
+    bulk: bool  # arguments and result of 20 MB: seconds on a slow link
     submit_at: float
     budget_s: float
     cancel_at: float | None
@@ -49,7 +49,13 @@ class Work(NamedTuple):
 
 
 def plan(
-    random: Random, tasks: int, over_s: float, lease_s: float, natures: Iterable[str], cancels: bool
+    random: Random,
+    tasks: int,
+    over_s: float,
+    lease_s: float,
+    natures: Iterable[str],
+    cancels: bool,
+    bulk_share: float,
 ) -> list[Work]:
     """Return ``tasks`` tasks, submitted within ``over_s`` seconds; ``natures`` are sprinkled in."""
     bad = list(natures)
@@ -70,7 +76,8 @@ def plan(
         works.append(
             Work(
                 random.randbytes(12) + number.to_bytes(4, "big"), nature, job, needs, compute_s,
-                bulk=random.random() < 0.02, submit_at=submit_at, budget_s=budget_s, cancel_at=cancel_at,
+                bulk=random.random() < bulk_share, submit_at=submit_at, budget_s=budget_s,
+                cancel_at=cancel_at,
             )
         )  # fmt: skip
     return works

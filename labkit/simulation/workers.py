@@ -18,19 +18,11 @@ from labkit.core.rules import Rules
 from labkit.simulation.loop import Loop
 from labkit.simulation.network import Link, Network
 from labkit.simulation.process import Process
+from labkit.simulation.truth import Truth
 from labkit.simulation.work import Work
 
 ANNOUNCE_AFTER_S = 0.001
 """An attempt that has run for this long is reported as begun, as the real shell does."""
-
-
-class Truth:
-    """What really happened, which nobody in the cluster can know; the invariants compare with it."""
-
-    def __init__(self) -> None:
-        self.blame: Callable[[str, str], None]  # (invariant, why): report a violation
-        self.begun: dict[bytes, list[WorkerProcess]] = {}  # task -> where it began, or was announced
-        self.overruns: Counter[bytes] = Counter()  # task -> runs that went past the lease
 
 
 class Computing:
@@ -180,7 +172,7 @@ class WorkerProcess(Process):
             for computing in self.computing.values():
                 computing.ran_s += self.loop.now - computing.since
                 if computing.ran_s >= computing.lease_s * 0.999:
-                    self.post.truth.overruns[computing.task] += 1
+                    self.post.truth.overrun[computing.task] += 1
         super().end(lost)
 
 

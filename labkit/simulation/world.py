@@ -9,10 +9,10 @@ also change the tasks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 from labkit.core import history as h
 from labkit.core import messages as m
@@ -27,9 +27,12 @@ from labkit.simulation.broker import BrokerHost
 from labkit.simulation.clients import ClientProcess, Outcome
 from labkit.simulation.loop import Loop
 from labkit.simulation.network import USUAL_BYTES_PER_S, Link, Network
-from labkit.simulation.witness import Broken, Violation, Witness
-from labkit.simulation.work import CAPABILITIES, Work, plan
-from labkit.simulation.workers import Post, Truth
+from labkit.simulation.process import Process
+from labkit.simulation.shadow import Broken, Violation
+from labkit.simulation.truth import Truth
+from labkit.simulation.witness import WHOLE_CHECK_EVERY, Witness
+from labkit.simulation.work import CAPABILITIES, Work
+from labkit.simulation.workers import Post
 
 SCAN_EVERY_S: Final = 0.2
 BACK_S: Final = 3.0
@@ -55,9 +58,7 @@ class World:
         self,
         seed: int,
         workers: int,
-        tasks: int,
-        natures: Sequence[str],
-        cancels: bool,
+        works: list[Work],
         policy: str | Policy,
         rules: Rules,
         safety_s: float,
@@ -70,13 +71,11 @@ class World:
         self.safety_s = safety_s
         self.faults_over = False
         self.loop = Loop()
-        self.truth = Truth()
-        works = plan(self.random("work"), tasks, safety_s * 0.7, rules.lease_s, natures, cancels)
+        self.truth = Truth(self.loop, rules)
         self.works = {work.task: work for work in works}
-        self.witness = Witness(
-            rules, self.works, self.truth, lambda: self.loop.now, thorough, policy == "least_busy",
-            self.may_cancel, self.overruns,
-        )  # fmt: skip
+        self.witness = Witness(rules, self.works, self.truth, self.loop)
+        self.witness.every = 1 if thorough else WHOLE_CHECK_EVERY
+        self.witness.least_busy = policy == "least_busy"
         self.truth.blame = self.witness.blame
         name = policy if isinstance(policy, str) else getattr(policy, "__name__", "?")
         self.broker = BrokerHost(
@@ -89,6 +88,8 @@ class World:
         self.posts = self._make_posts(workers, parts)
         self.intruders: list[Post] = []  # workers with an id that another one has
         self.clients = self._make_clients(works, parts)
+        self.truth.posts = self.posts.copy()
+        self.truth.clients = self.clients
         self._parts = parts
 
     def random(self, purpose: str) -> Random:
@@ -138,6 +139,7 @@ class World:
             post.name, post.capabilities, 1, self.random(f"intruder {self.loop.now}"), self._parts
         )
         self.intruders.append(twin)
+        self.truth.posts.append(twin)
         return twin
 
     def heal(self, random: Random) -> None:
@@ -250,26 +252,6 @@ class World:
             if early_s > 0.001:
                 blame("deserved_failure", f"task {name}: {outcome.kind}, {early_s:.3f} s before its deadline")
 
-    def may_cancel(self, name: str) -> bool:
-        """Return whether the broker may take this client for gone: it left, or was silent for long enough."""
-        client = next(client for client in self.clients if client.name == name)
-        if client.session.phase is ClientPhase.OVER:
-            return True
-        heard = [c.last_arrival for c in client.link.connections if c.broker_open]
-        silent_s = self.loop.now - max(heard, default=-self.rules.client_gone_s)
-        return silent_s >= self.rules.client_gone_s - 1e-6
-
-    def overruns(self, task: bytes) -> int:
-        """Return how many runs of a task have gone past its lease, the present ones included."""
-        now = self.loop.now
-        present = sum(
-            computing.task == task and computing.ran_s + now - computing.since >= computing.lease_s * 0.999
-            for post in self.posts
-            if post.up is not None and not post.up.frozen
-            for computing in post.up.computing.values()
-        )
-        return self.truth.overruns[task] + present
-
     def _scan(self) -> None:
         self.loop.after(SCAN_EVERY_S, self._scan)
         if self.broker.accepts:
@@ -280,12 +262,12 @@ class World:
                 if post.up is not None and not post.up.frozen:
                     self._judge_worker(post)
 
-    def _calm(self, process: Any) -> bool:
+    def _calm(self, process: Process) -> bool:
         """Return whether a process, its link and the broker have been well for long enough to be together."""
         link = process.link
         if link.cut or link.latency_s > 0.01 or (process.socket is not None and process.socket.fooled):
-            link.mended_at = self.loop.now
-        since = max(process.since, link.mended_at, self.broker.since)
+            link.quick_since = self.loop.now
+        since = max(process.since, link.mended_at, link.quick_since, self.broker.since)
         return self.loop.now - since > BACK_S
 
     def _judge_client(self, client: ClientProcess) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from labkit.core import client_session as cs
 from labkit.core import messages as m
-from labkit.core.clients import ClientRecord
+from labkit.core.clients import ClientRecord, Route
 from labkit.core.fleet import Worker
 from labkit.core.scheduler import Scheduler
 from labkit.core.tasks import OpenTask
@@ -222,6 +222,23 @@ class SilentFailures(Scheduler):
         self._end(task)
 
 
+class NoPatience(Scheduler):
+    """Expects heartbeats from behind a large message that is still on its way."""
+
+    def _on_worker_bulk(self, worker: Worker, bulk: m.Bulk, now: float) -> None:
+        pass
+
+
+class TakesAnybody(Scheduler):
+    """Lets a second worker of the same name take the first one's place."""
+
+    def _on_worker_hello(self, route: Route, hello: m.WorkerHello, now: float) -> None:
+        present = self.fleet.get(hello.worker)
+        if present is not None:
+            present.instance = hello.instance
+        super()._on_worker_hello(route, hello, now)
+
+
 class NeverSweeps(Scheduler):
     """Waits for the silent for ever."""
 
@@ -282,7 +299,9 @@ FURTHER: dict[str, Mutant] = {
     "charge for revoked": _scheduler(RevokedIsIdle, "in_flight", "least_busy"),
     "sleep is no computing": _scheduler(SleepIsComputing, "on_time", "deserved_failure"),
     "namesakes": _worker(MixesNamesakes, "held"),
-    "freeze is no computing": _worker(FreezeIsComputing, "deserved_failure"),
+    "freeze is no computing": _worker(FreezeIsComputing, "deserved_failure")._replace(
+        faults=("hang", "pause")
+    ),
     "answer to revoke": _worker(SwallowsRevoked, "liveness"),
     "second hello": _client(NeverGreetsAgain, "back_in_time", "liveness")._replace(faults=("break",)),
     "resubmission": _client(NeverResubmits),
@@ -291,6 +310,8 @@ FURTHER: dict[str, Mutant] = {
     "least busy": _scheduler(MostBusy, "least_busy"),
     "visible deadline": _scheduler(SilentFailures, "conservation"),
     "detection": _scheduler(NeverSweeps, "detection"),
+    "patience with bulk": _scheduler(NoPatience, "on_time", "detection")._replace(faults=("slow",)),
+    "one worker an id": _scheduler(TakesAnybody, "on_time", "liveness")._replace(faults=("duplicate",)),
     "poison": _scheduler(DyingIsFine, "liveness"),
     "evidence of quick crashes": _worker(NeverAsks, "liveness"),
 }

@@ -14,7 +14,7 @@ class Seed(NamedTuple):
     """A run that failed, and what was wrong."""
 
     seed: int
-    faults: str
+    faults: str  # separated by commas, or all
     why: str
     workers: int = 5
     tasks: int = 200
@@ -63,4 +63,28 @@ REGRESSIONS = (
     Seed(
         444, "break,broker_restart,flood,poison,slow", "a finished task submitted twice, and the broker died"
     ),
+    # --- the first seeds that catch the mutants, as the simulation is now ---
+    Seed(
+        0,
+        "all",
+        "catches a core without: epoch fencing, new epoch on rejoin, requeue, dedupe at the broker, "
+        "drain before sweep, blame rule, departed workers, resubmission, capabilities, least busy, poison, "
+        "evidence of quick crashes",
+    ),
+    Seed(12, "broker_freeze,duplicate", "catches a core without: dedupe at the client"),
+    Seed(10, "break", "catches a core without: acquittal", workers=2),
+    Seed(10, "break,flood,poison", "catches a core without: verdicts"),
+    Seed(1, "all", "catches a core without: charge for revoked, no work for suspects, visible deadline"),
+    Seed(48, "all", "catches a core without: sleep is no computing"),
+    Seed(8, "all", "catches a core without: namesakes"),
+    Seed(1, "hang,pause", "catches a core without: freeze is no computing"),
+    Seed(20, "cancel", "catches a core without: answer to revoke"),
+    Seed(21, "break", "catches a core without: second hello"),
+    Seed(
+        2,
+        "broker_freeze,client_pause,drain,flood,hang,kill,partition,pause",
+        "catches a core without: detection",
+    ),
+    Seed(31, "slow", "catches a core without: patience with bulk"),
+    Seed(0, "duplicate", "catches a core without: one worker an id"),
 )

@@ -40,9 +40,9 @@ def test_no_seed_breaks_a_promise(first: int) -> None:
         assert run.ok, run.report()
 
 
-@pytest.mark.parametrize("case", REGRESSIONS, ids=lambda case: f"{case.seed}-{case.faults[:20]}")
+@pytest.mark.parametrize("case", REGRESSIONS, ids=lambda case: f"{case.seed}-{case.why[-30:]}")
 def test_no_seed_that_once_failed_fails_again(case: Seed) -> None:
-    faults = [name for name in case.faults.split(",") if name]
+    faults = list(FAULTS) if case.faults == "all" else [name for name in case.faults.split(",") if name]
     run = simulate(case.seed, case.workers, case.tasks, faults)
     assert run.ok, f"{case.why}\n{run.report()}"
 

@@ -1,0 +1,73 @@
+"""What really happened in a simulated run, which nobody in the cluster can know.
+
+The witness compares what the broker says with this: who died computing what, who overran a lease, who was
+well all the time. ``posts`` and ``clients`` are everybody there is, present and gone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+from labkit.core.client_session import Phase
+from labkit.core.rules import Rules
+from labkit.simulation.loop import Loop
+
+if TYPE_CHECKING:
+    from labkit.simulation.clients import ClientProcess
+    from labkit.simulation.workers import Post, WorkerProcess
+
+
+class Truth:
+    """See the module's head."""
+
+    def __init__(self, loop: Loop, rules: Rules) -> None:
+        self.posts: list[Post] = []
+        self.clients: list[ClientProcess] = []
+        self.begun: dict[bytes, list[WorkerProcess]] = {}  # task -> where it began, or was announced
+        self.overrun: Counter[bytes] = Counter()  # task -> ended runs that had gone past the lease
+        self.blame: Callable[[str, str], NoReturn]  # (invariant, why): report a violation
+        self._loop = loop
+        self._rules = rules
+
+    def may_cancel(self, name: str) -> bool:
+        """Return whether a client may be taken for gone: it left, or was silent for long enough."""
+        client = next(client for client in self.clients if client.name == name)
+        if client.session.phase is Phase.OVER:
+            return True
+        heard = [c.last_arrival for c in client.link.connections if c.broker_open]
+        silent_s = self._loop.now - max(heard, default=-self._rules.client_gone_s)
+        return silent_s >= self._rules.client_gone_s - 1e-6
+
+    def is_well(self, name: str, epoch: str) -> bool:
+        """Return whether the worker of this epoch and its link have been well for longer than ``dead_s``."""
+        for post in self.posts:
+            process = post.up
+            if process is None or post.name != name or process.session.epoch.hex() != epoch:
+                continue
+            socket = process.socket
+            talks = socket is not None and socket.connection is not None and not socket.fooled
+            since = max(process.since, post.link.mended_at)
+            long_enough = self._loop.now - since > self._rules.dead_s + 1.0
+            return talks and long_enough and not process.frozen and not post.link.cut
+        return False
+
+    def overruns(self, task: bytes) -> int:
+        """Return how many runs of a task have gone past its lease, the present ones included."""
+        now = self._loop.now
+        present = sum(
+            computing.task == task and computing.ran_s + now - computing.since >= computing.lease_s * 0.999
+            for post in self.posts
+            if post.up is not None and not post.up.frozen
+            for computing in post.up.computing.values()
+        )
+        return self.overrun[task] + present
+
+    def evidence(self, task: bytes, present: set[bytes]) -> int:
+        """Return in how many processes a task had begun that are dead, or look like it now.
+
+        ``present`` are the processes (instances) that the broker counts among its workers.
+        """
+        begun = self.begun.get(task, ())
+        return sum(not process.alive or process.session.instance not in present for process in begun)
