@@ -19,7 +19,7 @@ from labkit import codec, jobs
 from labkit.broker.auth import WORKER_DOMAIN, start_authenticator
 from labkit.core import messages as m
 from labkit.core.history import Event
-from tests.loopback.rig import HOST, Rig, results
+from tests.loopback.rig import HOST, Proxy, Rig, results
 from tests.support import wait_until
 
 timing = pytest.mark.xdist_group("timing")
@@ -94,6 +94,44 @@ def test_a_worker_that_computes_without_pause_is_never_suspected(tmp_path: Path)
         future = rig.client().submit(jobs.spin, 2.5)
         rig.wait_for_event("done", task=future.task_id, timeout_s=30)
         assert kinds(rig.events(worker="worker-1")) == ["joined", "dispatched", "started", "done"]
+
+
+# --- cut off, or far away -----------------------------------------------------------------------------------
+
+
+@timing
+@pytest.mark.slow
+def test_a_worker_that_is_cut_off_is_lost_and_comes_back_when_the_network_heals(tmp_path: Path) -> None:
+    with Rig(tmp_path / "rig", workers=1) as rig, Proxy(rig.ports["worker"]) as network:
+        client = rig.client()
+        rig.start_worker("far", LABKIT_BROKER=network.address)
+        rig.wait_for_workers("far")
+        gate = tmp_path / "gate"
+        futures = [client.submit("work:wait_for", str(gate)) for _ in range(2)]
+        here, there = sorted(futures, key=lambda future: busy_with(rig, future) == "far")
+        client.note("partition", "far")
+        network.cut()
+        lost = rig.wait_for_event("lost", "far")
+        (fault,) = rig.events("fault")
+        assert lost.detail["cause"] == "silent" and lost.at - fault.at < 2.5 + 0.3
+        gate.touch()
+        home = rig.workers["worker-1"].pid
+        assert results([here, there]) == [home, home] and there.attempt == 2
+        network.heal()
+        wait_until(lambda: len(set(epochs(rig, "far"))) == 2, 10, "it to join again")
+        assert rig.wait_for_event("duplicate", "far", there.task_id).attempt == 1
+        rig.check_outcomes(futures)
+
+
+@timing
+@pytest.mark.slow
+def test_a_large_result_on_a_slow_link_is_waited_for(tmp_path: Path) -> None:
+    """It fills the link for longer than a worker may be silent, and heartbeats queue behind it."""
+    with Rig(tmp_path / "rig") as rig, Proxy(rig.ports["worker"], bytes_per_s=7e6) as network:
+        rig.start_worker("far", LABKIT_BROKER=network.address)
+        back = rig.client().submit("work:big", 20_000_000).result(30)
+        assert len(back) == 20_000_000
+        assert rig.events("lost") == []
 
 
 # --- drained ------------------------------------------------------------------------------------------------
