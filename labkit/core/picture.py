@@ -26,6 +26,7 @@ class Picture(NamedTuple):
     in_flight               int, tasks dispatched to it and not yet answered
     slots                   int, tasks that it computes at the same time
     epoch                   str of hex digits, fresh for every hello of the worker
+    pid                     int, the number of its process, as it said
     ======================  ==========================================================================
 
     ``pending``: the ids (32 hex digits) of the tasks that wait for a worker, oldest first.

@@ -1,7 +1,7 @@
 """The broker's state machine: which task is where, who lives, and what to say to whom.
 
-``handle(event, now) -> [ToClient or ToWorker, ...]``; no socket, no clock, no thread, no randomness. The shell around it
-(``labkit.broker``) and the simulator (``labkit.simulation``) feed it the same events.
+``handle(event, now) -> [ToClient or ToWorker, ...]``; no socket, no clock, no thread, no randomness. The
+shell around it (``labkit.broker``) and the simulator (``labkit.simulation``) feed it the same events.
 
 The life of a task::
 
