@@ -46,7 +46,7 @@ from labkit.core.outcomes import outcome_error
 from labkit.core.rules import Rules
 from labkit.futures import Batch, TaskFuture
 from labkit.link import RETRY_S, TURN_BUDGET, Link
-from labkit.sockets import CLIENT_ROLE
+from labkit.sockets import CLIENT_ROLE, check_address
 from labkit.waiting import Bell, Waiter
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Client:
 
     ``address`` is the clients' address (tcp://127.0.0.1:5555), ``token`` the cluster's secret. Raises
     ``AccessDenied`` if the broker does not accept the secret and ``BrokerUnreachable`` if it does not answer
-    within ``connect_timeout_s``.
+    within ``connect_timeout_s``, ``InvalidInput`` if ``address`` is none.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Client:
         connect_timeout_s: float = 5.0,
         rules: Rules | None = None,
     ) -> None:
+        check_address(address)
         self.address = address
         self._rules = rules or Rules()
         self._session = cs.ClientSession(os.urandom(16), name or f"pid {os.getpid()}", self._rules)

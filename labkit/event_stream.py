@@ -38,6 +38,7 @@ class EventStream:
     """A subscription to the events at ``address`` (tcp://127.0.0.1:5557). See the module's head."""
 
     def __init__(self, address: str, token: str) -> None:
+        sockets.check_address(address)
         self.address = address
         self._context: zmq.Context[Any] = zmq.Context()
         self._socket = sockets.subscriber(self._context, address, token)

@@ -195,13 +195,19 @@ def _modules(name: str, text: str) -> tuple[str, ...]:
 def _addresses(name: str, text: str) -> tuple[str, ...]:
     addresses = _list(name, text)
     for address in addresses:
-        if not re.fullmatch(r"tcp://.+:[0-9]{1,5}", address):
+        if not is_address(address):
             raise SettingsError(
                 N_("{name}={value!r}: addresses like tcp://127.0.0.1:5556 are expected"),
                 name=name,
                 value=text,
             )
     return addresses
+
+
+def is_address(text: str) -> bool:
+    """Return whether ``text`` looks like tcp://127.0.0.1:5556: a name or number, and a port."""
+    found = re.fullmatch(r"tcp://[^\s/:]+:([0-9]{1,5})", text)
+    return found is not None and 1 <= int(found[1]) <= 65535
 
 
 def _redis_url(name: str, text: str) -> str:

@@ -21,6 +21,8 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from labkit.core import messages as m
+from labkit.core.errors import N_, InvalidInput
+from labkit.settings import is_address
 from labkit.waiting import readable
 
 TASK_HWM = 1000
@@ -64,6 +66,14 @@ def subscriber(context: zmq.Context[Any], address: str, token: str) -> zmq.Socke
     socket.plain_password = token.encode()
     socket.subscribe(EVENT_TOPIC)
     return socket
+
+
+def check_address(address: str) -> None:
+    """Raise ``InvalidInput`` if nobody could connect to ``address``: before a thread of its own stumbles."""
+    if not is_address(address):
+        raise InvalidInput(
+            N_("{address!r} is no address of a broker; one looks like tcp://127.0.0.1:5555"), address=address
+        )
 
 
 def _limit(socket: zmq.Socket[bytes], max_message_bytes: int) -> None:

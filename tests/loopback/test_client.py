@@ -11,11 +11,13 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ALL_COMPLETED, CancelledError, Future, as_completed, wait
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from labkit import jobs
@@ -27,7 +29,8 @@ from labkit.core.errors import (
     ClientGone,
     InvalidInput,
 )
-from labkit.futures import TaskFuture
+from labkit.event_stream import EventStream
+from labkit.futures import Batch, TaskFuture
 from tests.loopback.rig import HOST, ROOT, Rig, ThreadBroker, results
 from tests.support import wait_until
 
@@ -99,6 +102,29 @@ def test_somebody_else_there_is_not_taken_for_a_broker() -> None:
         address = f"tcp://{HOST}:{other.getsockname()[1]}"
         with pytest.raises(BrokerUnreachable):
             Client(address, secrets.token_hex(32), connect_timeout_s=0.3)
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:99999", "tcp://127.0.0.1", "127.0.0.1:5555", ""])
+def test_what_is_no_address_is_an_error_at_once(address: str) -> None:
+    with pytest.raises(InvalidInput, match="address"):
+        Client(address, "token")
+    with pytest.raises(InvalidInput, match="address"):
+        EventStream(address, "token")
+
+
+def test_clients_leave_no_descriptor_behind(rig: Rig) -> None:
+    def once() -> None:
+        rig.client().close()
+        with pytest.raises(BrokerUnreachable):
+            Client(f"tcp://{HOST}:1", "token", connect_timeout_s=0.01)
+        with pytest.raises(AccessDenied):
+            Client(rig.address, "wrong")
+
+    once()
+    before = psutil.Process().num_fds()
+    for _ in range(5):
+        once()
+    assert psutil.Process().num_fds() <= before + 2
 
 
 # --- what cannot be submitted -------------------------------------------------------------------------------
@@ -343,6 +369,65 @@ def test_a_client_that_is_frozen_for_a_while_gets_all_its_results(rig: Rig) -> N
         program.send_signal(signal.SIGCONT)
         said, complaints = program.communicate(timeout=30)
     assert (round(float(said), 6), complaints) == (1.0, "")
+
+
+# --- many calls in one batch --------------------------------------------------------------------------------
+
+
+def batch_of(client: Client, job: Callable[..., Any], arguments: Iterable[Any]) -> Batch:
+    batch = Batch(client)
+    batch.submit(client.prepare(job, (argument,), {}) for argument in arguments)
+    return batch
+
+
+def test_a_batch_has_its_results_in_the_order_of_its_calls(client: Client) -> None:
+    batch = batch_of(client, jobs.sleep_for, [0.02, 0.0, 0.01, 0.0])
+    batch.submit([client.prepare(jobs.echo, ("last",), {})])
+    assert list(batch.results()) == [0.02, 0.0, 0.01, 0.0, "last"]
+    assert client.open_tasks == 0
+
+
+def test_an_exception_ends_a_batch_and_cancels_the_rest(rig: Rig, client: Client, gate: Path) -> None:
+    batch = Batch(client)
+    calls = [client.prepare(jobs.echo, (1,), {}), client.prepare(jobs.fail, (), {})]
+    later = [client.prepare("work:mark", (str(gate),), {}) for _ in range(200)]
+    blocker = client.prepare(jobs.sleep_for, (0.2,), {})
+    batch.submit([*calls, blocker, *later])
+    results_ = batch.results()
+    assert next(results_) == 1
+    with pytest.raises(RuntimeError):
+        next(results_)
+    for call in later:
+        rig.wait_for_event("cancelled", task=call.task.hex())
+    assert client.open_tasks == 0 and not gate.exists()
+
+
+def test_a_batch_that_is_late_is_a_timeout_and_cancelled(rig: Rig, client: Client, gate: Path) -> None:
+    blocked(rig, client, gate)
+    batch = batch_of(client, jobs.echo, range(10))
+    with pytest.raises(TimeoutError):
+        list(batch.results(time.monotonic() + 0.1))
+    assert client.open_tasks == 1
+
+
+def test_closing_ends_a_batch_by_name(rig: Rig, gate: Path) -> None:
+    client = rig.client()
+    blocked(rig, client, gate)
+    batch = batch_of(client, jobs.echo, range(10))
+    threading.Timer(0.05, client.close).start()
+    with pytest.raises(ClientGone):
+        list(batch.results())
+
+
+def test_a_batch_survives_its_broker(tmp_path: Path) -> None:
+    with Rig(tmp_path / "rig", workers=2) as rig:
+        client = rig.client()
+        batch = batch_of(client, jobs.sleep_for, [0.002] * 200)
+        got = batch.results()
+        assert [next(got) for _ in range(20)] == [0.002] * 20
+        rig.kill(rig.broker)
+        rig.start_broker()
+        assert list(got) == [0.002] * 180
 
 
 # --- a broker that comes and goes ---------------------------------------------------------------------------
