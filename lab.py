@@ -17,17 +17,21 @@ later runs find both as they were and start at once.
   standard library, hence the small table of texts of its own.
 """
 
-import contextlib
-import errno
-import hashlib
-import importlib.util
-import os
-import re
-import shutil
-import subprocess
 import sys
-import time
-from typing import IO, Iterator, List, Mapping
+
+# Ctrl-C may come while the rest is still being imported: that is no error, and nothing has been done yet.
+sys.excepthook = lambda kind, *rest: None if kind is KeyboardInterrupt else sys.__excepthook__(kind, *rest)
+
+import contextlib  # noqa: E402
+import errno  # noqa: E402
+import hashlib  # noqa: E402
+import importlib.util  # noqa: E402
+import os  # noqa: E402
+import re  # noqa: E402
+import shutil  # noqa: E402
+import subprocess  # noqa: E402
+import time  # noqa: E402
+from typing import IO, Iterator, List, Mapping  # noqa: E402
 
 ROOT = os.path.dirname(os.path.realpath(__file__))
 REQUIREMENTS = os.path.join(ROOT, "requirements.txt")

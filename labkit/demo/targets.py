@@ -205,8 +205,6 @@ def chain_in_words(chain: Recovery) -> list[tuple[str, str]]:
     ]
     if chain.restored_at is None:
         told[-1] = (names[-1], _not_back(chain.unrestored))
-    elif chain.restored_at == chain.first_result_elsewhere_at:
-        told[-1] = (names[-1], _("it did not fall noticeably"))
     return told
 
 
