@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from labkit.cli import say
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
+from labkit.cluster.children import MAX_WORKERS
 from labkit.cluster.ports import USUAL, VARIABLES
-from labkit.core.errors import ClusterError, ClusterNotRunning
+from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.core.policies import POLICIES, UNKNOWN
 from labkit.i18n import _, ngettext
 from labkit.mirror import without_password
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from labkit.cluster import LocalCluster
 
 READY_S = 30.0
+MAX_PORT = 65535
 
 
 def configure(name: str, parser: Parser) -> None:
@@ -77,8 +79,18 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 def _up(options: argparse.Namespace, settings: Settings) -> int:
     if options.policy is not None and options.policy not in POLICIES:
         raise UsageError(UNKNOWN, policy=options.policy, known=", ".join(POLICIES))
+    if options.workers is not None and not 0 <= options.workers <= MAX_WORKERS:
+        raise UsageError(
+            N_("a cluster cannot have {n} workers; 0 to {most} are possible"),
+            n=options.workers, most=MAX_WORKERS,
+        )  # fmt: skip
     for kind, variable in VARIABLES.items():
         if (port := getattr(options, f"{kind}_port")) is not None:
+            if not (port.isdecimal() and 1 <= int(port) <= MAX_PORT):
+                raise UsageError(
+                    N_("--{option} {value}: a number from 1 to {most} is expected"),
+                    option=f"{kind}-port", value=port, most=MAX_PORT,
+                )  # fmt: skip
             os.environ[variable] = port  # the option is the setting, said for this once
     settings = Settings.from_environment()
     cluster, is_new = _started_or_found(options, settings)
@@ -96,7 +108,7 @@ def _started_or_found(options: argparse.Namespace, settings: Settings) -> tuple[
     from labkit.cluster import connect, start_background
 
     try:
-        return connect(options.name, settings), False
+        return _as_wanted(connect(options.name, settings), options), False
     except ClusterNotRunning:
         pass  # what most often is the case
     workers = 3 if options.workers is None else options.workers
@@ -112,8 +124,23 @@ def _started_or_found(options: argparse.Namespace, settings: Settings) -> tuple[
             pass
         else:
             cluster.wait_until_ready(READY_S)
-            return cluster, False
+            return _as_wanted(cluster, options), False
         raise
+
+
+def _as_wanted(cluster: LocalCluster, options: argparse.Namespace) -> LocalCluster:
+    """Return the running cluster. Raises ClusterError if another policy was asked for than it has."""
+    if options.policy in (None, cluster.policy) or not cluster.policy:
+        return cluster
+    cluster.close()
+    raise ClusterError(
+        N_(
+            "the cluster {name!r} runs with the policy {policy}; python -m labkit down{option} ends it, "
+            "then 'up' can start it with {wanted}"
+        ),
+        name=cluster.name, policy=cluster.policy, wanted=options.policy,
+        option=f" --name {options.name}" if options.name else "",
+    )  # fmt: skip
 
 
 def _told(cluster: LocalCluster, is_new: bool) -> dict[str, Any]:

@@ -281,9 +281,24 @@ class Cluster(ABC):
         """
         from labkit.client import Client
 
-        client = Client(self.address, self._token, name=name, connect_timeout_s=connect_timeout_s)
+        try:
+            client = Client(self.address, self._token, name=name, connect_timeout_s=connect_timeout_s)
+        except BrokerUnreachable as error:
+            raise self._why_unreachable(error) from error
         self._clients.add(client)
         return client
+
+    def _why_unreachable(self, error: BrokerUnreachable) -> BrokerUnreachable:
+        """Return the error with the step that helps, where the supervisor knows of one."""
+        try:
+            command = way_back(self._backend_status()["processes"], "broker")
+        except ClusterError:
+            return error  # there is no supervisor to ask either
+        if command == "resume":
+            return BrokerUnreachable(N_("the broker is frozen; python -m labkit resume broker"))
+        if command == "start":
+            return BrokerUnreachable(N_("the broker is down; python -m labkit start broker"))
+        return error
 
     def _client_of_ours(self, timeout_s: float) -> Client:
         with self._lock:
@@ -315,6 +330,12 @@ class Cluster(ABC):
 
 def _runs(rows: list[dict[str, Any]], kind: str) -> bool:
     return any(row["kind"] == kind and row["state"] == "running" for row in rows)
+
+
+def way_back(rows: list[dict[str, Any]], name: str) -> str:
+    """Return the command that brings the process back: resume, start, or "" if it is not down by command."""
+    state = next((row["state"] for row in rows if row["name"] == name), "")
+    return {"paused": "resume", "stopped": "start", "killed": "start"}.get(state, "")
 
 
 def _join(rows: list[dict[str, Any]], picture: dict[str, Any] | None) -> list[WorkerInfo]:

@@ -104,15 +104,20 @@ def connect(name: str | None = None, settings: Settings | None = None) -> LocalC
     label = name or settings.cluster
     folder = RunFolder.of(settings.home, label)
     state = folder.running()
+    option = "" if label == settings.cluster else f" --name {label}"
     if state is None:
         if folder.read_state() is not None:
             raise ClusterNotRunning(
-                N_("the cluster {name!r} has crashed; python -m labkit up tidies up and starts it anew"),
-                name=label,
-            )
+                N_(
+                    "the cluster {name!r} has crashed; "
+                    "python -m labkit up{option} tidies up and starts it anew"
+                ),
+                name=label, option=option,
+            )  # fmt: skip
         raise ClusterNotRunning(
-            N_("no cluster {name!r} is running; python -m labkit up starts one"), name=label
-        )
+            N_("no cluster {name!r} is running; python -m labkit up{option} starts one"),
+            name=label, option=option,
+        )  # fmt: skip
     return LocalCluster(folder, state)
 
 
@@ -143,6 +148,8 @@ class LocalCluster(Cluster):
         )  # fmt: skip
         self.ports: Mapping[str, int] = state["ports"]
         """By name: client, worker, event, redis."""
+        self.policy: str = state.get("policy", "")
+        """Who gets the next task: least_busy, round_robin ...; empty if an earlier labkit started it."""
         self.cleaned_up: list[str] = []
         """Processes of a crashed predecessor that were still there and have been ended."""
         self._run_folder = folder

@@ -106,6 +106,7 @@ def make_plan(
             "address": address["client"],
             "event_address": address["event"],
             "redis_url": redis_url,
+            "policy": policy or settings.policy,
             "started": time.time(),
             "private": private,
             "drain_s": drain_s,

@@ -27,6 +27,7 @@ VARIABLES: Mapping[str, str] = {name: f"LABKIT_{name.upper()}_PORT" for name in 
 
 FIRST, LAST = 20_000, 29_999
 _ATTEMPTS = 500
+IN_USE = "it is in use"
 
 
 def asked_for(environ: Mapping[str, str]) -> dict[str, int]:
@@ -44,11 +45,18 @@ def choose(host: str, asked: Mapping[str, int], *, usual: bool) -> dict[str, int
     """
     chosen = dict(asked)
     for name, port in asked.items():
-        if (reason := obstacle(host, port)) is not None:
+        if (reason := obstacle(host, port)) == IN_USE:
             raise PortInUse(
                 N_(
-                    "port {port} of {host} ({name}) cannot be used: {reason}; "
+                    "port {port} of {host} ({name}) cannot be used: it is in use; "
                     "choose another, or end the program that has it"
+                ),
+                port=port, host=host, name=name,
+            )  # fmt: skip
+        if reason is not None:
+            raise PortInUse(
+                N_(
+                    "port {port} of {host} ({name}) cannot be used: {reason}; choose another"
                 ),
                 port=port, host=host, name=name, reason=reason,
             )  # fmt: skip
@@ -92,6 +100,6 @@ def obstacle(host: str, port: int) -> str | None:
             probe.listen(1)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                return "it is in use"
+                return IN_USE
             return error.strerror or str(error)
     return None

@@ -30,13 +30,19 @@ ESCAPES |= {7: r"\a", 8: r"\b"}
 OK, FAILED, INTERRUPTED = 0, 1, 130
 
 
-def run(url: str, args: Sequence[str]) -> int:
+def no_advice() -> str:
+    """Return what to do about a Redis that is not reached, if nobody knows better."""
+    return _("is the cluster up? python -m labkit up")
+
+
+def run(url: str, args: Sequence[str], advice: Callable[[], str] = no_advice) -> int:
     """Send ``args`` as one command to the Redis at ``url``, or prompt if there are none.
 
     Returns the exit code. 0: answered. 1: not reached (stderr says why in one line), or an error as reply.
-    130: Ctrl-C. SettingsError if ``url`` is no Redis URL.
+    130: Ctrl-C. SettingsError if ``url`` is no Redis URL. ``advice()`` is asked for the next step if Redis is
+    not reached.
     """
-    shell = _Shell(parse_url(url), dress=sys.stdout.isatty())
+    shell = _Shell(parse_url(url), sys.stdout.isatty(), advice)
     try:
         if args:
             return shell.do(args)
@@ -50,8 +56,9 @@ def run(url: str, args: Sequence[str]) -> int:
 class _Shell:
     """Sends commands over one connection, opened with the first and again after a loss."""
 
-    def __init__(self, address: Address, dress: bool) -> None:
+    def __init__(self, address: Address, dress: bool, advice: Callable[[], str]) -> None:
         self._address = address
+        self._advice = advice
         self._format: Callable[[Reply], bytes] = _dressed_line if dress else _raw_line
         self._link: RedisLink | None = None
 
@@ -81,7 +88,7 @@ class _Shell:
                 yield (reply := self._link.receive())
         except (OSError, ProtocolError) as error:
             self.close()
-            _complain(self._address, error)
+            _complain(self._address, error, self._advice)
 
     def prompt(self) -> int:
         """Run the commands that are typed or piped in; returns the exit code of the last one."""
@@ -123,14 +130,14 @@ def _lines(prompt: str) -> Iterator[str]:
             return
 
 
-def _complain(address: Address, error: Exception) -> None:
+def _complain(address: Address, error: Exception, advice: Callable[[], str]) -> None:
     if isinstance(error, ProtocolError):
         text = translate_error(error)
     elif isinstance(error, PermissionError) and error.errno is None:  # Redis said so, not the system
         text = _("the Redis at {address} does not let us in: {reason}").format(address=address, reason=error)
     else:
-        text = _("no Redis reached at {address} ({reason}); is the cluster up? python -m labkit up").format(
-            address=address, reason=getattr(error, "strerror", None) or error
+        text = _("no Redis reached at {address} ({reason}); {advice}").format(
+            address=address, reason=getattr(error, "strerror", None) or error, advice=advice()
         )
     print(text, file=sys.stderr)
 

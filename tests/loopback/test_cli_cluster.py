@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from labkit.cli import say
+from labkit.cluster import connect
 from labkit.cluster.redis_server import RedisServer, find_binary
 from labkit.cluster.resp import RedisLink, parse_url
 from labkit.cluster.run_folder import RunFolder
+from labkit.core.errors import BrokerUnreachable
 from tests.cli_support import ROOT, Commands, background_cluster, command, free_ports
 from tests.support import require, wait_until
 
@@ -88,6 +90,12 @@ def test_up_twice_is_up_once(lab: Commands, cluster: Path) -> None:
     assert [row["pid"] for row in lab.done("status", "--json").json()["workers"]] == [
         row["pid"] for row in before["workers"]
     ]
+
+
+def test_up_with_another_policy_says_which_one_the_cluster_has(lab: Commands, cluster: Path) -> None:
+    line = lab.refused("up", "--policy", "round_robin", code=1)
+    assert "least_busy" in line and f"{say.call()} down" in line
+    lab.done("up", "--policy", "least_busy")
 
 
 def test_up_ends_what_a_crashed_cluster_left(lab: Commands, own_home: Path) -> None:
@@ -176,6 +184,33 @@ def test_the_broker_is_killed_and_started(lab: Commands, cluster: Path) -> None:
     assert f"{say.call()} start broker" in lab.done("status").out
     lab.done("start", "broker")
     wait_until(lambda: "3 of 3 workers ready" in lab.done("status").out, 10.0, "the workers to be back")
+
+
+@pytest.mark.parametrize(("fault", "mend"), [("pause", "resume"), ("stop", "start"), ("kill", "start")])
+def test_who_needs_the_broker_is_told_how_to_bring_it_back(
+    lab: Commands, cluster: Path, fault: str, mend: str
+) -> None:
+    lab.done(fault, "broker")
+    try:
+        with connect() as handle, pytest.raises(BrokerUnreachable, match=f"{mend} broker"):
+            handle.client(connect_timeout_s=0.1)
+    finally:
+        lab.done(mend, "broker")
+    wait_until(lambda: "3 of 3 workers ready" in lab.done("status").out, 10.0, "the workers to be back")
+
+
+@pytest.mark.parametrize(("fault", "mend"), [("pause", "resume"), ("kill", "start")])
+def test_who_needs_redis_is_told_how_to_bring_it_back(
+    lab: Commands, cluster: Path, fault: str, mend: str
+) -> None:
+    require(lab.done("status", "--json").json()["redis_url"], "a Redis server")
+    lab.done(fault, "redis")
+    try:
+        assert f"{say.call()} {mend} redis" in lab.refused("redis", "PING", code=1)
+        line = lab.refused("redis", "--name", "default", "PING", code=1)
+        assert f"{say.call()} {mend} redis --name default" in line
+    finally:
+        lab.done(mend, "redis")
 
 
 def test_an_unknown_worker_is_named_with_those_that_exist(lab: Commands, cluster: Path) -> None:

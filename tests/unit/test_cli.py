@@ -88,7 +88,11 @@ def test_a_command_like_no_other_leads_to_the_list(lab: Commands) -> None:
         (["up", "--workers", "many"], "'many'"),
         (["up", "--colour"], "--colour"),
         (["up", "--policy", "best"], "'best' is unknown; known: least_busy"),
-        (["up", "--redis-port", "99999"], "99999"),
+        (["up", "--redis-port", "99999"], "--redis-port 99999"),
+        (["up", "--client-port", "first"], "--client-port first"),
+        (["up", "--workers", "999"], "256"),
+        (["redis", "--name"], "--name"),
+        (["redis", "--name", "../x", "PING"], "'../x'"),
         (["up", "--name", "../x"], "'../x'"),
         (["kill"], "WORKER"),
         (["scale", "some"], "'some'"),
@@ -133,6 +137,18 @@ def test_what_is_not_understood_is_one_line_that_names_it(
 def test_without_a_cluster_every_command_says_how_to_get_one(lab: Commands, words: list[str]) -> None:
     line = lab.refused(*words, code=1)
     assert "'default'" in line and f"{say.call()} up" in line
+
+
+@pytest.mark.parametrize("words", [["down"], ["status"], ["kill", "worker-1"]], ids=" ".join)
+def test_a_step_for_a_cluster_with_a_name_names_it(lab: Commands, words: list[str]) -> None:
+    assert f"{say.call()} up --name second" in lab.refused(*words, "--name", "second", code=1)
+
+
+@pytest.mark.parametrize("words", [["--name", "second", "PING"], ["--name=second", "PING"]], ids=" ".join)
+def test_redis_takes_a_clusters_name_in_front_of_its_words(lab: Commands, words: list[str]) -> None:
+    assert "'second'" in lab.refused("redis", *words, code=1)
+    assert "'default'" in lab.refused("redis", "PING", *words[:-1], code=1)  # these are Redis' own
+    assert "--name" in lab.done("redis", "--help").out
 
 
 def test_a_status_without_a_cluster_is_json_all_the_same(lab: Commands) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from labkit import i18n
 from labkit.cluster import ports
 from labkit.core.errors import ClusterError, PortInUse
 
@@ -50,6 +51,14 @@ def test_free_ports_are_four_neighbours_below_those_that_systems_hand_out() -> N
 def test_a_port_that_was_asked_for_and_is_taken_is_named(taken: int) -> None:
     with pytest.raises(PortInUse, match=rf"port {taken} of 127.0.0.1 \(worker\) cannot be used"):
         ports.choose(HOST, {"worker": taken}, usual=True)
+
+
+def test_that_a_port_is_in_use_is_said_in_the_readers_language(taken: int) -> None:
+    with pytest.raises(PortInUse) as caught:
+        ports.choose(HOST, {"worker": taken}, usual=True)
+    assert "in use" in str(caught.value)
+    i18n.set_language("es")
+    assert "in use" not in i18n.translate_error(caught.value)
 
 
 def test_a_port_that_was_asked_for_is_used_and_no_other_takes_it(usual: Mapping[str, int]) -> None:
