@@ -12,7 +12,7 @@ The life of a task::
                    │     deadline          └─requeued: its worker was lost, hung, or gave it back
                    └───────────────────────────┘ at the front
 
-Rules, each of which the simulation checks (``check_invariants``):
+Rules, each of which the simulation checks (``labkit.simulation.witness`` and ``invariants``):
 
 * A worker that says hello again is a new worker; nothing of its former epoch is merged into the new one.
 * A result counts if its attempt was dispatched to that worker's epoch and the task is still open, however
@@ -20,6 +20,9 @@ Rules, each of which the simulation checks (``check_invariants``):
 * Only tasks that had *started* in a worker whose connection broke are blamed for the crash. A task that was
   in flight at a crash is tried again *carefully*: its worker announces the start and waits for ``Go``, so
   from then on the evidence cannot be lost with the worker.
+* A broken connection is taken for a crash until the same process says hello again. A task that was found to
+  be poison, or hung too often, stays so when its client asks again.
+* What was taken from a worker stays charged to it until it answers: it may still be computing it.
 * Every open task has a deadline armed: nothing can hang.
 * Liveness is judged only in ``Tick``, which the shell sends after it has drained what had arrived; and a
   broker that overslept grants everybody a full period first, because the silence was its own.

@@ -5,8 +5,8 @@ milliseconds, checks every promise after every event, and leaves a history that 
 
 Reading order: ``loop`` (time), ``network`` (links that lose only at a break), ``process`` (a session with a
 socket and a clock of its own), ``workers``, ``clients``, ``broker``, ``world`` (all together, and the two
-phases), ``faults`` (what is done to them), ``invariants`` and ``witness`` (what must be true), ``run``,
-``timeline`` (for people), ``cost``.
+phases), ``faults`` (what is done to them), ``invariants``, ``shadow``, ``truth`` and ``witness`` (what must
+be true), ``run``, ``timeline`` (for people), ``cost``.
 
 Source: the deterministic simulation of FoundationDB, the checkers of Jepsen and Maelstrom.
 """

@@ -19,7 +19,7 @@ from labkit.core.errors import N_, InvalidInput
 from labkit.core.signals import FromClient, FromWorker
 from labkit.simulation.broker import Garbage
 from labkit.simulation.clients import ClientProcess
-from labkit.simulation.network import USUAL_BYTES_PER_S
+from labkit.simulation.network import USUAL_BYTES_PER_S, Connection
 from labkit.simulation.process import Process
 from labkit.simulation.workers import Post
 from labkit.simulation.world import World
@@ -241,12 +241,20 @@ def _client_pause(world: World, random: Random) -> None:
 # --- garbage ------------------------------------------------------------------------------------------------
 
 
+def _may_speak(world: World, connection: Connection) -> bool:
+    """Return whether something could arrive by it now: nothing overtakes bulk that was announced."""
+    worker = world.broker.scheduler.fleet.at(connection.route)
+    return connection.of_worker and (worker is None or not worker.patience_s)
+
+
 def _garbage(world: World, random: Random) -> None:
     """Well-formed messages that are wrong: forged, stale, out of place, from nobody."""
     if not world.broker.accepts:
         return
     world.note("garbage", "broker")
-    routes = [route for route, connection in world.broker.connections.items() if connection.of_worker]
+    routes = [
+        route for route, connection in world.broker.connections.items() if _may_speak(world, connection)
+    ]
     tasks = list(world.broker.scheduler.tasks) or [random.randbytes(16)]
     for _ in range(random.randint(1, 12)):
         route = random.choice([*routes, STRANGER])

@@ -28,7 +28,7 @@ from labkit.simulation.shadow import ASSIGNED, QUEUED, Broken, Hand, Seen, Viola
 from labkit.simulation.truth import Truth
 from labkit.simulation.work import Work
 
-WHOLE_CHECK_EVERY: Final = 64
+WHOLE_CHECK_EVERY: Final = 8
 """After so many events the tables are compared as a whole, if the run is not thorough."""
 SLACK_S: Final = 0.1
 """What the broker's turns and the timers' ticks may add to a period."""
@@ -90,8 +90,8 @@ class Witness:
         self._event = event
         if type(event) is Tick:
             now = self._loop.now
-            if now - self._last_tick > self._rules.heartbeat_s:
-                self._awake_since = now
+            if now - self._last_tick > self._rules.heartbeat_s / 4 + SLACK_S / 2:
+                self._awake_since = now  # it slept, though perhaps too short to notice
             self._last_tick = now
         elif type(event) is FromClient and type(event.message) is m.ClientHello:
             self._client_routes[event.message.name] = event.route

@@ -63,6 +63,13 @@ REGRESSIONS = (
     Seed(
         444, "break,broker_restart,flood,poison,slow", "a finished task submitted twice, and the broker died"
     ),
+    # --- seeds in which the witness was wrong, not the core ---
+    Seed(
+        499,
+        "break,broker_freeze,duplicate,error,garbage,kill,partition,slow",
+        "garbage overtook announced bulk",
+    ),
+    Seed(7025, "broker_freeze,duplicate,pause", "a sleep of the broker too short to be forgiven"),
     # --- the first seeds that catch the mutants, as the simulation is now ---
     Seed(
         0,
