@@ -120,7 +120,10 @@ def _pictures_in(folder: Path) -> list[Path]:
         ) from error
     pictures = [name for name in names if name.lower().endswith(images.SUFFIXES) and not name.startswith(".")]
     if not pictures:
-        raise ImageError(N_("{path} holds no PNG or JPEG files"), path=str(folder))
+        raise ImageError(
+            N_("{path} holds no PNG or JPEG files; name another folder, or none for the lab's own photos"),
+            path=str(folder),
+        )
     return [folder / name for name in pictures]
 
 

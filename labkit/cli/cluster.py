@@ -10,10 +10,11 @@ from labkit.cli import say
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
 from labkit.cluster.children import MAX_WORKERS
+from labkit.cluster.plan import unknown_filters
 from labkit.cluster.ports import USUAL, VARIABLES
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.core.policies import POLICIES, UNKNOWN
-from labkit.i18n import _, ngettext
+from labkit.i18n import _, ngettext, translate_error
 from labkit.mirror import without_password
 from labkit.settings import Settings
 
@@ -94,6 +95,8 @@ def _up(options: argparse.Namespace, settings: Settings) -> int:
             os.environ[variable] = port  # the option is the setting, said for this once
     settings = Settings.from_environment()
     cluster, is_new = _started_or_found(options, settings)
+    if is_new and (warning := unknown_filters(settings)) is not None:
+        say.complain(translate_error(warning))
     with cluster:
         told = _told(cluster, is_new)
     if options.json:

@@ -52,7 +52,9 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     files = _log_files(folder)
     if not files:
         raise ClusterNotRunning(
-            N_("no cluster {name!r} is running; python -m labkit up starts one"), name=name
+            N_("no cluster {name!r} is running; python -m labkit up{option} starts one"),
+            name=name,
+            option="" if name == settings.cluster else f" --name {name}",
         )
     if options.process is not None and options.process not in files:
         raise InvalidInput(

@@ -231,4 +231,8 @@ def _watch(cluster: LocalCluster) -> None:
                 status = cluster.status()
     except KeyboardInterrupt:
         pass  # the usual way to end it
+    except ClusterNotRunning as error:
+        raise ClusterNotRunning(
+            N_("the cluster {name!r} is down now; python -m labkit up starts it again"), name=cluster.name
+        ) from error
     _print(picture(status))

@@ -88,6 +88,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     steps = _steps(options)
     pictures, failed = find_pictures(options.sources)
     folder = Path(options.out)
+    _refuse_inputs_folder(folder, options.sources)
     with _engine(options, settings) as (executor, cluster):
         if pictures:
             make_folder(folder)
@@ -103,6 +104,16 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     else:
         _say(report, options, cluster)
     return 1 if report.failed else 0
+
+
+def _refuse_inputs_folder(out: Path, sources: list[str]) -> None:
+    """Raise UsageError if the results would lie among the inputs, and be inputs of the next run."""
+    for source in map(Path, sources):
+        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+            raise UsageError(
+                N_("--out {path} is, or lies in, the folder {source} that is read; name another folder"),
+                path=str(out), source=str(source),
+            )  # fmt: skip
 
 
 def _nothing() -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+import warnings
 from collections import deque
 from collections.abc import Mapping
 from importlib import import_module
@@ -24,9 +25,10 @@ from typing import Any
 from labkit.cluster import control, ports, processes
 from labkit.cluster.base import Cluster
 from labkit.cluster.lifeline import DOWN_S, Lifeline, collect_detached
-from labkit.cluster.plan import Capabilities, environment, make_plan
+from labkit.cluster.plan import Capabilities, environment, make_plan, unknown_filters
 from labkit.cluster.run_folder import RunFolder, State
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning, InvalidInput, PortInUse
+from labkit.i18n import translate_error
 from labkit.settings import Settings
 
 EXIT_PORT_IN_USE = "exit 73"
@@ -51,9 +53,11 @@ def open_cluster(
     mirror. ``settings``: default from the environment. ``ready_timeout_s=None``: do not wait.
 
     Raises ClusterError if it does not come up, PortInUse for a port that the environment asks for and that is
-    taken.
+    taken. Warns of filters in WORKER_CAPABILITIES that do not exist.
     """
     settings = settings or Settings.from_environment()
+    if capabilities is None and (warning := unknown_filters(settings)) is not None:
+        warnings.warn(translate_error(warning), stacklevel=2)
     label = name or f"private-{os.getpid()}"
     folder = RunFolder(Path(tempfile.gettempdir()) / f"labkit-{secrets.token_hex(6)}")
     options = {"capabilities": capabilities, "slots": slots, "policy": policy, "redis": redis}

@@ -25,7 +25,7 @@ from labkit.cluster.children import MAX_WORKERS
 from labkit.cluster.redis_server import server_command, url_of
 from labkit.cluster.run_folder import RunFolder
 from labkit.core import policies
-from labkit.core.errors import N_, BackendMissing, InvalidInput
+from labkit.core.errors import N_, BackendMissing, InvalidInput, LabkitError
 from labkit.core.rules import Rules
 from labkit.settings import Settings
 
@@ -34,6 +34,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 Capabilities = Sequence[str] | Mapping[str, Sequence[str]] | None
 """Filters that every worker serves, or by worker; None (or a worker left out): all."""
+
+
+class UnknownFilters(LabkitError):
+    """WORKER_CAPABILITIES names what is no filter of the lab. A warning: nothing raises it."""
 
 
 def make_plan(
@@ -112,6 +116,27 @@ def make_plan(
             "drain_s": drain_s,
         },
     }
+
+
+def unknown_filters(settings: Settings) -> UnknownFilters | None:
+    """Return a warning of filters in WORKER_CAPABILITIES that are not the lab's, or None if all are known.
+
+    They are allowed, for tasks of the learner's own that need them; but most often they are misspelt.
+    """
+    if not settings.worker_capabilities:
+        return None
+    from labkit.filters import FILTERS
+
+    unknown = [name for name in settings.worker_capabilities if name not in FILTERS]
+    if not unknown:
+        return None
+    return UnknownFilters(
+        N_(
+            "warning: WORKER_CAPABILITIES names {unknown}, which no filter of the lab is called; "
+            "known: {known}"
+        ),
+        unknown=", ".join(unknown), known=", ".join(FILTERS),
+    )  # fmt: skip
 
 
 def python(module: str, *arguments: str) -> list[str]:

@@ -139,6 +139,23 @@ def test_without_a_cluster_every_command_says_how_to_get_one(lab: Commands, word
     assert "'default'" in line and f"{say.call()} up" in line
 
 
+@pytest.mark.parametrize("out", ["", "out", "out/../deeper/still"], ids=repr)
+def test_results_are_not_written_among_the_inputs(lab: Commands, tmp_path: Path, out: str) -> None:
+    words = ("--filters", "blur", "--engine", "sequential")
+    assert "--out" in lab.refused("submit", tmp_path, *words, "--out", tmp_path / out, code=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_outputs_place_and_an_empty_folder_come_with_a_step(
+    lab: Commands, tmp_path: Path
+) -> None:
+    (file := tmp_path / "file").touch()
+    (empty := tmp_path / "empty").mkdir()
+    words = ("--filters", "blur", "--engine", "sequential")
+    assert "--out names another" in lab.refused("submit", *words, "--out", file, code=2)
+    assert "name another folder" in lab("submit", empty, *words, "--out", tmp_path / "out").err
+
+
 @pytest.mark.parametrize("words", [["down"], ["status"], ["kill", "worker-1"]], ids=" ".join)
 def test_a_step_for_a_cluster_with_a_name_names_it(lab: Commands, words: list[str]) -> None:
     assert f"{say.call()} up --name second" in lab.refused(*words, "--name", "second", code=1)

@@ -10,8 +10,10 @@ from rich.console import Console
 
 from labkit import i18n
 from labkit.cli import say
-from labkit.cli.status import STATES, picture, state
+from labkit.cli.keys import Keys
+from labkit.cli.status import STATES, _watch, picture, state
 from labkit.cli.submit import _why_waiting
+from labkit.core.errors import ClusterNotRunning
 
 
 def worker(
@@ -114,6 +116,25 @@ def test_what_is_wrong_is_said_with_the_next_step(changed: dict[str, Any], step:
 def test_faults_that_the_history_lacks_are_counted() -> None:
     faults = [{"fault": "kill", "target": "worker-1"}, {"fault": "start", "target": "broker"}]
     assert "1 fault is not in the history" in shown(status(worker(), unrecorded_faults=faults))
+
+
+def test_watching_a_cluster_that_goes_down_ends_with_a_word_and_a_step(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Cluster:
+        name = "default"
+        told = iter([status(worker())])
+
+        def status(self) -> dict[str, Any]:
+            for told in self.told:
+                return told
+            raise ClusterNotRunning("the supervisor cannot be reached")
+
+    monkeypatch.setattr(Keys, "__enter__", lambda keys: keys)
+    monkeypatch.setattr(Keys, "__exit__", lambda keys, *exception: None)
+    monkeypatch.setattr(Keys, "pressed", lambda keys, timeout_s: "")
+    with pytest.raises(ClusterNotRunning, match="'default' is down now; python -m labkit up"):
+        _watch(Cluster())  # type: ignore[arg-type]
 
 
 def test_the_picture_speaks_spanish() -> None:

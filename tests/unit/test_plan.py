@@ -99,6 +99,13 @@ def test_capabilities_are_everybodys_or_each_ones() -> None:
     assert from_settings["environment"]["WORKER_CAPABILITIES"] == "edges"
 
 
+def test_filters_that_do_not_exist_are_named_with_those_that_do() -> None:
+    assert plans.unknown_filters(Settings(home=HOME)) is None
+    assert plans.unknown_filters(Settings(home=HOME, worker_capabilities=("blur", "edges"))) is None
+    warning = str(plans.unknown_filters(Settings(home=HOME, worker_capabilities=("blurr", "edges"))))
+    assert "blurr," in warning and "known: resize, blur" in warning
+
+
 def test_labkit_is_found_from_any_folder_and_the_current_one_is_not_searched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
