@@ -1,7 +1,8 @@
 """The demo from its first line to its last, each part made by a module of its own.
 
-Whatever ends it early, an error or Ctrl-C, leaves neither a process nor a file behind: the cluster ends with
-the ``with`` that opened it (and with this process at the latest), and files are written last, in one go.
+Whatever ends it early, an error, Ctrl-C or SIGTERM, leaves neither a process nor a file behind: the cluster
+ends with the ``with`` that opened it (and with this process at the latest), and files are written last, in
+one go.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -47,11 +49,22 @@ def show(options: argparse.Namespace, settings: Settings | None = None) -> int:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     demo = Demo(options, settings)
     try:
-        return demo.perform()
+        with _sigterm_as_ctrl_c():
+            return demo.perform()
     except KeyboardInterrupt:
         if not demo.has_written:
             print(_("interrupted: the cluster has ended, and nothing was written"), file=sys.stderr)
         raise
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, as ``timeout`` sends it, end the demo as Ctrl-C does: with everything put away."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Demo:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from labkit.core.errors import InvalidInput
 from labkit.demo.report import OutFolder
+from labkit.demo.show import Demo
 from labkit.demo.story import HARM, Line
 from labkit.demo.view import PlainView, View, choose
 from tests.cli_support import Commands
@@ -42,6 +44,17 @@ def test_an_interrupted_demo_leaves_no_folder_that_it_made(tmp_path: Path) -> No
         assert (tmp_path / "a" / "b").is_dir()
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_demo_that_is_told_to_end_leaves_no_folder_that_it_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lab: Commands
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(Demo, "_gather", lambda demo: signal.raise_signal(signal.SIGTERM))
+    said = lab("demo", "--out", tmp_path / "a" / "b")
+    assert said.code == 130 and "interrupted" in said.err
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
