@@ -109,11 +109,10 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 def _refuse_inputs_folder(out: Path, sources: list[str]) -> None:
     """Raise UsageError if the results would lie among the inputs, and be inputs of the next run."""
     for source in map(Path, sources):
-        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        if source.is_dir() and out.resolve() == source.resolve():  # folders below it are not read
             raise UsageError(
-                N_("--out {path} is, or lies in, the folder {source} that is read; name another folder"),
-                path=str(out), source=str(source),
-            )  # fmt: skip
+                N_("--out {path} is the folder that is read; name another folder"), path=str(out)
+            )
 
 
 def _nothing() -> None:
