@@ -139,7 +139,7 @@ def test_without_a_cluster_every_command_says_how_to_get_one(lab: Commands, word
     assert "'default'" in line and f"{say.call()} up" in line
 
 
-@pytest.mark.parametrize("out", ["", "out", "out/../deeper/still"], ids=repr)
+@pytest.mark.parametrize("out", ["", "out/.."], ids=repr)
 def test_results_are_not_written_among_the_inputs(lab: Commands, tmp_path: Path, out: str) -> None:
     words = ("--filters", "blur", "--engine", "sequential")
     assert "--out" in lab.refused("submit", tmp_path, *words, "--out", tmp_path / out, code=2)
