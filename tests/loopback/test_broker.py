@@ -222,7 +222,7 @@ def test_the_tasks_of_a_killed_worker_are_done_elsewhere_at_once(tmp_path: Path)
         assert lost.detail["cause"] == "closed" and 0 <= lost.at - fault.at < 0.5
         rig.check_outcomes([victim_task, *others])
         again = [event for event in rig.events("dispatched", task=victim_task.task_id) if event.attempt == 2]
-        assert again[0].at - lost.at < 0.1, "requeued and dispatched in the same breath"
+        assert again[0].at - lost.at < 0.5, "as soon as another worker had room"
 
 
 @timing
