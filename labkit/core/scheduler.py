@@ -65,6 +65,8 @@ MAX_VERDICTS = 1024
 MAX_NAME = 256
 MAX_NEEDS = 1024
 MAX_POLICY_ERRORS_TOLD = 20
+MIN_LEASE_S = 0.1
+"""With less, a worker would leave because the thread that computes was slow to wake up."""
 
 
 class Scheduler:
@@ -215,6 +217,7 @@ class Scheduler:
         )
         # Not cut down to the budget: a task that is merely late must not cost its worker.
         lease_s = submit.lease_s if 0 < submit.lease_s < self.rules.task_deadline_s else self.rules.lease_s
+        lease_s = max(lease_s, MIN_LEASE_S)
         job = submit.job[:MAX_NAME]
         task = OpenTask(task_id, client, job, needs, lease_s, now + budget_s, submit.payload)
         self.tasks[task_id] = client.tasks[task_id] = task

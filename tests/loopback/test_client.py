@@ -148,6 +148,12 @@ def test_times_may_be_any_kind_of_number(client: Client) -> None:
     assert client.submit(jobs.echo, 1, deadline_s=1e9, lease_s=1e9).result(10) == 1
 
 
+def test_a_microscopic_lease_does_not_cost_the_worker(rig: Rig, client: Client) -> None:
+    worker = rig.workers["worker-1"]
+    assert client.submit(jobs.sleep_for, 0.02, lease_s=1e-9).result(10) == 0.02
+    assert client.submit("work:pid").result(10) == worker.pid
+
+
 @pytest.mark.parametrize("job", ["labkit.jobs:\udcff", "no colon", "", "x" * 70_000, "labkit.jobs:é"])
 def test_odd_names_of_functions_are_that_tasks_failure_only(client: Client, job: str) -> None:
     try:
