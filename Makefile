@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CATALOGUE := labkit/locale/es/LC_MESSAGES/labkit.po
 
-.PHONY: help demo test fast lint format messages environment clean
+.PHONY: help demo test fast lint format messages notebooks environment clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -19,7 +19,7 @@ fast:  ## what needs no cluster and no network: the loop while writing code
 
 lint: environment  ## style and types
 	$(BIN)/ruff check
-	$(BIN)/mypy $(wildcard labkit workers benchmarks lab.py) tests
+	$(BIN)/mypy $(wildcard labkit workers benchmarks lab.py) notebooks/build.py tests
 
 format: environment  ## put imports in order, and the like
 	$(BIN)/ruff check --fix
@@ -31,6 +31,9 @@ messages: environment  ## bring the Spanish catalogue up to date with the code, 
 	$(BIN)/pybabel -q update --locale=es --no-wrap --no-fuzzy-matching --ignore-obsolete \
 		--ignore-pot-creation-date -i .venv/labkit.pot -o $(CATALOGUE)
 	$(PYTHON) lab.py test -n 0 -q tests/unit/test_i18n.py
+
+notebooks: environment  ## build the course from notebooks/source and run it, in both languages
+	$(BIN)/python notebooks/build.py
 
 environment:
 	@$(PYTHON) lab.py test --version -n 0 >/dev/null

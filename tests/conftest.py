@@ -32,9 +32,9 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     yield
     ours = str(tmp_path_factory.getbasetemp())
     try:
-        wait_until(lambda: not _processes_at_home_in(ours), 5.0, "the last process of the tests to end")
+        wait_until(lambda: not processes_at_home_in(ours), 5.0, "the last process of the tests to end")
     except AssertionError:
-        left = _processes_at_home_in(ours)
+        left = processes_at_home_in(ours)
         described = [" ".join(process.cmdline()) for process in left if process.is_running()]
         for process in left:
             process.kill()
@@ -46,7 +46,7 @@ def _english() -> None:
     i18n.set_language("en")
 
 
-def _processes_at_home_in(folder: str) -> list[psutil.Process]:
+def processes_at_home_in(folder: str) -> list[psutil.Process]:
     """The processes that inherited a LABKIT_HOME in ``folder``, wherever in the process tree they are now."""
     found = []
     for process in psutil.process_iter():

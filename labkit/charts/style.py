@@ -63,10 +63,11 @@ class Chart(Figure):
         """Write it to a .png or .svg file, the description inside it."""
         self.savefig(path, metadata={"Description": self.labkit_alt})
 
-    def _repr_png_(self) -> bytes:
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
+        """Return what a notebook shows: the picture, and the description as its alternative text."""
         image = io.BytesIO()
         self.savefig(image, format="png", metadata={"Description": self.labkit_alt})
-        return image.getvalue()
+        return image.getvalue(), {"alt": self.labkit_alt}
 
     def __repr__(self) -> str:
         return self.labkit_alt or super().__repr__()

@@ -183,7 +183,8 @@ def test_a_chart_is_saved_with_its_description_and_shown_by_a_notebook(
         figure.save(tmp_path / name)
         assert (tmp_path / name).read_bytes().startswith(begins)
         assert b"kill worker-2" in (tmp_path / name).read_bytes()
-    assert figure._repr_png_().startswith(b"\x89PNG")
+    picture, words = figure._repr_png_()
+    assert picture.startswith(b"\x89PNG") and words == {"alt": charts.alt_text(figure)}
 
 
 # --- colours ------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("labkit", "workers", "benchmarks", "tests", "lab.py")
+SOURCES = ("labkit", "workers", "benchmarks", "tests", "lab.py", "notebooks/build.py")
 
 
 @pytest.mark.parametrize(

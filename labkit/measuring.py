@@ -1,0 +1,119 @@
+"""Measuring on a machine that does other things too: how often, how far apart, and who did what when.
+
+Rules:
+
+* One run is an anecdote. `measured` warms up once, runs several times and keeps every time; the middle one
+  speaks (the median, which one bad run does not move), the least and the most are its spread.
+* A `Recording` notes for each call who made it, when it began and when it ended, on this process's monotonic
+  clock. It is meant for threads: calls in other processes are seen from here, by whoever waits for them.
+* `cores` is how many this process may use, not how many the machine has.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def cores() -> int:
+    """Return how many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Timing(NamedTuple):
+    """How long something took, in seconds, once for each run."""
+
+    times: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle one."""
+        return statistics.median(self.times)
+
+    @property
+    def least(self) -> float:
+        return min(self.times)
+
+    @property
+    def most(self) -> float:
+        return max(self.times)
+
+    def __str__(self) -> str:
+        """Return the median with its spread: ``0.51 s (0.48–0.60, 3×)``."""
+        return f"{self.median:.2f} s ({self.least:.2f}–{self.most:.2f}, {len(self.times)}×)"
+
+
+def measured(call: Callable[[], object], runs: int = 3, warm_up: int = 1) -> Timing:
+    """Return how long ``call()`` took in each of ``runs`` runs, after ``warm_up`` that do not count."""
+    for _ in range(warm_up):
+        call()
+    times = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return Timing(tuple(times))
+
+
+class Span(NamedTuple):
+    """One call: ``who`` made it, on ``what``; ``begin`` and ``end`` in seconds since the recording began."""
+
+    who: str
+    what: str
+    begin: float
+    end: float
+
+
+class Recording:
+    """Notes the calls of functions: ``pool.map(recording.of(fetch), urls)``."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        self._began = time.perf_counter()
+        self._names: dict[int, str] = {}
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def of(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Return ``function``, each of whose calls is noted; its first argument is what it is about."""
+
+        @functools.wraps(function)
+        def noted(*args: P.args, **kwargs: P.kwargs) -> R:
+            began = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._note(args[0] if args else "", began, time.perf_counter())
+
+        return noted
+
+    def _note(self, what: Any, began: float, ended: float) -> None:
+        with self._lock:
+            me = threading.get_ident()
+            if me not in self._names:
+                self._names[me] = f"thread-{next(self._numbers)}"
+            self.spans.append(Span(self._names[me], str(what), began - self._began, ended - self._began))
+
+    @property
+    def duration_s(self) -> float:
+        """From the first beginning to the last end, in seconds; 0.0 of nothing."""
+        if not self.spans:
+            return 0.0
+        return max(span.end for span in self.spans) - min(span.begin for span in self.spans)
+
+    @property
+    def most_at_once(self) -> int:
+        """How many calls were open at the same time, at most."""
+        edges = sorted([(s.begin, 1) for s in self.spans] + [(s.end, -1) for s in self.spans])
+        return max(itertools.accumulate(step for _at, step in edges), default=0)

@@ -1,0 +1,348 @@
+"""Builds the course: ``notebooks/source/*.py`` becomes a notebook in each language, and a teacher's guide.
+
+::
+
+    python notebooks/build.py               build and execute all of them (make notebooks)
+    python notebooks/build.py day1_threads  only this one
+    python notebooks/build.py --prose       write them anew round the stored outputs; no code may have changed
+
+The format of a source is jupytext's ``percent``. What it adds to that:
+
+==================================================  =========================================================
+``# %% [markdown] lang="es"``                       prose; after a cell in Spanish comes the same in English
+``# %% [markdown] lang="es" teacher=true``          goes to the teacher's guide, below its section
+``# %%``                                            code, once for both languages
+``# %% tags=["unstored"]``                          code whose output is the reader's own (paths, a machine's
+                                                    name): not executed here, but by the tests and the reader
+``{{lang}}``                                        es or en
+``{{glossary}}``                                    the glossary of ARCHITECTURE.md, in the cell's language
+``## Waiting together · 5–15 min``                  a section with its minutes; together they are the clock
+==================================================  =========================================================
+
+Rules, which ``tests/unit/test_notebook_sources.py`` keeps: code cells hold no comments and no sentences (what
+people read comes from labkit's catalogue); prose of two languages has the same headings, links and code.
+
+From one source, for es and en alike: ``es/NAME.ipynb`` with outputs, and ``es/NAME_teacher.md`` if a cell is
+for the teacher. What is committed must be what this builds (outputs aside): a test compares them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+HERE = Path(__file__).parent
+SOURCES = HERE / "source"
+ARCHITECTURE = HERE.parent / "ARCHITECTURE.md"
+LANGUAGES = ("es", "en")
+CELL_TIMEOUT_S = 120
+MOST_BYTES = 700 << 10
+
+UNSTORED = "unstored"
+SECTION = re.compile(r"^## (?P<title>.+?)(?: · (?P<begin>\d+)–(?P<end>\d+) min)?$", re.MULTILINE)
+TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
+
+WORDS = {
+    "es": {
+        "guide": "guía docente",
+        "clock": "El reloj",
+        "minutes": "minutos",
+        "section": "sección",
+        "term": "término",
+        "other": "en inglés",
+        "is": "es",
+    },
+    "en": {
+        "guide": "teacher's guide",
+        "clock": "The clock",
+        "minutes": "minutes",
+        "section": "section",
+        "term": "term",
+        "other": "in Spanish",
+        "is": "is",
+    },
+}
+
+
+class SourceError(Exception):
+    """A source breaks a rule of the format; says which file and which cell."""
+
+
+class Cell(NamedTuple):
+    """One cell of a source. ``lang`` is None for code."""
+
+    kind: str
+    text: str
+    lang: str | None
+    teacher: bool
+    tags: tuple[str, ...]
+
+
+class Section(NamedTuple):
+    """A ``##`` heading of one language; ``minutes`` is None outside the guided part."""
+
+    title: str
+    minutes: tuple[int, int] | None
+
+
+# --- reading ------------------------------------------------------------------------------------------------
+
+
+def names() -> list[str]:
+    """Return the names of all notebooks, in the order of their files."""
+    return sorted(path.stem for path in SOURCES.glob("*.py"))
+
+
+def read(name: str) -> list[Cell]:
+    """Return the cells of the source called ``name``; SourceError where prose lacks its other language."""
+    path = SOURCES / f"{name}.py"
+    notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
+    cells = []
+    for number, cell in enumerate(notebook.cells, 1):
+        lang = cell.metadata.get("lang")
+        if (cell.cell_type == "markdown") != (lang in LANGUAGES):
+            raise SourceError(f'{path.name}, cell {number}: prose has lang="es" or lang="en", code has none')
+        tags = tuple(cell.metadata.get("tags", ()))
+        cells.append(
+            Cell(cell.cell_type, cell.source, lang, bool(cell.metadata.get("teacher", False)), tags)
+        )
+    for spanish, english in pairs(cells):
+        if (spanish.lang, english.lang, spanish.teacher) != ("es", "en", english.teacher):
+            raise SourceError(f"{path.name}: after {spanish.text[:60]!r} the same in English is expected")
+    return cells
+
+
+def pairs(cells: list[Cell]) -> list[tuple[Cell, Cell]]:
+    """Return the prose of both languages side by side."""
+    prose = [cell for cell in cells if cell.kind == "markdown"]
+    if len(prose) % 2:
+        raise SourceError(f"a cell of prose has no other language; the last is {prose[-1].text[:60]!r}")
+    return list(zip(prose[::2], prose[1::2], strict=True))
+
+
+def sections(cells: list[Cell], lang: str) -> list[Section]:
+    """Return the sections of the notebook in this language."""
+    found = []
+    for cell in cells:
+        if cell.lang == lang and not cell.teacher:
+            for match in SECTION.finditer(cell.text):
+                begin, end = match["begin"], match["end"]
+                minutes = (int(begin), int(end)) if begin is not None else None
+                found.append(Section(match["title"], minutes))
+    return found
+
+
+# --- one notebook -------------------------------------------------------------------------------------------
+
+
+def notebook_of(name: str, lang: str) -> NotebookNode:
+    """Return the notebook called ``name`` in this language, not yet executed."""
+    cells: list[NotebookNode] = []
+    taken: dict[str, int] = {}
+    for cell in read(name):
+        if cell.teacher or cell.lang not in (None, lang):
+            continue
+        text = filled(cell.text, lang)
+        make = new_code_cell if cell.kind == "code" else new_markdown_cell
+        node = make(text, id=_identity(text, taken))
+        if cell.tags:
+            node.metadata["tags"] = list(cell.tags)
+        cells.append(node)
+    return new_notebook(
+        cells=cells,
+        metadata={
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+            "labkit": {"lang": lang, "source": f"notebooks/source/{name}.py"},
+        },
+    )
+
+
+def _identity(text: str, taken: dict[str, int]) -> str:
+    """Return a cell's id: of what it says, so that only a cell that changes gets another one."""
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    taken[digest] = taken.get(digest, 0) + 1
+    return digest if taken[digest] == 1 else f"{digest}-{taken[digest]}"
+
+
+def filled(text: str, lang: str) -> str:
+    """Return ``text`` with its ``{{...}}`` filled in."""
+    text = text.replace("{{lang}}", lang)
+    return text.replace("{{glossary}}", glossary(lang)) if "{{glossary}}" in text else text
+
+
+def glossary(lang: str) -> str:
+    """Return the glossary of ARCHITECTURE.md as a table for this language, in the order of its words."""
+    words = WORDS[lang]
+    entries = []
+    for english, spanish, meaning, significado in glossary_rows():
+        if lang == "es":
+            entries.append((spanish, english, significado))
+        else:
+            entries.append((english, spanish, meaning))
+    head = [f"| {words['term']} | {words['other']} | {words['is']} |", "|---|---|---|"]
+    return "\n".join(head + [f"| **{a}** | {b} | {c} |" for a, b, c in sorted(entries, key=_in_order)])
+
+
+def _in_order(entry: tuple[str, ...]) -> str:
+    return entry[0].lower().translate(str.maketrans("áéíóúüñ", "aeiouun"))
+
+
+def glossary_rows() -> Iterator[tuple[str, str, str, str]]:
+    """Yield (English, Spanish, what it is, qué es) from the table in ARCHITECTURE.md."""
+    table = ARCHITECTURE.read_text(encoding="utf-8").split("\n## Glossary\n", 1)[1]
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    for line in lines[2:]:
+        english, spanish, meaning, significado = (part.strip() for part in line.strip("|").split("|"))
+        yield english, spanish, meaning, significado
+
+
+# --- the teacher's guide ------------------------------------------------------------------------------------
+
+
+def guide_of(name: str, lang: str) -> str | None:
+    """Return the teacher's guide as Markdown, or None if no cell is for the teacher."""
+    cells = read(name)
+    if not any(cell.teacher for cell in cells):
+        return None
+    words = WORDS[lang]
+    mine = [cell for cell in cells if cell.lang == lang]
+    title = next(match[1] for cell in mine if (match := TITLE.search(cell.text)))
+    clock = [section for section in sections(cells, lang) if section.minutes]
+    parts = [f"# {title}: {words['guide']}"]
+    body: list[str] = []
+    heading = ""
+    for cell in mine:
+        if not cell.teacher:
+            for match in SECTION.finditer(cell.text):
+                heading = match[0]
+        else:
+            body += [heading, filled(cell.text, lang)] if heading else [filled(cell.text, lang)]
+            heading = ""
+    lines = [f"| {s.minutes[0]}–{s.minutes[1]} | {s.title} |" for s in clock if s.minutes]
+    table = "\n".join([f"| {words['minutes']} | {words['section']} |", "|---|---|", *lines])
+    first_section = next((i for i, part in enumerate(body) if part.startswith("## ")), len(body))
+    parts += [*body[:first_section], f"## {words['clock']}", table, *body[first_section:]]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+# --- files --------------------------------------------------------------------------------------------------
+
+
+def notebook_path(name: str, lang: str) -> Path:
+    return HERE / lang / f"{name}.ipynb"
+
+
+def guide_path(name: str, lang: str) -> Path:
+    return HERE / lang / f"{name}_teacher.md"
+
+
+def executed(notebook: NotebookNode, folder: Path) -> NotebookNode:
+    """Return the notebook with the outputs of a fresh kernel that ran in ``folder``.
+
+    A cell that fails, or that writes to stderr, is a SourceError: neither belongs into a course.
+    """
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+    from traitlets.config import Config
+
+    unstored = [cell for cell in notebook.cells if UNSTORED in cell.metadata.get("tags", ())]
+    texts = [cell.source for cell in unstored]
+    for cell in unstored:
+        cell.source = ""  # a cell without code is not sent to the kernel
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT_S,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+        record_timing=False,
+        store_widget_state=False,
+        config=Config(KernelManager={"transport_encryption": "auto"}),
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        raise SourceError(str(error)) from error
+    for cell, text in zip(unstored, texts, strict=True):
+        cell.source = text
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if output.output_type == "stream" and output.name == "stderr":
+                raise SourceError(f"this cell wrote to stderr:\n{cell.source}\n\n{output.text}")
+    notebook.metadata["language_info"] = {"name": "python"}  # not the version that happened to run it
+    return notebook
+
+
+def with_stored_outputs(notebook: NotebookNode, stored: NotebookNode) -> NotebookNode:
+    """Return the notebook with the outputs that are stored for the same code; SourceError if code changed."""
+    old = {cell.id: cell for cell in stored.cells if cell.cell_type == "code"}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            if cell.id not in old:
+                raise SourceError(f"this code has changed, so it must be executed:\n{cell.source}")
+            cell.outputs, cell.execution_count = old[cell.id].outputs, old[cell.id].execution_count
+    return notebook
+
+
+def without_outputs(notebook: NotebookNode) -> NotebookNode:
+    """Return the notebook as it is before it is executed, for comparison."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return notebook
+
+
+def build(name: str, lang: str, *, execute: bool) -> None:
+    """Write the notebook and the guide called ``name`` in this language."""
+    path = notebook_path(name, lang)
+    path.parent.mkdir(exist_ok=True)
+    notebook = notebook_of(name, lang)
+    if execute:
+        notebook = executed(notebook, path.parent)
+    else:
+        notebook = with_stored_outputs(notebook, nbformat.read(path, as_version=4))
+    nbformat.validate(notebook)
+    text = nbformat.writes(notebook) + "\n"
+    if len(text.encode()) > MOST_BYTES:
+        raise SourceError(f"{path.name} would have {len(text.encode()) >> 10} KiB; make its figures smaller")
+    path.write_text(text, encoding="utf-8")
+    guide = guide_of(name, lang)
+    if guide is not None:
+        guide_path(name, lang).write_text(guide, encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Build the course's notebooks from notebooks/source.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which ones (default: all)")
+    parser.add_argument("--prose", action="store_true", help="keep the stored outputs: only prose changed")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.names) - set(names()):
+        parser.error(f"no source is called {', '.join(sorted(unknown))}; there are {', '.join(names())}")
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # a remark of the debugger's on stderr
+    for name in options.names or names():
+        for lang in LANGUAGES:
+            began = time.monotonic()
+            try:
+                build(name, lang, execute=not options.prose)
+            except (SourceError, FileNotFoundError) as error:
+                print(f"{name}, {lang}: {error}", file=sys.stderr)
+                return 1
+            size = notebook_path(name, lang).stat().st_size >> 10
+            print(f"{lang}/{name}.ipynb  {size} KiB  {time.monotonic() - began:.1f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+# %% [markdown] lang="es"
+# # El laboratorio: cuatro días de sistemas distribuidos
+#
+# Un sistema distribuido pequeño que funciona de verdad en tu portátil: lo ejecutas, lo rompes y lo mides.
+# Cada día son **45 minutos guiados** y **una hora libre**. Cada cuaderno se ejecuta de arriba abajo con
+# `Mayús` + `Intro`, celda a celda.
+
+# %% [markdown] lang="en"
+# # The lab: four days of distributed systems
+#
+# A small distributed system that really runs on your laptop: you run it, break it and measure it. Each day
+# is **45 guided minutes** and **one free hour**. A notebook is run from top to bottom with
+# `Shift` + `Enter`, cell by cell.
+
+# %% [markdown] lang="es"
+# ## Los cuatro días
+#
+# | día | tema | al acabar sabes |
+# |---|---|---|
+# | 1 | Hilos | cuándo esperar en paralelo ahorra tiempo, hasta dónde, y qué se rompe al compartir una variable |
+# | 2 | Procesos | por qué a veces los hilos no aceleran nada, qué cuesta un proceso y qué predice la ley de Amdahl |
+# | 3 | Sistema distribuido | cómo un broker reparte trabajo entre workers y cómo se recupera todo cuando uno muere |
+# | 4 | En producción | cómo crece y encoge un sistema según la carga, cómo se vigila, y cómo se prueba antes de publicarlo |
+
+# %% [markdown] lang="en"
+# ## The four days
+#
+# | day | topic | afterwards you know |
+# |---|---|---|
+# | 1 | Threads | when waiting in parallel saves time, how far it goes, and what breaks when a variable is shared |
+# | 2 | Processes | why threads sometimes speed nothing up, what a process costs, and what Amdahl's law predicts |
+# | 3 | Distributed system | how a broker hands work to workers, and how everything recovers when one of them dies |
+# | 4 | In production | how a system grows and shrinks with its load, how it is watched, and how it is tested before it is released |
+
+# %% [markdown] lang="es"
+# ## Revisa tu máquina
+#
+# Ejecuta la celda. Cada línea dice `ok`, `nota` (se puede seguir sin ello) o `FALLA`, y qué hacer en cada
+# caso. En una terminal es `python3 lab.py doctor`. Docker no hace falta ningún día: donde algo lo usa, el
+# cuaderno dice cómo hacerlo sin él.
+
+# %% [markdown] lang="en"
+# ## Check your machine
+#
+# Run the cell. Each line says `ok`, `note` (you can go on without it) or `FAILS`, and what to do about it.
+# In a terminal it is `python3 lab.py doctor`. No day needs Docker: where something uses it, the notebook
+# says how to do without.
+
+# %% tags=["unstored"]
+from labkit.classroom import check_machine
+
+check_machine("{{lang}}")
+
+# %% [markdown] lang="es"
+# ## Glosario
+#
+# Una palabra para cada cosa, en el código, en los mensajes y en los cuadernos.
+#
+# {{glossary}}
+
+# %% [markdown] lang="en"
+# ## Glossary
+#
+# One word for each thing, in the code, in the messages and in the notebooks.
+#
+# {{glossary}}

@@ -1,0 +1,51 @@
+"""Every notebook runs from top to bottom in a fresh kernel (nbval), in time, and leaves nothing behind.
+
+Each runs as a student's would: the file that is committed, in a folder and with a home of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from notebooks import build
+from tests.conftest import processes_at_home_in
+from tests.support import wait_until
+
+BUDGET_S = 180
+"""For one notebook on a machine that is busy with others; alone it takes a sixth of that."""
+
+NBVAL = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=60"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("notebooks")]
+
+
+@pytest.mark.parametrize(("name", "lang"), [*product(build.names(), build.LANGUAGES)])
+def test_a_notebook_runs_in_a_fresh_kernel_and_leaves_nothing_behind(
+    name: str, lang: str, tmp_path: Path
+) -> None:
+    folder, home = tmp_path / lang, tmp_path / "home"
+    folder.mkdir()
+    home.mkdir()
+    notebook = shutil.copy(build.notebook_path(name, lang), folder)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    other = {"es": "en", "en": "es"}[lang]  # the notebook's language must win over the machine's
+    began = time.monotonic()
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
+         "-c", str(tmp_path / "pytest.ini"), "--rootdir", str(tmp_path), *NBVAL, notebook],
+        cwd=folder, capture_output=True, text=True, timeout=BUDGET_S,
+        env={**os.environ, "LABKIT_HOME": str(home), "LABKIT_LANG": other, "TMPDIR": str(home)},
+    )  # fmt: skip
+    assert ran.returncode == 0, f"after {time.monotonic() - began:.0f} s\n{ran.stdout}\n{ran.stderr}"
+    wait_until(lambda: not processes_at_home_in(str(home)), 10.0, "the notebook's last process to end")
+    assert [path.name for path in folder.iterdir()] == [f"{name}.ipynb"]
+    clusters = home / "clusters"
+    assert not clusters.exists() or not list(clusters.iterdir())

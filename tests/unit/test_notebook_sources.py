@@ -1,0 +1,243 @@
+"""The course's sources keep their rules, and the notebooks that are committed are what the sources build."""
+
+from __future__ import annotations
+
+import ast
+import io
+import itertools
+import json
+import os
+import re
+import socket
+import statistics
+import tokenize
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from notebooks import build
+from notebooks.build import LANGUAGES, Cell, SourceError
+
+NAMES = build.names()
+DAYS = [name for name in NAMES if name.startswith("day")]
+MOST_LINES, MEDIAN_LINES = 12, 4
+GUIDED_MINUTES = 45
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+SPAN = re.compile(r"`([^`\n]+)`")
+HEADING = re.compile(r"^(#+) ", re.MULTILINE)
+EACH = pytest.mark.parametrize("name", NAMES)
+EACH_IN_BOTH = pytest.mark.parametrize(("name", "lang"), [*itertools.product(NAMES, LANGUAGES)])
+
+
+def code_cells(name: str) -> list[str]:
+    return [cell.text for cell in build.read(name) if cell.kind == "code"]
+
+
+def described(cell: Cell) -> str:
+    return cell.text.splitlines()[0][:80]
+
+
+# --- what is committed --------------------------------------------------------------------------------------
+
+
+@EACH_IN_BOTH
+def test_the_committed_notebook_is_what_its_source_builds(name: str, lang: str) -> None:
+    committed = nbformat.read(build.notebook_path(name, lang), as_version=4)
+    expected = build.notebook_of(name, lang)
+    assert build.without_outputs(committed) == expected, "stale: run `make notebooks`"
+
+
+@EACH_IN_BOTH
+def test_the_committed_guide_is_what_its_source_builds(name: str, lang: str) -> None:
+    path, expected = build.guide_path(name, lang), build.guide_of(name, lang)
+    assert (path.read_text(encoding="utf-8") if path.exists() else None) == expected, "run `make notebooks`"
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_nothing_is_committed_that_no_source_builds(lang: str) -> None:
+    expected = {build.notebook_path(name, lang) for name in NAMES}
+    expected |= {build.guide_path(name, lang) for name in NAMES if build.guide_of(name, lang) is not None}
+    found = {path for path in (build.HERE / lang).iterdir() if path.name != ".ipynb_checkpoints"}
+    assert found == expected
+
+
+@EACH_IN_BOTH
+def test_outputs_are_stored_clean_and_small(name: str, lang: str) -> None:
+    path = build.notebook_path(name, lang)
+    assert path.stat().st_size <= build.MOST_BYTES
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        unstored = build.UNSTORED in cell.metadata.get("tags", ())
+        assert (cell.execution_count is None) == unstored, cell.source
+        for output in cell.outputs:
+            assert output.output_type != "error", cell.source
+            assert output.get("name") != "stderr", cell.source
+
+
+@EACH_IN_BOTH
+def test_stored_outputs_name_nobodys_machine(name: str, lang: str) -> None:
+    notebook = nbformat.read(build.notebook_path(name, lang), as_version=4)
+    outputs = json.dumps([cell.get("outputs", []) for cell in notebook.cells], ensure_ascii=False)
+    for private in (str(build.HERE.parent), str(Path.home()) + "/", "/tmp/", os.sep + "site-packages"):
+        assert private not in outputs, private
+    host = socket.gethostname()
+    assert not re.search(rf"\b{re.escape(host)}\b", outputs) or host in ("localhost", "")
+
+
+@EACH_IN_BOTH
+def test_every_picture_has_words_for_who_cannot_see_it(name: str, lang: str) -> None:
+    notebook = nbformat.read(build.notebook_path(name, lang), as_version=4)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            for kind in ("image/png", "image/jpeg"):
+                if kind in output.get("data", {}):
+                    assert output.metadata.get(kind, {}).get("alt"), cell.source
+
+
+@EACH_IN_BOTH
+def test_every_link_in_a_notebook_or_guide_leads_somewhere(name: str, lang: str) -> None:
+    texts = [cell.source for cell in build.notebook_of(name, lang).cells if cell.cell_type == "markdown"]
+    texts.append(build.guide_of(name, lang) or "")
+    for target in itertools.chain.from_iterable(map(LINK.findall, texts)):
+        if not re.match(r"https?://|#", target):
+            assert (build.HERE / lang / target.partition("#")[0]).exists(), target
+
+
+# --- the rules of the sources -------------------------------------------------------------------------------
+
+
+@EACH
+def test_prose_says_the_same_in_both_languages(name: str) -> None:
+    for spanish, english in build.pairs(build.read(name)):
+        one, other = spanish.text, english.text
+        assert HEADING.findall(one) == HEADING.findall(other), described(spanish)
+        assert LINK.findall(one) == LINK.findall(other), described(spanish)
+        lists = [len(re.findall(r"^\s*(?:[*-]|\d+\.) ", text, re.MULTILINE)) for text in (one, other)]
+        assert lists[0] == lists[1], described(spanish)
+        assert one.count("\n|") == other.count("\n|"), described(spanish)
+
+
+@EACH
+def test_code_cells_hold_no_comments(name: str) -> None:
+    for code in code_cells(name):
+        tokens = tokenize.generate_tokens(io.StringIO(code).readline)
+        assert not [token.string for token in tokens if token.type == tokenize.COMMENT], code
+
+
+@EACH
+def test_code_cells_hold_no_sentences(name: str) -> None:
+    for code in code_cells(name):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert " " not in node.value.strip(), f"{node.value!r}: say it through labkit's catalogue"
+
+
+@EACH
+def test_code_cells_are_short(name: str) -> None:
+    lengths = [len([line for line in code.splitlines() if line.strip()]) for code in code_cells(name)]
+    assert max(lengths) <= MOST_LINES
+    assert statistics.median(lengths) <= MEDIAN_LINES
+
+
+@EACH
+def test_what_runs_elsewhere_is_not_defined_in_a_cell(name: str) -> None:
+    for code in code_cells(name):
+        assert not [n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+
+
+@pytest.mark.parametrize("name", DAYS)
+def test_the_clock_runs_through_45_minutes_and_is_the_same_in_both_languages(name: str) -> None:
+    cells = build.read(name)
+    clocks = [[s.minutes for s in build.sections(cells, lang) if s.minutes] for lang in LANGUAGES]
+    assert clocks[0] == clocks[1] and len(clocks[0]) >= 5
+    assert (clocks[0][0][0], clocks[0][-1][1]) == (0, GUIDED_MINUTES)
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(clocks[0]))
+
+
+@pytest.mark.parametrize("name", DAYS)
+def test_a_day_begins_in_its_language_has_checkpoints_and_leaves_nothing_behind(name: str) -> None:
+    code = "\n".join(code_cells(name))
+    assert 'begin("{{lang}}")' in code
+    assert re.findall(r"lesson\.checkpoint\((\d+)", code) == ["1", "2", "3"]
+    assert code.rstrip().endswith("lesson.end()")
+
+
+@pytest.mark.parametrize("name", DAYS)
+def test_a_day_has_a_guide_for_its_teacher(name: str) -> None:
+    for lang in LANGUAGES:
+        guide = build.guide_of(name, lang)
+        assert guide is not None
+        clock = [s.title for s in build.sections(build.read(name), lang) if s.minutes]
+        assert [title for title in clock if f"| {title} |" not in guide] == []
+
+
+# --- the builder itself -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(build, "SOURCES", tmp_path)
+    return tmp_path / "day9.py"
+
+
+def test_each_language_gets_its_prose_and_the_same_code(source: Path) -> None:
+    source.write_text(
+        '# %% [markdown] lang="es"\n# # Hola\n\n# %% [markdown] lang="en"\n# # Hello\n\n'
+        '# %%\nbegin("{{lang}}")\n\n'
+        '# %% [markdown] lang="es" teacher=true\n# Di esto.\n\n'
+        '# %% [markdown] lang="en" teacher=true\n# Say it.\n',
+        encoding="utf-8",
+    )
+    spanish, english = (build.notebook_of("day9", lang) for lang in LANGUAGES)
+    assert [cell.source for cell in spanish.cells] == ["# Hola", 'begin("es")']
+    assert [cell.source for cell in english.cells] == ["# Hello", 'begin("en")']
+    guide = build.guide_of("day9", "es")
+    assert guide is not None and guide.startswith("# Hola: guía docente") and "Di esto." in guide
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '# %% [markdown] lang="es"\n# Sola\n',
+        '# %% [markdown] lang="en"\n# Alone\n\n# %% [markdown] lang="es"\n# Al revés\n',
+        "# %% [markdown]\n# No language\n",
+        '# %% [markdown] lang="es" teacher=true\n# Di\n\n# %% [markdown] lang="en"\n# Say\n',
+    ],
+    ids=["one language", "wrong order", "no language", "only one for the teacher"],
+)
+def test_prose_without_its_other_language_is_refused(source: Path, text: str) -> None:
+    source.write_text(text, encoding="utf-8")
+    with pytest.raises(SourceError):
+        build.read("day9")
+
+
+def test_outputs_are_kept_when_only_prose_changed_and_refused_when_code_did(source: Path) -> None:
+    text = '# %% [markdown] lang="es"\n# Uno\n\n# %% [markdown] lang="en"\n# One\n\n# %%\nprint(1)\n'
+    source.write_text(text, encoding="utf-8")
+    stored = build.notebook_of("day9", "en")
+    stored.cells[1].outputs = [nbformat.v4.new_output("stream", text="1\n")]
+    source.write_text(text.replace("One", "Once"), encoding="utf-8")
+    kept = build.with_stored_outputs(build.notebook_of("day9", "en"), stored)
+    assert kept.cells[0].source == "Once" and kept.cells[1].outputs[0].text == "1\n"
+    source.write_text(text.replace("print(1)", "print(2)"), encoding="utf-8")
+    with pytest.raises(SourceError, match="changed"):
+        build.with_stored_outputs(build.notebook_of("day9", "en"), stored)
+
+
+@pytest.mark.parametrize("code", ["1 / 0", "import sys; print('odd', file=sys.stderr)"])
+def test_a_cell_that_fails_or_complains_is_not_built(source: Path, tmp_path: Path, code: str) -> None:
+    source.write_text(f"# %%\n{code}\n", encoding="utf-8")
+    with pytest.raises(SourceError):
+        build.executed(build.notebook_of("day9", "en"), tmp_path)
+
+
+def test_the_glossary_has_every_word_in_both_languages() -> None:
+    rows = list(build.glossary_rows())
+    assert len(rows) > 30 and all(all(row) for row in rows)
+    for lang, column in (("en", 0), ("es", 1)):
+        table = build.glossary(lang)
+        assert all(f"| **{row[column]}** |" in table for row in rows)
