@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from labkit.cli import say
 from labkit.cli.cluster import connected, json_option, name_option
 from labkit.cli.parser import Parser
+from labkit.cluster import words
 from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
 from labkit.i18n import _, ngettext
 from labkit.mirror import without_password
@@ -33,21 +34,22 @@ WATCH_EVERY_S = 0.5
 PIPED_WIDTH = 200
 
 # States as people read them, with their colours: the process's, or while that runs the broker's word for it.
-STATES = {
-    "ready": (N_("ready"), "green"),
-    "busy": (N_("busy"), "bold green"),
-    "suspect": (N_("suspect"), "yellow"),
-    "draining": (N_("draining"), "yellow"),
-    "lost": (N_("lost"), "red"),
-    "left": (N_("left"), "dim"),
-    "absent": (N_("joining"), "yellow"),
-    "running": (N_("running"), "green"),
-    "paused": (N_("frozen"), "bold cyan"),
-    "stopping": (N_("stopping"), "yellow"),
-    "restarting": (N_("restarting"), "red"),
-    "stopped": (N_("stopped"), "dim"),
-    "killed": (N_("killed"), "bold red"),
+_COLOURS = {
+    "ready": "green",
+    "busy": "bold green",
+    "suspect": "yellow",
+    "draining": "yellow",
+    "lost": "red",
+    "left": "dim",
+    "absent": "yellow",
+    "running": "green",
+    "paused": "bold cyan",
+    "stopping": "yellow",
+    "restarting": "red",
+    "stopped": "dim",
+    "killed": "bold red",
 }
+STATES = {name: (words.STATES[name], colour) for name, colour in _COLOURS.items()}
 
 
 def configure(_name: str, parser: Parser) -> None:
@@ -107,15 +109,15 @@ def _row(worker: Status) -> list[Any]:
     serves = ", ".join(worker["capabilities"]) or _("all filters") if known else "-"
     age_s = worker["last_heartbeat_age_s"]
     heard = _("{span} ago").format(span=say.seconds(age_s)) if known and age_s is not None else "-"
-    words, style = state(worker)
-    return [worker["name"], Text(words, style), *numbers, serves, heard, str(worker["pid"] or "-")]
+    text, style = state(worker)
+    return [worker["name"], Text(text, style), *numbers, serves, heard, str(worker["pid"] or "-")]
 
 
 def state(worker: Status) -> tuple[str, str]:
     """Return a worker's state in words, and its colour."""
     process, status = worker["process"], worker["status"]
-    words, style = STATES[status if process == "running" else process]
-    text = _(words)
+    word, style = STATES[words.state_of(worker)]
+    text = _(word)
     if process == "paused" and status in ("suspect", "lost"):
         text = f"{text}, {_(STATES[status][0])}"
     if process == "restarting" and worker["last_exit"]:
@@ -140,7 +142,7 @@ def _facts(status: Status) -> list[str]:
     if broker is None:
         return [_("Redis {mirror}").format(mirror=mirror)]
     if status["redis_url"] is not None:
-        mirror = f"{mirror} ({_mirror_word(broker.get('mirror', 'starting'))})"
+        mirror = f"{mirror} ({words.mirror_in_words(broker.get('mirror', 'starting'))})"
     return [
         _("queue {queued}   in flight {assigned}   clients {clients}").format(
             queued=broker["queued"], assigned=broker["assigned"], clients=_others(broker["clients"])
@@ -152,17 +154,6 @@ def _facts(status: Status) -> list[str]:
 def _others(clients: int) -> int:
     """The clients besides the one that asks."""
     return max(0, clients - 1)
-
-
-def _mirror_word(health: str) -> str:
-    words = {
-        "starting": _("starting"),
-        "ok": _("mirror up to date"),
-        "unreachable": _("unreachable; the cluster runs on without"),
-        "denied": _("wrong password or no rights; the cluster runs on without"),
-        "unusable": _("cannot be written; the cluster runs on without"),
-    }
-    return words.get(health, health)
 
 
 def _warnings(status: Status) -> list[str]:

@@ -24,12 +24,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
-from labkit.core.errors import N_, AccessDenied, BrokerUnreachable, ClusterError, LabkitError
+from labkit.core.errors import (
+    N_,
+    AccessDenied,
+    BrokerUnreachable,
+    ClusterError,
+    ClusterNotRunning,
+    LabkitError,
+)
 
 if TYPE_CHECKING:  # imported when first used, while a cluster's own processes are already starting
     from labkit.client import Client
     from labkit.cluster.event_file import EventFile
     from labkit.core.history import History
+    from labkit.widgets import Panel
 
 NOTE_S = 1.0
 """Patience with a broker that is to note a fault."""
@@ -87,6 +95,8 @@ class Cluster(ABC):
         self._own_client: Client | None = None
         self._clients: WeakSet[Client] = WeakSet()
         self._events: EventFile | None = None
+        self._panel: Panel | None = None
+        self._let_go = False
 
     # --- what a backend does --------------------------------------------------------------------------------
 
@@ -264,12 +274,31 @@ class Cluster(ABC):
 
         It is one and the same object, brought up to date by each call.
         """
-        from labkit.cluster.event_file import EventFile
-
         with self._lock:
             if self._events is None:
-                self._events = EventFile(self.folder / "events.jsonl")
+                self._events = self.event_file()
             return self._events.history()
+
+    def event_file(self) -> EventFile:
+        """Return a reader of the history of one's own, at its beginning: for a thread that follows it."""
+        from labkit.cluster.event_file import EventFile
+
+        return EventFile(self.folder / "events.jsonl")
+
+    def panel(self, *, live: bool | None = None, work: bool = False) -> Panel:
+        """Return a control panel to be shown as a notebook cell's value: a card per worker with buttons, a
+        slider for how many, throughput, and the log. See ``labkit.widgets``.
+
+        ``live``: whether there is a frontend that shows widgets; None looks whether JupyterLab started this
+        kernel, and without it the panel is a picture of the moment. ``work``: begin with a steady stream of
+        small tasks. A cluster has one panel: the one before it is closed, and ``close`` closes the last.
+        """
+        from labkit.widgets import Panel
+
+        former, self._panel = self._panel, Panel(self, live=live, work=work)
+        if former is not None:
+            former.close(N_("There is a newer panel of this cluster."))
+        return self._panel
 
     # --- talking to the broker ------------------------------------------------------------------------------
 
@@ -302,6 +331,8 @@ class Cluster(ABC):
 
     def _client_of_ours(self, timeout_s: float) -> Client:
         with self._lock:
+            if self._let_go:  # a thread that comes late must not begin anew
+                raise ClusterNotRunning(N_("this handle on the cluster is closed; open a new one"))
             if self._own_client is None:
                 self._own_client = self.client("cluster", timeout_s)
             return self._own_client
@@ -310,7 +341,11 @@ class Cluster(ABC):
 
     def close(self) -> None:
         """Let go of the cluster; one that ``open_cluster`` made ends, and nothing of it is left."""
+        panel, self._panel = self._panel, None
+        if panel is not None:
+            panel.close(N_("The cluster of this panel has been closed."))
         with self._lock:
+            self._let_go = True
             client, self._own_client = self._own_client, None
         try:
             if client is not None:

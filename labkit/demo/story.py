@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from labkit.charts.style import seconds
+from labkit.cluster.words import cause_in_words
 from labkit.core.history import History, Recovery
 from labkit.demo.progress import Progress
 from labkit.i18n import _, ngettext
@@ -121,12 +122,3 @@ def rejoined_at(history: History, victim: str, lost_at: float) -> float | None:
     """Return when the victim was ready again after its loss, or None."""
     spans = history.workers().get(victim, [])
     return next((span.start for span in spans if span.state == "ready" and span.start >= lost_at), None)
-
-
-def cause_in_words(cause: str) -> str:
-    """Return how a loss was noticed, in the reader's language."""
-    words = {
-        "closed": _("its connection closed"),
-        "silent": _("it was silent for too long"),
-    }
-    return words.get(cause, cause)
