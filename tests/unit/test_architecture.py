@@ -176,8 +176,9 @@ def lines_not_run_on_import(path: Path) -> set[int]:
     """Return the lines inside of functions, and those that only a type checker reads."""
     lines: set[int] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        if for_types or isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef) or (
+            isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        ):
             lines |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     return lines
 
