@@ -20,7 +20,7 @@ Reading order, from the idea to the machine. Each step needs only the ones befor
 7.  ``labkit.simulation``: those three minds with a lossy network, on a clock that nobody waits for.
 8.  ``labkit.filters``, ``images``, ``photos``: the work itself, on real photographs.
 9.  ``labkit.jobs``, ``codec``, ``pipeline``: how a call travels, and one batch for any engine.
-10. ``labkit.broker``, ``workers``, ``labkit.client``: a socket and a thread round each of the minds.
+10. ``labkit.broker``, ``workers``, ``labkit.client``: a socket and threads round each of the minds.
 11. ``labkit.mirror``: the picture of it all in Redis.
 12. ``labkit.cluster``, ``labkit.executors``: the processes of a cluster, and how a program uses them.
 13. ``labkit.charts``, ``labkit.demo``, ``labkit.cli``: what people see.

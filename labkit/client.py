@@ -1,8 +1,8 @@
-"""The client: futures for the user, one I/O thread for the socket, a ClientSession for the thinking.
+"""The client: futures for the user, a conversation with the broker, a ClientSession for the thinking.
 
 ``submit`` runs in the user's thread: it checks and encodes the call there, so that what cannot travel fails
-at once and at the right line, then leaves it for the I/O thread. That thread owns the socket, talks to the
-broker, and resolves the futures. What to send, keep, resend and believe is decided in
+at once and at the right line, then leaves it for the conversation (``labkit.conversation``). Whichever thread
+leads that talks to the broker and resolves the futures. What to send, keep, resend and believe is decided in
 ``labkit.core.client_session``.
 
 Guarantee: each future is resolved exactly once: a correct result or a named error, also across the broker's
@@ -20,16 +20,14 @@ import os
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import wait as futures_wait
 from functools import partial
 from typing import Any, TypeVar
 
-import zmq
-
 from labkit import codec, jobs
+from labkit.conversation import Conversation
 from labkit.core import client_session as cs
 from labkit.core import messages as m
 from labkit.core.errors import (
@@ -45,18 +43,13 @@ from labkit.core.errors import (
 from labkit.core.outcomes import outcome_error
 from labkit.core.rules import Rules
 from labkit.futures import Batch, TaskFuture
-from labkit.link import RETRY_S, TURN_BUDGET, Link
-from labkit.sockets import CLIENT_ROLE, check_address
-from labkit.waiting import Bell, Waiter
+from labkit.sockets import check_address
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ANSWER_TIMEOUT_S = 5.0
-FAREWELL_MS = 500
 MAX_SECONDS = 1e9
-TICK_EVERY_S = 0.1
-"""How often the session looks at the clock, however much there is to read."""
 
 
 class Client:
@@ -80,33 +73,22 @@ class Client:
         self.address = address
         self._rules = rules or Rules()
         self._session = cs.ClientSession(os.urandom(16), name or f"pid {os.getpid()}", self._rules)
-        self._context: zmq.Context[Any] = zmq.Context()
-        self._bell = Bell()
-        self._waiter = Waiter()
-        self._link = Link(
-            self._context, self._waiter, address, CLIENT_ROLE, token, m.TO_CLIENT,
-            self._rules.max_message_bytes,
-        )  # fmt: skip
-        self._ticked_at = 0.0
-        self._inbox: deque[Any] = deque()  # events for the session, from any thread
+        self._conversation = Conversation(
+            self._session, address, token, self._rules.max_message_bytes, self._act, self._end
+        )
         self._futures: dict[bytes, TaskFuture] = {}
         self._batches: dict[bytes, Batch] = {}
         self._batches_done = threading.Event()
         self._cancels: dict[bytes, Future[bool]] = {}
         self._answers: dict[int, Future[m.Message]] = {}
         self._numbers = itertools.count(1)
-        self._denied = False
-        self._welcomed = threading.Event()
-        self._closing = False
-        self._over = False  # the I/O thread has ended, or is about to: it will not look at anything any more
+        self._over = False  # the conversation has ended, or is about to: it looks at nothing any more
         self._callbacks: queue.SimpleQueue[Callable[[], object] | None] | None = None
-        self._thread = threading.Thread(target=self._run, name="labkit-client", daemon=True)
-        self._thread.start()
+        self._conversation.start()
         atexit.register(self.close)  # who forgets to close still says goodbye: nothing is computed in vain
-        if not self._welcomed.wait(connect_timeout_s) or self._denied:
-            denied = self._denied
+        if not self._conversation.welcomed.wait(connect_timeout_s) or self._conversation.denied:
             self.close()
-            raise self._why_not(denied, connect_timeout_s)
+            raise self._why_not(self._conversation.denied, connect_timeout_s)
 
     def _why_not(self, denied: bool, timeout_s: float) -> LabkitError:
         if denied:
@@ -171,15 +153,16 @@ class Client:
         return cs.Call(os.urandom(16), deadline, lease, name, ",".join(sorted(needs)), payload, size)
 
     def submit_prepared(self, calls: Iterable[cs.Call]) -> list[TaskFuture]:
-        """Submit many calls with one wake-up of the I/O thread."""
-        if self._closing:
+        """Submit many calls with one wake-up of the conversation's thread."""
+        if self._conversation.is_closing:
             raise self._closed()
+        calls = list(calls)
+        is_first = not self._futures
         futures = []
         for call in calls:
             future = self._futures[call.task] = TaskFuture(self, call.task)
             futures.append(future)
-            self._inbox.append(cs.SubmitAsked(call))
-        self._bell.ring()
+        (self._conversation.post_now if is_first else self._conversation.post)(calls)
         if self._over:  # another thread closed this client meanwhile
             self._give_up()
         return futures
@@ -189,19 +172,24 @@ class Client:
         calls = list(calls)
         for call in calls:
             self._batches[call.task] = batch
-        self._inbox.append(calls)
-        self._bell.ring()
+        self._conversation.post(calls)
         if self._over:
             self._give_up()
 
     def forget(self, batch: Batch, tasks: Iterable[bytes]) -> None:
         """Cancel a batch's tasks that have not started, and do not tell it of the others any more."""
-        for task in tasks:
-            if self._batches.pop(task, None) is not None:
-                self._inbox.append(cs.CancelAsked(task))
+        unwanted = [task for task in tasks if self._batches.pop(task, None) is not None]
         if not self._batches:
             self._batches_done.set()
-        self._bell.ring()
+        for task in unwanted:
+            self._conversation.post(cs.CancelAsked(task))
+
+    def wait_for(
+        self, done: Callable[[], bool], block: Callable[[float | None], Any], ends_at: float | None
+    ) -> None:
+        """Return when ``done()``, helping the conversation along; or ``block(timeout_s)`` where it is not
+        needed."""
+        self._conversation.wait_for(done, block, ends_at)
 
     def cancel(self, future: TaskFuture) -> bool:
         """Cancel a task that has not started; returns whether it will not run any more."""
@@ -222,8 +210,7 @@ class Client:
         answers: list[Future[bool]] = []
         for task in tasks:
             answers.append(self._cancels.setdefault(task, Future()))
-            self._inbox.append(cs.CancelAsked(task))
-        self._bell.ring()
+            self._conversation.post(cs.CancelAsked(task))
         if self._over:
             self._give_up()
         futures_wait(answers, timeout_s)
@@ -246,9 +233,8 @@ class Client:
         m.encode(message)  # what cannot be said fails here, not in the I/O thread
         answer: Future[m.Message] = Future()
         self._answers[number] = answer
-        self._inbox.append(cs.Ask(message))
-        self._bell.ring()
-        if self._closing:
+        self._conversation.post(cs.Ask(message))
+        if self._conversation.is_closing:
             raise self._closed()
         try:
             return answer.result(timeout_s)
@@ -281,11 +267,8 @@ class Client:
             self._batches_done.clear()
             if self._batches:
                 self._batches_done.wait()
-        self._closing = True
-        self._bell.ring()
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
-            atexit.unregister(self.close)
+        self._conversation.close()
+        atexit.unregister(self.close)
 
     def __enter__(self) -> Client:
         return self
@@ -293,65 +276,20 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- the I/O thread ---
+    # --- what the session wants done, in the thread that leads ----------------------------------------------
 
-    def _run(self) -> None:
-        self._waiter.add(self._bell)
-        try:
-            self._do(self._session.start(time.monotonic()))
-            while not self._closing:
-                self._link.flush()
-                self._bell.listen()
-                ready = self._waiter.wait(self._timeout_s())
-                self._bell.hush(self._bell in ready)
-                self._turn(ready, time.monotonic())
-            self._do(self._session.handle(cs.CloseAsked(), time.monotonic()))
-            self._link.flush()
-        finally:
-            self._finish()
-
-    def _timeout_s(self) -> float:
-        if self._inbox or self._closing:
-            return 0.0
-        wait_s = self._session.next_deadline() - time.monotonic()
-        return min(wait_s, RETRY_S) if self._link.congested else wait_s
-
-    def _turn(self, ready: list[Any], now: float) -> None:
-        inbox, handle = self._inbox, self._session.handle
-        for _ in range(min(len(inbox), TURN_BUDGET)):
-            event = inbox.popleft()
-            if type(event) is list:
-                self._do(self._session.submit(event, now))
-            else:
-                self._do(handle(event, now))
-        for messages in self._link.read(ready):
-            self._do(self._session.handle_envelope(messages, now))
-        if self._link.was_denied(ready):
-            self._denied = True
-            self._welcomed.set()
-        if now - self._ticked_at > TICK_EVERY_S or now >= self._session.next_deadline():
-            self._ticked_at = now
-            self._do(handle(cs.Tick(), now))
-
-    def _do(self, actions: list[Any]) -> None:
-        for action in actions:
-            kind = type(action)
-            if kind is cs.Send:
-                self._link.put(action.message)
-            elif kind is cs.Outcome:
-                self._resolve(action.call, action.message)
-            elif kind is cs.NowRunning:
-                self._mark_running(action.task, action.worker)
-            elif kind is cs.CancelAnswer:
-                self._answer_cancel(action.task, action.done)
-            elif kind is cs.Answer:
-                answer = self._answers.pop(action.message.number, None)
-                if answer is not None:
-                    answer.set_result(action.message)
-            elif kind is cs.Welcomed:
-                self._welcomed.set()
-            elif kind is cs.Connect:
-                self._link.open()
+    def _act(self, action: Any) -> None:
+        kind = type(action)
+        if kind is cs.Outcome:
+            self._resolve(action.call, action.message)
+        elif kind is cs.NowRunning:
+            self._mark_running(action.task, action.worker)
+        elif kind is cs.CancelAnswer:
+            self._answer_cancel(action.task, action.done)
+        elif kind is cs.Answer:
+            answer = self._answers.pop(action.message.number, None)
+            if answer is not None:
+                answer.set_result(action.message)
 
     # --- outcomes ---
 
@@ -398,13 +336,8 @@ class Client:
         if answer is not None:
             answer.set_result(done)
 
-    def _finish(self) -> None:
-        """The thread's last deed: close the sockets, and leave no future without an outcome."""
-        has_met_it = self._welcomed.is_set() and not self._denied
-        self._link.close(FAREWELL_MS if has_met_it else 0)
-        self._waiter.close()
-        self._bell.close()
-        self._context.term()
+    def _end(self) -> None:
+        """The conversation is over: leave no future without an outcome."""
         self._over = True
         self._give_up()
         if self._callbacks is not None:
@@ -427,8 +360,9 @@ class Client:
     # --- callbacks ------------------------------------------------------------------------------------------
 
     def call_back(self, fn: Callable[[Future[Any]], object], future: Future[Any]) -> None:
-        """Call ``fn``, but never in the I/O thread: it may be slow, or wait for what this thread must do."""
-        if threading.current_thread() is not self._thread:
+        """Call ``fn``, but never in the thread that leads: it may be slow, or wait for what this thread must
+        do."""
+        if not self._conversation.is_mine:
             fn(future)
             return
         if self._callbacks is None:

@@ -37,6 +37,11 @@ class Client(Protocol):
     def forget(self, batch: Batch, tasks: Iterable[bytes]) -> None:
         """Cancel a batch's tasks, and do not tell it of them any more."""
 
+    def wait_for(
+        self, done: Callable[[], bool], block: Callable[[float | None], Any], ends_at: float | None
+    ) -> None:
+        """Return when ``done()``, or after ``block(timeout_s)``."""
+
 
 class TaskFuture(Future[Any]):
     """A future that knows its task: ``task_id`` (32 hex digits), and, once known, ``worker`` and ``attempt``.
@@ -65,6 +70,21 @@ class TaskFuture(Future[Any]):
         if self.running() or self.done():
             return False
         return self._client.cancel(self)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """As ``Future.result``; while it waits, this thread talks to the broker."""
+        self._wait(timeout)
+        return super().result(0)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """As ``Future.exception``; while it waits, this thread talks to the broker."""
+        self._wait(timeout)
+        return super().exception(0)
+
+    def _wait(self, timeout: float | None) -> None:
+        if not self.done():
+            ends_at = None if timeout is None else time.monotonic() + timeout
+            self._client.wait_for(self.done, super().exception, ends_at)
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
         """Have ``fn`` called with this future when it is done, in a thread where it may take its time."""
@@ -130,10 +150,8 @@ class Batch:
             self._news.clear()
             self._wanted = task
             if task not in arrived:  # it may have come between the two lines above
-                timeout = None if ends_at is None else ends_at - time.monotonic()
-                if timeout is not None and (timeout <= 0 or not self._news.wait(timeout)):
+                self._client.wait_for(lambda: task in arrived, self._news.wait, ends_at)
+                if task not in arrived and ends_at is not None and time.monotonic() >= ends_at:
                     raise TimeoutError
-                if timeout is None:
-                    self._news.wait()
         self._wanted = None
         return arrived.pop(task)

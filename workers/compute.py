@@ -1,15 +1,14 @@
-"""The threads that compute, beside the one that talks.
+"""What a worker computes: the attempts that wait, those that run, and what became of the others.
 
-The thread that owns the socket hands attempts over and collects what became of them; a bell wakes it.
-A computing thread never touches ZeroMQ.
+No thread is made here and no socket is touched. Whichever thread has time takes an attempt (``take``),
+computes it (``perform``) and reports; who that is, ``workers.crew`` decides.
 
-An attempt that waits for its turn can be withdrawn: ``_waiting`` is the one place where it is, and taking it
-out (``dict.pop``) happens exactly once, by the computing thread or by the withdrawal.
+An attempt that waits for its turn can be withdrawn: it leaves ``_waiting`` exactly once, by ``take`` or by
+``withdraw``.
 """
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 import traceback
@@ -20,7 +19,6 @@ from labkit import codec, jobs
 from labkit.core import messages as m
 from labkit.core.errors import N_, CannotTravel
 from labkit.core.worker_session import Began, Finished, Raised
-from labkit.waiting import Bell
 
 TRACEBACK_LIMIT = 16_000
 """Characters of a traceback that travel back."""
@@ -32,49 +30,47 @@ Key = tuple[bytes, int]  # task, attempt
 
 
 class Compute:
-    """``slots`` threads that run attempts in the order in which they are handed over.
+    """At most ``slots`` attempts at once, begun in the order in which they came.
 
     A result of more than ``limit_bytes`` is a failure: the broker would not take it.
     """
 
-    def __init__(self, slots: int, allowed: Sequence[str], bell: Bell, limit_bytes: int) -> None:
+    def __init__(self, slots: int, allowed: Sequence[str], limit_bytes: int) -> None:
         self._allowed = tuple(allowed)
         self._limit_bytes = limit_bytes
         self._slots = slots
-        self._turns: queue.SimpleQueue[Key | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
         self._waiting: dict[Key, m.Task] = {}
-        self._running: dict[int, tuple[Key, float]] = {}  # slot -> what, since when
+        self._running: dict[Key, float] = {}  # since when
         self._announced: set[Key] = set()
         self._over: deque[Finished | Raised] = deque()
-        self._bell = bell  # rung when something is over
-        for slot in range(slots):
-            threading.Thread(target=self._work, args=(slot,), name=f"compute-{slot + 1}", daemon=True).start()
 
-    # --- the talking thread's side ---
+    # --- for the thread that talks --------------------------------------------------------------------------
 
-    def run(self, task: m.Task) -> None:
+    def add(self, task: m.Task) -> None:
         """Compute this attempt when its turn comes."""
-        key = (task.task, task.attempt)
-        self._waiting[key] = task
-        self._turns.put(key)
+        self._waiting[task.task, task.attempt] = task
 
     def withdraw(self, task: bytes, attempt: int) -> bool:
         """Take an attempt back; False if it is already running or over."""
         return self._waiting.pop((task, attempt), None) is not None
 
-    def collect(self) -> list[Finished | Raised]:
-        """Return what is over since the last call, in order."""
-        over: list[Finished | Raised] = []
-        while self._over:
-            over.append(self._over.popleft())
-        for event in over:
-            self._announced.discard((event.task, event.attempt))
-        return over
+    @property
+    def has_work(self) -> bool:
+        """Whether ``take`` would return something."""
+        return bool(self._waiting) and len(self._running) < self._slots
 
     @property
     def has_news(self) -> bool:
         """Whether ``collect`` would return something."""
         return bool(self._over)
+
+    def collect(self) -> list[Finished | Raised]:
+        """Return what was handed in since the last call, in order."""
+        over: list[Finished | Raised] = []
+        while self._over:
+            over.append(self._over.popleft())
+        return over
 
     def begun(self, now: float) -> tuple[list[Began], float | None]:
         """Return attempts that run long enough to be announced, and when to ask again (None: nothing runs
@@ -84,35 +80,43 @@ class Compute:
         """
         began: list[Began] = []
         again: float | None = None
-        for key, since in list(self._running.values()):
+        for key, since in list(self._running.items()):
             if key in self._announced:
                 continue
-            if now - since >= ANNOUNCE_AFTER_S:
+            if now >= since + ANNOUNCE_AFTER_S:
                 self._announced.add(key)
                 began.append(Began(*key, since))
             else:
                 again = since + ANNOUNCE_AFTER_S
-        if again is None and self._waiting and len(self._running) < self._slots:  # else the bell will tell
-            again = now + ANNOUNCE_AFTER_S  # a thread is about to take it
         return began, again
 
-    # --- the computing threads' side ---
+    # --- for any thread -------------------------------------------------------------------------------------
 
-    def _work(self, slot: int) -> None:
-        while True:
-            key = self._turns.get()
-            if key is None:
-                return
-            since = time.monotonic()
-            self._running[slot] = key, since  # before it stops waiting: at no moment is it neither
-            task = self._waiting.pop(key, None)
-            if task is None:  # withdrawn
-                del self._running[slot]
-                continue
-            result = self._compute(task, since)
-            del self._running[slot]
-            self._over.append(result)
-            self._bell.ring()
+    def take(self) -> tuple[m.Task, float] | None:
+        """Return the next attempt and the instant at which it began to run, if one waits and a slot is
+        free."""
+        with self._lock:
+            if len(self._running) >= self._slots:
+                return None
+            for key in self._waiting:
+                since = self._running[key] = time.monotonic()  # before it stops waiting: it is never neither
+                task = self._waiting.pop(key, None)
+                if task is not None:
+                    return task, since
+                del self._running[key]  # withdrawn at this very moment
+                break
+        return None
+
+    def perform(self, task: m.Task, since: float) -> Finished | Raised:
+        """Compute what ``take`` returned; whatever it does, the report says so."""
+        report = self._compute(task, since)
+        del self._running[task.task, task.attempt]
+        self._announced.discard((task.task, task.attempt))
+        return report
+
+    def hand_in(self, report: Finished | Raised) -> None:
+        """Leave a report for the thread that talks."""
+        self._over.append(report)
 
     def _compute(self, task: m.Task, since: float) -> Finished | Raised:
         try:

@@ -1,8 +1,10 @@
-"""The worker: one DEALER round a WorkerSession; computing happens beside it.
+"""The worker: one DEALER round a WorkerSession, led by one thread at a time.
 
-The loop waits for the socket, for the computing threads' bell, for a signal, and for the session's next
-deadline. What to say is decided in ``labkit.core.worker_session``; heartbeats therefore come from this
-thread, never from one that computes, and prove only that the process lives.
+A turn sends what there is to say, waits for the socket, for the bell of the threads that compute, for a
+signal and for the session's next deadline, and handles what came. What to say is decided in
+``labkit.core.worker_session``. Which thread takes the turns, and which computes, is the affair of
+``workers.crew``: heartbeats never come from a thread that is busy computing, and prove only that the process
+lives.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from labkit.core.rules import Rules
 from labkit.core.worker_session import (
     Connect,
     Exit,
+    Finished,
+    Raised,
     Run,
     Send,
     StopAsked,
@@ -32,7 +36,8 @@ from labkit.core.worker_session import (
 from labkit.link import RETRY_S, Link
 from labkit.sockets import WORKER_ROLE
 from labkit.waiting import Bell, Waiter
-from workers.compute import ANNOUNCE_AFTER_S, Compute
+from workers.compute import Compute
+from workers.crew import Crew
 
 log = logging.getLogger("labkit.worker")
 
@@ -55,8 +60,9 @@ class Worker:
         self._rules = rules
         self._context: zmq.Context[Any] = zmq.Context()
         self._session = WorkerSession(name, capabilities, slots, os.getpid(), rules, lambda: os.urandom(8))
-        self._bell = Bell()  # rung by the computing threads and by signals
-        self._compute = Compute(slots, job_modules, self._bell, rules.max_message_bytes)
+        self._bell = Bell()  # rung by the threads that compute and by signals
+        self._compute = Compute(slots, job_modules, rules.max_message_bytes)
+        self._crew = Crew(slots + 1, self, self._compute)
         self._waiter = Waiter()
         self._link = Link(
             self._context, self._waiter, address, WORKER_ROLE, token, m.TO_WORKER, rules.max_message_bytes
@@ -66,39 +72,47 @@ class Worker:
         self._announce_at: float | None = None
         self._waiter.add(self._bell)
         self._ticked_at = 0.0
-        self._to_run: list[m.Task] = []
 
     def stop_on_signals(self) -> None:
         """Drain on SIGTERM and SIGINT."""
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self._on_signal)
-        signal.set_wakeup_fd(self._bell.rope, warn_on_full_buffer=False)
 
     def _on_signal(self, *_: Any) -> None:
         self._stop_asked = True
+        self._bell.ring()
 
     def run(self) -> int:
         """Serve until told to stop, refused, or a task outruns its lease."""
         gc.freeze()
         self._do(self._session.start(time.monotonic()))
-        while self._exit is None:
-            self._link.flush()
-            self._hand_over()
-            self._bell.listen()
-            has_news = self._compute.has_news or self._stop_asked
-            ready = self._waiter.wait(0.0 if has_news else self._timeout_s())
-            self._bell.hush(self._bell in ready)
-            self._turn(ready, time.monotonic())
+        self._crew.serve()
+        assert self._exit is not None
         return self._leave(self._exit)
 
-    def _hand_over(self) -> None:
-        """Give the computing threads their work: last in a turn, because it wakes them to compete for it."""
-        if self._to_run:
-            for task in self._to_run:
-                self._compute.run(task)
-            self._to_run.clear()
-            if self._announce_at is None:
-                self._announce_at = time.monotonic() + ANNOUNCE_AFTER_S
+    # --- for the crew ---------------------------------------------------------------------------------------
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do but to leave."""
+        return self._exit is not None
+
+    def turn(self) -> None:
+        """Send, wait until something happens, read, and handle it."""
+        self._link.flush()
+        self._bell.listen()
+        has_news = self._compute.has_news or self._compute.has_work or self._stop_asked
+        ready = self._waiter.wait(0.0 if has_news else self._timeout_s())
+        self._bell.hush(self._bell in ready)
+        self._take_in(ready, time.monotonic())
+
+    def report(self, report: Finished | Raised) -> None:
+        """Tell the broker, at the next turn, what became of an attempt."""
+        self._do(self._session.handle(report, time.monotonic()))
+
+    def wake(self) -> None:
+        """Let the thread that waits in ``turn`` look for news."""
+        self._bell.ring()
 
     def _timeout_s(self) -> float:
         now = time.monotonic()
@@ -109,7 +123,7 @@ class Worker:
             due = min(due, now + RETRY_S)
         return due - now
 
-    def _turn(self, ready: list[Any], now: float) -> None:
+    def _take_in(self, ready: list[Any], now: float) -> None:
         handle = self._session.handle
         for event in self._compute.collect():
             self._do(handle(event, now))
@@ -134,21 +148,14 @@ class Worker:
             if kind is Send:
                 self._link.put(action.message)
             elif kind is Run:
-                self._to_run.append(action.task)
+                self._compute.add(action.task)
             elif kind is Withdraw:
-                if self._withdraw(action.task, action.attempt):
+                if self._compute.withdraw(action.task, action.attempt):
                     self._do(self._session.handle(Withdrawn(action.task, action.attempt), time.monotonic()))
             elif kind is Connect:
                 self._link.open()
             elif kind is Exit and self._exit is None:
                 self._exit = action
-
-    def _withdraw(self, task: bytes, attempt: int) -> bool:
-        for waiting in self._to_run:
-            if (waiting.task, waiting.attempt) == (task, attempt):
-                self._to_run.remove(waiting)
-                return True
-        return self._compute.withdraw(task, attempt)
 
     def _leave(self, exit: Exit) -> int:
         self._link.flush()

@@ -1,20 +1,20 @@
-"""The threads that compute: whatever a task does, exactly one report comes out, and it can be sent."""
+"""What a worker computes: whatever a task does, exactly one report comes out, and it can be sent."""
 
 from __future__ import annotations
 
 import importlib
 import os
+import threading
 import time
 import types
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from labkit import codec
 from labkit.core import messages as m
 from labkit.core.worker_session import Finished, Raised
-from labkit.waiting import Bell
-from tests.support import wait_until
 from workers.compute import TRACEBACK_LIMIT, Compute
 
 JOBS = '''
@@ -50,13 +50,10 @@ def odd_jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[types.ModuleT
 
 
 @pytest.fixture
-def compute(odd_jobs: types.ModuleType) -> Iterator[Compute]:
-    """One computing thread that may run those jobs."""
+def compute(odd_jobs: types.ModuleType) -> Compute:
+    """One slot for those jobs."""
     odd_jobs.gate.clear()
-    bell = Bell()
-    yield Compute(1, ("odd_jobs",), bell, LIMIT)
-    odd_jobs.gate.set()
-    bell.close()
+    return Compute(1, ("odd_jobs",), LIMIT)
 
 
 def call(job: str, *args: object, attempt: int = 1, module: str = "odd_jobs") -> m.Task:
@@ -64,27 +61,30 @@ def call(job: str, *args: object, attempt: int = 1, module: str = "odd_jobs") ->
 
 
 def outcome(compute: Compute, task: m.Task) -> Finished | Raised:
-    compute.run(task)
-    return collect(compute, 1)[0]
+    compute.add(task)
+    return next_report(compute)
 
 
-def collect(compute: Compute, number: int) -> list[Finished | Raised]:
-    over: list[Finished | Raised] = []
-
-    def enough() -> bool:
-        over.extend(compute.collect())
-        return len(over) >= number
-
-    wait_until(enough, 10, f"{number} reports")
-    return over
+def next_report(compute: Compute) -> Finished | Raised:
+    taken = compute.take()
+    assert taken is not None
+    return compute.perform(*taken)
 
 
-def running(compute: Compute, task: m.Task) -> m.Task:
-    """Hand over a task that waits for the gate; return it once it is computing, and announced."""
-    compute.run(task)
-    (began,) = wait_until(lambda: compute.begun(time.monotonic())[0], what="an announcement")
-    assert (began.task, began.attempt) == (task.task, task.attempt) and began.at <= time.monotonic()
-    return task
+@contextmanager
+def running(compute: Compute, odd_jobs: types.ModuleType) -> Iterator[m.Task]:
+    """A task that a thread of its own computes until the block ends; its report is handed in."""
+    task = call("wait")
+    compute.add(task)
+    taken = compute.take()
+    assert taken is not None
+    thread = threading.Thread(target=lambda: compute.hand_in(compute.perform(*taken)))
+    thread.start()
+    try:
+        yield task
+    finally:
+        odd_jobs.gate.set()
+        thread.join(10)
 
 
 def test_a_result_comes_back_with_its_time(compute: Compute) -> None:
@@ -134,41 +134,64 @@ def test_a_long_error_and_its_traceback_are_capped(compute: Compute) -> None:
 
 def test_tasks_run_in_the_order_in_which_they_came(compute: Compute) -> None:
     for number in range(20):
-        compute.run(call("same", number))
-    values = [codec.decode_value(over.payload) for over in collect(compute, 20) if isinstance(over, Finished)]
+        compute.add(call("same", number))
+    reports = [next_report(compute) for _ in range(20)]
+    values = [codec.decode_value(over.payload) for over in reports if isinstance(over, Finished)]
     assert values == list(range(20))
+    assert compute.take() is None
+
+
+def test_no_more_run_at_once_than_there_are_slots(compute: Compute, odd_jobs: types.ModuleType) -> None:
+    waiting = call("same", 1)
+    with running(compute, odd_jobs):
+        compute.add(waiting)
+        assert not compute.has_work and compute.take() is None
+    assert compute.has_work and next_report(compute).task == waiting.task
 
 
 def test_what_waits_can_be_withdrawn_once_and_what_runs_cannot(
     compute: Compute, odd_jobs: types.ModuleType
 ) -> None:
-    first, waiting, last = running(compute, call("wait")), call("same", 1), call("same", 2)
-    compute.run(waiting)
-    assert not compute.withdraw(first.task, 1)
-    assert compute.withdraw(waiting.task, 1)
-    assert not compute.withdraw(waiting.task, 1)
-    odd_jobs.gate.set()
-    compute.run(last)
-    assert [over.task for over in collect(compute, 2)] == [first.task, last.task]
+    waiting, last = call("same", 1), call("same", 2)
+    with running(compute, odd_jobs) as first:
+        compute.add(waiting)
+        assert not compute.withdraw(first.task, 1)
+        assert compute.withdraw(waiting.task, 1)
+        assert not compute.withdraw(waiting.task, 1)
+    compute.add(last)
+    assert [over.task for over in compute.collect()] == [first.task]
+    assert next_report(compute).task == last.task
 
 
 def test_a_start_is_announced_once_and_only_when_it_takes_a_while(
     compute: Compute, odd_jobs: types.ModuleType
 ) -> None:
-    compute.run(call("same", 1))
-    collect(compute, 1)
-    assert compute.begun(time.monotonic()) == ([], None)
-    running(compute, call("wait"))
+    outcome(compute, call("same", 1))
     assert compute.begun(time.monotonic() + 9) == ([], None)
-    odd_jobs.gate.set()
-    collect(compute, 1)
+    with running(compute, odd_jobs) as task:
+        began, again = compute.begun(0.0)
+        assert began == [] and again is not None, "it has not run for long"
+        (start,), again = compute.begun(again)
+        assert (start.task, start.attempt) == (task.task, 1) and start.at <= time.monotonic()
+        assert again is None
+        assert compute.begun(time.monotonic() + 9) == ([], None)
+    assert compute.begun(time.monotonic() + 9) == ([], None)
+    assert [over.task for over in compute.collect()] == [task.task] and not compute.has_news
 
 
-def test_while_all_threads_compute_nobody_needs_to_ask_for_what_waits(
-    compute: Compute, odd_jobs: types.ModuleType
-) -> None:
-    running(compute, call("wait"))
-    compute.run(call("same", 1))
-    assert compute.begun(time.monotonic()) == ([], None), "the bell will tell when a thread is free"
-    odd_jobs.gate.set()
-    collect(compute, 2)
+def test_an_attempt_leaves_the_line_exactly_once(compute: Compute) -> None:
+    """Two threads, one that takes and one that withdraws, get each attempt once between them."""
+    tasks = [call("same", number) for number in range(2000)]
+    for task in tasks:
+        compute.add(task)
+    withdrawn: list[bytes] = []
+    thread = threading.Thread(
+        target=lambda: withdrawn.extend(t.task for t in reversed(tasks) if compute.withdraw(t.task, 1))
+    )
+    thread.start()
+    taken: list[bytes] = []
+    while (got := compute.take()) is not None or thread.is_alive():
+        if got is not None:
+            taken.append(compute.perform(*got).task)
+    thread.join()
+    assert sorted(taken + withdrawn) == sorted(task.task for task in tasks)

@@ -1,0 +1,59 @@
+"""Ctrl-C put off for a moment: for what the main thread does that must not be torn in the middle.
+
+Python runs signal handlers in the main thread, between any two of its steps, and the usual one for Ctrl-C
+raises KeyboardInterrupt there. In the middle of a state machine that would leave half a transition. Inside
+``with PutOff(wake):`` a signal is only noted, and ``wake`` is called so that a waiting loop looks at
+``noted``; when the block ends, the handler is called as if the signal had come then.
+
+In any other thread the block changes nothing: no handler ever runs there.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGUSR1", "SIGUSR2", "SIGBREAK")
+_SIGNALS = tuple(int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name))
+_MAIN = threading.main_thread()
+# ``signal.signal`` turns numbers into enums and back, which costs ten times what it does.
+_get: Callable[[int], Any] = getattr(sys.modules.get("_signal"), "getsignal", signal.getsignal)
+_set: Callable[[int, Any], Any] = getattr(sys.modules.get("_signal"), "signal", signal.signal)
+
+
+class PutOff:
+    """See the module's head. Use it once, with ``with``."""
+
+    __slots__ = ("_handlers", "_wake", "noted")
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        self._wake = wake
+        self._handlers: list[tuple[int, Any]] = []
+        self.noted: list[int] = []
+        """The signals that came since the block began."""
+
+    def __enter__(self) -> Self:
+        if threading.get_ident() == _MAIN.ident:
+            for number in _SIGNALS:
+                handler = _get(number)
+                if callable(handler):
+                    self._handlers.append((number, handler))
+                    _set(number, self._note)
+        return self
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.noted.append(number)
+        self._wake()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._handlers:
+            _set(number, handler)
+        for number, handler in self._handlers:
+            if number in self.noted:
+                handler(number, None)
