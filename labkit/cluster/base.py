@@ -175,16 +175,16 @@ class Cluster(ABC):
             return False
         if target == "broker":
             # It is its own witness: what it has promised to write must be on the disk before it dies.
-            while not self._is_recorded(fault, target) and time.monotonic() < began + NOTE_S:
+            while not self._is_recorded(fault, target, began) and time.monotonic() < began + NOTE_S:
                 time.sleep(POLL_S)
         return True
 
-    def _is_recorded(self, fault: str, target: str) -> bool:
+    def _is_recorded(self, fault: str, target: str, since: float) -> bool:
+        """Whether the history tells of this fault, done at ``since`` or later: it may not be the first one."""
         from labkit.core.history import FAULT
 
-        events = self.history().events
-        for event in reversed(events[-1000:]):
-            if event.kind == FAULT:
+        for event in reversed(self.history().events[-1000:]):
+            if event.kind == FAULT and event.at >= since:
                 return bool(event.detail.get("fault") == fault and event.detail.get("target") == target)
         return False
 
