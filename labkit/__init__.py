@@ -24,6 +24,7 @@ Reading order, from the idea to the machine. Each step needs only the ones befor
 11. ``labkit.mirror``: the picture of it all in Redis.
 12. ``labkit.cluster``, ``labkit.executors``: the processes of a cluster, and how a program uses them.
 13. ``labkit.charts``, ``labkit.demo``, ``labkit.cli``: what people see.
+14. ``labkit.faults``: every fault done to a live cluster, and what was promised of it, measured.
 
 A module imports lower floors only (ARCHITECTURE.md; a test holds it to that). The four names below are the
 door for programs and notebooks. What lies behind each is imported when it is first used: ``import labkit``

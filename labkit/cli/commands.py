@@ -32,11 +32,15 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "bench": ("labkit.cli.programs", N_("measure speed and memory on this machine")),
     },
     N_("faults"): {
-        "kill": ("labkit.cli.faults", N_("kill a worker, as a crash would (SIGKILL)")),
-        "pause": ("labkit.cli.faults", N_("freeze a worker (SIGSTOP)")),
-        "resume": ("labkit.cli.faults", N_("let a frozen worker go on")),
-        "stop": ("labkit.cli.faults", N_("stop a worker politely: it finishes what it holds")),
-        "start": ("labkit.cli.faults", N_("start a worker that was killed or stopped")),
+        "kill": ("labkit.cli.harm", N_("kill a worker, as a crash would (SIGKILL)")),
+        "pause": ("labkit.cli.harm", N_("freeze a worker (SIGSTOP)")),
+        "resume": ("labkit.cli.harm", N_("let a frozen worker go on")),
+        "stop": ("labkit.cli.harm", N_("stop a worker politely: it finishes what it holds")),
+        "start": ("labkit.cli.harm", N_("start a worker that was killed or stopped")),
+        "faults": (
+            "labkit.cli.faults",
+            N_("try every fault on a cluster of its own, and measure what was promised"),
+        ),
     },
     N_("this machine"): {
         "doctor": ("labkit.cli.doctor", N_("check what the lab needs, and say what to do about it")),

@@ -67,7 +67,7 @@ def make_plan(
         redis_url = url_of(ports["redis"]) if own_redis is not None else None
     reachable = "127.0.0.1" if settings.host in ("0.0.0.0", "*") else settings.host
     address = {kind: f"tcp://{reachable}:{ports[kind]}" for kind in ("client", "worker", "event")}
-    rules = _rules(settings.rules)
+    rules = rule_variables(settings.rules)
     broker = {
         "LABKIT_HOST": settings.host,
         **{f"LABKIT_{kind.upper()}_PORT": str(ports[kind]) for kind in ("client", "worker", "event")},
@@ -172,7 +172,7 @@ def _capabilities(listed: Capabilities) -> dict[str, str]:
     return {"WORKER_CAPABILITIES": ",".join(listed)}
 
 
-def _rules(rules: Rules) -> dict[str, str]:
+def rule_variables(rules: Rules) -> dict[str, str]:
     usual = Rules()
     changed = {field.name: getattr(rules, field.name) for field in fields(Rules)}
     return {f"LABKIT_{k.upper()}": repr(v) for k, v in changed.items() if v != getattr(usual, k)}

@@ -4,22 +4,19 @@ There is no supervisor here. A test kills, freezes and starts what it wants, by 
 restarting there is, and happens when a test calls it. ``close`` ends every process that the rig has started,
 by its number, frozen or not.
 
-``ThreadBroker`` is a broker in a thread of this process, for tests that look into its tables. ``Proxy`` is a
-network between a broker and whoever connects to it: one that can be cut, and be slow.
+``ThreadBroker`` is a broker in a thread of this process, for tests that look into its tables. (A network that
+can be cut, and be slow, is `labkit.faults.network.Network`.)
 """
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -387,61 +384,3 @@ def bare_peer(
     opened.append(socket)
     socket.connect(address)
     return Peer(socket, m.TO_CLIENT if role == sockets.CLIENT_ROLE else m.TO_WORKER)
-
-
-class Proxy:
-    """Passes TCP connections on to ``port``. ``cut`` stops all bytes, both ways, and loses none: ``heal``."""
-
-    def __init__(self, port: int, bytes_per_s: float | None = None) -> None:
-        self._target = port
-        self._bytes_per_s = bytes_per_s
-        self._whole = threading.Event()
-        self._whole.set()
-        self._listening = socket.create_server((HOST, 0))
-        self._opened: list[socket.socket] = [self._listening]
-        self.address = f"tcp://{HOST}:{self._listening.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        """From now on nothing arrives; nobody is told."""
-        self._whole.clear()
-
-    def heal(self) -> None:
-        """What had been held back arrives."""
-        self._whole.set()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listening.accept()
-                far = socket.create_connection((HOST, self._target))
-            except OSError:
-                return  # closed
-            self._opened += [near, far]
-            for source, sink in (near, far), (far, near):
-                threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while part := source.recv(1 << 16):
-                self._whole.wait()
-                if self._bytes_per_s is not None:
-                    time.sleep(len(part) / self._bytes_per_s)  # this *is* the slowness of the link
-                sink.sendall(part)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            return  # one side has hung up
-
-    def close(self) -> None:
-        """Take the network down."""
-        self.heal()
-        for opened in self._opened:
-            with contextlib.suppress(OSError):
-                opened.shutdown(socket.SHUT_RDWR)
-            opened.close()
-
-    def __enter__(self) -> Proxy:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -19,7 +19,8 @@ from labkit import codec, jobs
 from labkit.broker.auth import WORKER_DOMAIN, start_authenticator
 from labkit.core import messages as m
 from labkit.core.history import Event
-from tests.loopback.rig import HOST, Proxy, Rig, results
+from labkit.faults.network import Network
+from tests.loopback.rig import HOST, Rig, results
 from tests.support import wait_until
 
 timing = pytest.mark.xdist_group("timing")
@@ -103,7 +104,7 @@ def test_a_worker_that_computes_without_pause_is_never_suspected(tmp_path: Path)
 @timing
 @pytest.mark.slow
 def test_a_worker_that_is_cut_off_is_lost_and_comes_back_when_the_network_heals(tmp_path: Path) -> None:
-    with Rig(tmp_path / "rig", workers=1) as rig, Proxy(rig.ports["worker"]) as network:
+    with Rig(tmp_path / "rig", workers=1) as rig, Network(rig.ports["worker"]) as network:
         client = rig.client()
         rig.start_worker("far", LABKIT_BROKER=network.address)
         rig.wait_for_workers("far")
@@ -128,7 +129,7 @@ def test_a_worker_that_is_cut_off_is_lost_and_comes_back_when_the_network_heals(
 @pytest.mark.slow
 def test_a_large_result_on_a_slow_link_is_waited_for(tmp_path: Path) -> None:
     """It fills the link for longer than a worker may be silent, and heartbeats queue behind it."""
-    with Rig(tmp_path / "rig") as rig, Proxy(rig.ports["worker"], bytes_per_s=7e6) as network:
+    with Rig(tmp_path / "rig") as rig, Network(rig.ports["worker"], bytes_per_s=7e6) as network:
         rig.start_worker("far", LABKIT_BROKER=network.address)
         back = rig.client().submit("work:big", 20_000_000).result(30)
         assert len(back) == 20_000_000

@@ -47,6 +47,7 @@ FLOORS = {
     "labkit.cli": 4,
     "labkit.demo": 4,
     "labkit.doctor": 4,
+    "labkit.faults": 4,
     "labkit.widgets": 4,
     "labkit": 5,
     "labkit.__main__": 5,
@@ -86,6 +87,7 @@ SIDEWAYS = {
     ("labkit.cli", "labkit.charts"),
     ("labkit.cli", "labkit.demo"),
     ("labkit.cli", "labkit.doctor"),
+    ("labkit.cli", "labkit.faults"),
     ("labkit.cli", "benchmarks"),
 }
 

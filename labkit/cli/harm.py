@@ -1,0 +1,163 @@
+"""``kill``, ``pause``, ``resume``, ``stop``, ``start``: do it to a worker, and say what became of it."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+from labkit.cli import say
+from labkit.cli.cluster import READY_S, connected, name_option
+from labkit.cli.parser import Parser
+from labkit.cli.status import STATES
+from labkit.core import history as h
+from labkit.core.errors import N_, ClusterError
+from labkit.i18n import _, ngettext
+from labkit.settings import Settings
+
+if TYPE_CHECKING:
+    from labkit.cluster import LocalCluster
+
+NOTICE_S = 1.0
+"""How long `kill` waits for the broker to notice; a closed connection takes it a few milliseconds."""
+POLL_S = 0.01
+
+
+def configure(name: str, parser: Parser) -> None:
+    """Declare the options of the command called ``name``."""
+    parser.add_argument("target", metavar="WORKER", help=_("worker-1, worker-2 ...; also broker or redis"))
+    name_option(parser)
+    parser.examples(f"{name} worker-2")
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Do it; return the exit code."""
+    do = {"kill": _kill, "pause": _pause, "resume": _resume, "stop": _stop, "start": _start}[options.command]
+    with connected(options, settings) as cluster:
+        try:
+            steps = do(cluster, options.target, settings)
+        except ClusterError as error:
+            raise _why_not(error) from error
+    name = f" --name {options.name}" if options.name else ""
+    say.next_steps(*((command + name, meaning) for command, meaning in steps))
+    return 0
+
+
+Steps = list[tuple[str, str]]
+
+
+def _why_not(error: ClusterError) -> ClusterError:
+    """Return the error for a fault that does not apply with the state in words, and the next step."""
+    state, name = str(error.params.get("state", "")), error.params.get("name")
+    if "fault" not in error.params or state not in STATES:
+        return error
+    command = {"killed": "start", "stopped": "start", "paused": "resume"}.get(state, "status")
+    return ClusterError(
+        N_("{name} is {state} already, so there is nothing to {fault}; python -m labkit {command}"),
+        name=name, state=_(STATES[state][0]), fault=error.params["fault"],
+        command=command if command == "status" else f"{command} {name}",
+    )  # fmt: skip
+
+
+def _watch() -> tuple[str, str]:
+    return "status", _("see what became of it")
+
+
+def _kill(cluster: LocalCluster, target: str, _settings: Settings) -> Steps:
+    noted_at = cluster.kill(target)
+    say.line(_("{target} was killed (SIGKILL). It stays down until it is started.").format(target=target))
+    if target.startswith("worker"):
+        _say_who_noticed(cluster, target, noted_at)
+    elif target == "broker":
+        say.line(
+            _(
+                "Nothing is lost: clients keep what they have submitted, "
+                "and submit it again to the next broker."
+            )
+        )
+    elif target == "redis":
+        say.line(_("The cluster does not need it to work; only the view with redis-cli is gone."))
+    return [(f"start {target}", _("start it again")), _watch()]
+
+
+def _say_who_noticed(cluster: LocalCluster, worker: str, noted_at: float) -> None:
+    """Say what the history knows of the death: how soon it was seen, and what became of the tasks."""
+    deadline = time.monotonic() + NOTICE_S
+    while time.monotonic() < deadline:
+        since = [
+            event for event in cluster.history().events if event.at >= noted_at and event.worker == worker
+        ]
+        lost = next((event for event in since if event.kind == h.LOST), None)
+        if lost is not None:
+            n = sum(event.kind == h.REQUEUED for event in since)
+            text = ngettext(
+                "The broker noticed after {ms:.0f} ms and put {n} task back at the head of the queue.",
+                "The broker noticed after {ms:.0f} ms and put {n} tasks back at the head of the queue.",
+                n,
+            )
+            if n == 0:
+                text = _("The broker noticed after {ms:.0f} ms. The worker held no task.")
+            say.line(text.format(ms=(lost.at - noted_at) * 1000, n=n))
+            return
+        time.sleep(POLL_S)
+
+
+def _pause(cluster: LocalCluster, target: str, settings: Settings) -> Steps:
+    cluster.pause(target)
+    say.line(
+        _("{target} is frozen (SIGSTOP): it keeps its connections and its work, and does nothing.").format(
+            target=target
+        )
+    )
+    if target.startswith("worker"):
+        rules = settings.rules
+        text = _(
+            "The broker suspects it after {suspect:g} s of silence, gives it up after {dead:g} s, "
+            "and hands on its tasks."
+        )
+        say.line(text.format(suspect=rules.suspect_s, dead=rules.dead_s))
+    return [(f"resume {target}", _("let it go on")), _watch()]
+
+
+def _resume(cluster: LocalCluster, target: str, _settings: Settings) -> Steps:
+    cluster.resume(target)
+    say.line(_("{target} goes on.").format(target=target))
+    if target.startswith("worker"):
+        say.line(
+            _("If it was given up meanwhile, it is told so, drops its old work, and joins as a new worker.")
+        )
+    return [_watch()]
+
+
+def _stop(cluster: LocalCluster, target: str, _settings: Settings) -> Steps:
+    cluster.stop(target)
+    last_exit = next((row["last_exit"] for row in cluster.status()["processes"] if row["name"] == target), "")
+    if last_exit == "SIGKILL":
+        say.line(
+            _("{target} did not finish in time and was killed; its tasks go to others.").format(target=target)
+        )
+    elif target.startswith("worker"):
+        say.line(
+            _("{target} has finished what it held and is down. It stays down until it is started.").format(
+                target=target
+            )
+        )
+    else:
+        say.line(_("{target} is down. It stays down until it is started.").format(target=target))
+    return [(f"start {target}", _("start it again")), _watch()]
+
+
+def _start(cluster: LocalCluster, target: str, _settings: Settings) -> Steps:
+    cluster.start(target)
+    broker = next(row["state"] for row in cluster.status()["processes"] if row["kind"] == "broker")
+    if broker != "running":
+        say.line(_("{target} is started. It waits for the broker, which is down.").format(target=target))
+        return [("start broker", _("start the broker")), _watch()]
+    began = time.monotonic()
+    cluster.wait_until_ready(READY_S)
+    say.line(
+        _("{target} is up again, after {span}.").format(
+            target=target, span=say.seconds(time.monotonic() - began)
+        )
+    )
+    return [_watch()]

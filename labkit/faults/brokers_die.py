@@ -1,0 +1,120 @@
+"""Cases: the broker is killed, freezes, or finds its address taken."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from labkit.cluster import plan
+from labkit.core import history as h
+from labkit.core.errors import N_
+from labkit.executors import ClusterExecutor, open_executor
+from labkit.faults.case import case
+from labkit.faults.stand import Stand
+from labkit.jobs import process_image
+
+DEATHS = 3
+BIG_TASKS = 24
+FREEZE_S = 5.0
+EXIT_PORT_IN_USE = 73
+
+
+@case(
+    "broker-killed",
+    fault=N_("kill -9 of the broker, three times, under load with pictures of 6 MB; started again each time"),
+    promise=N_("all are back within 3 s of the new bind; the same tasks are submitted again; nothing lost"),
+)
+def broker_killed(stand: Stand) -> None:
+    """Kill the broker whenever a task of 6 MB has started, through an executor's futures."""
+    import numpy as np
+
+    from labkit.filters import apply_steps, parse_steps
+
+    work, judge = stand.work, stand.judge
+    image: Any = np.random.default_rng(6).integers(0, 256, (1000, 2000, 3), np.uint8)
+    steps = parse_steps(["sharpen"])
+    expected = apply_steps(image, steps)
+    began = time.monotonic()
+    with open_executor("cluster", cluster=stand.cluster) as executor:
+        assert isinstance(executor, ClusterExecutor)
+        big = {
+            work.add(executor.submit(process_image, image, steps), expected).task_id for _ in range(BIG_TASKS)
+        }
+        work.sleepers(stand.client(), 150, 0.02)
+        for _ in range(DEATHS):
+            stand.wait_for_start(among=big)
+            stand.cluster.kill("broker")
+            stand.cluster.start("broker")
+            stand.wait_until_ready()
+        stand.finish_work()
+    again = [event.at for event in stand.events(h.BROKER_STARTED)][1:]
+    judge.count(N_("{n} of {wanted} brokers took over"), len(again), DEATHS)
+    back = [
+        {event.worker: event.at - bound_at for event in reversed(stand.events(h.JOINED, since=bound_at))}
+        for bound_at in again
+    ]
+    judge.count(N_("{n} of {wanted} times a worker was back"), sum(map(len, back)), 3 * DEATHS)
+    slowest_s = max(after_s for each in back for after_s in each.values())
+    judge.within(N_("within {seconds} of the bind"), slowest_s, 3.0, began)
+    submitted = [event.task for event in stand.events(h.SUBMITTED)]
+    judge.true(
+        N_("{n} submissions were repeated under their own ids"), len(submitted) > len(set(submitted)),
+        n=len(submitted) - len(set(submitted)),
+    )  # fmt: skip
+    for recovery in stand.history.recoveries():
+        if recovery.target == "broker":
+            judge.detected(recovery.detection_s)
+            judge.recovered(recovery.recovery_s)
+    judge.within(N_("all in {seconds}"), time.monotonic() - began, 60.0, began)
+
+
+@case(
+    "broker-frozen",
+    fault=N_("SIGSTOP of the broker for 5 s, under load"),
+    promise=N_("no worker is wrongly given up; it goes on where it stood"),
+)
+def broker_frozen(stand: Stand) -> None:
+    """Freeze the broker when tasks have started, for five seconds that nothing can cut short."""
+    work, judge = stand.work, stand.judge
+    client = stand.client()
+    work.sleepers(client, 100, 0.05)
+    stand.wait_for_start()
+    stand.cluster.pause("broker")
+    time.sleep(FREEZE_S)  # the fault itself
+    woken_at = stand.cluster.resume("broker")
+    first = stand.wait_for(h.DONE, since=woken_at)
+    judge.within(N_("the next result {seconds} after it woke"), first.at - woken_at, 1.0, woken_at)
+    judge.recovered(first.at - woken_at)
+    stand.finish_work()
+    stand.blame_nobody()
+    oversleeps = client.status()["counters"].get("oversleeps", 0)
+    judge.true(N_("it noticed that it had slept"), oversleeps >= 1)
+
+
+@case(
+    "second-broker",
+    fault=N_("a second broker on the same address"),
+    promise=N_("it refuses to start, with exit code 73 and one line that names the port"),
+    workers=1,
+)
+def second_broker(stand: Stand) -> None:
+    """Start another broker on this cluster's ports while it works."""
+    work, judge, ports = stand.work, stand.judge, stand.cluster.ports
+    work.sleepers(stand.client(), 60, 0.02)
+    stand.wait_for_start()
+    began = time.monotonic()
+    second = stand.spawn(
+        "second-broker", plan.python("labkit", "broker"),
+        {
+            **{f"LABKIT_{kind.upper()}_PORT": str(ports[kind]) for kind in ("client", "worker", "event")},
+            "LABKIT_TOKEN_FILE": str(stand.token_file), "LABKIT_LANG": "en",
+        },
+    )  # fmt: skip
+    stand.wait_until(lambda: second.poll() is not None, N_("it still ran after {seconds:g} s"))
+    judge.detected(time.monotonic() - began)
+    judge.count(N_("exit code {n}"), second.returncode, EXIT_PORT_IN_USE)
+    lines = stand.printed("second-broker").splitlines()
+    judge.true(N_("one line that names the port"), len(lines) == 1 and str(ports["client"]) in lines[0])
+    stand.finish_work()
+    judge.count(N_("{n} broker all along"), len(stand.events(h.BROKER_STARTED)), 1)
+    stand.blame_nobody()

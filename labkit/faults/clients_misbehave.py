@@ -1,0 +1,165 @@
+"""Cases: clients that flood, vanish, or do not know the cluster's secret."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+
+import psutil
+
+from labkit.client import Client
+from labkit.core import history as h
+from labkit.core.errors import N_, AccessDenied, LabkitError
+from labkit.faults.case import case
+from labkit.faults.stand import Stand
+from labkit.jobs import echo
+
+FLOODING, EACH = 3, 3_000
+QUEUE = 2_000
+QUOTA = 1_500
+PAYLOAD = 4_000
+ROOM_BYTES = 48 << 20
+"""What the broker may grow by while it is flooded: a queue of 8 MB, its tables, buffers, and slack."""
+GONE_S = 3.0
+EXIT_DENIED = 77
+NAMED_WITHIN_S = 3.0
+
+VISITOR = """
+import os, sys
+from pathlib import Path
+from labkit.client import Client
+from labkit.jobs import sleep_for
+secret = Path(os.environ["LABKIT_TOKEN_FILE"]).read_text().strip()
+client = Client(os.environ["VISITED"], secret, name="visitor")
+futures = [client.submit(sleep_for, 0.3) for _ in range(30)]
+futures[-1].result()
+"""
+"""A program that submits thirty tasks and waits; it is killed before it has them."""
+
+
+@case(
+    "flood",
+    fault=N_("three clients submit 9,000 tasks to a queue of 2,000"),
+    promise=N_("they hear BUSY and wait; another client is served; heartbeats on time; memory stays bounded"),
+    rules={"max_queued_tasks": QUEUE, "max_client_tasks": QUOTA, "busy_retry_s": 0.05},
+)
+def flood(stand: Stand) -> None:
+    """Let three clients submit far more than fits, and measure what a fourth one feels of it."""
+    work, judge = stand.work, stand.judge
+    broker = psutil.Process(stand.pid_of("broker"))
+    fourth = stand.client("fourth")
+    fourth.submit(echo, 0).result(30)
+    before = peak = broker.memory_info().rss
+    payload = os.urandom(PAYLOAD)
+    clients = [stand.client(f"flooding {number}") for number in range(FLOODING)]
+    # Encoded beforehand: a flood comes all at once.
+    floods = [[client.prepare(echo, (payload,), {}) for _ in range(EACH)] for client in clients]
+    began = time.monotonic()
+    for client, calls in zip(clients, floods, strict=True):
+        for future in client.submit_prepared(calls):
+            work.add(future, payload)
+    took: list[float] = []
+    while work.done < len(work.futures) or not took:
+        asked_at = time.perf_counter()
+        fourth.submit(echo, 1).result(60)
+        took.append(time.perf_counter() - asked_at)
+        peak = max(peak, broker.memory_info().rss)
+    stand.finish_work()
+    judge.within(N_("another client's task takes {seconds}"), statistics.median(took), 0.5, began)
+    counters = fourth.status()["counters"]
+    refused = counters.get("refused_tasks", 0)
+    judge.true(N_("{n} submissions heard BUSY"), refused, n=refused)
+    judge.true(
+        N_("the broker grew by {mib:.0f} MiB"), peak - before <= ROOM_BYTES, mib=(peak - before) / (1 << 20)
+    )
+    suspects = len(stand.events(h.SUSPECT))
+    rules = stand.settings.rules
+    judge.unless_slow(N_("{n} workers silent for long"), suspects == 0, rules.suspect_s - rules.heartbeat_s,
+                      n=suspects)  # fmt: skip
+    stand.blame_nobody()
+
+
+@case(
+    "client-vanishes",
+    fault=N_("kill -9 of a client with thirty open tasks"),
+    promise=N_("what is open is cancelled client_gone_s later (3 s here, 10 s usually); others are unharmed"),
+    workers=2,
+    rules={"client_gone_s": GONE_S},
+)
+def client_vanishes(stand: Stand) -> None:
+    """Kill a program that waits for its results, when one of its tasks has started."""
+    work, judge = stand.work, stand.judge
+    client = stand.client()
+    visitor = stand.spawn(
+        "visitor", [sys.executable, "-P", "-c", VISITOR],
+        {"VISITED": stand.cluster.address, "LABKIT_TOKEN_FILE": str(stand.token_file)},
+    )  # fmt: skip
+
+    def of_visitor() -> set[str]:
+        return {e.task for e in stand.events(h.SUBMITTED) if e.detail.get("client") == "visitor"}
+
+    stand.wait_until(lambda: len(of_visitor()) == 30, N_("the client did not submit within {seconds:g} s"))
+    theirs = of_visitor()
+    stand.wait_for_start(among=theirs)
+    client.note("kill", "client")
+    killed_at = time.monotonic()
+    visitor.kill()
+    work.sleepers(client, 60, 0.02)
+
+    def ended() -> bool:
+        return {row.task for row in stand.history.ledger() if row.outcome} >= theirs
+
+    stand.wait_until(ended, N_("its tasks were still open after {seconds:g} s"))
+    cancelled = [event for event in stand.events(h.CANCELLED) if event.task in theirs]
+    causes = {event.detail["cause"] for event in cancelled}
+    judge.true(N_("{n} of its tasks were cancelled"), causes == {"client gone"}, n=len(cancelled))
+    last_s = max(event.at for event in cancelled) - killed_at if cancelled else 0.0
+    judge.within(N_("{seconds} after it was killed"), last_s, GONE_S + 1.0, killed_at)
+    judge.true(N_("and not before it was certain"), last_s >= GONE_S - 0.1)
+    judge.detected(last_s)
+    stand.finish_work()
+    stand.blame_nobody()
+
+
+@case(
+    "stranger",
+    fault=N_("a client and a worker with a wrong secret"),
+    promise=N_("each gets a named error within 3 s and never reaches the application"),
+    workers=1,
+)
+def stranger(stand: Stand) -> None:
+    """Knock with a wrong secret at both doors, while the cluster works."""
+    work, judge = stand.work, stand.judge
+    client = stand.client()
+    work.sleepers(client, 100, 0.02)
+    stand.wait_for_start()
+    wrong = stand.cluster.folder / "wrong-token"
+    wrong.write_text("0" * 64 + "\n", encoding="ascii")
+    pid = stand.pid_of("broker")
+    began = time.monotonic()
+    error = _refused(stand)
+    judge.within(N_("the client knows after {seconds}"), time.monotonic() - began, NAMED_WITHIN_S, began)
+    judge.detected(time.monotonic() - began)
+    judge.true(N_("by name: {error}"), isinstance(error, AccessDenied), error=type(error).__name__)
+    began = time.monotonic()
+    process = stand.start_worker("stranger", LABKIT_TOKEN_FILE=str(wrong))
+    stand.wait_until(lambda: process.poll() is not None, N_("it still ran after {seconds:g} s"))
+    judge.within(N_("the worker after {seconds}"), time.monotonic() - began, NAMED_WITHIN_S, began)
+    judge.count(N_("exit code {n}"), process.returncode, EXIT_DENIED)
+    stand.finish_work()
+    known = {event.worker for event in stand.events() if event.worker} | {
+        str(event.detail.get("client", "")) for event in stand.events(h.SUBMITTED)
+    }
+    judge.true(N_("the broker has never heard of them"), "stranger" not in known)
+    judge.true(N_("it is the same broker"), stand.pid_of("broker") == pid)
+
+
+def _refused(stand: Stand) -> LabkitError | None:
+    """Return the error that a client with a wrong secret gets, None if it gets in."""
+    try:
+        with Client(stand.cluster.address, "0" * 64, name="stranger", connect_timeout_s=10.0):
+            return None
+    except LabkitError as error:
+        return error

@@ -1,0 +1,145 @@
+"""Cases: the network between a worker and its broker is cut, reset, or slow; results come late.
+
+Each has a worker of its own, ``worker-far``, that reaches the broker through `labkit.faults.network`.
+"""
+
+from __future__ import annotations
+
+import time
+
+from labkit.core import history as h
+from labkit.core.errors import N_
+from labkit.faults.case import case
+from labkit.faults.network import Network
+from labkit.faults.stand import Stand
+from labkit.jobs import echo, sleep_for
+
+FAR = "worker-far"
+RESETS = 4
+"""One more than the crashes after which a task is poison."""
+SLOW_BYTES_PER_S = 8e6
+BIG = 20 << 20
+
+
+def with_far_worker(stand: Stand, bytes_per_s: float | None = None) -> Network:
+    """Start the worker behind a network and return the network when it has joined."""
+    network = stand.network(bytes_per_s)
+    stand.start_worker(FAR, network)
+    stand.wait_for(h.JOINED, worker=FAR)
+    return network
+
+
+@case(
+    "partition",
+    fault=N_("the network to a worker that computes is cut, nobody is told; it heals when all is done"),
+    promise=N_("given up within 2.5 s; its late result is dropped; back as a new worker 3 s after it heals"),
+    workers=2,
+)
+def partition(stand: Stand) -> None:
+    """Cut a worker off that has started a task; heal the network when others have done everything."""
+    network = with_far_worker(stand)
+    client, work, judge = stand.client(), stand.work, stand.judge
+    work.sleepers(client, 120, 0.05)
+    _worker, struck = stand.wait_for_start([FAR])
+    client.note("partition", FAR)
+    cut_at = time.monotonic()
+    network.cut()
+    lost = stand.wait_for(h.LOST, worker=FAR, since=cut_at)
+    judge.within(N_("given up after {seconds}"), lost.at - cut_at, 2.5, cut_at)
+    stand.wait_for_progress(len(work.futures))
+    client.note("heal", FAR)
+    healed_at = time.monotonic()
+    network.heal()
+    joined = stand.wait_for(h.JOINED, worker=FAR, since=healed_at)
+    judge.within(N_("back {seconds} after the healing"), joined.at - healed_at, 3.0, healed_at)
+    late = stand.events(h.DUPLICATE, worker=FAR)
+    judge.true(N_("{n} late results were dropped"), late, n=len(late))
+    work.sleepers(client, 30, 0.02)
+    stand.finish_work()
+    row = next(row for row in stand.history.ledger() if row.task == struck)
+    judge.true(N_("its task was done by {worker}"), row.winner not in ("", FAR), worker=row.winner)
+    judge.detected(lost.at - cut_at)
+    for recovery in stand.history.recoveries():
+        if recovery.fault == "partition":
+            judge.recovered(recovery.recovery_s)
+
+
+@case(
+    "late-result",
+    fault=N_("a worker's result comes after it was given up, and nobody else has done the task"),
+    promise=N_("the first valid result counts, however late; it is not computed again"),
+    workers=0,
+)
+def late_result(stand: Stand) -> None:
+    """Cut off the only worker while it computes, and heal the network when it has been given up."""
+    network = with_far_worker(stand)
+    client, work, judge = stand.client(), stand.work, stand.judge
+    task = work.submit(client, sleep_for, 0.3, expected=0.3)
+    stand.wait_for_start(future=task)
+    client.note("partition", FAR)
+    cut_at = time.monotonic()
+    network.cut()
+    lost = stand.wait_for(h.LOST, worker=FAR, since=cut_at)
+    judge.detected(lost.at - cut_at)
+    stand.wait_for(h.REQUEUED, task=task.task_id)
+    client.note("heal", FAR)
+    healed_at = time.monotonic()
+    network.heal()
+    stand.finish_work()
+    row = next(row for row in stand.history.ledger() if row.task == task.task_id)
+    judge.count(N_("done as attempt {n}"), row.winning_attempt, 1)
+    judge.count(N_("sent to a worker {n} time"), row.attempts, 1)
+    done = stand.events(h.DONE, task=task.task_id)[0]
+    judge.within(N_("{seconds} after the healing"), done.at - healed_at, 3.0, healed_at)
+    judge.recovered(done.at - cut_at)
+
+
+@case(
+    "connection-reset",
+    fault=N_("the connection of the only worker is reset four times, while it computes one task"),
+    promise=N_("back within 3 s each time; it had not crashed, so the task is not blamed, and gets done"),
+    workers=0,
+)
+def connection_reset(stand: Stand) -> None:
+    """Reset a worker's connection once more often than a task may crash workers."""
+    network = with_far_worker(stand)
+    client, work, judge = stand.client(), stand.work, stand.judge
+    task = work.submit(client, sleep_for, 0.3, expected=0.3)
+    began = time.monotonic()
+    back: list[float] = []
+    for _ in range(RESETS):
+        stand.wait_for_start(future=task)
+        client.note("reset", FAR)
+        reset_at = time.monotonic()
+        network.reset()
+        lost = stand.wait_for(h.LOST, worker=FAR, since=reset_at)
+        judge.detected(lost.at - reset_at)
+        back.append(stand.wait_for(h.JOINED, worker=FAR, since=lost.at).at - reset_at)
+    judge.within(N_("back after {seconds}"), max(back), 3.0, began)
+    stand.finish_work()
+    judge.count(N_("{n} attempts"), len(stand.events(h.DISPATCHED, task=task.task_id)), RESETS + 1)
+    for recovery in stand.history.recoveries():
+        judge.recovered(recovery.recovery_s)
+
+
+@case(
+    "slow-link",
+    fault=N_("20 MB there and back on a link of 8 MB/s, with the heartbeats behind them"),
+    promise=N_("the worker is waited for: who has announced bulk may be silent for longer"),
+    workers=0,
+)
+def slow_link(stand: Stand) -> None:
+    """Send a large task to a worker on a slow link, with small ones behind it."""
+    with_far_worker(stand, SLOW_BYTES_PER_S)
+    client, work, judge = stand.client(), stand.work, stand.judge
+    data = bytes(BIG)
+    big = work.submit(client, echo, data, expected=data)
+    work.sleepers(client, 10, 0.01)
+    stand.finish_work()
+    stand.blame_nobody()
+    dispatched, done = (stand.events(kind, task=big.task_id)[0] for kind in (h.DISPATCHED, h.DONE))
+    silent_s = 2 * BIG / SLOW_BYTES_PER_S
+    judge.true(
+        N_("there and back took {t:.1f} s"), done.at - dispatched.at >= 0.8 * silent_s,
+        t=done.at - dispatched.at,
+    )  # fmt: skip

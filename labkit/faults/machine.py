@@ -1,0 +1,86 @@
+"""How much time the machine took from the cluster: for telling a slow machine from a broken promise.
+
+A thread samples twenty times a second, and adds up
+
+* on Linux, how long the threads of the cluster's processes were ready to run and had no processor (the second
+  number of ``/proc/PID/task/TID/schedstat``, in nanoseconds): exactly what a faster machine would have given;
+* everywhere, how late the thread itself woke up.
+
+The larger of the two counts. The former is a sum over processes, because what a case measures is a chain of
+them: the broker notices, a worker computes, a client hears.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable
+from typing import Self
+
+SAMPLE_EVERY_S = 0.05
+
+
+class Machine:
+    """Samples while it is open. ``pids`` returns the processes that count, whoever they are at the moment."""
+
+    def __init__(self, pids: Callable[[], Iterable[int]]) -> None:
+        self._pids = pids
+        self._waited: dict[str, float] = {}  # thread -> seconds without a processor, as last read
+        self._at: list[float] = [time.monotonic()]
+        self._lost: list[float] = [0.0]
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._sample, name="labkit-machine", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._waits()  # what was before is nobody's loss
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def lost_s(self, since: float | None = None, until: float | None = None) -> float:
+        """Return the time lost between two instants of ``time.monotonic`` (default: from the first sample, to
+        the last)."""
+        at, lost = self._at[:], self._lost[: len(self._at)]
+        first = 0 if since is None else max(0, bisect_right(at, since) - 1)
+        last = len(lost) - 1 if until is None else min(len(lost) - 1, bisect_left(at, until))
+        return max(0.0, lost[last] - lost[first])
+
+    def _sample(self) -> None:
+        while not self._over.wait(SAMPLE_EVERY_S):
+            now = time.monotonic()
+            late_s = max(0.0, now - self._at[-1] - SAMPLE_EVERY_S)
+            self._lost.append(self._lost[-1] + max(late_s, self._waits()))
+            self._at.append(now)  # last: whoever reads takes as many losses as there are instants
+
+    def _waits(self) -> float:
+        """How long the processes' threads have waited for a processor since the last call."""
+        if sys.platform != "linux":
+            return 0.0
+        now: dict[str, float] = {}
+        for pid in self._pids():
+            now.update(_waited(pid))
+        waits = sum(waited - self._waited.get(thread, 0.0) for thread, waited in now.items())
+        self._waited = now
+        return waits
+
+
+def _waited(pid: int) -> dict[str, float]:
+    """Return for each thread of a process how long it was ready and had no processor, in seconds."""
+    waited: dict[str, float] = {}
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return waited  # it has ended
+    for thread in threads:
+        try:
+            with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as file:
+                waited[f"{pid}.{thread}"] = int(file.read().split()[1]) / 1e9
+        except (OSError, IndexError, ValueError):
+            continue  # it has ended, or this kernel does not count
+    return waited

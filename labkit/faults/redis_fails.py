@@ -1,0 +1,135 @@
+"""Cases: Redis freezes, is flushed, is killed and started again. No task notices, and the picture heals.
+
+That the picture is *right again* shows only if it had to change meanwhile: so a worker is killed while Redis
+is away, and Redis has to show that.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+
+from labkit.client import Client
+from labkit.cluster.redis_server import ping
+from labkit.cluster.resp import RedisLink, parse_url
+from labkit.core.errors import N_, ProtocolError
+from labkit.faults.case import case
+from labkit.faults.stand import CannotTry, Stand
+from labkit.jobs import echo
+
+ROUND_TRIPS = 60
+HEALED_S = 1.0
+VICTIM = "worker-3"
+
+
+def redis_of(stand: Stand) -> str:
+    """Return where the cluster's Redis is. Raises CannotTry where there is none, as on Windows."""
+    if stand.cluster.redis_url is None:
+        raise CannotTry(N_("there is no Redis on this machine"))
+    return stand.cluster.redis_url
+
+
+def shown(url: str) -> dict[str, str]:
+    """Return what ``HGETALL workers`` shows: the status of each worker; nothing if Redis does not answer."""
+    try:
+        with RedisLink(parse_url(url), 0.25) as link:
+            reply = link.call("HGETALL", "workers")
+    except (OSError, ProtocolError):
+        return {}
+    if not isinstance(reply, list):
+        return {}
+    rows = [json.loads(value) for value in reply[1::2] if isinstance(value, bytes)]
+    return {row["id"]: row["status"] for row in rows}
+
+
+def is_right(stand: Stand, url: str) -> bool:
+    """Return whether Redis shows the workers as the broker sees them now."""
+    picture = stand.cluster.status()["broker"]
+    living = {"ready": "up", "busy": "up"}  # a worker may turn from one to the other between two questions
+    real = {row["id"]: living.get(row["status"], row["status"]) for row in picture["workers"]}
+    return real == {name: living.get(status, status) for name, status in shown(url).items()}
+
+
+def round_trip_s(client: Client) -> float:
+    """Return how long a task takes that does nothing: the median of many, one after the other."""
+    took = []
+    for number in range(ROUND_TRIPS):
+        began = time.perf_counter()
+        client.submit(echo, number).result(30)
+        took.append(time.perf_counter() - began)
+    return statistics.median(took)
+
+
+def tasks_do_not_notice(stand: Stand, client: Client, usual_s: float) -> None:
+    """Claim that tasks take no longer than before, while Redis is away."""
+    began = time.monotonic()
+    stand.judge.within(
+        N_("a task takes {seconds} meanwhile"), round_trip_s(client), 2 * usual_s + 0.002, began
+    )
+
+
+def heals(stand: Stand, url: str, since: float) -> None:
+    """Claim that the picture is right again in time, from the instant on at which Redis served."""
+    stand.wait_until(lambda: is_right(stand, url), N_("the picture was wrong for {seconds:g} s"))
+    healed_s = time.monotonic() - since
+    stand.judge.within(N_("picture right again after {seconds}"), healed_s, HEALED_S, since)
+    stand.judge.recovered(healed_s)
+
+
+@case(
+    "redis-frozen",
+    fault=N_("SIGSTOP of Redis, while a worker is killed; SIGCONT"),
+    promise=N_("tasks take no longer; HGETALL workers is right within 1 s of its waking"),
+    redis=True,
+)
+def redis_frozen(stand: Stand) -> None:
+    """Freeze Redis, change what it should show, wake it."""
+    url, client = redis_of(stand), stand.client()
+    usual_s = round_trip_s(client)
+    stand.work.sleepers(client, 40, 0.02)
+    stand.cluster.pause("redis")
+    stand.cluster.kill(VICTIM)
+    tasks_do_not_notice(stand, client, usual_s)
+    woken_at = stand.cluster.resume("redis")
+    heals(stand, url, woken_at)
+    stand.finish_work()
+
+
+@case(
+    "redis-flushed",
+    fault=N_("FLUSHALL"),
+    promise=N_("HGETALL workers is right again within 1 s"),
+    redis=True,
+)
+def redis_flushed(stand: Stand) -> None:
+    """Throw away all that Redis has, while the cluster works."""
+    url, client = redis_of(stand), stand.client()
+    stand.wait_until(lambda: is_right(stand, url), N_("the picture was wrong for {seconds:g} s"))
+    stand.work.sleepers(client, 60, 0.02)
+    stand.wait_for_start()
+    client.note("flush", "redis")
+    with RedisLink(parse_url(url), 1.0) as link:
+        link.call("FLUSHALL")
+    heals(stand, url, time.monotonic())
+    stand.finish_work()
+
+
+@case(
+    "redis-killed",
+    fault=N_("kill -9 of Redis, while a worker is killed too; started again, empty"),
+    promise=N_("tasks take no longer; HGETALL workers is right within 1 s of its serving"),
+    redis=True,
+)
+def redis_killed(stand: Stand) -> None:
+    """Kill Redis, change what it should show, start it again."""
+    url, client = redis_of(stand), stand.client()
+    usual_s = round_trip_s(client)
+    stand.work.sleepers(client, 40, 0.02)
+    stand.cluster.kill("redis")
+    stand.cluster.kill(VICTIM)
+    tasks_do_not_notice(stand, client, usual_s)
+    stand.cluster.start("redis")
+    stand.wait_until(lambda: ping(url), N_("Redis did not serve within {seconds:g} s"))
+    heals(stand, url, time.monotonic())
+    stand.finish_work()

@@ -1,0 +1,82 @@
+"""All cases in order, and one of them carried out, each on a fresh cluster of its own."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Sequence
+
+from labkit.core.errors import N_, InvalidInput, LabkitError
+from labkit.faults import (
+    brokers_die,
+    clients_misbehave,
+    clusters_end,
+    links_fail,
+    redis_fails,
+    tasks_misbehave,
+    workers_die,
+)
+from labkit.faults.case import Case, cases_of
+from labkit.faults.stand import EXCUSED_SHARE, CannotTry, NotReached, Stand
+from labkit.faults.verdict import Claim, Result
+from labkit.settings import Settings
+
+FAMILIES = (
+    workers_die,
+    tasks_misbehave,
+    brokers_die,
+    redis_fails,
+    links_fail,
+    clients_misbehave,
+    clusters_end,
+)
+CASES: dict[str, Case] = {case.name: case for family in FAMILIES for case in cases_of(family)}
+
+
+def chosen(names: Sequence[str]) -> list[Case]:
+    """Return the cases of these names in the suite's order; all of them for no names. Raises InvalidInput."""
+    for name in names:
+        if name not in CASES:
+            nearest = difflib.get_close_matches(name, CASES, n=1, cutoff=0.0)[0]
+            raise InvalidInput(
+                N_(
+                    "there is no fault {name!r}; is {nearest} meant? "
+                    "python -m labkit faults --list names them"
+                ),
+                name=name, nearest=nearest,
+            )  # fmt: skip
+    return [case for case in CASES.values() if not names or case.name in names]
+
+
+def carry_out(case: Case, settings: Settings) -> Result:
+    """Try one case and return what it has measured; nothing of it is left."""
+    began = time.monotonic()
+    try:
+        with Stand(settings, **case.cluster) as stand:
+            _try(case, stand, began)
+            judge = stand.judge
+            events = stand.history.counts()
+            lost_s = stand.machine.lost_s()
+    except CannotTry as error:  # there was no cluster to try it on
+        claim = Claim(error.template, error.params, met=False, excused=True)
+        return Result(case.name, (claim,), time.monotonic() - began)
+    return Result(
+        case.name, tuple(judge.claims), time.monotonic() - began, lost_s, judge.detection_s,
+        judge.recovery_s, events,
+    )  # fmt: skip
+
+
+def _try(case: Case, stand: Stand, began: float) -> None:
+    claims = stand.judge.claims
+    try:
+        case.try_it(stand)
+    except NotReached:
+        return  # whoever waited has claimed it
+    except CannotTry as error:
+        claims.append(Claim(error.template, error.params, met=False, excused=True))
+    except (LabkitError, TimeoutError) as error:
+        # A cluster that did not become ready again, a client without an answer: the fault was not survived.
+        slow = stand.machine.lost_s() >= EXCUSED_SHARE * (time.monotonic() - began)
+        claims.append(
+            Claim(N_("it ended with {error}"), {"error": f"{type(error).__name__}: {error}"}, False, slow)
+        )

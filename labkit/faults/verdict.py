@@ -1,0 +1,73 @@
+"""What a case measured, claim by claim, and the verdict that follows from it. Pure.
+
+A claim that is not met fails its case, unless it is *excused*: a bound in time is missed by no more than the
+time that the machine took from the cluster's processes, so a faster machine might have met it. A case with
+excused claims only is inconclusive: nothing was shown, neither way. Claims about counts (nothing lost,
+nothing twice) are never excused: slowness loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class Verdict(Enum):
+    """What a case has shown."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing that was measured. ``template`` and ``params`` say it, as in ``LabkitError``."""
+
+    template: str
+    params: dict[str, Any]
+    met: bool
+    excused: bool = False
+    wanted: str = ""
+    """The bound, where it does not stand in the sentence itself: "≤ 2.5 s"."""
+
+    def __str__(self) -> str:
+        return self.template.format(**self.params)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One case, carried out."""
+
+    name: str
+    claims: tuple[Claim, ...]
+    seconds: float
+    lost_s: float = 0.0
+    """How much time the machine took from the case's processes."""
+    detection_s: float | None = None
+    """From the fault until the cluster knew of it; the longest, if there were several."""
+    recovery_s: float | None = None
+    """From the fault until what it had struck went on; the longest, if there were several."""
+    events: dict[str, int] = field(default_factory=dict)
+    """How many events of each kind the history of the case has."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the claims add up to."""
+        return verdict_of(self.claims)
+
+
+def verdict_of(claims: Sequence[Claim]) -> Verdict:
+    """Return the verdict: a case that has claimed nothing has shown nothing."""
+    if any(not claim.met and not claim.excused for claim in claims):
+        return Verdict.FAIL
+    if not claims or any(not claim.met for claim in claims):
+        return Verdict.INCONCLUSIVE
+    return Verdict.PASS
+
+
+def is_failed(results: Sequence[Result]) -> bool:
+    """Return whether any case failed: what the command's exit code tells."""
+    return any(result.verdict is Verdict.FAIL for result in results)

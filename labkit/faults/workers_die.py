@@ -1,0 +1,173 @@
+"""Cases: workers that are killed, freeze, are slow, or claim a name that is taken."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import psutil
+
+from labkit.core import history as h
+from labkit.core.errors import N_
+from labkit.core.history import History
+from labkit.faults.case import case
+from labkit.faults.stand import Stand
+
+KILLS = 6
+KEEP_OPEN = 100
+"""Tasks that are open whenever a worker is killed."""
+EXIT_REFUSED = 75
+
+
+@case(
+    "kill-storm",
+    fault=N_("kill -9 of workers that compute, six times"),
+    promise=N_("noticed within 0.1 s; their tasks are first in the queue again; nothing lost"),
+)
+def kill_storm(stand: Stand) -> None:
+    """Kill one worker after the other, each when it has started a task; start each again."""
+    client, work = stand.client(), stand.work
+    began = time.monotonic()
+    for number in range(KILLS):
+        work.sleepers(client, KEEP_OPEN - (len(work.futures) - work.done), 0.02)
+        victim, _task = stand.wait_for_start([f"worker-{number % 3 + 1}"])
+        killed_at = stand.cluster.kill(victim)
+        stand.cluster.start(victim)
+        stand.wait_for(h.JOINED, worker=victim, since=killed_at)
+    stand.finish_work()
+    judge = stand.judge
+    kills = [recovery for recovery in stand.history.recoveries() if recovery.fault == "kill"]
+    noticed = [kill.detection_s for kill in kills if kill.detection_s is not None]
+    judge.count(N_("{n} of {wanted} kills noticed"), len(noticed), KILLS)
+    judge.within(N_("each within {seconds}"), max(noticed, default=0.0), 0.1, began)
+    judge.count(N_("{n} requeued tasks were overtaken"), overtaken(stand.history), 0)
+    for kill in kills:
+        judge.detected(kill.detection_s)
+        judge.recovered(kill.recovery_s)
+
+
+def overtaken(history: History) -> int:
+    """Return how many requeued tasks had to wait for one that had never been sent to anybody."""
+    waiting: set[str] = set()
+    sent: set[str] = set()
+    late: set[str] = set()
+    for event in history.events:
+        if event.kind == h.REQUEUED:
+            waiting.add(event.task)
+        elif event.kind == h.DISPATCHED:
+            waiting.discard(event.task)
+            if event.task not in sent:
+                late |= waiting
+            sent.add(event.task)
+        elif event.kind in h.OUTCOMES:
+            waiting.discard(event.task)
+    return len(late)
+
+
+@case(
+    "freeze",
+    fault=N_("SIGSTOP of a worker that computes, until long after it was given up; then SIGCONT"),
+    promise=N_("given up within 2.5 s; on waking it is told, and is back as a new worker within 3 s"),
+)
+def freeze(stand: Stand) -> None:
+    """Freeze a worker that has started a task, past its death, and let it wake when all is done."""
+    client, work, judge = stand.client(), stand.work, stand.judge
+    work.sleepers(client, 120, 0.05)
+    victim, _task = stand.wait_for_start()
+    frozen_at = stand.cluster.pause(victim)
+    lost = stand.wait_for(h.LOST, worker=victim, since=frozen_at)
+    judge.within(N_("given up after {seconds}"), lost.at - frozen_at, 2.5, frozen_at)
+    judge.true(N_("for its silence, not for a closed connection"), lost.detail["cause"] == "silent")
+    stand.wait_for_progress(len(work.futures))
+    woken_at = stand.cluster.resume(victim)
+    joined = stand.wait_for(h.JOINED, worker=victim, since=woken_at)
+    judge.within(N_("back {seconds} after it woke"), joined.at - woken_at, 3.0, woken_at)
+    epochs = {event.detail["epoch"] for event in stand.events(h.JOINED, worker=victim)}
+    judge.count(N_("{n} epochs of it"), len(epochs), 2)
+    work.sleepers(client, 30, 0.02)
+    stand.finish_work()
+    since = joined.at - stand.history.began_at
+    judge.true(N_("it computes again"), stand.history.share(since=since).get(victim))
+    judge.detected(lost.at - frozen_at)
+    for recovery in stand.history.recoveries():
+        if recovery.fault == "pause":
+            judge.recovered(recovery.recovery_s)
+
+
+class Slowed:
+    """Lets a process run for a tenth of a second, then stand still for three, as long as it is entered.
+
+    That *is* the slowness, so it is counted in time and not in events.
+    """
+
+    RUN_S, STAND_S = 0.1, 0.3
+
+    def __init__(self, pid: int) -> None:
+        self._process = psutil.Process(pid)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._alternate, name="labkit-slowed", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _alternate(self) -> None:
+        while not self._over.wait(self.RUN_S):
+            self._process.suspend()
+            try:
+                self._over.wait(self.STAND_S)
+            finally:
+                self._process.resume()
+
+
+@case(
+    "slow-worker",
+    fault=N_("a worker that stands still three quarters of the time"),
+    promise=N_("never given up, as it beats; the work goes round it"),
+)
+def slow_worker(stand: Stand) -> None:
+    """Slow one worker down and give all of them many small tasks."""
+    client, work, judge = stand.client(), stand.work, stand.judge
+    slow = "worker-2"
+    client.note("slow", slow)
+    with Slowed(stand.pid_of(slow)):
+        work.sleepers(client, 300, 0.01)
+        stand.finish_work()
+    stand.blame_nobody()
+    share = stand.history.share()
+    others = min(n for name, n in share.items() if name != slow)
+    rules = stand.settings.rules
+    judge.unless_slow(
+        N_("it did {slow} tasks, the others at least {others} each"), share[slow] < others, rules.suspect_s,
+        slow=share[slow], others=others,
+    )  # fmt: skip
+
+
+@case(
+    "duplicate-id",
+    fault=N_("a second worker that calls itself worker-1"),
+    promise=N_("it is refused and leaves with exit code 75; the first one is unharmed"),
+)
+def duplicate_id(stand: Stand) -> None:
+    """Start a worker under a name that is taken, while the one that has it computes."""
+    client, work, judge = stand.client(), stand.work, stand.judge
+    work.sleepers(client, 150, 0.05)
+    stand.wait_for_start(["worker-1"])
+    pid = stand.pid_of("worker-1")
+    client.note("duplicate", "worker-1")
+    began = time.monotonic()
+    second = stand.start_worker("worker-1")
+    refused = stand.wait_for(h.REFUSED, worker="worker-1")
+    stand.wait_until(lambda: second.poll() is not None, N_("it did not leave within {seconds:g} s"))
+    judge.count(N_("exit code {n}"), second.returncode, EXIT_REFUSED)
+    stand.finish_work()
+    stand.blame_nobody()
+    first = stand.events(h.JOINED, worker="worker-1")
+    judge.true(
+        N_("the first one worked on, the same process"),
+        len(first) == 1 and stand.pid_of("worker-1") == pid == first[0].detail["pid"],
+    )
+    judge.detected(refused.at - began)
