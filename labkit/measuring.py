@@ -17,11 +17,13 @@ import os
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 def cores() -> int:
@@ -66,6 +68,35 @@ def measured(call: Callable[[], object], runs: int = 3, warm_up: int = 1) -> Tim
     return Timing(tuple(times))
 
 
+def measured_over(
+    values: Iterable[T], call: Callable[[T], object], runs: int = 3, warm_up: int = 1
+) -> dict[T, Timing]:
+    """Return how long ``call(value)`` took for each of ``values``, in each of ``runs`` rounds.
+
+    A round calls it once for each value, so what else the machine does meanwhile meets all of them alike.
+    """
+    values = list(values)
+    times: dict[T, list[float]] = {value: [] for value in values}
+    for round_ in range(-warm_up, runs):
+        for value in values:
+            began = time.perf_counter()
+            call(value)
+            if round_ >= 0:
+                times[value].append(time.perf_counter() - began)
+    return {value: Timing(tuple(taken)) for value, taken in times.items()}
+
+
+def doublings(limit: int) -> list[int]:
+    """Return 1, 2, 4, 8 ... up to ``limit``."""
+    return [1 << power for power in range(max(limit, 1).bit_length())]
+
+
+def in_threads(count: int, function: Callable[..., R], *inputs: Iterable[Any]) -> list[R]:
+    """Return the results of ``function`` on each of the inputs, computed in ``count`` threads, in order."""
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(function, *inputs))
+
+
 class Span(NamedTuple):
     """One call: ``who`` made it, on ``what``; ``begin`` and ``end`` in seconds since the recording began."""
 
@@ -81,12 +112,15 @@ class Recording:
     def __init__(self) -> None:
         self.spans: list[Span] = []
         self._began = time.perf_counter()
-        self._names: dict[int, str] = {}
+        self._names: dict[threading.Thread, str] = {}  # not idents: the next thread may get one again
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
-    def of(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Return ``function``, each of whose calls is noted; its first argument is what it is about."""
+    def of(self, function: Callable[P, R], what: str | None = None) -> Callable[P, R]:
+        """Return ``function``, each of whose calls is noted.
+
+        It is noted as being on ``what``; None: on its first argument (of an address or path the last part).
+        """
 
         @functools.wraps(function)
         def noted(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -94,16 +128,17 @@ class Recording:
             try:
                 return function(*args, **kwargs)
             finally:
-                self._note(args[0] if args else "", began, time.perf_counter())
+                about = what if what is not None else str(args[0]).rpartition("/")[2] if args else ""
+                self._note(about, began, time.perf_counter())
 
         return noted
 
-    def _note(self, what: Any, began: float, ended: float) -> None:
+    def _note(self, what: str, began: float, ended: float) -> None:
         with self._lock:
-            me = threading.get_ident()
+            me = threading.current_thread()
             if me not in self._names:
-                self._names[me] = f"thread-{next(self._numbers)}"
-            self.spans.append(Span(self._names[me], str(what), began - self._began, ended - self._began))
+                self._names[me] = "main" if me is threading.main_thread() else f"thread-{next(self._numbers)}"
+            self.spans.append(Span(self._names[me], what, began - self._began, ended - self._began))
 
     @property
     def duration_s(self) -> float:

@@ -8,6 +8,16 @@
 ``overview``          all of them on one page
 ====================  ==================================================================================
 
+For the lessons, some more that take what `labkit.measuring` measured:
+
+====================  ==================================================================================
+``guesses``           a guess beside the time that something took
+``curve``             seconds over what was varied, with their spread, beside what was predicted
+``speed_up``          the same as times as fast
+``timeline``          which thread made which call when
+``pictures``          photographs side by side
+====================  ==================================================================================
+
 Each has a ``..._table`` with the same arguments. ``alt_text(figure)`` is what a screen reader should say.
 A simulated run, a local one and one in containers draw the same pictures, because nothing but the history
 goes in. See ``style`` for the colours and rules.
@@ -17,28 +27,43 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from labkit.charts.draw_curve import curve, curve_table, speed_up, speed_up_table
 from labkit.charts.draw_gantt import gantt, gantt_table
+from labkit.charts.draw_guess import Guessed, guesses, guesses_table
 from labkit.charts.draw_overview import overview, overview_table
+from labkit.charts.draw_pictures import pictures, pictures_table
 from labkit.charts.draw_recovery import recovery, recovery_table
 from labkit.charts.draw_share import share, share_table
 from labkit.charts.draw_throughput import throughput, throughput_table
+from labkit.charts.draw_timeline import timeline, timeline_table
 from labkit.charts.style import Chart, worker_colour
 from labkit.charts.table import Table
 
 __all__ = [
     "Chart",
+    "Guessed",
     "Table",
     "alt_text",
+    "curve",
+    "curve_table",
     "gantt",
     "gantt_table",
+    "guesses",
+    "guesses_table",
     "overview",
     "overview_table",
+    "pictures",
+    "pictures_table",
     "recovery",
     "recovery_table",
     "share",
     "share_table",
+    "speed_up",
+    "speed_up_table",
     "throughput",
     "throughput_table",
+    "timeline",
+    "timeline_table",
     "worker_colour",
 ]
 

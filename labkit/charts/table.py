@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Table(NamedTuple):
@@ -24,6 +24,10 @@ class Table(NamedTuple):
             ).rstrip()
             for row in cells
         )
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        """Give a notebook lines of text, where it cannot show a table, instead of a tuple of tuples."""
+        printer.text(str(self))
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""

@@ -11,7 +11,7 @@ catalogue. Functions that run in other processes live in modules, never in a cel
 
 from __future__ import annotations
 
-from labkit.classroom.exhibit import show
+from labkit.classroom.exhibit import gap, show, source
 from labkit.classroom.lesson import Lesson, begin, check_machine
 
-__all__ = ["Lesson", "begin", "check_machine", "show"]
+__all__ = ["Lesson", "begin", "check_machine", "gap", "show", "source"]

@@ -1,12 +1,19 @@
-"""A chart in a notebook, with its description for those who cannot see it and its numbers under it."""
+"""What a cell shows: a chart with its numbers under it, and one sentence on how far off a guess was."""
 
 from __future__ import annotations
 
-import sys
+import inspect
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from labkit.charts import Chart
+from labkit import charts
+from labkit.charts import Chart, Guessed
+from labkit.charts.style import seconds
+from labkit.i18n import _
+
+NEAR = 1.1
+"""A guess within ten per cent is a good one."""
 
 
 def show(draw: Callable[..., Chart], *args: Any, **kwargs: Any) -> None:
@@ -16,8 +23,26 @@ def show(draw: Callable[..., Chart], *args: Any, **kwargs: Any) -> None:
     """
     from IPython.display import display
 
-    import labkit.charts as charts
-
     display(draw(*args, **kwargs))
     display(getattr(charts, f"{draw.__name__}_table")(*args, **kwargs))
-    sys.stdout.flush()
+
+
+def source(function: Callable[..., Any]) -> None:
+    """Print the source of ``function``."""
+    print(textwrap.dedent(inspect.getsource(function)))
+
+
+def gap(row: Guessed) -> None:
+    """Print one sentence on the gap between a guess and what was measured."""
+    if row.guess_s is None:
+        print(_("{name}: you did not guess.").format(name=row.name))
+        return
+    measured = row.timing.median
+    times = max(row.guess_s, measured) / max(min(row.guess_s, measured), 1e-9)
+    if times < NEAR:
+        text = _("{name}: you guessed {guess} and it took {time}: well guessed.")
+    elif row.guess_s > measured:
+        text = _("{name}: you guessed {guess} and it took {time}: {times:.1f} times as fast as you thought.")
+    else:
+        text = _("{name}: you guessed {guess} and it took {time}: {times:.1f} times as slow as you thought.")
+    print(text.format(name=row.name, guess=seconds(row.guess_s), time=seconds(measured), times=times))

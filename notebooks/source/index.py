@@ -17,8 +17,8 @@
 #
 # | día | tema | al acabar sabes |
 # |---|---|---|
-# | 1 | Hilos | cuándo esperar en paralelo ahorra tiempo, hasta dónde, y qué se rompe al compartir una variable |
-# | 2 | Procesos | por qué a veces los hilos no aceleran nada, qué cuesta un proceso y qué predice la ley de Amdahl |
+# | 1 | [Hilos](day1_threads.ipynb) | cuándo esperar en paralelo ahorra tiempo, hasta dónde, y qué se rompe al compartir una variable |
+# | 2 | [Procesos](day2_processes.ipynb) | por qué a veces los hilos no aceleran nada, qué cuesta un proceso y qué predice la ley de Amdahl |
 # | 3 | Sistema distribuido | cómo un broker reparte trabajo entre workers y cómo se recupera todo cuando uno muere |
 # | 4 | En producción | cómo crece y encoge un sistema según la carga, cómo se vigila, y cómo se prueba antes de publicarlo |
 
@@ -27,8 +27,8 @@
 #
 # | day | topic | afterwards you know |
 # |---|---|---|
-# | 1 | Threads | when waiting in parallel saves time, how far it goes, and what breaks when a variable is shared |
-# | 2 | Processes | why threads sometimes speed nothing up, what a process costs, and what Amdahl's law predicts |
+# | 1 | [Threads](day1_threads.ipynb) | when waiting in parallel saves time, how far it goes, and what breaks when a variable is shared |
+# | 2 | [Processes](day2_processes.ipynb) | why threads sometimes speed nothing up, what a process costs, and what Amdahl's law predicts |
 # | 3 | Distributed system | how a broker hands work to workers, and how everything recovers when one of them dies |
 # | 4 | In production | how a system grows and shrinks with its load, how it is watched, and how it is tested before it is released |
 
@@ -50,6 +50,22 @@
 from labkit.classroom import check_machine
 
 check_machine("{{lang}}")
+
+# %% [markdown] lang="es"
+# ## Si das la clase
+#
+# Cada día tiene su guía: el reloj, qué decir, qué preguntar, qué suele fallar y cómo salir del paso.
+#
+# * [Día 1](day1_threads_teacher.md)
+# * [Día 2](day2_processes_teacher.md)
+
+# %% [markdown] lang="en"
+# ## If you teach
+#
+# Each day has its guide: the clock, what to say, what to ask, what goes wrong and the way out.
+#
+# * [Day 1](day1_threads_teacher.md)
+# * [Day 2](day2_processes_teacher.md)
 
 # %% [markdown] lang="es"
 # ## Glosario

@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import re
-import socket
 import statistics
 import tokenize
 from pathlib import Path
@@ -84,8 +83,6 @@ def test_stored_outputs_name_nobodys_machine(name: str, lang: str) -> None:
     outputs = json.dumps([cell.get("outputs", []) for cell in notebook.cells], ensure_ascii=False)
     for private in (str(build.HERE.parent), str(Path.home()) + "/", "/tmp/", os.sep + "site-packages"):
         assert private not in outputs, private
-    host = socket.gethostname()
-    assert not re.search(rf"\b{re.escape(host)}\b", outputs) or host in ("localhost", "")
 
 
 @EACH_IN_BOTH

@@ -1,0 +1,211 @@
+"""Times or speed-ups over a number that was varied: points with their spread, beside what was predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.lines import Line2D
+
+from labkit.charts import style
+from labkit.charts.style import (
+    AXIS_SPACE,
+    BLUE,
+    GREEN,
+    GRID,
+    INK,
+    LEGEND_LINE,
+    MARGIN,
+    ORANGE,
+    PALE,
+    PURPLE,
+    TITLE_SPACE,
+    WIDTH,
+    Chart,
+)
+from labkit.charts.table import Table
+from labkit.core.errors import N_
+from labkit.i18n import _
+from labkit.measuring import Timing
+
+Curve = Mapping[float, Timing]
+Curves = Mapping[str, Curve]
+"""Name of a series -> value that was varied -> times."""
+Prediction = Mapping[float, float]
+"""Value that was varied -> seconds (of `curve`) or times as fast (of `speed_up`)."""
+
+PLOT_HEIGHT = 2.9
+NUMBERS_WIDTH = 0.62
+"""Inches left of the axes for their numbers and label."""
+SERIES = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PURPLE, "D"))
+
+OVER = {
+    "threads": N_("threads"),
+    "processes": N_("processes"),
+    "chunksize": N_("tasks that travel together (chunksize)"),
+    "megabytes": N_("megabytes that travel"),
+}
+"""What can be varied, and how the axis calls it."""
+PREDICTED = {
+    "guess": N_("your guess"),
+    "amdahl": N_("Amdahl's prediction"),
+    "ideal": N_("ideal: n times as fast with n"),
+}
+
+
+def curve(
+    curves: Curves, over: str, predictions: Mapping[str, Prediction] | None = None, cores: int | None = None
+) -> Chart:
+    """Return the chart of seconds over what was varied, the median of each with its least and most.
+
+    ``over`` is one of `OVER`, ``predictions`` are called as in `PREDICTED`; ``cores`` is marked, if given.
+    """
+    points = {name: {x: (t.median, t.least, t.most) for x, t in c.items()} for name, c in curves.items()}
+    title = _("Time over {what}").format(what=_(OVER[over]))
+    return _draw(points, over, predictions or {}, cores, title, _("seconds"))
+
+
+def curve_table(
+    curves: Curves, over: str, predictions: Mapping[str, Prediction] | None = None, cores: int | None = None
+) -> Table:
+    """Return the chart's numbers: a row for each value that was varied."""
+    return _table(curves, over, predictions or {}, dict.fromkeys(curves))
+
+
+def speed_up(
+    curves: Curves, over: str, predictions: Mapping[str, Prediction] | None = None, cores: int | None = None
+) -> Chart:
+    """Return the chart of how many times as fast each is as with the least that was tried."""
+    points = {}
+    for name, times in curves.items():
+        base = _base(times)
+        points[name] = {x: (base / t.median, base / t.most, base / t.least) for x, t in times.items()}
+    title = _("Times as fast over {what}").format(what=_(OVER[over]))
+    return _draw(points, over, predictions or {}, cores, title, _("times as fast"))
+
+
+def speed_up_table(
+    curves: Curves, over: str, predictions: Mapping[str, Prediction] | None = None, cores: int | None = None
+) -> Table:
+    """Return the chart's numbers: a row for each value that was varied."""
+    return _table(curves, over, predictions or {}, {name: _base(times) for name, times in curves.items()})
+
+
+def _base(times: Curve) -> float:
+    return times[min(times)].median if times else 1.0
+
+
+Points = dict[str, dict[float, tuple[float, float, float]]]
+"""Series -> what was varied -> (middle, lower end, upper end)."""
+
+
+def _draw(
+    points: Points,
+    over: str,
+    predictions: Mapping[str, Prediction],
+    cores: int | None,
+    title: str,
+    y_label: str,
+) -> Chart:
+    entries = _entries(points, predictions, cores)
+    labels = [label for _handle, label in entries]
+    room = WIDTH - NUMBERS_WIDTH - MARGIN
+    below = AXIS_SPACE + LEGEND_LINE * (style.legend_shape(labels, room)[1] if labels else 0)
+    chart = style.new_chart(TITLE_SPACE + PLOT_HEIGHT + below + MARGIN)
+    axes = style.place(chart, NUMBERS_WIDTH, TITLE_SPACE, room, PLOT_HEIGHT)
+    style.dress(axes, title, _(OVER[over]), y_label)
+    chart.labkit_alt = _describe(title, points, predictions)
+    xs = sorted({x for series in [*points.values(), *predictions.values()] for x in series})
+    if not xs:
+        style.say(axes, _("nothing was measured"))
+        axes.set_xticks([])
+        return chart
+    axes.grid(axis="y", color=GRID)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(xs, [f"{x:g}" for x in xs])
+    axes.minorticks_off()
+    axes.set_xlim(xs[0] / 1.2, xs[-1] * 1.2)
+    for prediction, name in zip(predictions.values(), predictions, strict=True):
+        line = sorted(prediction.items())
+        axes.plot(
+            [x for x, _y in line], [y for _x, y in line], label=f"_{name}", **_predicted_style(name)
+        )
+    for (name, series), (colour, marker) in zip(points.items(), SERIES, strict=False):
+        order = sorted(series)
+        middles = [series[x][0] for x in order]
+        ends = [
+            [middle - series[x][1] for x, middle in zip(order, middles, strict=True)],
+            [series[x][2] - middle for x, middle in zip(order, middles, strict=True)],
+        ]
+        axes.errorbar(
+            order, middles, ends, label=name,
+            color=colour, marker=marker, markersize=6, linewidth=1.6, capsize=4,
+        )  # fmt: skip
+    axes.set_ylim(bottom=0)
+    if cores is not None and xs[0] <= cores <= xs[-1]:
+        axes.axvline(cores, color=INK, linewidth=1.2, linestyle=(0, (1, 2)), label="_cores")
+    style.legend_below(axes, [handle for handle, _label in entries], labels)
+    return chart
+
+
+DASHES = {"guess": (0, (4, 2)), "amdahl": (0, (6, 2, 1, 2)), "ideal": (0, (1, 1.5))}
+
+
+def _predicted_style(name: str) -> dict[str, Any]:
+    marker = "x" if name == "guess" else ""
+    return {"color": PALE, "linestyle": DASHES[name], "marker": marker, "linewidth": 1.6}
+
+
+def _entries(
+    points: Points, predictions: Mapping[str, Prediction], cores: int | None
+) -> list[tuple[Artist, str]]:
+    """Return the legend: what was measured, what was predicted, where the cores end."""
+    entries: list[tuple[Artist, str]] = [
+        (Line2D([], [], color=colour, marker=marker, markersize=6), _("measured: {name}").format(name=name))
+        for name, (colour, marker) in zip(points, SERIES, strict=False)
+    ]
+    entries += [
+        (Line2D([], [], **_predicted_style(name)), _(PREDICTED[name]))
+        for name in predictions
+    ]
+    if cores is not None:
+        dotted = Line2D([], [], color=INK, linestyle=(0, (1, 2)))
+        entries.append((dotted, _("cores of this machine: {n}").format(n=cores)))
+    return entries
+
+
+def _table(
+    curves: Curves, over: str, predictions: Mapping[str, Prediction], bases: Mapping[str, float | None]
+) -> Table:
+    """Return the numbers of either chart; a base makes seconds into "times as fast"."""
+    columns = [_(OVER[over])]
+    for name in curves:
+        columns += [name, _("least"), _("most")]
+    columns += [_(PREDICTED[name]) for name in predictions]
+    rows = []
+    for x in sorted({x for series in [*curves.values(), *predictions.values()] for x in series}):
+        row: list[object] = [int(x) if float(x).is_integer() else float(x)]
+        for name, series in curves.items():
+            row += _numbers(series.get(x), bases[name])
+        row += [prediction.get(x) for prediction in predictions.values()]
+        rows.append(tuple(row))
+    return Table(tuple(columns), rows)
+
+
+def _numbers(timing: Timing | None, base: float | None) -> Sequence[float | None]:
+    if timing is None:
+        return (None, None, None)
+    if base is None:
+        return (timing.median, timing.least, timing.most)
+    return (base / timing.median, base / timing.most, base / timing.least)
+
+
+def _describe(title: str, points: Points, predictions: Mapping[str, Prediction]) -> str:
+    parts = []
+    for name, series in points.items():
+        parts.append(f"{name}: " + ", ".join(f"{x:g} → {series[x][0]:.2f}" for x in sorted(series)))
+    for name, prediction in predictions.items():
+        told = ", ".join(f"{x:g} → {y:.2f}" for x, y in sorted(prediction.items()))
+        parts.append(f"{_(PREDICTED[name])}: {told}")
+    return f"{title}. " + "; ".join(parts) + "." if parts else f"{title}: " + _("nothing was measured") + "."

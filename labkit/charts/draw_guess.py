@@ -1,0 +1,108 @@
+"""A guess beside what was measured: one pair of bars for each thing that was timed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from labkit.charts import style
+from labkit.charts.style import BLUE, INK, MARGIN, PALE, SMALL, WIDTH, Chart, seconds
+from labkit.charts.table import Table
+from labkit.core.errors import N_
+from labkit.i18n import _
+from labkit.measuring import Timing
+
+ROW = 0.62
+BAR = 0.32
+"""Of a row; a pair has two of them."""
+
+
+NAMES = {
+    "sequential": N_("one after the other"),
+    "threads": N_("in threads"),
+    "processes": N_("in processes"),
+}
+"""The engines, as a chart calls them; any other name stands as it is."""
+
+
+class Guessed(NamedTuple):
+    """What was timed (one of `NAMES`, or any), a guess in seconds (None: nobody guessed), and the times."""
+
+    key: str
+    guess_s: float | None
+    timing: Timing
+
+    @property
+    def name(self) -> str:
+        """What the reader calls it."""
+        return _(NAMES[self.key]) if self.key in NAMES else self.key
+
+
+def guesses(rows: Sequence[Guessed]) -> Chart:
+    """Return the chart of what was guessed, hollow, over what was measured, with its spread."""
+    left = min(style.widest([row.name for row in rows]), style.LONGEST_NAME) + 0.12 + MARGIN
+    height = ROW * max(len(rows), 1)
+    chart = style.new_chart(style.TITLE_SPACE + height + style.AXIS_SPACE + MARGIN)
+    axes = style.place(chart, left, style.TITLE_SPACE, WIDTH - left - MARGIN, height)
+    style.dress(axes, _("Guess and measurement"), _("seconds"))
+    chart.labkit_alt = " ".join([_("Guess and measurement."), *(_sentence(row) for row in rows)])
+    if not rows:
+        style.say(axes, _("nothing was measured"))
+        axes.set_xticks([])
+        return chart
+    words = [(_guess_words(row), _measured_words(row)) for row in rows]
+    longest = style.widest([word for pair in words for word in pair])
+    most = max(max(row.timing.most, row.guess_s or 0.0) for row in rows) or 1.0
+    width = WIDTH - left - MARGIN
+    axes.set_xlim(0, most * width / max(width - longest - 0.25, width / 3))
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    for number, row in enumerate(rows):
+        above, below = number - BAR / 2 - 0.03, number + BAR / 2 + 0.03
+        if row.guess_s is not None:
+            axes.barh(
+                above, row.guess_s, BAR, facecolor="white", edgecolor=PALE, hatch="///", label="_guess"
+            )
+        axes.barh(below, row.timing.median, BAR, color=BLUE, label="_measured")
+        axes.plot([row.timing.least, row.timing.most], [below] * 2, color=INK, linewidth=1.6, label="_spread")
+        for y, end, text in (
+            (above, row.guess_s or 0.0, words[number][0]),
+            (below, row.timing.most, words[number][1]),
+        ):
+            axes.annotate(
+                text, (end, y), xytext=(5, 0), textcoords="offset points", va="center",
+                fontsize=SMALL, color=PALE if y == above else INK,
+            )  # fmt: skip
+    axes.set_yticks(range(len(rows)), [style.shortened(row.name) for row in rows], parse_math=False)
+    axes.tick_params(axis="y", length=0)
+    return chart
+
+
+def guesses_table(rows: Sequence[Guessed]) -> Table:
+    """Return the chart's numbers: name, guess, median, least and most in seconds, and how many runs."""
+    columns = (_("what"), _("guess (s)"), _("measured (s)"), _("least (s)"), _("most (s)"), _("runs"))
+    return Table(
+        columns,
+        [
+            (row.name, row.guess_s, timing.median, timing.least, timing.most, len(timing.times))
+            for row in rows
+            for timing in [row.timing]
+        ],
+    )
+
+
+def _guess_words(row: Guessed) -> str:
+    if row.guess_s is None:
+        return _("no guess")
+    return _("your guess: {time}").format(time=seconds(row.guess_s))
+
+
+def _measured_words(row: Guessed) -> str:
+    if len(row.timing.times) == 1:
+        return _("measured: {time}").format(time=seconds(row.timing.median))
+    return _("measured: {time} ({least} to {most})").format(
+        time=seconds(row.timing.median), least=seconds(row.timing.least), most=seconds(row.timing.most)
+    )
+
+
+def _sentence(row: Guessed) -> str:
+    return f"{row.name}: {_guess_words(row)}; {_measured_words(row)}."

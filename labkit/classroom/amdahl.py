@@ -1,0 +1,30 @@
+"""A program with a part that cannot be shared out and one that can: the example of Amdahl's law."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+from labkit import images
+from labkit.filters import Step, resize
+from labkit.jobs import process_image
+
+if TYPE_CHECKING:
+    import numpy as np
+
+WIDTH, HEIGHT = 96, 72
+"""Small enough for a filter in pure Python."""
+
+
+def open_and_filter(
+    pool: Executor, files: Sequence[bytes], steps: Sequence[Step], groups: int
+) -> list[np.ndarray]:
+    """Return the pictures in ``files``, made small and filtered, in order.
+
+    They are opened and made small here, one after the other: the serial part. They are filtered in ``pool``,
+    in ``groups`` of one size as far as that is possible, so ``groups`` of its processes work.
+    """
+    pictures = [resize(images.decode(file), WIDTH, HEIGHT) for file in files]
+    return list(pool.map(process_image, pictures, repeat(steps), chunksize=-(-len(pictures) // groups)))

@@ -1,0 +1,14 @@
+"""What a function remembers in the process it runs in: for the bug hunt of the second day."""
+
+from __future__ import annotations
+
+import os
+
+seen: list[int] = []
+"""The numbers that `remember` was called with, in this process."""
+
+
+def remember(number: int) -> int:
+    """Append ``number`` to ``seen``; return the number of this process."""
+    seen.append(number)
+    return os.getpid()

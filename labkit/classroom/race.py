@@ -1,0 +1,94 @@
+"""A race to be seen: threads that add to one number, without a lock and with one.
+
+``Counter.add`` reads, then writes. Between the two another thread may come, and what it wrote is overwritten:
+one addition is lost. By itself this happens rarely; here ``sleep(0)`` asks for another thread exactly there,
+so that it happens while one looks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import sleep
+
+from labkit.charts.table import Table
+from labkit.i18n import _
+
+
+class Counter:
+    """A number that anybody may add to, broken on purpose."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def add(self) -> None:
+        seen = self.value
+        sleep(0)
+        self.value = seen + 1
+
+
+class SafeCounter(Counter):
+    """The same, mended: one at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+    def add(self) -> None:
+        with self.lock:
+            super().add()
+
+
+def add_together(counter: Counter, threads: int, times: int) -> int:
+    """Let ``threads`` threads add ``times`` times each; return what the counter says afterwards."""
+    start = threading.Barrier(threads)
+
+    def run() -> None:
+        start.wait()
+        for _time in range(times):
+            counter.add()
+
+    _run_in_threads([run] * threads)
+    return counter.value
+
+
+def slow_motion() -> Table:
+    """Return, step by step, how two threads add one each and the sum is one: real threads, held at each."""
+    both_have_read = threading.Barrier(2)
+    a_has_read, a_has_written = threading.Event(), threading.Event()
+    steps: list[tuple[object, ...]] = []
+    value = 0
+
+    def note(who: str, does: str) -> None:
+        steps.append((len(steps) + 1, who, does.format(n=value), value))
+
+    def a() -> None:
+        nonlocal value
+        seen = value
+        note("A", _("reads {n}"))
+        a_has_read.set()
+        both_have_read.wait()
+        value = seen + 1
+        note("A", _("writes {n}"))
+        a_has_written.set()
+
+    def b() -> None:
+        nonlocal value
+        a_has_read.wait()
+        seen = value
+        note("B", _("reads {n}"))
+        both_have_read.wait()
+        a_has_written.wait()
+        value = seen + 1
+        note("B", _("writes {n}"))
+
+    _run_in_threads([a, b])
+    return Table((_("step"), _("thread"), _("does"), _("counter")), steps)
+
+
+def _run_in_threads(functions: list[Callable[[], None]]) -> None:
+    threads = [threading.Thread(target=function, name="race") for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

@@ -1,0 +1,175 @@
+"""A web server that is slow on purpose: the lab's photographs, each after a wait, on this machine only.
+
+::
+
+    with open_slow_server(latency_s=0.2) as server:
+        data = fetch(server.url("chelsea"))
+
+Rules:
+
+* It waits before it answers, as a server far away does; it computes nothing, so what a client loses is
+  waiting. ``latency_s`` may be changed while it runs, ``slow_down`` makes one photograph slower still.
+* It serves ``at_once`` requests at a time, as every server has some limit; further ones queue.
+* It listens on 127.0.0.1, on a port that the system chooses, and knows the names of its photographs and
+  nothing else: no name leads to a file.
+* It lives in threads of this process. ``close`` (or leaving ``with``) ends the waits and joins the threads.
+"""
+
+from __future__ import annotations
+
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote, unquote
+
+from labkit import photos
+from labkit.core.errors import N_, LabkitError
+from labkit.photos import Photo
+
+HOST = "127.0.0.1"
+REQUEST_S = 10.0
+"""How long a client that has connected may take to say what it wants."""
+
+
+class DownloadFailed(LabkitError):
+    """A photograph could not be fetched."""
+
+
+def fetch(url: str, timeout_s: float = 30.0) -> bytes:
+    """Return what is at ``url``. Raises DownloadFailed, which names it, after ``timeout_s`` at the latest.
+
+    No proxy is asked, whatever the environment says: the server is on this machine.
+    """
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(url, timeout=timeout_s) as answer:
+            data: bytes = answer.read()
+            return data
+    except urllib.error.HTTPError as error:
+        with error:
+            raise DownloadFailed(
+                N_("{url}: the server answers {status}; server.names lists what it has"),
+                url=url, status=error.code,
+            ) from error  # fmt: skip
+    except OSError as error:
+        raise DownloadFailed(
+            N_("{url}: no answer ({reason}); is the slow server open?"),
+            url=url, reason=getattr(error, "reason", None) or error,
+        ) from error  # fmt: skip
+
+
+def open_slow_server(
+    latency_s: float = 0.2, at_once: int = 8, pictures: Sequence[Photo] | None = None
+) -> SlowServer:
+    """Return a running server of ``pictures`` (default: the bundled ones). Use ``with``, or ``close`` it."""
+    return SlowServer(latency_s, at_once, photos.bundled() if pictures is None else pictures)
+
+
+class SlowServer:
+    """See the module's head. Made by `open_slow_server`."""
+
+    def __init__(self, latency_s: float, at_once: int, pictures: Sequence[Photo]) -> None:
+        self.latency_s = latency_s
+        self.at_once = at_once
+        self.most_at_once = 0
+        """How many requests were being served at the same time, at most."""
+        self._bytes = {photo.name: photo.bytes() for photo in pictures}
+        self._slower: dict[str, float] = {}
+        self._room = threading.Semaphore(at_once)
+        self._lock = threading.Lock()
+        self._serving = 0
+        self._closing = threading.Event()
+        self._http = _Http(self)
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, name="slow-server", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def names(self) -> list[str]:
+        """The photographs that it has."""
+        return list(self._bytes)
+
+    @property
+    def urls(self) -> list[str]:
+        """Where each of them is, in the order of ``names``."""
+        return [self.url(name) for name in self._bytes]
+
+    def url(self, name: str) -> str:
+        """Return where the photograph called ``name`` is."""
+        return f"http://{HOST}:{self._http.server_port}/{quote(name, safe='')}"
+
+    def slow_down(self, name: str, by_s: float) -> None:
+        """Let the photograph called ``name`` take ``by_s`` seconds more than the others."""
+        if name not in self._bytes:
+            raise DownloadFailed(
+                N_("there is no photograph called {name}; there are {known}"),
+                name=name, known=", ".join(self._bytes),
+            )  # fmt: skip
+        self._slower[name] = by_s
+
+    def answer(self, path: str) -> bytes | None:
+        """Return the photograph that a request's path means, after its wait; None for an unknown one."""
+        name = unquote(path.removeprefix("/"))
+        with self._room:
+            with self._lock:
+                self._serving += 1
+                self.most_at_once = max(self.most_at_once, self._serving)
+            try:
+                self._closing.wait(self.latency_s + self._slower.get(name, 0.0))
+                return self._bytes.get(name)
+            finally:
+                with self._lock:
+                    self._serving -= 1
+
+    def close(self) -> None:
+        """End it: waits end at once, its threads are joined, its port is free again. Twice does no harm."""
+        self._closing.set()
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> SlowServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads = False  # so that server_close waits for them
+    request_queue_size = 128  # connections that wait for accept; Python's 5 would cost a second each beyond
+
+    def __init__(self, slow: SlowServer) -> None:
+        self.slow = slow
+        super().__init__((HOST, 0), _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has left is no error of the server's; anything else is shown by the base class."""
+        import sys
+
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = REQUEST_S
+
+    def do_GET(self) -> None:
+        """Answer one request."""
+        assert isinstance(self.server, _Http)
+        data = self.server.slow.answer(self.path)
+        self.send_response(404 if data is None else 200)
+        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("Content-Length", str(len(data or b"")))
+        self.end_headers()
+        self.wfile.write(data or b"")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: stderr of a notebook is for errors."""

@@ -1,0 +1,500 @@
+# %% [markdown] lang="es"
+# # Día 1. Hilos: esperar muchas cosas a la vez
+#
+# **Al acabar sabrás** cuándo los hilos ahorran tiempo, hasta cuántos sirven, y por qué dos hilos que tocan la
+# misma variable necesitan ponerse de acuerdo.
+#
+# **Duración**: 45 minutos guiados y una hora libre. **Antes de empezar**: saber leer un bucle `for` y una
+# función de Python. **Sin Docker**: hoy no hace falta; todo ocurre dentro de este cuaderno.
+
+# %% [markdown] lang="en"
+# # Day 1. Threads: waiting for many things at once
+#
+# **Afterwards you know** when threads save time, how many of them help, and why two threads that touch the
+# same variable have to agree on how.
+#
+# **Time**: 45 guided minutes and one free hour. **Before you begin**: you can read a `for` loop and a Python
+# function. **Without Docker**: not needed today; everything happens inside this notebook.
+
+# %% [markdown] lang="es" teacher=true
+# **Antes de clase.** Ejecuta el cuaderno entero una vez en la máquina desde la que proyectas (`Run` → `Run
+# All Cells`): tarda menos de medio minuto. Después `Kernel` → `Restart Kernel and Clear Outputs of All
+# Cells`, para que nadie vea los resultados antes de apostar. Pide a cada estudiante que ejecute
+# `python3 lab.py doctor`.
+#
+# **La idea del día en una frase.** Un hilo que espera no gasta procesador: por eso muchos hilos pueden
+# esperar a la vez aunque haya pocos núcleos.
+#
+# **Sin Docker.** Nada cambia: este día no lo usa.
+
+# %% [markdown] lang="en" teacher=true
+# **Before class.** Run the whole notebook once on the machine that you project from (`Run` → `Run All
+# Cells`): it takes less than half a minute. Then `Kernel` → `Restart Kernel and Clear Outputs of All
+# Cells`, so that nobody sees the results before betting on them. Ask each student to run
+# `python3 lab.py doctor`.
+#
+# **The day's idea in one sentence.** A thread that waits uses no processor: so many threads can wait at the
+# same time, however few cores there are.
+#
+# **Without Docker.** Nothing changes: this day does not use it.
+
+# %% [markdown] lang="es"
+# ## Repaso y una primera victoria · 0–5 min
+#
+# Un **proceso** es un programa en marcha, con su propia memoria. Un **hilo** es una línea de ejecución dentro
+# de un proceso; los hilos de un proceso comparten toda su memoria.
+
+# %% [markdown] lang="en"
+# ## Recap and a first win · 0–5 min
+#
+# A **process** is a running program with a memory of its own. A **thread** is one line of execution inside a
+# process; the threads of a process share all of its memory.
+
+# %%
+from labkit.classroom import begin, gap, show
+
+lesson = begin("{{lang}}")
+
+# %%
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from labkit import charts, images
+from labkit.classroom.slow_server import fetch, open_slow_server
+from labkit.measuring import Recording, doublings, in_threads, measured, measured_over
+
+# %% [markdown] lang="es"
+# Este servidor web es nuestro, vive en este cuaderno y es lento a propósito: espera antes de enviar cada
+# foto, como un servidor lejano.
+
+# %% [markdown] lang="en"
+# This web server is ours, it lives in this notebook, and it is slow on purpose: it waits before it sends each
+# photo, as a server far away would.
+
+# %%
+server = open_slow_server(latency_s=0.15)
+names = server.names[:12]
+urls = [server.url(name) for name in names]
+urls[0]
+
+# %% [markdown] lang="es"
+# Doce fotos, ocho hilos, un parpadeo:
+
+# %% [markdown] lang="en"
+# Twelve photos, eight threads, the blink of an eye:
+
+# %%
+with ThreadPoolExecutor(8) as pool:
+    files = list(pool.map(fetch, urls))
+album = {name: images.decode(file) for name, file in zip(names, files)}
+show(charts.pictures, album)
+
+# %% [markdown] lang="es" teacher=true
+# **Di.** «Acabáis de hacer doce peticiones por la red sin esperar doce veces. Ahora vamos a entender por
+# qué, y cuándo deja de funcionar.»
+#
+# **Pregunta.** ¿Qué comparten dos hilos del mismo programa que no comparten dos programas?
+#
+# **Si falla.** Si la celda de `import` no encuentra `labkit`, el cuaderno no se abrió con
+# `python3 lab.py lab`: ciérralo y ábrelo así.
+
+# %% [markdown] lang="en" teacher=true
+# **Say.** "You have just made twelve requests over the network without waiting twelve times. Now let us
+# understand why, and when it stops working."
+#
+# **Ask.** What do two threads of one program share that two programs do not?
+#
+# **If it goes wrong.** If the `import` cell does not find `labkit`, the notebook was not opened with
+# `python3 lab.py lab`: close it, and open it that way.
+
+# %% [markdown] lang="es"
+# ## Bloque 1. De una en una o todas juntas · 5–15 min
+#
+# Primero la referencia: una foto detrás de otra. El servidor espera 0,15 s antes de enviar cada una, y son
+# doce. **Apuesta antes de medir**: ¿cuántos segundos en total? Cambia el número si no estás de acuerdo.
+
+# %% [markdown] lang="en"
+# ## Block 1. One after the other, or all together · 5–15 min
+#
+# First the baseline: one photo after the other. The server waits 0.15 s before it sends each, and there are
+# twelve. **Bet before you measure**: how many seconds altogether? Change the number if you disagree.
+
+# %%
+guess_one_by_one = 2.0
+
+# %%
+one_by_one = measured(lambda: [fetch(url) for url in urls], runs=2, warm_up=0)
+row = charts.Guessed("sequential", guess_one_by_one, one_by_one)
+gap(row)
+
+# %% [markdown] lang="es"
+# Ahora con ocho hilos. Doce fotos entre ocho hilos: ¿cuántas rondas? **Apuesta:**
+
+# %% [markdown] lang="en"
+# Now with eight threads. Twelve photos among eight threads: how many rounds? **Bet:**
+
+# %%
+guess_eight_threads = 0.5
+
+# %%
+eight_threads = measured(lambda: in_threads(8, fetch, urls), runs=5, warm_up=1)
+rows = [row, charts.Guessed("threads", guess_eight_threads, eight_threads)]
+show(charts.guesses, rows)
+
+# %%
+gap(rows[1])
+
+# %% [markdown] lang="es"
+# Si tu apuesta se queda algo corta, la diferencia es lo que cuesta crear los hilos, abrir las conexiones y
+# copiar los bytes: eso no es espera, y no desaparece por esperar juntos.
+#
+# ¿Qué hacía cada hilo? Cada barra es una descarga:
+
+# %% [markdown] lang="en"
+# If your bet is a little short, the gap is what it costs to create threads, open connections and copy bytes:
+# that is not waiting, and waiting together does not make it go away.
+#
+# What did each thread do? Each bar is one download:
+
+# %%
+recording = Recording()
+in_threads(8, recording.of(fetch), urls)
+show(charts.timeline, recording.spans)
+
+# %% [markdown] lang="es"
+# Las barras se solapan: mientras una descarga espera, las demás también. Nadie calcula; por eso da igual
+# cuántos núcleos tengas.
+#
+# **Punto de control**: las doce fotos llegaron y hubo al menos dos descargas a la vez.
+
+# %% [markdown] lang="en"
+# The bars overlap: while one download waits, so do the others. Nobody computes; that is why it does not
+# matter how many cores you have.
+#
+# **Checkpoint**: all twelve photos came, and at least two downloads were open at the same time.
+
+# %%
+lesson.checkpoint(1, len(album) == 12 and recording.most_at_once >= 2)
+
+# %% [markdown] lang="es" teacher=true
+# **Di.** Deja que apuesten en voz alta antes de cada medición y apunta dos apuestas en la pizarra. Doce
+# esperas seguidas suman; doce fotos entre ocho hilos son dos rondas.
+#
+# **Pregunta.** ¿Por qué el segundo resultado no es doce veces menor? ¿Qué pasaría con doce hilos? ¿Y si la
+# máquina tuviera un solo núcleo? (Lo mismo: esperar no ocupa el núcleo.)
+#
+# **Si falla.** En una máquina muy ocupada la barra medida es más larga: mira su dispersión, no el valor
+# exacto. Si alguien ejecutó las celdas en desorden, `Kernel` → `Restart Kernel and Run up to Selected Cell`.
+
+# %% [markdown] lang="en" teacher=true
+# **Say.** Let them bet aloud before each measurement and write two bets on the board. Twelve waits in a row
+# add up; twelve photos among eight threads are two rounds.
+#
+# **Ask.** Why is the second result not a twelfth of the first? What would twelve threads do? And on a machine
+# with a single core? (The same: waiting does not occupy the core.)
+#
+# **If it goes wrong.** On a very busy machine the measured bar is longer: look at its spread, not at the
+# exact value. If somebody ran cells out of order: `Kernel` → `Restart Kernel and Run up to Selected Cell`.
+
+# %% [markdown] lang="es"
+# ## Bloque 2. ¿Cuántos hilos sirven? · 15–25 min
+#
+# Dieciséis fotos, y el servidor espera ahora 0,06 s por foto. Con un hilo son unas dieciséis esperas. **Apuesta** para
+# cada número de hilos; la apuesta de partida supone que el doble de hilos tarda siempre la mitad.
+
+# %% [markdown] lang="en"
+# ## Block 2. How many threads help? · 15–25 min
+#
+# Sixteen photos, and the server now waits 0.06 s for each. With one thread that is sixteen waits. **Bet** for
+# each number of threads; the bet to start from says that twice the threads always take half the time.
+
+# %%
+server.latency_s = 0.06
+many = server.urls[:16]
+counts = doublings(32)
+guess = {n: 16 * server.latency_s / n for n in counts}
+
+# %%
+times = measured_over(counts, lambda n: in_threads(n, fetch, many), runs=3, warm_up=0)
+show(charts.curve, {"fetch": times}, "threads", {"guess": guess})
+
+# %% [markdown] lang="es"
+# Al principio la curva sigue a la apuesta. Después se aplana: más hilos ya no ayudan. ¿Quién pone el límite?
+# No es Python ni tu procesador. Pregúntale al servidor cuántas peticiones llegó a atender a la vez:
+
+# %% [markdown] lang="en"
+# At first the curve follows the bet. Then it flattens: more threads no longer help. Who sets the limit? It is
+# neither Python nor your processor. Ask the server how many requests it ever served at the same time:
+
+# %%
+server.most_at_once
+
+# %% [markdown] lang="es"
+# El servidor atiende ocho a la vez; los demás hacen cola. **El número de hilos útil lo decide el recurso por
+# el que se espera**, no el número de núcleos.
+#
+# Mientras unos hilos esperan, el principal puede trabajar con lo que ya llegó: reducir y desenfocar cada foto.
+
+# %% [markdown] lang="en"
+# The server serves eight at a time; the others queue. **How many threads help is decided by the resource they
+# wait for**, not by the number of cores.
+#
+# While some threads wait, the main one can work on what has arrived: resize and blur each photo.
+
+# %%
+from labkit.filters import parse_steps
+from labkit.jobs import process_image
+
+size = {"width": 320, "height": 240}
+steps = parse_steps(["resize", "blur"], {"resize": size, "blur": {"radius": 3}})
+
+# %%
+recording = Recording()
+download, soften = recording.of(fetch), recording.of(process_image, "blur")
+with ThreadPoolExecutor(4) as pool:
+    waiting = {pool.submit(download, url): name for name, url in zip(names, urls)}
+    small = {waiting[f]: soften(images.decode(f.result()), steps) for f in as_completed(waiting)}
+show(charts.timeline, recording.spans)
+
+# %% [markdown] lang="es"
+# La fila `main` trabaja mientras las demás esperan: `as_completed` entrega cada foto en cuanto llega.
+#
+# **Punto de control**: todas las fotos están reducidas y el servidor nunca pasó de su límite.
+
+# %% [markdown] lang="en"
+# The row `main` works while the others wait: `as_completed` hands out each photo as soon as it arrives.
+#
+# **Checkpoint**: every photo is resized, and the server never went beyond its limit.
+
+# %%
+sizes = {image.shape[:2] for image in small.values()}
+lesson.checkpoint(2, sizes == {(240, 320)} and server.most_at_once <= server.at_once)
+
+# %% [markdown] lang="es" teacher=true
+# **Di.** «La línea gris es lo que esperábamos si nada tuviera límite. El punto donde la curva se separa de
+# ella es el límite de alguien.» No digas el ocho antes de que lo busquen.
+#
+# **Pregunta.** ¿Por qué 32 hilos no hacen daño, pero tampoco ayudan? ¿Qué pasaría con un servidor de verdad
+# si cada estudiante abriera 500 conexiones?
+#
+# **Si falla.** Si la curva baila, sube `runs` a 5 y mira la mediana. Si sube al final, es el coste de crear
+# hilos en una máquina ocupada: también es una respuesta.
+
+# %% [markdown] lang="en" teacher=true
+# **Say.** "The grey line is what we would get if nothing had a limit. Where the curve leaves it is somebody's
+# limit." Do not say eight before they have looked for it.
+#
+# **Ask.** Why do 32 threads do no harm and no good? What would happen to a real server if every student
+# opened 500 connections?
+#
+# **If it goes wrong.** If the curve jumps about, set `runs` to 5 and look at the median. If it rises at the
+# end, that is what creating threads costs on a busy machine: an answer, too.
+
+# %% [markdown] lang="es"
+# ## Bloque 3. Una carrera, rota a propósito · 25–35 min
+#
+# Los hilos comparten memoria. Este contador lo usan varios a la vez, y está roto:
+
+# %% [markdown] lang="en"
+# ## Block 3. A race, broken on purpose · 25–35 min
+#
+# Threads share memory. Several of them use this counter at the same time, and it is broken:
+
+# %%
+from labkit.classroom import race, source
+
+source(race.Counter.add)
+
+# %% [markdown] lang="es"
+# Cuatro hilos suman 500 veces cada uno. **Apuesta**: ¿cuánto dirá el contador?
+
+# %% [markdown] lang="en"
+# Four threads add 500 times each. **Bet**: what will the counter say?
+
+# %%
+guess_total = 2000
+
+# %%
+broken = race.add_together(race.Counter(), threads=4, times=500)
+guess_total, broken
+
+# %% [markdown] lang="es"
+# Faltan sumas, y nadie dio ningún error. A cámara lenta, con dos hilos y una suma cada uno:
+
+# %% [markdown] lang="en"
+# Additions are missing, and nobody raised an error. In slow motion, with two threads and one addition each:
+
+# %%
+race.slow_motion()
+
+# %% [markdown] lang="es"
+# Los dos leyeron 0, así que los dos escribieron 1: la suma de A se perdió. Entre **leer** y **escribir** no debe
+# colarse nadie. Eso lo garantiza un cerrojo (`Lock`):
+
+# %% [markdown] lang="en"
+# Both read 0, so both wrote 1: A's addition was lost. Between **reading** and **writing** nobody may come in.
+# That is what a lock (`Lock`) guarantees:
+
+# %%
+source(race.SafeCounter.add)
+mended = race.add_together(race.SafeCounter(), threads=4, times=500)
+mended
+
+# %% [markdown] lang="es"
+# Ahora el total es exacto, siempre. El precio: quien llega espera su turno.
+#
+# **Punto de control**: al contador roto nunca le sobran sumas, y al arreglado no le falta ninguna.
+
+# %% [markdown] lang="en"
+# Now the total is exact, always. The price: whoever comes waits for their turn.
+#
+# **Checkpoint**: the broken counter never has additions to spare, and the mended one lacks none.
+
+# %%
+lesson.checkpoint(3, broken <= 2000 and mended == 2000)
+
+# %% [markdown] lang="es" teacher=true
+# **Di.** «El `sleep(0)` no inventa el error: solo hace que ocurra mientras miramos. Sin él pasaría una vez
+# entre muchas, y siempre el día de la entrega.»
+#
+# **Pregunta.** ¿Dónde está exactamente el instante peligroso? ¿Por qué no basta con «hacerlo más deprisa»?
+# ¿Qué pasa si dos hilos necesitan dos cerrojos y los toman en distinto orden?
+#
+# **Si falla.** Si a alguien le sale 2000 con el contador roto, ha tenido suerte: que lo repita. La cámara
+# lenta pierde una suma siempre.
+
+# %% [markdown] lang="en" teacher=true
+# **Say.** "The `sleep(0)` does not invent the bug: it only makes it happen while we look. Without it, it
+# would happen once in a great many times, and always on the day of the deadline."
+#
+# **Ask.** Where exactly is the dangerous instant? Why is it not enough to "do it faster"? What happens if two
+# threads need two locks and take them in different orders?
+#
+# **If it goes wrong.** If somebody gets 2000 from the broken counter, they were lucky: let them run it again.
+# The slow motion loses an addition every time.
+
+# %% [markdown] lang="es"
+# ## Comprobación: a la caza de un error · 35–42 min
+#
+# Alguien ha querido ir más deprisa y recoge las fotos según llegan. La primera es hoy la más lenta. Mira bien
+# el resultado: ¿qué está mal?
+
+# %% [markdown] lang="en"
+# ## Check: a bug hunt · 35–42 min
+#
+# Somebody wanted to be faster and collects the photos as they arrive. Today the first one is the slowest.
+# Look closely at the result: what is wrong?
+
+# %%
+server.slow_down(names[0], by_s=0.5)
+with ThreadPoolExecutor(6) as pool:
+    futures = [pool.submit(fetch, url) for url in urls[:6]]
+    arrived = [images.decode(future.result()) for future in as_completed(futures)]
+suspicious = dict(zip(names, arrived))
+show(charts.pictures, suspicious)
+
+# %% [markdown] lang="es"
+# Las fotos no corresponden a sus nombres: `as_completed` las entrega **en el orden en que acaban**, y `zip`
+# las empareja con los nombres en el orden en que se pidieron. El arreglo: recordar de quién es cada futuro.
+
+# %% [markdown] lang="en"
+# The photos do not belong to their names: `as_completed` hands them out **in the order in which they end**,
+# and `zip` pairs them with the names in the order in which they were asked for. The cure: remember whose
+# future each one is.
+
+# %%
+with ThreadPoolExecutor(6) as pool:
+    owner = {pool.submit(fetch, url): name for name, url in zip(names, urls[:6])}
+    right = {owner[future]: images.decode(future.result()) for future in as_completed(owner)}
+all((right[name] == album[name]).all() for name in right)
+
+# %% [markdown] lang="es" teacher=true
+# **Di.** Da dos minutos de silencio con la imagen proyectada antes de aceptar respuestas.
+#
+# **Pregunta.** ¿Por qué ningún mensaje avisó? ¿Con `pool.map` habría pasado? (No: `map` conserva el orden.)
+#
+# **Si falla.** Si alguien no ve el error, pídele que busque a la astronauta.
+
+# %% [markdown] lang="en" teacher=true
+# **Say.** Give them two silent minutes with the picture on the wall before you take answers.
+#
+# **Ask.** Why did no message warn us? Would it have happened with `pool.map`? (No: `map` keeps the order.)
+#
+# **If it goes wrong.** If somebody does not see it, ask them to look for the astronaut.
+
+# %% [markdown] lang="es"
+# ## Resumen y avance · 42–45 min
+#
+# **Tres hechos**
+#
+# 1. Muchos hilos pueden esperar a la vez, aunque haya un solo núcleo.
+# 2. Cuántos hilos sirven lo decide aquello por lo que esperan.
+# 3. Leer y después escribir algo compartido necesita un cerrojo.
+#
+# **Tres preguntas**
+#
+# 1. ¿Por qué doce hilos no bastan para que doce descargas tarden la doceava parte?
+# 2. Un programa tarda lo mismo con 8 que con 32 hilos. ¿Dónde buscarías el límite?
+# 3. ¿Qué cambiaría hoy si los hilos, en vez de esperar, calcularan?
+#
+# La tercera es la de mañana: [Día 2, procesos](day2_processes.ipynb).
+
+# %% [markdown] lang="en"
+# ## Recap and preview · 42–45 min
+#
+# **Three facts**
+#
+# 1. Many threads can wait at the same time, even on a single core.
+# 2. How many threads help is decided by what they wait for.
+# 3. Reading and then writing something shared needs a lock.
+#
+# **Three questions**
+#
+# 1. Why are twelve threads not enough for twelve downloads to take a twelfth of the time?
+# 2. A program takes as long with 8 threads as with 32. Where would you look for the limit?
+# 3. What would change today if the threads computed instead of waiting?
+#
+# The third is tomorrow's: [Day 2, processes](day2_processes.ipynb).
+
+# %% [markdown] lang="es" teacher=true
+# **Di.** Que cada pareja conteste una de las tres preguntas en una frase. No resuelvas la tercera.
+
+# %% [markdown] lang="en" teacher=true
+# **Say.** Let each pair answer one of the three questions in one sentence. Do not resolve the third.
+
+# %% [markdown] lang="es"
+# ## La hora libre
+#
+# * **Imprescindible**: abre otro servidor con `open_slow_server(latency_s=0.06, at_once=4)`, predice dónde se
+#   doblará la curva del bloque 2, y mídela.
+# * **Objetivo**: con `slow_down` haz que una foto tarde 5 segundos y consigue las demás sin esperarla
+#   (`fetch` tiene `timeout_s`, y `as_completed` tiene `timeout`).
+# * **Para ir más allá**: separa descargar y desenfocar con una cola `queue.Queue(maxsize=3)`: unos hilos
+#   descargan, otro desenfoca, y nunca hay más de tres fotos esperando.
+#
+# Cuando acabes, cierra el servidor. La última línea comprueba que no queda nada:
+
+# %% [markdown] lang="en"
+# ## The free hour
+#
+# * **Must**: open another server with `open_slow_server(latency_s=0.06, at_once=4)`, predict where the curve
+#   of block 2 will bend, and measure it.
+# * **Target**: with `slow_down` let one photo take 5 seconds, and get the others without waiting for it
+#   (`fetch` has `timeout_s`, and `as_completed` has `timeout`).
+# * **Stretch**: separate downloading from blurring by a `queue.Queue(maxsize=3)`: some threads download,
+#   another one blurs, and never more than three photos wait.
+#
+# When you have finished, close the server. The last line checks that nothing is left:
+
+# %%
+server.close()
+lesson.end()
+
+# %% [markdown] lang="es" teacher=true
+# **Tres niveles.** Lo imprescindible cabe en quince minutos y lo hace todo el mundo; el objetivo pide leer la
+# documentación de `concurrent.futures`; ir más allá da para el resto de la hora y prepara la cola limitada
+# que usa el broker del tercer día.
+
+# %% [markdown] lang="en" teacher=true
+# **Three levels.** The must takes fifteen minutes and is for everybody; the target asks for a look into the
+# documentation of `concurrent.futures`; the stretch fills the rest of the hour and prepares the bounded queue
+# that the broker of day three uses.

@@ -1,0 +1,526 @@
+# %% [markdown] lang="es"
+# # Día 2. Procesos: calcular muchas cosas a la vez
+#
+# **Al acabar sabrás** qué código acelera con hilos y cuál no, qué cuesta usar procesos, y cómo predecir hasta
+# dónde puede acelerar un programa.
+#
+# **Duración**: 45 minutos guiados y una hora libre. **Antes de empezar**: el [día 1](day1_threads.ipynb).
+# **Sin Docker**: hoy no hace falta; los procesos son de tu máquina.
+
+# %% [markdown] lang="en"
+# # Day 2. Processes: computing many things at once
+#
+# **Afterwards you know** which code threads speed up and which they do not, what processes cost, and how to
+# predict how fast a program can become.
+#
+# **Time**: 45 guided minutes and one free hour. **Before you begin**: [day 1](day1_threads.ipynb).
+# **Without Docker**: not needed today; the processes are your machine's.
+
+# %% [markdown] lang="es" teacher=true
+# **Antes de clase.** Ejecuta el cuaderno entero una vez y cierra lo que use el procesador (videollamadas,
+# copias de seguridad): hoy se mide el cálculo, y lo que haga la máquina además se ve en la dispersión. Después
+# `Kernel` → `Restart Kernel and Clear Outputs of All Cells`.
+#
+# **La idea del día en una frase.** No pienses «Python no puede usar varios núcleos»: mídelo. El GIL solo
+# estorba a quien ejecuta Python puro; OpenCV lo suelta mientras calcula.
+#
+# **Con dos núcleos o con dieciséis.** El cuaderno lee cuántos hay y elige hasta dónde medir. No prometas
+# cifras: dos procesos en dos núcleos han dado, en la misma máquina, de 0,9 a 2 veces la velocidad.
+#
+# **Sin Docker.** Nada cambia: este día no lo usa.
+
+# %% [markdown] lang="en" teacher=true
+# **Before class.** Run the whole notebook once and close whatever uses the processor (video calls, backups):
+# today we measure computing, and what else the machine does shows in the spread. Then `Kernel` →
+# `Restart Kernel and Clear Outputs of All Cells`.
+#
+# **The day's idea in one sentence.** Do not think "Python cannot use several cores": measure it. The GIL is
+# only in the way of pure Python; OpenCV lets go of it while it computes.
+#
+# **With two cores or with sixteen.** The notebook reads how many there are and chooses how far to measure.
+# Promise no figures: two processes on two cores have been, on one and the same machine, 0.9 to 2 times as fast.
+#
+# **Without Docker.** Nothing changes: this day does not use it.
+
+# %% [markdown] lang="es"
+# ## Repaso y una primera victoria · 0–5 min
+#
+# Ayer los hilos **esperaban**. Hoy **calculan**. Primera victoria: el mismo trabajo en tres motores cambiando
+# una sola palabra, y los mismos píxeles.
+
+# %% [markdown] lang="en"
+# ## Recap and a first win · 0–5 min
+#
+# Yesterday the threads **waited**. Today they **compute**. A first win: the same work on three engines by
+# changing a single word, and the same pixels.
+
+# %%
+from labkit.classroom import begin, gap, show
+
+lesson = begin("{{lang}}")
+
+# %%
+from itertools import repeat
+
+import numpy as np
+
+from labkit import charts, images, open_executor, process_batch
+from labkit.filters import parse_steps, resize
+from labkit.jobs import add, echo, process_image
+from labkit.measuring import cores, doublings, in_threads, measured, measured_over
+from labkit.photos import bundled
+
+# %%
+photos = [photo.array() for photo in bundled()[:6]]
+results = {}
+for engine in ("sequential", "threads", "processes"):
+    with open_executor(engine, 1 if engine == "sequential" else 2) as executor:
+        results[engine] = process_batch(executor, photos, ["sharpen", "edges"])
+
+# %%
+same = [np.array_equal(a, b) for a, b in zip(results["sequential"], results["processes"])]
+show(charts.pictures, {photo.name: image for photo, image in zip(bundled(), results["processes"])})
+all(same)
+
+# %% [markdown] lang="es" teacher=true
+# **Di.** «Tres motores, una palabra de diferencia, los mismos píxeles. Lo que cambia es dónde se calcula y
+# cuánto cuesta llevar el trabajo hasta allí.»
+#
+# **Pregunta.** Recuperad la tercera pregunta de ayer: ¿qué cambia si los hilos calculan?
+#
+# **Si falla.** La primera celda con procesos tarda más: cada proceso nuevo arranca un Python entero.
+
+# %% [markdown] lang="en" teacher=true
+# **Say.** "Three engines, one word of difference, the same pixels. What changes is where it is computed and
+# what it costs to bring the work there."
+#
+# **Ask.** Go back to yesterday's third question: what changes if the threads compute?
+#
+# **If it goes wrong.** The first cell with processes takes longer: each new process starts a whole Python.
+
+# %% [markdown] lang="es"
+# ## Bloque 1. ¿Quién tiene el GIL? · 5–15 min
+#
+# En cada proceso de Python hay un cerrojo, el **GIL**: solo el hilo que lo tiene ejecuta código Python. Un
+# hilo que espera lo suelta (por eso ayer funcionó). ¿Y uno que calcula? Depende de **quién** calcula.
+#
+# Dos filtros: `vignette_python` es un bucle de Python, píxel a píxel; `blur` llama a OpenCV, escrito en C++.
+# OpenCV trae sus propios hilos; los apagamos para contar solo los nuestros.
+
+# %% [markdown] lang="en"
+# ## Block 1. Who holds the GIL? · 5–15 min
+#
+# Every Python process has a lock, the **GIL**: only the thread that holds it runs Python code. A thread that
+# waits lets go of it (that is why yesterday worked). And one that computes? It depends on **who** computes.
+#
+# Two filters: `vignette_python` is a Python loop, pixel by pixel; `blur` calls OpenCV, which is written in
+# C++. OpenCV brings threads of its own; we turn them off, to count only ours.
+
+# %%
+import cv2
+
+cv2.setNumThreads(1)
+counts = doublings(min(2 * cores(), 8))
+counts
+
+# %% [markdown] lang="es"
+# Ocho veces el mismo trabajo, con cada número de hilos. **Apuesta**: ¿cuántas veces más rápido irá cada
+# filtro con dos hilos? ¿Y con el máximo? La apuesta de partida es la ideal, y no pasa de tus núcleos.
+
+# %% [markdown] lang="en"
+# The same work eight times, with each number of threads. **Bet**: how many times as fast will each filter be
+# with two threads? And with the most? The bet to start from is the ideal one, and it does not exceed your
+# cores.
+
+# %%
+guess = {n: min(n, cores()) for n in counts}
+
+# %%
+work = {
+    "vignette_python": resize(photos[0], 96, 72),
+    "blur": resize(photos[0], 512, 512),
+}
+steps = {name: parse_steps([name]) for name in work}
+
+# %%
+curves = {}
+for name, image in work.items():
+    jobs = [image] * 8, repeat(steps[name])
+    curves[name] = measured_over(counts, lambda n: in_threads(n, process_image, *jobs), runs=5)
+
+# %%
+show(charts.speed_up, curves, "threads", {"guess": guess}, cores=cores())
+
+# %% [markdown] lang="es"
+# Lee la figura con su dispersión. `vignette_python` se queda cerca de 1: sus hilos se turnan el GIL, así que
+# no importa cuántos haya. `blur` puede subir hasta donde haya núcleos **libres**: OpenCV suelta el GIL mientras
+# calcula. Si tu máquina tiene un solo núcleo, o está ocupada, ninguno sube.
+#
+# La regla no es «los hilos no sirven para calcular», sino: **estorba el código Python, no el cálculo**.
+#
+# **Punto de control**: los dos filtros se midieron con los mismos números de hilos.
+
+# %% [markdown] lang="en"
+# Read the figure with its spread. `vignette_python` stays near 1: its threads take turns with the GIL, so it
+# does not matter how many there are. `blur` can rise as far as there are **free** cores: OpenCV lets go of
+# the GIL while it computes. If your machine has a single core, or is busy, neither rises.
+#
+# The rule is not "threads are no good for computing", it is: **Python code is in the way, computing is not**.
+#
+# **Checkpoint**: both filters were measured with the same numbers of threads.
+
+# %%
+lesson.checkpoint(1, all(list(curve) == counts for curve in curves.values()))
+
+# %% [markdown] lang="es" teacher=true
+# **Di.** Haz que apuesten por separado para cada filtro. Cuando vean las dos curvas, calla diez segundos.
+#
+# **Pregunta.** ¿Qué tendrías que mirar en una biblioteca para saber si tus hilos la aceleran? ¿Y NumPy? (Casi
+# todas sus operaciones grandes sueltan el GIL.) ¿Por qué la curva no pasa de la línea de los núcleos?
+#
+# **Si falla.** Si `blur` tampoco sube, mira quién más usa el procesador: es un buen momento para hablar de
+# «núcleos libres». En un Python sin GIL (*free-threaded*) subirán los dos: enséñalo como curiosidad.
+
+# %% [markdown] lang="en" teacher=true
+# **Say.** Let them bet for each filter separately. When they see both curves, keep silent for ten seconds.
+#
+# **Ask.** What would you look for in a library to know whether your threads speed it up? And NumPy? (Most of
+# its large operations let go of the GIL.) Why does the curve not go beyond the line of the cores?
+#
+# **If it goes wrong.** If `blur` does not rise either, look who else uses the processor: a good moment for
+# "free cores". On a Python without a GIL (*free-threaded*) both will rise: show it as a curiosity.
+
+# %% [markdown] lang="es"
+# ## Bloque 2. Procesos, y lo que cuesta viajar · 15–25 min
+#
+# Cada proceso tiene su propio Python y su propio GIL. El filtro de Python puro, otra vez ocho trabajos: la
+# referencia, con hilos y con procesos. Abrimos los procesos una vez y los usamos hasta el final.
+
+# %% [markdown] lang="en"
+# ## Block 2. Processes, and what travelling costs · 15–25 min
+#
+# Every process has a Python and a GIL of its own. The pure Python filter, again eight times: the baseline,
+# with threads, and with processes. We open the processes once and use them until the end.
+
+# %%
+pool = open_executor("processes", max(counts))
+portrait, vignette = work["vignette_python"], steps["vignette_python"]
+opening = measured(lambda: list(pool.map(process_image, [portrait] * 8, repeat(vignette))), 1, 0)
+print(opening)
+
+# %% [markdown] lang="es"
+# Esa primera vez incluye arrancar los procesos. **Apuesta** ahora, en segundos, para los tres:
+
+# %% [markdown] lang="en"
+# That first time includes starting the processes. Now **bet**, in seconds, on all three:
+
+# %%
+alone = measured(lambda: [process_image(portrait, vignette) for _ in range(8)], runs=5)
+guess_threads, guess_processes = alone.median / 2, alone.median / 2
+
+# %%
+threads = measured(lambda: in_threads(2, process_image, [portrait] * 8, repeat(vignette)), runs=5)
+chunks = measured(lambda: list(pool.map(process_image, [portrait] * 8, repeat(vignette), chunksize=4)), 5)
+rows = [
+    charts.Guessed("sequential", None, alone),
+    charts.Guessed("threads", guess_threads, threads),
+    charts.Guessed("processes", guess_processes, chunks),
+]
+show(charts.guesses, rows)
+
+# %%
+gap(rows[1])
+gap(rows[2])
+
+# %% [markdown] lang="es"
+# Los procesos no se estorban con el GIL, pero solo ganan si hay núcleos libres y si el trabajo pesa más que su
+# transporte. Un proceso no ve tu memoria: todo viaja, copiado. ¿Puede viajar una función escrita en una celda?
+# Aquí está roto a propósito:
+
+# %% [markdown] lang="en"
+# Processes are not in each other's way with the GIL, but they only win if there are free cores and if the
+# work weighs more than its transport. A process does not see your memory: everything travels, copied. Can a
+# function travel that is written in a cell? Here it is broken on purpose:
+
+# %%
+from labkit.core.errors import CannotTravel
+from labkit.i18n import translate_error
+
+try:
+    pool.submit(lambda: 6 * 7)
+except CannotTravel as error:
+    print(translate_error(error))
+
+# %% [markdown] lang="es"
+# Viaja el **nombre** de la función, no su código: por eso las de este curso viven en módulos. Y los datos,
+# ¿cuánto cuestan? `echo` solo va y vuelve. **Apuesta**: ¿qué pasa con diez veces más megabytes?
+
+# %% [markdown] lang="en"
+# What travels is the **name** of the function, not its code: that is why this course's live in modules. And
+# data, what do they cost? `echo` only goes there and back. **Bet**: what happens with ten times the
+# megabytes?
+
+# %%
+megabytes = [0.01, 0.1, 1, 10]
+arrays = {size: np.zeros(int(size * 1_000_000), np.uint8) for size in megabytes}
+travel = measured_over(megabytes, lambda size: pool.submit(echo, arrays[size]).result(), runs=5)
+show(charts.curve, {"echo": travel}, "megabytes", {"guess": {m: m / 1000 for m in megabytes}})
+
+# %% [markdown] lang="es"
+# Un mensaje pequeño cuesta casi lo mismo que uno diminuto: pagas el viaje. Uno grande cuesta por lo que pesa.
+# De ahí el truco de **viajar juntos**: 300 sumas, de una en una o en grupos (`chunksize`). **Apuesta**: ¿desde
+# qué tamaño deja de mejorar?
+
+# %% [markdown] lang="en"
+# A small message costs about as much as a tiny one: you pay for the journey. A large one costs what it
+# weighs. Hence the trick of **travelling together**: 300 additions, one by one or in groups (`chunksize`).
+# **Bet**: from which size on does it no longer get better?
+
+# %%
+sizes = [1, 4, 16, 64, 256]
+tiny = measured_over(sizes, lambda size: list(pool.map(add, range(300), repeat(1), chunksize=size)))
+show(charts.curve, {"add": tiny}, "chunksize")
+
+# %% [markdown] lang="es"
+# Con grupos se pagan menos viajes. Con uno demasiado grande, un proceso se lo queda todo y los demás miran.
+#
+# **Punto de control**: en grupos o de una en una, el resultado es el mismo.
+
+# %% [markdown] lang="en"
+# With groups you pay for fewer journeys. With one that is too large, a single process has it all and the
+# others look on.
+#
+# **Checkpoint**: in groups or one by one, the result is the same.
+
+# %%
+lesson.checkpoint(2, list(pool.map(add, range(300), repeat(1), chunksize=16)) == list(range(1, 301)))
+
+# %% [markdown] lang="es" teacher=true
+# **Di.** «Un proceso es otro edificio: el trabajo tiene que salir a la calle.» Mañana el edificio será otra
+# máquina, y todo lo de hoy seguirá valiendo.
+#
+# **Pregunta.** ¿Cuándo no compensa un proceso? ¿Por qué mandar el archivo JPEG y no la matriz de píxeles?
+# (Pesa diez veces menos, y descomprimir también se reparte.)
+#
+# **Si falla.** Si los procesos salen más lentos que la referencia, no lo escondas: pregunta qué pesa más, el
+# trabajo o el viaje, y si quedaba algún núcleo libre.
+
+# %% [markdown] lang="en" teacher=true
+# **Say.** "A process is another building: the work has to go out into the street." Tomorrow the building is
+# another machine, and all of today still holds.
+#
+# **Ask.** When is a process not worth it? Why send the JPEG file and not the array of pixels? (It weighs a
+# tenth, and decompressing is shared out as well.)
+#
+# **If it goes wrong.** If processes come out slower than the baseline, do not hide it: ask what weighs more,
+# the work or the journey, and whether there was a free core.
+
+# %% [markdown] lang="es"
+# ## Bloque 3. Predecir: la ley de Amdahl · 25–35 min
+#
+# Un programa tiene una parte que va de una en una (aquí, abrir las fotos) y otra que se puede repartir (el
+# filtro). Con n procesos, la primera no mejora. La **ley de Amdahl** lo dice en una línea:
+#
+# tiempo(n) = parte en serie + parte repartible / n
+#
+# Medimos cada parte por separado, con un solo proceso:
+
+# %% [markdown] lang="en"
+# ## Block 3. Predicting: Amdahl's law · 25–35 min
+#
+# A program has one part that goes step by step (here: opening the photos) and one that can be shared out (the
+# filter). With n processes the first does not get better. **Amdahl's law** says so in one line:
+#
+# time(n) = serial part + parallel part / n
+#
+# We measure each part by itself, with a single process:
+
+# %%
+files = [photo.bytes() for photo in bundled()[:8]]
+thumbs = [resize(images.decode(file), 96, 72) for file in files]
+serial = measured(lambda: [resize(images.decode(file), 96, 72) for file in files], runs=5)
+parallel = measured(lambda: list(map(process_image, thumbs, repeat(vignette))), runs=5)
+predicted = {n: serial.median + parallel.median / n for n in counts}
+
+# %% [markdown] lang="es"
+# Ahora el programa entero. Repartir en n grupos pone a trabajar a n procesos:
+
+# %% [markdown] lang="en"
+# Now the whole program. Sharing out in n groups puts n processes to work:
+
+# %%
+from labkit.classroom.amdahl import open_and_filter
+
+whole = measured_over(counts, lambda n: open_and_filter(pool, files, vignette, groups=n), runs=5)
+show(charts.curve, {"open_and_filter": whole}, "processes", {"amdahl": predicted}, cores=cores())
+
+# %%
+amdahl = {n: predicted[1] / predicted[n] for n in counts}
+ideal = {n: n for n in counts}
+show(charts.speed_up, {"open_and_filter": whole}, "processes", {"amdahl": amdahl, "ideal": ideal}, cores=cores())
+
+# %% [markdown] lang="es"
+# ¿Por qué lo medido no coincide con Amdahl? La ley no sabe tres cosas: que el trabajo viaja, que tus núcleos
+# se acaban (la línea vertical), y que la máquina hace algo más. **La predicción es un techo, no una promesa.**
+#
+# **Punto de control**: repartido o no, salen los mismos píxeles.
+
+# %% [markdown] lang="en"
+# Why does the measurement differ from Amdahl? The law does not know three things: that work travels, that
+# your cores come to an end (the vertical line), and that the machine does something else as well. **The
+# prediction is a ceiling, not a promise.**
+#
+# **Checkpoint**: shared out or not, the pixels are the same.
+
+# %%
+shared = open_and_filter(pool, files, vignette, groups=max(counts))
+lesson.checkpoint(3, all(map(np.array_equal, shared, map(process_image, thumbs, repeat(vignette)))))
+
+# %% [markdown] lang="es" teacher=true
+# **Di.** Escribe la línea de Amdahl en la pizarra antes de ejecutar nada y calcula a mano el caso n = 2 con
+# los números de la clase.
+#
+# **Pregunta.** Si la parte en serie es un 10 %, ¿cuál es la aceleración máxima con infinitos procesos? (Diez.)
+# ¿Qué harías antes: comprar núcleos o acortar la parte en serie?
+#
+# **Si falla.** En una máquina ocupada la curva medida queda por encima de la predicción y con mucha
+# dispersión. Es la lección: enseña la dispersión.
+
+# %% [markdown] lang="en" teacher=true
+# **Say.** Write Amdahl's line on the board before running anything, and work out n = 2 by hand with the
+# class's numbers.
+#
+# **Ask.** If the serial part is 10 %, how fast can it get with infinitely many processes? (Ten times.) What
+# would you do first: buy cores, or shorten the serial part?
+#
+# **If it goes wrong.** On a busy machine the measured curve lies above the prediction, with much spread. That
+# is the lesson: show the spread.
+
+# %% [markdown] lang="es"
+# ## Comprobación: a la caza de un error · 35–42 min
+#
+# Alguien cuenta las fotos ya hechas en una lista del módulo. Con hilos funcionaba. Con procesos el trabajo se
+# hace, pero la lista sale vacía. ¿Dónde están los números?
+
+# %% [markdown] lang="en"
+# ## Check: a bug hunt · 35–42 min
+#
+# Somebody counts the finished photos in a list of the module. With threads it worked. With processes the work
+# is done, but the list is empty. Where are the numbers?
+
+# %%
+from labkit.classroom import memory, source
+
+source(memory.remember)
+
+# %%
+in_threads(2, memory.remember, range(6))
+with_threads = len(memory.seen)
+memory.seen.clear()
+where = list(pool.map(memory.remember, range(6)))
+with_threads, len(memory.seen)
+
+# %% [markdown] lang="es"
+# Están en los otros procesos: cada uno tiene **su** copia del módulo y de la lista. Ayer el problema era que
+# todos compartían la memoria; hoy, que nadie la comparte. El arreglo: **devolver** resultados en vez de
+# dejarlos apuntados.
+
+# %% [markdown] lang="en"
+# They are in the other processes: each has **its own** copy of the module and of the list. Yesterday's
+# trouble was that all shared one memory; today's is that nobody shares it. The cure: **return** results
+# instead of noting them down.
+
+# %%
+len(where), len(set(where)) <= max(counts)
+
+# %% [markdown] lang="es" teacher=true
+# **Di.** Deja que busquen el error en la función, que no lo tiene: el error está en dónde se ejecuta.
+#
+# **Pregunta.** ¿Qué dirá `os.getpid()` en cada caso? ¿Cuántos números de proceso distintos puede haber?
+#
+# **Si falla.** Si alguien propone «pues una lista compartida», acéptalo, y pregunta quién pondría el cerrojo.
+
+# %% [markdown] lang="en" teacher=true
+# **Say.** Let them look for the bug in the function, which has none: the bug is in where it runs.
+#
+# **Ask.** What will `os.getpid()` say in each case? How many different process numbers can there be?
+#
+# **If it goes wrong.** If somebody proposes "a shared list, then", accept it, and ask who would hold its lock.
+
+# %% [markdown] lang="es"
+# ## Resumen y avance · 42–45 min
+#
+# **Tres hechos**
+#
+# 1. El GIL frena a los hilos que ejecutan Python; OpenCV lo suelta y sí acelera con hilos.
+# 2. Un proceso tiene su propia memoria: todo lo que va y viene se copia, y eso cuesta.
+# 3. Lo que no se puede repartir pone el techo (Amdahl); los núcleos y el transporte ponen otro más bajo.
+#
+# **Tres preguntas**
+#
+# 1. Tienes un filtro lento. ¿Qué medirías para elegir entre hilos y procesos?
+# 2. ¿Por qué un `chunksize` enorme puede ser peor que uno pequeño?
+# 3. ¿Qué pasa hoy si uno de los procesos muere a mitad del trabajo?
+#
+# La tercera es la de mañana: un sistema que lo nota, lo repite y no pierde nada. Vuelve al
+# [inicio](index.ipynb).
+
+# %% [markdown] lang="en"
+# ## Recap and preview · 42–45 min
+#
+# **Three facts**
+#
+# 1. The GIL slows threads that run Python; OpenCV lets go of it, and does get faster with threads.
+# 2. A process has a memory of its own: all that goes there and back is copied, and that costs.
+# 3. What cannot be shared out sets the ceiling (Amdahl); cores and transport set a lower one.
+#
+# **Three questions**
+#
+# 1. You have a slow filter. What would you measure to choose between threads and processes?
+# 2. Why can a huge `chunksize` be worse than a small one?
+# 3. What happens today if one of the processes dies in the middle of the work?
+#
+# The third is tomorrow's: a system that notices, repeats, and loses nothing. Back to the
+# [start](index.ipynb).
+
+# %% [markdown] lang="es" teacher=true
+# **Di.** Que cada pareja conteste una de las tres preguntas en una frase. La tercera se puede probar en la
+# hora libre.
+
+# %% [markdown] lang="en" teacher=true
+# **Say.** Let each pair answer one of the three questions in one sentence. The third can be tried out in the
+# free hour.
+
+# %% [markdown] lang="es"
+# ## La hora libre
+#
+# * **Imprescindible**: elige otro filtro (`sharpen`, `edges`), predice si se parecerá a `blur` o a
+#   `vignette_python` y repite la figura del bloque 1.
+# * **Objetivo**: haz que la parte en serie pese el doble, vuelve a predecir con Amdahl y compara.
+# * **Para ir más allá**: abre otro `open_executor("processes", 2)`, mata uno de sus procesos mientras trabaja
+#   (`labkit.jobs.crash` lo hace) y anota qué error llega y qué se ha perdido. Compáralo mañana.
+#
+# Cuando acabes, cierra los procesos. La última línea comprueba que no queda nada:
+
+# %% [markdown] lang="en"
+# ## The free hour
+#
+# * **Must**: choose another filter (`sharpen`, `edges`), predict whether it will look like `blur` or like
+#   `vignette_python`, and repeat the figure of block 1.
+# * **Target**: make the serial part weigh twice as much, predict with Amdahl again, and compare.
+# * **Stretch**: open another `open_executor("processes", 2)`, kill one of its processes while it works
+#   (`labkit.jobs.crash` does it), and note which error comes and what is lost. Compare it tomorrow.
+#
+# When you have finished, close the processes. The last line checks that nothing is left:
+
+# %%
+pool.shutdown()
+lesson.end()
+
+# %% [markdown] lang="es" teacher=true
+# **Tres niveles.** Lo imprescindible cabe en quince minutos. El objetivo pide entender la fórmula. Ir más allá
+# muestra `BrokenProcessPool`: un proceso muerto rompe el grupo entero, y es el mejor prólogo del día 3.
+
+# %% [markdown] lang="en" teacher=true
+# **Three levels.** The must takes fifteen minutes. The target needs the formula to be understood. The stretch
+# shows `BrokenProcessPool`: one dead process breaks the whole pool, and there is no better prologue to day 3.
