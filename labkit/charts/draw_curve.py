@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
 
 from labkit.charts import style
 from labkit.charts.style import (
@@ -41,12 +42,14 @@ NUMBERS_WIDTH = 0.62
 SERIES = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PURPLE, "D"))
 
 OVER = {
-    "threads": N_("threads"),
-    "processes": N_("processes"),
+    "threads": N_("number of threads"),
+    "processes": N_("number of processes"),
     "chunksize": N_("tasks that travel together (chunksize)"),
     "megabytes": N_("megabytes that travel"),
 }
 """What can be varied, and how the axis calls it."""
+LOGARITHMIC = ("megabytes",)
+"""Over these both axes double from step to step: a straight line is a cost in proportion."""
 PREDICTED = {
     "guess": N_("your guess"),
     "amdahl": N_("Amdahl's prediction"),
@@ -61,16 +64,32 @@ def curve(
 
     ``over`` is one of `OVER`, ``predictions`` are called as in `PREDICTED`; ``cores`` is marked, if given.
     """
-    points = {name: {x: (t.median, t.least, t.most) for x, t in c.items()} for name, c in curves.items()}
-    title = _("Time over {what}").format(what=_(OVER[over]))
-    return _draw(points, over, predictions or {}, cores, title, _("seconds"))
+    scale, unit, _short = _unit(curves)
+    points = {
+        name: {x: (t.median * scale, t.least * scale, t.most * scale) for x, t in times.items()}
+        for name, times in curves.items()
+    }
+    scaled = {name: {x: y * scale for x, y in each.items()} for name, each in (predictions or {}).items()}
+    title = _("Time and {what}").format(what=_(OVER[over]))
+    return _draw(points, over, scaled, cores, title, unit)
 
 
 def curve_table(
     curves: Curves, over: str, predictions: Mapping[str, Prediction] | None = None, cores: int | None = None
 ) -> Table:
     """Return the chart's numbers: a row for each value that was varied."""
-    return _table(curves, over, predictions or {}, dict.fromkeys(curves))
+    scale, _unit_, short = _unit(curves)
+    rows: list[tuple[object, ...]] = []
+    for x in _varied(curves, predictions or {}):
+        row: list[object] = [_plain(x)]
+        for times in curves.values():
+            timing = times.get(x)
+            row += [None] * 3 if timing is None else [
+                timing.median * scale, timing.least * scale, timing.most * scale
+            ]  # fmt: skip
+        row += [None if x not in each else each[x] * scale for each in (predictions or {}).values()]
+        rows.append(tuple(row))
+    return Table(_columns(curves, over, predictions or {}, f" ({short})"), rows)
 
 
 def speed_up(
@@ -81,7 +100,7 @@ def speed_up(
     for name, times in curves.items():
         base = _base(times)
         points[name] = {x: (base / t.median, base / t.most, base / t.least) for x, t in times.items()}
-    title = _("Times as fast over {what}").format(what=_(OVER[over]))
+    title = _("Speed-up and {what}").format(what=_(OVER[over]))
     return _draw(points, over, predictions or {}, cores, title, _("times as fast"))
 
 
@@ -89,7 +108,40 @@ def speed_up_table(
     curves: Curves, over: str, predictions: Mapping[str, Prediction] | None = None, cores: int | None = None
 ) -> Table:
     """Return the chart's numbers: a row for each value that was varied."""
-    return _table(curves, over, predictions or {}, {name: _base(times) for name, times in curves.items()})
+    rows: list[tuple[object, ...]] = []
+    for x in _varied(curves, predictions or {}):
+        row: list[object] = [_plain(x)]
+        for times in curves.values():
+            timing, base = times.get(x), _base(times)
+            row += [None] * 3 if timing is None else [
+                base / timing.median, base / timing.most, base / timing.least
+            ]  # fmt: skip
+        row += [each.get(x) for each in (predictions or {}).values()]
+        rows.append(tuple(row))
+    return Table(_columns(curves, over, predictions or {}, ""), rows)
+
+
+def _unit(curves: Curves) -> tuple[float, str, str]:
+    """Return (units in a second, the unit's name, its sign): milliseconds below half a second."""
+    most = max((timing.most for times in curves.values() for timing in times.values()), default=1.0)
+    return (1.0, _("seconds"), "s") if most >= 0.5 else (1000.0, _("milliseconds"), "ms")
+
+
+def _varied(curves: Curves, predictions: Mapping[str, Prediction]) -> list[float]:
+    return sorted({x for series in [*curves.values(), *predictions.values()] for x in series})
+
+
+def _plain(x: float) -> float:
+    return int(x) if float(x).is_integer() else float(x)
+
+
+def _columns(
+    curves: Curves, over: str, predictions: Mapping[str, Prediction], unit: str
+) -> tuple[str, ...]:
+    columns = [_(OVER[over])]
+    for name in curves:
+        columns += [name + unit, _("least"), _("most")]
+    return (*columns, *(_(PREDICTED[name]) for name in predictions))
 
 
 def _base(times: Curve) -> float:
@@ -142,7 +194,12 @@ def _draw(
             order, middles, ends, label=name,
             color=colour, marker=marker, markersize=6, linewidth=1.6, capsize=4,
         )  # fmt: skip
-    axes.set_ylim(bottom=0)
+    least = min((y for series in points.values() for ends in series.values() for y in ends), default=0.0)
+    if over in LOGARITHMIC and least > 0:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _at: f"{y:g}"))
+    else:
+        axes.set_ylim(bottom=0)
     if cores is not None and xs[0] <= cores <= xs[-1]:
         axes.axvline(cores, color=INK, linewidth=1.2, linestyle=(0, (1, 2)), label="_cores")
     style.legend_below(axes, [handle for handle, _label in entries], labels)
@@ -173,32 +230,6 @@ def _entries(
         dotted = Line2D([], [], color=INK, linestyle=(0, (1, 2)))
         entries.append((dotted, _("cores of this machine: {n}").format(n=cores)))
     return entries
-
-
-def _table(
-    curves: Curves, over: str, predictions: Mapping[str, Prediction], bases: Mapping[str, float | None]
-) -> Table:
-    """Return the numbers of either chart; a base makes seconds into "times as fast"."""
-    columns = [_(OVER[over])]
-    for name in curves:
-        columns += [name, _("least"), _("most")]
-    columns += [_(PREDICTED[name]) for name in predictions]
-    rows = []
-    for x in sorted({x for series in [*curves.values(), *predictions.values()] for x in series}):
-        row: list[object] = [int(x) if float(x).is_integer() else float(x)]
-        for name, series in curves.items():
-            row += _numbers(series.get(x), bases[name])
-        row += [prediction.get(x) for prediction in predictions.values()]
-        rows.append(tuple(row))
-    return Table(tuple(columns), rows)
-
-
-def _numbers(timing: Timing | None, base: float | None) -> Sequence[float | None]:
-    if timing is None:
-        return (None, None, None)
-    if base is None:
-        return (timing.median, timing.least, timing.most)
-    return (base / timing.median, base / timing.most, base / timing.least)
 
 
 def _describe(title: str, points: Points, predictions: Mapping[str, Prediction]) -> str:

@@ -14,7 +14,7 @@ from labkit.jobs import process_image
 if TYPE_CHECKING:
     import numpy as np
 
-WIDTH, HEIGHT = 96, 72
+WIDTH, HEIGHT = 192, 144
 """Small enough for a filter in pure Python."""
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 
 seen: list[int] = []
-"""The numbers that `remember` was called with, in this process."""
+"""The numbers that `remember` was called with, in this process. (It returns which one that was.)"""
 
 
 def remember(number: int) -> int:
-    """Append ``number`` to ``seen``; return the number of this process."""
     seen.append(number)
     return os.getpid()

@@ -78,7 +78,7 @@ for engine in ("sequential", "threads", "processes"):
         results[engine] = process_batch(executor, photos, ["sharpen", "edges"])
 
 # %%
-same = [np.array_equal(a, b) for a, b in zip(results["sequential"], results["processes"])]
+same = [np.array_equal(*pair) for engine in results for pair in zip(results["sequential"], results[engine])]
 show(charts.pictures, {photo.name: image for photo, image in zip(bundled(), results["processes"])})
 all(same)
 
@@ -137,8 +137,8 @@ guess = {n: min(n, cores()) for n in counts}
 
 # %%
 work = {
-    "vignette_python": resize(photos[0], 96, 72),
-    "blur": resize(photos[0], 512, 512),
+    "vignette_python": resize(photos[0], 160, 120),
+    "blur": resize(photos[0], 800, 800),
 }
 steps = {name: parse_steps([name]) for name in work}
 
@@ -269,17 +269,22 @@ show(charts.curve, {"echo": travel}, "megabytes", {"guess": {m: m / 1000 for m i
 # %% [markdown] lang="es"
 # Un mensaje pequeño cuesta casi lo mismo que uno diminuto: pagas el viaje. Uno grande cuesta por lo que pesa.
 # De ahí el truco de **viajar juntos**: 300 sumas, de una en una o en grupos (`chunksize`). **Apuesta**: ¿desde
-# qué tamaño deja de mejorar?
+# qué tamaño deja de mejorar? La apuesta de partida supone que todo el tiempo es viaje.
 
 # %% [markdown] lang="en"
 # A small message costs about as much as a tiny one: you pay for the journey. A large one costs what it
 # weighs. Hence the trick of **travelling together**: 300 additions, one by one or in groups (`chunksize`).
-# **Bet**: from which size on does it no longer get better?
+# **Bet**: from which size on does it no longer get better? The bet to start from says that all of the time is
+# spent travelling.
 
 # %%
 sizes = [1, 4, 16, 64, 256]
-tiny = measured_over(sizes, lambda size: list(pool.map(add, range(300), repeat(1), chunksize=size)))
-show(charts.curve, {"add": tiny}, "chunksize")
+single = measured(lambda: list(pool.map(add, range(300), repeat(1))))
+guess_sizes = {size: single.median / size for size in sizes}
+
+# %%
+tiny = measured_over(sizes, lambda size: list(pool.map(add, range(300), repeat(1), chunksize=size)), runs=5)
+show(charts.curve, {"add": tiny}, "chunksize", {"guess": guess_sizes})
 
 # %% [markdown] lang="es"
 # Con grupos se pagan menos viajes. Con uno demasiado grande, un proceso se lo queda todo y los demás miran.
@@ -337,8 +342,8 @@ lesson.checkpoint(2, list(pool.map(add, range(300), repeat(1), chunksize=16)) ==
 
 # %%
 files = [photo.bytes() for photo in bundled()[:8]]
-thumbs = [resize(images.decode(file), 96, 72) for file in files]
-serial = measured(lambda: [resize(images.decode(file), 96, 72) for file in files], runs=5)
+thumbs = [resize(images.decode(file), 192, 144) for file in files]
+serial = measured(lambda: [resize(images.decode(file), 192, 144) for file in files], runs=5)
 parallel = measured(lambda: list(map(process_image, thumbs, repeat(vignette))), runs=5)
 predicted = {n: serial.median + parallel.median / n for n in counts}
 
