@@ -40,6 +40,15 @@ class UnknownFilters(LabkitError):
     """WORKER_CAPABILITIES names what is no filter of the lab. A warning: nothing raises it."""
 
 
+KEEP_FREED_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+    "MALLOC_TOP_PAD_": str(4 << 20),
+}
+"""For glibc, others ignore it: keep up to 64 MiB of what was freed, instead of having the kernel take back and
+clear every picture's pages. With pictures of 512 x 512 that is a sixth of all the processor time of a task."""
+
+
 def make_plan(
     folder: RunFolder,
     name: str,
@@ -75,6 +84,7 @@ def make_plan(
         "LABKIT_FOLDER": str(folder.path),
         "LABKIT_POLICY": policy or settings.policy,
         "REDIS_URL": redis_url or "",
+        **KEEP_FREED_MEMORY,
         **rules,
     }
     worker = {
@@ -86,6 +96,7 @@ def make_plan(
         # One computing thread a worker: two cores shared by three greedy libraries are slower than one each.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
+        **KEEP_FREED_MEMORY,
         **_capabilities(capabilities if capabilities is not None else settings.worker_capabilities),
         **rules,
     }

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -41,7 +41,7 @@ def resolvers(client: Client) -> list[int]:
         threads.append(threading.get_ident())
         resolve(*args)  # type: ignore[arg-type]
 
-    client._resolve = noted  # type: ignore[method-assign]
+    client._resolve = noted  # type: ignore[method-assign,assignment]
     return threads
 
 
@@ -120,7 +120,7 @@ def test_ctrl_c_interrupts_a_thread_that_leads_and_the_client_goes_on(client: Cl
 def test_interrupts_at_any_moment_lose_nothing(client: Client) -> None:
     """A storm of Ctrl-C over a loop of round trips: every task still has its one outcome."""
     interrupted = 0
-    futures = []
+    futures: list[Future[int]] = []
     over = threading.Event()
 
     def storm() -> None:
