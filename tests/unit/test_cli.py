@@ -317,3 +317,16 @@ def test_a_broker_starts_without_what_it_does_not_need() -> None:
 def test_the_list_of_commands_imports_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builtins, "__import__", lambda *names: pytest.fail(f"imports {names[0]}"))
     assert find("demo")[0] == "labkit.cli.programs"
+
+
+def test_a_ctrl_c_inside_an_exec_of_text_is_130_like_any_other() -> None:
+    """Python makes dataclasses that way; a Ctrl-C just then used to end labkit by the signal."""
+    code = (
+        "import sys, labkit.cli, labkit.__main__ as door\n"
+        "def struck():\n"
+        "    try: exec('raise KeyboardInterrupt')\n"
+        "    except KeyboardInterrupt: return 130\n"
+        "labkit.cli.main = struck\n"
+        "sys.exit(door.main())"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 130
