@@ -49,6 +49,10 @@ def configure(_name: str, parser: Parser) -> None:
         ),
     )
     parser.add_argument("--policy", default="least_busy", metavar=_("POLICY"), help=", ".join(POLICIES))
+    parser.add_argument(
+        "--thorough", action="store_true", help=_("compare all tables after every single event (slow)")
+    )
+    parser.add_argument("--wire", action="store_true", help=_("send every message as its bytes (slow)"))
     json_option(parser)
     parser.examples(
         "simulate --seed 7", "simulate --seed 7 --workers 5 --tasks 200 --faults kill,pause,partition"
@@ -72,7 +76,10 @@ def run(options: argparse.Namespace, _settings: Settings) -> int:
     if options.policy not in POLICIES:
         raise UsageError(UNKNOWN, policy=options.policy, known=", ".join(POLICIES))
     began = time.monotonic()
-    result = simulate(options.seed, options.workers, options.tasks, faults, options.policy)
+    result = simulate(
+        options.seed, options.workers, options.tasks, faults, options.policy,
+        thorough=options.thorough, wire=options.wire,
+    )  # fmt: skip
     seconds = time.monotonic() - began
     if options.json:
         say.as_json(_as_json(result, seconds), indent=None)

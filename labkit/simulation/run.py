@@ -49,6 +49,8 @@ class Run:
     steps: int
     counters: Counter[str]
     """The last broker's counters."""
+    thorough: bool = False
+    wire: bool = False
 
     @property
     def ok(self) -> bool:
@@ -62,6 +64,7 @@ class Run:
         return (
             f"python -m labkit simulate --seed {self.seed} --workers {self.workers} --tasks {self.tasks}"
             f" --faults {','.join(self.faults) or 'none'}{policy}"
+            f"{' --thorough' if self.thorough else ''}{' --wire' if self.wire else ''}"
         )
 
     def report(self) -> str:
@@ -131,14 +134,15 @@ def simulate(
         ended_at=world.loop.now,
         steps=world.loop.steps,
         counters=world.broker.scheduler.counters if world.broker.up else Counter(),
+        thorough=thorough,
+        wire=wire,
     )
 
 
 def _check_history(world: World) -> list[Violation]:
     """Ask the checker of recorded histories, too: it sees no more than a reader of the events.
 
-    What it cannot see is what a client knows already: that it gave a task up as no broker reported on it, or
-    that the second submission of a finished task died with the broker.
+    What it cannot see is that a client gave a task up itself, as no broker reported on it in time.
     """
     known = {task.hex() for client in world.clients for task in client.outcomes}
     vanished = any(not client.alive for client in world.clients)

@@ -28,6 +28,14 @@ def test_a_run_is_shown_with_the_command_that_shows_it_again(lab: Commands) -> N
     assert lab.done(*again.split(), "--json").json()["events"] == lab.done(*SMALL, "--json").json()["events"]
 
 
+def test_the_command_repeats_how_closely_the_run_was_watched(lab: Commands) -> None:
+    said = lab.done(*SMALL, "--thorough", "--wire")
+    again = said.out.strip().splitlines()[-1].partition(f"{say.call()} ")[2]
+    assert again.endswith(" --thorough --wire")
+    assert lab.done(*again.split(), "--json").json()["events"] == lab.done(*SMALL, "--json").json()["events"]
+    assert "--wire" not in lab.done(*SMALL).out
+
+
 def test_json_tells_the_whole_run(lab: Commands) -> None:
     told = lab.done(*SMALL, "--faults", "kill", "--policy", "round_robin", "--json").json()
     assert (told["seed"], told["workers"], told["tasks"]) == (7, 3, 20)
@@ -48,7 +56,7 @@ def test_a_broken_promise_is_a_failure_with_a_report(lab: Commands, monkeypatch:
     broken = replace(
         simulation.simulate(7, 3, 20), violations=[Violation("conservation", 1.0, "a task is gone")]
     )
-    monkeypatch.setattr(command, "simulate", lambda *_arguments: broken)
+    monkeypatch.setattr(command, "simulate", lambda *_arguments, **_options: broken)
     said = lab(*SMALL)
     assert said.code == 1 and "a task is gone" in said.err
     assert lab(*SMALL, "--json").json()["violations"] == [

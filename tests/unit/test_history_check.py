@@ -123,6 +123,10 @@ HONEST = {
         SUBMIT, SEND, DONE, note(3, "submitted", task=A, client="me"),
         note(3, "dispatched", "worker-1", A, 1), note(4, "done", "worker-1", A, 1),
     ],
+    "a result that came after all, when its task had been submitted again and the broker died": [
+        SUBMIT, SEND, DONE, note(3, "submitted", task=A, client="me"), note(4, "broker_started"),
+        note(4.5, "submitted", task=B, client="me"), note(5, "cancelled", task=B),
+    ],
     "a fault that was noted a little late": [
         note(1, "suspect", "worker-1"), note(0.9, "fault", fault="pause", target="worker-1"),
     ],

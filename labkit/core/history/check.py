@@ -63,7 +63,8 @@ class Violation(NamedTuple):
 class _Task:
     """What the checker knows of one task."""
 
-    __slots__ = ("attempt", "client", "generation", "holder", "needs", "outcome", "sent", "submitted")
+    __slots__ = ("attempt", "client", "generation", "had_one", "holder", "needs", "outcome", "sent",
+                 "submitted")  # fmt: skip
 
     def __init__(self, generation: int, submitted: bool) -> None:
         self.generation = generation
@@ -71,6 +72,7 @@ class _Task:
         self.client = ""
         self.needs: frozenset[str] = frozenset()
         self.outcome = ""
+        self.had_one = False  # an outcome, before its client submitted it again to the same broker
         self.attempt = 0
         self.holder: str | None = None  # the worker that has the current attempt
         self.sent: dict[int, str] = {}  # attempt -> worker, in this generation
@@ -138,10 +140,10 @@ class Checker:
         self._judge_requeues()
         end = Event(self._now, "end")
         for name, task in self._tasks.items():
-            # A task of a former broker counts only if its client is known to have outlived that broker.
-            expected = (
-                task.generation == self._generation or self._clients.get(task.client) == self._generation
-            )
+            # A task of a former broker counts only if its client is known to have outlived that broker, and
+            # has not had an outcome from it: that may have reached the client just before the broker died.
+            outlived = self._clients.get(task.client) == self._generation and not task.had_one
+            expected = task.generation == self._generation or outlived
             if task.submitted and not task.outcome and expected:
                 self._report("no_outcome", end._replace(task=name))
 
@@ -166,6 +168,7 @@ class Checker:
         return task
 
     def _renew(self, task: _Task) -> None:
+        task.had_one = bool(task.outcome) and task.generation == self._generation
         task.generation = self._generation
         task.outcome = ""
         task.attempt = 0
