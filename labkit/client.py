@@ -36,6 +36,7 @@ from labkit.core.errors import (
     BrokerUnreachable,
     CannotTravel,
     ClientGone,
+    ClusterReplaced,
     InvalidInput,
     LabkitError,
     ProtocolError,
@@ -102,7 +103,21 @@ class Client:
         )  # fmt: skip
 
     def _closed(self) -> LabkitError:
+        if self._conversation.denied:
+            return self._why_not(True, 0.0)
         return BrokerUnreachable(N_("this client is closed; open a new one"))
+
+    def _gone(self, task: str) -> LabkitError:
+        """Return why a task has no other outcome."""
+        if self._conversation.denied:
+            return ClusterReplaced(
+                N_(
+                    "task {task}: another cluster's broker has taken the address {address}, "
+                    "and does not accept this secret; connect to the cluster anew"
+                ),
+                task=task, address=self.address,
+            )  # fmt: skip
+        return ClientGone(N_("task {task}: this client was closed first"), task=task)
 
     # --- the user's side ---
 
@@ -192,11 +207,16 @@ class Client:
         self._conversation.wait_for(done, block, ends_at)
 
     def cancel(self, future: TaskFuture) -> bool:
-        """Cancel a task that has not started; returns whether it will not run any more."""
+        """Cancel a task that has not started; returns whether it will have no other outcome.
+
+        That is a promise about what is seen, not about what is computed: a task that was waiting at its
+        worker may begin before the worker hears of it, and one that was requeued may have run before. What
+        comes of it is dropped.
+        """
         return self.cancel_many([future])[0]
 
     def cancel_many(self, futures: Iterable[TaskFuture], timeout_s: float = ANSWER_TIMEOUT_S) -> list[bool]:
-        """Cancel those tasks that have not started; returns for each whether it will not run any more.
+        """Cancel those tasks that have not started; returns for each whether it will have no other outcome.
 
         One wake-up, and one wait for all answers. With ``timeout_s=0`` it does not wait: the futures tell.
         """
@@ -347,12 +367,11 @@ class Client:
         """Resolve what nobody else will. Two threads may do this at once: each takes what it resolves."""
         while (future := _take_one(self._futures)) is not None:
             if not future.done():
-                gone = ClientGone(N_("task {task}: this client was closed first"), task=future.task_id)
-                future.set_exception(gone)
+                future.set_exception(self._gone(future.task_id))
         while self._batches:
             for task in list(self._batches):
                 if (batch := self._batches.pop(task, None)) is not None:
-                    batch.take(task, None)
+                    batch.take(task, self._gone(task.hex()))
         self._batches_done.set()
         while (answer := _take_one(self._cancels)) is not None:
             answer.set_result(False)

@@ -68,7 +68,7 @@ class Conversation:
     ) -> None:
         self.session = session
         self.denied = False
-        """Whether the broker refused the secret."""
+        """Whether the broker refused the secret: at once, or for long when another has taken its address."""
         self.welcomed = threading.Event()
         """Set when the broker has answered, or has refused the secret."""
         self._act = act
@@ -81,6 +81,7 @@ class Conversation:
         )
         self._inbox: deque[Any] = deque()  # events for the session, from any thread
         self._ticked_at = 0.0
+        self._denied_since: float | None = None
         self._closing = False
         self._lead = threading.Lock()
         self._leader = 0  # the thread that leads
@@ -263,11 +264,21 @@ class Conversation:
         for messages in self._link.read(ready):
             self._do(self.session.handle_envelope(messages, now))
         if self._link.was_denied(ready):
-            self.denied = True
-            self.welcomed.set()
+            self._on_denied(now)
         if now - self._ticked_at > TICK_EVERY_S or now >= self.session.next_deadline():
             self._ticked_at = now
             self._do(handle(cs.Tick(), now))
+
+    def _on_denied(self, now: float) -> None:
+        """Whoever was welcomed once waits a while for its own broker to come back to the address."""
+        if not self.welcomed.is_set():
+            self.denied = True
+            self.welcomed.set()
+            return
+        if self._denied_since is None:
+            self._denied_since = now
+        if now - self._denied_since >= self.session.rules.broker_gone_s:
+            self.denied = self._closing = True
 
     def _do(self, actions: list[Any]) -> None:
         for action in actions:
@@ -275,6 +286,7 @@ class Conversation:
             if kind is cs.Send:
                 self._link.put(action.message)
             elif kind is cs.Welcomed:
+                self._denied_since = None
                 self.welcomed.set()
             elif kind is cs.Connect:
                 self._link.open()

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from labkit import codec
 from labkit.core import messages as m
 from labkit.core.client_session import Call
-from labkit.core.errors import N_, ClientGone
+from labkit.core.errors import LabkitError
 from labkit.core.outcomes import outcome_error
 
 
@@ -46,8 +46,10 @@ class Client(Protocol):
 class TaskFuture(Future[Any]):
     """A future that knows its task: ``task_id`` (32 hex digits), and, once known, ``worker`` and ``attempt``.
 
-    ``cancel`` asks the broker: it succeeds only for a task that has not started on a worker. It may wait for
-    the broker's answer for up to five seconds, and is False when none comes.
+    ``cancel`` asks the broker: it succeeds only for a task of which no worker has said that it has started,
+    and then there will be no other outcome. (A task that waits at its worker may begin before that hears of
+    it; its result is dropped.) It may wait for the broker's answer for up to five seconds, and is False when
+    none comes.
     """
 
     def __init__(self, client: Client, task: bytes) -> None:
@@ -101,7 +103,7 @@ class Batch:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._order: deque[Call] = deque()
-        self._arrived: dict[bytes, m.Message | None] = {}  # None: the client was closed first
+        self._arrived: dict[bytes, m.Message | LabkitError] = {}  # an error: the client is over
         self._wanted: bytes | None = None
         self._news = threading.Event()
 
@@ -124,8 +126,8 @@ class Batch:
                 self._order.popleft()
                 if type(message) is m.CancelReply:
                     raise CancelledError
-                if message is None:
-                    raise ClientGone(N_("task {task}: this client was closed first"), task=call.task.hex())
+                if isinstance(message, LabkitError):
+                    raise message
                 if type(message) is m.Failed:
                     raise outcome_error(call, message)
                 yield codec.decode_value(message.payload)
@@ -138,13 +140,13 @@ class Batch:
         self._order.clear()
         self._arrived.clear()
 
-    def take(self, task: bytes, message: m.Message | None) -> None:
+    def take(self, task: bytes, message: m.Message | LabkitError) -> None:
         """Called by the client's I/O thread, once a task: its outcome is here."""
         self._arrived[task] = message
         if self._wanted == task:
             self._news.set()
 
-    def _wait_for(self, task: bytes, ends_at: float | None) -> m.Message | None:
+    def _wait_for(self, task: bytes, ends_at: float | None) -> m.Message | LabkitError:
         arrived = self._arrived
         while task not in arrived:
             self._news.clear()

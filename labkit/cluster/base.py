@@ -180,7 +180,7 @@ class Cluster(ABC):
         return True
 
     def _is_recorded(self, fault: str, target: str, since: float) -> bool:
-        """Whether the history tells of this fault, done at ``since`` or later: it may not be the first one."""
+        """Whether the history tells of this fault, at ``since`` or later: it may not be the first one."""
         from labkit.core.history import FAULT
 
         for event in reversed(self.history().events[-1000:]):

@@ -144,6 +144,12 @@ class AccessDenied(ClusterError):
     """The broker does not accept this cluster secret."""
 
 
+class ClusterReplaced(AccessDenied):
+    """Another cluster's broker has taken the address; what the former one was sent may have happened."""
+
+    definite = False
+
+
 class Busy(ClusterError):
     """The broker's queue is full; try again after ``retry_after_s`` seconds."""
 

@@ -27,6 +27,7 @@ from labkit.core.errors import (
     BrokerUnreachable,
     CannotTravel,
     ClientGone,
+    ClusterReplaced,
     InvalidInput,
 )
 from labkit.event_stream import EventStream
@@ -478,3 +479,44 @@ def test_results_of_a_thousand_calls_come_in_any_order_and_go_to_the_right_place
     futures: dict[Any, int] = {client.submit(jobs.echo, number): number for number in range(1000)}
     assert all(future.result() == futures[future] for future in as_completed(futures, 20))
     assert results(futures) == list(range(1000))
+
+
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_a_client_whose_broker_was_replaced_by_a_strangers_says_so(tmp_path: Path, in_batch: bool) -> None:
+    """Another cluster's broker has taken the address: nobody is to wait an hour for what it does not have."""
+    with Rig(tmp_path / "rig", workers=1) as rig:
+        client = rig.client(broker_gone_s=0.5, dead_s=0.3, suspect_s=0.2, heartbeat_s=0.1)
+        future = client.submit(jobs.hang)
+        batch = Batch(client)
+        if in_batch:
+            batch.submit([client.prepare(jobs.echo, (1,), {})])
+        wait_until(future.running, 10, "it to start")
+        rig.kill(rig.broker)
+        rig.token_file.write_text("another secret")
+        rig.start_broker()
+        error = future.exception(20)
+        assert isinstance(error, ClusterReplaced) and not error.definite
+        assert future.task_id in str(error) and rig.address in str(error)
+        if in_batch:
+            with pytest.raises(ClusterReplaced):
+                list(batch.results())
+        with pytest.raises(AccessDenied):
+            client.submit(jobs.echo, 1)
+
+
+def test_a_client_outlasts_a_stranger_at_its_brokers_address_for_a_while(tmp_path: Path) -> None:
+    with Rig(tmp_path / "rig", workers=1) as rig:
+        client = rig.client(dead_s=0.3, suspect_s=0.2, heartbeat_s=0.1)
+        gate = tmp_path / "gate"
+        future = client.submit("work:wait_for", str(gate))
+        wait_until(future.running, 10, "it to start")
+        rig.kill(rig.broker)
+        rig.token_file.write_text("another secret")
+        rig.start_broker()
+        wait_until(lambda: client._conversation._denied_since is not None, 10, "a first refusal")
+        rig.kill(rig.broker)
+        rig.token_file.write_text(rig.token)
+        rig.start_broker()
+        gate.touch()
+        wait_until(lambda: rig.revive() or future.done(), 20, "its result")  # the worker has left meanwhile
+        assert isinstance(future.result(0), int)
