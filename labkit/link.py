@@ -18,7 +18,7 @@ from typing import Any
 
 import zmq
 
-from labkit import sockets
+from labkit import shortcut, sockets
 from labkit.core import messages as m
 from labkit.core.errors import ProtocolError
 from labkit.waiting import Waiter
@@ -62,7 +62,7 @@ class Link:
         self._handshakes = sockets.Handshakes(socket)
         self._waiter.add(socket)
         self._waiter.add(self._handshakes.socket, often=False)
-        socket.connect(self.address)
+        socket.connect(shortcut.best(self.address, self._token))
         self._socket = socket
 
     def close(self, linger_ms: int = 0) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import zmq
@@ -93,6 +94,19 @@ class Endpoint:
                 N_("port {port} on {host} is taken ({why}); stop what uses it, or choose another port"),
                 port=port, host=host, why=zmq.strerror(error.errno or 0),
             ) from error  # fmt: skip
+
+    @property
+    def port(self) -> int:
+        """The port on which it listens."""
+        return int(self.socket.last_endpoint.decode().rstrip("\0").rpartition(":")[2])
+
+    def listen_also(self, path: Path) -> bool:
+        """Listen on a Unix socket, too; False if that is not possible there."""
+        try:
+            self.socket.bind(f"ipc://{path}")
+        except zmq.ZMQError:
+            return False
+        return True
 
     # --- in ---
 

@@ -26,6 +26,7 @@ from typing import Any, Protocol
 
 import zmq
 
+from labkit import shortcut
 from labkit.broker.auth import (
     CLIENT_DOMAIN,
     EVENT_DOMAIN,
@@ -107,6 +108,7 @@ class Broker:
         except BaseException:
             self._close()
             raise
+        self._open_shortcuts(token)
         self._stopping = False
         self._bell = Bell()
         self._hears_signals = False
@@ -123,6 +125,15 @@ class Broker:
         endpoint = Endpoint(self._context, domain, host, port, allowed, self._rules, self._count)
         self._opened.append(endpoint)
         return endpoint
+
+    def _open_shortcuts(self, token: str) -> None:
+        """Listen on Unix sockets, too, for peers on this machine."""
+        shortcut.sweep()
+        for endpoint in (self._clients, self._workers):
+            port = endpoint.port
+            path = shortcut.path_for(port, token)
+            if path is not None and not endpoint.listen_also(path):
+                log.warning("no Unix socket at %s: peers use port %d", path, port)
 
     def _open_recorder(self, host: str, port: int, path: Any) -> Recorder:
         try:

@@ -45,8 +45,8 @@ KEEP_FREED_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
     "MALLOC_TOP_PAD_": str(4 << 20),
 }
-"""For glibc, others ignore it: keep up to 64 MiB of what was freed, instead of having the kernel take back and
-clear every picture's pages. With pictures of 512 x 512 that is a sixth of all the processor time of a task."""
+"""For glibc, others ignore it: keep up to 64 MiB of what was freed, instead of having the kernel take back
+and clear every picture's pages. With pictures of 512 x 512 that is a sixth of a task's processor time."""
 
 
 def make_plan(
