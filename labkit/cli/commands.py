@@ -31,6 +31,9 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "simulate": ("labkit.cli.simulate", N_("play a run with faults on a virtual clock")),
         "bench": ("labkit.cli.programs", N_("measure speed and memory on this machine")),
     },
+    N_("the course"): {
+        "lab": ("labkit.cli.lab", N_("open the notebooks of the course in JupyterLab")),
+    },
     N_("faults"): {
         "kill": ("labkit.cli.harm", N_("kill a worker, as a crash would (SIGKILL)")),
         "pause": ("labkit.cli.harm", N_("freeze a worker (SIGSTOP)")),

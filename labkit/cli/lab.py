@@ -1,0 +1,115 @@
+"""``lab``: JupyterLab on this machine only, opened at the start page of the course.
+
+* JupyterLab runs in this very process, so there is no second one to be left behind: Ctrl-C ends it and every
+  kernel. It listens on 127.0.0.1 and wants its token, a new one each time; messages between it and its
+  kernels are encrypted.
+* Nothing is written into the user's home but what JupyterLab writes there itself. What we would have it do
+  otherwise (guides shown, not edited; no news from the network) stands in ``notebooks/settings``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+from pathlib import Path
+
+from labkit.cli import say
+from labkit.cli.commands import UsageError
+from labkit.cli.parser import Parser
+from labkit.cluster import ports
+from labkit.core.errors import N_, LabkitError, PortInUse
+from labkit.i18n import LANGUAGES, _, language, set_language
+from labkit.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+HOST = "127.0.0.1"
+USUAL_PORT, OTHER_PORTS = 8888, 100
+MAX_PORT = 65535
+
+
+class CourseMissing(LabkitError):
+    """The notebooks are not beside labkit."""
+
+
+def configure(_name: str, parser: Parser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--lang", metavar="LANG", help=_("es or en (default: the language that labkit speaks here)")
+    )
+    parser.add_argument(
+        "--port", metavar=_("PORT"), help=_("usually {port}, or the next free one").format(port=USUAL_PORT)
+    )
+    parser.add_argument("--no-browser", action="store_true", help=_("only print the address"))
+    parser.examples("lab", "lab --lang es", "lab --no-browser --port 9000")
+
+
+def run(options: argparse.Namespace, _settings: Settings) -> int:
+    """Run JupyterLab until Ctrl-C; return the exit code."""
+    if options.lang is not None and options.lang not in LANGUAGES:
+        raise UsageError(
+            N_("there is no course in {lang!r}; there is one in {known}"),
+            lang=options.lang, known=", ".join(LANGUAGES),
+        )  # fmt: skip
+    asked = None if options.port is None else _asked_port(options.port)
+    from jupyterlab.labapp import LabApp  # its absence is told by labkit.cli
+
+    lang = options.lang or language()
+    set_language(lang)
+    start = f"/lab/tree/notebooks/{lang}/index.ipynb"
+    if not (ROOT / start.removeprefix("/lab/tree/")).is_file():
+        raise CourseMissing(N_("the folder notebooks/ is not here; run this in the lab's own folder"))
+    # For the kernels: their language, and labkit wherever the Python that runs this has it from.
+    os.environ["LABKIT_LANG"] = lang
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    token = secrets.token_urlsafe(24)
+    server = LabApp.initialize_server(_arguments(asked, token, start, browser=not options.no_browser))
+    say.line(_("The course is at http://{host}:{port}{start}?token={token}").format(
+        host=HOST, port=server.port, start=start, token=token
+    ))  # fmt: skip
+    say.line(_("Ctrl-C ends it, with every notebook that runs; what is saved stays."))
+    print(end="", flush=True)
+    server.start()
+    return 0
+
+
+def _arguments(asked: int | None, token: str, start: str, browser: bool) -> list[str]:
+    """Return what JupyterLab is told: no words of a command line, so nobody sees the token in them."""
+    return [
+        f"--ServerApp.ip={HOST}",
+        f"--ServerApp.port={USUAL_PORT if asked is None else asked}",
+        f"--ServerApp.port_retries={OTHER_PORTS if asked is None else 0}",
+        f"--ServerApp.root_dir={ROOT}",
+        "--ServerApp.allow_root=True",
+        "--ServerApp.answer_yes=True",
+        f"--ServerApp.open_browser={browser}",
+        "--Application.log_level=ERROR",
+        "--LabApp.extension_manager=readonly",
+        f"--IdentityProvider.token={token}",
+        "--KernelManager.transport_encryption=auto",
+        f"--LabApp.default_url={start}",
+        f"--LabApp.open_browser={browser}",
+        f"--LabApp.app_settings_dir={ROOT / 'notebooks' / 'settings'}",
+    ]
+
+
+def _asked_port(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= MAX_PORT):
+        raise UsageError(
+            N_("--{option} {value}: a number from 1 to {most} is expected"),
+            option="port", value=text, most=MAX_PORT,
+        )  # fmt: skip
+    port = int(text)
+    reason = ports.obstacle(HOST, port)
+    if reason == ports.IN_USE:
+        raise PortInUse(
+            N_("port {port} of {host} is in use; choose another with --port, or end the program that has it"),
+            port=port, host=HOST,
+        )  # fmt: skip
+    if reason is not None:
+        raise PortInUse(
+            N_("port {port} of {host} cannot be used: {reason}; choose another with --port"),
+            port=port, host=HOST, reason=reason,
+        )  # fmt: skip
+    return port
+

@@ -1,0 +1,188 @@
+"""``python -m labkit lab`` as a teacher runs it: a JupyterLab of the tests' own, with a home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
+
+import psutil
+import pytest
+
+from labkit.cli import lab, main
+from tests.support import wait_until
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+START_S = 60.0
+ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)(/\S*index\.ipynb)\?token=(\S+)")
+DIRECT = build_opener(ProxyHandler({}))
+
+
+class Lab:
+    """A running lab: its process, its port, the path of its start page, its token."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int, start: str, token: str) -> None:
+        self.process, self.port, self.start, self.token = process, port, start, token
+
+    def ask(self, path: str, token: str | None = None, data: bytes | None = None) -> tuple[int, str]:
+        headers = {} if token is None else {"Authorization": f"token {token}"}
+        request = Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
+        try:
+            with DIRECT.open(request, timeout=20) as answer:
+                return answer.status, answer.read().decode()
+        except HTTPError as error:
+            with error:
+                return error.code, ""
+        except OSError:
+            return 0, ""
+
+
+@contextmanager
+def running_lab(home: Path, *words: str, browser: str = "") -> Iterator[Lab]:
+    # Ctrl-C is taken as a terminal would give it, also where the tests themselves were started without it.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "labkit", "lab", *([] if browser else ["--no-browser"]), *words], cwd=home,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "HOME": str(home), "TMPDIR": str(home), "LABKIT_HOME": str(home / "labkit"),
+             "PYTHONPATH": str(ROOT), "BROWSER": browser},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        address = ADDRESS.search(_first_line(process.stdout))
+        assert address is not None
+        running = Lab(process, int(address[1]), address[2], address[3])
+        wait_until(
+            lambda: process.poll() is not None or running.ask("/api/status", running.token)[0] == 200,
+            START_S, "an answer",
+        )  # fmt: skip
+        assert process.poll() is None, process.communicate()
+        yield running
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def _first_line(stream: IO[str]) -> str:
+    return stream.readline()
+
+
+@pytest.mark.parametrize(("lang", "says"), [("es", "El curso está"), ("en", "The course is")])
+def test_the_lab_opens_its_start_page_to_its_token_only_and_ctrl_c_ends_all_of_it(
+    tmp_path: Path, lang: str, says: str
+) -> None:
+    with running_lab(tmp_path, "--lang", lang) as running:
+        assert running.start == f"/lab/tree/notebooks/{lang}/index.ipynb"
+        assert running.ask("/api/contents")[0] == 403
+        assert running.ask("/api/contents", "wrong")[0] == 403
+        status, page = running.ask(f"/api/contents/notebooks/{lang}/index.ipynb?content=0", running.token)
+        assert status == 200 and json.loads(page)["type"] == "notebook"
+        assert running.ask(running.start, running.token)[0] == 200
+        others = [c.laddr.ip for c in psutil.Process(running.process.pid).net_connections("inet")
+                  if c.status == psutil.CONN_LISTEN]  # fmt: skip
+        assert set(others) == {"127.0.0.1"}
+        assert not [word for word in psutil.Process(running.process.pid).cmdline() if running.token in word]
+        assert running.ask("/api/kernels", running.token, b'{"name": "python3"}')[0] == 201
+        kernels = psutil.Process(running.process.pid).children(recursive=True)
+        assert kernels
+        environment = kernels[0].environ()
+        assert environment["LABKIT_LANG"] == lang and str(ROOT) in environment["PYTHONPATH"]
+
+        running.process.send_signal(signal.SIGINT)
+        output, complaints = running.process.communicate(timeout=START_S)
+        assert running.process.returncode == 0, complaints
+        assert "Traceback" not in complaints
+        wait_until(lambda: not [k for k in kernels if k.is_running()], 10.0, "the kernels to end")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell script stands for the browser")
+def test_the_browser_is_opened_at_the_start_page(tmp_path: Path) -> None:
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\nprintf "%s" "$1" > "{opened}.part" && mv "{opened}.part" "{opened}"\n')
+    browser.chmod(0o755)
+    with running_lab(tmp_path, "--lang", "es", browser=str(browser)) as running:
+        wait_until(opened.exists, START_S, "the browser to be opened")
+        page = Path(opened.read_text().removeprefix("file://")).read_text(encoding="utf-8")
+        assert running.start in page and running.token in page
+
+
+def test_markdown_is_shown_and_no_news_are_fetched(tmp_path: Path) -> None:
+    with running_lab(tmp_path) as running:
+        status, page = running.ask("/lab/api/settings/@jupyterlab/docmanager-extension:plugin", running.token)
+        assert status == 200
+        assert json.loads(page)["schema"]["properties"]["defaultViewers"]["default"] == {
+            "markdown": "Markdown Preview"
+        }
+        _status, page = running.ask(
+            "/lab/api/settings/@jupyterlab/apputils-extension:notification", running.token
+        )
+        assert json.loads(page)["schema"]["properties"]["fetchNews"]["default"] == "false"
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_a_taken_port_is_one_plain_line(taken: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lab", "--port", str(taken)]) == 1
+    assert capsys.readouterr().err == (
+        f"port {taken} of 127.0.0.1 is in use; choose another with --port, "
+        "or end the program that has it\n"
+    )
+
+
+@pytest.mark.parametrize("words", [["--lang", "fr"], ["--port", "0"], ["--port", "x"], ["--port", "70000"]])
+def test_what_is_not_understood_starts_nothing(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lab", *words]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_without_jupyterlab_the_way_to_get_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Absent:
+        def find_spec(self, name: str, *_rest: object) -> None:
+            if name.split(".")[0] == "jupyterlab":
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    for name in [name for name in sys.modules if name.split(".")[0] == "jupyterlab"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
+    assert main(["lab", "--no-browser"]) == 1
+    said = capsys.readouterr().err
+    assert "lacks the package jupyterlab" in said and "lab.py" in said
+
+
+def test_without_the_notebooks_it_says_where_to_run_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(lab, "ROOT", tmp_path)
+    assert main(["lab"]) == 1
+    assert "the folder notebooks/ is not here" in capsys.readouterr().err
+
+
+def test_a_usual_port_that_is_taken_is_left_alone(tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", lab.USUAL_PORT))
+            listener.listen(1)
+        except OSError:
+            pass  # somebody has it already
+        with running_lab(tmp_path) as running:
+            assert running.port != lab.USUAL_PORT
