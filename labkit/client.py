@@ -32,7 +32,6 @@ from labkit.core import client_session as cs
 from labkit.core import messages as m
 from labkit.core.errors import (
     N_,
-    AccessDenied,
     BrokerUnreachable,
     CannotTravel,
     ClientGone,
@@ -43,6 +42,7 @@ from labkit.core.errors import (
 )
 from labkit.core.outcomes import outcome_error
 from labkit.core.rules import Rules
+from labkit.credentials import Credentials
 from labkit.futures import Batch, TaskFuture
 from labkit.sockets import check_address
 
@@ -56,15 +56,15 @@ MAX_SECONDS = 1e9
 class Client:
     """A connection to one cluster's broker.
 
-    ``address`` is the clients' address (tcp://127.0.0.1:5555), ``token`` the cluster's secret. Raises
-    ``AccessDenied`` if the broker does not accept the secret and ``BrokerUnreachable`` if it does not answer
-    within ``connect_timeout_s``, ``InvalidInput`` if ``address`` is none.
+    ``address`` is the clients' address (tcp://127.0.0.1:5555), ``credentials`` prove who we are. Raises
+    ``AccessDenied``, saying why, if the broker does not accept them, ``BrokerUnreachable`` if it does not
+    answer within ``connect_timeout_s``, and ``InvalidInput`` if ``address`` is none.
     """
 
     def __init__(
         self,
         address: str,
-        token: str,
+        credentials: Credentials,
         *,
         name: str = "",
         connect_timeout_s: float = 5.0,
@@ -75,7 +75,7 @@ class Client:
         self._rules = rules or Rules()
         self._session = cs.ClientSession(os.urandom(16), name or f"pid {os.getpid()}", self._rules)
         self._conversation = Conversation(
-            self._session, address, token, self._rules.max_message_bytes, self._act, self._end
+            self._session, address, credentials, self._rules.max_message_bytes, self._act, self._end
         )
         self._futures: dict[bytes, TaskFuture] = {}
         self._batches: dict[bytes, Batch] = {}
@@ -89,14 +89,9 @@ class Client:
         atexit.register(self.close)  # who forgets to close still says goodbye: nothing is computed in vain
         if not self._conversation.welcomed.wait(connect_timeout_s) or self._conversation.denied:
             self.close()
-            raise self._why_not(self._conversation.denied, connect_timeout_s)
+            raise self._conversation.denied or self._no_answer(connect_timeout_s)
 
-    def _why_not(self, denied: bool, timeout_s: float) -> LabkitError:
-        if denied:
-            return AccessDenied(
-                N_("the broker at {address} does not accept this secret; is it another cluster's broker?"),
-                address=self.address,
-            )
+    def _no_answer(self, timeout_s: float) -> LabkitError:
         return BrokerUnreachable(
             N_("the broker at {address} did not answer within {seconds} s; is it up? python -m labkit up"),
             address=self.address, seconds=round(timeout_s, 1),
@@ -104,18 +99,15 @@ class Client:
 
     def _closed(self) -> LabkitError:
         if self._conversation.denied:
-            return self._why_not(True, 0.0)
+            return self._conversation.denied
         return BrokerUnreachable(N_("this client is closed; open a new one"))
 
     def _gone(self, task: str) -> LabkitError:
         """Return why a task has no other outcome."""
         if self._conversation.denied:
             return ClusterReplaced(
-                N_(
-                    "task {task}: another cluster's broker has taken the address {address}, "
-                    "and does not accept this secret; connect to the cluster anew"
-                ),
-                task=task, address=self.address,
+                N_("task {task}: this client is not let in any more, and will not hear of it: {why}"),
+                task=task, why=self._conversation.denied,
             )  # fmt: skip
         return ClientGone(N_("task {task}: this client was closed first"), task=task)
 
@@ -259,7 +251,7 @@ class Client:
         try:
             return answer.result(timeout_s)
         except TimeoutError:
-            raise self._why_not(False, timeout_s) from None
+            raise self._no_answer(timeout_s) from None
         finally:
             self._answers.pop(number, None)
 

@@ -38,6 +38,8 @@ import zmq
 
 from labkit.core import client_session as cs
 from labkit.core import messages as m
+from labkit.core.errors import AccessDenied
+from labkit.credentials import Credentials
 from labkit.interrupts import PutOff
 from labkit.link import RETRY_S, TURN_BUDGET, Link
 from labkit.sockets import CLIENT_ROLE
@@ -61,23 +63,23 @@ class Conversation:
         self,
         session: cs.ClientSession,
         address: str,
-        token: str,
+        credentials: Credentials,
         max_message_bytes: int,
         act: Callable[[Any], None],
         ended: Callable[[], None],
     ) -> None:
         self.session = session
-        self.denied = False
-        """Whether the broker refused the secret: at once, or for long when another has taken its address."""
+        self.denied: AccessDenied | None = None
+        """Why the broker does not let us in: at once, or for long after it did."""
         self.welcomed = threading.Event()
-        """Set when the broker has answered, or has refused the secret."""
+        """Set when the broker has answered, or has refused us."""
         self._act = act
         self._ended = ended
         self._context: zmq.Context[Any] = zmq.Context()
         self._bell = Bell()
         self._waiter = Waiter()
         self._link = Link(
-            self._context, self._waiter, address, CLIENT_ROLE, token, m.TO_CLIENT, max_message_bytes
+            self._context, self._waiter, address, CLIENT_ROLE, credentials, m.TO_CLIENT, max_message_bytes
         )
         self._inbox: deque[Any] = deque()  # events for the session, from any thread
         self._ticked_at = 0.0
@@ -272,13 +274,14 @@ class Conversation:
     def _on_denied(self, now: float) -> None:
         """Whoever was welcomed once waits a while for its own broker to come back to the address."""
         if not self.welcomed.is_set():
-            self.denied = True
+            self.denied = self._link.why_denied()
             self.welcomed.set()
             return
         if self._denied_since is None:
             self._denied_since = now
         if now - self._denied_since >= self.session.rules.broker_gone_s:
-            self.denied = self._closing = True
+            self.denied = self._link.why_denied()
+            self._closing = True
 
     def _do(self, actions: list[Any]) -> None:
         for action in actions:

@@ -21,8 +21,10 @@ from typing import Any
 import zmq
 
 from labkit import sockets
-from labkit.core.errors import N_, AccessDenied, ProtocolError
+from labkit.core.errors import ProtocolError
 from labkit.core.history import BROKER_STARTED, GAP, Event, decode_event
+from labkit.credentials import Credentials
+from labkit.handshakes import Handshakes, access_denied
 from labkit.waiting import Waiter
 
 _NUMBER = struct.Struct("!Q")
@@ -37,12 +39,13 @@ def weight(event: Event) -> int:
 class EventStream:
     """A subscription to the events at ``address`` (tcp://127.0.0.1:5557). See the module's head."""
 
-    def __init__(self, address: str, token: str) -> None:
+    def __init__(self, address: str, credentials: Credentials) -> None:
         sockets.check_address(address)
         self.address = address
         self._context: zmq.Context[Any] = zmq.Context()
-        self._socket = sockets.subscriber(self._context, address, token)
-        self._handshakes = sockets.Handshakes(self._socket)
+        self._credentials = credentials
+        self._socket = sockets.subscriber(self._context, credentials)
+        self._handshakes = Handshakes(self._socket, address, credentials)
         self._waiter = Waiter()
         self._waiter.add(self._socket)
         self._waiter.add(self._handshakes.socket, often=False)
@@ -53,7 +56,7 @@ class EventStream:
     def recv(self, timeout_s: float) -> list[Event]:
         """Return the next batch of events; empty if none comes within ``timeout_s``.
 
-        Raises ``AccessDenied`` if the broker does not accept the secret.
+        Raises ``AccessDenied`` if the broker does not let us in.
         """
         ends_at = time.monotonic() + timeout_s
         while not self._closed:
@@ -70,7 +73,7 @@ class EventStream:
             wait_s = ends_at - time.monotonic()
             if wait_s <= 0:
                 break
-            self._check_secret(self._waiter.wait(wait_s))
+            self._check_access(self._waiter.wait(wait_s))
         return []
 
     def __iter__(self) -> Iterator[list[Event]]:
@@ -95,12 +98,9 @@ class EventStream:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _check_secret(self, ready: list[Any]) -> None:
+    def _check_access(self, ready: list[Any]) -> None:
         if self._handshakes.socket in ready and self._handshakes.read():
-            raise AccessDenied(
-                N_("the broker at {address} does not accept this secret; is it another cluster's broker?"),
-                address=self.address,
-            )
+            raise access_denied(self.address, self._credentials, self._handshakes.denial)
 
     def _batch(self, topic: bytes, lines: bytes) -> list[Event]:
         """Return the events of one message, with a gap in front if some are missing before them."""

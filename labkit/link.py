@@ -20,7 +20,9 @@ import zmq
 
 from labkit import shortcut, sockets
 from labkit.core import messages as m
-from labkit.core.errors import ProtocolError
+from labkit.core.errors import AccessDenied, ProtocolError
+from labkit.credentials import Credentials, Token
+from labkit.handshakes import Handshakes, access_denied
 from labkit.waiting import Waiter
 
 TURN_BUDGET = 200
@@ -33,8 +35,8 @@ class Link:
     us."""
 
     def __init__(
-        self, context: zmq.Context[Any], waiter: Waiter, address: str, role: str, token: str,
-        accepts: frozenset[type], max_message_bytes: int,
+        self, context: zmq.Context[Any], waiter: Waiter, address: str, role: str,
+        credentials: Credentials, accepts: frozenset[type], max_message_bytes: int,
     ) -> None:  # fmt: skip
         self.address = address
         self.dropped = 0
@@ -42,11 +44,11 @@ class Link:
         self._context = context
         self._waiter = waiter
         self._role = role
-        self._token = token
+        self._credentials = credentials
         self._accepts = accepts
         self._max_message_bytes = max_message_bytes
         self._socket: zmq.Socket[bytes] | None = None
-        self._handshakes: sockets.Handshakes | None = None
+        self._handshakes: Handshakes | None = None
         self._outbox: list[m.Message] = []
         self._budget = 1
         self._kept: deque[tuple[bytes, tuple[Any, ...]]] = deque()
@@ -56,13 +58,14 @@ class Link:
         self.close()
         self._outbox.clear()
         self._kept.clear()
-        socket = sockets.dealer(
-            self._context, self.address, self._role, self._token, self._max_message_bytes
-        )
-        self._handshakes = sockets.Handshakes(socket)
+        socket = sockets.dealer(self._context, self._role, self._credentials, self._max_message_bytes)
+        self._handshakes = Handshakes(socket, self.address, self._credentials)
         self._waiter.add(socket)
         self._waiter.add(self._handshakes.socket, often=False)
-        socket.connect(shortcut.best(self.address, self._token))
+        token = self._credentials
+        socket.connect(
+            shortcut.best(self.address, token.secret) if isinstance(token, Token) else self.address
+        )
         self._socket = socket
 
     def close(self, linger_ms: int = 0) -> None:
@@ -98,8 +101,13 @@ class Link:
         self._budget = min(TURN_BUDGET, 2 * budget)
 
     def was_denied(self, ready: list[Any]) -> bool:
-        """Return whether the broker refused this link's secret."""
+        """Return whether the broker does not let this link in; ``why_denied`` says why."""
         return self._handshakes is not None and self._handshakes.socket in ready and self._handshakes.read()
+
+    def why_denied(self) -> AccessDenied:
+        """Return the error for people, after ``was_denied``."""
+        denial = None if self._handshakes is None else self._handshakes.denial
+        return access_denied(self.address, self._credentials, denial)
 
     def put(self, message: m.Message) -> None:
         """Leave a message for the next ``flush``; what is flushed together shares envelopes."""

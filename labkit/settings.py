@@ -31,7 +31,7 @@ class Settings:
     """One process's settings. The variable that sets a field stands in ``_VARIABLES`` below."""
 
     host: str = "127.0.0.1"
-    """Where the broker listens. Anything but a loopback address needs keys (see PROTOCOL.md)."""
+    """Where the broker listens. Anything but a loopback address needs ``keys``."""
     client_port: int = 5555
     worker_port: int = 5556
     event_port: int = 5557
@@ -60,6 +60,10 @@ class Settings:
     """Folder in which workers find the learner's ``work`` package; None: where they were started."""
     token_file: Path | None = None
     """File that holds the cluster's secret."""
+    keys: Path | None = None
+    """Folder of CURVE keys (labkit.key_folder); it takes the secret's place, and any address may be used."""
+    key: str | None = None
+    """Which secret key of that folder is ours; None: the worker's own, or the only one."""
     folder: Path | None = None
     """The cluster's own folder, where the broker records its history; None: nothing is recorded."""
 
@@ -253,6 +257,8 @@ _VARIABLES: dict[str, tuple[str, Reader]] = {
     "LABKIT_SLOTS": ("worker_slots", _slots),
     "LABKIT_WORK": ("work", _path),
     "LABKIT_TOKEN_FILE": ("token_file", _path),
+    "LABKIT_KEYS": ("keys", _path),
+    "LABKIT_KEY": ("key", _name),
     "LABKIT_FOLDER": ("folder", _path),
 }
 

@@ -1,12 +1,13 @@
-"""ZeroMQ sockets as the lab uses them: options, the cluster's secret, whole messages in and out.
+"""ZeroMQ sockets as the lab uses them: options, proof of who one is, whole messages in and out.
 
 Rules that every socket here keeps:
 
 * One thread owns it, from its making to its closing.
 * Nothing is sent with a blocking call, and queues are bounded: what cannot go now is the owner's to keep.
 * Closing drops what waits in the queue (LINGER 0), unless a farewell is given a moment to go out.
-* Connections prove the cluster's secret (ZMTP PLAIN on loopback). A wrong secret is noticed by the socket's
-  monitor only, because a send to nowhere raises nothing: ``Handshakes`` watches for it.
+* Connections prove who they are, by the cluster's secret (ZMTP PLAIN, loopback) or by a key (CURVE). A
+  refusal is noticed by the socket's monitor only, because a send to nowhere raises nothing:
+  ``labkit.handshakes``.
 
 libzmq reports one part of a message at a time; ``receive`` returns the envelope and its payload frames
 together, and never leaves half a message behind.
@@ -18,12 +19,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from labkit.core import messages as m
 from labkit.core.errors import N_, InvalidInput
+from labkit.credentials import Credentials, Token
 from labkit.settings import is_address
-from labkit.waiting import readable
 
 TASK_HWM = 1000
 """Messages that may wait in a DEALER's queues; large ones are bounded by credit and quota, not by count."""
@@ -41,31 +41,40 @@ WORKER_ROLE = "worker"
 
 
 def dealer(
-    context: zmq.Context[Any], address: str, role: str, token: str, max_message_bytes: int
+    context: zmq.Context[Any], role: str, credentials: Credentials, max_message_bytes: int
 ) -> zmq.Socket[bytes]:
-    """Return a DEALER that connects to ``address`` and keeps reconnecting; ``role`` is the name it shows."""
+    """Return a DEALER that is to be connected, and keeps reconnecting; ``role`` is the name it shows."""
     socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
     _limit(socket, max_message_bytes)
     socket.sndhwm = socket.rcvhwm = TASK_HWM
     socket.reconnect_ivl = RECONNECT_MS
     socket.reconnect_ivl_max = RECONNECT_MAX_MS
     socket.connect_timeout = CONNECT_TIMEOUT_MS
-    socket.plain_username = role.encode()
-    socket.plain_password = token.encode()
+    _prove(socket, role, credentials)
     return socket
 
 
-def subscriber(context: zmq.Context[Any], address: str, token: str) -> zmq.Socket[bytes]:
-    """Return a SUB that is to be connected to a broker's events; a client's secret opens them."""
+def subscriber(context: zmq.Context[Any], credentials: Credentials) -> zmq.Socket[bytes]:
+    """Return a SUB that is to be connected to a broker's events; what opens them is a client's."""
     socket: zmq.Socket[bytes] = context.socket(zmq.SUB)
     socket.linger = 0
     socket.rcvhwm = EVENT_HWM
     socket.reconnect_ivl = RECONNECT_MS
     socket.reconnect_ivl_max = RECONNECT_MAX_MS
-    socket.plain_username = CLIENT_ROLE.encode()
-    socket.plain_password = token.encode()
+    _prove(socket, CLIENT_ROLE, credentials)
     socket.subscribe(EVENT_TOPIC)
     return socket
+
+
+def _prove(socket: zmq.Socket[bytes], role: str, credentials: Credentials) -> None:
+    """Let ``socket`` show who it is, when it connects."""
+    if isinstance(credentials, Token):
+        socket.plain_username = role.encode()
+        socket.plain_password = credentials.secret.encode()
+        return
+    socket.curve_serverkey = credentials.broker.encode()
+    socket.curve_publickey = credentials.public.encode()
+    socket.curve_secretkey = credentials.secret.encode()
 
 
 def check_address(address: str) -> None:
@@ -114,35 +123,3 @@ def send_frames(socket: zmq.Socket[bytes], frames: list[Any]) -> None:
     for index, frame in enumerate(frames):
         # Uncopied: libzmq holds a reference until the bytes have gone, and payloads are never written to.
         socket.send(frame, zmq.SNDMORE if index < last else 0, copy=m.frame_size(frame) < m.COALESCE_BYTES)
-
-
-class Handshakes:
-    """Watches one connecting socket for the answer to its secret. ``socket`` may be polled beside the other.
-
-    Only an answer counts. A connection that just ends (the broker died at that moment, or a proxy has nobody
-    behind it) says nothing about the secret. Whoever demands another kind of proof refuses this one.
-    """
-
-    def __init__(self, watched: zmq.Socket[bytes]) -> None:
-        self._watched = watched
-        self.socket = watched.get_monitor_socket(
-            zmq.EVENT_HANDSHAKE_FAILED_AUTH
-            | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-            | zmq.EVENT_HANDSHAKE_SUCCEEDED
-        )
-        self.denied = False
-
-    def read(self) -> bool:
-        """Take in what the monitor has to say; return whether the secret was refused."""
-        while readable(self.socket):
-            told = recv_monitor_message(self.socket)
-            self.denied = told["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH or (
-                told["event"] == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-                and told["value"] == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
-            )
-        return self.denied
-
-    def close(self) -> None:
-        """Stop watching; an open monitor would keep the context from ending."""
-        self._watched.disable_monitor()
-        self.socket.close(linger=0)

@@ -1,10 +1,11 @@
 """``python -m workers``: start one worker, told by its environment where the broker is and who it is.
 
-``LABKIT_BROKER`` (tcp://127.0.0.1:5556), ``LABKIT_TOKEN_FILE``, ``WORKER_ID``, ``WORKER_CAPABILITIES``
-(resize,blur; default all), ``LABKIT_SLOTS``, ``LABKIT_JOB_MODULES``, ``LABKIT_WORK``. SIGTERM drains.
+``LABKIT_BROKER`` (tcp://127.0.0.1:5556), ``LABKIT_TOKEN_FILE`` or ``LABKIT_KEYS`` (and ``LABKIT_KEY``),
+``WORKER_ID``, ``WORKER_CAPABILITIES`` (resize,blur; default all), ``LABKIT_SLOTS``, ``LABKIT_JOB_MODULES``,
+``LABKIT_WORK``. SIGTERM drains.
 
-Exit codes: 0 stopped, 2 wrong settings, 75 refused by the broker, 77 wrong secret, 86 a task outran its
-lease.
+Exit codes: 0 stopped, 2 wrong settings, 75 refused by the broker (its id is taken, or its key is not for it),
+77 not let in (wrong secret or key), 86 a task outran its lease.
 """
 
 from __future__ import annotations
@@ -20,18 +21,16 @@ def main() -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+    from labkit import credentials
     from labkit.core.errors import LabkitError
     from labkit.settings import Settings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = Settings.from_environment()
-        token = settings.token()
+        proof = credentials.of_worker(settings)
     except LabkitError as error:
         print(error, file=sys.stderr)
-        return 2
-    if token is None:
-        print("LABKIT_TOKEN_FILE is not set: a worker needs its cluster's secret", file=sys.stderr)
         return 2
     if settings.work is not None:
         sys.path.append(str(settings.work))  # last: a learner's json.py must not replace Python's
@@ -41,7 +40,7 @@ def main() -> int:
     jobs.allow(settings.job_modules)
     worker = Worker(
         address=settings.broker_addresses()[0],
-        token=token,
+        credentials=proof,
         name=settings.worker_id or f"worker-{os.getpid()}",
         capabilities=frozenset(settings.worker_capabilities),
         slots=settings.worker_slots,

@@ -33,6 +33,7 @@ from labkit.core.worker_session import (
     Withdrawn,
     WorkerSession,
 )
+from labkit.credentials import Credentials
 from labkit.link import RETRY_S, Link
 from labkit.sockets import WORKER_ROLE
 from labkit.waiting import Bell, Waiter
@@ -42,7 +43,7 @@ from workers.crew import Crew
 log = logging.getLogger("labkit.worker")
 
 EXIT_DENIED = 77
-"""Exit code of a worker whose secret the broker does not accept."""
+"""Exit code of a worker that the broker does not let in."""
 FAREWELL_MS = 1000
 TICK_EVERY_S = 0.1
 """How often the session looks at the clock, however much there is to read."""
@@ -52,11 +53,10 @@ class Worker:
     """One worker process's life: ``run`` returns its exit code."""
 
     def __init__(
-        self, *, address: str, token: str, name: str, capabilities: frozenset[str], slots: int, rules: Rules,
-        job_modules: tuple[str, ...],
+        self, *, address: str, credentials: Credentials, name: str, capabilities: frozenset[str], slots: int,
+        rules: Rules, job_modules: tuple[str, ...],
     ) -> None:  # fmt: skip
         self._address = address
-        self._token = token
         self._rules = rules
         self._context: zmq.Context[Any] = zmq.Context()
         self._session = WorkerSession(name, capabilities, slots, os.getpid(), rules, lambda: os.urandom(8))
@@ -65,8 +65,9 @@ class Worker:
         self._crew = Crew(slots + 1, self, self._compute)
         self._waiter = Waiter()
         self._link = Link(
-            self._context, self._waiter, address, WORKER_ROLE, token, m.TO_WORKER, rules.max_message_bytes
-        )
+            self._context, self._waiter, address, WORKER_ROLE, credentials, m.TO_WORKER,
+            rules.max_message_bytes,
+        )  # fmt: skip
         self._exit: Exit | None = None
         self._stop_asked = False
         self._announce_at: float | None = None
@@ -130,8 +131,8 @@ class Worker:
         for messages in self._link.read(ready):
             self._do(self._session.handle_envelope(messages, now))
         if self._link.was_denied(ready):
-            log.error("the broker at %s does not accept this cluster secret", self._link.address)
-            self._exit = Exit(EXIT_DENIED, "wrong secret")
+            log.error("%s", self._link.why_denied())
+            self._exit = Exit(EXIT_DENIED, "not let in")
         if self._stop_asked:
             self._stop_asked = False
             self._do(handle(StopAsked(), now))

@@ -21,18 +21,17 @@ def main(settings: Settings, mirror: PictureObserver | None = None) -> int:
 
     ``mirror`` is whoever shows the broker's state elsewhere; the broker itself does not know Redis.
     """
+    from labkit import credentials
     from labkit.broker.service import Broker
-    from labkit.core.errors import N_, PortInUse, SettingsError
+    from labkit.core.errors import PortInUse
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    token = settings.token()
-    if token is None:
-        raise SettingsError(N_("LABKIT_TOKEN_FILE is not set: a broker needs its cluster's secret"))
+    known = credentials.of_broker(settings)
     folder = settings.folder
     try:
         broker = Broker(
             host=settings.host, client_port=settings.client_port, worker_port=settings.worker_port,
-            event_port=settings.event_port, token=token, rules=settings.rules, policy=settings.policy,
+            event_port=settings.event_port, known=known, rules=settings.rules, policy=settings.policy,
             recorder_path=None if folder is None else folder / "events.jsonl", mirror=mirror,
         )  # fmt: skip
     except PortInUse as error:

@@ -16,6 +16,7 @@ client never stops results and heartbeats.
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum
@@ -25,7 +26,7 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from labkit.broker.auth import guard
+from labkit.broker.auth import Gate
 from labkit.core import messages as m
 from labkit.core.errors import N_, PortInUse, ProtocolError
 from labkit.core.rules import Rules
@@ -59,7 +60,7 @@ class Endpoint:
 
     def __init__(
         self,
-        context: zmq.Context[Any],
+        gate: Gate,
         domain: str,
         host: str,
         port: int,
@@ -70,17 +71,18 @@ class Endpoint:
         self._allowed = allowed
         self._rules = rules
         self._count = count
-        self.socket = context.socket(zmq.ROUTER)
+        self.socket: Any = gate.context.socket(zmq.ROUTER)
         self.socket.linger = 0
         self.socket.router_mandatory = True
         self._max_bytes = rules.max_message_bytes + m.HEADER_BYTES
         self.socket.maxmsgsize = self._max_bytes
         self.socket.sndhwm = ROUTER_HWM
         self.socket.rcvhwm = ROUTER_HWM
-        guard(self.socket, domain)
+        gate.guard(self.socket, domain)
         self.monitor = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
         self._route_of: dict[int, bytes] = {}  # descriptor -> route
         self._known: set[bytes] = set()
+        self._users: dict[bytes, str] = {}
         self._closed: list[bytes] = []
         self._budget = 1
         self._backlog: dict[bytes, deque[tuple[bytes, tuple[Any, ...]]]] = {}
@@ -166,6 +168,7 @@ class Endpoint:
         if former is not None:  # it had closed before its first message was read
             self._forget(former)
         self._known.add(route)
+        self._users[route] = str(frame.get("User-Id"))
         self._route_of[descriptor] = route
 
     def read_monitor(self) -> None:
@@ -174,6 +177,18 @@ class Endpoint:
             route = self._route_of.pop(recv_monitor_message(self.monitor)["value"], None)
             if route is not None:
                 self._forget(route)
+
+    def user(self, route: bytes) -> str:
+        """Return who is at the other end: the User-Id that the gate gave it; "" if it has gone."""
+        return self._users.get(route, "")
+
+    def cut_unless(self, admitted: Callable[[str], bool]) -> None:
+        """Hang up on those whose User-Id is not admitted any more; the monitor tells when it has happened."""
+        self.read_monitor()
+        for descriptor, route in self._route_of.items():
+            if not admitted(self.user(route)):
+                self._count("cut_connections")
+                hang_up(descriptor)
 
     @property
     def has_closed(self) -> bool:
@@ -189,6 +204,7 @@ class Endpoint:
     def _forget(self, route: bytes) -> None:
         if route in self._known:
             self._known.discard(route)
+            del self._users[route]
             self._closed.append(route)
         self._backlog.pop(route, None)
         self._backlog_bytes.pop(route, None)
@@ -276,6 +292,24 @@ class Endpoint:
         self.socket.disable_monitor()
         self.monitor.close(linger=0)
         self.socket.close(linger=linger_ms)
+
+
+def hang_up(descriptor: int) -> None:
+    """End the TCP connection behind one of libzmq's descriptors; libzmq finds it ended and tidies up.
+
+    ZeroMQ has no call for it. Only the connection is shut down, the descriptor stays libzmq's. If that was
+    closed at this very moment and its number used again, another connection is ended, and reconnects.
+    """
+    try:
+        connection = socket.socket(fileno=descriptor)
+    except OSError:
+        return  # it is closed
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # the other side was faster
+    finally:
+        connection.detach()
 
 
 def _weight(envelope: bytes, frames: tuple[Any, ...]) -> int:

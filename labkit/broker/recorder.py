@@ -18,13 +18,13 @@ import os
 import queue
 import struct
 import threading
+import time
 from io import FileIO
 from pathlib import Path
-from typing import Any
 
 import zmq
 
-from labkit.broker.auth import guard
+from labkit.broker.auth import EVENT_DOMAIN, Gate
 from labkit.core import history as h
 from labkit.core.history import Event, encode_event, encode_events
 from labkit.event_stream import weight
@@ -37,35 +37,33 @@ MAX_WAITING = 400_000
 PUBLISH_HWM = 500
 """Batches that may wait for a subscriber that does not read: ten seconds, fifty megabytes at most."""
 
+REBIND_S = 5.0
+"""For how long the events' port is asked for again after all subscribers were hung up on."""
+
 
 class Recorder:
     """One broker's recorder. ``put`` from the loop's thread; the PUB socket belongs to the recorder's own
     thread."""
 
-    def __init__(
-        self, context: zmq.Context[Any], address: str | None, path: Path | None, domain: str
-    ) -> None:
+    def __init__(self, gate: Gate, address: str | None, path: Path | None) -> None:
+        self._gate = gate
+        self._address = address
         self._batches: queue.SimpleQueue[list[Event] | None] = queue.SimpleQueue()
         self._waiting = 0  # written by the loop (up) and by the thread (down, through _written)
         self._written = 0
         self._missing = 0
         self._number = 0
+        self._reopen_asked = False
         self._unwritten = 0  # events that the disk refused, and of which the file does not tell yet
         self._file = _open(path) if path is not None else None
         self._socket: zmq.Socket[bytes] | None = None
         if address is not None:
-            socket = context.socket(zmq.PUB)
-            socket.linger = 0
-            socket.sndhwm = PUBLISH_HWM
-            guard(socket, domain)
             try:
-                socket.bind(address)
+                self._socket = self._bind(address)
             except zmq.ZMQError:
-                socket.close()
                 if self._file is not None:
                     self._file.close()
                 raise
-            self._socket = socket
         self._thread = threading.Thread(target=self._run, name="labkit-recorder", daemon=True)
         self._thread.start()
 
@@ -80,6 +78,27 @@ class Recorder:
         self._waiting += len(events)
         self._batches.put(events)
 
+    def _bind(self, address: str) -> zmq.Socket[bytes]:
+        socket = self._gate.context.socket(zmq.PUB)
+        socket.linger = 0
+        socket.sndhwm = PUBLISH_HWM
+        self._gate.guard(socket, EVENT_DOMAIN)
+        try:
+            socket.bind(address)
+        except zmq.ZMQError:
+            socket.close()
+            raise
+        return socket
+
+    def reopen(self) -> None:
+        """Hang up on all subscribers, before the next batch: those who are still admitted come back.
+
+        A PUB socket does not know who is at the other end, so a key that is taken off the list costs
+        everybody the moment of a reconnect; the numbers of the batches tell them what they missed.
+        """
+        self._reopen_asked = True
+        self._batches.put([])
+
     def close(self, timeout_s: float = 2.0) -> None:
         """Write what was handed over, for a bounded time, and close file and socket."""
         self._batches.put(None)
@@ -87,6 +106,11 @@ class Recorder:
 
     def _run(self) -> None:
         while (batch := self._batches.get()) is not None:
+            if self._reopen_asked:
+                self._reopen_asked = False
+                self._bind_anew()
+            if not batch:
+                continue
             lines = (encode_events(batch) + "\n").encode("ascii")
             if self._file is not None:
                 self._write(self._file, lines, batch)
@@ -98,6 +122,22 @@ class Recorder:
             self._file.close()
         if self._socket is not None:
             self._socket.close(linger=200)
+
+    def _bind_anew(self) -> None:
+        if self._socket is None or self._address is None:
+            return
+        self._socket.close(linger=0)
+        until = time.monotonic() + REBIND_S
+        while True:  # libzmq gives a port free in a thread of its own, a moment later
+            try:
+                self._socket = self._bind(self._address)
+                return
+            except zmq.ZMQError as error:
+                if time.monotonic() > until:
+                    log.error("the history is not published any more: %s: %s", self._address, error)
+                    self._socket = None
+                    return
+                time.sleep(0.005)
 
     def _write(self, file: FileIO, lines: bytes, batch: list[Event]) -> None:
         """Append a batch. What the disk refuses is told as a gap, as soon as it takes something again."""

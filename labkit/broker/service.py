@@ -27,13 +27,7 @@ from typing import Any, Protocol
 import zmq
 
 from labkit import shortcut
-from labkit.broker.auth import (
-    CLIENT_DOMAIN,
-    EVENT_DOMAIN,
-    WORKER_DOMAIN,
-    require_loopback,
-    start_authenticator,
-)
+from labkit.broker.auth import CLIENT_DOMAIN, WORKER_DOMAIN, Gate
 from labkit.broker.endpoint import Endpoint
 from labkit.broker.recorder import Recorder
 from labkit.core import history as h
@@ -45,6 +39,8 @@ from labkit.core.policies import Policy
 from labkit.core.rules import Rules
 from labkit.core.scheduler import Scheduler
 from labkit.core.signals import ClientClosed, FromClient, FromWorker, Tick, ToClient, WorkerClosed
+from labkit.credentials import Token, check_host
+from labkit.key_folder import CLIENT, WORKER, KeyFolder
 from labkit.waiting import Bell, Waiter
 
 log = logging.getLogger(__name__)
@@ -87,30 +83,34 @@ class Broker:
         client_port: int,
         worker_port: int,
         event_port: int,
-        token: str,
+        known: Token | KeyFolder,
         rules: Rules,
         policy: str | Policy = "least_busy",
         recorder_path: Any = None,
         mirror: PictureObserver | None = None,
     ) -> None:
-        require_loopback(host)
+        check_host(host, known)
         self.epoch = os.urandom(8)
-        self.scheduler = Scheduler(rules, self.epoch, time.monotonic(), policy)
+        self.scheduler = Scheduler(rules, self.epoch, time.monotonic(), policy, self._vouches)
         self._rules = rules
         self._mirror = mirror
         self._context: zmq.Context[Any] = zmq.Context()
-        self._authenticator = start_authenticator(self._context, token)
+        self._bell = Bell()
+        self._keys_changed = False
+        self.gate = Gate(self._context, known, self._on_keys_changed)
         self._opened: list[Any] = []
         try:
+            self.gate.start()
             self._clients = self._endpoint(CLIENT_DOMAIN, host, client_port, m.FROM_CLIENT)
             self._workers = self._endpoint(WORKER_DOMAIN, host, worker_port, m.FROM_WORKER)
             self._recorder = self._open_recorder(host, event_port, recorder_path)
         except BaseException:
             self._close()
+            self._bell.close()
             raise
-        self._open_shortcuts(token)
+        if isinstance(known, Token):
+            self._open_shortcuts(known.secret)
         self._stopping = False
-        self._bell = Bell()
         self._hears_signals = False
         self._pending_events: list[Event] = []
         self._recorded_at = 0.0
@@ -122,22 +122,22 @@ class Broker:
         self._pending_events.append(Event(time.monotonic(), h.BROKER_STARTED, detail=started))
 
     def _endpoint(self, domain: str, host: str, port: int, allowed: frozenset[type]) -> Endpoint:
-        endpoint = Endpoint(self._context, domain, host, port, allowed, self._rules, self._count)
+        endpoint = Endpoint(self.gate, domain, host, port, allowed, self._rules, self._count)
         self._opened.append(endpoint)
         return endpoint
 
-    def _open_shortcuts(self, token: str) -> None:
+    def _open_shortcuts(self, secret: str) -> None:
         """Listen on Unix sockets, too, for peers on this machine."""
         shortcut.sweep()
         for endpoint in (self._clients, self._workers):
             port = endpoint.port
-            path = shortcut.path_for(port, token)
+            path = shortcut.path_for(port, secret)
             if path is not None and not endpoint.listen_also(path):
                 log.warning("no Unix socket at %s: peers use port %d", path, port)
 
     def _open_recorder(self, host: str, port: int, path: Any) -> Recorder:
         try:
-            return Recorder(self._context, f"tcp://{host}:{port}", path, EVENT_DOMAIN)
+            return Recorder(self.gate, f"tcp://{host}:{port}", path)
         except zmq.ZMQError as error:
             raise PortInUse(
                 N_("port {port} on {host} is taken ({why}); stop what uses it, or choose another port"),
@@ -146,6 +146,21 @@ class Broker:
 
     def _count(self, what: str) -> None:
         self.scheduler.counters[what] += 1
+
+    def _vouches(self, route: Any, worker_id: str) -> bool:
+        """Whether the key of this connection is that worker's: the scheduler asks at each hello."""
+        return self.gate.vouches(self._workers.user(route), worker_id)
+
+    def _on_keys_changed(self) -> None:
+        """The list of keys is another one; called in the gate's thread."""
+        self._keys_changed = True
+        self._bell.ring()
+
+    def _cut_removed_keys(self) -> None:
+        self._keys_changed = False
+        self._workers.cut_unless(lambda user: self.gate.admits(WORKER, user))
+        self._clients.cut_unless(lambda user: self.gate.admits(CLIENT, user))
+        self._recorder.reopen()
 
     def stop(self) -> None:
         """Ask the loop to end; safe in a signal handler and from any thread."""
@@ -204,6 +219,8 @@ class Broker:
     def _turn(self, ready: list[Any], now: float) -> None:
         """One turn: read what is ready, workers first; judge and decide; send."""
         actions: list[Any] = []
+        if self._keys_changed:
+            self._cut_removed_keys()
         workers_empty = clients_empty = True
         if self._workers.socket in ready:
             arrived, workers_empty = self._workers.receive(TURN_BUDGET)
@@ -286,5 +303,5 @@ class Broker:
             recorder.close()
         for endpoint in self._opened:
             endpoint.close()
-        self._authenticator.stop()
+        self.gate.close()
         self._context.term()

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def configure(_name: str, parser: Parser) -> None:
     """Declare the options: none, all is said by the environment."""
     parser.epilog = _(
-        "LABKIT_TOKEN_FILE names the file with the cluster's secret. LABKIT_HOST, LABKIT_CLIENT_PORT, "
+        "LABKIT_TOKEN_FILE names the file with the cluster's secret; or LABKIT_KEYS a folder of keys, which "
+        "any LABKIT_HOST but 127.0.0.1 needs. LABKIT_HOST, LABKIT_CLIENT_PORT, "
         "LABKIT_WORKER_PORT, LABKIT_EVENT_PORT, LABKIT_FOLDER, LABKIT_POLICY and REDIS_URL are optional. "
         "'python -m labkit up' sets them all."
     )

@@ -1,52 +1,233 @@
-"""Single keys from a terminal, without Enter, and without leaving the terminal in disorder."""
+"""``keys``: who may join a cluster of more than one machine. Makes, lists, hands out and removes CURVE keys.
+
+What lies where, and what it means, stands in ``labkit.key_folder``; this is its command. The folder is
+LABKIT_KEYS, or ``keys`` in LABKIT_HOME.
+"""
 
 from __future__ import annotations
 
-import os
-import sys
-import time
-from types import TracebackType
+import argparse
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-POLL_S = 0.05
+from labkit.cli import say
+from labkit.cli.parser import Parser
+from labkit.core.errors import N_, InvalidInput
+from labkit.i18n import _, translate_error
+from labkit.key_folder import (
+    BROKER,
+    CLIENT,
+    LOCAL,
+    PUBLIC,
+    ROLES,
+    SECRET,
+    WORKER,
+    KeyFolder,
+    read_certificate,
+)
+from labkit.settings import Settings
 
 
-class Keys:
-    """``with Keys() as keys``: keys come one by one and are not shown. Ctrl-C stays Ctrl-C."""
+def configure(_name: str, parser: Parser) -> None:
+    """Declare what can be done with keys."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar=_("ACTION"))
 
-    def __init__(self) -> None:
-        self._before: list[Any] = []
+    def action(name: str, help_: str) -> Any:
+        added = actions.add_parser(name, help=help_, description=help_)
+        added.add_argument("--json", action="store_true", help=_("print JSON"))
+        return added
 
-    def __enter__(self) -> Keys:
-        if sys.platform != "win32":
-            import termios
-            import tty
+    action("make", _("make the broker's keys, and those that its own machine uses"))
+    action("list", _("show whose keys are on the list, and which secrets lie here"))
+    add = action("add", _("make a key pair for one more client or worker"))
+    _who(add)
+    add.add_argument(
+        "--ids",
+        metavar="PATTERN",
+        help=_("ids that a worker with this key may have, like lab-2 or pool-*; otherwise the key's name"),
+    )
+    give = action("give", _("write what one client or worker needs into a folder, to carry it there"))
+    _who(give)
+    give.add_argument("folder", metavar=_("FOLDER"), type=Path)
+    remove = action("remove", _("take a key off the list, and delete it"))
+    _who(remove)
+    take = action("import", _("copy keys that came from another machine"))
+    take.add_argument("folder", metavar=_("FOLDER"), type=Path)
+    parser.examples(
+        "keys make", "keys list", "keys add worker lab-2", "keys add worker pool --ids 'pool-*'",
+        "keys give worker lab-2 for-lab-2", "keys import for-lab-2", "keys remove worker lab-2",
+    )  # fmt: skip
 
-            self._before = termios.tcgetattr(sys.stdin)
-            tty.setcbreak(sys.stdin)
-        return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _where: TracebackType | None
-    ) -> None:
-        if sys.platform != "win32":
-            import termios
+def _who(parser: Any) -> None:
+    parser.add_argument("role", choices=ROLES, metavar="client|worker")
+    parser.add_argument("name", metavar=_("NAME"))
 
-            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._before)
 
-    def pressed(self, timeout_s: float) -> str:
-        """Return the keys that are pressed within ``timeout_s``, or "" if none is."""
-        if sys.platform == "win32":
-            import msvcrt
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Do it; return the exit code."""
+    folder = KeyFolder(settings.keys or settings.home / "keys")
+    ACTIONS[options.action](folder, options)
+    return 0
 
-            deadline = time.monotonic() + timeout_s
-            while not msvcrt.kbhit():
-                if time.monotonic() > deadline:
-                    return ""
-                time.sleep(POLL_S)
-            return msvcrt.getwch()
-        import select
 
-        descriptor = sys.stdin.fileno()  # not sys.stdin itself: what it buffers, select does not see
-        ready, _, _ = select.select([descriptor], [], [], timeout_s)
-        return os.read(descriptor, 64).decode("ascii", "replace") if ready else ""
+def _make(folder: KeyFolder, options: argparse.Namespace) -> None:
+    made = [folder.add(BROKER, BROKER, _new_pair())]
+    # For a cluster on the broker's machine: its client, and its workers, called worker-1, worker-2 ...
+    made.append(folder.add(CLIENT, LOCAL, _new_pair()))
+    made.append(folder.add(WORKER, LOCAL, _new_pair(), ["worker-*"]))
+    _tell_made(folder, made, options)
+    if not options.json:
+        say.next_steps(
+            ("keys add worker lab-2", _("admit a worker on another machine")),
+            ("keys list", _("see who is admitted")),
+        )
+        say.line()
+        say.line(
+            _(
+                "With LABKIT_KEYS={folder} and LABKIT_HOST=0.0.0.0, 'python -m labkit up' is open to other "
+                "machines, and to nobody who is not on the list."
+            ).format(folder=folder.path)
+        )
+
+
+def _add(folder: KeyFolder, options: argparse.Namespace) -> None:
+    folder.broker_public()  # without a broker's keys, nobody could use this one
+    ids = _ids(options)
+    made = folder.add(options.role, options.name, _new_pair(), ids)
+    _tell_made(folder, [made], options)
+    if not options.json:
+        say.line(_("A broker that runs admits it at once."))
+        say.next_steps(
+            (
+                f"keys give {options.role} {options.name} for-{options.name}",
+                _("write what that machine needs into a folder"),
+            )
+        )
+
+
+def _ids(options: argparse.Namespace) -> list[str]:
+    if options.ids is None:
+        return []
+    if options.role != WORKER:
+        raise InvalidInput(N_("--ids is for workers; a client has no id that could be checked"))
+    return [one for part in options.ids.split(",") if (one := part.strip())]
+
+
+def _give(folder: KeyFolder, options: argparse.Namespace) -> None:
+    written = folder.give_out(options.role, options.name, options.folder)
+    if options.json:
+        say.as_json({"written": [str(path) for path in written]})
+        return
+    _tell_files(_("What {name} needs is in {folder}:"), written, name=options.name, folder=options.folder)
+    say.line(
+        _(
+            "It holds a secret: carry it there safely and delete it here. On that machine: "
+            "python -m labkit keys import {folder}"
+        ).format(folder=options.folder.name)
+    )
+
+
+def _import(folder: KeyFolder, options: argparse.Namespace) -> None:
+    written = folder.take_in(options.folder)
+    if options.json:
+        say.as_json({"folder": str(folder.path), "written": [str(path) for path in written]})
+    elif written:
+        _tell_files(_("Copied into {folder}:"), written, folder=folder.path)
+        say.line(_("A process uses them if LABKIT_KEYS={folder} is set.").format(folder=folder.path))
+    else:
+        say.line(_("Nothing to copy: all of it is in {folder} already.").format(folder=folder.path))
+
+
+def _remove(folder: KeyFolder, options: argparse.Namespace) -> None:
+    removed = folder.remove(options.role, options.name)
+    if options.json:
+        say.as_json({"removed": [str(path) for path in removed]})
+        return
+    _tell_files(_("Removed:"), removed)
+    say.line(_("A broker that runs hangs up on whoever uses it within a second or two."))
+
+
+def _list(folder: KeyFolder, options: argparse.Namespace) -> None:
+    grants, wrong = folder.grants()
+    broker = folder.file(BROKER, "", PUBLIC)
+    rows = [
+        {
+            "role": grant.role, "name": grant.name, "key": key, "secret_here": _has_secret(folder, grant),
+            "ids": list(grant.ids) if grant.role == WORKER else [],
+        }
+        for (_role, key), grant in sorted(grants.items(), key=lambda item: (item[1].role, item[1].name))
+    ]  # fmt: skip
+    own_key = read_certificate(broker).public if broker.exists() else None
+    if options.json:
+        say.as_json(
+            {
+                "folder": str(folder.path), "broker": own_key,
+                "broker_secret_here": folder.file(BROKER, "", SECRET).exists(), "admitted": rows,
+                "secrets": [str(path) for path in folder.secret_files()],
+                "exposed": [str(path) for path in folder.exposed()],
+                "wrong": [translate_error(error) for error in wrong],
+            }
+        )  # fmt: skip
+        return
+    say.line(_("folder  {folder}").format(folder=folder.path))
+    if own_key is None:
+        say.line(_("There are no keys of a broker yet; python -m labkit keys make"))
+    else:
+        say.line(_("broker  {key}").format(key=own_key))
+    say.line()
+    if rows:
+        _table(rows)
+    elif folder.secret_files():
+        for path in folder.secret_files():
+            say.line(_("own secret: {path}").format(path=path))
+    else:
+        say.line(_("Nobody is on the list."))
+    for error in wrong:
+        say.complain(translate_error(error))
+    for path in folder.exposed():
+        say.complain(_("others on this machine may read {path}; chmod 600 {path}").format(path=path))
+
+
+def _table(rows: list[dict[str, Any]]) -> None:
+    titles = (_("role"), _("name"), _("worker ids"), _("secret"), _("public key"))
+    here = {True: _("here"), False: "-"}
+    cells = [
+        (row["role"], row["name"], ",".join(row["ids"]) or "-", here[row["secret_here"]], row["key"])
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in (titles, *cells)) for column in range(len(titles))]
+    for line in (titles, *cells):
+        say.line("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _has_secret(folder: KeyFolder, grant: Any) -> bool:
+    return folder.file(grant.role, grant.name, SECRET).exists()
+
+
+def _tell_made(folder: KeyFolder, made: list[Path], options: argparse.Namespace) -> None:
+    if options.json:
+        keys = {str(path.relative_to(folder.path)): read_certificate(path).public for path in made}
+        say.as_json({"folder": str(folder.path), "made": keys})
+        return
+    _tell_files(_("Made, each with its secret beside it:"), made)
+
+
+def _tell_files(title: str, paths: list[Path], **values: Any) -> None:
+    say.line(title.format(**values))
+    for path in paths:
+        say.line(f"  {path}")
+
+
+def _new_pair() -> tuple[str, str]:
+    """Return a new key pair as text (public, secret)."""
+    import zmq
+
+    public, secret = zmq.curve_keypair()
+    return public.decode("ascii"), secret.decode("ascii")
+
+
+ACTIONS: dict[str, Callable[[KeyFolder, argparse.Namespace], None]] = {
+    "make": _make, "list": _list, "add": _add, "give": _give, "remove": _remove, "import": _import,
+}  # fmt: skip

@@ -207,7 +207,7 @@ def _watch(cluster: LocalCluster) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    from labkit.cli.keys import Keys
+    from labkit.cli.keyboard import Keys
 
     console = Console(highlight=False)
     hint = Text(_("q ends"), "dim")

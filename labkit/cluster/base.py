@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # imported when first used, while a cluster's own processes a
     from labkit.client import Client
     from labkit.cluster.event_file import EventFile
     from labkit.core.history import History
+    from labkit.credentials import Credentials
     from labkit.widgets import Panel
 
 NOTE_S = 1.0
@@ -79,8 +80,9 @@ class Cluster(ABC):
     """local or compose."""
 
     def __init__(
-        self, name: str, folder: Path, address: str, event_address: str, redis_url: str | None, token: str
-    ) -> None:
+        self, name: str, folder: Path, address: str, event_address: str, redis_url: str | None,
+        credentials: Credentials,
+    ) -> None:  # fmt: skip
         self.name = name
         self.folder = folder
         """The run folder: events.jsonl, logs/."""
@@ -90,7 +92,8 @@ class Cluster(ABC):
         """Where the broker publishes its history."""
         self.redis_url = redis_url
         """Where the mirror is, or None: the mirror is off."""
-        self._token = token
+        self.credentials = credentials
+        """How a client of this cluster proves who it is."""
         self._lock = threading.Lock()  # for what follows
         self._own_client: Client | None = None
         self._clients: WeakSet[Client] = WeakSet()
@@ -311,7 +314,7 @@ class Cluster(ABC):
         from labkit.client import Client
 
         try:
-            client = Client(self.address, self._token, name=name, connect_timeout_s=connect_timeout_s)
+            client = Client(self.address, self.credentials, name=name, connect_timeout_s=connect_timeout_s)
         except BrokerUnreachable as error:
             raise self._why_unreachable(error) from error
         self._clients.add(client)

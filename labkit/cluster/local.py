@@ -28,7 +28,9 @@ from labkit.cluster.lifeline import DOWN_S, Lifeline, collect_detached
 from labkit.cluster.plan import Capabilities, environment, make_plan, unknown_filters
 from labkit.cluster.run_folder import RunFolder, State
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning, InvalidInput, PortInUse
+from labkit.credentials import Credentials, Token, of_folder
 from labkit.i18n import translate_error
+from labkit.key_folder import CLIENT, LOCAL, KeyFolder
 from labkit.settings import Settings
 
 EXIT_PORT_IN_USE = "exit 73"
@@ -148,8 +150,9 @@ class LocalCluster(Cluster):
     ) -> None:
         super().__init__(
             state["name"], folder.path, state["address"], state["event_address"], state["redis_url"],
-            folder.read_token(),
+            _credentials(folder, state),
         )  # fmt: skip
+        self._token = folder.read_token()  # opens the control port, whatever opens the broker's
         self.ports: Mapping[str, int] = state["ports"]
         """By name: client, worker, event, redis."""
         self.policy: str = state.get("policy", "")
@@ -303,3 +306,11 @@ def _tail(path: Path, lines: int) -> list[str]:
             return [line if line.endswith("\n") else line + "\n" for line in deque(file, maxlen=lines)]
     except FileNotFoundError:
         return []
+
+
+def _credentials(folder: RunFolder, state: State) -> Credentials:
+    """Return what opens the broker of the cluster in ``folder``: its secret, or the keys that it was started
+    with."""
+    if (keys := state.get("keys")) is None:
+        return Token(folder.read_token())
+    return of_folder(KeyFolder(Path(keys)), CLIENT, LOCAL)

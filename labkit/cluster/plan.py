@@ -27,6 +27,8 @@ from labkit.cluster.run_folder import RunFolder
 from labkit.core import policies
 from labkit.core.errors import N_, BackendMissing, InvalidInput, LabkitError
 from labkit.core.rules import Rules
+from labkit.credentials import check_host
+from labkit.key_folder import LOCAL, KeyFolder
 from labkit.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +71,7 @@ def make_plan(
         )
     if policy is not None:
         policies.named(policy)  # here, where it can be told; a broker could only refuse to start
+    check_host(settings.host, None if settings.keys is None else KeyFolder(settings.keys))
     own_redis = None
     redis_url = settings.redis_url
     if redis_url is None and redis:
@@ -80,7 +83,7 @@ def make_plan(
     broker = {
         "LABKIT_HOST": settings.host,
         **{f"LABKIT_{kind.upper()}_PORT": str(ports[kind]) for kind in ("client", "worker", "event")},
-        "LABKIT_TOKEN_FILE": str(folder.token_file),
+        **_proof(folder, settings),
         "LABKIT_FOLDER": str(folder.path),
         "LABKIT_POLICY": policy or settings.policy,
         "REDIS_URL": redis_url or "",
@@ -89,7 +92,7 @@ def make_plan(
     }
     worker = {
         "LABKIT_BROKER": address["worker"],
-        "LABKIT_TOKEN_FILE": str(folder.token_file),
+        **_proof(folder, settings),
         "LABKIT_SLOTS": str(settings.worker_slots if slots is None else slots),
         "LABKIT_JOB_MODULES": ",".join(settings.job_modules),
         "LABKIT_WORK": str(settings.work or Path.cwd()),
@@ -121,6 +124,7 @@ def make_plan(
             "address": address["client"],
             "event_address": address["event"],
             "redis_url": redis_url,
+            "keys": None if settings.keys is None else str(settings.keys.resolve()),
             "policy": policy or settings.policy,
             "started": time.time(),
             "private": private,
@@ -168,6 +172,13 @@ def environment(settings: Settings) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",  # what a task prints is in its log at once
         "PYTHONIOENCODING": "utf-8:backslashreplace",
     }
+
+
+def _proof(folder: RunFolder, settings: Settings) -> dict[str, str]:
+    """What lets the cluster's own processes in: its keys if it has any, otherwise its secret."""
+    if settings.keys is None:
+        return {"LABKIT_TOKEN_FILE": str(folder.token_file)}
+    return {"LABKIT_KEYS": str(settings.keys.resolve()), "LABKIT_KEY": LOCAL}
 
 
 def _redis(folder: RunFolder, port: int) -> dict[str, Any] | None:

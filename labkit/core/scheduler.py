@@ -70,10 +70,18 @@ MIN_LEASE_S = 0.1
 
 
 class Scheduler:
-    """See the module's head. ``choose`` is a policy's name or a policy function of the learner's own."""
+    """See the module's head. ``choose`` is a policy's name or a policy function of the learner's own.
 
-    def __init__(self, rules: Rules, epoch: bytes, now: float, choose: str | Policy = "least_busy") -> None:
+    ``vouches(route, id)`` says whether the worker at that connection may be called so; the shell knows by
+    which key it came in.
+    """
+
+    def __init__(
+        self, rules: Rules, epoch: bytes, now: float, choose: str | Policy = "least_busy",
+        vouches: Callable[[Route, str], bool] = lambda _route, _worker: True,
+    ) -> None:  # fmt: skip
         self.rules = rules
+        self._vouches = vouches
         self.epoch = epoch
         self.policy: Policy = POLICIES[choose] if isinstance(choose, str) else choose
         self.tasks: dict[bytes, OpenTask] = {}
@@ -324,6 +332,8 @@ class Scheduler:
             reason = f"a worker needs an id and 1 to {MAX_SLOTS} slots"
         elif len(hello.worker) > MAX_NAME or len(hello.capabilities) > MAX_NEEDS:
             reason = "its name or its list of capabilities is too long"
+        elif not self._vouches(route, hello.worker):
+            reason = f"its key is not one of {hello.worker}"
         elif present is not None and present.instance != hello.instance:
             reason = f"another worker is called {hello.worker}"
         elif present is None and len(self.fleet) >= self.rules.max_workers:

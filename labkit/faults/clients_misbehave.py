@@ -12,6 +12,7 @@ import psutil
 from labkit.client import Client
 from labkit.core import history as h
 from labkit.core.errors import N_, AccessDenied, LabkitError
+from labkit.credentials import Token
 from labkit.faults.case import case
 from labkit.faults.stand import Stand
 from labkit.jobs import echo
@@ -27,12 +28,13 @@ EXIT_DENIED = 77
 NAMED_WITHIN_S = 3.0
 
 VISITOR = """
-import os, sys
-from pathlib import Path
+import os
+from labkit import credentials
 from labkit.client import Client
 from labkit.jobs import sleep_for
-secret = Path(os.environ["LABKIT_TOKEN_FILE"]).read_text().strip()
-client = Client(os.environ["VISITED"], secret, name="visitor")
+from labkit.settings import Settings
+proof = credentials.of_client(Settings.from_environment())
+client = Client(os.environ["VISITED"], proof, name="visitor")
 futures = [client.submit(sleep_for, 0.3) for _ in range(30)]
 futures[-1].result()
 """
@@ -159,7 +161,7 @@ def stranger(stand: Stand) -> None:
 def _refused(stand: Stand) -> LabkitError | None:
     """Return the error that a client with a wrong secret gets, None if it gets in."""
     try:
-        with Client(stand.cluster.address, "0" * 64, name="stranger", connect_timeout_s=10.0):
+        with Client(stand.cluster.address, Token("0" * 64), name="stranger", connect_timeout_s=10.0):
             return None
     except LabkitError as error:
         return error

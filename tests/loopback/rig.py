@@ -33,6 +33,8 @@ from labkit.cluster.event_file import EventFile
 from labkit.core import messages as m
 from labkit.core.history import Event, History
 from labkit.core.rules import Rules
+from labkit.credentials import Credentials, Token, of_folder
+from labkit.key_folder import CLIENT, KeyFolder
 from labkit.waiting import readable
 from tests.support import wait_until
 
@@ -89,12 +91,20 @@ def mark(path):
 
 
 class Rig:
-    """One cluster of processes. ``Rig(path, lease_s=1)``: rules hold for broker, workers and clients."""
+    """One cluster of processes. ``Rig(path, lease_s=1)``: rules hold for broker, workers and clients.
 
-    def __init__(self, folder: Path, workers: int = 0, policy: str = "least_busy", **rules: Any) -> None:
+    With ``keys`` it uses CURVE: its clients are the client ana, its workers those in the folder.
+    """
+
+    def __init__(
+        self, folder: Path, workers: int = 0, policy: str = "least_busy", keys: KeyFolder | None = None,
+        **rules: Any,
+    ) -> None:  # fmt: skip
         self.folder = folder
         self.rules = Rules(**rules)
         self.token = secrets.token_hex(32)
+        self.keys = keys
+        self.credentials: Credentials = Token(self.token) if keys is None else of_folder(keys, CLIENT, "ana")
         self.broker: subprocess.Popen[bytes] | None = None
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self._settings: dict[str, dict[str, str]] = {}
@@ -149,8 +159,13 @@ class Rig:
         return {
             "LABKIT_CLIENT_PORT": str(self.ports["client"]), "LABKIT_WORKER_PORT": str(self.ports["worker"]),
             "LABKIT_EVENT_PORT": str(self.ports["event"]), "LABKIT_FOLDER": str(self.folder),
-            "LABKIT_TOKEN_FILE": str(self.token_file), "LABKIT_POLICY": self._policy, **self._rules,
+            "LABKIT_POLICY": self._policy, **self._proof(), **self._rules,
         }  # fmt: skip
+
+    def _proof(self) -> dict[str, str]:
+        if self.keys is None:
+            return {"LABKIT_TOKEN_FILE": str(self.token_file)}
+        return {"LABKIT_KEYS": str(self.keys.path)}
 
     def start_worker(self, name: str, **settings: str) -> subprocess.Popen[bytes]:
         """Start a worker; ``settings`` are more of its environment (WORKER_CAPABILITIES="blur")."""
@@ -159,7 +174,7 @@ class Rig:
             name, ["workers"],
             {
                 "WORKER_ID": name, "LABKIT_BROKER": self.worker_address, "LABKIT_WORK": str(self.folder),
-                "LABKIT_TOKEN_FILE": str(self.token_file), **self._rules, **settings,
+                **self._proof(), **self._rules, **settings,
             },
         )  # fmt: skip
         self.workers[name] = process
@@ -230,7 +245,7 @@ class Rig:
     def client(self, name: str = "", **rules: Any) -> Client:
         """Return a new client; the rig closes it. ``rules`` are this client's own."""
         own = Rules(**{**{name: getattr(self.rules, name) for name in Rules.__slots__}, **rules})
-        client = Client(self.address, self.token, name=name, rules=own)
+        client = Client(self.address, self.credentials, name=name, rules=own)
         self._clients.append(client)
         return client
 
@@ -300,14 +315,18 @@ def results(futures: Iterable[Future[T]], timeout_s: float = 30.0) -> list[T]:
 class ThreadBroker:
     """A broker in a thread of this process, on free ports; ``scheduler`` may be looked at."""
 
-    def __init__(self, recorder_path: Path | None = None, **rules: Any) -> None:
-        self.token = secrets.token_hex(32)
+    def __init__(
+        self, recorder_path: Path | None = None, keys: KeyFolder | None = None, **rules: Any
+    ) -> None:
+        token = Token(secrets.token_hex(32))
+        self.credentials: Credentials = token if keys is None else of_folder(keys, CLIENT, "ana")
         self.rules = Rules(**rules)
         chosen = ports.choose(HOST, {}, usual=False)
         self.ports = {name: chosen[name] for name in ("client", "worker", "event")}
         self.broker = Broker(
             host=HOST, client_port=self.ports["client"], worker_port=self.ports["worker"],
-            event_port=self.ports["event"], token=self.token, rules=self.rules, recorder_path=recorder_path,
+            event_port=self.ports["event"], known=keys or token, rules=self.rules,
+            recorder_path=recorder_path,
         )  # fmt: skip
         self.scheduler = self.broker.scheduler
         self._context: zmq.Context[Any] = zmq.Context()
@@ -336,7 +355,7 @@ class ThreadBroker:
 
     def peer(self, role: str) -> Peer:
         """Return a bare socket that has shown the secret and says what a test wants."""
-        return bare_peer(self._context, self._peers, self.address(role), role, self.token)
+        return bare_peer(self._context, self._peers, self.address(role), role, self.credentials)
 
 
 class Peer:
@@ -377,10 +396,11 @@ class Peer:
 
 
 def bare_peer(
-    context: zmq.Context[Any], opened: list[zmq.Socket[bytes]], address: str, role: str, token: str
-) -> Peer:
+    context: zmq.Context[Any], opened: list[zmq.Socket[bytes]], address: str, role: str,
+    credentials: Credentials,
+) -> Peer:  # fmt: skip
     """Return a connected `Peer`; ``opened`` remembers its socket for whoever tidies up."""
-    socket = sockets.dealer(context, address, role, token, 256 << 20)
+    socket = sockets.dealer(context, role, credentials, 256 << 20)
     opened.append(socket)
     socket.connect(address)
     return Peer(socket, m.TO_CLIENT if role == sockets.CLIENT_ROLE else m.TO_WORKER)

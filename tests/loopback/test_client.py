@@ -30,6 +30,7 @@ from labkit.core.errors import (
     ClusterReplaced,
     InvalidInput,
 )
+from labkit.credentials import Token
 from labkit.event_stream import EventStream
 from labkit.futures import Batch, TaskFuture
 from tests.loopback.rig import HOST, ROOT, Rig, ThreadBroker, results
@@ -75,13 +76,13 @@ def test_a_wrong_secret_is_an_error_by_name_within_three_seconds(rig: Rig) -> No
     hold = threading.Event()
     threading.Timer(3.0, hold.set).start()
     with pytest.raises(AccessDenied, match="does not accept this secret"):
-        Client(rig.address, secrets.token_hex(32))
+        Client(rig.address, Token(secrets.token_hex(32)))
     assert not hold.is_set()
 
 
 def test_a_workers_door_is_not_a_clients(rig: Rig) -> None:
     with pytest.raises(AccessDenied):
-        Client(rig.worker_address, rig.token)
+        Client(rig.worker_address, rig.credentials)
 
 
 def client_threads() -> int:
@@ -93,7 +94,7 @@ def test_nobody_there_is_an_error_that_says_what_to_do() -> None:
     with socket.create_server((HOST, 0)) as taken:
         address = f"tcp://{HOST}:{taken.getsockname()[1]}"
     with pytest.raises(BrokerUnreachable, match=r"within 0\.2 s.*python -m labkit up") as caught:
-        Client(address, secrets.token_hex(32), connect_timeout_s=0.2)
+        Client(address, Token(secrets.token_hex(32)), connect_timeout_s=0.2)
     assert not caught.value.definite
     assert client_threads() == before
 
@@ -102,24 +103,24 @@ def test_somebody_else_there_is_not_taken_for_a_broker() -> None:
     with socket.create_server((HOST, 0)) as other:
         address = f"tcp://{HOST}:{other.getsockname()[1]}"
         with pytest.raises(BrokerUnreachable):
-            Client(address, secrets.token_hex(32), connect_timeout_s=0.3)
+            Client(address, Token(secrets.token_hex(32)), connect_timeout_s=0.3)
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:99999", "tcp://127.0.0.1", "127.0.0.1:5555", ""])
 def test_what_is_no_address_is_an_error_at_once(address: str) -> None:
     with pytest.raises(InvalidInput, match="address"):
-        Client(address, "token")
+        Client(address, Token("token"))
     with pytest.raises(InvalidInput, match="address"):
-        EventStream(address, "token")
+        EventStream(address, Token("token"))
 
 
 def test_clients_leave_no_descriptor_behind(rig: Rig) -> None:
     def once() -> None:
         rig.client().close()
         with pytest.raises(BrokerUnreachable):
-            Client(f"tcp://{HOST}:1", "token", connect_timeout_s=0.01)
+            Client(f"tcp://{HOST}:1", Token("token"), connect_timeout_s=0.01)
         with pytest.raises(AccessDenied):
-            Client(rig.address, "wrong")
+            Client(rig.address, Token("wrong"))
 
     once()
     before = psutil.Process().num_fds()
@@ -314,8 +315,9 @@ def test_a_callback_that_fails_harms_no_other(client: Client) -> None:
 
 def script(rig: Rig, text: str) -> subprocess.Popen[str]:
     """Start a program that has a client."""
-    program = "from labkit.client import Client\nfrom labkit import jobs\n"
-    program += f"client = Client({rig.address!r}, {rig.token!r})\n" + textwrap.dedent(text)
+    program = "from labkit import jobs\nfrom labkit.client import Client\n"
+    program += "from labkit.credentials import Token\n"
+    program += f"client = Client({rig.address!r}, Token({rig.token!r}))\n" + textwrap.dedent(text)
     return subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, env={**os.environ}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -468,7 +470,7 @@ def test_an_orphaned_question_is_not_asked_for_ever(tmp_path: Path) -> None:
 
 def test_several_clients_of_one_process_do_not_get_in_each_others_way() -> None:
     with ThreadBroker() as broker:
-        clients = [Client(broker.address("client"), broker.token) for _ in range(5)]
+        clients = [Client(broker.address("client"), broker.credentials) for _ in range(5)]
         wait_until(lambda: len(broker.scheduler.clients) == 5, what="five clients")
         for client in clients:
             client.close()

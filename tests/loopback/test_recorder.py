@@ -18,11 +18,12 @@ import zmq
 
 from labkit import jobs, sockets
 from labkit.broker import recorder as recorder_module
-from labkit.broker.auth import EVENT_DOMAIN, start_authenticator
+from labkit.broker.auth import Gate
 from labkit.broker.recorder import Recorder
 from labkit.cluster.event_file import EventFile
 from labkit.core.errors import AccessDenied
 from labkit.core.history import GAP, Event, History, encode_event
+from labkit.credentials import Token
 from labkit.event_stream import EventStream
 from tests.loopback.rig import HOST, Rig, results
 from tests.support import wait_until
@@ -37,23 +38,24 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 
 @pytest.fixture
-def context() -> Iterator[zmq.Context[Any]]:
-    """A context whose sockets may ask for the secret ``token``."""
+def gate() -> Iterator[Gate]:
+    """A gate that opens to the secret ``token``."""
     context: zmq.Context[Any] = zmq.Context()
-    authenticator = start_authenticator(context, "token")
-    yield context
-    authenticator.stop()
+    gate = Gate(context, Token("token"))
+    gate.start()
+    yield gate
+    gate.close()
     context.destroy(linger=0)  # a test that failed has not closed its sockets
 
 
 class Publisher:
     """A recorder without a broker, and the address at which it publishes."""
 
-    def __init__(self, context: zmq.Context[Any], path: Path | None = None) -> None:
+    def __init__(self, gate: Gate, path: Path | None = None) -> None:
         with zmq.Context() as other, other.socket(zmq.PUB) as probe:
             port = probe.bind_to_random_port(f"tcp://{HOST}", 20000, 29999)
         self.address = f"tcp://{HOST}:{port}"
-        self.recorder = Recorder(context, self.address, path, EVENT_DOMAIN)
+        self.recorder = Recorder(gate, self.address, path)
         self.sent = 0
 
     def put(self, count: int = 1, kind: str = "done") -> None:
@@ -100,35 +102,35 @@ def test_the_file_tells_each_tasks_story_in_order(rig: Rig) -> None:
     assert all([kind for kind in story if kind != "started"] == expected for story in ours)
 
 
-def test_what_is_handed_over_before_the_end_is_in_the_file(context: zmq.Context[Any], tmp_path: Path) -> None:
-    with Publisher(context, tmp_path / "events") as publisher:
+def test_what_is_handed_over_before_the_end_is_in_the_file(gate: Gate, tmp_path: Path) -> None:
+    with Publisher(gate, tmp_path / "events") as publisher:
         for _ in range(200):
             publisher.put(50)
     assert [line["n"] for line in lines_of(tmp_path / "events")] == list(range(10_000))
 
 
-def test_odd_names_and_texts_are_lines_of_ascii(context: zmq.Context[Any], tmp_path: Path) -> None:
+def test_odd_names_and_texts_are_lines_of_ascii(gate: Gate, tmp_path: Path) -> None:
     detail = {"error": 'é"\\\x00\ud800', "compute_s": float("nan")}
     odd = Event(1.0, "failed", "t", 1, "w\n\u2028\udcff", detail)
-    with Publisher(context, tmp_path / "events") as publisher:
+    with Publisher(gate, tmp_path / "events") as publisher:
         publisher.recorder.put([odd])
     (line,) = lines_of(tmp_path / "events")
     assert (line["worker"], line["error"], line["compute_s"]) == (odd.worker, odd.detail["error"], None)
 
 
-def test_half_a_line_of_a_killed_broker_costs_only_itself(context: zmq.Context[Any], tmp_path: Path) -> None:
+def test_half_a_line_of_a_killed_broker_costs_only_itself(gate: Gate, tmp_path: Path) -> None:
     path = tmp_path / "events"
     whole = encode_event(Event(0.5, "submitted", "t"))
     path.write_text(whole + "\n" + whole[:20])
-    with Publisher(context, path) as publisher:
+    with Publisher(gate, path) as publisher:
         publisher.put()
     assert [event.kind for event in EventFile(path).read()] == ["submitted", GAP, "done"]
 
 
-def test_a_history_that_is_whole_is_simply_continued(context: zmq.Context[Any], tmp_path: Path) -> None:
+def test_a_history_that_is_whole_is_simply_continued(gate: Gate, tmp_path: Path) -> None:
     path = tmp_path / "events"
     for _ in range(2):
-        with Publisher(context, path) as publisher:
+        with Publisher(gate, path) as publisher:
             publisher.put(2)
     assert len(lines_of(path)) == 4 and "\n\n" not in path.read_text()
 
@@ -152,9 +154,9 @@ class FullDisk:
         """Nothing to close."""
 
 
-def test_a_full_disk_is_a_gap_in_the_history_and_stops_nothing(context: zmq.Context[Any]) -> None:
+def test_a_full_disk_is_a_gap_in_the_history_and_stops_nothing(gate: Gate) -> None:
     disk = FullDisk(room=150)
-    with Publisher(context) as publisher, EventStream(publisher.address, "token") as stream:
+    with Publisher(gate) as publisher, EventStream(publisher.address, Token("token")) as stream:
         recorder: Any = publisher.recorder
         recorder._file = disk
         heard = publisher.connect(stream)
@@ -210,11 +212,11 @@ class Pipe:
 
 
 def test_who_cannot_keep_up_leaves_out_whole_batches_and_says_how_many_events(
-    context: zmq.Context[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder_module, "MAX_WAITING", 1000)
     pipe = Pipe(tmp_path / "pipe")
-    recorder = Recorder(context, None, pipe.path, EVENT_DOMAIN)
+    recorder = Recorder(gate, None, pipe.path)
     number = 0
     while recorder._missing < 300:
         recorder.put([Event(1.0, "done", detail={"n": number + i}) for i in range(100)])
@@ -243,7 +245,7 @@ def test_who_cannot_keep_up_leaves_out_whole_batches_and_says_how_many_events(
 
 def test_a_subscriber_sees_what_the_file_says(rig: Rig) -> None:
     client = rig.client()
-    with EventStream(rig.event_address, rig.token) as stream:
+    with EventStream(rig.event_address, rig.credentials) as stream:
 
         def subscribed() -> list[Event]:
             client.note("test", "subscription")
@@ -262,9 +264,9 @@ def test_a_subscriber_sees_what_the_file_says(rig: Rig) -> None:
     assert not any(event.kind == GAP for event in heard)
 
 
-def test_batches_are_numbered_by_their_first_event(context: zmq.Context[Any]) -> None:
-    with Publisher(context) as publisher:
-        listener = sockets.subscriber(context, publisher.address, "token")
+def test_batches_are_numbered_by_their_first_event(gate: Gate) -> None:
+    with Publisher(gate) as publisher:
+        listener = sockets.subscriber(gate.context, Token("token"))
         listener.connect(publisher.address)
         publisher.put(7)
 
@@ -285,11 +287,11 @@ def test_batches_are_numbered_by_their_first_event(context: zmq.Context[Any]) ->
 
 
 def test_a_subscriber_that_misses_batches_is_told_how_many_events(
-    context: zmq.Context[Any], monkeypatch: pytest.MonkeyPatch
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether they were left out by the recorder, which cannot keep up here, or wait in vain to be read."""
     monkeypatch.setattr(recorder_module, "MAX_WAITING", 20_000)
-    with Publisher(context) as publisher, EventStream(publisher.address, "token") as stream:
+    with Publisher(gate) as publisher, EventStream(publisher.address, Token("token")) as stream:
         heard = publisher.connect(stream)
         while batch := stream.recv(0.05):
             heard += batch
@@ -307,7 +309,7 @@ def test_a_subscriber_that_misses_batches_is_told_how_many_events(
 
 
 def test_a_new_broker_counts_anew_and_the_stream_follows(tmp_path: Path) -> None:
-    with Rig(tmp_path / "rig") as rig, EventStream(rig.event_address, rig.token) as stream:
+    with Rig(tmp_path / "rig") as rig, EventStream(rig.event_address, rig.credentials) as stream:
         heard: list[Event] = []
 
         def until(kind: str, target: str) -> None:
@@ -327,16 +329,16 @@ def test_a_new_broker_counts_anew_and_the_stream_follows(tmp_path: Path) -> None
 
 
 def test_a_stranger_hears_nothing_and_is_told_why(rig: Rig) -> None:
-    with EventStream(rig.event_address, secrets.token_hex(32)) as stream:
+    with EventStream(rig.event_address, Token(secrets.token_hex(32))) as stream:
         with pytest.raises(AccessDenied):
             stream.recv(3)
-    with EventStream(rig.address, rig.token) as stream:
+    with EventStream(rig.address, rig.credentials) as stream:
         assert stream.recv(0.2) == [], "another kind of socket says nothing"
 
 
 def test_without_a_broker_nothing_comes_in_time() -> None:
     before = time.monotonic()
-    with EventStream(f"tcp://{HOST}:1", "token") as stream:
+    with EventStream(f"tcp://{HOST}:1", Token("token")) as stream:
         assert stream.recv(0.1) == []
         stream.close()
         assert stream.recv(5) == [] and list(stream) == []
@@ -349,7 +351,7 @@ def test_a_subscriber_that_never_reads_costs_the_broker_a_bounded_memory(tmp_pat
     with Rig(tmp_path / "rig", workers=1) as rig:
         client = rig.client()
         assert rig.broker is not None
-        with EventStream(rig.event_address, rig.token):
+        with EventStream(rig.event_address, rig.credentials):
             before = psutil.Process(rig.broker.pid).memory_info().rss
             for _ in range(4):
                 results([client.submit(jobs.echo, number) for number in range(5000)])

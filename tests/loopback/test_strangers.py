@@ -19,10 +19,11 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labkit import codec, jobs, sockets
+from labkit import codec, jobs
 from labkit.client import Client
 from labkit.core import messages as m
 from labkit.core.errors import BrokerUnreachable
+from labkit.handshakes import Handshakes
 from tests.loopback.rig import HOST, Peer, Rig, ThreadBroker, bare_peer, results
 from tests.support import wait_until
 
@@ -58,7 +59,7 @@ def peer(rig: Rig) -> Iterator[Callable[[str], Peer]]:
     context: zmq.Context[Any] = zmq.Context()
     opened: list[zmq.Socket[bytes]] = []
     addresses = {"client": rig.address, "worker": rig.worker_address}
-    yield lambda role: bare_peer(context, opened, addresses[role], role, rig.token)
+    yield lambda role: bare_peer(context, opened, addresses[role], role, rig.credentials)
     for each in opened:
         each.close(linger=0)
     context.term()
@@ -165,7 +166,7 @@ def test_each_door_opens_to_its_own_role_and_the_secret_only(rig: Rig, role: str
         for token in (rig.token, secrets.token_hex(32), rig.token[:-1], rig.token + "0", "0"):
             with context.socket(zmq.SUB if door == "event" else zmq.DEALER) as visitor:
                 visitor.plain_username, visitor.plain_password = role.encode(), token.encode()
-                handshakes = sockets.Handshakes(visitor)
+                handshakes = Handshakes(visitor)
                 visitor.connect(address)
                 assert handshakes.socket.poll(3000), "no answer within three seconds"
                 assert handshakes.read() == (not fits or token != rig.token)
@@ -174,11 +175,10 @@ def test_each_door_opens_to_its_own_role_and_the_secret_only(rig: Rig, role: str
 
 def test_a_dead_authenticator_lets_nobody_in() -> None:
     with ThreadBroker() as broker:
-        broker.broker._authenticator.stop()
+        broker.broker.gate.stop()
         with pytest.raises(BrokerUnreachable):
-            Client(broker.address("client"), broker.token, connect_timeout_s=0.3)
+            Client(broker.address("client"), broker.credentials, connect_timeout_s=0.3)
         assert len(broker.scheduler.clients) == 0
-        broker.broker._authenticator.start()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org"])
@@ -404,7 +404,7 @@ def test_a_client_that_never_reads_costs_a_bounded_memory_and_nobody_else(tmp_pa
         assert rig.broker is not None
         memory = psutil.Process(rig.broker.pid).memory_info
         before = most = memory().rss
-        deaf = bare_peer(context, [], rig.address, "client", rig.token)
+        deaf = bare_peer(context, [], rig.address, "client", rig.credentials)
         deaf.socket.rcvhwm = 1
         deaf.say(m.ClientHello(os.urandom(16), "deaf"))
         call = codec.encode_call("work:big", [4 * MB], {})
@@ -450,7 +450,7 @@ def test_a_flood_of_large_tasks_beyond_the_quota_costs_a_bounded_memory(tmp_path
         memory = psutil.Process(rig.broker.pid).memory_info
         before = most = memory().rss
         with zmq.Context() as context:
-            flood = bare_peer(context, [], rig.address, "client", rig.token)
+            flood = bare_peer(context, [], rig.address, "client", rig.credentials)
             flood.say(m.ClientHello(os.urandom(16), "flood"))
             large = m.Payload(b"", (bytes(4 * MB),))
             for _ in range(200):

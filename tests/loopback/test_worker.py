@@ -16,9 +16,10 @@ import pytest
 import zmq
 
 from labkit import codec, jobs
-from labkit.broker.auth import WORKER_DOMAIN, start_authenticator
+from labkit.broker.auth import WORKER_DOMAIN, Gate
 from labkit.core import messages as m
 from labkit.core.history import Event
+from labkit.credentials import Token
 from labkit.faults.network import Network
 from tests.loopback.rig import HOST, Rig, results
 from tests.support import wait_until
@@ -233,14 +234,14 @@ def test_a_worker_with_the_wrong_secret_is_told_so_within_three_seconds(tmp_path
         (tmp_path / "wrong").write_text(secrets.token_hex(32))
         worker = rig.start_worker("stranger", LABKIT_TOKEN_FILE=str(tmp_path / "wrong"))
         assert worker.wait(3 + 1) == 77  # a second for Python to start
-        assert "does not accept this cluster secret" in rig.log("stranger")
+        assert "does not accept this secret" in rig.log("stranger")
         assert rig.status()["workers"] == [] and rig.events("joined") == []
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"LABKIT_TOKEN_FILE": ""}, "LABKIT_TOKEN_FILE is not set"),
+        ({"LABKIT_TOKEN_FILE": ""}, "neither LABKIT_TOKEN_FILE nor LABKIT_KEYS is set"),
         ({"LABKIT_TOKEN_FILE": "/no/such/file"}, "/no/such/file"),
         ({"LABKIT_SLOTS": "many"}, "LABKIT_SLOTS='many'"),
         ({"LABKIT_SLOT": "1"}, "LABKIT_SLOTS"),
@@ -312,10 +313,10 @@ class FakeBroker:
 
     def __init__(self, port: int, token: str) -> None:
         self.context: zmq.Context[Any] = zmq.Context()
-        self._authenticator = start_authenticator(self.context, token)
+        self._gate = Gate(self.context, Token(token))
+        self._gate.start()
         self.socket = self.context.socket(zmq.ROUTER)
-        self.socket.plain_server = True
-        self.socket.zap_domain = WORKER_DOMAIN.encode()
+        self._gate.guard(self.socket, WORKER_DOMAIN)
         self.socket.linger = 0
         self.socket.bind(f"tcp://{HOST}:{port}")
         self.route = b""
@@ -326,7 +327,7 @@ class FakeBroker:
 
     def __exit__(self, *_: object) -> None:
         self.socket.close()
-        self._authenticator.stop()
+        self._gate.close()
         self.context.term()
 
     def hear(self, kind: type, timeout_s: float = 10.0) -> Any:

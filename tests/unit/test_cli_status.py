@@ -10,7 +10,7 @@ from rich.console import Console
 
 from labkit import i18n
 from labkit.cli import say
-from labkit.cli.keys import Keys
+from labkit.cli.keyboard import Keys
 from labkit.cli.status import STATES, _watch, picture, state
 from labkit.cli.submit import _why_waiting
 from labkit.core.errors import ClusterNotRunning

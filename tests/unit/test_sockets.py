@@ -15,6 +15,8 @@ import zmq
 
 from labkit import sockets
 from labkit.core import messages as m
+from labkit.credentials import Token
+from labkit.handshakes import Denial, Handshakes
 from labkit.waiting import readable
 from tests.support import wait_until
 
@@ -69,9 +71,6 @@ def listener() -> Iterator[Callable[[Talk], str]]:
         except OSError:
             pass  # was closed by the test itself, or never connected
         one.close()
-
-
-# --- tokens -------------------------------------------------------------------------------------------------
 
 
 # --- messages -----------------------------------------------------------------------------------------------
@@ -153,9 +152,9 @@ def another_mechanism(connection: socket.socket) -> None:
     connection.sendall(GREETING + b"CURVE".ljust(20, b"\0") + bytes(32))
 
 
-def watched(context: zmq.Context[Any], address: str) -> tuple[zmq.Socket[bytes], sockets.Handshakes]:
-    dealer = sockets.dealer(context, address, sockets.CLIENT_ROLE, secrets.token_hex(32), 1 << 20)
-    handshakes = sockets.Handshakes(dealer)
+def watched(context: zmq.Context[Any], address: str) -> tuple[zmq.Socket[bytes], Handshakes]:
+    dealer = sockets.dealer(context, sockets.CLIENT_ROLE, Token(secrets.token_hex(32)), 1 << 20)
+    handshakes = Handshakes(dealer)
     dealer.connect(address)
     return dealer, handshakes
 
@@ -184,6 +183,6 @@ def test_who_demands_another_kind_of_proof_refuses_this_one(
 ) -> None:
     dealer, handshakes = watched(context, listener(another_mechanism))
     wait_until(handshakes.read, 3, "the refusal")
-    assert handshakes.denied
+    assert handshakes.denial is Denial.MECHANISM
     handshakes.close()
     dealer.close(0)
