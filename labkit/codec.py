@@ -65,6 +65,7 @@ _ITEMS_TAG: dict[type, int] = {list: LIST, tuple: TUPLE, set: SET, frozenset: FR
 _ITEMS_TYPE: dict[int, type] = {tag: cls for cls, tag in _ITEMS_TAG.items()}
 _PLAIN = frozenset({type(None), bool, int, float, str})
 _KEYS = frozenset({int, str})
+_CALL = [str, list, dict]
 # "<f8" is little-endian, ">f8" big-endian, "|u1" a single byte. No object arrays (they would hold addresses),
 # no structures, no dates, and none of the long floats whose size depends on the machine.
 _DTYPES = frozenset(
@@ -78,6 +79,8 @@ def encode_call(function_name: str, args: Sequence[Any], kwargs: Mapping[str, An
 
     Raises `CannotTravel` naming the first argument that cannot.
     """
+    if not kwargs and _PLAIN.issuperset(map(type, args)):  # tiny tasks are like this, and many
+        return Payload(_packed([function_name, list(args), {}]))
     if not all(type(name) is str for name in kwargs):  # an Enum of strings passes for a name in Python
         raise _wrong_key(kwargs, ("kwargs",))
     writer = _Writer()
@@ -93,9 +96,11 @@ def encode_call(function_name: str, args: Sequence[Any], kwargs: Mapping[str, An
 def decode_call(payload: Payload) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
     """Return (function name, args, kwargs) as `encode_call` was given them, or raise `ProtocolError`."""
     call = _unpacked(payload.body)
-    if type(call) is not list or [type(part) for part in call] != [str, list, dict]:
+    if type(call) is not list or [*map(type, call)] != _CALL:
         raise ProtocolError(N_("a call must be a list of function name, arguments and named arguments"))
     name, args, kwargs = call
+    if not kwargs and not payload.frames and _PLAIN.issuperset(map(type, args)):
+        return name, tuple(args), kwargs
     if not all(type(key) is str for key in kwargs):
         raise ProtocolError(N_("the names of named arguments must be text"))
     reader = _Reader(payload.frames)
@@ -107,6 +112,8 @@ def decode_call(payload: Payload) -> tuple[str, tuple[Any, ...], dict[str, Any]]
 
 def encode_value(value: Any) -> Payload:
     """Return ``value`` ready to travel, or raise `CannotTravel`."""
+    if type(value) in _PLAIN:
+        return Payload(_packed(value))
     writer = _Writer()
     return writer.payload(writer.tree(value, ("value",)))
 
@@ -114,6 +121,8 @@ def encode_value(value: Any) -> Payload:
 def decode_value(payload: Payload) -> Any:
     """Return the value that `encode_value` was given, or raise `ProtocolError`."""
     tree = _unpacked(payload.body)
+    if type(tree) in _PLAIN and not payload.frames:
+        return tree
     reader = _Reader(payload.frames)
     value = reader.value(tree)
     reader.finish()
@@ -133,10 +142,7 @@ class _Writer:
         self.frames: list[Any] = []
 
     def payload(self, tree: Any) -> Payload:
-        body: bytes = msgpack.packb(
-            tree, default=_big_int, strict_types=True, use_bin_type=True, unicode_errors="surrogatepass"
-        )
-        return Payload(body, tuple(self.frames))
+        return Payload(_packed(tree), tuple(self.frames))
 
     def tree(self, value: Any, place: Place) -> Any:
         kind = type(value)
@@ -202,6 +208,13 @@ class _Writer:
 
     def _inline(self, size: int) -> bool:
         return size < LARGE_BYTES or len(self.frames) >= MAX_OWN_FRAMES
+
+
+def _packed(tree: Any) -> bytes:
+    body: bytes = msgpack.packb(
+        tree, default=_big_int, strict_types=True, use_bin_type=True, unicode_errors="surrogatepass"
+    )
+    return body
 
 
 def _big_int(value: object) -> msgpack.ExtType:

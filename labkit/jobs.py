@@ -26,6 +26,7 @@ import re
 import sys
 import time
 import types
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,6 +73,10 @@ def name_of(function: Job) -> str:
     object, a function of ``__main__`` (a script or a notebook cell), a built-in and anything else that its
     name does not lead to.
     """
+    if type(function) is types.FunctionType:
+        name = _names.get(function)
+        if name is not None and _look_up(sys.modules.get(function.__module__), function.__qualname__) is function:
+            return name
     if isinstance(function, functools.partial):
         raise CannotTravel(
             N_(
@@ -136,7 +141,14 @@ def name_of(function: Job) -> str:
             module=module,
             name=qualname,
         )
-    return f"{module}:{qualname}"
+    name = f"{module}:{qualname}"
+    if type(function) is types.FunctionType:
+        _names[function] = name
+    return name
+
+
+_names: weakref.WeakKeyDictionary[Job, str] = weakref.WeakKeyDictionary()
+"""Functions that can travel: all but the last question about them is answered once."""
 
 
 def resolve(name: str, allowed: Sequence[str] = ALLOWED) -> Job:

@@ -33,6 +33,7 @@ from typing import Protocol
 from labkit.core.worker_session import Finished, Raised
 from workers.compute import ANNOUNCE_AFTER_S, Compute
 
+SPEAK_AFTER_S = ANNOUNCE_AFTER_S / 2
 WATCH_EVERY_S = 0.002
 """How often the follower on watch looks at the clock while tasks come and go."""
 QUIET_S = 0.05
@@ -92,39 +93,47 @@ class Crew:
     def _live(self, me: int) -> None:
         while self._follow(me):
             try:
-                report = self._lead(me)
+                reports = self._lead(me)
             except BaseException as error:  # noqa: BLE001 - raised again by ``serve``
                 self._error = error
                 self._over.set()
                 return
-            while report is not None:  # another thread leads: compute what waits, as long as there is any
-                self._compute.hand_in(report)
+            while reports:  # another thread leads: compute what waits, as long as there is any
+                for report in reports:
+                    self._compute.hand_in(report)
                 self._leader.wake()
                 taken = self._compute.take()
-                report = None if taken is None else self._compute.perform(*taken)
+                reports = [] if taken is None else [self._compute.perform(*taken)]
 
-    def _lead(self, me: int) -> Finished | Raised | None:
-        """Talk, and compute in between. Returns the last report if another thread has taken the lead
-        meanwhile, and None if it is all over."""
+    def _lead(self, me: int) -> list[Finished | Raised]:
+        """Talk, and compute in between. Returns the reports that another thread must make, which has taken
+        the lead meanwhile; none if it is all over."""
         leader, compute = self._leader, self._compute
         while not leader.is_over:
             leader.turn()
-            speak_at = time.monotonic() + ANNOUNCE_AFTER_S
-            while (taken := compute.take()) is not None:
-                task, since = taken
-                self._lend(since)
-                report = compute.perform(task, since)
+            if compute.has_work:
+                self._lend()
+                reports = self._burst()
                 if not self._take_back(me):
-                    return report
-                leader.report(report)
-                if time.monotonic() >= speak_at:
-                    break
+                    return reports
+                for report in reports:
+                    leader.report(report)
         self._over.set()
-        return None
+        return []
 
-    def _lend(self, since: float) -> None:
+    def _burst(self) -> list[Finished | Raised]:
+        """Compute what waits, for half a millisecond or one task: then there is something to tell."""
+        reports = []
+        speak_at = time.monotonic() + SPEAK_AFTER_S
+        while (taken := self._compute.take()) is not None:
+            reports.append(self._compute.perform(*taken))
+            if time.monotonic() >= speak_at:
+                break
+        return reports
+
+    def _lend(self) -> None:
         """From now on the lead may be taken over."""
-        self._lent_at = since
+        self._lent_at = time.monotonic()
         if self._asleep:
             self._asleep = False
             self._alarm.put(None)

@@ -42,7 +42,7 @@ class Worker:
 
     __slots__ = (
         "ahead_s", "capabilities", "completed", "draining", "epoch", "group", "id", "in_flight", "instance",
-        "last_dispatch", "last_heard", "last_used", "listed", "patience_s", "pid", "revoked", "route",
+        "key", "last_dispatch", "last_heard", "last_used", "listed", "patience_s", "pid", "revoked", "route",
         "slots", "suspect", "tasks",
     )  # fmt: skip
 
@@ -54,6 +54,7 @@ class Worker:
         self.route = route
         self.instance = instance
         self.epoch = epoch
+        self.key = epoch + id.encode()  # names this worker of this epoch
         self.slots = slots
         self.capabilities = capabilities  # empty = everything
         self.pid = pid
@@ -71,11 +72,6 @@ class Worker:
         self.draining = False
         self.listed: int | None = None  # the load under which the index holds it
         self.group: Group | None = None
-
-    @property
-    def key(self) -> bytes:
-        """Names this worker of this epoch."""
-        return self.epoch + self.id.encode()
 
     @property
     def status(self) -> str:

@@ -23,7 +23,7 @@ frame because reading one frame costs a third of reading four.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -383,27 +383,44 @@ TO_CLIENT = frozenset(
 )
 TO_WORKER = frozenset({Heartbeat, Bulk, Stale, WorkerWelcome, WorkerRefused, Task, Go, Revoke})
 
-_BY_CLASS = {kind.cls: kind for kind in KINDS}
 _BY_NUMBER = {kind.number: kind for kind in KINDS}
 _RECORD = struct.Struct("!BHI")
 _MAX_STRING = 0xFFFF
+_NO_FRAMES: tuple[Any, ...] = ()
 
 
 def encode(message: Message) -> tuple[bytes, tuple[Any, ...]]:
     """Return one record's bytes and the payload frames that it owns."""
-    kind = _BY_CLASS[type(message)]
-    tail: bytes = b""
-    frames: tuple[Any, ...] = ()
-    if kind.tail == "payload":
-        tail, frames = message[-1]
-    elif kind.tail:
-        tail = message[-1]
-    if kind.strings:
-        strings = [_utf8(text) for text in message[kind.fixed : kind.fixed + kind.strings]]
-        head = kind.layout.pack(*message[: kind.fixed], *map(len, strings)) + b"".join(strings)
-    else:
-        head = kind.layout.pack(*message[: kind.fixed])
-    return _RECORD.pack(kind.number, len(frames), len(head) + len(tail)) + head + tail, frames
+    return _ENCODERS[type(message)](message)
+
+
+def _encoder(kind: _Kind) -> Callable[[Message], tuple[bytes, tuple[Any, ...]]]:
+    """Return the function that encodes this kind: record header and body in one go, because every task of a
+    class passes through here four times."""
+    number, fixed, last = kind.number, kind.fixed, kind.fixed + kind.strings
+    layout = struct.Struct("!BHI" + kind.layout.format.lstrip("!"))
+    head, pack = kind.layout.size, layout.pack
+    if kind.tail == "payload" and not kind.strings:
+
+        def encode_payload(message: Message) -> tuple[bytes, tuple[Any, ...]]:
+            tail, frames = message[-1]
+            return pack(number, len(frames), head + len(tail), *message[:fixed]) + tail, frames
+
+        return encode_payload
+
+    def encode_any(message: Message) -> tuple[bytes, tuple[Any, ...]]:
+        tail: bytes = b""
+        frames: tuple[Any, ...] = ()
+        if kind.tail == "payload":
+            tail, frames = message[-1]
+        elif kind.tail:
+            tail = message[-1]
+        strings = [_utf8(text) for text in message[fixed:last]]
+        tail = b"".join([*strings, tail])
+        length = head + len(tail)
+        return pack(number, len(frames), length, *message[:fixed], *map(len, strings)) + tail, frames
+
+    return encode_any
 
 
 def _utf8(text: str) -> bytes:
@@ -411,6 +428,9 @@ def _utf8(text: str) -> bytes:
     book."""
     data = text.encode("utf-8", "replace")
     return data if len(data) <= _MAX_STRING else data[:_MAX_STRING].decode("utf-8", "ignore").encode()
+
+
+_ENCODERS = {kind.cls: _encoder(kind) for kind in KINDS}
 
 
 def envelopes(messages: Iterable[Message]) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
@@ -467,7 +487,9 @@ def decode(
             if alone and position < end:  # 256 MB of heartbeats would become 38 million objects
                 raise ProtocolError(N_("an envelope of {size} bytes with several records"), size=end)
             messages.append(
-                _decode_body(kind, envelope, start, position, tuple(frames[taken : taken + owned]))
+                _decode_body(
+                    kind, envelope, start, position, tuple(frames[taken : taken + owned]) if owned else _NO_FRAMES
+                )
             )
             taken += owned
     except KeyError as error:

@@ -430,19 +430,15 @@ class Scheduler:
         if worker is not None and worker.key == key:
             worker.completed += 1
         self._end(task)
-        self._events.append(
-            Event(now, h.DONE, task.hex, done.attempt, worker_id,
-                  {"compute_s": round(done.compute_s, 6), "bytes": done.payload.size})
-        )  # fmt: skip
-        if task.client.route is not None:
-            if done.payload.size > m.BULK_BYTES:
-                self._out.append(ToClient(task.client.route, m.Bulk(done.payload.size)))
-            self._out.append(
-                ToClient(
-                    task.client.route,
-                    m.Result(task.id, done.attempt, done.compute_s, worker_id, done.payload),
-                )
-            )
+        task_id, attempt, compute_s, payload = done
+        size = payload.size
+        detail = {"compute_s": round(compute_s, 6), "bytes": size}
+        self._events.append(Event(now, h.DONE, task.hex, attempt, worker_id, detail))
+        route = task.client.route
+        if route is not None:
+            if size > m.BULK_BYTES:
+                self._out.append(ToClient(route, m.Bulk(size)))
+            self._out.append(ToClient(route, m.Result(task_id, attempt, compute_s, worker_id, payload)))
 
     def _on_worker_error(self, worker: Worker, error: m.WorkerError, now: float) -> None:
         task = worker.tasks.get(error.task)
