@@ -74,9 +74,9 @@ def name_of(function: Job) -> str:
     name does not lead to.
     """
     if type(function) is types.FunctionType:
-        name = _names.get(function)
-        if name is not None and _look_up(sys.modules.get(function.__module__), function.__qualname__) is function:
-            return name
+        known = _names.get(function)
+        if known and _look_up(sys.modules.get(function.__module__), function.__qualname__) is function:
+            return known
     if isinstance(function, functools.partial):
         raise CannotTravel(
             N_(

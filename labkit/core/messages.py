@@ -486,11 +486,8 @@ def decode(
                 raise ProtocolError(N_("{kind}: this peer may not send it"), kind=kind.cls.__name__)
             if alone and position < end:  # 256 MB of heartbeats would become 38 million objects
                 raise ProtocolError(N_("an envelope of {size} bytes with several records"), size=end)
-            messages.append(
-                _decode_body(
-                    kind, envelope, start, position, tuple(frames[taken : taken + owned]) if owned else _NO_FRAMES
-                )
-            )
+            own = tuple(frames[taken : taken + owned]) if owned else _NO_FRAMES
+            messages.append(_decode_body(kind, envelope, start, position, own))
             taken += owned
     except KeyError as error:
         raise ProtocolError(N_("unknown message kind {kind}"), kind=error.args[0]) from None
