@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from labkit.charts import style
 from labkit.charts.style import (
@@ -30,10 +30,11 @@ from labkit.core.errors import N_
 from labkit.i18n import _
 from labkit.measuring import Timing
 
-Curve = Mapping[float, Timing]
+Curve = Mapping[Any, Timing]
+"""Value that was varied, a number -> times."""
 Curves = Mapping[str, Curve]
-"""Name of a series -> value that was varied -> times."""
-Prediction = Mapping[float, float]
+"""Name of a series -> its curve."""
+Prediction = Mapping[Any, float]
 """Value that was varied -> seconds (of `curve`) or times as fast (of `speed_up`)."""
 
 PLOT_HEIGHT = 2.9
@@ -198,6 +199,7 @@ def _draw(
     if over in LOGARITHMIC and least > 0:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _at: f"{y:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_ylim(bottom=0)
     if cores is not None and xs[0] <= cores <= xs[-1]:

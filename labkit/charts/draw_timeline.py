@@ -35,9 +35,9 @@ def timeline(spans: Sequence[Span]) -> Chart:
         return chart
     first = min(span.begin for span in spans)
     last = max(span.end for span in spans) - first
-    axes.set_xlim(0, last or 1.0)
+    axes.set_xlim(0, (last or 1.0) * 1.02)  # room for the last number
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    inches_per_s = style.size_of(axes)[0] / (last or 1.0)
+    inches_per_s = style.size_of(axes)[0] / axes.get_xlim()[1]
     for span in spans:
         if span.who not in rows:
             continue

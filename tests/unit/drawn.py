@@ -26,3 +26,15 @@ def legend_of(axes: Axes) -> list[str]:
 def labelled(axes: Axes, label: str) -> list[Any]:
     """Return the artists of axes whose label begins like this."""
     return [artist for artist in axes.get_children() if str(artist.get_label()).startswith(label)]
+
+
+def is_tick_out_of_sight(text: Text, figure: Figure) -> bool:
+    """Matplotlib keeps tick labels beyond the ends of an axis and does not draw them."""
+    for axes in figure.axes:
+        for axis, (low, high), at in (
+            (axes.xaxis, sorted(axes.get_xlim()), 0),
+            (axes.yaxis, sorted(axes.get_ylim()), 1),
+        ):
+            if text in [tick.label1 for tick in axis.get_major_ticks()]:
+                return not low <= text.get_position()[at] <= high
+    return False

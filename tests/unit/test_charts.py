@@ -12,12 +12,11 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from labkit import charts, i18n
 from labkit.charts import style
 from labkit.core.history import Event, History
-from tests.unit.drawn import labelled, texts, written
+from tests.unit.drawn import is_tick_out_of_sight, labelled, texts, written
 from tests.unit.made_histories import crowded, demo, frozen, note, run, strangely_named, task_id
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +82,7 @@ def test_no_two_texts_touch_and_none_leaves_the_picture(
     boxes = []
     for text in texts(figure):
         box = text.get_window_extent()
-        if _is_tick_out_of_sight(text, figure):
+        if is_tick_out_of_sight(text, figure):
             continue
         assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1, text.get_text()
         assert float(text.get_fontsize()) >= 6, text.get_text()
@@ -92,18 +91,6 @@ def test_no_two_texts_touch_and_none_leaves_the_picture(
         overlap_x = min(box.x1, its_box.x1) - max(box.x0, its_box.x0)
         overlap_y = min(box.y1, its_box.y1) - max(box.y0, its_box.y0)
         assert not (overlap_x > 1 and overlap_y > 2), f"{one!r} and {other!r} overlap"
-
-
-def _is_tick_out_of_sight(text: Text, figure: Figure) -> bool:
-    """Matplotlib keeps tick labels beyond the ends of an axis and does not draw them."""
-    for axes in figure.axes:
-        for axis, (low, high), at in (
-            (axes.xaxis, sorted(axes.get_xlim()), 0),
-            (axes.yaxis, sorted(axes.get_ylim()), 1),
-        ):
-            if text in [tick.label1 for tick in axis.get_major_ticks()]:
-                return not low <= text.get_position()[at] <= high
-    return False
 
 
 @pytest.mark.parametrize("chart_name", CHARTS)
