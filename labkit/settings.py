@@ -64,6 +64,8 @@ class Settings:
     """Folder of CURVE keys (labkit.key_folder); it takes the secret's place, and any address may be used."""
     key: str | None = None
     """Which secret key of that folder is ours; None: the worker's own, or the only one."""
+    lifeline: int | None = None
+    """A pipe of the program that opened the cluster: when it ends, so does this process (labkit.orphans)."""
     folder: Path | None = None
     """The cluster's own folder, where the broker records its history; None: nothing is recorded."""
 
@@ -259,6 +261,7 @@ _VARIABLES: dict[str, tuple[str, Reader]] = {
     "LABKIT_TOKEN_FILE": ("token_file", _path),
     "LABKIT_KEYS": ("keys", _path),
     "LABKIT_KEY": ("key", _name),
+    "LABKIT_LIFELINE": ("lifeline", _whole),
     "LABKIT_FOLDER": ("folder", _path),
 }
 

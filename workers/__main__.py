@@ -34,7 +34,7 @@ def main() -> int:
         return 2
     if settings.work is not None:
         sys.path.append(str(settings.work))  # last: a learner's json.py must not replace Python's
-    from labkit import jobs
+    from labkit import jobs, orphans
     from workers.worker import Worker
 
     jobs.allow(settings.job_modules)
@@ -48,6 +48,7 @@ def main() -> int:
         job_modules=settings.job_modules,
     )
     worker.stop_on_signals()
+    orphans.end_with(settings.lifeline)
     return worker.run()
 
 

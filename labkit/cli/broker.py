@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from labkit import broker
+from labkit import broker, orphans
 from labkit.core.errors import N_, InvalidInput
 from labkit.core.picture import Picture
 from labkit.i18n import _
@@ -34,6 +34,7 @@ def run_words(words: list[str], settings: Settings) -> int:
         raise InvalidInput(
             N_("broker takes no arguments, but got {word!r}; python -m labkit broker --help"), word=words[0]
         )
+    orphans.end_with(settings.lifeline)
     if settings.redis_url is None:
         return broker.main(settings)
     from labkit.mirror import Mirror

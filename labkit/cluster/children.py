@@ -63,6 +63,7 @@ class Child:
         environment: Mapping[str, str],
         folder: RunFolder,
         drain_s: float,
+        lifeline: int | None = None,
     ) -> None:
         self.name = name
         self.kind = kind
@@ -70,6 +71,7 @@ class Child:
         self._environment = dict(environment)
         self._folder = folder
         self._drain_s = drain_s
+        self._lifeline = lifeline  # the descriptor of a pipe that it is to watch
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted = False
         self._paused = False
@@ -232,8 +234,9 @@ class Child:
         try:
             os.write(log, f"--- {self.name} started at {time.strftime('%Y-%m-%d %H:%M:%S')} ---\n".encode())
             self._process = subprocess.Popen(
-                self._command, env={**os.environ, **self._environment},
+                self._command, env={**os.environ, **self._environment, **self._told_lifeline()},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, **_own_group(),
+                pass_fds=() if self._lifeline is None else (self._lifeline,),
             )  # fmt: skip
         except OSError as error:  # no memory, no such program: like a process that ends at once
             os.write(log, f"cannot be started: {error}\n".encode())
@@ -242,6 +245,9 @@ class Child:
         finally:
             os.close(log)
         self.born = processes.birth(self._process.pid) or ""
+
+    def _told_lifeline(self) -> dict[str, str]:
+        return {} if self._lifeline is None else {"LABKIT_LIFELINE": str(self._lifeline)}
 
     @property
     def popen(self) -> subprocess.Popen[bytes] | None:

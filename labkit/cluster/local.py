@@ -13,8 +13,11 @@ up here that an interruption at the wrong moment could leave undone.
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import stat
 import tempfile
+import time
 import warnings
 from collections import deque
 from collections.abc import Mapping
@@ -24,6 +27,7 @@ from typing import Any
 
 from labkit.cluster import control, ports, processes
 from labkit.cluster.base import Cluster
+from labkit.cluster.children import REDIS
 from labkit.cluster.lifeline import DOWN_S, Lifeline, collect_detached
 from labkit.cluster.plan import Capabilities, environment, make_plan, unknown_filters
 from labkit.cluster.run_folder import RunFolder, State
@@ -35,6 +39,10 @@ from labkit.settings import Settings
 
 EXIT_PORT_IN_USE = "exit 73"
 PORT_ATTEMPTS = 5
+PRIVATE = "labkit-"
+"""How the folders of private clusters begin, in the system's folder for temporary files."""
+YOUNG_S = 60.0
+"""A folder without cluster.json may be one whose supervisor is starting, for this long."""
 
 
 def open_cluster(
@@ -60,8 +68,9 @@ def open_cluster(
     settings = settings or Settings.from_environment()
     if capabilities is None and (warning := unknown_filters(settings)) is not None:
         warnings.warn(translate_error(warning), stacklevel=2)
+    sweep_private()
     label = name or f"private-{os.getpid()}"
-    folder = RunFolder(Path(tempfile.gettempdir()) / f"labkit-{secrets.token_hex(6)}")
+    folder = RunFolder(Path(tempfile.gettempdir()) / f"{PRIVATE}{secrets.token_hex(6)}")
     options = {"capabilities": capabilities, "slots": slots, "policy": policy, "redis": redis}
     return _start(folder, label, settings, workers, options, private=True, ready_timeout_s=ready_timeout_s)
 
@@ -93,6 +102,7 @@ def start_background(
             name=label,
         )
     options = {"capabilities": capabilities, "slots": slots, "policy": policy, "redis": redis}
+    sweep_private()
     ended = clean_up(label, settings)  # first of all: what is left of the last one may still have its ports
     cluster = _start(
         folder, label, settings, workers, options, private=False, ready_timeout_s=ready_timeout_s
@@ -135,6 +145,41 @@ def clean_up(name: str | None = None, settings: Settings | None = None) -> list[
     settings = settings or Settings.from_environment()
     folder = RunFolder.of(settings.home, name or settings.cluster)
     return folder.sweep(keep=True) if folder.read_state() is not None else []
+
+
+def sweep_private() -> list[Path]:
+    """Remove what private clusters left that were killed with all their processes; return the folders.
+
+    Nobody comes back to such a folder, so whoever opens the next cluster tidies up. Left alone are: a
+    cluster whose supervisor lives (it holds the folder's lock) or may be starting; and one whose supervisor
+    is dead while others of it serve on, because the program that opened it may live (labkit.orphans).
+    """
+    removed: list[Path] = []
+    for path in Path(tempfile.gettempdir()).glob(f"{PRIVATE}*"):
+        if not re.fullmatch(r"[0-9a-f]{12}", path.name.removeprefix(PRIVATE)) or not _is_ours(path):
+            continue
+        folder = RunFolder(path)
+        try:
+            state = folder.read_state()
+            if state is None and time.time() - path.stat().st_mtime < YOUNG_S:
+                continue
+            named = (state or {}).get("processes", {})
+            if any(processes.is_alive(*mark) for name, mark in named.items() if name != REDIS):
+                continue
+            folder.sweep(keep=False)
+            removed.append(path)
+        except (ClusterError, FileNotFoundError):
+            continue  # it lives; or somebody else has tidied up at the same moment
+    return removed
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether this is a folder of this user's: temporary folders are everybody's."""
+    try:
+        about = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(about.st_mode) and (not hasattr(os, "getuid") or about.st_uid == os.getuid())
 
 
 class LocalCluster(Cluster):

@@ -29,6 +29,7 @@ from labkit.core.errors import N_, BackendMissing, InvalidInput, LabkitError
 from labkit.core.rules import Rules
 from labkit.credentials import check_host
 from labkit.key_folder import LOCAL, KeyFolder
+from labkit.orphans import dying_with_parent
 from labkit.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,7 +76,7 @@ def make_plan(
     own_redis = None
     redis_url = settings.redis_url
     if redis_url is None and redis:
-        own_redis = _redis(folder, ports["redis"])
+        own_redis = _redis(folder, ports["redis"], private)
         redis_url = url_of(ports["redis"]) if own_redis is not None else None
     reachable = "127.0.0.1" if settings.host in ("0.0.0.0", "*") else settings.host
     address = {kind: f"tcp://{reachable}:{ports[kind]}" for kind in ("client", "worker", "event")}
@@ -181,11 +182,12 @@ def _proof(folder: RunFolder, settings: Settings) -> dict[str, str]:
     return {"LABKIT_KEYS": str(settings.keys.resolve()), "LABKIT_KEY": LOCAL}
 
 
-def _redis(folder: RunFolder, port: int) -> dict[str, Any] | None:
+def _redis(folder: RunFolder, port: int, private: bool) -> dict[str, Any] | None:
     try:
-        return {"command": server_command(port, folder.path), "environment": {}}
+        command = server_command(port, folder.path)
     except BackendMissing:
         return None  # the cluster runs all the same; its status says that there is no Redis
+    return {"command": dying_with_parent(command) if private else command, "environment": {}}
 
 
 def _capabilities(listed: Capabilities) -> dict[str, str]:

@@ -62,6 +62,9 @@ class Supervisor:
         self._unrecorded: list[dict[str, Any]] = []
         self._look_at_logs_at = time.monotonic() + LOOK_AT_LOGS_S
         self._control: ControlServer | None = None
+        # The starter's pipe, once more: a private cluster's processes watch it themselves, should we be
+        # killed (labkit.orphans). Redis cannot.
+        self._lifeline = os.dup(0) if plan["private"] and sys.platform != "win32" else None
 
     # --- the loop -------------------------------------------------------------------------------------------
 
@@ -119,7 +122,8 @@ class Supervisor:
 
     def _add(self, name: str, kind: str, command: list[str], environment: dict[str, str], now: float) -> None:
         drain_s = self._plan["drain_s"] if kind == WORKER else 2.0
-        child = Child(name, kind, command, environment, self._folder, drain_s)
+        lifeline = self._lifeline if kind != REDIS else None
+        child = Child(name, kind, command, environment, self._folder, drain_s, lifeline)
         self._children[name] = child
         child.start(now)
         self._dirty = True

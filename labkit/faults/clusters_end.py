@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
+from pathlib import Path
+
+import psutil
 
 from labkit.cluster import processes
+from labkit.cluster.local import sweep_private
+from labkit.cluster.run_folder import RunFolder
 from labkit.core import history as h
 from labkit.core.errors import N_, ClientGone
 from labkit.faults.case import case
 from labkit.faults.stand import Stand
 
 DOWN_S = 3.0
+
+OPENER = """
+import time
+from labkit import open_cluster
+from labkit.jobs import hang, sleep_for
+with open_cluster(2) as cluster:
+    client = cluster.client("opener")
+    client.submit(hang)
+    for _ in range(1000): client.submit(sleep_for, 0.05)
+    print(cluster.folder, flush=True)
+    time.sleep(60)
+"""
+"""A program that opens a cluster, keeps it busy, and is killed."""
 
 
 @case(
@@ -66,3 +86,42 @@ def shutdown(stand: Stand) -> None:
         for future in work.futures
     )
     judge.count(N_("{n} of {wanted} tasks have an outcome"), named, len(work.futures))
+
+
+@case(
+    "all-killed",
+    fault=N_("kill -9 of the supervisor and of the program that opened the cluster, one worker frozen"),
+    promise=N_("each process of the cluster ends by itself; the next cluster removes the folder"),
+    workers=0,
+)
+def all_killed(stand: Stand) -> None:
+    """Have a program open a cluster of its own, and kill all who would end that."""
+    judge = stand.judge
+    opener = stand.spawn("opener", [sys.executable, "-P", "-c", OPENER], {})
+    told = stand.wait_until(
+        lambda: stand.printed("opener").strip(), N_("its cluster did not come up in {seconds:g} s")
+    )
+    folder = RunFolder(Path(told))
+    marks = {name: (pid, born) for name, (pid, born) in (folder.read_state() or {})["processes"].items()}
+    supervisor = marks.pop("supervisor")
+    frozen = psutil.Process(marks["worker-2"][0])
+    frozen.suspend()
+    stand.wait_until(
+        lambda: frozen.status() == psutil.STATUS_STOPPED, N_("it did not freeze within {seconds:g} s")
+    )
+    began = time.monotonic()
+    os.kill(supervisor[0], processes.KILL)
+    opener.kill()
+    opener.wait(10)
+
+    def left() -> list[str]:
+        return [name for name, mark in marks.items() if processes.is_alive(*mark)]
+
+    stand.wait_until(lambda: not left(), N_("some were still there after {seconds:g} s"), 20.0)
+    judge.within(N_("all gone after {seconds}"), time.monotonic() - began, DOWN_S, began)
+    judge.recovered(time.monotonic() - began)
+    sweep_private()
+    stand.wait_until(  # somebody else may be opening a cluster just now, and be faster
+        lambda: not folder.path.exists(), N_("its folder was still there after {seconds:g} s")
+    )
+    judge.true(N_("its folder is gone"), not folder.path.exists())

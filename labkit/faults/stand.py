@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -120,6 +121,7 @@ class Stand:
         )
         self._options: dict[str, Any] = {"workers": workers, "redis": redis, "capabilities": capabilities}
         self._spawned: dict[str, subprocess.Popen[bytes]] = {}
+        self._lifeline: tuple[int, int] | None = None  # a pipe that ends with this process: labkit.orphans
         self._opened = ExitStack()
         self.cluster: LocalCluster
         self.judge: Judge
@@ -131,6 +133,8 @@ class Stand:
             self.cluster = self._opened.enter_context(
                 open_cluster(name="faults", settings=self.settings, **self._options)
             )
+            if sys.platform != "win32":
+                self._lifeline = os.pipe()
             self._opened.callback(self._end_spawned)
             self.machine = self._opened.enter_context(Machine(self._pids))
             self.judge = Judge(self.machine)
@@ -174,11 +178,14 @@ class Stand:
     def spawn(
         self, name: str, command: Sequence[str], environment: Mapping[str, str]
     ) -> subprocess.Popen[bytes]:
-        """Start a process beside the cluster's; it is ended with the stand. What it prints: ``printed``."""
+        """Start a process beside the cluster's; it is ended with the stand, or, if this process is killed, by
+        itself. What it prints: ``printed``."""
+        watched = {} if self._lifeline is None else {"LABKIT_LIFELINE": str(self._lifeline[0])}
         with self._log(name).open("ab") as log:
             process = subprocess.Popen(
-                command, env={**plan.environment(self.settings), **environment},
+                command, env={**plan.environment(self.settings), **environment, **watched},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                pass_fds=() if self._lifeline is None else self._lifeline[:1],
             )  # fmt: skip
         self._spawned[name] = process
         return process
@@ -196,6 +203,8 @@ class Stand:
                 process.kill()
         for process in self._spawned.values():
             process.wait(10)
+        for descriptor in self._lifeline or ():
+            os.close(descriptor)
 
     @property
     def token_file(self) -> Path:

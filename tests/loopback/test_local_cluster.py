@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import wait
 from pathlib import Path
@@ -16,8 +17,9 @@ import pytest
 
 from labkit import jobs
 from labkit.cluster import LocalCluster, connect, open_cluster, ports, processes, start_background
-from labkit.cluster.local import clean_up
+from labkit.cluster.local import clean_up, sweep_private
 from labkit.cluster.redis_server import find_binary, ping
+from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import (
     ClientGone,
     ClusterError,
@@ -384,7 +386,7 @@ def test_ctrl_c_at_any_moment_leaves_nothing(tmp_path: Path, after_s: float) -> 
             notebook.wait(after_s)
         os.killpg(notebook.pid, signal.SIGINT)  # as a terminal does: to the whole foreground group
         notebook.communicate(timeout=10)
-    wait_until(lambda: not list(tmp_path.glob("labkit-*")), what="the folder's end")
+    wait_until(lambda: not list(tmp_path.glob(f"labkit-{'?' * 12}")), what="the folder's end")
     wait_until(lambda: not started_in(tmp_path), what="the last process's end")
 
 
@@ -407,6 +409,51 @@ def test_a_forked_child_can_neither_end_nor_keep_its_parents_cluster(cluster: Lo
         os._exit(0)
     os.waitpid(pid, 0)
     assert cluster.status()["broker"] is not None
+
+
+@pytest.mark.parametrize("first", ["supervisor", "notebook"])
+def test_nothing_stays_when_the_supervisor_is_killed_too(first: str) -> None:
+    """Nobody is left to end the others, so they do it themselves; the next one removes the folder."""
+    with subprocess.Popen([sys.executable, "-c", OPENER], stdout=subprocess.PIPE, text=True) as notebook:
+        assert notebook.stdout is not None
+        folder = RunFolder(Path(notebook.stdout.readline().strip()))
+        state = folder.read_state()
+        assert state is not None
+        marks: Marks = {name: tuple(mark) for name, mark in state["processes"].items()}
+        supervisor = psutil.Process(marks["supervisor"][0])
+        supervisor.suspend()  # it is to take no part in the end
+        if first == "supervisor":
+            supervisor.kill()
+        notebook.kill()
+        notebook.wait(10)
+        supervisor.kill()
+    wait_until(lambda: gone(marks), 10.0, "the end of all")
+    sweep_private()
+    wait_until(lambda: not folder.path.exists(), what="its folder's end")
+
+
+def test_a_cluster_without_supervisor_serves_the_program_that_opened_it() -> None:
+    with open_cluster(1, redis=False) as cluster, cluster.client() as client:
+        marks = marks_of(cluster)
+        os.kill(marks.pop("supervisor")[0], signal.SIGKILL)
+        assert client.submit(jobs.echo, 1).result(10) == 1
+        assert cluster.folder not in sweep_private(), "it is in use"
+        assert client.submit(jobs.echo, 2).result(10) == 2
+        assert not gone(marks)
+    assert gone(marks)
+
+
+def test_a_folder_that_has_just_been_made_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    young, old, other = (tmp_path / f"labkit-{name}" for name in ("0" * 12, "1" * 12, "notebook"))
+    for folder in (young, old, other):
+        folder.mkdir()
+    os.utime(old, (0, 0))
+    os.utime(other, (0, 0))
+    assert sweep_private() == [old]
+    assert sorted(tmp_path.iterdir()) == [young, other]
 
 
 # --- the cluster in the background --------------------------------------------------------------------------

@@ -46,6 +46,7 @@ def test_each_variable_sets_its_field() -> None:
             "LABKIT_SLOTS": "2",
             "LABKIT_TOKEN_FILE": "/data/token",
             "LABKIT_FOLDER": "/data/run",
+            "LABKIT_LIFELINE": "7",
             "LABKIT_WORK": "/data/lessons",
             "LABKIT_HEARTBEAT_S": "0.25",
             "LABKIT_MAX_CRASHES": "5",
@@ -71,6 +72,7 @@ def test_each_variable_sets_its_field() -> None:
         token_file=Path("/data/token"),
         folder=Path("/data/run"),
         work=Path("/data/lessons"),
+        lifeline=7,
     )
     assert given.broker_addresses() == ("tcp://one:1", "tcp://two:2")
 
