@@ -14,7 +14,8 @@ Reading order, from the idea to the machine. Each step needs only the ones befor
 2.  ``labkit.core.messages``: what travels between client, broker and worker, byte by byte (PROTOCOL.md).
 3.  ``labkit.core.policies``: who gets the next task; each policy is a function of a few lines.
 4.  ``labkit.core.scheduler``: the broker's mind, a state machine without socket or clock; with it
-    ``tasks``, ``fleet``, ``clients`` and ``timers``, the tables that it keeps.
+    ``placement`` and ``evidence``, two decisions of its own, and ``tasks``, ``fleet``, ``clients`` and
+    ``timers``, the tables that it keeps.
 5.  ``labkit.core.worker_session`` and ``labkit.core.client_session``: the same for the other two sides.
 6.  ``labkit.core.history``: what happened, event by event, and every question that can be asked of it.
 7.  ``labkit.simulation``: those three minds with a lossy network, on a clock that nobody waits for.

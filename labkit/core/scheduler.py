@@ -17,11 +17,8 @@ Rules, each of which the simulation checks (``labkit.simulation.witness`` and ``
 * A worker that says hello again is a new worker; nothing of its former epoch is merged into the new one.
 * A result counts if its attempt was dispatched to that worker's epoch and the task is still open, however
   late; any other result is counted and dropped. So each task has exactly one visible outcome.
-* Only tasks that had *started* in a worker whose connection broke are blamed for the crash. A task that was
-  in flight at a crash is tried again *carefully*: its worker announces the start and waits for ``Go``, so
-  from then on the evidence cannot be lost with the worker.
-* A broken connection is taken for a crash until the same process says hello again. A task that was found to
-  be poison, or hung too often, stays so when its client asks again.
+* A task that was in flight at a crash is tried again *carefully*: its worker announces the start and waits
+  for ``Go``. Who is to blame for what, ``evidence`` decides; who gets which task, ``placement``.
 * What was taken from a worker stays charged to it until it answers: it may still be computing it.
 * Every open task has a deadline armed: nothing can hang.
 * Liveness is judged only in ``Tick``, which the shell sends after it has drained what had arrived; and a
@@ -40,10 +37,12 @@ from typing import Any
 from labkit.core import history as h
 from labkit.core import messages as m
 from labkit.core.clients import ClientRecord, Clients, Route
+from labkit.core.evidence import Evidence
 from labkit.core.fleet import MAX_SLOTS, Fleet, Worker
 from labkit.core.history import Event
 from labkit.core.picture import Picture
-from labkit.core.policies import POLICIES, Policy, least_busy
+from labkit.core.placement import Placement
+from labkit.core.policies import Policy
 from labkit.core.rules import Rules
 from labkit.core.signals import (
     Action,
@@ -60,8 +59,6 @@ from labkit.core.timers import Timers
 
 MAX_LANES = 1024
 MAX_STALE_ROUTES = 4096
-MAX_CRASHED_PROCESSES = 1024
-MAX_VERDICTS = 1024
 MAX_NAME = 256
 MAX_NEEDS = 1024
 MAX_POLICY_ERRORS_TOLD = 20
@@ -83,20 +80,17 @@ class Scheduler:
         self.rules = rules
         self._vouches = vouches
         self.epoch = epoch
-        self.policy: Policy = POLICIES[choose] if isinstance(choose, str) else choose
         self.tasks: dict[bytes, OpenTask] = {}
         self.queue = TaskQueue()
         self.queued_bytes = 0  # payload bytes of all open tasks
         self.fleet = Fleet(rules)
+        self.evidence = Evidence(rules)
+        self.placement = Placement(self.queue, self.fleet, choose, self._on_policy_error)
         self.clients = Clients()
         self.timers = Timers()
         self.counters: Counter[str] = Counter()
         self.facts: dict[str, Any] = {}  # what the shell adds to ``status``: ports, state of the mirror
         self._stale: dict[Route, bytes] = {}  # connections of lost workers -> their key
-        # Processes whose connection broke -> the tasks that are blamed, until such a process speaks again.
-        self._crashed: dict[bytes, tuple[bytes, ...]] = {}
-        # Tasks that cost workers, and what their clients were told: asking again must not cost more of them.
-        self._verdicts: dict[bytes, m.Failed] = {}
         self._to_ack: dict[bytes, ClientRecord] = {}
         self._ack_at = now
         self._events: list[Event] = []
@@ -201,7 +195,7 @@ class Scheduler:
             else:
                 self._refuse(client, task_id, "another client's task has this id", now)
             return
-        verdict = self._verdicts.get(task_id)
+        verdict = self.evidence.verdict(task_id)
         if verdict is not None:  # its client did not get the message
             self._out.append(ToClient(client.route, verdict))
             return
@@ -348,7 +342,7 @@ class Scheduler:
                 self._welcome(former)
                 return
             self._lose(former, "rejoined", now)
-        self._acquit(hello.instance)
+        self.evidence.acquit(hello.instance, self.tasks)
         capabilities = frozenset(hello.capabilities.split(",")) if hello.capabilities else _NOTHING
         worker = Worker(
             hello.worker, route, hello.instance, hello.epoch, hello.slots, capabilities, hello.pid, now
@@ -363,13 +357,6 @@ class Scheduler:
             })
         )  # fmt: skip
         self._welcome(worker)
-
-    def _acquit(self, instance: bytes) -> None:
-        """A process whose connection had broken says hello: it has not crashed, and no task is to blame."""
-        for task_id in self._crashed.pop(instance, ()):
-            task = self.tasks.get(task_id)
-            if task is not None:
-                task.crashed = tuple(other for other in task.crashed if other != instance)
 
     def _welcome(self, worker: Worker) -> None:
         r = self.rules
@@ -446,11 +433,9 @@ class Scheduler:
             self.counters["stale_errors"] += 1
             self._on_revoked_answer(worker, error)
             return
-        if error.code == "HUNG":
-            task.hangs += 1
-            if task.hangs < self.rules.max_hangs:
-                self._requeue(task, "hung", now)
-                return
+        if error.code == "HUNG" and not self.evidence.blame_hang(task):
+            self._requeue(task, "hung", now)
+            return
         code = "HUNG" if error.code == "HUNG" else "ERROR"
         self._fail(task, code, worker.id, error.error, error.payload, now)
 
@@ -494,9 +479,9 @@ class Scheduler:
             if len(self._stale) > MAX_STALE_ROUTES:
                 del self._stale[next(iter(self._stale))]
         if cause == "closed":
-            self._blame_crash(worker)
+            self.evidence.blame_crash(worker)
         for task in reversed(list(worker.tasks.values())):  # each goes to the front: the oldest ends up first
-            if task.crashes >= self.rules.max_crashes:
+            if self.evidence.is_poison(task):
                 self._events.append(
                     Event(now, h.POISONED, task.hex, task.attempt, worker.id, {"crashes": task.crashes})
                 )
@@ -506,18 +491,6 @@ class Scheduler:
         worker.tasks.clear()  # it is remembered as departed: without what it held
         worker.revoked.clear()
         worker.in_flight = 0
-
-    def _blame_crash(self, worker: Worker) -> None:
-        """A connection that breaks is taken for a crash, until the same process says hello again."""
-        started = [task for task in worker.tasks.values() if task.started_at is not None]
-        for task in worker.tasks.values():
-            task.careful = True
-        for task in started:
-            task.crashed += (worker.instance,)
-        if started:
-            self._crashed[worker.instance] = tuple(task.id for task in started)
-            if len(self._crashed) > MAX_CRASHED_PROCESSES:
-                del self._crashed[next(iter(self._crashed))]
 
     def _requeue(self, task: OpenTask, cause: str, now: float) -> None:
         worker = task.worker
@@ -555,10 +528,7 @@ class Scheduler:
             Event(now, h.FAILED, task.hex, attempt, worker, {"code": code, "error": error[:200]})
         )
         failed = m.Failed(task.id, attempt, code, worker, error, payload)
-        if code in ("POISONED", "HUNG"):
-            self._verdicts[task.id] = failed._replace(error=error[:MAX_NAME], payload=m.EMPTY)
-            if len(self._verdicts) > MAX_VERDICTS:
-                del self._verdicts[next(iter(self._verdicts))]
+        self.evidence.record(failed)
         if task.client.route is not None:
             self._out.append(ToClient(task.client.route, failed))
 
@@ -630,25 +600,19 @@ class Scheduler:
                     worker.suspect = True
                     self.fleet.touch(worker)
                     self._events.append(Event(now, h.SUSPECT, "", 0, worker.id))
-            elif any(self._is_hung(task, now) for task in worker.tasks.values()):
+            elif any(self.evidence.is_hung(task, now) for task in worker.tasks.values()):
                 lost.append((worker, "lease"))  # it beats, but does not even report what it should have
         for worker, cause in lost:
             if cause == "lease":
-                self._blame_hang(worker, now)
+                self._fail_hung(worker, now)
             self._lose(worker, cause, now)
         for client in [c for c in self.clients if now - c.last_heard - c.patience_s >= r.client_gone_s]:
             self._forget_client(client, now)
 
-    def _is_hung(self, task: OpenTask, now: float) -> bool:
-        """Twice the lease: a worker's own count stands still while its process is frozen, this goes on."""
-        return task.started_at is not None and now > task.started_at + 2 * task.lease_s + self.rules.dead_s
-
-    def _blame_hang(self, worker: Worker, now: float) -> None:
+    def _fail_hung(self, worker: Worker, now: float) -> None:
         for task in list(worker.tasks.values()):
-            if self._is_hung(task, now):
-                task.hangs += 1
-                if task.hangs >= self.rules.max_hangs:
-                    self._fail(task, "HUNG", worker.id, "it outran its lease", m.EMPTY, now)
+            if self.evidence.is_hung(task, now) and self.evidence.blame_hang(task):
+                self._fail(task, "HUNG", worker.id, "it outran its lease", m.EMPTY, now)
 
     def _beat(self) -> None:
         beat = m.Heartbeat()
@@ -667,45 +631,14 @@ class Scheduler:
     # --- handing out work -----------------------------------------------------------------------------------
 
     def _dispatch(self, now: float) -> None:
-        """Give tasks to workers, one task a lane in turn, until no lane has both a task and a worker."""
         self._work_changed = False
-        lanes = list(self.queue.lanes)
-        choose = self._choose_indexed if self.policy is least_busy else self._choose_by_policy
-        while lanes:
-            still: list[frozenset[str]] = []
-            for needs in lanes:
-                worker = choose(needs, now)
-                if worker is None:
-                    continue
-                self._assign(self.queue.pop(needs), worker, now)
-                if needs in self.queue.lanes:
-                    still.append(needs)
-            lanes = still
+        for task, worker in self.placement.pairs(now):
+            self._assign(task, worker, now)
 
-    def _choose_indexed(self, needs: frozenset[str], now: float) -> Worker | None:
-        return self.fleet.least_busy(needs)
-
-    def _choose_by_policy(self, needs: frozenset[str], now: float) -> Worker | None:
-        eligible = self.fleet.eligible(needs)
-        if not eligible:
-            return None
-        try:
-            chosen = self.policy(self.queue.head(needs), eligible, now)
-        except Exception as error:  # noqa: BLE001 - a learner's code must not take the broker down
-            return self._replace_policy(f"{type(error).__name__}: {error}", needs, now)
-        if chosen is None:
-            return None
-        for worker in eligible:
-            if worker is chosen:
-                return worker
-        return self._replace_policy(f"it chose {chosen!r}, which it was not offered", needs, now)
-
-    def _replace_policy(self, why: str, needs: frozenset[str], now: float) -> Worker | None:
-        """A policy that fails is reported in the history and replaced by least_busy for this task."""
+    def _on_policy_error(self, why: str, now: float) -> None:
         self.counters["policy_errors"] += 1
         if self.counters["policy_errors"] <= MAX_POLICY_ERRORS_TOLD:
             self._events.append(Event(now, h.POLICY_ERROR, "", 0, "", {"error": why[:200]}))
-        return self.fleet.least_busy(needs)
 
     def _assign(self, task: OpenTask, worker: Worker, now: float) -> None:
         task.attempt += 1

@@ -91,11 +91,17 @@ class NoForgiveness(Scheduler):
 class BlamesEverybody(Scheduler):
     """Holds a crash against all tasks that its worker had, started or not."""
 
-    def _blame_crash(self, worker: Worker) -> None:
-        for task in worker.tasks.values():
-            if task.started_at is None:
-                task.started_at = worker.last_heard
-        super()._blame_crash(worker)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        blame_crash = self.evidence.blame_crash
+
+        def blame(worker: Worker) -> None:
+            for task in worker.tasks.values():
+                if task.started_at is None:
+                    task.started_at = worker.last_heard
+            blame_crash(worker)
+
+        self.evidence.blame_crash = blame  # type: ignore[method-assign]
 
 
 # --- bugs that were there -----------------------------------------------------------------------------------
@@ -104,16 +110,17 @@ class BlamesEverybody(Scheduler):
 class NeverAcquits(Scheduler):
     """Counts a broken connection as a crash even when the process is heard again."""
 
-    def _acquit(self, instance: bytes) -> None:
-        pass
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.evidence.acquit = lambda *_: None  # type: ignore[method-assign]
 
 
 class ForgetsVerdicts(Scheduler):
     """Runs a poisoned task again when its client did not get the message."""
 
-    def _fail(self, *args: Any, **kwargs: Any) -> None:
-        super()._fail(*args, **kwargs)
-        self._verdicts.clear()
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.evidence.record = lambda failed: None  # type: ignore[method-assign]
 
 
 class KeepsTheDead(Scheduler):
@@ -141,8 +148,12 @@ class SleepIsComputing(Scheduler):
     def _extend_leases(self, worker: Worker, by_s: float) -> None:
         pass
 
-    def _is_hung(self, task: OpenTask, now: float) -> bool:
-        return task.started_at is not None and now > task.started_at + task.lease_s + self.rules.dead_s
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        grace_s = self.rules.dead_s
+        self.evidence.is_hung = lambda task, now: (  # type: ignore[method-assign]
+            task.started_at is not None and now > task.started_at + task.lease_s + grace_s
+        )
 
 
 class MixesNamesakes(WorkerSession):
@@ -203,15 +214,20 @@ class SuspectsWork(Scheduler):
 class IgnoresNeeds(Scheduler):
     """Sends a task to the least busy worker, whether it can do it or not."""
 
-    def _choose_indexed(self, needs: frozenset[str], now: float) -> Worker | None:
-        return self.fleet.least_busy(frozenset())
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        least_busy = self.fleet.least_busy
+        self.fleet.least_busy = lambda needs: least_busy(frozenset())  # type: ignore[method-assign]
 
 
 class MostBusy(Scheduler):
     """Sends a task to the busiest worker that has credit."""
 
-    def _choose_indexed(self, needs: frozenset[str], now: float) -> Worker | None:
-        return max(self.fleet.eligible(needs), key=lambda worker: worker.in_flight, default=None)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.fleet.least_busy = lambda needs: max(  # type: ignore[method-assign]
+            self.fleet.eligible(needs), key=lambda worker: worker.in_flight, default=None
+        )
 
 
 class SilentFailures(Scheduler):
@@ -249,8 +265,9 @@ class NeverSweeps(Scheduler):
 class DyingIsFine(Scheduler):
     """Lets a task crash one worker after another."""
 
-    def _blame_crash(self, worker: Worker) -> None:
-        pass
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.evidence.blame_crash = lambda worker: None  # type: ignore[method-assign]
 
 
 class NeverAsks(WorkerSession):

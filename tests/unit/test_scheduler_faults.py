@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from labkit.core import messages as m
-from labkit.core.scheduler import MAX_VERDICTS
+from labkit.core.evidence import MAX_VERDICTS
 from tests.unit.scheduling import RULES, Lab, a_lab, an_id
 
 # --- a lost worker ------------------------------------------------------------------------------------------
