@@ -56,7 +56,7 @@ TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
 
 WORDS = {
     "es": {
-        "guide": "guía docente",
+        "guide": "Guía docente",
         "clock": "El reloj",
         "minutes": "minutos",
         "section": "sección",
@@ -65,7 +65,7 @@ WORDS = {
         "is": "es",
     },
     "en": {
-        "guide": "teacher's guide",
+        "guide": "Teacher's guide",
         "clock": "The clock",
         "minutes": "minutes",
         "section": "section",
@@ -221,7 +221,7 @@ def guide_of(name: str, lang: str) -> str | None:
     mine = [cell for cell in cells if cell.lang == lang]
     title = next(match[1] for cell in mine if (match := TITLE.search(cell.text)))
     clock = [section for section in sections(cells, lang) if section.minutes]
-    parts = [f"# {title}: {words['guide']}"]
+    parts = [f"# {words['guide']} · {title}"]
     body: list[str] = []
     heading = ""
     for cell in mine:

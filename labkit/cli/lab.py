@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import signal
 from pathlib import Path
 
 from labkit.cli import say
@@ -69,6 +70,8 @@ def run(options: argparse.Namespace, _settings: Settings) -> int:
     ))  # fmt: skip
     say.line(_("Ctrl-C ends it, with every notebook that runs; what is saved stays."))
     print(end="", flush=True)
+    # Its own handler asks whether that is meant, and without a terminal it leaves the kernels to themselves.
+    signal.signal(signal.SIGINT, lambda _number, _frame: server.stop(from_signal=True))
     server.start()
     return 0
 
@@ -81,7 +84,6 @@ def _arguments(asked: int | None, token: str, start: str, browser: bool) -> list
         f"--ServerApp.port_retries={OTHER_PORTS if asked is None else 0}",
         f"--ServerApp.root_dir={ROOT}",
         "--ServerApp.allow_root=True",
-        "--ServerApp.answer_yes=True",
         f"--ServerApp.open_browser={browser}",
         "--Application.log_level=ERROR",
         "--LabApp.extension_manager=readonly",

@@ -89,7 +89,7 @@ album = {name: images.decode(file) for name, file in zip(names, files)}
 show(charts.pictures, album)
 
 # %% [markdown] lang="es" teacher=true
-# **Di.** «Acabáis de hacer doce peticiones por la red sin esperar doce veces. Ahora vamos a entender por
+# **Di.** «Acabas de hacer doce peticiones por la red sin esperar doce veces. Ahora vamos a entender por
 # qué, y cuándo deja de funcionar.»
 #
 # **Pregunta.** ¿Qué comparten dos hilos del mismo programa que no comparten dos programas?

@@ -86,7 +86,7 @@ all(same)
 # **Di.** «Tres motores, una palabra de diferencia, los mismos píxeles. Lo que cambia es dónde se calcula y
 # cuánto cuesta llevar el trabajo hasta allí.»
 #
-# **Pregunta.** Recuperad la tercera pregunta de ayer: ¿qué cambia si los hilos calculan?
+# **Pregunta.** Retoma la tercera pregunta de ayer: ¿qué cambia si los hilos calculan?
 #
 # **Si falla.** La primera celda con procesos tarda más: cada proceso nuevo arranca un Python entero.
 

@@ -193,7 +193,7 @@ def test_each_language_gets_its_prose_and_the_same_code(source: Path) -> None:
     assert [cell.source for cell in spanish.cells] == ["# Hola", 'begin("es")']
     assert [cell.source for cell in english.cells] == ["# Hello", 'begin("en")']
     guide = build.guide_of("day9", "es")
-    assert guide is not None and guide.startswith("# Hola: guía docente") and "Di esto." in guide
+    assert guide is not None and guide.startswith("# Guía docente · Hola") and "Di esto." in guide
 
 
 @pytest.mark.parametrize(
