@@ -1,6 +1,6 @@
 """``python -m labkit bench``: speed and memory of the lab on this machine, as ratios with their spread.
 
-Seven measurements, one module each; ``figures`` says what a verdict means, ``setup`` how everything is
+Eight measurements, one module each; ``figures`` says what a verdict means, ``setup`` how everything is
 measured. No figure is compared with one from another day or another machine: labkit, Python's own process
 pool, the sequential loop and a bare pyzmq chain take turns in one run.
 """
@@ -23,6 +23,7 @@ __all__ = ["INCONCLUSIVE", "MISS", "PASS", "BenchFailed", "Figure", "Section", "
 MEASUREMENTS = {
     "tiny": "benchmarks.tiny",
     "round-trip": "benchmarks.round_trip",
+    "overhead": "benchmarks.overhead",
     "photos": "benchmarks.pictures",
     "start": "benchmarks.start",
     "kill": "benchmarks.kill",

@@ -74,7 +74,7 @@ def process_pool(workers: int) -> Iterator[Executor]:
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare_process
     )
     try:
-        _wake_all(pool, workers)
+        wake_all(pool, workers)
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -86,7 +86,7 @@ def cluster_pool(workers: int) -> Iterator[Executor]:
     from labkit.cluster import open_cluster
 
     with open_cluster(workers) as cluster, executor_on(cluster) as executor:
-        _wake_all(executor, workers)
+        wake_all(executor, workers)
         yield executor
 
 
@@ -130,7 +130,7 @@ def one_thread_each() -> None:
         os.environ[name] = "1"
 
 
-def _wake_all(executor: Executor, workers: int) -> None:
+def wake_all(executor: Executor, workers: int) -> None:
     """A pool starts a process when a task finds all others at work, so give it such tasks."""
     with deaf_children():
         futures = [executor.submit(jobs.sleep_for, 0.05) for _ in range(2 * workers)]

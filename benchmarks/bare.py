@@ -1,0 +1,114 @@
+"""A cluster without its observers: no history, no mirror in Redis, no supervisor. For comparison only.
+
+``python -m benchmarks.bare`` is its broker: the lab's own, with a recorder that forgets all at once. What
+a broker thinks for safety's sake (evidence, epochs, quotas, deadlines, liveness) cannot be switched off, and
+nor can the secret, which costs nothing once a connection stands.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.setup import deaf_children, wake_all
+
+HOST = "127.0.0.1"
+ROOT = Path(__file__).resolve().parents[1]
+START_S = 15.0
+END_S = 5.0
+
+
+class Forgetful:
+    """A recorder that keeps and publishes nothing."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def put(self, events: list[Any]) -> None:
+        """Forget the events."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+@contextmanager
+def bare_pool(workers: int) -> Iterator[Executor]:
+    """A cluster without observers, as an executor."""
+    from labkit.client import Client
+    from labkit.credentials import Token
+    from labkit.executors import ClusterExecutor
+
+    secret = secrets.token_hex(32)
+    client_port, worker_port, event_port = _free_ports(3)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        token_file = folder / "token"
+        token_file.touch(mode=0o600)
+        token_file.write_text(secret)
+        common = {"LABKIT_TOKEN_FILE": str(token_file), "REDIS_URL": ""}
+        ports = {
+            "LABKIT_CLIENT_PORT": str(client_port), "LABKIT_WORKER_PORT": str(worker_port),
+            "LABKIT_EVENT_PORT": str(event_port),
+        }  # fmt: skip
+        stack.enter_context(_process(folder / "broker.log", "benchmarks.bare", common | ports))
+        for number in range(1, workers + 1):
+            told = {"LABKIT_BROKER": f"tcp://{HOST}:{worker_port}", "WORKER_ID": f"bare-{number}"}
+            stack.enter_context(_process(folder / f"worker-{number}.log", "workers", common | told))
+        client = Client(f"tcp://{HOST}:{client_port}", Token(secret), connect_timeout_s=START_S)
+        executor = ClusterExecutor(client)
+        stack.callback(executor.shutdown, cancel_futures=True)
+        wake_all(executor, workers)
+        yield executor
+
+
+@contextmanager
+def _process(log: Path, module: str, told: dict[str, str]) -> Iterator[None]:
+    from labkit.cluster.plan import KEEP_FREED_MEMORY
+
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LABKIT_")}
+    environment = {**kept, **KEEP_FREED_MEMORY, **told, "PYTHONPATH": str(ROOT)}
+    with log.open("wb") as output, deaf_children():
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", module], env=environment, stdin=subprocess.DEVNULL,
+            stdout=output, stderr=output,
+        )  # fmt: skip
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for free in sockets:
+            free.bind((HOST, 0))
+        return [free.getsockname()[1] for free in sockets]
+
+
+def _main() -> int:
+    from labkit import broker
+    from labkit.broker import service
+    from labkit.settings import Settings
+
+    service.Recorder = Forgetful  # type: ignore[assignment,misc,attr-defined]
+    return broker.main(Settings.from_environment())
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
