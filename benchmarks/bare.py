@@ -106,7 +106,7 @@ def _main() -> int:
     from labkit.broker import service
     from labkit.settings import Settings
 
-    service.Recorder = Forgetful  # type: ignore[assignment,misc,attr-defined]
+    service.Recorder = Forgetful  # type: ignore[assignment,attr-defined]
     return broker.main(Settings.from_environment())
 
 
