@@ -18,7 +18,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import psutil
 import pytest
-from jupyter_client.blocking import BlockingKernelClient
+from jupyter_client.blocking.client import BlockingKernelClient
 
 from labkit.cli import lab, main
 from tests.support import wait_until
