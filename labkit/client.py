@@ -157,7 +157,8 @@ class Client:
         budget_s = self._rules.task_deadline_s if deadline_s is None else _seconds("deadline_s", deadline_s)
         lease = 0.0 if lease_s is None else _seconds("lease_s", lease_s)
         deadline = time.monotonic() + budget_s
-        return cs.Call(os.urandom(16), deadline, lease, name, ",".join(sorted(needs)), payload, size)
+        sorted_needs = ",".join(sorted(needs)) if needs else ""
+        return m.new(cs.Call, (os.urandom(16), deadline, lease, name, sorted_needs, payload, size))
 
     def submit_prepared(self, calls: Iterable[cs.Call]) -> list[TaskFuture]:
         """Submit many calls with one wake-up of the conversation's thread."""

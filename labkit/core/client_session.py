@@ -214,7 +214,7 @@ class ClientSession:
         return out
 
     def _send(self, message: m.Message, now: float) -> None:
-        self._out.append(Send(message))
+        self._out.append(m.new(Send, (message,)))
         self._last_sent = now
 
     # --- connection -----------------------------------------------------------------------------------------
@@ -290,7 +290,8 @@ class ClientSession:
             if call.size > m.BULK_BYTES:
                 self._send(m.Bulk(call.size), now)
             budget_s = max(0.001, call.deadline - now)
-            self._send(m.Submit(call.task, budget_s, call.lease_s, call.job, call.needs, call.payload), now)
+            fields = (call.task, budget_s, call.lease_s, call.job, call.needs, call.payload)
+            self._send(m.new(m.Submit, fields), now)
 
     def _on_accepted(self, accepted: m.Accepted, now: float) -> None:
         for task in m.task_ids(accepted.tasks):
@@ -317,7 +318,7 @@ class ClientSession:
             self.duplicates += 1
             return
         self._close_call(call)
-        self._out.append(Outcome(call, message))
+        self._out.append(m.new(Outcome, (call, message)))
         if call.task in self._cancelling:
             del self._cancelling[call.task]
             self._out.append(CancelAnswer(call.task, False))

@@ -232,7 +232,7 @@ class Scheduler:
         detail: dict[str, Any] = {"job": job, "client": client.name, "bytes": size}
         if submit.needs:
             detail["needs"] = submit.needs
-        self._events.append(Event(now, h.SUBMITTED, task.hex, 0, "", detail))
+        self._events.append(m.new(Event, (now, h.SUBMITTED, task.hex, 0, "", detail)))
 
     def _full(self, client: ClientRecord, size: int) -> str:
         r = self.rules
@@ -420,12 +420,13 @@ class Scheduler:
         task_id, attempt, compute_s, payload = done
         size = payload.size
         detail = {"compute_s": round(compute_s, 6), "bytes": size}
-        self._events.append(Event(now, h.DONE, task.hex, attempt, worker_id, detail))
+        self._events.append(m.new(Event, (now, h.DONE, task.hex, attempt, worker_id, detail)))
         route = task.client.route
         if route is not None:
             if size > m.BULK_BYTES:
                 self._out.append(ToClient(route, m.Bulk(size)))
-            self._out.append(ToClient(route, m.Result(task_id, attempt, compute_s, worker_id, payload)))
+            result = m.new(m.Result, (task_id, attempt, compute_s, worker_id, payload))
+            self._out.append(m.new(ToClient, (route, result)))
 
     def _on_worker_error(self, worker: Worker, error: m.WorkerError, now: float) -> None:
         task = worker.tasks.get(error.task)
@@ -645,14 +646,11 @@ class Scheduler:
         task.state = State.ASSIGNED
         task.worker = worker
         self.fleet.dispatched(worker, task)
-        self._events.append(Event(now, h.DISPATCHED, task.hex, task.attempt, worker.id))
+        self._events.append(m.new(Event, (now, h.DISPATCHED, task.hex, task.attempt, worker.id, h.NO_DETAIL)))
         if task.size > m.BULK_BYTES:
             self._out.append(ToWorker(worker.route, m.Bulk(task.size)))
-        self._out.append(
-            ToWorker(
-                worker.route, m.Task(task.id, task.attempt, task.lease_s, int(task.careful), task.payload)
-            )
-        )
+        fields = (task.id, task.attempt, task.lease_s, int(task.careful), task.payload)
+        self._out.append(m.new(ToWorker, (worker.route, m.new(m.Task, fields))))
 
     # --- pictures of it -------------------------------------------------------------------------------------
 

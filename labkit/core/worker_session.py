@@ -225,7 +225,7 @@ class WorkerSession:
         return out
 
     def _send(self, message: m.Message, now: float) -> None:
-        self._out.append(Send(message))
+        self._out.append(m.new(Send, (message,)))
         self._last_sent = now
 
     # --- connection -----------------------------------------------------------------------------------------
@@ -319,7 +319,7 @@ class WorkerSession:
 
     def _hand_over(self, task: m.Task) -> None:
         self._runs[task.task, task.attempt] = None
-        self._out.append(Run(task))
+        self._out.append(m.new(Run, (task,)))
 
     def _on_go(self, go: m.Go, now: float) -> None:
         task = self._asking
@@ -362,7 +362,7 @@ class WorkerSession:
             return
         if event.payload.size > m.BULK_BYTES:
             self._send(m.Bulk(event.payload.size), now)
-        self._send(m.Done(event.task, event.attempt, event.compute_s, event.payload), now)
+        self._send(m.new(m.Done, event), now)  # it has the same fields
         self._let_go((event.task, event.attempt), now)
 
     def _on_raised(self, event: Raised, now: float) -> None:

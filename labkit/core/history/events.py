@@ -91,7 +91,8 @@ OUTCOMES: Final = frozenset({DONE, FAILED, CANCELLED})
 """The kinds that end a task. Each task ends in exactly one of them."""
 
 _ENVELOPE: Final = frozenset({"at", "event", "task", "attempt", "worker"})
-_NOTHING: Final[Mapping[str, Any]] = {}
+NO_DETAIL: Final[Mapping[str, Any]] = {}
+"""What events without detail share; never to be changed."""
 
 
 class Event(NamedTuple):
@@ -107,7 +108,7 @@ class Event(NamedTuple):
     task: str = ""
     attempt: int = 0
     worker: str = ""
-    detail: Mapping[str, Any] = _NOTHING
+    detail: Mapping[str, Any] = NO_DETAIL
 
 
 def encode_event(event: Event) -> str:
