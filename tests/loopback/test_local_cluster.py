@@ -384,10 +384,23 @@ def test_ctrl_c_at_any_moment_leaves_nothing(tmp_path: Path, after_s: float) -> 
     ) as notebook:  # fmt: skip
         with pytest.raises(subprocess.TimeoutExpired):
             notebook.wait(after_s)
-        os.killpg(notebook.pid, signal.SIGINT)  # as a terminal does: to the whole foreground group
-        notebook.communicate(timeout=10)
+        wait_until(lambda: ended_by_ctrl_c(notebook), 20.0, "the notebook's end")
     wait_until(lambda: not list(tmp_path.glob(f"labkit-{'?' * 12}")), what="the folder's end")
     wait_until(lambda: not started_in(tmp_path), what="the last process's end")
+
+
+def ended_by_ctrl_c(program: subprocess.Popen[bytes]) -> bool:
+    """Press Ctrl-C and return whether the program has ended a while later.
+
+    Python loses one now and then while it starts: 1 of 600 with ``python -c "import time; time.sleep(2)"``.
+    Whoever sits before it presses again.
+    """
+    os.killpg(program.pid, signal.SIGINT)  # as a terminal does: to the whole foreground group
+    try:
+        program.communicate(timeout=3)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def started_in(folder: Path) -> list[psutil.Process]:
