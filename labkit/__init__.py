@@ -26,6 +26,7 @@ Reading order, from the idea to the machine. Each step needs only the ones befor
 12. ``labkit.cluster``, ``labkit.executors``: the processes of a cluster, and how a program uses them.
 13. ``labkit.charts``, ``labkit.demo``, ``labkit.cli``: what people see.
 14. ``labkit.faults``: every fault done to a live cluster, and what was promised of it, measured.
+15. ``labkit.measuring``, ``labkit.classroom``, then ``notebooks/source``: the course.
 
 A module imports lower floors only (ARCHITECTURE.md; a test holds it to that). The four names below are the
 door for programs and notebooks. What lies behind each is imported when it is first used: ``import labkit``

@@ -89,16 +89,10 @@ def begin(lang: str) -> Lesson:
 
 def check_machine(lang: str) -> None:
     """Print what ``python -m labkit doctor`` finds on this machine, in this language."""
-    from labkit import doctor
-    from labkit.settings import Settings
+    from labkit.cli import main
 
     i18n.set_language(lang)
-    marks = {doctor.OK: _("ok"), doctor.WARN: _("note"), doctor.FAIL: _("FAILS")}
-    for finding in doctor.examine(Settings.from_environment()):
-        found, advice = (_(each.template).format(**each.params) for each in (finding.found, finding.advice))
-        print(f"{marks[finding.state]:<6} {_(doctor.TOPICS[finding.topic]):<14} {found}", flush=True)
-        if finding.advice.template:
-            print(f"{'':<21} → {advice}")
+    main(["doctor"])
 
 
 def _left_behind() -> list[str]:

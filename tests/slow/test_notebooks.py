@@ -31,9 +31,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("notebooks")]
 def test_a_notebook_runs_in_a_fresh_kernel_and_leaves_nothing_behind(
     name: str, lang: str, tmp_path: Path
 ) -> None:
-    folder, home = tmp_path / lang, tmp_path / "home"
-    folder.mkdir()
-    home.mkdir()
+    folder, home, scratch = tmp_path / lang, tmp_path / "home", tmp_path / "scratch"
+    for each in (folder, home, scratch):
+        each.mkdir()
     notebook = shutil.copy(build.notebook_path(name, lang), folder)
     (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     other = {"es": "en", "en": "es"}[lang]  # the notebook's language must win over the machine's
@@ -42,10 +42,12 @@ def test_a_notebook_runs_in_a_fresh_kernel_and_leaves_nothing_behind(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
          "-c", str(tmp_path / "pytest.ini"), "--rootdir", str(tmp_path), *NBVAL, notebook],
         cwd=folder, capture_output=True, text=True, timeout=BUDGET_S,
-        env={**os.environ, "LABKIT_HOME": str(home), "LABKIT_LANG": other, "TMPDIR": str(home)},
+        env={**os.environ, "LABKIT_HOME": str(home / "labkit"), "LABKIT_LANG": other,
+             "HOME": str(home), "TMPDIR": str(scratch)},
     )  # fmt: skip
     assert ran.returncode == 0, f"after {time.monotonic() - began:.0f} s\n{ran.stdout}\n{ran.stderr}"
     wait_until(lambda: not processes_at_home_in(str(home)), 10.0, "the notebook's last process to end")
     assert [path.name for path in folder.iterdir()] == [f"{name}.ipynb"]
-    clusters = home / "clusters"
+    assert [path.name for path in scratch.iterdir()] == []
+    clusters = home / "labkit" / "clusters"
     assert not clusters.exists() or not list(clusters.iterdir())

@@ -93,7 +93,7 @@ SIDEWAYS = {
     ("workers", "labkit.sockets"),
     ("labkit.executors", "labkit.cluster"),
     ("labkit.classroom", "labkit.charts"),
-    ("labkit.classroom", "labkit.doctor"),
+    ("labkit.classroom", "labkit.cli"),
     ("labkit.demo", "labkit.charts"),
     ("labkit.widgets", "labkit.charts"),
     ("labkit.cli", "labkit.charts"),
