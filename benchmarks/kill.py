@@ -19,7 +19,7 @@ from labkit.i18n import _
 from labkit.jobs import sleep_for
 
 if TYPE_CHECKING:
-    from labkit.cluster import LocalCluster
+    from labkit.cluster import Cluster
 
 TITLE = N_("kill -9 of a worker at work")
 TARGET = Target(0.1, at_most=True)
@@ -78,7 +78,7 @@ def measure(setup: Setup) -> Section:
     return Section(figures, [note.format(kills=len(told), workers=WORKERS)], {"kills": len(told)})
 
 
-def _kill_one(cluster: LocalCluster, executor: Executor, number: int) -> None:
+def _kill_one(cluster: Cluster, executor: Executor, number: int) -> None:
     """Let every worker work, kill one of them, let the others finish, and start it again."""
     futures: list[Future[Any]] = [executor.submit(sleep_for, TASK_S) for _ in range(WORKERS)]
     wait_until(lambda: all(future.running() for future in futures), "every worker works")

@@ -112,7 +112,7 @@ def _sums(readings: list[dict[str, float]]) -> list[float]:
 
 @contextmanager
 def _open(workers: int) -> Iterator[tuple[LocalCluster, Executor]]:
-    from labkit.cluster import open_cluster
+    from labkit.cluster.local import open_cluster
 
     with open_cluster(workers) as cluster, executor_on(cluster) as executor:
         yield cluster, executor

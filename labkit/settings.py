@@ -25,6 +25,8 @@ from labkit.core.fleet import MAX_SLOTS
 from labkit.core.policies import POLICIES
 from labkit.core.rules import Rules
 
+BACKENDS = ("local", "compose")
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -67,7 +69,15 @@ class Settings:
     lifeline: int | None = None
     """A pipe of the program that opened the cluster: when it ends, so does this process (labkit.orphans)."""
     folder: Path | None = None
-    """The cluster's own folder, where the broker records its history; None: nothing is recorded."""
+    """The cluster's own folder, where the broker records its history; None: nothing is recorded. A worker
+    touches the file ``serving`` in it."""
+
+    backend: str | None = None
+    """What a cluster's processes run in: local or compose; None: local, or what ``up`` was told."""
+    lab_port: int = 8888
+    """Where the compose backend publishes JupyterLab."""
+    control: Path | None = None
+    """In a container: the folder of the sockets through which the lab does faults (cluster/agent.py)."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -170,6 +180,15 @@ def _language(name: str, text: str) -> str:
     return text
 
 
+def _backend(name: str, text: str) -> str:
+    if text not in BACKENDS:
+        raise SettingsError(
+            N_("{name}={value!r}: one of these backends is expected: {known}"),
+            name=name, value=text, known=", ".join(BACKENDS),
+        )  # fmt: skip
+    return text
+
+
 def _policy(name: str, text: str) -> str:
     if text not in POLICIES:
         raise SettingsError(
@@ -263,6 +282,9 @@ _VARIABLES: dict[str, tuple[str, Reader]] = {
     "LABKIT_KEY": ("key", _name),
     "LABKIT_LIFELINE": ("lifeline", _whole),
     "LABKIT_FOLDER": ("folder", _path),
+    "LABKIT_BACKEND": ("backend", _backend),
+    "LABKIT_LAB_PORT": ("lab_port", _port),
+    "LABKIT_CONTROL": ("control", _path),
 }
 
 _RULE_VARIABLES: dict[str, tuple[str, Reader]] = {

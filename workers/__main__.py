@@ -2,7 +2,8 @@
 
 ``LABKIT_BROKER`` (tcp://127.0.0.1:5556), ``LABKIT_TOKEN_FILE`` or ``LABKIT_KEYS`` (and ``LABKIT_KEY``),
 ``WORKER_ID``, ``WORKER_CAPABILITIES`` (resize,blur; default all), ``LABKIT_SLOTS``, ``LABKIT_JOB_MODULES``,
-``LABKIT_WORK``. SIGTERM drains.
+``LABKIT_WORK``. SIGTERM drains. In the folder ``LABKIT_FOLDER``, where one is named, the file
+``serving`` is touched while the broker answers.
 
 Exit codes: 0 stopped, 2 wrong settings, 75 refused by the broker (its id is taken, or its key is not for it),
 77 not let in (wrong secret or key), 86 a task outran its lease.
@@ -46,6 +47,7 @@ def main() -> int:
         slots=settings.worker_slots,
         rules=settings.rules,
         job_modules=settings.job_modules,
+        serving_file=None if settings.folder is None else settings.folder / "serving",
     )
     worker.stop_on_signals()
     orphans.end_with(settings.lifeline)

@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import zmq
@@ -24,6 +25,7 @@ from labkit.core.worker_session import (
     Connect,
     Exit,
     Finished,
+    Phase,
     Raised,
     Run,
     Send,
@@ -47,6 +49,7 @@ EXIT_DENIED = 77
 FAREWELL_MS = 1000
 TICK_EVERY_S = 0.1
 """How often the session looks at the clock, however much there is to read."""
+SAY_SERVING_EVERY_S = 1.0
 
 
 class Worker:
@@ -54,7 +57,7 @@ class Worker:
 
     def __init__(
         self, *, address: str, credentials: Credentials, name: str, capabilities: frozenset[str], slots: int,
-        rules: Rules, job_modules: tuple[str, ...],
+        rules: Rules, job_modules: tuple[str, ...], serving_file: Path | None = None,
     ) -> None:  # fmt: skip
         self._address = address
         self._rules = rules
@@ -73,6 +76,8 @@ class Worker:
         self._announce_at: float | None = None
         self._waiter.add(self._bell)
         self._ticked_at = 0.0
+        self._serving_file = serving_file
+        self._said_serving_at = 0.0
 
     def stop_on_signals(self) -> None:
         """Drain on SIGTERM and SIGINT."""
@@ -142,6 +147,14 @@ class Worker:
         if now - self._ticked_at > TICK_EVERY_S or now >= self._session.next_deadline():
             self._ticked_at = now
             self._do(handle(Tick(), now))
+            if self._serving_file is not None and now - self._said_serving_at > SAY_SERVING_EVERY_S:
+                self._say_serving(self._serving_file, now)
+
+    def _say_serving(self, file: Path, now: float) -> None:
+        """Touch the file that a container's health check looks at, while the broker answers."""
+        self._said_serving_at = now
+        if self._session.phase is Phase.READY:
+            file.touch()
 
     def _do(self, actions: list[Any]) -> None:
         for action in actions:

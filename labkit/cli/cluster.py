@@ -16,10 +16,10 @@ from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.core.policies import POLICIES, UNKNOWN
 from labkit.i18n import _, ngettext, translate_error
 from labkit.mirror import without_password
-from labkit.settings import Settings
+from labkit.settings import BACKENDS, Settings
 
 if TYPE_CHECKING:
-    from labkit.cluster import LocalCluster
+    from labkit.cluster import Cluster
 
 READY_S = 30.0
 MAX_PORT = 65535
@@ -54,6 +54,16 @@ def name_option(parser: Parser) -> None:
     parser.add_argument(
         "--name", metavar=_("NAME"), help=_("which cluster (default: LABKIT_CLUSTER, else default)")
     )
+    backend_option(parser)
+
+
+def backend_option(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--backend``: what the cluster's processes run in."""
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        help=_("local (processes) or compose (containers); default: LABKIT_BACKEND, else local"),
+    )
 
 
 def json_option(parser: argparse.ArgumentParser) -> None:
@@ -61,11 +71,11 @@ def json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
 
 
-def connected(options: argparse.Namespace, settings: Settings) -> LocalCluster:
+def connected(options: argparse.Namespace, settings: Settings) -> Cluster:
     """Return the running cluster that the options mean. Raises ClusterNotRunning, which says what to do."""
     from labkit.cluster import connect
 
-    return connect(options.name, settings)
+    return connect(options.name, settings, backend=options.backend)
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
@@ -106,23 +116,25 @@ def _up(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _started_or_found(options: argparse.Namespace, settings: Settings) -> tuple[LocalCluster, bool]:
+def _started_or_found(options: argparse.Namespace, settings: Settings) -> tuple[Cluster, bool]:
     """Return the cluster, and whether it was started here and now."""
     from labkit.cluster import connect, start_background
 
     try:
-        return _as_wanted(connect(options.name, settings), options), False
+        return _as_wanted(connect(options.name, settings, backend=options.backend), options), False
     except ClusterNotRunning:
         pass  # what most often is the case
     workers = 3 if options.workers is None else options.workers
     try:
         cluster = start_background(
-            workers, options.name, policy=options.policy, settings=settings, ready_timeout_s=READY_S
-        )
+            workers, options.name, backend=options.backend, policy=options.policy, settings=settings,
+            ready_timeout_s=READY_S,
+        )  # fmt: skip
         return cluster, True
     except ClusterError:
         try:
-            cluster = connect(options.name, settings)  # somebody else has started it at the same moment
+            # Somebody else may have started it at the same moment.
+            cluster = connect(options.name, settings, backend=options.backend)
         except ClusterNotRunning:
             pass
         else:
@@ -131,7 +143,7 @@ def _started_or_found(options: argparse.Namespace, settings: Settings) -> tuple[
         raise
 
 
-def _as_wanted(cluster: LocalCluster, options: argparse.Namespace) -> LocalCluster:
+def _as_wanted(cluster: Cluster, options: argparse.Namespace) -> Cluster:
     """Return the running cluster. Raises ClusterError if another policy was asked for than it has."""
     if options.policy in (None, cluster.policy) or not cluster.policy:
         return cluster
@@ -146,7 +158,7 @@ def _as_wanted(cluster: LocalCluster, options: argparse.Namespace) -> LocalClust
     )  # fmt: skip
 
 
-def _told(cluster: LocalCluster, is_new: bool) -> dict[str, Any]:
+def _told(cluster: Cluster, is_new: bool) -> dict[str, Any]:
     return {
         "cluster": cluster.name,
         "started_now": is_new,
@@ -157,11 +169,13 @@ def _told(cluster: LocalCluster, is_new: bool) -> dict[str, Any]:
         "redis_url": cluster.redis_url,
         "folder": str(cluster.folder),
         "cleaned_up": cluster.cleaned_up,
+        "backend": cluster.backend,
+        "lab_url": cluster.lab_url(),
     }
 
 
 def _show_up(
-    told: dict[str, Any], cluster: LocalCluster, options: argparse.Namespace, settings: Settings
+    told: dict[str, Any], cluster: Cluster, options: argparse.Namespace, settings: Settings
 ) -> None:
     n = len(told["workers"])
     if told["cleaned_up"]:
@@ -187,13 +201,13 @@ def _show_up(
     redis = _redis(cluster) or _(
         "off: no Redis on this machine (python -m labkit doctor); all else works without"
     )
-    rows = [
-        (_("clients"), cluster.address),
-        (_("workers"), f"{address}:{cluster.ports['worker']}"),
-        (_("events"), cluster.event_address),
-        ("Redis", redis),
-        (_("folder"), str(cluster.folder)),
-    ]
+    rows = [(_("clients"), cluster.address), (_("events"), cluster.event_address), ("Redis", redis)]
+    if "worker" in cluster.ports:
+        rows.insert(1, (_("workers"), f"{address}:{cluster.ports['worker']}"))
+    if told["lab_url"] is not None:
+        rows.append(("JupyterLab", told["lab_url"]))
+    if cluster.backend == "local":
+        rows.append((_("folder"), str(cluster.folder)))
     width = max(len(title) for title, _value in rows)
     for title, value in rows:
         say.line(f"  {title:<{width}}   {value}")
@@ -210,7 +224,7 @@ def _show_up(
     say.next_steps(*((command + name, meaning) for command, meaning in steps))
 
 
-def _redis(cluster: LocalCluster) -> str | None:
+def _redis(cluster: Cluster) -> str | None:
     """Return where Redis is; with what redis-cli has to be told, if that is not where it looks by itself."""
     if cluster.redis_url is None:
         return None
@@ -224,11 +238,14 @@ def _redis(cluster: LocalCluster) -> str | None:
 
 
 def _down(options: argparse.Namespace, settings: Settings) -> int:
+    from labkit.cluster.backends import of_running
     from labkit.cluster.local import clean_up
 
     try:
         cluster = connected(options, settings)
     except ClusterNotRunning:
+        if of_running(options.name, settings, options.backend) == "compose":
+            raise
         ended = clean_up(options.name, settings)
         if not ended:
             raise
@@ -236,9 +253,13 @@ def _down(options: argparse.Namespace, settings: Settings) -> int:
         say.line(text.format(processes=", ".join(ended)))
         return 0
     with cluster:
+        file = cluster.keep_history()
         cluster.down()
-    text = _("The cluster {name!r} is down. What happened in it stays in {file}.")
-    say.line(text.format(name=cluster.name, file=cluster.folder / "events.jsonl"))
+    if file is None:
+        say.line(_("The cluster {name!r} is down.").format(name=cluster.name))
+    else:
+        text = _("The cluster {name!r} is down. What happened in it stays in {file}.")
+        say.line(text.format(name=cluster.name, file=file))
     return 0
 
 

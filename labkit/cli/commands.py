@@ -47,6 +47,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     N_("this machine"): {
         "doctor": ("labkit.cli.doctor", N_("check what the lab needs, and say what to do about it")),
+        "images": ("labkit.cli.images", N_("the images of the containers: build, list, take along")),
         "keys": ("labkit.cli.keys", N_("say who may join from other machines (CURVE keys)")),
         "broker": (
             "labkit.cli.broker",

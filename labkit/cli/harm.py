@@ -16,7 +16,7 @@ from labkit.i18n import _, ngettext
 from labkit.settings import Settings
 
 if TYPE_CHECKING:
-    from labkit.cluster import LocalCluster
+    from labkit.cluster import Cluster
 
 NOTICE_S = 1.0
 """How long `kill` waits for the broker to notice; a closed connection takes it a few milliseconds."""
@@ -63,7 +63,7 @@ def _watch() -> tuple[str, str]:
     return "status", _("see what became of it")
 
 
-def _kill(cluster: LocalCluster, target: str, _settings: Settings) -> Steps:
+def _kill(cluster: Cluster, target: str, _settings: Settings) -> Steps:
     noted_at = cluster.kill(target)
     say.line(_("{target} was killed (SIGKILL). It stays down until it is started.").format(target=target))
     if target.startswith("worker"):
@@ -80,7 +80,7 @@ def _kill(cluster: LocalCluster, target: str, _settings: Settings) -> Steps:
     return [(f"start {target}", _("start it again")), _watch()]
 
 
-def _say_who_noticed(cluster: LocalCluster, worker: str, noted_at: float) -> None:
+def _say_who_noticed(cluster: Cluster, worker: str, noted_at: float) -> None:
     """Say what the history knows of the death: how soon it was seen, and what became of the tasks."""
     deadline = time.monotonic() + NOTICE_S
     while time.monotonic() < deadline:
@@ -102,7 +102,7 @@ def _say_who_noticed(cluster: LocalCluster, worker: str, noted_at: float) -> Non
         time.sleep(POLL_S)
 
 
-def _pause(cluster: LocalCluster, target: str, settings: Settings) -> Steps:
+def _pause(cluster: Cluster, target: str, settings: Settings) -> Steps:
     cluster.pause(target)
     say.line(
         _("{target} is frozen (SIGSTOP): it keeps its connections and its work, and does nothing.").format(
@@ -119,7 +119,7 @@ def _pause(cluster: LocalCluster, target: str, settings: Settings) -> Steps:
     return [(f"resume {target}", _("let it go on")), _watch()]
 
 
-def _resume(cluster: LocalCluster, target: str, _settings: Settings) -> Steps:
+def _resume(cluster: Cluster, target: str, _settings: Settings) -> Steps:
     cluster.resume(target)
     say.line(_("{target} goes on.").format(target=target))
     if target.startswith("worker"):
@@ -129,7 +129,7 @@ def _resume(cluster: LocalCluster, target: str, _settings: Settings) -> Steps:
     return [_watch()]
 
 
-def _stop(cluster: LocalCluster, target: str, _settings: Settings) -> Steps:
+def _stop(cluster: Cluster, target: str, _settings: Settings) -> Steps:
     cluster.stop(target)
     last_exit = next((row["last_exit"] for row in cluster.status()["processes"] if row["name"] == target), "")
     if last_exit == "SIGKILL":
@@ -147,7 +147,7 @@ def _stop(cluster: LocalCluster, target: str, _settings: Settings) -> Steps:
     return [(f"start {target}", _("start it again")), _watch()]
 
 
-def _start(cluster: LocalCluster, target: str, _settings: Settings) -> Steps:
+def _start(cluster: Cluster, target: str, _settings: Settings) -> Steps:
     cluster.start(target)
     broker = next(row["state"] for row in cluster.status()["processes"] if row["kind"] == "broker")
     if broker != "running":

@@ -13,9 +13,10 @@ from collections import deque
 from pathlib import Path
 
 from labkit.cli import say
-from labkit.cli.cluster import name_option
+from labkit.cli.cluster import connected, name_option
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
+from labkit.cluster.backends import of_running
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
 from labkit.i18n import _
@@ -47,6 +48,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     """Show the logs; return the exit code."""
     if options.lines < 0:
         raise UsageError(N_("--lines {n}: 0 or more is expected"), n=options.lines)
+    if of_running(options.name, settings, options.backend) == "compose":
+        return _of_containers(options, settings)
     name = options.name or settings.cluster
     folder = RunFolder.of(settings.home, name)
     files = _log_files(folder)
@@ -70,6 +73,17 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         _show(each, lines, files, options.process)
     if options.follow:
         _follow(views, folder, options.process)
+    return 0
+
+
+def _of_containers(options: argparse.Namespace, settings: Settings) -> int:
+    """Show the logs of containers, which Docker keeps."""
+    from labkit.cluster.compose import ComposeCluster
+
+    with connected(options, settings) as cluster:
+        if options.follow and isinstance(cluster, ComposeCluster):
+            return cluster.follow_logs(options.process, options.lines)
+        print(cluster.logs(options.process, options.lines), end="")
     return 0
 
 

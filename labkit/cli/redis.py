@@ -11,6 +11,8 @@ from labkit.cli import say
 from labkit.cli.cluster import name_option
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
+from labkit.cluster import connect
+from labkit.cluster.backends import of_running
 from labkit.cluster.base import way_back
 from labkit.cluster.redis_shell import no_advice
 from labkit.cluster.redis_shell import run as run_shell
@@ -54,8 +56,6 @@ def _name_in_front(words: list[str]) -> tuple[str | None, list[str]]:
 
 def _advice(settings: Settings, option: str) -> str:
     """Return what brings back the Redis of the cluster, if it is down by command."""
-    from labkit.cluster import connect
-
     try:
         with connect(settings.cluster, settings) as cluster:
             command = way_back(cluster.status()["processes"], "redis")
@@ -70,6 +70,10 @@ def _advice(settings: Settings, option: str) -> str:
 
 def redis_url(settings: Settings) -> str:
     """Return where the Redis of the running cluster is; without a cluster, the one that REDIS_URL names."""
+    if of_running(None, settings) == "compose":
+        with connect(settings=settings) as cluster:
+            if cluster.redis_url is not None:
+                return cluster.redis_url
     state = RunFolder.of(settings.home, settings.cluster).running()
     url: str | None = settings.redis_url if state is None else state["redis_url"]
     if url is not None:

@@ -26,7 +26,7 @@ from labkit.settings import Settings
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from labkit.cluster import LocalCluster
+    from labkit.cluster import Cluster
 
 Status = dict[str, Any]
 
@@ -202,7 +202,7 @@ def _print(shown: RenderableType) -> None:
 # --- live ---------------------------------------------------------------------------------------------------
 
 
-def _watch(cluster: LocalCluster) -> None:
+def _watch(cluster: Cluster) -> None:
     from rich.console import Console, Group
     from rich.live import Live
     from rich.text import Text

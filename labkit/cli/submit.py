@@ -24,7 +24,7 @@ from labkit.settings import Settings
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from labkit.cluster import LocalCluster
+    from labkit.cluster import Cluster
 
 TELL_AFTER_S = 3.0
 """When nothing has ended for this long, the reader hears what the cluster waits for."""
@@ -139,7 +139,7 @@ def _steps(options: argparse.Namespace) -> list[Step]:
 @contextmanager
 def _engine(
     options: argparse.Namespace, settings: Settings
-) -> Iterator[tuple[Executor, LocalCluster | None]]:
+) -> Iterator[tuple[Executor, Cluster | None]]:
     """Open the engine; at the end, also an early one, leave nothing of it behind."""
     if options.engine != "cluster":
         executor = open_executor(options.engine)
@@ -152,7 +152,7 @@ def _engine(
     from labkit.executors import ClusterExecutor
 
     try:
-        cluster = connect(options.name, settings)
+        cluster = connect(options.name, settings, backend=options.backend)
     except ClusterNotRunning as error:
         raise ClusterNotRunning(N_("{why}; --engine processes does without"), why=error) from error
     with cluster:
@@ -166,7 +166,7 @@ def _engine(
 class _Patience:
     """While nothing ends: finds out why, and says it once. Ends the batch if the cluster has gone."""
 
-    def __init__(self, cluster: LocalCluster, needs: set[str], tell: Callable[[str], None]) -> None:
+    def __init__(self, cluster: Cluster, needs: set[str], tell: Callable[[str], None]) -> None:
         self._cluster = cluster
         self._needs = needs
         self._tell = tell
@@ -246,7 +246,7 @@ def _progress(total: int, quiet: bool) -> Iterator[tuple[OnProgress, Callable[[s
         yield show, lambda text: console.print(say.as_called(text), markup=False)
 
 
-def _say(report: Report, options: argparse.Namespace, cluster: LocalCluster | None) -> None:
+def _say(report: Report, options: argparse.Namespace, cluster: Cluster | None) -> None:
     written = len(report.written)
     text = ngettext("{written} of {n} picture in {span}", "{written} of {n} pictures in {span}", report.total)
     line = text.format(written=written, n=report.total, span=say.seconds(report.seconds))

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from labkit.cluster.backends import connect, open_cluster, start_background
     from labkit.cluster.base import Cluster, WorkerInfo
-    from labkit.cluster.local import LocalCluster, connect, open_cluster, start_background
+    from labkit.cluster.local import LocalCluster
 
 __all__ = ["Cluster", "LocalCluster", "WorkerInfo", "connect", "open_cluster", "start_background"]
 
@@ -18,6 +19,7 @@ __all__ = ["Cluster", "LocalCluster", "WorkerInfo", "connect", "open_cluster", "
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from labkit.cluster import base, local
+    from importlib import import_module
 
-    return getattr(base if name in ("Cluster", "WorkerInfo") else local, name)
+    homes = {"Cluster": "base", "WorkerInfo": "base", "LocalCluster": "local"}
+    return getattr(import_module(f"labkit.cluster.{homes.get(name, 'backends')}"), name)

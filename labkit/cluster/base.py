@@ -1,4 +1,4 @@
-"""The one interface of every cluster, whatever its processes run in: local processes now, containers later.
+"""The one interface of every cluster, whatever its processes run in: this machine, or containers.
 
 A backend knows how its processes are listed, signalled and logged (the methods that begin with
 ``_backend_``). What is the same everywhere stands here: a fault is noted in the history before it takes
@@ -19,6 +19,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -94,6 +95,12 @@ class Cluster(ABC):
         """Where the mirror is, or None: the mirror is off."""
         self.credentials = credentials
         """How a client of this cluster proves who it is."""
+        self.ports: Mapping[str, int] = {}
+        """By name: client, event, redis, and what else the backend publishes."""
+        self.policy = ""
+        """Who gets the next task: least_busy, round_robin ...; empty if that is not known."""
+        self.cleaned_up: list[str] = []
+        """Processes of a crashed predecessor that were still there and have been ended."""
         self._lock = threading.Lock()  # for what follows
         self._own_client: Client | None = None
         self._clients: WeakSet[Client] = WeakSet()
@@ -165,9 +172,13 @@ class Cluster(ABC):
     def _fault(self, fault: str, name: str) -> float:
         broker = self._backend_check(fault, name)
         recorded = broker == "running" and self._note(fault, name)
-        noted_at = time.monotonic()
+        now = time.monotonic()
         self._backend_act(fault, name, recorded)
-        return noted_at
+        return self._noted_at(fault, name, now, recorded)
+
+    def _noted_at(self, fault: str, name: str, now: float, recorded: bool) -> float:
+        """Return the instant at which the fault was noted; ``now`` was just before it was done."""
+        return now
 
     def _note(self, fault: str, target: str) -> bool:
         """Have the fault written into the history; return whether that worked within ``NOTE_S``."""
@@ -302,6 +313,14 @@ class Cluster(ABC):
         if former is not None:
             former.close(N_("There is a newer panel of this cluster."))
         return self._panel
+
+    def keep_history(self) -> Path | None:
+        """See that the history outlives the cluster; return its file, or None if it cannot be had."""
+        return self.folder / "events.jsonl"
+
+    def lab_url(self) -> str | None:
+        """Return where JupyterLab is, with its token, if the backend has one."""
+        return None
 
     # --- talking to the broker ------------------------------------------------------------------------------
 

@@ -52,6 +52,21 @@ def backoff_s(short_lives: int) -> float:
     return BACKOFF_S[min(short_lives, len(BACKOFF_S) - 1)]
 
 
+def check_fits(fault: str, name: str, state: str) -> None:
+    """Raise ClusterError if this command makes no sense for a process in this state."""
+    fits = {
+        "kill": (RUNNING, PAUSED, STOPPING),
+        "stop": (RUNNING, PAUSED, RESTARTING),
+        "pause": (RUNNING,),
+        "resume": (PAUSED,),
+        "start": (STOPPED, KILLED, STOPPING, RESTARTING),
+    }
+    if state not in fits[fault]:
+        raise ClusterError(
+            N_("{name} is {state}: {fault} does not apply"), name=name, state=state, fault=fault
+        )
+
+
 class Child:
     """A child called ``name``. The supervisor's loop calls ``collect`` and ``tick``; users cause the rest."""
 
@@ -82,6 +97,8 @@ class Child:
         self._short_lives = 0
         self._starts = 0
         self._last_exit = ""
+        self.last_code: int | None = None
+        """As ``Popen.returncode``: negative for a signal."""
         self.born = ""
         self.leaving = False
         """It is to vanish from the cluster when it has ended (scaled away)."""
@@ -116,17 +133,7 @@ class Child:
 
     def check(self, fault: str) -> None:
         """Raise ClusterError if this command makes no sense in the child's present state."""
-        fits = {
-            "kill": (RUNNING, PAUSED, STOPPING),
-            "stop": (RUNNING, PAUSED, RESTARTING),
-            "pause": (RUNNING,),
-            "resume": (PAUSED,),
-            "start": (STOPPED, KILLED, STOPPING, RESTARTING),
-        }
-        if self.state not in fits[fault]:
-            raise ClusterError(
-                N_("{name} is {state}: {fault} does not apply"), name=self.name, state=self.state, fault=fault
-            )
+        check_fits(fault, self.name, self.state)
 
     # --- commands -------------------------------------------------------------------------------------------
 
@@ -208,7 +215,7 @@ class Child:
         """Notice that the process has ended; return whether it has."""
         if self._process is None or self._process.poll() is None:
             return False
-        code = self._process.returncode
+        self.last_code = code = self._process.returncode
         processes.signal_group(self._process.pid, processes.KILL)  # what it had started itself
         self._process = None
         self._paused = False
@@ -230,9 +237,8 @@ class Child:
         self._restart_at = None
         self._started_at = now
         self._starts += 1
-        log = self._folder.open_log(self.name)
+        log = self._open_log()
         try:
-            os.write(log, f"--- {self.name} started at {time.strftime('%Y-%m-%d %H:%M:%S')} ---\n".encode())
             self._process = subprocess.Popen(
                 self._command, env={**os.environ, **self._environment, **self._told_lifeline()},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, **_own_group(),
@@ -248,6 +254,12 @@ class Child:
 
     def _told_lifeline(self) -> dict[str, str]:
         return {} if self._lifeline is None else {"LABKIT_LIFELINE": str(self._lifeline)}
+
+    def _open_log(self) -> int:
+        """Return a descriptor for what the next process prints."""
+        log = self._folder.open_log(self.name)
+        os.write(log, f"--- {self.name} started at {time.strftime('%Y-%m-%d %H:%M:%S')} ---\n".encode())
+        return log
 
     @property
     def popen(self) -> subprocess.Popen[bytes] | None:

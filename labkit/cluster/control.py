@@ -16,6 +16,8 @@ Both are one line of JSON. Rules:
 * An answer may come late (``stop`` answers when the worker has drained). The user decides how long to wait; a
   user who goes away is forgotten.
 * Errors arrive as what they were, if they are labkit's own.
+* In a container the same is spoken over a Unix socket, by the agent (``labkit.cluster.agent``). There the
+  file is the permission: who may open it needs no secret (an empty one is sent).
 
 Why not ``multiprocessing.connection``: its handshake blocks, and with its imports it would make the
 supervisor a quarter larger.
@@ -28,6 +30,7 @@ import selectors
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from labkit.core import errors
@@ -50,8 +53,9 @@ class TimedOut(ClusterError):
 # --- the user's side ----------------------------------------------------------------------------------------
 
 
-def ask(port: int, token: str, do: str, timeout_s: float = 5.0, **parameters: Any) -> Any:
-    """Ask the supervisor behind ``port`` to do something, and return its answer.
+def ask(port: int | Path, token: str, do: str, timeout_s: float = 5.0, **parameters: Any) -> Any:
+    """Ask the supervisor behind ``port`` (an agent: behind a socket's file) to do something, and return its
+    answer.
 
     Raises what the supervisor answers as an error, ClusterNotRunning if nobody listens or the supervisor ends
     meanwhile, and TimedOut (indefinite).
@@ -59,7 +63,7 @@ def ask(port: int, token: str, do: str, timeout_s: float = 5.0, **parameters: An
     question = json.dumps({"labkit": VERSION, "token": token, "do": do, "with": parameters}) + "\n"
     deadline = time.monotonic() + timeout_s
     try:
-        with socket.create_connection((HOST, port), timeout_s) as connection:
+        with _connection(port, timeout_s) as connection:
             connection.sendall(question.encode())
             line = _read_line(connection, deadline)
     except TimeoutError as error:
@@ -76,6 +80,19 @@ def ask(port: int, token: str, do: str, timeout_s: float = 5.0, **parameters: An
     if "error" in answer:
         raise decode_error(answer["error"])
     return answer["result"]
+
+
+def _connection(port: int | Path, timeout_s: float) -> socket.socket:
+    if isinstance(port, int):
+        return socket.create_connection((HOST, port), timeout_s)
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(timeout_s)
+        connection.connect(str(port))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _read_line(connection: socket.socket, deadline: float) -> bytes:
@@ -130,19 +147,23 @@ class ControlServer:
     """The supervisor's ear. It registers its sockets with ``selector``; call a key's data when it is ready.
 
     ``on_request`` is called for each question of somebody who knows the secret; a LabkitError that it raises
-    is the answer.
+    is the answer. ``listener``: a socket that listens already, instead of a port on loopback.
     """
 
     def __init__(
-        self, selector: selectors.BaseSelector, token: str, on_request: Callable[[Request], None]
+        self,
+        selector: selectors.BaseSelector,
+        token: str,
+        on_request: Callable[[Request], None],
+        listener: socket.socket | None = None,
     ) -> None:
         self._selector = selector
         self._token = token
         self._on_request = on_request
         self._peers: set[_Peer] = set()
-        self._socket = socket.create_server((HOST, 0), backlog=MAX_CONNECTIONS)
+        self._socket = listener or socket.create_server((HOST, 0), backlog=MAX_CONNECTIONS)
         self._socket.setblocking(False)
-        self.port: int = self._socket.getsockname()[1]
+        self.port: int = self._socket.getsockname()[1] if listener is None else 0
         selector.register(self._socket, selectors.EVENT_READ, self._accept)
 
     def _accept(self) -> None:

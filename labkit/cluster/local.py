@@ -20,7 +20,6 @@ import tempfile
 import time
 import warnings
 from collections import deque
-from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -198,12 +197,8 @@ class LocalCluster(Cluster):
             _credentials(folder, state),
         )  # fmt: skip
         self._token = folder.read_token()  # opens the control port, whatever opens the broker's
-        self.ports: Mapping[str, int] = state["ports"]
-        """By name: client, worker, event, redis."""
-        self.policy: str = state.get("policy", "")
-        """Who gets the next task: least_busy, round_robin ...; empty if an earlier labkit started it."""
-        self.cleaned_up: list[str] = []
-        """Processes of a crashed predecessor that were still there and have been ended."""
+        self.ports = state["ports"]
+        self.policy = state.get("policy", "")
         self._run_folder = folder
         self._state = state
         self._lifeline = lifeline  # if the cluster is ours alone

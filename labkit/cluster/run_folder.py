@@ -7,6 +7,7 @@
         token                       the cluster's secret, readable by its owner alone; likewise
         broker.json                 written by the broker when it serves; likewise
         lock                        held by the supervisor as long as it lives
+        compose.json                there is no supervisor, the cluster is this compose project's containers
         events.jsonl                the history, kept after the cluster has gone down
         events-1.jsonl ...          the histories of earlier runs, newest first, a bounded number of them
         logs/worker-1.log ...       what each process printed
@@ -76,6 +77,10 @@ class RunFolder:
         return self.path / "broker.json"
 
     @property
+    def compose_file(self) -> Path:
+        return self.path / "compose.json"
+
+    @property
     def lock_file(self) -> Path:
         return self.path / "lock"
 
@@ -131,7 +136,7 @@ class RunFolder:
         self._lock = _lock(self.lock_file)
         ended = self._end_leftovers()
         self._remove_the_momentary()
-        self._shift_histories()
+        self.begin_history()
         return ended
 
     def sweep(self, *, keep: bool) -> list[str]:
@@ -203,8 +208,9 @@ class RunFolder:
         for path in passing:
             path.unlink(missing_ok=True)
 
-    def _shift_histories(self) -> None:
-        """events.jsonl becomes events-1.jsonl, that one events-2.jsonl, and so on; the oldest goes."""
+    def begin_history(self) -> None:
+        """Make room for a new history: events.jsonl becomes events-1.jsonl, that one events-2.jsonl, and so
+        on; the oldest goes."""
         if not self.events_file.exists():
             return
         self._earlier(KEPT_HISTORIES).unlink(missing_ok=True)

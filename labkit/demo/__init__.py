@@ -23,6 +23,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from labkit.i18n import _
+from labkit.settings import BACKENDS
 
 if TYPE_CHECKING:
     from labkit.settings import Settings
@@ -43,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workers", type=int, default=3, metavar="N", help=_("how many workers; at least 2 (default: 3)")
+    )
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        help=_("local (processes) or compose (containers); default: LABKIT_BACKEND, else local"),
     )
     parser.add_argument("--json", action="store_true", help=_("print the report as JSON, and nothing else"))
 

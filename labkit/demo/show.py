@@ -76,6 +76,7 @@ class Demo:
         self._photos = photos.from_folder(options.photos) if options.photos is not None else photos.bundled()
         self._out = Path(options.out).expanduser()
         self._settings = settings
+        self._backend: str | None = options.backend
         self._view: View = choose(self._json)
         self._seconds: dict[str, float] = {}
         self._began_at = time.monotonic()
@@ -146,7 +147,7 @@ class Demo:
             from labkit.cluster import open_cluster
             from labkit.demo.run import Run
 
-            cluster = open_cluster(self._workers, "demo", settings=self._settings)
+            cluster = open_cluster(self._workers, "demo", backend=self._backend, settings=self._settings)
         with cluster:
             self._view.step_done(
                 _("a cluster: broker, {registry}, {n} workers").format(

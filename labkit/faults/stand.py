@@ -17,7 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from labkit.cluster import LocalCluster, open_cluster, plan
+from labkit.cluster import plan
+from labkit.cluster.local import LocalCluster, open_cluster
 from labkit.core import history as h
 from labkit.core.errors import N_, LabkitError
 from labkit.core.history import Event, History

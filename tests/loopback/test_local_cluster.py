@@ -16,8 +16,15 @@ import psutil
 import pytest
 
 from labkit import jobs
-from labkit.cluster import LocalCluster, connect, open_cluster, ports, processes, start_background
-from labkit.cluster.local import clean_up, sweep_private
+from labkit.cluster import ports, processes
+from labkit.cluster.local import (
+    LocalCluster,
+    clean_up,
+    connect,
+    open_cluster,
+    start_background,
+    sweep_private,
+)
 from labkit.cluster.redis_server import find_binary, ping
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import (

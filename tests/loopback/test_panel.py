@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from labkit.cluster import LocalCluster, open_cluster
+from labkit.cluster.local import LocalCluster, open_cluster
 from labkit.core.errors import ClusterNotRunning
 from labkit.widgets import Panel
 from tests.support import wait_until

@@ -48,6 +48,9 @@ def test_each_variable_sets_its_field() -> None:
             "LABKIT_FOLDER": "/data/run",
             "LABKIT_LIFELINE": "7",
             "LABKIT_WORK": "/data/lessons",
+            "LABKIT_BACKEND": "compose",
+            "LABKIT_LAB_PORT": "7005",
+            "LABKIT_CONTROL": "/control",
             "LABKIT_HEARTBEAT_S": "0.25",
             "LABKIT_MAX_CRASHES": "5",
         }
@@ -73,6 +76,9 @@ def test_each_variable_sets_its_field() -> None:
         folder=Path("/data/run"),
         work=Path("/data/lessons"),
         lifeline=7,
+        backend="compose",
+        lab_port=7005,
+        control=Path("/control"),
     )
     assert given.broker_addresses() == ("tcp://one:1", "tcp://two:2")
 

@@ -1,0 +1,79 @@
+"""``images``: the compose backend's images, for a class without network: build, list, export, import."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+from labkit.cli import say
+from labkit.cli.commands import UsageError
+from labkit.cli.parser import Parser
+from labkit.cluster import images
+from labkit.cluster.compose_start import PROJECT
+from labkit.cluster.engine import Engine
+from labkit.core.errors import N_
+from labkit.i18n import _
+from labkit.settings import Settings
+
+ACTIONS = ("list", "build", "export", "import")
+
+
+def configure(_name: str, parser: Parser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "action",
+        choices=ACTIONS,
+        help=_("list; build what the code has outgrown; export to a file; import from one"),
+    )
+    parser.add_argument("file", nargs="?", metavar=_("FILE"), help=_("for export and import"))
+    parser.examples("images list", "images export lab-images.tar", "images import lab-images.tar")
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Do it; return the exit code."""
+    if (options.file is None) == (options.action in ("export", "import")):
+        raise UsageError(N_("images {action}: a FILE is for export and import"), action=options.action)
+    engine = Engine(os.environ.get("COMPOSE_PROJECT_NAME") or PROJECT, os.environ)
+    do = {"list": _list, "build": _build, "export": _export, "import": _import}[options.action]
+    do(engine, Path(options.file).expanduser() if options.file else Path())
+    return 0
+
+
+def _list(engine: Engine, _file: Path) -> None:
+    digest = images.source_digest()
+    sizes = images.sizes(engine)
+    for image in (*images.BUILT, *images.FETCHED):
+        if image not in sizes:
+            state = _("not here")
+        elif image in images.BUILT and images.made_of(engine, image) != digest:
+            state = _("of other code than is here")
+        else:
+            state = _("up to date")
+        size = _("{n} MB").format(n=sizes[image] // 10**6) if image in sizes else "-"
+        say.line(f"  {image:<16} {size:>8}   {state}")
+    say.next_steps(
+        ("images build", _("build what is not up to date")),
+        ("images export FILE", _("take them to machines without network")),
+    )
+
+
+def _build(engine: Engine, _file: Path) -> None:
+    began = time.monotonic()
+    if images.build_if_need_be(engine):
+        say.line(_("The images are built, after {span}.").format(span=say.seconds(time.monotonic() - began)))
+    else:
+        say.line(_("The images are up to date."))
+
+
+def _export(engine: Engine, file: Path) -> None:
+    size = images.export_images(engine, file)
+    say.line(_("{file} holds all images: {n} MB.").format(file=file, n=size // 10**6))
+    say.next_steps((f"images import {file.name}", _("on the other machine")))
+
+
+def _import(engine: Engine, file: Path) -> None:
+    names = images.import_images(engine, file)
+    say.line(_("Imported: {names}.").format(names=", ".join(names)))
+    say.next_steps(("up --backend compose", _("start the cluster; nothing is built or fetched")))

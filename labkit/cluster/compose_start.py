@@ -1,0 +1,206 @@
+"""Opens, starts and finds clusters of containers; what ``labkit.cluster.local`` does for processes.
+
+* ``open_cluster``: a private stack, with a project name and ports of its own, and volumes that go with it. A
+  guardian takes it down when this process ends.
+* ``start_background``: the project of the compose file, the same that ``docker-compose up -d`` starts.
+* ``connect``: that project, whoever started it. Inside the ``lab`` container: the cluster that it stands in.
+
+Which project: COMPOSE_PROJECT_NAME, or ``labkit``; a cluster with a name of its own is ``labkit-NAME``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from labkit.cluster import compose_keys as keys
+from labkit.cluster import images, ports, stack
+from labkit.cluster.base import Cluster
+from labkit.cluster.children import MAX_WORKERS, PAUSED, RESTARTING, RUNNING
+from labkit.cluster.compose import UP_S, ComposeCluster
+from labkit.cluster.engine import Engine
+from labkit.cluster.guardian import Guardian
+from labkit.cluster.plan import Capabilities, rule_variables
+from labkit.cluster.run_folder import RunFolder, write_whole
+from labkit.core import policies
+from labkit.core.errors import N_, ClusterError, InvalidInput
+from labkit.settings import Settings
+
+PROJECT = "labkit"
+READY_S = 60.0
+
+
+def open_cluster(
+    workers: int,
+    name: str | None,
+    *,
+    capabilities: Capabilities,
+    slots: int | None,
+    policy: str | None,
+    redis: bool,
+    settings: Settings,
+    ready_timeout_s: float | None,
+) -> Cluster:
+    """Return a private stack that is ready; inside the lab container, the cluster that it stands in."""
+    if settings.control is not None:
+        if workers != len(stack.NAMED_WORKERS) or not redis or any((capabilities, slots, policy)):
+            raise ClusterError(
+                N_(
+                    "the cluster that this container stands in is what it is; "
+                    "open_cluster(backend='local', ...) makes another one, of processes"
+                )
+            )
+        return _inside(settings, ready_timeout_s)
+    project = f"{PROJECT}-private-{secrets.token_hex(4)}"
+    chosen = ports.choose("127.0.0.1", ports.asked_for(os.environ), usual=False)
+    environ = _environment(settings, chosen, capabilities, slots, policy)
+    engine = Engine(project, environ)
+    images.build_if_need_be(engine)
+    guardian = Guardian(
+        [*engine.compose_command(), "down", "--volumes", "--remove-orphans", "--timeout", "2"], engine.environ
+    )
+    try:
+        _up(engine, workers, redis=redis, lab=False)
+        cluster = _connected(engine, name or project, guardian=guardian, redis=redis, policy=policy)
+    except BaseException:  # also Ctrl-C
+        guardian.let_go(UP_S)
+        raise
+    return _ready(cluster, ready_timeout_s)
+
+
+def start_background(
+    workers: int,
+    name: str | None,
+    *,
+    capabilities: Capabilities,
+    slots: int | None,
+    policy: str | None,
+    redis: bool,
+    settings: Settings,
+    ready_timeout_s: float,
+) -> ComposeCluster:
+    """Start the project's stack, and return a handle when it is ready.
+
+    Raises ClusterError if it is up already. The usual ports are taken where they are free.
+    """
+    label = name or settings.cluster
+    engine = Engine(project_of(label, settings), os.environ)
+    if _lives(engine):
+        raise ClusterError(
+            N_("the cluster {name!r} runs already; python -m labkit status shows it, down ends it"),
+            name=label,
+        )
+    engine.compose("down", "--remove-orphans", timeout_s=UP_S)  # what was stopped has its old ports still
+    chosen = ports.choose("127.0.0.1", ports.asked_for(os.environ), usual=True)
+    if "LABKIT_LAB_PORT" not in os.environ and ports.obstacle("127.0.0.1", settings.lab_port) is not None:
+        chosen["lab"] = chosen["worker"]  # which containers do not publish
+    engine = Engine(engine.project, _environment(settings, chosen, capabilities, slots, policy))
+    images.build_if_need_be(engine)
+    _up(engine, workers, redis=redis, lab=True)
+    home = RunFolder.of(settings.home, label)
+    cluster = _ready(_connected(engine, label, home=home.path, redis=redis, policy=policy), ready_timeout_s)
+    note = home.compose_file
+    note.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_whole(note, json.dumps({"project": engine.project}) + "\n")
+    return cluster
+
+
+def connect(name: str | None, settings: Settings) -> Cluster:
+    """Return a handle on the project's stack. Raises ClusterNotRunning if it has no containers."""
+    if settings.control is not None:
+        return _inside(settings, None)
+    label = name or settings.cluster
+    engine = Engine(project_of(label, settings), os.environ)
+    if not _lives(engine):
+        raise stack.not_running(engine.project)
+    return _connected(engine, label, home=RunFolder.of(settings.home, label).path)
+
+
+def project_of(name: str, settings: Settings) -> str:
+    """Return the compose project of the cluster ``name``. Raises InvalidInput for an impossible one."""
+    RunFolder.of(settings.home, name)  # which checks it
+    if name == Settings().cluster:
+        return os.environ.get("COMPOSE_PROJECT_NAME") or PROJECT
+    project = f"{PROJECT}-{name}"
+    if project != project.lower() or "." in project:
+        raise InvalidInput(
+            N_("{name!r} cannot be the name of a compose project: small letters, digits, - and _"), name=name
+        )
+    return project
+
+
+def _inside(settings: Settings, ready_timeout_s: float | None) -> Cluster:
+    from labkit.cluster.inside import InsideCluster
+
+    cluster = InsideCluster(settings)
+    if ready_timeout_s is not None:
+        cluster.wait_until_ready(ready_timeout_s)
+    return cluster
+
+
+def _connected(engine: Engine, label: str, **options: Any) -> ComposeCluster:
+    return ComposeCluster(engine, label, keys.of_host(engine), **options)
+
+
+def _lives(engine: Engine) -> bool:
+    """Return whether anything of the project runs; one that was stopped as a whole does not."""
+    rows = stack.rows_of(engine.containers())
+    return any(row["state"] in (RUNNING, PAUSED, RESTARTING) for row in rows)
+
+
+def _ready(cluster: ComposeCluster, timeout_s: float | None) -> ComposeCluster:
+    try:
+        if timeout_s is not None:
+            cluster.wait_until_ready(max(timeout_s, READY_S))
+        return cluster
+    except BaseException:  # also Ctrl-C
+        cluster.close()
+        raise
+
+
+def _up(engine: Engine, workers: int, *, redis: bool, lab: bool) -> None:
+    if not 0 <= workers <= MAX_WORKERS:
+        raise InvalidInput(
+            N_("a cluster cannot have {n} workers; 0 to {most} are possible"), n=workers, most=MAX_WORKERS
+        )
+    named = stack.NAMED_WORKERS[:workers]
+    elastic = max(0, workers - len(stack.NAMED_WORKERS))
+    services = ["broker", *(["redis"] if redis else []), *named, *([stack.LAB] if lab else [])]
+    if elastic:
+        services += [stack.ELASTIC, "--scale", f"{stack.ELASTIC}={elastic}"]
+    engine.compose("up", "-d", "--no-build", *services, timeout_s=UP_S)
+
+
+def _environment(
+    settings: Settings,
+    chosen: Mapping[str, int],
+    capabilities: Capabilities,
+    slots: int | None,
+    policy: str | None,
+) -> dict[str, str]:
+    """Return this process's environment with what the compose file's variables are to be."""
+    if policy is not None:
+        policies.named(policy)  # here, where it can be told; a broker could only refuse to start
+    everybody = settings.worker_capabilities if capabilities is None else capabilities
+    own = dict(everybody) if isinstance(everybody, Mapping) else {}
+    for name in own:
+        if name not in stack.NAMED_WORKERS:
+            raise InvalidInput(
+                N_("capabilities for {name!r}: in containers only {known} can have their own"),
+                name=name, known=", ".join(stack.NAMED_WORKERS),
+            )  # fmt: skip
+    learners = settings.work or Path.cwd()
+    return {
+        **os.environ,
+        **{f"LABKIT_{kind.upper()}_PORT": str(port) for kind, port in chosen.items()},
+        **rule_variables(settings.rules),
+        **{f"{name.upper().replace('-', '_')}_CAPABILITIES": ",".join(own[name]) for name in own},
+        "WORKER_CAPABILITIES": "" if own else ",".join(everybody or ()),
+        "LABKIT_SLOTS": str(settings.worker_slots if slots is None else slots),
+        "LABKIT_POLICY": policy or settings.policy,
+        **({"LABKIT_WORK": str(learners.resolve())} if (learners / "work").is_dir() else {}),
+    }

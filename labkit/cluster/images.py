@@ -1,0 +1,105 @@
+"""The images of the compose backend: built when the code has changed, saved to a file, loaded from one.
+
+An image carries the digest of the sources that it was made of. ``python -m labkit up`` builds when these
+are not the sources that are here, so a class that has loaded the images from a file, and has the same code,
+needs neither a network nor a build. (``docker-compose up -d`` builds what is missing; ``docker-compose
+build`` is for code that has changed.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from labkit.cluster.engine import BUILD_S, Engine, explain, run
+from labkit.cluster.plan import ROOT
+from labkit.core.errors import N_, InvalidInput
+
+BUILT = ("labkit-broker", "labkit-worker", "labkit-lab")
+FETCHED = ("redis:7-alpine",)
+SOURCES = ("labkit", "workers", "notebooks", "docker", "requirements.txt", ".dockerignore")
+SERVICES = ("broker", "worker-1", "lab")
+"""One service for each image of ours."""
+LABEL = "labkit.source"
+FILE_S = 900.0
+
+
+def source_digest(root: Path = ROOT) -> str:
+    """Return a digest of everything that an image is made of."""
+    digest = hashlib.sha256()
+    for name in SOURCES:
+        top = root / name
+        for path in [top] if top.is_file() else sorted(top.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts and ".ipynb_checkpoints" not in path.parts:
+                digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def build_if_need_be(engine: Engine) -> bool:
+    """Build the images unless they are made of the sources that are here; return whether it was needed."""
+    digest = source_digest()
+    if all(made_of(engine, image) == digest for image in BUILT):
+        return False
+    engine.environ["LABKIT_SOURCE"] = digest
+    engine.compose("build", "--quiet", *SERVICES, timeout_s=BUILD_S)
+    return True
+
+
+def made_of(engine: Engine, image: str) -> str:
+    """Return the digest of the sources of ``image``; empty if it is not here, or says nothing."""
+    ran = run(["docker", "image", "inspect", image], engine.environ)
+    if ran.returncode != 0:
+        if "no such image" in ran.stderr.lower():
+            return ""
+        raise explain("docker image", ran.stderr)
+    labels = json.loads(ran.stdout)[0]["Config"].get("Labels") or {}
+    return str(labels.get(LABEL, ""))
+
+
+def sizes(engine: Engine) -> dict[str, int]:
+    """Return the size of each image that is here, in bytes."""
+    found = {}
+    for image in (*BUILT, *FETCHED):
+        ran = run(["docker", "image", "inspect", "--format", "{{.Size}}", image], engine.environ)
+        if ran.returncode == 0:
+            found[image] = int(ran.stdout)
+    return found
+
+
+def export_images(engine: Engine, file: Path) -> int:
+    """Write all images to ``file`` (``docker save``), built and fetched first; return its size in bytes."""
+    if not file.parent.is_dir():
+        raise InvalidInput(N_("there is no folder {folder}"), folder=str(file.parent))
+    build_if_need_be(engine)
+    for image in FETCHED:
+        if run(["docker", "image", "inspect", image], engine.environ).returncode != 0:
+            engine.docker("pull", "--quiet", image, timeout_s=BUILD_S)
+    part = file.with_name(file.name + ".part")
+    try:
+        engine.docker("save", "--output", str(part), *BUILT, *FETCHED, timeout_s=FILE_S)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    return file.stat().st_size
+
+
+def import_images(engine: Engine, file: Path) -> list[str]:
+    """Load the images in ``file``; return their names. Raises InvalidInput if it is no such file."""
+    if not file.is_file():
+        raise InvalidInput(N_("there is no file {file}"), file=str(file))
+    ran = run(["docker", "load", "--input", str(file)], engine.environ, FILE_S)
+    if ran.returncode != 0:
+        signs = ("invalid tar", "unexpected EOF", "archive/tar", "manifest.json")
+        if any(sign in ran.stderr for sign in signs):
+            raise InvalidInput(
+                N_(
+                    "{file} holds no images, or only a part of them; "
+                    "python -m labkit images export writes such a file"
+                ),
+                file=str(file),
+            )  # fmt: skip
+        raise explain("docker load", ran.stderr)
+    lines = ran.stdout.splitlines()
+    return [line.removeprefix("Loaded image: ") for line in lines if line.startswith("Loaded")]

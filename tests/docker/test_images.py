@@ -1,0 +1,167 @@
+"""The compose file is valid and says what it must, the images are small, and both do without a network."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labkit.cluster import images
+from labkit.cluster.engine import COMPOSE_FILE, Engine
+from tests.cli_support import ROOT, Commands
+from tests.docker.rig import built, require_engine
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.xdist_group("docker")]
+
+MOST_MB = {"labkit-broker": 80, "labkit-worker": 320, "labkit-lab": 900}
+"""What each image may have on top of the base image."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _engine() -> None:
+    require_engine()
+
+
+@pytest.fixture
+def lab(capsys: pytest.CaptureFixture[str]) -> Commands:
+    return Commands(capsys)
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, dict[str, Any]]:
+    command = ["docker-compose", "-f", str(COMPOSE_FILE), "config", "--format", "json"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    told: dict[str, dict[str, Any]] = json.loads(ran.stdout)["services"]
+    return told
+
+
+# --- the file ---
+
+
+def test_compose_accepts_the_file() -> None:
+    ran = subprocess.run(["docker-compose", "config", "--quiet"], cwd=ROOT, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+def test_the_compose_specs_schema_accepts_the_file() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        "vendor.compose-spec",
+        str(COMPOSE_FILE),
+    ]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_the_schema_would_refuse_another_file(tmp_path: Path) -> None:
+    wrong = tmp_path / "docker-compose.yml"
+    wrong.write_text(COMPOSE_FILE.read_text("utf-8").replace("pids_limit", "pids_limits"), encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        "vendor.compose-spec",
+        str(wrong),
+    ]
+    assert subprocess.run(command, capture_output=True).returncode == 1
+
+
+def test_every_service_is_bounded_and_has_no_more_rights_than_it_needs(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    for name, service in services.items():
+        assert service["read_only"] and service["init"] and service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert int(service["mem_limit"]) > 0 and service["pids_limit"] > 0, name
+        assert service["restart"] == ("no" if name == "keys" else "unless-stopped")
+        assert name == "keys" or service["healthcheck"]["test"], name
+        assert "privileged" not in service and "pid" not in service
+        for volume in service.get("volumes", ()):
+            assert volume["type"] == "volume", f"{name} mounts something of the host: {volume}"
+
+
+def test_what_is_published_is_published_on_loopback_alone(services: dict[str, dict[str, Any]]) -> None:
+    published = {
+        (port["host_ip"], port["published"])
+        for service in services.values()
+        for port in service.get("ports", ())
+    }
+    assert published == {("127.0.0.1", port) for port in ("5555", "5557", "6379", "8888")}
+
+
+def test_a_worker_has_its_own_key_only_and_a_network_that_leads_nowhere(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    for name in ("worker", "worker-1", "worker-2", "worker-3"):
+        assert list(services[name]["networks"]) == ["work"]
+        keys = [v["source"] for v in services[name]["volumes"] if v["target"] == "/keys"]
+        assert keys == [f"keys-{name}"]
+
+
+# --- the images ---
+
+
+def test_the_images_are_small_and_run_as_nobody_special(lab: Commands) -> None:
+    built()
+    engine = Engine("labkit", os.environ)
+    sizes = images.sizes(engine)
+    base = int(engine.docker("image", "inspect", "--format", "{{.Size}}", "python:3.11-slim"))
+    for image, most in MOST_MB.items():
+        own = (sizes[image] - base) // 10**6
+        print(f"{image}: {sizes[image] // 10**6} MB, of which {own} MB are not the base image's")
+        assert own <= most, image
+        assert engine.docker("image", "inspect", "--format", "{{.Config.User}}", image).strip() == "lab"
+    said = lab.done("images", "list").out
+    assert said.count("up to date") == 4
+    assert re.search(r"labkit-worker +\d+ MB", said)
+
+
+def test_a_worker_has_no_jupyter_and_a_broker_no_opencv() -> None:
+    built()
+    for image, absent in (
+        ("labkit-worker", "jupyterlab"),
+        ("labkit-broker", "cv2"),
+        ("labkit-broker", "numpy"),
+    ):
+        there = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({absent!r}) is not None)"
+        command = ["docker", "run", "--rm", "--network", "none", image, "python", "-c", there]
+        assert subprocess.run(command).returncode == 0, f"{image} has {absent}"
+
+
+def test_images_are_built_once_for_the_same_sources(lab: Commands) -> None:
+    built()
+    assert lab.done("images", "build").out == "The images are up to date.\n"
+
+
+def test_exported_images_can_be_imported_where_there_are_none(
+    lab: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built()
+    # One small image stands for all: what is tested is the way there and back.
+    monkeypatch.setattr(images, "FETCHED", ())
+    monkeypatch.setattr(images, "BUILT", ("labkit-broker",))
+    engine = Engine("labkit", os.environ)
+    tag = "labkit-broker:latest"
+    file = tmp_path / "images.tar"
+    assert f"{file} holds all images" in lab.done("images", "export", file).out
+    engine.docker("tag", tag, "labkit-test-kept")  # so that its layers, and running containers, stay
+    try:
+        engine.docker("rmi", tag)
+        assert images.made_of(engine, tag) == ""
+        assert tag in lab.done("images", "import", file).out
+        assert images.made_of(engine, tag) == images.source_digest()
+    finally:
+        engine.docker("tag", "labkit-test-kept", tag)
+        engine.docker("rmi", "labkit-test-kept")
+    file.write_bytes(file.read_bytes()[:100_000])
+    assert "holds no images, or only a part of them" in lab.refused("images", "import", file, code=2)

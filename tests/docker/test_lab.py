@@ -1,0 +1,117 @@
+"""Inside the ``lab`` container: JupyterLab answers its token only, and a notebook has the whole cluster."""
+
+from __future__ import annotations
+
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import pytest
+
+from labkit.cluster.compose import ComposeCluster
+from labkit.core.errors import LabkitError
+from tests.docker.rig import Stack, built, require_engine, stack_up
+from tests.support import wait_until
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.xdist_group("docker")]
+
+NOTEBOOK = Path(__file__).with_name("inside.md")
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    require_engine()
+    built()
+    with stack_up() as up:
+        yield up
+
+
+@pytest.fixture(scope="module")
+def cluster(stack: Stack) -> Iterator[ComposeCluster]:
+    with stack.connect() as connected:
+        connected.wait_until_ready(60.0)
+        yield connected
+
+
+def in_lab(stack: Stack, *words: str, given: str = "") -> str:
+    """Run a command in the lab container, with ``given`` as its standard input; return what it printed."""
+    command = [*stack.engine.compose_command(), "exec", "-T", "lab", *words]
+    ran = subprocess.run(command, env=stack.environ, input=given, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def text_of(cell: Any) -> str:
+    return "".join(output.get("text", "") for output in cell.outputs)
+
+
+def test_a_notebook_submits_kills_and_charts_against_the_cluster_it_stands_in(
+    stack: Stack, cluster: ComposeCluster
+) -> None:
+    notebook = nbformat.writes(jupytext.read(NOTEBOOK))
+    in_lab(stack, "sh", "-c", "cat > /tmp/inside.ipynb", given=notebook)
+    in_lab(stack, "jupyter", "nbconvert", "--to", "notebook", "--execute", "--inplace", "/tmp/inside.ipynb")
+    told = nbformat.reads(in_lab(stack, "cat", "/tmp/inside.ipynb"), as_version=4)
+    joined, submitted, killed, restarted, drawn, refused = [
+        cell for cell in told.cells if cell.cell_type == "code"
+    ]
+    assert text_of(joined) == "['worker-1', 'worker-2', 'worker-3']\n"
+    assert text_of(submitted) == "60 before\n"
+    assert "60 with two of three" in text_of(killed) and "'worker-2': 'killed'" in text_of(killed)
+    assert text_of(restarted) == "True True\n"
+    assert text_of(drawn) == "[]\n"
+    assert any("image/png" in output.get("data", {}) for output in drawn.outputs)
+    assert "docker-compose up -d --scale worker=2" in text_of(refused)
+    events = cluster.history().events
+    assert [e.detail["fault"] for e in events if e.kind == "fault"] == ["kill", "start"]
+    (lost,) = [e for e in events if e.kind == "lost"]
+    assert (lost.worker, lost.detail["cause"]) == ("worker-2", "closed")
+
+
+def test_jupyterlab_lets_in_who_has_its_token_and_nobody_else(stack: Stack, cluster: ComposeCluster) -> None:
+    url = cluster.lab_url()
+    assert url is not None
+    base, token = url.split("/lab?token=")
+
+    def ask(suffix: str) -> int:
+        try:
+            with urllib.request.urlopen(f"{base}/api/contents{suffix}", timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    assert wait_until(lambda: ask(f"?token={token}"), 30.0, "JupyterLab to answer") == 200
+    assert ask("") == 403 and ask("?token=wrong") == 403
+
+
+def test_a_process_killed_by_the_lab_is_started_by_the_host_too(
+    stack: Stack, cluster: ComposeCluster
+) -> None:
+    cluster.wait_until_ready(30.0)
+    kill = "from labkit import connect; connect().kill('worker-1')"
+    in_lab(stack, "python", "-c", kill)
+    wait_until(lambda: cluster.workers()[0].status == "lost", 5.0, "its loss")
+    assert cluster.workers()[0].process == "running", "its container is up, as Docker sees it"
+    with pytest.raises(LabkitError, match="worker-1 is killed: resume does not apply"):
+        cluster.resume("worker-1")
+    cluster.start("worker-1")
+    cluster.wait_until_ready(20.0)
+
+
+def test_an_environment_variable_gives_a_worker_its_capabilities(
+    stack: Stack, cluster: ComposeCluster
+) -> None:
+    stack.environ["WORKER_1_CAPABILITIES"] = "resize,blur"
+    stack.type("docker-compose up -d worker-1")
+    served = {w.name: w.capabilities for w in cluster.workers()}
+    wait_until(
+        lambda: {w.name: w.capabilities for w in cluster.workers()}["worker-1"] == ["blur", "resize"],
+        20.0, f"what worker-1 serves to change from {served}",
+    )  # fmt: skip

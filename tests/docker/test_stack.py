@@ -1,0 +1,245 @@
+"""The cluster in containers, as a class uses it: the course's commands, and every fault of the table.
+
+One stack for all of them, in the order of this file; each test leaves three workers ready. Times are the
+broker's, from its history; on one Linux machine all containers share the host's monotonic clock.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from labkit.cluster.compose import ComposeCluster
+from labkit.core import history as h
+from labkit.core.history import Event
+from tests.docker.rig import Load, Stack, built, require_engine, stack_up
+from tests.support import wait_until
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.xdist_group("docker")]
+
+PROMISED_DEAD_S = 2.5
+PROMISED_BACK_S = 3.0
+SLOW_S = 3.0
+"""What a busy machine may take on top: the promise is the software's, the processor is everybody's."""
+THREE = ["worker-1", "worker-2", "worker-3"]
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    require_engine()
+    built()
+    with stack_up() as up:
+        yield up
+
+
+@pytest.fixture(scope="module")
+def cluster(stack: Stack) -> Iterator[ComposeCluster]:
+    with stack.connect() as connected:
+        connected.wait_until_ready(60.0)
+        yield connected
+
+
+@pytest.fixture
+def load(cluster: ComposeCluster) -> Iterator[Load]:
+    """Photographs in work; at the end all results are here, right, and no promise was broken on the way."""
+    cluster.wait_until_ready(30.0)
+    with cluster.client("load") as client:
+        work = Load(client)
+        try:
+            work.more(12)
+            yield work
+        finally:
+            work.finish()
+    assert wait_until(lambda: not _open(cluster), 5.0, "the outcomes in the history")
+    assert [str(violation) for violation in cluster.history().check()] == []
+
+
+def _open(cluster: ComposeCluster) -> bool:
+    return any(violation.rule == "no_outcome" for violation in cluster.history().check())
+
+
+def since(cluster: ComposeCluster, at: float, kind: str, worker: str = "") -> list[Event]:
+    events = cluster.history().events
+    return [e for e in events if e.at >= at and e.kind == kind and worker in ("", e.worker)]
+
+
+def ready(cluster: ComposeCluster) -> list[str]:
+    return [w.name for w in cluster.workers() if w.process == "running" and w.status in ("ready", "busy")]
+
+
+# --- the course's commands, word for word ---
+
+
+def test_ps_shows_every_service_and_all_become_healthy(stack: Stack, cluster: ComposeCluster) -> None:
+    said = stack.type("docker-compose ps")
+    for service in ("redis", "broker", "worker-1", "worker-2", "worker-3", "lab"):
+        assert f"-{service}-1 " in said
+    assert ready(cluster) == THREE
+
+    def health() -> set[str]:
+        return {row["health"] for row in cluster.status()["processes"]}
+
+    wait_until(lambda: health() == {"healthy"}, 60.0, "every container to be healthy")
+
+
+def test_a_stopped_worker_drains_and_started_again_it_is_back(
+    stack: Stack, cluster: ComposeCluster, load: Load
+) -> None:
+    at = time.monotonic()
+    stack.type("docker-compose stop worker-2")
+    load.until(lambda: since(cluster, at, h.LEFT, "worker-2"), 5.0, "its leave")
+    assert not since(cluster, at, h.LOST), "a polite stop is no fault"
+    assert "leaving: stopped" in stack.type("docker-compose logs worker-2")
+    stack.type("docker-compose start worker-2")
+    load.until(lambda: ready(cluster) == THREE, 20.0, "worker-2 to be back")
+
+
+def test_redis_tells_of_the_workers_through_its_published_port(stack: Stack, cluster: ComposeCluster) -> None:
+    assert stack.redis_cli("LLEN image_tasks").strip() == "0"
+
+    def told() -> dict[str, dict[str, object]]:
+        lines = stack.redis_cli("HGETALL workers").splitlines()
+        return {name: json.loads(text) for name, text in zip(lines[::2], lines[1::2], strict=True)}
+
+    wait_until(lambda: set(told()) == set(THREE), 10.0, "the mirror to show all three")
+    workers = told()
+    assert workers["worker-1"]["id"] == "worker-1"
+    assert {"capabilities", "last_heartbeat", "status", "tasks_completed"} <= set(workers["worker-1"])
+
+
+# --- faults under load ---
+
+
+def test_a_killed_worker_is_noticed_at_once_and_what_it_held_is_done_by_others(
+    stack: Stack, cluster: ComposeCluster, load: Load
+) -> None:
+    at = time.monotonic()
+    stack.type("docker-compose kill worker-2")
+    (lost,) = load.until(lambda: since(cluster, at, h.LOST, "worker-2"), 5.0, "its loss")
+    assert lost.detail["cause"] == "closed", "a connection that closes needs no silence to be noticed"
+    held = {e.task for e in since(cluster, at, h.REQUEUED, "worker-2")}
+    assert held, "it was killed while it worked"
+    first = load.until(
+        lambda: [e for e in since(cluster, at, h.DONE) if e.task in held and e.worker != "worker-2"],
+        30.0, "one of its tasks by another",
+    )[0]  # fmt: skip
+    assert first.at - lost.at < PROMISED_BACK_S + SLOW_S
+    load.more(30)
+    assert ready(cluster) == ["worker-1", "worker-3"], "two of three suffice, and it stays down"
+    stack.type("docker-compose start worker-2")
+    load.until(lambda: ready(cluster) == THREE, 20.0, "worker-2 to be back")
+
+
+def test_a_frozen_worker_is_given_up_and_comes_back_as_a_new_one(
+    stack: Stack, cluster: ComposeCluster, load: Load
+) -> None:
+    at = time.monotonic()
+    stack.type("docker-compose pause worker-3")
+    frozen_at = time.monotonic()
+    (lost,) = load.until(lambda: since(cluster, at, h.LOST, "worker-3"), 10.0, "its loss")
+    assert lost.detail["cause"] == "silent"
+    assert lost.at - frozen_at < PROMISED_DEAD_S + SLOW_S
+    at = time.monotonic()
+    stack.type("docker-compose unpause worker-3")
+    thawed_at = time.monotonic()
+    joined = load.until(lambda: since(cluster, at, h.JOINED, "worker-3"), 10.0, "it to join anew")
+    assert joined[0].at - thawed_at < PROMISED_BACK_S + SLOW_S
+
+
+def test_a_worker_cut_off_from_the_network_is_given_up_and_healed(
+    stack: Stack, cluster: ComposeCluster, load: Load
+) -> None:
+    network, container = f"{stack.project}_work", stack.container("worker-1")
+    at = time.monotonic()
+    stack.type(f"docker network disconnect {network} {container}")
+    cut_at = time.monotonic()
+    (lost,) = load.until(lambda: since(cluster, at, h.LOST, "worker-1"), 10.0, "its loss")
+    assert lost.detail["cause"] == "silent", "no goodbye crosses a cut cable"
+    assert lost.at - cut_at < PROMISED_DEAD_S + SLOW_S
+    at = time.monotonic()
+    stack.type(f"docker network connect {network} {container}")
+    load.until(lambda: since(cluster, at, h.JOINED, "worker-1"), 20.0, "it to join anew")
+
+
+def test_a_broker_killed_and_started_loses_nothing(stack: Stack, cluster: ComposeCluster, load: Load) -> None:
+    at = time.monotonic()
+    stack.type("docker-compose kill broker")
+    stack.type("docker-compose start broker")
+
+    def everybody_is_back() -> list[Event] | None:
+        joined = since(cluster, at, h.JOINED)
+        return joined if {event.worker for event in joined} == set(THREE) else None
+
+    joined = load.until(everybody_is_back, 30.0, "all workers at the new broker")
+    (started,) = since(cluster, at, h.BROKER_STARTED)
+    assert max(event.at for event in joined) - started.at < PROMISED_BACK_S + SLOW_S
+    load.more(12)
+
+
+def test_redis_flushed_and_restarted_is_right_again_and_nobody_waited_for_it(
+    stack: Stack, cluster: ComposeCluster, load: Load
+) -> None:
+    at = time.monotonic()
+    assert stack.redis_cli("FLUSHALL").strip() == "OK"
+    load.until(lambda: stack.redis_cli("HLEN workers").strip() == "3", 10.0, "the picture after FLUSHALL")
+    stack.type("docker-compose kill redis")
+    load.more(12)
+    stack.type("docker-compose start redis")
+    load.until(lambda: stack.redis_cli("HLEN workers").strip() == "3", 10.0, "the picture after a restart")
+    assert not since(cluster, at, h.LOST)
+
+
+def test_elastic_workers_join_under_load_and_drain_when_they_go(
+    stack: Stack, cluster: ComposeCluster, load: Load
+) -> None:
+    at = time.monotonic()
+    stack.type("docker-compose up -d --scale worker=3")
+    load.until(lambda: len(ready(cluster)) == 6, 30.0, "six workers")
+    elastic = set(ready(cluster)) - set(THREE)
+    load.until(
+        lambda: {e.worker for e in since(cluster, at, h.DONE)} >= elastic, 30.0, "work for each of them"
+    )
+    stack.type("docker-compose up -d --scale worker=0")
+    load.until(lambda: {e.worker for e in since(cluster, at, h.LEFT)} == elastic, 10.0, "their leave")
+    assert not since(cluster, at, h.LOST)
+    assert ready(cluster) == THREE
+
+
+# --- the backend's own ways ---
+
+
+def test_the_handle_scales_as_every_cluster_does(cluster: ComposeCluster) -> None:
+    at = time.monotonic()
+    names = cluster.scale(4)
+    assert names[:3] == THREE and len(names) == 4
+    cluster.wait_until_ready(30.0)
+    assert cluster.scale(2) == ["worker-1", "worker-2"]
+    wait_until(
+        lambda: [w.name for w in cluster.workers()] == ["worker-1", "worker-2"], 20.0, "the others to go"
+    )
+    assert cluster.scale(3) == THREE
+    cluster.wait_until_ready(30.0)
+    assert not since(cluster, at, h.LOST)
+
+
+def test_a_fault_is_noted_first_and_its_instant_is_the_brokers(cluster: ComposeCluster) -> None:
+    noted_at = cluster.kill("worker-2")
+    (fault,) = since(cluster, noted_at, h.FAULT)
+    assert fault.detail == {"fault": "kill", "target": "worker-2"} and fault.at == noted_at
+    wait_until(lambda: since(cluster, noted_at, h.LOST, "worker-2"), 5.0, "its loss")
+    row = next(row for row in cluster.status()["processes"] if row["name"] == "worker-2")
+    assert (row["state"], row["last_exit"]) == ("killed", "SIGKILL")
+    cluster.start("worker-2")
+    cluster.wait_until_ready(20.0)
+
+
+def test_a_broker_killed_through_the_handle_has_written_who_did_it(cluster: ComposeCluster) -> None:
+    cluster.kill("broker")
+    assert cluster.history().events[-1].detail == {"fault": "kill", "target": "broker"}
+    assert cluster.status()["broker_error"] == "the broker is killed"
+    cluster.start("broker")
+    cluster.wait_until_ready(20.0)
+    assert [e.kind for e in cluster.history().events].count(h.BROKER_STARTED) >= 2
