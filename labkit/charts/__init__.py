@@ -8,6 +8,13 @@
 ``overview``          all of them on one page
 ====================  ==================================================================================
 
+Two put several histories side by side, by name:
+
+====================  ==================================================================================
+``absences``          crash, freeze, slow, polite stop: what the broker saw of each, and what it cost
+``waits``             how long each task waited, for comparing policies
+====================  ==================================================================================
+
 For the lessons, some more that take what `labkit.measuring` measured:
 
 ====================  ==================================================================================
@@ -27,6 +34,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from labkit.charts.draw_absences import absences, absences_table
 from labkit.charts.draw_curve import curve, curve_table, speed_up, speed_up_table
 from labkit.charts.draw_gantt import gantt, gantt_table
 from labkit.charts.draw_guess import Guessed, guesses, guesses_table
@@ -36,6 +44,7 @@ from labkit.charts.draw_recovery import recovery, recovery_table
 from labkit.charts.draw_share import share, share_table
 from labkit.charts.draw_throughput import throughput, throughput_table
 from labkit.charts.draw_timeline import timeline, timeline_table
+from labkit.charts.draw_waits import longest_wait, waits, waits_table
 from labkit.charts.style import Chart, worker_colour
 from labkit.charts.table import Table
 
@@ -43,6 +52,8 @@ __all__ = [
     "Chart",
     "Guessed",
     "Table",
+    "absences",
+    "absences_table",
     "alt_text",
     "curve",
     "curve_table",
@@ -50,6 +61,7 @@ __all__ = [
     "gantt_table",
     "guesses",
     "guesses_table",
+    "longest_wait",
     "overview",
     "overview_table",
     "pictures",
@@ -64,6 +76,8 @@ __all__ = [
     "throughput_table",
     "timeline",
     "timeline_table",
+    "waits",
+    "waits_table",
     "worker_colour",
 ]
 

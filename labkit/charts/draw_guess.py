@@ -21,8 +21,11 @@ NAMES = {
     "sequential": N_("one after the other"),
     "threads": N_("in threads"),
     "processes": N_("in processes"),
+    "kill": N_("after a kill"),
+    "crash": N_("crash"),
+    "freeze": N_("freezing"),
 }
-"""The engines, as a chart calls them; any other name stands as it is."""
+"""Engines and faults, as a chart calls them; any other name stands as it is."""
 
 
 class Guessed(NamedTuple):

@@ -16,7 +16,7 @@ class Table(NamedTuple):
         """Return it as lines of text, numbers to the right."""
         cells = [self.columns, *(tuple(map(_text, row)) for row in self.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
-        numeric = [all(_is_number(row[i]) for row in self.rows) for i in range(len(self.columns))]
+        numeric = [self._is_numeric(i) for i in range(len(self.columns))]
         return "\n".join(
             "  ".join(
                 cell.rjust(width) if right else cell.ljust(width)
@@ -29,13 +29,20 @@ class Table(NamedTuple):
         """Give a notebook lines of text, where it cannot show a table, instead of a tuple of tuples."""
         printer.text(str(self))
 
+    def _is_numeric(self, column: int) -> bool:
+        return all(_is_number(row[column]) for row in self.rows)
+
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
-        head = "".join(f"<th>{escape(column)}</th>" for column in self.columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(_text(value))}</td>" for value in row) + "</tr>"
-            for row in self.rows
+        sides = ["" if self._is_numeric(i) else ' style="text-align: left"' for i in range(len(self.columns))]
+        head = "".join(
+            f"<th{side}>{escape(column)}</th>" for side, column in zip(sides, self.columns, strict=True)
         )
+        rows = [
+            "".join(f"<td{side}>{escape(_text(v))}</td>" for side, v in zip(sides, row, strict=True))
+            for row in self.rows
+        ]
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

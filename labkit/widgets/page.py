@@ -47,14 +47,15 @@ STYLE = f"""<style>
   rgba(213, 94, 0, .10) 8px 16px); }}
 .lk-face dl {{ display: grid; grid-template-columns: max-content 1fr; gap: 0 8px; margin: 2px 0; }}
 .lk-face dt {{ opacity: .8; font-weight: normal; white-space: nowrap; }}
-.lk-face dd {{ margin: 0; text-align: right; font-variant-numeric: tabular-nums; }}
+.lk-face dd {{ margin: 0 !important; padding: 0 !important; text-align: right; white-space: nowrap;
+  font-variant-numeric: tabular-nums; }}
 .lk-pending {{ min-height: 1.35em; font-style: italic; }}
 .lk-chart {{ width: 100%; max-width: 960px; height: auto; }}
 .lk-ink {{ fill: var(--jp-ui-font-color1, #262626); }}
 .lk-legend span {{ margin-right: 12px; white-space: nowrap; }}
 .lk-legend i {{ display: inline-block; width: 10px; height: 10px; margin-right: 4px; }}
 .lk-log {{ max-height: 170px; overflow-y: auto; font-size: 12px; line-height: 1.5; margin: 0; padding: 0 4px;
-  list-style: none; border-top: 1px solid var(--jp-border-color2, #ccc); }}
+  list-style: none !important; border-top: 1px solid var(--jp-border-color2, #ccc); }}
 .lk-log li {{ margin: 0; }}
 .lk-log .lk-t {{ display: inline-block; width: 64px; text-align: right; margin-right: 6px; opacity: .75;
   font-variant-numeric: tabular-nums; }}

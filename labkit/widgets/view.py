@@ -180,7 +180,7 @@ def _worker_card(
         (_("process"), _(STATES[process])),
         (_("broker says"), _(STATES[status])),
         (_("in flight"), str(worker["in_flight"]) if known else "–"),
-        (_("done"), str(pulse.done[name])),
+        (_("completed"), str(pulse.done[name])),
         (_("per second"), _rate(results, recent)),
         (_("heartbeat"), _heard(worker["last_heartbeat_age_s"])),
     ]

@@ -94,6 +94,8 @@ SIDEWAYS = {
     ("labkit.executors", "labkit.cluster"),
     ("labkit.classroom", "labkit.charts"),
     ("labkit.classroom", "labkit.cli"),
+    ("labkit.classroom", "labkit.demo"),
+    ("labkit.classroom", "labkit.doctor"),
     ("labkit.demo", "labkit.charts"),
     ("labkit.widgets", "labkit.charts"),
     ("labkit.cli", "labkit.charts"),

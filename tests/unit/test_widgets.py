@@ -180,7 +180,7 @@ def test_the_rates_are_those_of_the_last_whole_seconds() -> None:
     for card in shown.cards[:3]:
         expected = sum(s.by_worker.get(card.name, 0) for s in recent) / len(recent)
         assert dict(card.facts)["per second"] == f"{expected:.1f}"
-        assert int(dict(card.facts)["done"]) > 0
+        assert int(dict(card.facts)["completed"]) > 0
     assert "180 done" in shown.headline and "3 of 3 workers ready" in shown.headline
 
 

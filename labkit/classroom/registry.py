@@ -1,0 +1,125 @@
+"""The registry twice: what the broker knows of its workers, and the picture of it in Redis.
+
+::
+
+    registry = Registry(cluster)
+    registry.beside_broker()
+    registry.flush()
+    registry.until_whole()
+
+Where a cluster has no Redis (Windows, or nobody installed one) each call says so and does nothing more: the
+cluster works without it, which is what the lesson is about.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from labkit.charts import Table
+from labkit.core.errors import N_, LabkitError
+from labkit.i18n import _
+from labkit.mirror import PENDING_KEY, WORKERS_KEY
+
+if TYPE_CHECKING:
+    import redis
+
+    from labkit.cluster import Cluster
+
+PATIENCE_S = 10.0
+POLL_S = 0.01
+
+
+class RegistryIncomplete(LabkitError):
+    """The picture in Redis did not become whole in time."""
+
+
+class Registry:
+    """See the module's head."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._redis: redis.Redis | None = None
+        if cluster.redis_url is not None:
+            import redis
+
+            self._redis = redis.Redis.from_url(cluster.redis_url, decode_responses=True, socket_timeout=5.0)
+
+    def raw(self, worker: str) -> None:
+        """Print one field of the hash as it stands in Redis: what ``HGET workers worker-1`` answers."""
+        if (connection := self._connection()) is not None:
+            print(f"HGET {WORKERS_KEY} {worker}")
+            print(json.dumps(json.loads(connection.hget(WORKERS_KEY, worker) or "null"), indent=2))
+
+    def beside_broker(self) -> Table:
+        """Return the broker's truth and Redis' picture, a row per worker; heartbeats in seconds ago."""
+        truth = {row["id"]: row for row in (self._cluster.status()["broker"] or {}).get("workers", [])}
+        picture = self._picture()
+        now = time.time()
+        columns = (
+            _("worker"), _("broker: status"), _("in flight"), _("completed"), _("heartbeat (s ago)"),
+            _("Redis: status"), _("in flight"), _("completed"), _("heartbeat (s ago)"),
+        )  # fmt: skip
+        rows: list[tuple[object, ...]] = []
+        for name in sorted({*truth, *picture}):
+            told, shown = truth.get(name), picture.get(name)
+            left = (None,) * 4 if told is None else (
+                told["status"], told["in_flight"], told["tasks_completed"], told["last_heartbeat_age_s"],
+            )  # fmt: skip
+            right = (None,) * 4 if shown is None else (
+                shown["status"], shown["in_flight"], shown["tasks_completed"], now - shown["last_heartbeat"],
+            )  # fmt: skip
+            rows.append((name, *left, *right))
+        return Table(columns, rows)
+
+    def count(self) -> int:
+        """Return how many workers Redis shows; 0 without a Redis."""
+        return len(self._picture())
+
+    def queue(self) -> int:
+        """Return how many tasks wait, as ``LLEN image_tasks`` answers."""
+        connection = self._connection()
+        return int(connection.llen(PENDING_KEY)) if connection is not None else 0
+
+    def flush(self) -> int:
+        """Do what ``redis-cli FLUSHALL`` does, and return how many workers Redis shows right after it."""
+        connection = self._connection()
+        if connection is None:
+            return 0
+        with connection.pipeline(transaction=True) as pipe:  # together, so that nobody heals it in between
+            pipe.flushall()
+            pipe.hlen(WORKERS_KEY)
+            return int(pipe.execute()[-1])
+
+    def until_whole(self) -> float:
+        """Return after how many seconds Redis shows all workers that the broker knows; 0.0 without Redis."""
+        if self._redis is None:
+            return 0.0
+        began = time.monotonic()
+        wanted = len((self._cluster.status()["broker"] or {}).get("workers", []))
+        while self.count() < wanted:
+            if time.monotonic() > began + PATIENCE_S:
+                raise RegistryIncomplete(
+                    N_("after {seconds:.0f} s Redis shows {n} of {wanted} workers"),
+                    seconds=PATIENCE_S, n=self.count(), wanted=wanted,
+                )  # fmt: skip
+            time.sleep(POLL_S)
+        return time.monotonic() - began
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._redis is not None:
+            self._redis.close()
+
+    def _connection(self) -> redis.Redis | None:
+        if self._redis is None:
+            print(_("This cluster has no Redis. It works without: Redis is a picture, never the truth."))
+        return self._redis
+
+    def _picture(self) -> dict[str, dict[str, Any]]:
+        connection = self._connection()
+        if connection is None:
+            return {}
+        fields: Any = connection.hgetall(WORKERS_KEY)
+        return {name: json.loads(value) for name, value in fields.items()}

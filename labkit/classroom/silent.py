@@ -1,0 +1,24 @@
+"""Two workers for a bug hunt, played by hand: both do their task right, and one is given up for dead."""
+
+from __future__ import annotations
+
+from labkit.classroom.conversation import Peer
+from labkit.core import messages as m
+
+
+def one(me: Peer, task_s: float) -> None:
+    """Do one task that takes ``task_s`` seconds."""
+    me.say(m.WorkerHello(me.instance, me.epoch, 1, 0, me.name, ""))
+    task = me.hear(m.Task)
+    me.say(m.Started(task.task, task.attempt, 0))
+    me.rest(task_s, beating=False)
+    me.say(m.Done(task.task, task.attempt, task_s, me.compute(task)), m.WorkerGoodbye())
+
+
+def other(me: Peer, task_s: float) -> None:
+    """Do one task that takes ``task_s`` seconds."""
+    me.say(m.WorkerHello(me.instance, me.epoch, 1, 0, me.name, ""))
+    task = me.hear(m.Task)
+    me.say(m.Started(task.task, task.attempt, 0))
+    me.rest(task_s, beating=True)
+    me.say(m.Done(task.task, task.attempt, task_s, me.compute(task)), m.WorkerGoodbye())

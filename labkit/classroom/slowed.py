@@ -1,0 +1,54 @@
+"""A slow worker: a process that gets the processor only now and then, as on a machine that does too much.
+
+It is stopped (SIGSTOP) and let go on (SIGCONT) in quick turns, much shorter than a heartbeat period. So it is
+late with everything, and still it beats: a slow worker is no dead one. The history says "slow" and "heal" at
+the two ends; the turns in between are no faults of their own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psutil
+
+from labkit.core.errors import N_, ClusterError
+
+if TYPE_CHECKING:
+    from labkit.cluster import Cluster
+
+STOPPED_S, RUNNING_S = 0.25, 0.03
+
+
+@contextmanager
+def slowed(cluster: Cluster, worker: str) -> Iterator[None]:
+    """Slow ``worker`` down while the block runs. Raises ClusterError if it has no process on this machine."""
+    pid = next((info.pid for info in cluster.workers() if info.name == worker), None)
+    if pid is None or cluster.backend != "local":
+        raise ClusterError(N_("{name} has no process on this machine that could be slowed down"), name=worker)
+    process = psutil.Process(pid)
+    over = threading.Event()
+    thread = threading.Thread(target=_take_turns, args=(process, over), name="labkit-slow", daemon=True)
+    with cluster.client("slow") as client:
+        client.note("slow", worker)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+            client.note("heal", worker)
+
+
+def _take_turns(process: psutil.Process, over: threading.Event) -> None:
+    try:
+        while not over.is_set():
+            process.suspend()
+            time.sleep(STOPPED_S)
+            process.resume()
+            over.wait(RUNNING_S)
+    except psutil.NoSuchProcess:
+        return  # somebody killed it meanwhile: slow enough

@@ -1,0 +1,67 @@
+"""The day's targets, measured: the demo's run on fewer pictures, and its own table of targets."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from labkit.charts import Table
+from labkit.core.history import History
+from labkit.demo import batch, reference
+from labkit.demo.run import VICTIM, Run
+from labkit.demo.story import recovery_of
+from labkit.demo.targets import Target, chain_in_words, measure
+from labkit.demo.view import View
+from labkit.i18n import _
+from labkit.photos import bundled
+
+if TYPE_CHECKING:
+    from labkit.cluster import Cluster
+
+PICTURES = 24
+RUN_S = 3.0
+
+
+class Measured:
+    """What was measured in one run; a notebook shows it as a table."""
+
+    def __init__(self, targets: list[Target], history: History) -> None:
+        self.targets = targets
+        self.history = history
+
+    @property
+    def met(self) -> dict[str, bool]:
+        """Whether each target was met, by its id."""
+        return {target.id: target.met for target in self.targets}
+
+    def table(self) -> Table:
+        """Return the targets, the links of the recovery below theirs, and what was measured."""
+        rows: list[tuple[object, ...]] = []
+        chain = recovery_of(self.history, VICTIM)
+        for target in self.targets:
+            word = _("met") if target.met else _("MISSED")
+            rows.append((_(target.template).format(**target.params), target.measured, word))
+            if target.id == "recovery" and chain is not None:
+                rows += [(f"· {link}", after, "") for link, after in chain_in_words(chain)]
+        return Table((_("target"), _("measured"), ""), rows)
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+    def __repr__(self) -> str:
+        return str(self.table())
+
+
+def measure_targets(cluster: Cluster) -> Measured:
+    """Process photographs on a cluster's workers, kill one of them at work, start it again; measure it all.
+
+    Every pixel is compared with the plain loop's. Raises DemoFailed if the run comes to no end.
+    """
+    workers = len(cluster.workers())
+    pictures = batch.gather(bundled(), wanted=PICTURES).pictures
+    steps = batch.steps()
+    loop = reference.compute(pictures, steps)
+    rounds = batch.rounds_for(loop.seconds, RUN_S, min(workers, os.cpu_count() or 1))
+    ran = Run(cluster, workers, pictures, rounds, steps, View()).perform()
+    unlike = reference.different(loop, ((ran.tasks[task], data) for task, data in ran.results.items()))
+    return Measured(measure(ran, workers, [pictures[number].name for number in unlike]), ran.history)

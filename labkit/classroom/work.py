@@ -1,0 +1,156 @@
+"""Tasks that a lesson sends to a cluster and follows through the history: what is to be disturbed.
+
+::
+
+    work = send(cluster, 60 * [0.1])
+    work.until_computing("worker-2")
+    cluster.kill("worker-2")
+    history = work.finish()
+
+* Each task waits on its worker for as long as it is told and computes nothing, so that three workers are
+  three workers even on a laptop with two cores.
+* Nothing waits for a time to pass and hopes: what a method is called ``until_...`` is what the history shows
+  when it returns. After ``PATIENCE_S`` without it LessonStuck says what was waited for.
+* ``finish`` returns the history of this work alone: whatever else the cluster does meanwhile, or did before,
+  is not in it.
+
+One thread uses a Work, the notebook's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from labkit.core import history as h
+from labkit.core.errors import N_, LabkitError
+from labkit.core.history import Event, History
+from labkit.jobs import sleep_for
+
+if TYPE_CHECKING:
+    from labkit.cluster import Cluster
+    from labkit.futures import TaskFuture
+
+PATIENCE_S = 40.0
+POLL_S = 0.005
+ALIVE = frozenset({h.JOINED, h.ALIVE})
+
+
+class LessonStuck(LabkitError):
+    """What a lesson waits for does not come."""
+
+
+class Work:
+    """See the module's head; made by `send`."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.futures: list[TaskFuture] = []
+        self._client = cluster.client("lesson")
+        self._began = len(cluster.history().events)
+        self._read = self._began
+        self._events: list[Event] = []
+        self._ours: set[str] = set()
+
+    def submit(self, function: Callable[..., Any], *args: Any, deadline_s: float | None = None) -> TaskFuture:
+        """Submit one more call, and return its future."""
+        future = self._client.submit(function, *args, deadline_s=deadline_s)
+        self._ours.add(future.task_id)
+        self.futures.append(future)
+        return future
+
+    # --- waiting --------------------------------------------------------------------------------------------
+
+    def until_computing(self, worker: str) -> str:
+        """Return the id of a task of this work that ``worker`` has begun and not ended."""
+        return str(self._until(lambda: self._computing(worker), f"{worker} computing"))
+
+    def until_done(self, part: float) -> None:
+        """Return when this part of the tasks (0.5: half of them) has an outcome."""
+        wanted = part * len(self.futures)
+        self._until(lambda: len(self._ended()) >= wanted, f"{part:.0%} done")
+
+    def until_seen(self, kind: str, worker: str) -> float:
+        """Return when the broker saw this (lost, joined, suspect, left ...) happen to ``worker``.
+
+        The last time since this work began, on the broker's clock.
+        """
+        return float(self._until(lambda: self._last(kind, worker), f"{worker} {kind}"))
+
+    def finish(self) -> History:
+        """Wait for every outcome, and for every worker that should be up; return the history of this work.
+
+        A task that failed raises its own error.
+        """
+        for future in self.futures:
+            future.result(PATIENCE_S)
+        return self.end()
+
+    def end(self) -> History:
+        """As ``finish``, for work in which tasks are meant to fail."""
+        self._until(lambda: len(self._ended()) == len(self._ours), "all outcomes recorded")
+        self._client.close()
+        self.cluster.wait_until_ready(PATIENCE_S)
+        self._look()
+        return self._history()
+
+    def _until(self, condition: Callable[[], Any], what: str) -> Any:
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            self._look()
+            if found := condition():
+                return found
+            if time.monotonic() > deadline:
+                raise LessonStuck(
+                    N_("waited {seconds:.0f} s for this, in vain: {what}; is this machine very busy?"),
+                    seconds=PATIENCE_S, what=what,
+                )  # fmt: skip
+            time.sleep(POLL_S)
+
+    # --- the history ----------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        events = self.cluster.history().events
+        new = events[self._read :]
+        self._read += len(new)
+        self._events += [event for event in new if not event.task or event.task in self._ours]
+
+    def _ended(self) -> set[str]:
+        return {event.task for event in self._events if event.kind in h.OUTCOMES}
+
+    def _computing(self, worker: str) -> str:
+        computing = ""
+        for event in self._events:
+            if event.kind == h.STARTED and event.worker == worker:
+                computing = event.task
+            elif event.task == computing and (event.kind in h.OUTCOMES or event.kind == h.REQUEUED):
+                computing = ""
+        return computing
+
+    def _last(self, kind: str, worker: str) -> float:
+        return max((e.at for e in self._events if e.kind == kind and e.worker == worker), default=0.0)
+
+    def _history(self) -> History:
+        """The work's own events, after the workers that were there when it began."""
+        before: dict[str, Event] = {}
+        for event in self.cluster.history().events[: self._began]:
+            if event.kind == h.JOINED:
+                before[event.worker] = event
+            elif event.kind in (h.LOST, h.LEFT):
+                before.pop(event.worker, None)
+        submitted = [event.at for event in self._events if event.kind == h.SUBMITTED]
+        start = min(submitted, default=0.0)
+        there = [event._replace(at=start) for event in before.values()]
+        return History([*there, *(event for event in self._events if event.at >= start)])
+
+
+def send(cluster: Cluster, seconds: Iterable[float], every_s: float = 0.0) -> Work:
+    """Send a task for each of ``seconds``, the time that it takes its worker; return at once, or, with
+    ``every_s``, one after the other at this distance in time, or more."""
+    work = Work(cluster)
+    for duration in seconds:
+        work.submit(sleep_for, duration)
+        if every_s:
+            time.sleep(every_s)  # from one to the next, and never faster in order to catch up
+    return work

@@ -1,0 +1,825 @@
+# %% [markdown] lang="es"
+# # Día 3. Sistema distribuido: cuando uno falla, el trabajo sigue
+#
+# **Al acabar sabrás** cómo un broker reparte tareas entre workers, qué mensajes se cruzan, cómo se da cuenta
+# de que uno ha desaparecido, y por qué aun así no se pierde nada.
+#
+# **Duración**: 45 minutos guiados y una hora libre. **Antes de empezar**: los días 1 y 2, o saber qué son un
+# hilo, un proceso y un futuro. **Sin Docker**: todo el día funciona con procesos de tu máquina; una sección
+# al final repite lo mismo en contenedores, si los hay.
+
+# %% [markdown] lang="en"
+# # Day 3. Distributed system: when one fails, the work goes on
+#
+# **Afterwards you know** how a broker hands tasks to workers, which messages they exchange, how it notices
+# that one has disappeared, and why nothing is lost all the same.
+#
+# **Time**: 45 guided minutes and one free hour. **Before you begin**: days 1 and 2, or know what a thread, a
+# process and a future are. **Without Docker**: the whole day works with processes of your machine; one
+# section at the end repeats it in containers, where there are any.
+
+# %% [markdown] lang="es" teacher=true
+# **Antes de clase.** Ejecuta el cuaderno entero una vez en la máquina desde la que proyectas (`Run` → `Run
+# All Cells`): tarda alrededor de un minuto. Después `Kernel` → `Restart Kernel and Clear Outputs of All
+# Cells`. Ten abiertas dos ventanas: este cuaderno y, si usas el tuyo propio, una terminal con
+# `python3 lab.py status --watch`.
+#
+# **La idea del día en una frase.** Nadie puede impedir que una máquina falle; se puede conseguir que a nadie
+# le importe.
+#
+# **Una palabra prohibida hoy: «error».** Un worker muerto es un *fallo*; una tarea que lanza una excepción es
+# un *resultado*. Una parada educada no es ninguna de las dos cosas.
+#
+# **Sin Docker.** No cambia nada: la sección de contenedores dice por qué se salta y se sigue.
+
+# %% [markdown] lang="en" teacher=true
+# **Before class.** Run the whole notebook once on the machine that you project from (`Run` → `Run All
+# Cells`): it takes about a minute. Then `Kernel` → `Restart Kernel and Clear Outputs of All Cells`. Keep two
+# windows open: this notebook and, if you use a cluster of your own, a terminal with
+# `python3 lab.py status --watch`.
+#
+# **The day's idea in one sentence.** Nobody can keep a machine from failing; one can see to it that nobody
+# minds.
+#
+# **A forbidden word today: "error".** A dead worker is a *fault*; a task that raises an exception is a
+# *result*. A polite stop is neither.
+#
+# **Without Docker.** Nothing changes: the section about containers says why it is skipped, and you go on.
+
+# %% [markdown] lang="es"
+# ## Matar y recuperar · 0–5 min
+#
+# Tres workers, un broker en medio y un panel para verlos. Cada tarjeta dice dos cosas que no siempre
+# coinciden: qué hace el proceso y qué opina de él el broker.
+
+# %% [markdown] lang="en"
+# ## Kill and recover · 0–5 min
+#
+# Three workers, a broker between them and us, and a panel to watch them. Each card says two things that do
+# not always agree: what the process does, and what the broker thinks of it.
+
+# %%
+from labkit.classroom import begin, gap, show, source
+
+lesson = begin("{{lang}}")
+
+# %%
+from labkit import charts, open_cluster
+
+cluster = open_cluster(workers=3)
+cluster.panel()
+
+# %% [markdown] lang="es"
+# Vamos a enviar ciento veinte tareas y, a media faena, matar a `worker-2` con `kill -9`: sin aviso y con una tarea
+# a medias. **Apuesta**: ¿cuántos segundos pasarán hasta que otro entregue lo que él tenía?
+
+# %% [markdown] lang="en"
+# We are going to send a hundred and twenty tasks and, in the middle of it, kill `worker-2` with `kill -9`:
+# without warning, and with a task half done. **Bet**: how many seconds until somebody else delivers what it held?
+
+# %%
+guess_recovery = 5.0
+
+# %%
+from labkit.classroom.work import send
+
+work = send(cluster, 120 * [0.1])
+work.until_done(0.2)
+work.until_computing("worker-2")
+cluster.kill("worker-2")
+work.until_done(0.4)
+cluster.start("worker-2")
+history = work.finish()
+show(charts.throughput, history, 0.5)
+
+# %% [markdown] lang="es"
+# La tarea interrumpida volvió al principio de la cola y otro la terminó. Tu apuesta, junto a lo medido:
+
+# %% [markdown] lang="en"
+# The interrupted task went back to the front of the queue, and another worker finished it. Your bet beside
+# what was measured:
+
+# %%
+from labkit.measuring import Timing
+
+chain = history.recoveries()[0]
+row = charts.Guessed("kill", guess_recovery, Timing((chain.recovery_s,)))
+show(charts.guesses, [row])
+gap(row)
+
+# %% [markdown] lang="es"
+# La cadena entera, eslabón a eslabón. El broker lo supo en milésimas: al morir el proceso, el sistema
+# operativo cerró su conexión.
+
+# %% [markdown] lang="en"
+# The whole chain, link by link. The broker knew within milliseconds: when the process died, the operating
+# system closed its connection.
+
+# %%
+show(charts.recovery, history)
+
+# %% [markdown] lang="es"
+# Ciento veinte tareas, ciento veinte resultados, ninguno repetido. `check` repasa toda la historia en busca de promesas
+# rotas; una lista vacía es la buena noticia.
+
+# %% [markdown] lang="en"
+# A hundred and twenty tasks, as many results, none of them twice. `check` goes through the whole history looking for broken
+# promises; an empty list is the good news.
+
+# %%
+history.counts()["done"], history.counts()["requeued"], history.check()
+
+# %% [markdown] lang="es" teacher=true
+# **Di.** «Acabáis de matar un servidor en plena faena y nadie ha perdido nada. Los próximos cuarenta minutos
+# son para entender por qué.» Deja que alguien de la clase pulse `matar` en el panel antes de ejecutar la
+# celda; el botón `enviar trabajo` da algo que interrumpir.
+#
+# **Pregunta.** ¿Por qué el rendimiento baja a dos tercios y no a cero? ¿Quién decidió repetir la tarea?
+#
+# **Si falla.** Si `open_cluster` dice que un worker no está listo, la máquina va muy cargada: cierra otros
+# cuadernos (`Kernel` → `Shut Down All Kernels`) y repite la celda. Si alguien reinicia el kernel, el panel
+# viejo se cubre con un aviso al cabo de unos segundos: hay que ejecutar desde arriba.
+
+# %% [markdown] lang="en" teacher=true
+# **Say.** "You have just killed a server in the middle of its work, and nobody lost anything. The next forty
+# minutes are for understanding why." Let somebody in class press `kill` on the panel before you run the
+# cell; the button `send work` gives you something to interrupt.
+#
+# **Ask.** Why does the throughput fall to two thirds and not to zero? Who decided to repeat the task?
+#
+# **If it goes wrong.** If `open_cluster` says that a worker is not ready, the machine is very busy: close
+# other notebooks (`Kernel` → `Shut Down All Kernels`) and run the cell again. If somebody restarts the
+# kernel, the old panel is covered by a notice after some seconds: run from the top.
+
+# %% [markdown] lang="es"
+# ## Bloque 1. Los mensajes, uno a uno · 5–15 min
+#
+# Broker y workers hablan con **ZeroMQ**. Un `ROUTER` tiene muchas conexiones y a cada mensaje que llega le
+# pone delante de quién viene; un `DEALER` tiene una y solo habla. Aquí están los dos, sin nada más:
+
+# %% [markdown] lang="en"
+# ## Block 1. The messages, one by one · 5–15 min
+#
+# Broker and workers speak **ZeroMQ**. A `ROUTER` has many connections, and puts in front of each message that
+# arrives whom it is from; a `DEALER` has one, and just speaks. Here are the two of them, with nothing else:
+
+# %%
+import zmq
+
+context = zmq.Context()
+router, dealer = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
+router.bind("inproc://desk")
+dealer.connect("inproc://desk")
+dealer.send(b"hello")
+
+# %%
+route, said = router.recv_multipart()
+route, said
+
+# %% [markdown] lang="es"
+# Salió un cuadro y llegaron dos: el primero es la **ruta**, el nombre que el `ROUTER` le puso a esa conexión.
+# Para contestar, la ruta va delante y el `ROUTER` la quita:
+
+# %% [markdown] lang="en"
+# One frame was sent and two arrived: the first is the **route**, the name that the `ROUTER` gave to that
+# connection. To answer, the route goes in front, and the `ROUTER` takes it off again:
+
+# %%
+router.send_multipart([route, b"welcome"])
+answer = dealer.recv_multipart()
+context.destroy(linger=0)
+answer
+
+# %% [markdown] lang="es"
+# Ahora con el broker de verdad. **Tú eres el cliente**: saluda, envía `add(1, 2)` y escucha. **Apuesta**:
+# ¿cuántos mensajes se cruzarán en total, entre los dos?
+
+# %% [markdown] lang="en"
+# Now with the real broker. **You are the client**: say hello, submit `add(1, 2)`, and listen. **Bet**: how
+# many messages will be exchanged altogether, both ways?
+
+# %%
+guess_messages = 4
+
+# %%
+from labkit.classroom.conversation import Conversation
+from labkit.core import messages as m
+from labkit.jobs import add
+
+as_client = Conversation(cluster)
+with as_client.client("me") as me:
+    me.say(m.ClientHello(me.id, me.name))
+    me.hear(m.ClientWelcome)
+    me.say(me.submission(add, 1, 2))
+    total = me.value(me.hear(m.Result))
+    me.say(m.ClientGoodbye())
+total
+
+# %%
+as_client
+
+# %%
+guess_messages, sum(len(line.messages) for line in as_client.lines)
+
+# %% [markdown] lang="es"
+# Cada línea es un **sobre**: un solo cuadro con uno o más mensajes pequeños dentro, y detrás, si los hay,
+# los cuadros grandes (las fotos), que el broker reenvía sin mirarlos. Así está hecho el `Submit`, byte a byte:
+
+# %% [markdown] lang="en"
+# Each line is an **envelope**: a single frame with one or more small messages inside and, behind it, if there
+# are any, the large frames (the photos), which the broker forwards without looking. This is the `Submit`,
+# byte by byte:
+
+# %%
+as_client.anatomy(m.Submit)
+
+# %% [markdown] lang="es"
+# **Ahora eres un worker.** Este cluster no tiene ninguno; alguien ha pedido `add(20, 22)` y espera. Preséntate,
+# recibe la tarea, avisa de que empiezas, calcúlala y entrega:
+
+# %% [markdown] lang="en"
+# **Now you are a worker.** This cluster has none; somebody has asked for `add(20, 22)` and is waiting. Say
+# hello, take the task, announce that you begin, compute it, and deliver:
+
+# %%
+from labkit.classroom.work import Work
+
+empty = open_cluster(workers=0, redis=False)
+question = Work(empty)
+future = question.submit(add, 20, 22)
+
+# %%
+as_worker = Conversation(empty)
+with as_worker.worker("by-hand") as me:
+    me.say(m.WorkerHello(me.instance, me.epoch, 1, 0, me.name, ""))
+    me.hear(m.WorkerWelcome)
+    task = me.hear(m.Task)
+    me.say(m.Started(task.task, task.attempt, 0))
+    me.say(m.Done(task.task, task.attempt, 0.0, me.compute(task)))
+    answer = future.result(timeout=10)
+    me.say(m.WorkerGoodbye())
+answer, future.worker
+
+# %%
+as_worker
+
+# %% [markdown] lang="es"
+# El broker no ha notado ninguna diferencia: un worker es quien habla este protocolo, esté escrito en lo que
+# esté. Lo que el broker apuntó mientras tanto, con la misma tarea:
+
+# %% [markdown] lang="en"
+# The broker has not noticed any difference: a worker is whoever speaks this protocol, whatever it is written
+# in. What the broker wrote down meanwhile about that task:
+
+# %%
+from labkit.classroom.story import story
+
+told = story(question.finish(), future.task_id)
+empty.close()
+told
+
+# %% [markdown] lang="es"
+# **Punto de control**: como cliente recibiste 3, y como worker entregaste 42.
+
+# %% [markdown] lang="en"
+# **Checkpoint**: as a client you received 3, and as a worker you delivered 42.
+
+# %%
+lesson.checkpoint(1, (total, answer, future.worker) == (3, 42, "by-hand"))
+
+# %% [markdown] lang="es" teacher=true
+# **Di.** «Todo lo que hace este laboratorio, incluido recuperarse de una muerte, son mensajes como estos.» Lee
+# la tabla en voz alta como si fuera un diálogo, de izquierda a derecha.
+#
+# **Pregunta.** ¿Por qué el cliente inventa el identificador de la tarea, y no el broker? (Para poder pedirla
+# otra vez sin que se haga dos veces.) ¿Por qué `Task` lleva un número de intento?
+#
+# **Si falla.** Si una celda dice que esperó un mensaje en vano, alguien ejecutó solo la mitad de la
+# conversación: se repite desde `open_cluster(workers=0…)`. Quien calla dos segundos está muerto para el
+# broker; por eso la conversación entera cabe en una celda.
+
+# %% [markdown] lang="en" teacher=true
+# **Say.** "Everything that this lab does, recovering from a death included, is messages like these." Read the
+# table aloud as if it were a dialogue.
+#
+# **Ask.** Why does the client make up the task's id, and not the broker? (So that it can ask again without
+# its being done twice.) Why does `Task` carry the number of an attempt?
+#
+# **If it goes wrong.** If a cell says that it waited for a message in vain, somebody ran only half of the
+# conversation: run again from `open_cluster(workers=0…)`. Whoever is silent for two seconds is dead to the
+# broker; that is why the whole conversation is in one cell.
+
+# %% [markdown] lang="es"
+# ## Bloque 2. ¿A quién le toca? · 15–25 min
+#
+# Elegir worker es una función de una línea. Dos de ellas:
+
+# %% [markdown] lang="en"
+# ## Block 2. Whose turn is it? · 15–25 min
+#
+# Choosing a worker is a function of one line. Here are two:
+
+# %%
+from labkit.core.policies import least_busy, round_robin
+
+source(round_robin)
+source(least_busy)
+
+# %% [markdown] lang="es"
+# Llega una tarea cada 0,12 s. De cada cinco, una es larga (0,7 s) y cuatro son cortas (0,05 s); tres workers
+# dan de sobra. **Apuesta**: ¿cuánto esperará, con cada política, la tarea que más espere?
+
+# %% [markdown] lang="en"
+# A task arrives every 0.12 s. One in five is long (0.7 s) and four are short (0.05 s); three workers are more
+# than enough. **Bet**: with each policy, how long will the task wait that waits longest?
+
+# %%
+guess_wait = {"round_robin": 0.2, "least_busy": 0.2}
+
+# %%
+uneven = 5 * [0.7, 0.05, 0.05, 0.05, 0.05]
+by_policy = {}
+for policy in guess_wait:
+    with open_cluster(workers=3, policy=policy, redis=False) as three:
+        by_policy[policy] = send(three, uneven, every_s=0.12).finish()
+show(charts.waits, by_policy)
+
+# %%
+waited = {name: charts.longest_wait(history) for name, history in by_policy.items()}
+rows = [charts.Guessed(name, guess_wait[name], waited[name]) for name in waited]
+show(charts.guesses, rows)
+
+# %% [markdown] lang="es"
+# Por turnos, a una tarea corta le puede tocar ponerse detrás de una larga aunque haya workers mirando al
+# techo. El menos ocupado no lo permite. Fíjate en que la mediana es la misma: **una media no enseña a quien
+# le tocó esperar**.
+#
+# ### Capacidades
+#
+# No todos saben hacer de todo. Aquí solo `worker-3` sabe enfocar; los otros dos desenfocan.
+
+# %% [markdown] lang="en"
+# Taking turns, a short task may find itself behind a long one although there are workers staring at the
+# ceiling. The least busy does not let that happen. Note that the median is the same: **an average does not
+# show who had to wait**.
+#
+# ### Capabilities
+#
+# Not everybody can do everything. Here only `worker-3` can sharpen; the other two blur.
+
+# %%
+from labkit.filters import parse_steps
+from labkit.jobs import process_image
+from labkit.photos import bundled
+
+skills = {"worker-1": ["blur"], "worker-2": ["blur"], "worker-3": ["sharpen"]}
+special = open_cluster(workers=3, capabilities=skills, redis=False)
+photo = bundled()[0].array()
+
+# %%
+mixed = Work(special)
+for name in 6 * ["blur", "sharpen"]:
+    mixed.submit(process_image, photo, parse_steps([name]))
+by_skill = mixed.finish()
+show(charts.share, by_skill)
+
+# %% [markdown] lang="es"
+# ¿Y si nadie sabe? La tarea espera a que llegue alguien que sepa, pero no para siempre: aquí, un segundo.
+
+# %% [markdown] lang="en"
+# And if nobody can? The task waits for somebody who can, but not for ever: here, one second.
+
+# %%
+unable = Work(special)
+nobody = unable.submit(process_image, photo, parse_steps(["edges"]), deadline_s=1.0)
+error = nobody.exception(timeout=20)
+unable.end()
+special.close()
+type(error).__name__
+
+# %% [markdown] lang="es"
+# ### El registro, y su reflejo en Redis
+#
+# El broker lleva en su memoria la lista de workers y sus latidos. En Redis hay una copia para quien quiera
+# mirar, con las órdenes que ya conoces: `redis-cli HGETALL workers`, `redis-cli LLEN image_tasks`.
+
+# %% [markdown] lang="en"
+# ### The registry, and its mirror in Redis
+#
+# The broker keeps the list of workers and their heartbeats in its memory. In Redis there is a copy for whoever
+# wants to look, with the commands that you know: `redis-cli HGETALL workers`, `redis-cli LLEN image_tasks`.
+
+# %%
+from labkit.classroom.registry import Registry
+
+registry = Registry(cluster)
+registry.raw("worker-1")
+
+# %%
+registry.beside_broker()
+
+# %% [markdown] lang="es"
+# Algo roto a propósito: `FLUSHALL` borra Redis entero mientras hay cuarenta tareas en marcha. **Apuesta**:
+# ¿cuántas tareas se perderán?
+
+# %% [markdown] lang="en"
+# Something broken on purpose: `FLUSHALL` wipes all of Redis while forty tasks are under way. **Bet**: how many
+# tasks will be lost?
+
+# %%
+guess_lost = 10
+
+# %%
+work = send(cluster, 40 * [0.1])
+work.until_done(0.2)
+shown_after_flush = registry.flush()
+healed = Timing((registry.until_whole(),))
+flushed = work.finish()
+lost = 40 - flushed.counts()["done"]
+shown_after_flush, str(healed), (guess_lost, lost)
+
+# %% [markdown] lang="es"
+# Ninguna: **Redis es una imagen, nunca la verdad**. El broker no la lee, así que borrarla no le quita nada, y
+# en menos de un segundo la vuelve a escribir.
+#
+# **Punto de control**: cada tarea fue a quien sabía hacerla, y el borrado no costó ninguna.
+
+# %% [markdown] lang="en"
+# None: **Redis is a picture, never the truth**. The broker does not read it, so wiping it takes nothing away
+# from the broker, and within a second it is written again.
+#
+# **Checkpoint**: each task went to somebody who could do it, and the wipe cost none.
+
+# %%
+registry.close()
+lesson.checkpoint(2, by_skill.share()["worker-3"] == 6 and lost == 0)
+
+# %% [markdown] lang="es" teacher=true
+# **Di.** Antes de enseñar la gráfica de esperas, pide a la clase que la dibuje en el aire. Casi nadie espera
+# que la mayoría de los puntos estén juntos y unos pocos lejísimos.
+#
+# **Pregunta.** Si todas las tareas llegan a la vez, ¿cambia algo la política? (Casi nada: un worker nunca
+# tiene más que la tarea que calcula y la siguiente; lo demás espera en el broker, y la política decide tarde.)
+# ¿Qué pasaría si el broker leyera de Redis?
+#
+# **Si falla.** Sin Redis (Windows), las celdas del registro lo dicen y siguen. Si la gráfica de
+# `least_busy` enseña alguna espera larga, la máquina se paró un momento: mira cuántas son, no cuál.
+
+# %% [markdown] lang="en" teacher=true
+# **Say.** Before you show the chart of the waits, ask the class to draw it in the air. Hardly anybody expects
+# most points together and a few of them far away.
+#
+# **Ask.** If all tasks come at once, does the policy change anything? (Hardly: a worker never holds more than
+# the task it computes and the next one; the others wait at the broker, and the policy decides late.) What
+# would happen if the broker read from Redis?
+#
+# **If it goes wrong.** Without a Redis (Windows), the cells about the registry say so and go on. If the chart
+# shows a long wait for `least_busy`, the machine paused for a moment: look at how many there are, not at
+# which.
+
+# %% [markdown] lang="es"
+# ## Bloque 3. Cuatro maneras de faltar · 25–35 min
+#
+# Un worker puede faltar de cuatro maneras: **cae** (`kill`), **se congela** (`pause`), va **lento**, o se le
+# pide que **pare con educación** (`stop`). **Apuesta**: ¿cuántos segundos tardará el broker en darlo por
+# perdido en las dos primeras?
+
+# %% [markdown] lang="en"
+# ## Block 3. Four ways of being absent · 25–35 min
+#
+# A worker can be absent in four ways: it **crashes** (`kill`), it **freezes** (`pause`), it is **slow**, or it
+# is asked to **stop politely** (`stop`). **Bet**: in the first two, how many seconds will the broker take to
+# give it up as lost?
+
+# %%
+guess_noticed = {"crash": 1.0, "freeze": 1.0}
+absent = {}
+
+# %%
+work = send(cluster, 60 * [0.1])
+work.until_done(0.3)
+work.until_computing("worker-2")
+cluster.kill("worker-2")
+work.until_seen("lost", "worker-2")
+cluster.start("worker-2")
+absent["crash"] = work.finish()
+
+# %%
+work = send(cluster, 80 * [0.1])
+work.until_done(0.2)
+work.until_computing("worker-2")
+cluster.pause("worker-2")
+work.until_seen("lost", "worker-2")
+cluster.resume("worker-2")
+absent["freeze"] = work.finish()
+
+# %%
+from labkit.classroom.slowed import slowed
+
+work = send(cluster, 60 * [0.1])
+work.until_done(0.2)
+with slowed(cluster, "worker-2"):
+    work.until_done(0.8)
+absent["slow"] = work.finish()
+
+# %%
+work = send(cluster, 60 * [0.1])
+work.until_done(0.3)
+work.until_computing("worker-2")
+cluster.stop("worker-2")
+cluster.start("worker-2")
+absent["stop"] = work.finish()
+
+# %%
+show(charts.absences, absent)
+
+# %% [markdown] lang="es"
+# Léela de arriba abajo:
+#
+# * **Caída**: se cierra la conexión y el broker lo sabe al momento.
+# * **Congelado**: la conexión sigue abierta y nadie avisa. Solo el **silencio** lo delata: al segundo es
+#   sospechoso, a los dos está perdido. Al despertar se le dice que ha *caducado* y entra como worker nuevo.
+# * **Lento**: late, luego vive. El broker no lo da por perdido; simplemente le tocan menos tareas.
+# * **Parada educada**: termina lo que tiene, devuelve lo que no empezó y se despide. **No es un fallo.**
+
+# %% [markdown] lang="en"
+# Read it from top to bottom:
+#
+# * **Crash**: the connection closes, and the broker knows at once.
+# * **Freeze**: the connection stays open, and nobody says a word. Only its **silence** betrays it: after one
+#   second it is suspect, after two it is lost. On waking it is told that it is *stale*, and joins as a new
+#   worker.
+# * **Slow**: it beats, so it lives. The broker does not give it up; it merely gets fewer tasks.
+# * **Polite stop**: it finishes what it holds, gives back what it has not begun, and says goodbye. **That is
+#   no fault.**
+
+# %%
+noticed = {name: Timing((absent[name].recoveries()[0].detection_s,)) for name in guess_noticed}
+rows = [charts.Guessed(name, guess_noticed[name], noticed[name]) for name in noticed]
+show(charts.guesses, rows)
+
+# %% [markdown] lang="es"
+# La cadena de recuperación del congelado, para compararla con la del principio:
+
+# %% [markdown] lang="en"
+# The recovery chain of the frozen one, to compare it with the first one of today:
+
+# %%
+show(charts.recovery, absent["freeze"])
+
+# %% [markdown] lang="es"
+# Al lento le tocó menos, sin que nadie lo decidiera: cada vez que el broker busca al menos ocupado, él
+# todavía está con lo anterior.
+
+# %% [markdown] lang="en"
+# The slow one got less, and nobody decided that: whenever the broker looks for the least busy, it is still at
+# its last task.
+
+# %%
+show(charts.share, absent["slow"])
+
+# %% [markdown] lang="es"
+# **Punto de control**: las cuatro veces acabaron todas las tareas, sin una sola promesa rota.
+
+# %% [markdown] lang="en"
+# **Checkpoint**: all four times every task ended, without a single broken promise.
+
+# %%
+broken = [name for name, history in absent.items() if history.check()]
+lesson.checkpoint(3, not broken and len(absent) == 4)
+
+# %% [markdown] lang="es" teacher=true
+# **Di.** «Un muerto no puede volver tarde; un congelado, sí.» Es la frase del bloque: de ahí salen las épocas,
+# los intentos numerados y el «caducado». Haz que la clase lo vea en el panel mientras corre cada celda.
+#
+# **Pregunta.** ¿Podría el broker distinguir un congelado de un cable desconectado? (No: solo oye silencio.)
+# ¿Por qué no esperar solo 0,1 s antes de darlo por muerto? ¿Qué pasa con el resultado que el congelado tenía
+# a medias cuando despierta? (El primero válido gana; el otro se cuenta y se tira.)
+#
+# **Si falla.** En una máquina muy cargada el «lento» puede llegar a callar más de un segundo y salir como
+# sospechoso: es correcto, y es una buena conversación. Si una celda se interrumpe a medias, ejecuta
+# `cluster.status()` y arranca o reanuda desde el panel lo que falte.
+
+# %% [markdown] lang="en" teacher=true
+# **Say.** "The dead cannot come back late; the frozen can." That is the sentence of this block: epochs,
+# numbered attempts and "stale" all come from it. Let the class watch the panel while each cell runs.
+#
+# **Ask.** Could the broker tell a frozen worker from an unplugged cable? (No: it hears only silence.) Why not
+# wait for just 0.1 s before giving it up? What becomes of the result that the frozen one had half done when
+# it wakes? (The first valid one wins; the other is counted and dropped.)
+#
+# **If it goes wrong.** On a very busy machine the "slow" one may be silent for more than a second and show
+# up as suspect: that is right, and worth talking about. If a cell is interrupted half-way, run
+# `cluster.status()` and start or resume from the panel what is missing.
+
+# %% [markdown] lang="es"
+# ## Comprobación: a la caza de un error · 35–42 min
+#
+# Dos workers hechos a mano reciben la misma tarea, que dura 2,6 s. Los dos la calculan bien y los dos
+# entregan. Pero a uno el broker lo da por perdido. ¿Cuál, y por qué? Primero, el código del primero:
+
+# %% [markdown] lang="en"
+# ## Check: a bug hunt · 35–42 min
+#
+# Two workers made by hand get the same task, which takes 2.6 s. Both compute it right, and both deliver. But
+# the broker gives one of them up as lost. Which one, and why? First the code of the first one:
+
+# %%
+from labkit.classroom import silent
+
+source(silent.one)
+
+# %%
+empty = open_cluster(workers=0, redis=False)
+question = Work(empty)
+future = question.submit(add, 20, 22)
+with Conversation(empty).worker("one") as me:
+    silent.one(me, 2.6)
+    result = future.result(timeout=10)
+hunted = question.end()
+story(hunted, future.task_id)
+
+# %% [markdown] lang="es"
+# El resultado es correcto y aun así algo fue mal: a mitad de la tarea el broker lo dio por muerto. Con más
+# workers, la tarea se habría hecho **dos veces**. El otro solo se distingue en una palabra:
+
+# %% [markdown] lang="en"
+# The result is right, and still something went wrong: in the middle of the task the broker took it for dead.
+# With more workers the task would have been done **twice**. The other one differs in a single word:
+
+# %%
+source(silent.other)
+
+# %%
+question = Work(empty)
+future = question.submit(add, 20, 22)
+with Conversation(empty).worker("other") as me:
+    silent.other(me, 2.6)
+    result = future.result(timeout=10)
+mended = question.end()
+empty.close()
+hunted.counts().get("lost", 0), mended.counts().get("lost", 0)
+
+# %% [markdown] lang="es"
+# **El error**: mientras calculaba no latía. En un worker de verdad los latidos salen del hilo que habla, nunca
+# del que calcula; por eso una tarea larga no lo mata.
+#
+# ### Los objetivos del día, medidos
+#
+# Fotografías de verdad, varias veces, en un cluster nuevo de tres workers; uno muere a mitad y vuelve. Cada
+# píxel se compara con el bucle sencillo.
+
+# %% [markdown] lang="en"
+# **The bug**: while it computed it did not beat. In a real worker the heartbeats come from the thread that
+# talks, never from the one that computes; that is why a long task does not kill it.
+#
+# ### The day's targets, measured
+#
+# Real photographs, several times, on a new cluster of three workers; one of them dies half-way and comes
+# back. Every pixel is compared with the plain loop's.
+
+# %%
+from labkit.classroom.targets import measure_targets
+
+with open_cluster(workers=3) as fresh:
+    measured = measure_targets(fresh)
+measured
+
+# %% [markdown] lang="es" teacher=true
+# **Di.** Dos minutos de silencio con el código del primero en la pared. Quien lo vea, que no lo diga: que
+# escriba qué línea y por qué.
+#
+# **Pregunta.** ¿Qué demuestra un latido? (Que el proceso vive; no que la tarea avance. Para eso está el plazo
+# de cada intento.) ¿Qué objetivo de la tabla fallaría si `worker-2` no volviera?
+#
+# **Si falla.** Si la tabla dice `NO CUMPLIDO` en el reparto, mira el texto: en una máquina ocupada un worker va
+# más despacio y el menos ocupado le da menos, como debe. Vuelve a ejecutar la celda y compara.
+
+# %% [markdown] lang="en" teacher=true
+# **Say.** Two silent minutes with the code of the first one on the wall. Whoever sees it does not say it:
+# they write down which line, and why.
+#
+# **Ask.** What does a heartbeat prove? (That the process lives; not that the task advances. That is what the
+# lease of each attempt is for.) Which target of the table would be missed if `worker-2` did not come back?
+#
+# **If it goes wrong.** If the table says `MISSED` about the shares, read its text: on a busy machine one
+# worker is slower, and the least busy gives it less, as it should. Run the cell again and compare.
+
+# %% [markdown] lang="es"
+# ## Resumen y avance · 42–45 min
+#
+# **Tres hechos**
+#
+# 1. El broker guarda la tarea hasta tener su resultado; por eso la muerte de un worker cuesta tiempo y no datos.
+# 2. Una conexión que se cierra avisa en milésimas; de un silencio solo se sabe esperando.
+# 3. Cada tarea se ejecuta al menos una vez, y su resultado se ve exactamente una.
+#
+# **Tres preguntas**
+#
+# 1. ¿Por qué un worker que vuelve entra como nuevo, aunque sea el mismo proceso?
+# 2. ¿Qué perderías si el broker leyera su lista de workers de Redis?
+# 3. ¿Quién vigila al broker, y quién decide cuántos workers hacen falta?
+#
+# La tercera es la de mañana, el día 4. Todo lo demás está en la [página de inicio](index.ipynb).
+
+# %% [markdown] lang="en"
+# ## Recap and preview · 42–45 min
+#
+# **Three facts**
+#
+# 1. The broker keeps a task until it has its result; so a worker's death costs time and no data.
+# 2. A connection that closes tells within milliseconds; of a silence one learns only by waiting.
+# 3. Each task is executed at least once, and its result is seen exactly once.
+#
+# **Three questions**
+#
+# 1. Why does a worker that returns join as a new one, even if it is the same process?
+# 2. What would you lose if the broker read its list of workers from Redis?
+# 3. Who watches the broker, and who decides how many workers are needed?
+#
+# The third is tomorrow's, day 4. Everything else is on the [start page](index.ipynb).
+
+# %% [markdown] lang="es" teacher=true
+# **Di.** Una pareja, una pregunta, una frase. No resuelvas la tercera: mañana empieza por ella.
+
+# %% [markdown] lang="en" teacher=true
+# **Say.** One pair, one question, one sentence. Do not resolve the third: tomorrow begins with it.
+
+# %% [markdown] lang="es"
+# ## Lo mismo en contenedores
+#
+# Donde hay Docker, el mismo cluster puede vivir en contenedores; las llamadas no cambian. Donde no lo hay, la
+# celda lo dice y no pasa nada.
+
+# %% [markdown] lang="en"
+# ## The same in containers
+#
+# Where there is Docker, the same cluster can live in containers; the calls do not change. Where there is
+# none, the cell says so, and nothing is missing.
+
+# %%
+from labkit.classroom.containers import in_containers
+
+with in_containers(workers=3) as boxed:
+    if boxed:
+        work = send(boxed, 60 * [0.1])
+        work.until_computing("worker-2")
+        boxed.kill("worker-2")
+        work.until_seen("lost", "worker-2")
+        boxed.start("worker-2")
+        show(charts.recovery, work.finish())
+
+# %% [markdown] lang="es" teacher=true
+# **Di.** Con Docker, esto es `docker-compose stop worker-2` y `docker-compose start worker-2`. Sin Docker,
+# pasa a la hora libre: no se aprende nada distinto.
+
+# %% [markdown] lang="en" teacher=true
+# **Say.** With Docker this is `docker-compose stop worker-2` and `docker-compose start worker-2`. Without
+# it, go on to the free hour: there is nothing else to be learned here.
+
+# %% [markdown] lang="es"
+# ## La hora libre
+#
+# El panel otra vez, ahora con trabajo continuo. Rompe lo que quieras; la última celda lo recoge todo.
+#
+# * **Imprescindible**: mata a dos de los tres workers. Antes, apuesta cuánto bajará el rendimiento. ¿Qué pasa
+#   si matas a los tres y después arrancas uno?
+# * **Objetivo**: mata al `broker` con el panel mientras hay trabajo y vuelve a iniciarlo. ¿Por qué no se pierde
+#   nada? Búscalo en `story(cluster.history(), ...)` con una tarea que estuviera en marcha.
+# * **Para ir más allá**: haz de worker que devuelve: recibe una tarea con `Conversation` y contesta
+#   `m.Returned(task.task, task.attempt)`. ¿Quién la hace después? ¿Y si contestas dos veces `m.Done`?
+
+# %% [markdown] lang="en"
+# ## The free hour
+#
+# The panel again, now with a steady stream of work. Break what you like; the last cell tidies everything up.
+#
+# * **Must**: kill two of the three workers. Bet first how far the throughput will fall. What happens if you
+#   kill all three and then start one?
+# * **Target**: kill the `broker` on the panel while there is work, and start it again. Why is nothing lost?
+#   Look for it in `story(cluster.history(), ...)` with a task that was under way.
+# * **Stretch**: play a worker that gives back: take a task with `Conversation` and answer
+#   `m.Returned(task.task, task.attempt)`. Who does it afterwards? And if you say `m.Done` twice?
+
+# %%
+cluster.panel(work=True)
+
+# %% [markdown] lang="es"
+# Cuando acabes, cierra el cluster. La última línea comprueba que no queda nada:
+
+# %% [markdown] lang="en"
+# When you have finished, close the cluster. The last line checks that nothing is left:
+
+# %%
+cluster.close()
+lesson.end()
+
+# %% [markdown] lang="es" teacher=true
+# **Tres niveles.** Lo imprescindible se hace solo con el panel, en un cuarto de hora. El objetivo pide leer la
+# historia de una tarea. Ir más allá pide leer la tabla de mensajes de `PROTOCOL.md`, y prepara los ejercicios
+# de este día.
+
+# %% [markdown] lang="en" teacher=true
+# **Three levels.** The must needs only the panel and a quarter of an hour. The target asks for reading a
+# task's story. The stretch asks for a look into the table of messages of `PROTOCOL.md`, and prepares this
+# day's exercises.
