@@ -47,6 +47,7 @@ class Settings:
     lang: str | None = None
     """"es" or "en"; None: the locale decides (labkit.i18n)."""
     policy: str = "least_busy"
+    """One of the lab's, or a learner's own as module:function (labkit.own_policies)."""
     rules: Rules = Rules()
     job_modules: tuple[str, ...] = ("labkit.jobs", "work")
     """The modules whose functions a worker may run, each with what lies below it."""
@@ -190,7 +191,7 @@ def _backend(name: str, text: str) -> str:
 
 
 def _policy(name: str, text: str) -> str:
-    if text not in POLICIES:
+    if text not in POLICIES and not re.fullmatch(r"[\w.]+:\w+", text):  # see labkit.own_policies
         raise SettingsError(
             N_("{name}={value!r}: one of these policies is expected: {known}"),
             name=name,

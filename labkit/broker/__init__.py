@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from labkit.broker.service import PictureObserver
+    from labkit.core.policies import Policy
     from labkit.settings import Settings
 
 EXIT_PORT_IN_USE = 73
@@ -31,7 +32,7 @@ def main(settings: Settings, mirror: PictureObserver | None = None) -> int:
     try:
         broker = Broker(
             host=settings.host, client_port=settings.client_port, worker_port=settings.worker_port,
-            event_port=settings.event_port, known=known, rules=settings.rules, policy=settings.policy,
+            event_port=settings.event_port, known=known, rules=settings.rules, policy=_policy(settings),
             recorder_path=None if folder is None else folder / "events.jsonl", mirror=mirror,
         )  # fmt: skip
     except PortInUse as error:
@@ -45,6 +46,14 @@ def main(settings: Settings, mirror: PictureObserver | None = None) -> int:
     )
     broker.run()
     return 0
+
+
+def _policy(settings: Settings) -> str | Policy:
+    from labkit import own_policies
+    from labkit.core.policies import POLICIES
+
+    own = settings.policy not in POLICIES
+    return own_policies.load(settings.policy, settings.work) if own else settings.policy
 
 
 def _announce(folder: Path, settings: Settings, epoch: bytes) -> None:

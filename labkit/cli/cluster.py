@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
+from labkit import own_policies
 from labkit.cli import say
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
@@ -13,7 +14,7 @@ from labkit.cluster.children import MAX_WORKERS
 from labkit.cluster.plan import unknown_filters
 from labkit.cluster.ports import USUAL, VARIABLES
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
-from labkit.core.policies import POLICIES, UNKNOWN
+from labkit.core.policies import POLICIES
 from labkit.i18n import _, ngettext, translate_error
 from labkit.mirror import without_password
 from labkit.settings import BACKENDS, Settings
@@ -33,7 +34,9 @@ def configure(name: str, parser: Parser) -> None:
         parser.add_argument(
             "--policy",
             metavar=_("POLICY"),
-            help=_("who gets the next task: {policies}").format(policies=", ".join(POLICIES)),
+            help=_("who gets the next task: {policies}; or your own, as module:function").format(
+                policies=", ".join(POLICIES)
+            ),
         )
         ports = parser.add_argument_group(_("ports"), _("the usual ones where they are free, unless you say"))
         for option, default in USUAL.items():
@@ -88,8 +91,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _up(options: argparse.Namespace, settings: Settings) -> int:
-    if options.policy is not None and options.policy not in POLICIES:
-        raise UsageError(UNKNOWN, policy=options.policy, known=", ".join(POLICIES))
+    if options.policy is not None:
+        own_policies.load(options.policy, settings.work)
     if options.workers is not None and not 0 <= options.workers <= MAX_WORKERS:
         raise UsageError(
             N_("a cluster cannot have {n} workers; 0 to {most} are possible"),

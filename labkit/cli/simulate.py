@@ -6,15 +6,17 @@ import argparse
 import shutil
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from labkit import own_policies
 from labkit.cli import say
 from labkit.cli.cluster import json_option
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
 from labkit.core.errors import N_
 from labkit.core.history import encode_event
-from labkit.core.policies import POLICIES, UNKNOWN
+from labkit.core.policies import POLICIES
 from labkit.i18n import _
 from labkit.settings import Settings
 from labkit.simulation import DEFAULT_FAULTS, FAULTS, simulate
@@ -48,7 +50,12 @@ def configure(_name: str, parser: Parser) -> None:
             faults=", ".join(FAULTS), usual=",".join(DEFAULT_FAULTS)
         ),
     )
-    parser.add_argument("--policy", default="least_busy", metavar=_("POLICY"), help=", ".join(POLICIES))
+    parser.add_argument(
+        "--policy", default="least_busy", metavar=_("POLICY"),
+        help=_("who gets the next task: {policies}; or your own, as module:function").format(
+            policies=", ".join(POLICIES)
+        ),
+    )  # fmt: skip
     parser.add_argument(
         "--thorough", action="store_true", help=_("compare all tables after every single event (slow)")
     )
@@ -59,7 +66,7 @@ def configure(_name: str, parser: Parser) -> None:
     )
 
 
-def run(options: argparse.Namespace, _settings: Settings) -> int:
+def run(options: argparse.Namespace, settings: Settings) -> int:
     """Simulate and show the run; return 0 if every promise was kept."""
     faults = [name for word in options.faults.split(",") if (name := word.strip()) and name != "none"]
     for option, value, most in (
@@ -73,13 +80,14 @@ def run(options: argparse.Namespace, _settings: Settings) -> int:
                 value=value,
                 most=most,
             )
-    if options.policy not in POLICIES:
-        raise UsageError(UNKNOWN, policy=options.policy, known=", ".join(POLICIES))
+    policy = own_policies.load(options.policy, settings.work)
     began = time.monotonic()
     result = simulate(
-        options.seed, options.workers, options.tasks, faults, options.policy,
+        options.seed, options.workers, options.tasks, faults,
+        options.policy if options.policy in POLICIES else policy,
         thorough=options.thorough, wire=options.wire,
     )  # fmt: skip
+    result = replace(result, policy=options.policy)  # the name by which it can be asked for again
     seconds = time.monotonic() - began
     if options.json:
         say.as_json(_as_json(result, seconds), indent=None)

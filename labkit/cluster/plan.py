@@ -21,10 +21,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from labkit import own_policies
 from labkit.cluster.children import MAX_WORKERS
 from labkit.cluster.redis_server import server_command, url_of
 from labkit.cluster.run_folder import RunFolder
-from labkit.core import policies
 from labkit.core.errors import N_, BackendMissing, InvalidInput, LabkitError
 from labkit.core.rules import Rules
 from labkit.credentials import check_host
@@ -70,8 +70,8 @@ def make_plan(
         raise InvalidInput(
             N_("a cluster cannot have {n} workers; 0 to {most} are possible"), n=workers, most=MAX_WORKERS
         )
-    if policy is not None:
-        policies.named(policy)  # here, where it can be told; a broker could only refuse to start
+    # Here, where it can be told; a broker could only refuse to start.
+    own_policies.load(policy or settings.policy, settings.work)
     check_host(settings.host, None if settings.keys is None else KeyFolder(settings.keys))
     own_redis = None
     redis_url = settings.redis_url
@@ -87,6 +87,7 @@ def make_plan(
         **_proof(folder, settings),
         "LABKIT_FOLDER": str(folder.path),
         "LABKIT_POLICY": policy or settings.policy,
+        "LABKIT_WORK": str(settings.work or Path.cwd()),
         "REDIS_URL": redis_url or "",
         **KEEP_FREED_MEMORY,
         **rules,

@@ -101,7 +101,7 @@ POLICIES: dict[str, Policy] = {
     "power_of_two_choices": power_of_two_choices,
 }
 
-UNKNOWN = N_("policy {policy!r} is unknown; known: {known}")
+UNKNOWN = N_("policy {policy!r} is unknown; known: {known}; or your own, as module:function")
 
 
 def named(name: str) -> Policy:

@@ -22,7 +22,7 @@ from labkit.i18n import _, translate_error
 PIPED_WIDTH = 140
 WIDEST = 160
 WORDS = {
-    Verdict.PASS: N_("pass"), Verdict.FAIL: N_("FAIL"), Verdict.INCONCLUSIVE: N_("inconclusive"),
+    Verdict.PASS: N_("PASS"), Verdict.FAIL: N_("FAIL"), Verdict.INCONCLUSIVE: N_("inconclusive"),
 }  # fmt: skip
 STYLES = {Verdict.PASS: "bold #009E73", Verdict.FAIL: "bold #D55E00", Verdict.INCONCLUSIVE: "bold #E69F00"}
 

@@ -187,6 +187,27 @@ def test_the_workers_are_what_they_were_asked_to_be() -> None:
         )
 
 
+def test_a_learners_own_policy_chooses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "mine.py").write_text(
+        "def choose(task, workers, now):\n"
+        "    if task.job.endswith('add'):\n"
+        "        raise ValueError('not this one')\n"
+        "    return next((w for w in workers if w.id == 'worker-2'), None)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with open_cluster(2, redis=False, policy="work.mine:choose") as cluster, cluster.client() as client:
+        assert cluster.policy == "work.mine:choose"
+        futures = [client.submit(jobs.echo, number) for number in range(20)]
+        assert [future.result(20) for future in futures] == list(range(20))
+        assert {future.worker for future in futures} == {"worker-2"}
+        assert client.submit(jobs.add, 1, 2).result(20) == 3
+        wait_until(lambda: cluster.history().counts().get("policy_error"), what="its failure in the history")
+    with pytest.raises(InvalidInput, match="has no function chose"):
+        open_cluster(1, policy="work.mine:chose")
+
+
 def test_a_learners_file_does_not_take_the_place_of_pythons_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ FLOORS = {
     "labkit.jobs": 1,
     "labkit.key_folder": 1,
     "labkit.measuring": 1,
+    "labkit.own_policies": 1,
     "labkit.photos": 1,
     "labkit.pipeline": 1,
     "labkit.settings": 1,
