@@ -12,11 +12,15 @@ Rules:
 * It serves ``at_once`` requests at a time, as every server has some limit; further ones queue.
 * It listens on 127.0.0.1, on a port that the system chooses, and knows the names of its photographs and
   nothing else: no name leads to a file.
-* It lives in threads of this process. ``close`` (or leaving ``with``) ends the waits and joins the threads.
+* It lives in threads of this process. ``close`` (or leaving ``with``) ends the waits, answers what it was
+  asked, and joins the threads. A client may take as long as it likes to say what it wants: on a busy machine
+  that can be long, and a limit would look like a broken server.
 """
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -31,8 +35,6 @@ from labkit.core.errors import N_, LabkitError
 from labkit.photos import Photo
 
 HOST = "127.0.0.1"
-REQUEST_S = 10.0
-"""How long a client that has connected may take to say what it wants."""
 
 
 class DownloadFailed(LabkitError):
@@ -130,6 +132,7 @@ class SlowServer:
         """End it: waits end at once, its threads are joined, its port is free again. Twice does no harm."""
         self._closing.set()
         self._http.shutdown()
+        self._http.hear_no_more()
         self._http.server_close()
         self._thread.join()
 
@@ -148,7 +151,28 @@ class _Http(ThreadingHTTPServer):
 
     def __init__(self, slow: SlowServer) -> None:
         self.slow = slow
+        self._open: set[socket.socket] = set()
+        self._open_lock = threading.Lock()
         super().__init__((HOST, 0), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve one connection in a thread of its own, and remember it until it ends."""
+        with self._open_lock:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close one connection."""
+        with self._open_lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def hear_no_more(self) -> None:
+        """Let who has connected and said nothing yet be taken for gone, so that no thread waits for it."""
+        with self._open_lock:
+            for connection in self._open:
+                with contextlib.suppress(OSError):  # the client has left already
+                    connection.shutdown(socket.SHUT_RD)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that has left is no error of the server's; anything else is shown by the base class."""
@@ -159,8 +183,6 @@ class _Http(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    timeout = REQUEST_S
-
     def do_GET(self) -> None:
         """Answer one request."""
         assert isinstance(self.server, _Http)

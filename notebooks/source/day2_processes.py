@@ -137,7 +137,7 @@ guess = {n: min(n, cores()) for n in counts}
 
 # %%
 work = {
-    "vignette_python": resize(photos[0], 160, 120),
+    "vignette_python": resize(photos[0], 128, 96),
     "blur": resize(photos[0], 800, 800),
 }
 steps = {name: parse_steps([name]) for name in work}
@@ -356,7 +356,7 @@ predicted = {n: serial.median + parallel.median / n for n in counts}
 # %%
 from labkit.classroom.amdahl import open_and_filter
 
-whole = measured_over(counts, lambda n: open_and_filter(pool, files, vignette, groups=n), runs=5)
+whole = measured_over(counts, lambda n: open_and_filter(pool, files, vignette, groups=n), runs=3)
 show(charts.curve, {"open_and_filter": whole}, "processes", {"amdahl": predicted}, cores=cores())
 
 # %%

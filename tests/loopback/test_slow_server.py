@@ -95,6 +95,18 @@ def test_closing_ends_waits_threads_and_port() -> None:
         fetch(url)
 
 
+def test_a_client_that_says_nothing_does_not_keep_it_from_closing() -> None:
+    server = open_slow_server(latency_s=0.0)
+    port = int(server.url("x").split(":")[2].partition("/")[0])
+    with socket.create_connection(("127.0.0.1", port)) as silent:
+        fetch(server.url("moon"))  # the silent one, who came before, has been accepted
+        closing = threading.Thread(target=server.close)
+        closing.start()
+        closing.join(timeout=10)
+        assert not closing.is_alive()
+        assert silent.recv(1) == b""
+
+
 def test_a_client_that_leaves_is_no_error(server: SlowServer, capfd: pytest.CaptureFixture[str]) -> None:
     port = int(server.url("x").split(":")[2].partition("/")[0])
     server.latency_s = 0.1

@@ -19,8 +19,8 @@ from notebooks import build
 from tests.conftest import processes_at_home_in
 from tests.support import wait_until
 
-BUDGET_S = 180
-"""For one notebook on a machine that is busy with others; alone it takes a sixth of that."""
+BUDGET_S = 300
+"""For one notebook on a machine that is busy with others; alone it takes a tenth of that."""
 
 NBVAL = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=60"]
 
