@@ -1,8 +1,14 @@
-"""JupyterLab in its container: reachable through the published port only, and with the lab's own token."""
+"""JupyterLab in its container: reachable through the published port only, and with the lab's own token.
+
+What the course wants of JupyterLab is the same as in ``labkit/cli/lab.py``, for the machine itself.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+LANG = os.environ.get("LABKIT_LANG") or "es"
 
 c = get_config()  # type: ignore[name-defined]  # noqa: F821 - Jupyter hands it to whatever it loads
 c.ServerApp.ip = "0.0.0.0"  # of the container; the host publishes it on 127.0.0.1
@@ -10,3 +16,7 @@ c.ServerApp.port = 8888
 c.ServerApp.open_browser = False
 c.ServerApp.root_dir = "/home/lab/notebooks"
 c.IdentityProvider.token = Path("/keys/lab.token").read_text(encoding="ascii").strip()
+c.KernelManager.transport_encryption = "auto"
+c.LabApp.default_url = f"/lab/tree/{LANG}/index.ipynb"
+c.LabApp.app_settings_dir = "/lab/notebooks/settings"
+c.LabApp.extension_manager = "readonly"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts JupyterLab in its container. New notebooks of the image reach the learner's folder; none that is
-# there is ever overwritten.
+# Starts JupyterLab in its container. The image's notebooks reach the learner's folder, a volume; none that is
+# there already is ever overwritten.
 set -eu
-cp -R -n /lab/notebooks/. /home/lab/notebooks/ 2>/dev/null || true
+cp -R -n /lab/notebooks/. /home/lab/notebooks/
 exec jupyter lab --config=/opt/lab/etc/jupyter_server_config.py

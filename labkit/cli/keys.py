@@ -54,6 +54,7 @@ def configure(_name: str, parser: Parser) -> None:
     _who(remove)
     take = action("import", _("copy keys that came from another machine"))
     take.add_argument("folder", metavar=_("FOLDER"), type=Path)
+    action("import-compose", _("copy this machine's keys out of the cluster in containers"))
     parser.examples(
         "keys make", "keys list", "keys add worker lab-2", "keys add worker pool --ids 'pool-*'",
         "keys give worker lab-2 for-lab-2", "keys import for-lab-2", "keys remove worker lab-2",
@@ -68,7 +69,10 @@ def _who(parser: Any) -> None:
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Do it; return the exit code."""
     folder = KeyFolder(settings.keys or settings.home / "keys")
-    ACTIONS[options.action](folder, options)
+    if options.action == "import-compose":
+        _import_compose(folder, options, settings)
+    else:
+        ACTIONS[options.action](folder, options)
     return 0
 
 
@@ -130,7 +134,17 @@ def _give(folder: KeyFolder, options: argparse.Namespace) -> None:
 
 
 def _import(folder: KeyFolder, options: argparse.Namespace) -> None:
-    written = folder.take_in(options.folder)
+    _tell_copied(folder, folder.take_in(options.folder), options)
+
+
+def _import_compose(folder: KeyFolder, options: argparse.Namespace, settings: Settings) -> None:
+    from labkit.cluster.compose_keys import import_to
+    from labkit.cluster.compose_start import engine_of
+
+    _tell_copied(folder, import_to(engine_of(settings), folder.path), options)
+
+
+def _tell_copied(folder: KeyFolder, written: list[Path], options: argparse.Namespace) -> None:
     if options.json:
         say.as_json({"folder": str(folder.path), "written": [str(path) for path in written]})
     elif written:

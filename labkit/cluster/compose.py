@@ -227,7 +227,7 @@ class ComposeCluster(Cluster):
     def lab_url(self) -> str | None:
         if "lab" not in self.ports:
             return None
-        return f"http://127.0.0.1:{self.ports['lab']}/lab?token={keys.lab_token(self._engine)}"
+        return f"http://127.0.0.1:{self.ports['lab']}/?token={keys.lab_token(self._engine)}"
 
     def _follow(self) -> None:
         """Have the history copied from now on; one copy a handle."""

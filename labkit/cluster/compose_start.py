@@ -5,7 +5,8 @@
 * ``start_background``: the project of the compose file, the same that ``docker-compose up -d`` starts.
 * ``connect``: that project, whoever started it. Inside the ``lab`` container: the cluster that it stands in.
 
-Which project: COMPOSE_PROJECT_NAME, or ``labkit``; a cluster with a name of its own is ``labkit-NAME``.
+Which project: COMPOSE_PROJECT_NAME, or the one that ``up`` has noted, or ``labkit``; a cluster with a name of
+its own is ``labkit-NAME``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,17 +116,27 @@ def connect(name: str | None, settings: Settings) -> Cluster:
     if settings.control is not None:
         return _inside(settings, None)
     label = name or settings.cluster
-    engine = Engine(project_of(label, settings), os.environ)
+    engine = engine_of(replace(settings, cluster=label))
+    return _connected(engine, label, home=RunFolder.of(settings.home, label).path)
+
+
+def engine_of(settings: Settings) -> Engine:
+    """Return Docker for the project of the background cluster; ClusterNotRunning if nothing of it runs."""
+    engine = Engine(project_of(settings.cluster, settings), os.environ)
     if not _lives(engine):
         raise stack.not_running(engine.project)
-    return _connected(engine, label, home=RunFolder.of(settings.home, label).path)
+    return engine
 
 
 def project_of(name: str, settings: Settings) -> str:
     """Return the compose project of the cluster ``name``. Raises InvalidInput for an impossible one."""
-    RunFolder.of(settings.home, name)  # which checks it
+    note = RunFolder.of(settings.home, name).compose_file
+    if name == Settings().cluster and (named := os.environ.get("COMPOSE_PROJECT_NAME")):
+        return named
+    if note.exists():
+        return str(json.loads(note.read_text(encoding="utf-8"))["project"])
     if name == Settings().cluster:
-        return os.environ.get("COMPOSE_PROJECT_NAME") or PROJECT
+        return PROJECT
     project = f"{PROJECT}-{name}"
     if project != project.lower() or "." in project:
         raise InvalidInput(

@@ -76,7 +76,7 @@ def test_a_notebook_submits_kills_and_charts_against_the_cluster_it_stands_in(
 def test_jupyterlab_lets_in_who_has_its_token_and_nobody_else(stack: Stack, cluster: ComposeCluster) -> None:
     url = cluster.lab_url()
     assert url is not None
-    base, token = url.split("/lab?token=")
+    base, token = url.split("/?token=")
 
     def ask(suffix: str) -> int:
         try:
