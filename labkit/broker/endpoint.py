@@ -79,7 +79,10 @@ class Endpoint:
         self.socket.sndhwm = ROUTER_HWM
         self.socket.rcvhwm = ROUTER_HWM
         gate.guard(self.socket, domain)
-        self.monitor = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
+        self.monitor = self.socket.get_monitor_socket(
+            zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
+        )
+        self._open: set[int] = set()  # descriptors of all connections, also of those that have said nothing
         self._route_of: dict[int, bytes] = {}  # descriptor -> route
         self._known: set[bytes] = set()
         self._users: dict[bytes, str] = {}
@@ -172,9 +175,15 @@ class Endpoint:
         self._route_of[descriptor] = route
 
     def read_monitor(self) -> None:
-        """Take in which connections have closed."""
+        """Take in which connections have opened and closed."""
         while readable(self.monitor):
-            route = self._route_of.pop(recv_monitor_message(self.monitor)["value"], None)
+            told = recv_monitor_message(self.monitor)
+            descriptor = told["value"]
+            if told["event"] == zmq.EVENT_ACCEPTED:
+                self._open.add(descriptor)
+                continue
+            self._open.discard(descriptor)
+            route = self._route_of.pop(descriptor, None)
             if route is not None:
                 self._forget(route)
 
@@ -182,13 +191,36 @@ class Endpoint:
         """Return who is at the other end: the User-Id that the gate gave it; "" if it has gone."""
         return self._users.get(route, "")
 
-    def cut_unless(self, admitted: Callable[[str], bool]) -> None:
-        """Hang up on those whose User-Id is not admitted any more; the monitor tells when it has happened."""
+    def cut_unless(self, may_stay: Callable[[bytes], bool]) -> int:
+        """Hang up on all connections whose route may not stay, and on those that have said nothing yet.
+
+        Returns how many that were. The monitor tells when it has happened; whoever is innocent comes back.
+        """
+        cut = self._unless(may_stay)
+        for descriptor in cut:
+            self._count("cut_connections")
+            hang_up(descriptor)
+        return len(cut)
+
+    def count_unless(self, may_stay: Callable[[bytes], bool]) -> int:
+        """Return on how many ``cut_unless`` would hang up."""
+        return len(self._unless(may_stay))
+
+    def _unless(self, may_stay: Callable[[bytes], bool]) -> list[int]:
         self.read_monitor()
-        for descriptor, route in self._route_of.items():
-            if not admitted(self.user(route)):
-                self._count("cut_connections")
-                hang_up(descriptor)
+        routes = self._route_of
+        return [each for each in self._open if (r := routes.get(each)) is None or not may_stay(r)]
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anybody is connected."""
+        return bool(self._open)
+
+    @property
+    def held_bytes(self) -> int:
+        """How much waits for peers that do not read, here and in libzmq."""
+        leaving = sum(size for waiting in self._leaving.values() for _tracker, size in waiting)
+        return sum(self._backlog_bytes.values()) + leaving
 
     @property
     def has_closed(self) -> bool:

@@ -27,6 +27,7 @@ from typing import Any, Protocol
 import zmq
 
 from labkit import shortcut
+from labkit.broker import memory
 from labkit.broker.auth import CLIENT_DOMAIN, WORKER_DOMAIN, Gate
 from labkit.broker.endpoint import Endpoint
 from labkit.broker.recorder import Recorder
@@ -116,6 +117,7 @@ class Broker:
         self._recorded_at = 0.0
         self._picture_changed = True
         self._deferred_turns = 0
+        self._memory = memory.MemoryGuard(rules.max_unseen_bytes, self._cut_silent, self._count_silent)
         policy_name = policy if isinstance(policy, str) else getattr(policy, "__name__", "?")
         wall = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         started = {"epoch": self.epoch.hex(), "wall": wall, "policy": policy_name}
@@ -158,9 +160,29 @@ class Broker:
 
     def _cut_removed_keys(self) -> None:
         self._keys_changed = False
-        self._workers.cut_unless(lambda user: self.gate.admits(WORKER, user))
-        self._clients.cut_unless(lambda user: self.gate.admits(CLIENT, user))
+        self._workers.cut_unless(lambda route: self.gate.admits(WORKER, self._workers.user(route)))
+        self._clients.cut_unless(lambda route: self.gate.admits(CLIENT, self._clients.user(route)))
         self._recorder.reopen()
+
+    def _watch_memory(self, now: float) -> None:
+        """Hang up on the silent if the process is larger than what we know of (``labkit.broker.memory``)."""
+        scheduler = self.scheduler
+        explained = (
+            scheduler.queued_bytes + memory.TASK_BYTES * len(scheduler.tasks) + scheduler.announced_bytes()
+            + self._clients.held_bytes + self._workers.held_bytes
+        )  # fmt: skip
+        self._memory.look(explained, now)
+
+    def _is_heard(self, route: Any) -> bool:
+        return time.monotonic() - self.scheduler.last_heard(route) < memory.SILENT_S
+
+    def _cut_silent(self) -> None:
+        cut = sum(each.cut_unless(self._is_heard) for each in (self._clients, self._workers))
+        self._recorder.reopen()  # who subscribes is never heard
+        log.warning("more memory is in use than is known of: hung up on subscribers and %d others", cut)
+
+    def _count_silent(self) -> int:
+        return sum(each.count_unless(self._is_heard) for each in (self._clients, self._workers))
 
     def stop(self) -> None:
         """Ask the loop to end; safe in a signal handler and from any thread."""
@@ -206,6 +228,8 @@ class Broker:
         now = time.monotonic()
         due = self.scheduler.next_deadline()
         wait_s = 60.0 if due is None else due - now
+        if self._clients.is_used or self._workers.is_used:
+            wait_s = min(wait_s, self._memory.look_at - now)
         if self._pending_events:
             wait_s = min(wait_s, self._recorded_at + RECORD_EVERY_S - now)
         if self._mirror is not None:
@@ -233,6 +257,8 @@ class Broker:
         for endpoint in (self._workers, self._clients):
             if endpoint.monitor in ready:
                 endpoint.read_monitor()
+        if now >= self._memory.look_at:
+            self._watch_memory(now)
         if self._workers.has_closed or self._clients.has_closed:
             actions += self._closures(workers_empty, clients_empty, now)
         actions += self.scheduler.handle(Tick(), now)

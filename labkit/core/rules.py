@@ -55,6 +55,9 @@ class Rules:
     busy_retry_s: float = 0.1
     """What BUSY tells a client to wait."""
 
+    max_unseen_bytes: int = 256 << 20
+    """Memory that a broker may use beyond what its tables account for, before it hangs up on the silent."""
+
     max_message_bytes: int = 256 << 20
     max_frames: int = 64
     max_workers: int = 10_000

@@ -137,6 +137,16 @@ class Scheduler:
         events, self._events = self._events, []
         return events
 
+    def last_heard(self, route: Route) -> float:
+        """Return when the peer at this connection last said anything that counted; long ago if it has not."""
+        peer = self.fleet.at(route) or self.clients.at(route)
+        return float("-inf") if peer is None else peer.last_heard
+
+    def announced_bytes(self) -> int:
+        """Return how much peers are sending now by their own account, within what the broker could take."""
+        patience_s = sum(peer.patience_s for side in (self.fleet, self.clients) for peer in side)
+        return int(min(patience_s * self.rules.slow_link_bytes_per_s, self.rules.max_queued_bytes))
+
     def next_deadline(self) -> float | None:
         """Return the instant at which a ``Tick`` is due even if nothing arrives; None if nobody is here."""
         due = self.timers.next_deadline()

@@ -25,6 +25,7 @@ from labkit.core import messages as m
 from labkit.core.errors import BrokerUnreachable
 from labkit.handshakes import Handshakes
 from tests.loopback.rig import HOST, Peer, Rig, ThreadBroker, bare_peer, results
+from tests.loopback.zmtp import CURVE, GREETING, NULL, PLAIN, hello
 from tests.support import wait_until
 
 MB = 1 << 20
@@ -76,20 +77,6 @@ def throw(port: int, data: bytes) -> None:
 
 
 # --- without the secret -------------------------------------------------------------------------------------
-
-GREETING = b"\xff" + bytes(8) + b"\x7f"
-PLAIN = GREETING + b"\x03\x00" + b"PLAIN".ljust(20, b"\0") + b"\0" + bytes(31)
-NULL = GREETING + b"\x03\x00" + b"NULL".ljust(20, b"\0") + b"\0" + bytes(31)
-CURVE = GREETING + b"\x03\x01" + b"CURVE".ljust(20, b"\0") + b"\0" + bytes(31)
-
-
-def hello(name: bytes, password: bytes) -> bytes:
-    """The PLAIN mechanism's HELLO, as a command frame."""
-    body = b"\x05HELLO" + bytes([len(name)]) + name + bytes([len(password)]) + password
-    if len(body) < 256:
-        return b"\x04" + bytes([len(body)]) + body
-    return b"\x06" + struct.pack("!Q", len(body)) + body
-
 
 RAW = {
     "nothing": b"",
