@@ -96,11 +96,13 @@ def picture(status: Status) -> RenderableType:
         table.add_column(title, justify="right" if right else "left", no_wrap=title != _("serves"))
     for worker in status["workers"]:
         table.add_row(*_row(worker))
+    for guest in status["guests"]:
+        table.add_row(*_row({**guest, "process": "running"}, _("elsewhere")))
     lines = [Text.from_markup(line) for line in (_head(status), *_facts(status), *_warnings(status))]
     return Group(lines[0], Text(), table, Text(), *lines[1:])
 
 
-def _row(worker: Status) -> list[Any]:
+def _row(worker: Status, where: str = "") -> list[Any]:
     from rich.text import Text
 
     known = worker["status"] not in ("absent", "left", "lost")
@@ -110,6 +112,8 @@ def _row(worker: Status) -> list[Any]:
     age_s = worker["last_heartbeat_age_s"]
     heard = _("{span} ago").format(span=say.seconds(age_s)) if known and age_s is not None else "-"
     text, style = state(worker)
+    if where:
+        text = f"{text}, {where}"
     return [worker["name"], Text(text, style), *numbers, serves, heard, str(worker["pid"] or "-")]
 
 
@@ -131,7 +135,10 @@ def _head(status: Status) -> str:
     rows = status["workers"]
     ready = sum(row["process"] == "running" and row["status"] in ("ready", "busy") for row in rows)
     text = ngettext("{ready} of {n} worker ready", "{ready} of {n} workers ready", len(rows))
-    return f"[bold]{escape(status['cluster'])}[/]: {text.format(ready=ready, n=len(rows))}"
+    text = text.format(ready=ready, n=len(rows))
+    if guests := len(status["guests"]):
+        text += _(", and {n} from elsewhere").format(n=guests)
+    return f"[bold]{escape(status['cluster'])}[/]: {text}"
 
 
 def _facts(status: Status) -> list[str]:

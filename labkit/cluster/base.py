@@ -58,7 +58,7 @@ class WorkerInfo:
 
     name: str
     process: str
-    """running, paused, stopping, restarting, stopped or killed."""
+    """running, paused, stopping, restarting, stopped or killed; elsewhere, if it is no process of ours."""
     status: str = "absent"
     """The broker's word: ready, busy, suspect, draining, lost, left; absent if it knows no such worker."""
     pid: int | None = None
@@ -208,7 +208,8 @@ class Cluster(ABC):
         """Return everything about the cluster, ready for JSON.
 
         ``processes`` and ``unrecorded_faults`` come from the backend; ``broker`` is the broker's own picture,
-        or None with the reason in ``broker_error``; ``workers`` joins both (``WorkerInfo`` as dicts).
+        or None with the reason in ``broker_error``; ``workers`` joins both (``WorkerInfo`` as dicts), and
+        ``guests`` are workers that joined from elsewhere.
         """
         told = self._backend_status()
         picture, error = self._picture(told["processes"])
@@ -216,6 +217,7 @@ class Cluster(ABC):
             "cluster": self.name, "backend": self.backend, "folder": str(self.folder),
             "address": self.address, "event_address": self.event_address, "redis_url": self.redis_url, **told,
             "workers": [asdict(worker) for worker in _join(told["processes"], picture)],
+            "guests": [asdict(worker) for worker in _guests(told["processes"], picture)],
             "broker": picture, "broker_error": error,
         }  # fmt: skip
 
@@ -395,15 +397,27 @@ def way_back(rows: list[dict[str, Any]], name: str) -> str:
     return {"paused": "resume", "stopped": "start", "killed": "start"}.get(state, "")
 
 
+def _guests(rows: list[dict[str, Any]], picture: dict[str, Any] | None) -> list[WorkerInfo]:
+    """The living workers that are no process of this cluster's: somebody started them, here or elsewhere."""
+    ours = {row["name"] for row in rows}
+    return [
+        WorkerInfo(name=row["id"], process="elsewhere", pid=row["pid"], **{key: row[key] for key in _SHOWN})
+        for row in (picture or {}).get("workers", [])
+        if row["id"] not in ours and row["status"] in ("ready", "busy", "suspect", "draining")
+    ]
+
+
+_SHOWN = ("status", "capabilities", "tasks_completed", "in_flight", "slots", "last_heartbeat_age_s")
+
+
 def _join(rows: list[dict[str, Any]], picture: dict[str, Any] | None) -> list[WorkerInfo]:
     """The workers' processes, each with what the broker thinks of it."""
     known = {row["id"]: row for row in (picture or {}).get("workers", [])}
-    shown = ("status", "capabilities", "tasks_completed", "in_flight", "slots", "last_heartbeat_age_s")
     return [
         WorkerInfo(
             name=row["name"], process=row["state"], pid=row["pid"], restarts=row["restarts"],
             last_exit=row["last_exit"], restart_in_s=row["restart_in_s"],
-            **{key: known[row["name"]][key] for key in shown if row["name"] in known},
+            **{key: known[row["name"]][key] for key in _SHOWN if row["name"] in known},
         )
         for row in rows
         if row["kind"] == "worker"

@@ -33,7 +33,7 @@ def process(name: str, kind: str, state: str = "running", **changed: Any) -> dic
 def status(*workers: dict[str, Any], **changed: Any) -> dict[str, Any]:
     return {
         "cluster": "class[3]", "address": "tcp://127.0.0.1:5555", "redis_url": "redis://127.0.0.1:6379/0",
-        "workers": list(workers), "processes": [process("broker", "broker"), process("redis", "redis")],
+        "workers": list(workers), "guests": [], "processes": [process("broker", "broker"), process("redis", "redis")],
         "broker": {"queued": 7, "assigned": 3, "clients": 2, "mirror": "ok"}, "broker_error": None,
         "unrecorded_faults": [], **changed,
     }  # fmt: skip
@@ -56,6 +56,13 @@ def test_the_whole_is_summed_up() -> None:
     assert "class[3]: 1 of 2 workers ready" in text
     assert "queue 7   in flight 3   clients 1" in text  # the client that asks is not counted
     assert "redis://127.0.0.1:6379/0 (mirror up to date)" in text
+
+
+def test_workers_from_elsewhere_are_shown_after_the_clusters_own() -> None:
+    text = shown(status(worker(), guests=[worker("lab-2", "elsewhere", "busy")]))
+    assert "1 of 1 worker ready, and 1 from elsewhere" in text
+    rows = [line.split() for line in text.splitlines() if line.startswith(("worker-1", "lab-2"))]
+    assert [row[0] for row in rows] == ["worker-1", "lab-2"] and rows[1][1:3] == ["busy,", "elsewhere"]
 
 
 def test_of_a_worker_that_is_gone_no_old_numbers_are_shown() -> None:
