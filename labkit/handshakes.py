@@ -6,11 +6,12 @@ does not tell everything:
 * *Refused* (HANDSHAKE_FAILED_AUTH): the broker does not accept this secret, or does not have this key on its
   list.
 * *Another mechanism* (a protocol error of its own): one side shows a secret (PLAIN) and the other wants keys
-  (CURVE).
-* *The wrong broker*: a CURVE server that cannot decrypt what we say hangs up in silence. So does a proxy that
-  has nobody behind it, or a broker that dies at that moment, and those say nothing about keys. To tell them
-  apart we knock and look at the first bytes: a connection that fails again and again, though a CURVE broker
-  answers each knock in between, has been made with the wrong broker's key.
+  (CURVE). Both sides notice, and hang up; if the broker is faster, all that we see is that it hung up.
+* *The wrong broker*: a CURVE server that cannot decrypt what we say hangs up in silence.
+
+A connection that just ends says nothing, though: a proxy with nobody behind it looks like that, or a broker
+that dies at that moment. So after each such end we knock: one more connection, to look which mechanism the
+greeting names. Three ends in a row, each with such a greeting, mean what the greeting says.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from labkit.credentials import Credentials, Keys
 from labkit.waiting import readable
 
 FAILURES = 3
-"""Handshakes that must fail in a row, each followed by a CURVE greeting, before the key is to blame."""
+"""Connections that must end in a row, each followed by a greeting, before that counts as an answer."""
 KNOCK_S = 0.3
 GREETING_BYTES = 64
 _KNOCK = b"\xff" + bytes(8) + b"\x7f\x03\x00"  # how a ZMTP 3 peer begins; the mechanism would follow
@@ -43,14 +44,15 @@ class Denial(Enum):
 class Handshakes:
     """Watches one connecting socket. ``socket`` may be polled beside the other.
 
-    With an ``address``, and ``Keys``, it also recognises a broker that is not the one whose key we have.
+    With ``address`` and ``credentials`` it knocks, which tells of denials that the monitor does not show.
     """
 
     def __init__(
         self, watched: zmq.Socket[bytes], address: str | None = None, credentials: Credentials | None = None
     ) -> None:
         self._watched = watched
-        self._knock_at = address if isinstance(credentials, Keys) else None
+        self._knock_at = address
+        self._ours = b"CURVE" if isinstance(credentials, Keys) else b"PLAIN"
         self._failures = 0
         self.socket = watched.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -76,9 +78,11 @@ class Handshakes:
             elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self.denial, self._failures = None, 0
         if knock and self._knock_at is not None:
-            self._failures = self._failures + 1 if _speaks_curve(self._knock_at) else 0
+            theirs = _mechanism_at(self._knock_at)
+            says_something = theirs is not None and (theirs != self._ours or theirs == b"CURVE")
+            self._failures = self._failures + 1 if says_something else 0
             if self._failures >= FAILURES:
-                self.denial = Denial.OTHER_BROKER
+                self.denial = Denial.OTHER_BROKER if theirs == self._ours else Denial.MECHANISM
         return self.denial is not None
 
     def close(self) -> None:
@@ -87,8 +91,9 @@ class Handshakes:
         self.socket.close(linger=0)
 
 
-def _speaks_curve(address: str) -> bool:
-    """Return whether a CURVE server answers at ``address``; blocks for ``KNOCK_S`` at most, roughly."""
+def _mechanism_at(address: str) -> bytes | None:
+    """Return which mechanism the ZMTP peer at ``address`` names, None if there is none; takes ``KNOCK_S`` at
+    most, roughly."""
     host, _, port = address.removeprefix("tcp://").rpartition(":")
     heard = b""
     try:
@@ -97,8 +102,9 @@ def _speaks_curve(address: str) -> bool:
             while len(heard) < GREETING_BYTES // 2 and (part := connection.recv(GREETING_BYTES)):
                 heard += part
     except OSError:
-        return False  # nobody, or somebody slow: it says nothing about keys
-    return heard[12:32] == b"CURVE".ljust(20, b"\0")
+        return None  # nobody, or somebody slow
+    is_greeting = heard[:1] == b"\xff" and heard[9:10] == b"\x7f" and len(heard) >= GREETING_BYTES // 2
+    return heard[12:32].rstrip(b"\0") if is_greeting else None
 
 
 def access_denied(address: str, credentials: Credentials, denial: Denial | None) -> AccessDenied:

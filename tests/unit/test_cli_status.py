@@ -33,7 +33,8 @@ def process(name: str, kind: str, state: str = "running", **changed: Any) -> dic
 def status(*workers: dict[str, Any], **changed: Any) -> dict[str, Any]:
     return {
         "cluster": "class[3]", "address": "tcp://127.0.0.1:5555", "redis_url": "redis://127.0.0.1:6379/0",
-        "workers": list(workers), "guests": [], "processes": [process("broker", "broker"), process("redis", "redis")],
+        "workers": list(workers), "guests": [],
+        "processes": [process("broker", "broker"), process("redis", "redis")],
         "broker": {"queued": 7, "assigned": 3, "clients": 2, "mirror": "ok"}, "broker_error": None,
         "unrecorded_faults": [], **changed,
     }  # fmt: skip

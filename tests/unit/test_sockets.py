@@ -15,7 +15,7 @@ import zmq
 
 from labkit import sockets
 from labkit.core import messages as m
-from labkit.credentials import Token
+from labkit.credentials import Keys, Token
 from labkit.handshakes import Denial, Handshakes
 from labkit.waiting import readable
 from tests.support import wait_until
@@ -148,6 +148,21 @@ def web_page(connection: socket.socket) -> None:
     connection.close()
 
 
+def greeting_of(mechanism: bytes) -> Talk:
+    """A peer that greets, and hangs up when it is answered."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(GREETING + mechanism.ljust(20, b"\0") + bytes(32))
+        connection.settimeout(1)
+        try:
+            while connection.recv(1000):
+                connection.close()
+        except OSError:
+            return  # closed, by whomever
+
+    return talk
+
+
 def another_mechanism(connection: socket.socket) -> None:
     connection.sendall(GREETING + b"CURVE".ljust(20, b"\0") + bytes(32))
 
@@ -184,5 +199,53 @@ def test_who_demands_another_kind_of_proof_refuses_this_one(
     dealer, handshakes = watched(context, listener(another_mechanism))
     wait_until(handshakes.read, 3, "the refusal")
     assert handshakes.denial is Denial.MECHANISM
+    handshakes.close()
+    dealer.close(0)
+
+
+OWN_KEYS = Keys("0" * 40, "1" * 40, "2" * 40)
+
+
+@pytest.mark.parametrize(
+    ("credentials", "talk", "denial"),
+    [
+        (OWN_KEYS, greeting_of(b"CURVE"), Denial.OTHER_BROKER),
+        (OWN_KEYS, greeting_of(b"PLAIN"), Denial.MECHANISM),
+        (Token("x"), greeting_of(b"CURVE"), Denial.MECHANISM),
+        (Token("x"), greeting_of(b"NULL"), Denial.MECHANISM),
+    ],
+    ids=["keys, CURVE", "keys, PLAIN", "secret, CURVE", "secret, NULL"],
+)
+def test_a_broker_that_hangs_up_says_by_its_greeting_why(
+    context: zmq.Context[Any], listener: Callable[[Talk], str], credentials: Any, talk: Talk, denial: Denial
+) -> None:
+    address = listener(talk)
+    dealer = sockets.dealer(context, sockets.CLIENT_ROLE, credentials, 1 << 20)
+    handshakes = Handshakes(dealer, address, credentials)
+    dealer.connect(address)
+    wait_until(handshakes.read, 10, "the denial")
+    assert handshakes.denial is denial
+    handshakes.close()
+    dealer.close(0)
+
+
+@pytest.mark.parametrize("talk", [close, reset, half_a_greeting, web_page])
+@pytest.mark.parametrize("credentials", [OWN_KEYS, Token("x")], ids=["keys", "secret"])
+def test_knocking_where_nobody_is_says_nothing_either(
+    context: zmq.Context[Any], listener: Callable[[Talk], str], credentials: Any, talk: Talk
+) -> None:
+    came: list[socket.socket] = []
+
+    def serve(connection: socket.socket) -> None:
+        came.append(connection)
+        talk(connection)
+
+    address = listener(serve)
+    dealer = sockets.dealer(context, sockets.CLIENT_ROLE, credentials, 1 << 20)
+    handshakes = Handshakes(dealer, address, credentials)
+    dealer.connect(address)
+    enough = 1 if talk is web_page else 8
+    wait_until(lambda: handshakes.read() or len(came) >= enough, 10, "several connections")
+    assert not handshakes.read()
     handshakes.close()
     dealer.close(0)
