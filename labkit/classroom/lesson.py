@@ -20,6 +20,8 @@ import os
 import platform
 import threading
 import time
+from types import TracebackType
+from typing import Any
 
 import psutil
 
@@ -78,6 +80,7 @@ def begin(lang: str) -> Lesson:
     """Return a new lesson in this language ("es" or "en"), after one line about the machine."""
     i18n.set_language(lang)
     os.environ["LABKIT_LANG"] = lang
+    _translate_errors()
     count = cores()
     print(
         ngettext("Python {version} · {n} core", "Python {version} · {n} cores", count).format(
@@ -85,6 +88,27 @@ def begin(lang: str) -> Lesson:
         )
     )
     return Lesson()
+
+
+def _translate_errors() -> None:
+    """Let a notebook say labkit's own errors in the lesson's language too, below their traceback.
+
+    The errors themselves are English, as logs are.
+    """
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    if shell is None:  # no notebook: a test, or a script
+        return
+
+    def show(
+        shell: Any, kind: type, error: LabkitError, trace: TracebackType, tb_offset: int | None = None
+    ) -> None:
+        shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
+        if i18n.language() != "en":
+            print(i18n.translate_error(error))
+
+    shell.set_custom_exc((LabkitError,), show)
 
 
 def check_machine(lang: str) -> None:
