@@ -467,8 +467,8 @@ len(where), len(set(where)) <= max(counts)
 # 2. ¿Por qué un `chunksize` enorme puede ser peor que uno pequeño?
 # 3. ¿Qué pasa hoy si uno de los procesos muere a mitad del trabajo?
 #
-# La tercera es la de mañana: un sistema que lo nota, lo repite y no pierde nada. Vuelve al
-# [inicio](index.ipynb).
+# La tercera es la de mañana, con un sistema que lo nota, lo repite y no pierde nada:
+# [Día 3, sistema distribuido](day3_distributed.ipynb).
 
 # %% [markdown] lang="en"
 # ## Recap and preview · 42–45 min
@@ -485,8 +485,8 @@ len(where), len(set(where)) <= max(counts)
 # 2. Why can a huge `chunksize` be worse than a small one?
 # 3. What happens today if one of the processes dies in the middle of the work?
 #
-# The third is tomorrow's: a system that notices, repeats, and loses nothing. Back to the
-# [start](index.ipynb).
+# The third is tomorrow's, with a system that notices, repeats, and loses nothing:
+# [Day 3, distributed system](day3_distributed.ipynb).
 
 # %% [markdown] lang="es" teacher=true
 # **Di.** Que cada pareja conteste una de las tres preguntas en una frase. La tercera se puede probar en la

@@ -19,7 +19,7 @@
 # |---|---|---|
 # | 1 | [Hilos](day1_threads.ipynb) | cuándo esperar en paralelo ahorra tiempo, hasta dónde, y qué se rompe al compartir una variable |
 # | 2 | [Procesos](day2_processes.ipynb) | por qué a veces los hilos no aceleran nada, qué cuesta un proceso y qué predice la ley de Amdahl |
-# | 3 | Sistema distribuido | cómo un broker reparte trabajo entre workers y cómo se recupera todo cuando uno muere |
+# | 3 | [Sistema distribuido](day3_distributed.ipynb) | cómo un broker reparte trabajo entre workers y cómo se recupera todo cuando uno muere |
 # | 4 | En producción | cómo crece y encoge un sistema según la carga, cómo se vigila, y cómo se prueba antes de publicarlo |
 
 # %% [markdown] lang="en"
@@ -29,7 +29,7 @@
 # |---|---|---|
 # | 1 | [Threads](day1_threads.ipynb) | when waiting in parallel saves time, how far it goes, and what breaks when a variable is shared |
 # | 2 | [Processes](day2_processes.ipynb) | why threads sometimes speed nothing up, what a process costs, and what Amdahl's law predicts |
-# | 3 | Distributed system | how a broker hands work to workers, and how everything recovers when one of them dies |
+# | 3 | [Distributed system](day3_distributed.ipynb) | how a broker hands work to workers, and how everything recovers when one of them dies |
 # | 4 | In production | how a system grows and shrinks with its load, how it is watched, and how it is tested before it is released |
 
 # %% [markdown] lang="es"
@@ -58,6 +58,7 @@ check_machine("{{lang}}")
 #
 # * [Día 1](day1_threads_teacher.md)
 # * [Día 2](day2_processes_teacher.md)
+# * [Día 3](day3_distributed_teacher.md)
 
 # %% [markdown] lang="en"
 # ## If you teach
@@ -66,6 +67,7 @@ check_machine("{{lang}}")
 #
 # * [Day 1](day1_threads_teacher.md)
 # * [Day 2](day2_processes_teacher.md)
+# * [Day 3](day3_distributed_teacher.md)
 
 # %% [markdown] lang="es"
 # ## Glosario
