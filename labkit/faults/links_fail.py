@@ -74,7 +74,7 @@ def late_result(stand: Stand) -> None:
     """Cut off the only worker while it computes, and heal the network when it has been given up."""
     network = with_far_worker(stand)
     client, work, judge = stand.client(), stand.work, stand.judge
-    task = work.submit(client, sleep_for, 0.3, expected=0.3)
+    task = work.submit(client, sleep_for, 1.0, expected=1.0)
     stand.wait_for_start(future=task)
     client.note("partition", FAR)
     cut_at = time.monotonic()
@@ -104,7 +104,7 @@ def connection_reset(stand: Stand) -> None:
     """Reset a worker's connection once more often than a task may crash workers."""
     network = with_far_worker(stand)
     client, work, judge = stand.client(), stand.work, stand.judge
-    task = work.submit(client, sleep_for, 0.3, expected=0.3)
+    task = work.submit(client, sleep_for, 0.5, expected=0.5)
     began = time.monotonic()
     back: list[float] = []
     for _ in range(RESETS):

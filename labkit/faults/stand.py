@@ -275,7 +275,7 @@ class Stand:
         """Return (worker, task) of an attempt that has started and not ended: what a fault is to strike.
 
         ``workers``: one of these. ``future``: that task. ``among``: one of these tasks. Raises CannotTry if
-        there is none for long.
+        there is none for long, or none any more.
         """
         wanted = set(workers)
         tasks = {future.task_id} if future is not None else among
@@ -287,7 +287,9 @@ class Stand:
                 if (not wanted or worker in wanted) and (tasks is None or task in tasks)
             ]
 
-        found = _waited(started, HARM_PATIENCE_S)
+        found = _waited(lambda: started() or (future is not None and future.done()), HARM_PATIENCE_S)
+        if found is True:
+            raise CannotTry(N_("the task was over before the fault could be done"))
         if not found:
             raise CannotTry(N_("no task had started after {seconds:g} s"), seconds=HARM_PATIENCE_S)
         return found[0]

@@ -1,9 +1,11 @@
-"""A broker and its workers as processes: whatever happens to them, each task has exactly one outcome."""
+"""A broker and its workers as processes: whatever happens to them, each task has exactly one outcome.
+
+The storms, the freezes and the deaths of brokers are in the fault suite: ``tests/slow/test_faults.py``.
+"""
 
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -18,8 +20,6 @@ from labkit.core.errors import (
     JobRefused,
     NoWorker,
     TaskFailed,
-    TaskHung,
-    TaskPoisoned,
 )
 from labkit.filters import apply_steps, parse_steps
 from tests.loopback.rig import EXIT_PORT_IN_USE, Rig, results
@@ -52,12 +52,6 @@ def test_a_tiny_task_comes_back(rig: Rig) -> None:
     assert future.worker in rig.workers and future.attempt == 1 and future.compute_s is not None
     story = [event.kind for event in wait_story(rig, future, "done")]
     assert story == ["submitted", "dispatched", "done"]
-
-
-def progress(futures: list[Any], more: int) -> None:
-    """Wait until so many more of these are done, or all."""
-    goal = min(len(futures), sum(future.done() for future in futures) + more)
-    wait_until(lambda: sum(future.done() for future in futures) >= goal, 20, "progress")
 
 
 def wait_story(rig: Rig, future: Future[Any], last: str) -> list[Any]:
@@ -225,22 +219,6 @@ def test_the_tasks_of_a_killed_worker_are_done_elsewhere_at_once(tmp_path: Path)
         assert again[0].at - lost.at < 0.5, "as soon as another worker had room"
 
 
-@timing
-def test_a_storm_of_kills_loses_nothing(tmp_path: Path) -> None:
-    with Rig(tmp_path / "rig", workers=3) as rig:
-        client = rig.client()
-        futures = [client.submit(jobs.sleep_for, 0.01 + number * 1e-6) for number in range(500)]
-        for _ in range(3):
-            for name in ("worker-1", "worker-2"):
-                progress(futures, 15)
-                rig.kill(rig.workers[name])
-                rig.revive()
-                rig.wait_for_workers(name)
-        assert results(futures, 60) == [0.01 + number * 1e-6 for number in range(500)]
-        rig.check_outcomes(futures)
-        assert len(rig.events("lost")) == 6
-
-
 def test_a_task_that_crashes_one_worker_is_done_by_the_next(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", workers=2) as rig:
         future = rig.client().submit("work:crash_once", str(tmp_path / "once"))
@@ -249,68 +227,7 @@ def test_a_task_that_crashes_one_worker_is_done_by_the_next(tmp_path: Path) -> N
         rig.check_outcomes([future])
 
 
-@pytest.mark.slow
-def test_a_poison_task_fails_by_name_and_harms_no_other(tmp_path: Path) -> None:
-    with Rig(tmp_path / "rig", workers=3) as rig:
-        client = rig.client()
-        good = [client.submit(jobs.sleep_for, 0.02) for _ in range(50)]
-        poison = client.submit(jobs.crash)
-        good += [client.submit(jobs.sleep_for, 0.02) for _ in range(50)]
-        wait_until(lambda: rig.revive() or all(f.done() for f in [poison, *good]), 60, "all outcomes")
-        error = poison.exception()
-        assert isinstance(error, TaskPoisoned) and poison.task_id in str(error)
-        assert [future.result() for future in good] == [0.02] * 100
-        attempts = len(rig.events("dispatched", task=poison.task_id))
-        crashes = [event for event in rig.events("lost") if event.detail["cause"] == "closed"]
-        assert 3 <= attempts <= 4 and len(crashes) <= 4
-        rig.check_outcomes([poison, *good])
-
-
-@timing
-@pytest.mark.slow
-def test_a_hung_task_is_reported_tried_again_and_fails_by_name(tmp_path: Path) -> None:
-    with Rig(tmp_path / "rig", workers=2) as rig:
-        client = rig.client()
-        first = dict(rig.workers)
-        hung = client.submit(jobs.hang, lease_s=0.5)
-        good = [client.submit(jobs.sleep_for, 0.02) for _ in range(40)]
-        wait_until(lambda: rig.revive() or hung.done(), 30, "the verdict")
-        error = hung.exception()
-        assert isinstance(error, TaskHung) and hung.task_id in str(error) and hung.worker in first
-        assert results(good) == [0.02] * 40
-        codes = sorted(process.poll() or 0 for process in first.values())
-        assert 86 in codes, "a worker that hangs says so and leaves"
-        assert [event.attempt for event in rig.events("dispatched", task=hung.task_id)] == [1, 2]
-        assert [e.detail["cause"] for e in rig.events("requeued", task=hung.task_id)] == ["hung"]
-        (failed,) = rig.events("failed", task=hung.task_id)
-        assert failed.detail["code"] == "HUNG"
-        rig.check_outcomes([hung, *good])
-
-
 # --- the broker dies ----------------------------------------------------------------------------------------
-
-
-@timing
-@pytest.mark.slow
-def test_a_batch_survives_the_broker_three_times(tmp_path: Path) -> None:
-    with Rig(tmp_path / "rig", workers=2) as rig:
-        client = rig.client()
-        resolved: list[Any] = []
-        picture = np.arange(6 * MB, dtype=np.uint8)
-        futures: list[Any] = [client.submit(jobs.sleep_for, 0.02 + n * 1e-6) for n in range(200)]
-        futures += [client.submit(jobs.echo, picture) for _ in range(8)]
-        for future in futures:
-            future.add_done_callback(resolved.append)
-        for _ in range(3):
-            progress(futures, 20)
-            rig.kill(rig.broker)
-            rig.start_broker()
-        assert results(futures[:200], 60) == [0.02 + n * 1e-6 for n in range(200)]
-        assert all(np.array_equal(back, picture) for back in results(futures[200:], 60))
-        wait_until(lambda: len(resolved) == len(futures), what="the callbacks")
-        assert set(resolved) == set(futures), "each future is resolved once"
-        assert all(process.poll() is None for process in rig.workers.values())
-        assert len(rig.events("broker_started")) == 4
 
 
 @timing
@@ -332,24 +249,6 @@ def test_workers_and_clients_are_back_within_three_seconds(tmp_path: Path) -> No
 
         wait_until(lambda: back().keys() >= both, 15, "both workers")
         assert max(back().values()) - served < 3
-
-
-@timing
-@pytest.mark.slow
-def test_a_broker_frozen_for_five_seconds_blames_nobody(tmp_path: Path) -> None:
-    with Rig(tmp_path / "rig", workers=2) as rig:
-        client = rig.client()
-        futures = [client.submit(jobs.sleep_for, 0.05) for _ in range(60)]
-        wait_until(futures[5].done, 20, "a beginning")
-        rig.freeze(rig.broker)
-        with pytest.raises(subprocess.TimeoutExpired):
-            assert rig.broker is not None
-            rig.broker.wait(5)  # five seconds that nothing can cut short
-        rig.thaw(rig.broker)
-        assert results(futures, 30) == [0.05] * 60
-        assert rig.events("lost") == []
-        rig.check_outcomes(futures)
-        assert rig.counters()["oversleeps"] >= 1
 
 
 def test_a_stopped_broker_ends_with_zero_and_its_successor_serves_on(tmp_path: Path) -> None:
