@@ -154,7 +154,8 @@ show(charts.speed_up, curves, "threads", {"guess": guess}, cores=cores())
 # %% [markdown] lang="es"
 # Lee la figura con su dispersión. `vignette_python` se queda cerca de 1: sus hilos se turnan el GIL, así que
 # no importa cuántos haya. `blur` puede subir hasta donde haya núcleos **libres**: OpenCV suelta el GIL mientras
-# calcula. Si tu máquina tiene un solo núcleo, o está ocupada, ninguno sube.
+# calcula. Con un solo núcleo, o en una máquina muy ocupada, las dos curvas se parecen y deciden los demás
+# programas: la dispersión lo delata. Entonces cierra lo que puedas y mide otra vez.
 #
 # La regla no es «los hilos no sirven para calcular», sino: **estorba el código Python, no el cálculo**.
 #
@@ -163,7 +164,8 @@ show(charts.speed_up, curves, "threads", {"guess": guess}, cores=cores())
 # %% [markdown] lang="en"
 # Read the figure with its spread. `vignette_python` stays near 1: its threads take turns with the GIL, so it
 # does not matter how many there are. `blur` can rise as far as there are **free** cores: OpenCV lets go of
-# the GIL while it computes. If your machine has a single core, or is busy, neither rises.
+# the GIL while it computes. With a single core, or on a very busy machine, the two curves look alike and other
+# programs decide: the spread gives it away. Then close what you can, and measure again.
 #
 # The rule is not "threads are no good for computing", it is: **Python code is in the way, computing is not**.
 #
@@ -178,7 +180,7 @@ lesson.checkpoint(1, all(list(curve) == counts for curve in curves.values()))
 # **Pregunta.** ¿Qué tendrías que mirar en una biblioteca para saber si tus hilos la aceleran? ¿Y NumPy? (Casi
 # todas sus operaciones grandes sueltan el GIL.) ¿Por qué la curva no pasa de la línea de los núcleos?
 #
-# **Si falla.** Si `blur` tampoco sube, mira quién más usa el procesador: es un buen momento para hablar de
+# **Si falla.** Si las dos curvas se parecen, mira quién más usa el procesador: es un buen momento para hablar de
 # «núcleos libres». En un Python sin GIL (*free-threaded*) subirán los dos: enséñalo como curiosidad.
 
 # %% [markdown] lang="en" teacher=true
@@ -187,7 +189,7 @@ lesson.checkpoint(1, all(list(curve) == counts for curve in curves.values()))
 # **Ask.** What would you look for in a library to know whether your threads speed it up? And NumPy? (Most of
 # its large operations let go of the GIL.) Why does the curve not go beyond the line of the cores?
 #
-# **If it goes wrong.** If `blur` does not rise either, look who else uses the processor: a good moment for
+# **If it goes wrong.** If the two curves look alike, look who else uses the processor: a good moment for
 # "free cores". On a Python without a GIL (*free-threaded*) both will rise: show it as a curiosity.
 
 # %% [markdown] lang="es"
