@@ -2,8 +2,14 @@
 
 =====================  =================================================================================
 ``lesson``             begin a lesson in a language, its checkpoints, its end that leaves nothing behind
-``exhibit``            a chart with the table of its numbers under it
+``exhibit``            a chart with its numbers under it, how far off a guess was, a function's source
+``slow_server``        day 1: the web server that is slow on purpose
+``race``               day 1: an addition that is lost, and the lock that mends it
+``amdahl``             day 2: a program with a part that cannot be shared out
+``memory``             day 2: what a function remembers in the process it runs in
 =====================  =================================================================================
+
+The others are day 3's, each with its purpose at its head.
 
 Rules: a cell holds what the lesson is about, and everything else is here. What people read comes from the
 catalogue. Functions that run in other processes live in modules, never in a cell.
@@ -11,7 +17,13 @@ catalogue. Functions that run in other processes live in modules, never in a cel
 
 from __future__ import annotations
 
-from labkit.classroom.exhibit import gap, show, source
-from labkit.classroom.lesson import Lesson, begin, check_machine
+import logging
+
+# Where there are many fonts, the first import of matplotlib takes seconds and says so, in red, in a student's
+# first cell. Before the imports below, one of which it is.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+
+from labkit.classroom.exhibit import gap, show, source  # noqa: E402
+from labkit.classroom.lesson import Lesson, begin, check_machine  # noqa: E402
 
 __all__ = ["Lesson", "begin", "check_machine", "gap", "show", "source"]

@@ -171,3 +171,12 @@ def test_sharing_out_in_groups_changes_no_pixel_and_no_order() -> None:
     assert all(image.shape == (HEIGHT, WIDTH, 3) for image in results[0])
     for other in results[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_a_students_first_cell_does_not_speak_of_fonts() -> None:
+    code = (
+        "import logging, sys; import labkit.classroom; assert 'matplotlib' in sys.modules;"
+        "logging.getLogger('matplotlib.font_manager').warning('Matplotlib is building the font cache')"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stderr == ""
