@@ -35,7 +35,7 @@ from labkit.jobs import sleep_for
 from labkit.settings import Settings
 proof = credentials.of_client(Settings.from_environment())
 client = Client(os.environ["VISITED"], proof, name="visitor")
-futures = [client.submit(sleep_for, 0.3, deadline_s=60) for _ in range(30)]
+futures = [client.submit(sleep_for, 1.0, deadline_s=60) for _ in range(30)]
 futures[-1].result()
 """
 """A program that submits thirty tasks and waits; it is killed before it has them."""

@@ -556,6 +556,22 @@ def test_what_a_crashed_cluster_left_is_found_and_cleaned_by_the_next(background
         assert (cluster.folder / "events-1.jsonl").read_text().startswith('{"at":')
 
 
+def test_a_cluster_of_which_everything_was_killed_is_cleaned_by_the_next(background: Settings) -> None:
+    with start_background(2, redis=False, settings=background) as crashed:
+        marks = marks_of(crashed)
+    for pid, _born in marks.values():  # the supervisor first: it would start the others again
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: gone(marks), what="the end of all")
+    assert (crashed.folder / "cluster.json").exists() and (crashed.folder / "token").exists()
+    with pytest.raises(ClusterNotRunning, match="has crashed"):
+        connect(settings=background)
+    with start_background(1, redis=False, settings=background) as cluster:
+        assert cluster.cleaned_up == [], "nobody was left to be ended"
+        assert dict(cluster.ports) == dict(ports.USUAL)
+        assert [w.status for w in cluster.workers()] == ["ready"]
+        assert (cluster.folder / "events-1.jsonl").read_text().startswith('{"at":')
+
+
 def test_down_cleans_up_after_a_crash_too(background: Settings) -> None:
     with start_background(1, redis=False, settings=background) as crashed:
         marks = marks_of(crashed)

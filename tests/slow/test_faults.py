@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from labkit.faults import suite, table
@@ -24,3 +27,24 @@ def test_what_is_promised_of_this_fault_is_kept(name: str) -> None:
     if result.verdict is Verdict.INCONCLUSIVE:
         pytest.skip(f"this machine was too slow to tell: {told}")
     assert result.verdict is Verdict.PASS, told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "rules", "missed"),
+    [
+        ("freeze", {"dead_s": 6.0, "broker_gone_s": 12.0}, "given up after 6"),
+        ("client-vanishes", {"client_gone_s": 7.0}, "7.* s after it was killed"),
+    ],
+)
+def test_a_cluster_with_worse_rules_is_judged_by_the_same_bounds(
+    name: str, rules: dict[str, float], missed: str
+) -> None:
+    """The suite has teeth: what takes too long fails."""
+    case = replace(suite.CASES[name], cluster={**suite.CASES[name].cluster, "rules": rules})
+    result = suite.carry_out(case, Settings.from_environment())
+    told = table.measured(result)
+    if result.verdict is Verdict.INCONCLUSIVE:
+        pytest.skip(f"this machine was too slow to tell: {told}")
+    assert result.verdict is Verdict.FAIL, told
+    assert re.search(f"MISSED: {missed}", told), told
