@@ -40,7 +40,7 @@ from labkit.core.errors import (
     LabkitError,
     ProtocolError,
 )
-from labkit.core.outcomes import outcome_error
+from labkit.core.outcomes import outcome_error, unreadable_result
 from labkit.core.rules import Rules
 from labkit.credentials import Credentials
 from labkit.futures import Batch, TaskFuture
@@ -102,12 +102,17 @@ class Client:
             return self._conversation.denied
         return BrokerUnreachable(N_("this client is closed; open a new one"))
 
-    def _gone(self, task: str) -> LabkitError:
-        """Return why a task has no other outcome."""
+    def _gone(self, task: str, worker: str | None = None) -> LabkitError:
+        """Return why a task has no other outcome; ``worker`` is where it was running, if that is known."""
         if self._conversation.denied:
             return ClusterReplaced(
                 N_("task {task}: this client is not let in any more, and will not hear of it: {why}"),
                 task=task, why=self._conversation.denied,
+            )  # fmt: skip
+        if worker:
+            return ClientGone(
+                N_("task {task}: this client was closed first; it was running on {worker}"),
+                task=task, worker=worker,
             )  # fmt: skip
         return ClientGone(N_("task {task}: this client was closed first"), task=task)
 
@@ -325,7 +330,7 @@ class Client:
         try:
             value = codec.decode_value(message.payload)
         except ProtocolError as error:
-            future.set_exception(error)
+            future.set_exception(unreadable_result(call, message, error))
         else:
             future.set_result(value)
 
@@ -360,7 +365,7 @@ class Client:
         """Resolve what nobody else will. Two threads may do this at once: each takes what it resolves."""
         while (future := _take_one(self._futures)) is not None:
             if not future.done():
-                future.set_exception(self._gone(future.task_id))
+                future.set_exception(self._gone(future.task_id, future.worker))
         while self._batches:
             for task in list(self._batches):
                 if (batch := self._batches.pop(task, None)) is not None:

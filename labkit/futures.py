@@ -18,8 +18,8 @@ from typing import Any, Protocol
 from labkit import codec
 from labkit.core import messages as m
 from labkit.core.client_session import Call
-from labkit.core.errors import LabkitError
-from labkit.core.outcomes import outcome_error
+from labkit.core.errors import LabkitError, ProtocolError
+from labkit.core.outcomes import outcome_error, unreadable_result
 
 
 class Client(Protocol):
@@ -93,6 +93,13 @@ class TaskFuture(Future[Any]):
         super().add_done_callback(partial(self._client.call_back, fn))
 
 
+def _value(call: Call, message: Any) -> Any:
+    try:
+        return codec.decode_value(message.payload)
+    except ProtocolError as error:
+        raise unreadable_result(call, message, error) from error
+
+
 class Batch:
     """Many calls of one client, whose results are read in order by one thread.
 
@@ -130,7 +137,7 @@ class Batch:
                     raise message
                 if type(message) is m.Failed:
                     raise outcome_error(call, message)
-                yield codec.decode_value(message.payload)
+                yield _value(call, message)
         finally:
             self.cancel()
 

@@ -2,8 +2,11 @@
 
 Each error says what happened, to whom, and what to do next, and knows whether it is *definite*:
 
-* definite: the thing certainly did not happen (the queue was full, the filter is unknown);
+* definite: the thing certainly did not happen (the port is taken, the filter is unknown), or the task has
+  certainly failed and has no result;
 * indefinite: it may have happened, and only the answer is missing (a timeout, a lost connection).
+
+An error about a task names it, and the worker, the attempt and the reason as far as they are known.
 
 An error keeps its English template and its parameters apart, so that a face of the lab (command line,
 notebook) can say the same sentence in the reader's language without this floor knowing about languages.
@@ -86,7 +89,10 @@ class ProtocolError(LabkitError):
 
 
 class TaskError(LabkitError):
-    """A task ended without a result. ``params`` holds task, worker and attempt where they are known."""
+    """A task ended without a result. ``params`` holds task, worker and attempt where they are known.
+
+    A definite one says that there is no result; what the task did before it failed is another matter.
+    """
 
 
 class TaskFailed(TaskError):
@@ -106,7 +112,11 @@ class TaskHung(TaskError):
 
 
 class NoWorker(TaskError):
-    """No living worker could do this task before its deadline."""
+    """No living worker could do this task before its deadline. Indefinite if one had been given it before."""
+
+    def __init__(self, template: str, **params: Any) -> None:
+        super().__init__(template, **params)
+        self.definite = not params.get("attempt")
 
 
 class DeadlineExceeded(TaskError):
@@ -115,8 +125,16 @@ class DeadlineExceeded(TaskError):
     definite = False
 
 
+class ResultUnreadable(TaskError):
+    """The task was done, but what came back is no value; the message says why."""
+
+    definite = False
+
+
 class ClientGone(TaskError):
-    """The client that submitted the task vanished, so the broker cancelled it."""
+    """The client was closed while the task was open; whether it ran, nobody is there to hear."""
+
+    definite = False
 
 
 # --- the cluster around the task ---
@@ -141,21 +159,13 @@ class BrokerUnreachable(ClusterError):
 
 
 class AccessDenied(ClusterError):
-    """The broker does not accept this cluster secret."""
+    """The broker does not let us in: wrong secret, a key that is not on its list, or another broker."""
 
 
 class ClusterReplaced(AccessDenied):
-    """Another cluster's broker has taken the address; what the former one was sent may have happened."""
+    """A broker that had let us in does not any more; what it was sent before may have happened."""
 
     definite = False
-
-
-class Busy(ClusterError):
-    """The broker's queue is full; try again after ``retry_after_s`` seconds."""
-
-    @property
-    def retry_after_s(self) -> float:
-        return float(self.params.get("retry_after_s", 0.0))
 
 
 class BackendMissing(ClusterError):

@@ -27,6 +27,8 @@ from labkit.core.errors import (
     DeadlineExceeded,
     LabkitError,
     NoWorker,
+    ProtocolError,
+    ResultUnreadable,
     TaskError,
     TaskFailed,
     TaskHung,
@@ -73,12 +75,39 @@ def outcome_error(call: Call, failed: m.Failed) -> TaskError:
             ),
             **named,
         )
-    if failed.code == "NO_WORKER":
+    if failed.code == "NO_WORKER" and not failed.attempt:
         return NoWorker(
             N_("{job} was not done: {error} (task {task}); python -m labkit status shows the workers"),
             **named,
         )
-    return DeadlineExceeded(N_("{job} was not done before its deadline (task {task}): {error}"), **named)
+    if failed.code == "NO_WORKER":
+        return NoWorker(
+            N_(
+                "{job} was not done: {error} (task {task}, after attempt {attempt}); "
+                "python -m labkit status shows the workers"
+            ),
+            **named,
+        )
+    if not failed.attempt:
+        return DeadlineExceeded(N_("{job} was not done before its deadline (task {task}): {error}"), **named)
+    return DeadlineExceeded(
+        N_(
+            "{job} was not done before its deadline "
+            "(task {task}, last on {worker}, attempt {attempt}): {error}"
+        ),
+        **named,
+    )
+
+
+def unreadable_result(call: Call, result: m.Result, why: ProtocolError) -> ResultUnreadable:
+    """Return the error for a result that cannot be decoded."""
+    return ResultUnreadable(
+        N_(
+            "{job} was done by {worker}, but its result cannot be read "
+            "(task {task}, attempt {attempt}): {why}"
+        ),
+        task=call.task.hex(), job=call.job, worker=result.worker, attempt=result.attempt, why=why,
+    )  # fmt: skip
 
 
 # --- an exception of the task's own -------------------------------------------------------------------------

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from labkit import codec, jobs
 from labkit.client import Client
 from labkit.core import messages as m
-from labkit.core.errors import BrokerUnreachable
+from labkit.core.errors import BrokerUnreachable, ResultUnreadable
+from labkit.futures import Batch
 from labkit.handshakes import Handshakes
 from tests.loopback.rig import HOST, Peer, Rig, ThreadBroker, bare_peer, results
 from tests.loopback.zmtp import CURVE, GREETING, NULL, PLAIN, hello
@@ -377,6 +378,25 @@ def test_a_task_id_of_somebody_else_is_refused_and_his_task_unharmed(
     stranger.say(m.ClientGoodbye())
     gate.touch()
     assert future.result(10) > 0
+
+
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_a_result_that_is_none_names_the_worker_that_made_it(in_batch: bool) -> None:
+    with ThreadBroker() as broker, Client(broker.address("client"), broker.credentials) as client:
+        worker = broker.peer("worker")
+        worker.say(m.WorkerHello(os.urandom(8), os.urandom(8), 1, 7, "confused", ""))
+        worker.hear(m.WorkerWelcome)
+        batch = Batch(client)
+        call = client.prepare(jobs.echo, (1,), {})
+        future = None if in_batch else client.submit_prepared([call])[0]
+        if in_batch:
+            batch.submit([call])
+        task: Any = worker.hear(m.Task)
+        worker.say(m.Done(task.task, task.attempt, 0.1, m.Payload(b"\xc1")))
+        with pytest.raises(ResultUnreadable) as error:
+            next(iter(batch.results())) if future is None else future.result(10)
+        assert all(word in str(error.value) for word in (call.task.hex(), "confused", "attempt 1"))
+        assert not error.value.definite
 
 
 # --- who does not read --------------------------------------------------------------------------------------
