@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from labkit.credentials import Credentials, Keys, Token, of_folder
 from labkit.event_stream import EventStream
 from labkit.key_folder import BROKER, CLIENT, WORKER, KeyFolder
 from tests.loopback.rig import HOST, Rig, ThreadBroker, results
+from tests.loopback.zmtp import RAW
 from tests.support import wait_until
 
 EXIT_REFUSED, EXIT_DENIED = 75, 77
@@ -164,6 +167,21 @@ def test_two_clusters_keys_do_not_open_each_other(rig: Rig, tmp_path: Path) -> N
         right_broker = Keys(ana.public, ana.secret, rig.keys.broker_public())
         with pytest.raises(AccessDenied, match="does not accept the key"):
             Client(rig.address, right_broker)
+
+
+@pytest.mark.parametrize("data", RAW.values(), ids=RAW)
+def test_bytes_without_a_key_reach_nobody(rig: Rig, data: bytes) -> None:
+    client = rig.client("ana")
+    before = rig.status()
+    for port in rig.ports["client"], rig.ports["worker"], rig.ports["event"]:
+        for _ in range(3):
+            with contextlib.suppress(ConnectionError), socket.create_connection((HOST, port), 5) as stranger:
+                stranger.sendall(data)
+    assert client.submit(jobs.echo, "me").result(10) == "me"
+    after = rig.status()
+    assert {**after["counters"], "oversleeps": 0} == {**before["counters"], "oversleeps": 0}
+    assert after["clients"] == before["clients"] and rig.broker is not None and rig.broker.poll() is None
+    client.close()
 
 
 # --- what a key is for --------------------------------------------------------------------------------------

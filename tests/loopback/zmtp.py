@@ -54,3 +54,31 @@ def _exactly(connection: socket.socket, count: int) -> bytes:
         assert part, "hung up"
         heard += part
     return heard
+
+
+RAW = {
+    "nothing": b"",
+    "a web page's POST": b"POST /api HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 4\r\n\r\nL\x01\x10\0",
+    "zeros": bytes(1000),
+    "ones": b"\xff" * 1000,
+    "ZMTP 1.0": b"\x01\x00" + b"\x05\x00L\x01\x02\x03",
+    "ZMTP 2.0": GREETING + b"\x01\x05\x00\x00" + b"\x00\x05L\x01\x02\x03\x04",
+    "half a greeting": GREETING + b"\x03",
+    "a greeting and noise": PLAIN + b"\x99" * 300,
+    "NULL": NULL + b"\x04\x1b\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER" + b"\x00\x05L\x01\x02\x03\x04",
+    "CURVE": CURVE + b"\x04\x05HELLO" + bytes(200),
+    "CURVE, a HELLO of the right size": CURVE + command(b"\x05HELLO" + b"\x01\x00" + bytes(192)),
+    "CURVE, INITIATE before HELLO": CURVE + command(b"\x08INITIATE" + bytes(300)),
+    "CURVE, a message before HELLO": CURVE + b"\x00\x05L\x01\x02\x03\x04",
+    "CURVE, half a HELLO": CURVE + command(b"\x05HELLO" + bytes(194))[:100],
+    "CURVE, a giant command": CURVE + b"\x06" + struct.pack("!Q", 1 << 62) + bytes(1000),
+    "no mechanism": GREETING + b"\x03\x00" + bytes(52),
+    "a message before HELLO": PLAIN + b"\x00\x05L\x01\x02\x03\x04",
+    "READY before HELLO": PLAIN + b"\x04\x06\x05READY",
+    "empty credentials": PLAIN + hello(b"", b""),
+    "no UTF-8": PLAIN + hello(b"\xff\xfe", b"\x80" * 200),
+    "long credentials": PLAIN + hello(b"c" * 255, b"p" * 255),
+    "a HELLO that lies about its length": PLAIN + b"\x04\x0b\x05HELLO\xffabcd",
+    "a giant frame": PLAIN + b"\x06" + struct.pack("!Q", 1 << 62) + b"x" * 1000,
+    "a negative length": PLAIN + b"\x06" + b"\xff" * 8,
+}
