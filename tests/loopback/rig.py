@@ -66,6 +66,10 @@ def big(size):
 def pid():
     return os.getpid()
 
+def weigh(data):
+    time.sleep(0.005)
+    return len(data)
+
 def crash_once(path):
     """Crash the first worker that runs this, return in the second."""
     if os.path.exists(path):
