@@ -1,18 +1,21 @@
-"""The same cluster in containers, where this machine can have one; a plain word where it cannot.
+"""The same cluster in containers, where this machine can have one at once; a plain word where it cannot.
 
 ::
 
     with in_containers() as cluster:
         if cluster:
             ...
+
+Building the images takes minutes and a network, which is nothing for the middle of a lesson: they are used if
+they are there.
 """
 
 from __future__ import annotations
 
-import inspect
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labkit import doctor
 from labkit.core.errors import LabkitError
@@ -22,15 +25,22 @@ from labkit.settings import Settings
 if TYPE_CHECKING:
     from labkit.cluster import Cluster
 
+PROJECT = "labkit-lesson"
+
 
 @contextmanager
 def in_containers(workers: int = 3) -> Iterator[Cluster | None]:
-    """Yield a private cluster of containers, or None after one line that says why there is none."""
+    """Yield a private cluster of containers, or None after a line that says why there is none.
+
+    In the ``lab`` container it is the cluster that this stands in.
+    """
+    from labkit.cluster import open_cluster
+
     cluster: Cluster | None = None
-    why = _why_not()
+    why = _why_not(Settings.from_environment())
     if not why:
         try:
-            cluster = _open(workers)
+            cluster = open_cluster(workers, backend="compose")
         except LabkitError as error:
             why = translate_error(error)
     if cluster is None:
@@ -42,22 +52,18 @@ def in_containers(workers: int = 3) -> Iterator[Cluster | None]:
         yield cluster
 
 
-def _open(workers: int) -> Cluster:
-    from labkit.cluster import open_cluster
+def _why_not(settings: Settings) -> str:
+    """Return why no cluster of containers can be had at once; empty if one can."""
+    from labkit.cluster import images
+    from labkit.cluster.engine import Engine
 
-    open_any: Any = open_cluster
-    opened: Cluster = open_any(workers, backend="compose")
-    return opened
-
-
-def _why_not() -> str:
-    from labkit.cluster import open_cluster
-
-    findings = doctor.examine(Settings.from_environment())
-    docker = next(finding for finding in findings if finding.topic == "docker")
+    if settings.control is not None:
+        return ""  # we are in one
+    docker = next(finding for finding in doctor.examine(settings) if finding.topic == "docker")
     if docker.state != doctor.OK:
         found = _(docker.found.template).format(**docker.found.params)
         return _("Docker: {found}").format(found=found)
-    if "backend" not in inspect.signature(open_cluster).parameters:
-        return _("this version of the lab has no containers yet")
+    engine, digest = Engine(PROJECT, os.environ), images.source_digest()
+    if any(images.made_of(engine, image) != digest for image in images.BUILT):
+        return _("its images are not built yet; python -m labkit up --backend compose does that, in minutes")
     return ""

@@ -38,7 +38,7 @@ from labkit.sockets import CLIENT_ROLE, WORKER_ROLE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from labkit.cluster import LocalCluster
+    from labkit.cluster import Cluster
 
 PATIENCE_S = 10.0
 SHOWN_BYTES = 12
@@ -64,7 +64,7 @@ class Line(NamedTuple):
 class Conversation:
     """What peers that were played by hand said and heard; a notebook shows it as a table."""
 
-    def __init__(self, cluster: LocalCluster) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._began = time.monotonic()
         self.lines: list[Line] = []
@@ -141,7 +141,7 @@ class Peer:
     """One DEALER of a conversation. It belongs to the notebook's thread; use it with ``with``."""
 
     def __init__(
-        self, talk: Conversation, name: str, role: str, address: str, cluster: LocalCluster,
+        self, talk: Conversation, name: str, role: str, address: str, cluster: Cluster,
         accepts: frozenset[type],
     ) -> None:  # fmt: skip
         self.name = name

@@ -66,7 +66,7 @@ lesson = begin("{{lang}}")
 # %%
 from labkit import charts, open_cluster
 
-cluster = open_cluster(workers=3)
+cluster = open_cluster(workers=3, backend="local")
 cluster.panel()
 
 # %% [markdown] lang="es"
@@ -234,7 +234,7 @@ guess_messages, sum(len(line.messages) for line in as_client.lines)
 as_client.anatomy(m.Submit)
 
 # %% [markdown] lang="es"
-# **Ahora eres un worker.** Este cluster no tiene ninguno; alguien ha pedido `add(20, 22)` y espera. Preséntate,
+# **Ahora eres un worker.** Este clúster no tiene ninguno; alguien ha pedido `add(20, 22)` y espera. Preséntate,
 # recibe la tarea, avisa de que empiezas, calcúlala y entrega:
 
 # %% [markdown] lang="en"
@@ -666,7 +666,7 @@ hunted.counts().get("lost", 0), mended.counts().get("lost", 0)
 #
 # ### Los objetivos del día, medidos
 #
-# Fotografías de verdad, varias veces, en un cluster nuevo de tres workers; uno muere a mitad y vuelve. Cada
+# Fotografías de verdad, varias veces, en un clúster nuevo de tres workers; uno muere a mitad y vuelve. Cada
 # píxel se compara con el bucle sencillo.
 
 # %% [markdown] lang="en"
@@ -681,7 +681,7 @@ hunted.counts().get("lost", 0), mended.counts().get("lost", 0)
 # %%
 from labkit.classroom.targets import measure_targets
 
-with open_cluster(workers=3) as fresh:
+with open_cluster(workers=3, backend="local") as fresh:
     measured = measure_targets(fresh)
 measured
 
@@ -748,14 +748,15 @@ measured
 # %% [markdown] lang="es"
 # ## Lo mismo en contenedores
 #
-# Donde hay Docker, el mismo cluster puede vivir en contenedores; las llamadas no cambian. Donde no lo hay, la
-# celda lo dice y no pasa nada.
+# El clúster de hoy son procesos (`backend="local"`). Donde hay Docker puede vivir en contenedores
+# (`backend="compose"`), y las llamadas no cambian. Donde no lo hay, la celda lo dice y no pasa nada.
 
 # %% [markdown] lang="en"
 # ## The same in containers
 #
-# Where there is Docker, the same cluster can live in containers; the calls do not change. Where there is
-# none, the cell says so, and nothing is missing.
+# Today's cluster is processes (`backend="local"`). Where there is Docker it can live in containers
+# (`backend="compose"`), and the calls do not change. Where there is none, the cell says so, and nothing is
+# missing.
 
 # %%
 from labkit.classroom.containers import in_containers
@@ -770,10 +771,16 @@ with in_containers(workers=3) as boxed:
         show(charts.recovery, work.finish())
 
 # %% [markdown] lang="es" teacher=true
+# **Antes de clase, si quieres esta sección.** `python3 lab.py up --backend compose` construye las imágenes
+# una vez, con red y en unos minutos; sin ellas la celda se salta.
+#
 # **Di.** Con Docker, esto es `docker-compose stop worker-2` y `docker-compose start worker-2`. Sin Docker,
 # pasa a la hora libre: no se aprende nada distinto.
 
 # %% [markdown] lang="en" teacher=true
+# **Before class, if you want this section.** `python3 lab.py up --backend compose` builds the images once,
+# with a network and in some minutes; without them the cell is skipped.
+#
 # **Say.** With Docker this is `docker-compose stop worker-2` and `docker-compose start worker-2`. Without
 # it, go on to the free hour: there is nothing else to be learned here.
 
@@ -805,7 +812,7 @@ with in_containers(workers=3) as boxed:
 cluster.panel(work=True)
 
 # %% [markdown] lang="es"
-# Cuando acabes, cierra el cluster. La última línea comprueba que no queda nada:
+# Cuando acabes, cierra el clúster. La última línea comprueba que no queda nada:
 
 # %% [markdown] lang="en"
 # When you have finished, close the cluster. The last line checks that nothing is left:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TOKEN = "token-of-the-tests"
 START_S = 60.0
-CELL_MS = 120_000
+CELL_MS = 240_000
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
