@@ -13,6 +13,7 @@ LANG = os.environ.get("LABKIT_LANG") or "es"
 c = get_config()  # type: ignore[name-defined]  # noqa: F821 - Jupyter hands it to whatever it loads
 c.ServerApp.ip = "0.0.0.0"  # of the container; the host publishes it on 127.0.0.1
 c.ServerApp.port = 8888
+c.Application.log_level = "WARN"  # its own address is of no use outside; start_lab.sh prints the one that is
 c.ServerApp.open_browser = False
 c.ServerApp.root_dir = "/home/lab/notebooks"
 c.IdentityProvider.token = Path("/keys/lab.token").read_text(encoding="ascii").strip()

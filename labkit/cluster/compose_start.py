@@ -29,7 +29,7 @@ from labkit.cluster.guardian import Guardian
 from labkit.cluster.plan import Capabilities, rule_variables
 from labkit.cluster.run_folder import RunFolder, write_whole
 from labkit.core import policies
-from labkit.core.errors import N_, ClusterError, InvalidInput
+from labkit.core.errors import N_, ClusterError, InvalidInput, PortInUse
 from labkit.settings import Settings
 
 PROJECT = "labkit"
@@ -98,13 +98,26 @@ def start_background(
         )
     engine.compose("down", "--remove-orphans", timeout_s=UP_S)  # what was stopped has its old ports still
     chosen = ports.choose("127.0.0.1", ports.asked_for(os.environ), usual=True)
-    if "LABKIT_LAB_PORT" not in os.environ and ports.obstacle("127.0.0.1", settings.lab_port) is not None:
+    if ports.obstacle("127.0.0.1", settings.lab_port) is not None:
+        if os.environ.get("LABKIT_LAB_PORT"):
+            raise PortInUse(
+                N_(
+                    "port {port} of {host} ({name}) cannot be used: it is in use; "
+                    "choose another, or end the program that has it"
+                ),
+                port=settings.lab_port, host="127.0.0.1", name="LABKIT_LAB_PORT",
+            )  # fmt: skip
         chosen["lab"] = chosen["worker"]  # which containers do not publish
     engine = Engine(engine.project, _environment(settings, chosen, capabilities, slots, policy))
     images.build_if_need_be(engine)
-    _up(engine, workers, redis=redis, lab=True)
     home = RunFolder.of(settings.home, label)
-    cluster = _ready(_connected(engine, label, home=home.path, redis=redis, policy=policy), ready_timeout_s)
+    try:
+        _up(engine, workers, redis=redis, lab=True)
+        cluster = _connected(engine, label, home=home.path, redis=redis, policy=policy)
+        _ready(cluster, ready_timeout_s)
+    except BaseException:  # also Ctrl-C: nothing of it remains but the volumes
+        engine.compose("down", "--remove-orphans", timeout_s=UP_S)
+        raise
     note = home.compose_file
     note.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_whole(note, json.dumps({"project": engine.project}) + "\n")

@@ -56,14 +56,15 @@ def row_of(container: dict[str, Any]) -> Row:
     word = _word(state)
     restarts = int(container["RestartCount"])
     settled = word != RESTARTING and (up_s is None or up_s >= LONG_LIFE_S)
+    short_lives = 0 if settled else restarts
     return {
         "name": f"{WORKER}-{container['Id'][:SHORT_ID]}" if elastic else service,
         "kind": WORKER if elastic or service in NAMED_WORKERS else service,
         "state": word, "pid": state["Pid"] or None, "restarts": restarts,
-        "short_lives": 0 if settled else restarts,
+        "short_lives": short_lives,
         "last_exit": _last_exit(state), "up_s": up_s,
         # Docker waits 0.1 s, then each time twice as long, a minute at most.
-        "restart_in_s": min(60.0, 0.1 * 2.0**restarts) if word == RESTARTING else None,
+        "restart_in_s": min(60.0, 0.1 * 2.0**short_lives) if short_lives else None,
         "health": state.get("Health", {}).get("Status", ""),
         "container": container["Id"],
         "number": int(container["Config"]["Labels"].get("com.docker.compose.container-number", "1")),

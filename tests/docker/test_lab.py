@@ -87,6 +87,7 @@ def test_jupyterlab_lets_in_who_has_its_token_and_nobody_else(stack: Stack, clus
         except OSError:
             return 0
 
+    assert f"JupyterLab: {url}\n" in stack.type("docker-compose logs --no-log-prefix lab")
     assert wait_until(lambda: ask(f"?token={token}"), 30.0, "JupyterLab to answer") == 200
     assert ask("") == 403 and ask("?token=wrong") == 403
 

@@ -9,12 +9,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from labkit import cli, jobs
+from labkit.client import Client
 from labkit.cluster.compose import ComposeCluster
 from labkit.core import history as h
+from labkit.core.errors import AccessDenied
 from labkit.core.history import Event
+from labkit.credentials import Token, of_client
+from labkit.settings import Settings
 from tests.docker.rig import Load, Stack, built, require_engine, stack_up
 from tests.support import wait_until
 
@@ -209,6 +215,18 @@ def test_elastic_workers_join_under_load_and_drain_when_they_go(
 
 
 # --- the backend's own ways ---
+
+
+def test_who_has_no_key_is_refused_by_name_and_who_imports_the_hosts_is_let_in(
+    stack: Stack, cluster: ComposeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(AccessDenied, match="takes no secret"):
+        Client(cluster.address, Token("guessed"))
+    monkeypatch.setenv("COMPOSE_PROJECT_NAME", stack.project)
+    monkeypatch.setenv("LABKIT_KEYS", str(tmp_path / "keys"))
+    assert cli.main(["keys", "import-compose"]) == 0
+    with Client(cluster.address, of_client(Settings.from_environment())) as client:
+        assert client.submit(jobs.add, 2, 3).result(10) == 5
 
 
 def test_the_handle_scales_as_every_cluster_does(cluster: ComposeCluster) -> None:

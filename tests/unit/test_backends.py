@@ -1,0 +1,61 @@
+"""Which backend is meant: the call, then the environment, then what ``up`` has noted, then processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from labkit.cluster.backends import chosen, of_running
+from labkit.cluster.compose_start import project_of
+from labkit.cluster.run_folder import RunFolder
+from labkit.core.errors import InvalidInput
+from labkit.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.delenv("COMPOSE_PROJECT_NAME", raising=False)
+    return Settings(home=tmp_path)
+
+
+def note(settings: Settings, name: str, project: str) -> None:
+    file = RunFolder.of(settings.home, name).compose_file
+    file.parent.mkdir(parents=True)
+    file.write_text(f'{{"project": "{project}"}}', encoding="utf-8")
+
+
+def test_the_call_comes_before_the_environment(settings: Settings) -> None:
+    assert chosen(None, settings) == "local"
+    compose = Settings(home=settings.home, backend="compose")
+    assert chosen(None, compose) == "compose"
+    assert chosen("local", compose) == "local"
+
+
+def test_an_unknown_backend_is_answered_with_the_known_ones(settings: Settings) -> None:
+    with pytest.raises(InvalidInput, match="'podman' is unknown; known: local, compose"):
+        chosen("podman", settings)
+
+
+def test_what_up_has_noted_is_found_again_without_saying_so(settings: Settings) -> None:
+    assert of_running(None, settings) == "local"
+    note(settings, "default", "labkit")
+    assert of_running(None, settings) == "compose"
+    assert of_running(None, settings, "local") == "local"
+    assert of_running("second", settings) == "local"
+
+
+def test_a_project_is_called_after_its_cluster(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert project_of("default", settings) == "labkit"
+    assert project_of("second", settings) == "labkit-second"
+    note(settings, "default", "noted")
+    assert project_of("default", settings) == "noted"
+    monkeypatch.setenv("COMPOSE_PROJECT_NAME", "mine")
+    assert project_of("default", settings) == "mine"
+    assert project_of("second", settings) == "labkit-second"
+
+
+@pytest.mark.parametrize("name", ["Second", "one.two"])
+def test_a_name_that_compose_would_not_take_is_refused(settings: Settings, name: str) -> None:
+    with pytest.raises(InvalidInput, match="small letters"):
+        project_of(name, settings)
