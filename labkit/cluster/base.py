@@ -172,13 +172,9 @@ class Cluster(ABC):
     def _fault(self, fault: str, name: str) -> float:
         broker = self._backend_check(fault, name)
         recorded = broker == "running" and self._note(fault, name)
-        now = time.monotonic()
+        noted_at = time.monotonic()
         self._backend_act(fault, name, recorded)
-        return self._noted_at(fault, name, now, recorded)
-
-    def _noted_at(self, fault: str, name: str, now: float, recorded: bool) -> float:
-        """Return the instant at which the fault was noted; ``now`` was just before it was done."""
-        return now
+        return noted_at
 
     def _note(self, fault: str, target: str) -> bool:
         """Have the fault written into the history; return whether that worked within ``NOTE_S``."""

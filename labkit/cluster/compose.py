@@ -12,6 +12,7 @@ stop start pause unpause``, the history is a copy that follows the broker's own 
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -40,7 +41,7 @@ from labkit.cluster.follower import Follower
 from labkit.cluster.guardian import Guardian
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, ClusterError, InvalidInput, LabkitError
-from labkit.core.history import FAULT
+from labkit.core.history import FAULT, Event
 from labkit.credentials import Credentials
 
 COMMANDS = {"kill": "kill", "stop": "stop", "start": "start", "pause": "pause", "resume": "unpause"}
@@ -86,6 +87,8 @@ class ComposeCluster(Cluster):
         self._follow_lock = threading.Lock()
         self._leaving: dict[str, threading.Thread] = {}  # container -> who removes it
         self._unrecorded: list[dict[str, Any]] = []
+        self._seen = threading.local()  # how much of the history was there before a fault
+        self._pid = os.getpid()
 
     # --- the backend's part ---------------------------------------------------------------------------------
 
@@ -121,16 +124,28 @@ class ComposeCluster(Cluster):
         else:
             self._engine.docker(COMMANDS[fault], row["container"])
 
-    def _noted_at(self, fault: str, name: str, now: float, recorded: bool) -> float:
-        """Return the instant at which the broker noted the fault; if it could not, the host's."""
+    def _fault(self, fault: str, name: str) -> float:
+        """Do it; return the instant at which the broker noted it, by its clock. If it could not: by ours."""
+        self._seen.events = len(self.history().events)
+        unrecorded = len(self._unrecorded)
+        noted_at = super()._fault(fault, name)
+        if len(self._unrecorded) > unrecorded:
+            return noted_at
         deadline = time.monotonic() + NOTE_S
-        while recorded and time.monotonic() < deadline:
-            for event in reversed(self.history().events[-1000:]):
-                told = event.detail
-                if event.kind == FAULT and (told.get("fault"), told.get("target")) == (fault, name):
-                    return event.at
+        while (event := self._noted(fault, name)) is None and time.monotonic() < deadline:
             time.sleep(POLL_S)
-        return now
+        return noted_at if event is None else event.at
+
+    def _is_recorded(self, fault: str, target: str, since: float) -> bool:
+        return self._noted(fault, target) is not None
+
+    def _noted(self, fault: str, target: str) -> Event | None:
+        """Return the event of the fault that this thread is doing: told from older ones by its place."""
+        for event in self.history().events[self._seen.events :]:
+            told = event.detail
+            if event.kind == FAULT and (told.get("fault"), told.get("target")) == (fault, target):
+                return event
+        return None
 
     def _is_ready(self, row: dict[str, Any], picture: dict[str, Any]) -> bool:
         return any(
@@ -260,6 +275,8 @@ class ComposeCluster(Cluster):
         return self._guardian is not None
 
     def close(self) -> None:
+        if self._pid != os.getpid():
+            return  # a forked child has a copy of this object, and must not end what it shares
         try:
             super().close()
         finally:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 from labkit.cluster.engine import BUILD_S, Engine, explain, run
 from labkit.cluster.plan import ROOT
 from labkit.core.errors import N_, InvalidInput
+from labkit.i18n import _
 
 BUILT = ("labkit-broker", "labkit-worker", "labkit-lab")
 FETCHED = ("redis:7-alpine",)
@@ -42,6 +44,8 @@ def build_if_need_be(engine: Engine) -> bool:
     digest = source_digest()
     if all(made_of(engine, image) == digest for image in BUILT):
         return False
+    text = _("Building the images for the containers: a few minutes the first time, later seconds.")
+    print(text, file=sys.stderr, flush=True)
     engine.environ["LABKIT_SOURCE"] = digest
     engine.compose("build", "--quiet", *SERVICES, timeout_s=BUILD_S)
     return True
