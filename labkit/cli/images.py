@@ -47,7 +47,7 @@ def _list(engine: Engine, _file: Path) -> None:
     for image in (*images.BUILT, *images.FETCHED):
         if image not in sizes:
             state = _("not here")
-        elif image in images.BUILT and images.made_of(engine, image) != digest:
+        elif image in images.BUILT and not images.is_here(engine, f"{image}:{digest}"):
             state = _("of other code than is here")
         else:
             state = _("up to date")

@@ -78,6 +78,7 @@ class ComposeCluster(Cluster):
         )  # fmt: skip
         self.ports = ports
         self.policy = policy
+        engine.environ["LABKIT_TAG"] = stack.tag_of(containers)  # what scale adds is of the same code
         self._home = home
         """The run folder of a background cluster: for its note, and its history after it has gone."""
         self._engine = engine

@@ -1,15 +1,16 @@
 """The images of the compose backend: built when the code has changed, saved to a file, loaded from one.
 
-An image carries the digest of the sources that it was made of. ``python -m labkit up`` builds when these
-are not the sources that are here, so a class that has loaded the images from a file, and has the same code,
-needs neither a network nor a build. (``docker-compose up -d`` builds what is missing; ``docker-compose
-build`` is for code that has changed.)
+An image's tag is a digest of the sources that it was made of. ``python -m labkit up`` builds when there is
+none of the sources that are here. So a class that has loaded the images from a file, and has the same code,
+needs neither a network nor a build; and two copies of the lab on one machine do not get each other's code.
+
+What was built last is ``latest`` as well: that is what ``docker-compose up -d`` takes. (By itself it builds
+what is missing; ``docker-compose build`` is for code that has changed.)
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from pathlib import Path
 
@@ -23,7 +24,7 @@ FETCHED = ("redis:7-alpine",)
 SOURCES = ("labkit", "workers", "notebooks", "docker", "requirements.txt", ".dockerignore")
 SERVICES = ("broker", "worker-1", "lab")
 """One service for each image of ours."""
-LABEL = "labkit.source"
+LATEST = "latest"
 FILE_S = 900.0
 
 
@@ -40,26 +41,28 @@ def source_digest(root: Path = ROOT) -> str:
 
 
 def build_if_need_be(engine: Engine) -> bool:
-    """Build the images unless they are made of the sources that are here; return whether it was needed."""
+    """Build the images unless there are some of the sources that are here; return whether it was needed.
+
+    From then on ``engine`` means these images.
+    """
     digest = source_digest()
-    if all(made_of(engine, image) == digest for image in BUILT):
+    engine.environ["LABKIT_TAG"] = digest
+    if all(is_here(engine, f"{image}:{digest}") for image in BUILT):
         return False
     text = _("Building the images for the containers: a few minutes the first time, later seconds.")
     print(text, file=sys.stderr, flush=True)
-    engine.environ["LABKIT_SOURCE"] = digest
     engine.compose("build", "--quiet", *SERVICES, timeout_s=BUILD_S)
+    for image in BUILT:
+        engine.docker("tag", f"{image}:{digest}", f"{image}:{LATEST}")
     return True
 
 
-def made_of(engine: Engine, image: str) -> str:
-    """Return the digest of the sources of ``image``; empty if it is not here, or says nothing."""
+def is_here(engine: Engine, image: str) -> bool:
+    """Return whether there is such an image on this machine."""
     ran = run(["docker", "image", "inspect", image], engine.environ)
-    if ran.returncode != 0:
-        if "no such image" in ran.stderr.lower():
-            return ""
+    if ran.returncode != 0 and "no such image" not in ran.stderr.lower():
         raise explain("docker image", ran.stderr)
-    labels = json.loads(ran.stdout)[0]["Config"].get("Labels") or {}
-    return str(labels.get(LABEL, ""))
+    return ran.returncode == 0
 
 
 def sizes(engine: Engine) -> dict[str, int]:
@@ -78,11 +81,13 @@ def export_images(engine: Engine, file: Path) -> int:
         raise InvalidInput(N_("there is no folder {folder}"), folder=str(file.parent))
     build_if_need_be(engine)
     for image in FETCHED:
-        if run(["docker", "image", "inspect", image], engine.environ).returncode != 0:
+        if not is_here(engine, image):
             engine.docker("pull", "--quiet", image, timeout_s=BUILD_S)
     part = file.with_name(file.name + ".part")
     try:
-        engine.docker("save", "--output", str(part), *BUILT, *FETCHED, timeout_s=FILE_S)
+        tags = (engine.environ["LABKIT_TAG"], LATEST)
+        built = [f"{image}:{tag}" for image in BUILT for tag in tags]
+        engine.docker("save", "--output", str(part), *built, *FETCHED, timeout_s=FILE_S)
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)

@@ -88,6 +88,13 @@ def ports_of(containers: list[dict[str, Any]]) -> dict[str, int]:
     return ports
 
 
+def tag_of(containers: list[dict[str, Any]]) -> str:
+    """Return the tag of the images that a stack is made of."""
+    images = {service_of(container): str(container["Config"]["Image"]) for container in containers}
+    _name, _colon, tag = images.get(BROKER, "").partition(":")
+    return tag or "latest"
+
+
 def find(rows: list[Row], name: str) -> Row:
     """Return the row of the process called ``name``. Raises InvalidInput naming those that there are."""
     for row in rows:

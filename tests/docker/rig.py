@@ -61,6 +61,8 @@ class Stack:
             **{f"LABKIT_{kind.upper()}_PORT": str(port) for kind, port in published.items()},
         }  # fmt: skip
         self.engine = Engine(self.project, self.environ)
+        images.build_if_need_be(self.engine)
+        self.environ["LABKIT_TAG"] = self.engine.environ["LABKIT_TAG"]  # the code that is under test
 
     def type(self, line: str) -> str:
         """Run a command as a student types it, and return what it printed; it must succeed."""

@@ -32,7 +32,10 @@ def container(
     labels = {"service": service, "container-number": str(number)}
     return {
         "Id": f"{number}{service.replace('-', '0'):x<63}", "RestartCount": restarts, "State": state,
-        "Config": {"Labels": {f"com.docker.compose.{key}": value for key, value in labels.items()}},
+        "Config": {
+            "Image": f"labkit-{service}:0123abcd",
+            "Labels": {f"com.docker.compose.{key}": value for key, value in labels.items()},
+        },
         "HostConfig": {"PortBindings": ports},
     }  # fmt: skip
 
@@ -76,6 +79,11 @@ def test_ports_are_those_published_also_while_a_container_is_down() -> None:
     bindings = {"5555/tcp": [{"HostIp": "127.0.0.1", "HostPort": "6001"}], "5557/tcp": [{"HostPort": "6003"}]}
     told = stack.ports_of([container("broker", Status="exited", ports=bindings), container("worker-1")])
     assert told == {"client": 6001, "event": 6003}
+
+
+def test_what_is_added_is_of_the_code_that_runs() -> None:
+    assert stack.tag_of([container("redis"), container("broker")]) == "0123abcd"
+    assert stack.tag_of([container("redis")]) == "latest"
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
