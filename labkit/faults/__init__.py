@@ -4,9 +4,10 @@ Reading order::
 
     verdict     what was measured, and which word follows: pass, fail, inconclusive
     machine     how much time the machine took from the cluster: what tells "too slow" from "wrong"
+    judge       collects what is claimed, and excuses what only a faster machine could have met
     network     a network that can be cut, reset and slow, between a process and its broker
     work        tasks whose results are known beforehand, and how often each future was resolved
-    stand       one live cluster, with all that a case needs to harm it, to wait, and to judge
+    stand       one live cluster, with all that a case needs to harm it and to wait
     case        what a case is: its name, its fault, its promise, the cluster that it wants
     workers_die, tasks_misbehave, brokers_die, redis_fails, links_fail, clients_misbehave, clusters_end
                 the cases, by who is struck

@@ -70,7 +70,7 @@ def shutdown(stand: Stand) -> None:
     client, work, judge = stand.client(), stand.work, stand.judge
     work.sleepers(client, 400, 0.05)
     stand.wait_for_start()
-    state = stand.cluster._run_folder.read_state() or {}
+    state = stand.state() or {}
     marks = dict(state["processes"])
     judge.true(N_("{n} processes before"), len(marks) >= 5, n=len(marks))
     began = time.monotonic()

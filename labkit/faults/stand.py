@@ -1,8 +1,8 @@
 """One live cluster, with all that a case needs: harm it, wait for what the history shows, and judge.
 
 ``Stand`` is the cluster and what belongs to it: clients, more processes than a cluster usually has (a second
-worker of the same name, a worker behind a network that can be cut), and the waiting. ``Judge`` collects the
-claims. Whatever a case opens here is closed with the stand, whatever became of the case.
+worker of the same name, a worker behind a network that can be cut), and the waiting. What is claimed goes to
+its `judge`. Whatever a case opens here is closed with the stand, whatever became of the case.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from labkit.cluster import plan
 from labkit.cluster.local import LocalCluster, open_cluster
+from labkit.cluster.run_folder import RunFolder, State
 from labkit.core import history as h
 from labkit.core.errors import N_, LabkitError
 from labkit.core.history import Event, History
 from labkit.core.rules import Rules
+from labkit.faults.judge import Judge, NotReached
 from labkit.faults.machine import Machine
-from labkit.faults.verdict import Claim
 from labkit.faults.work import Work
 from labkit.settings import Settings
 
@@ -38,70 +39,11 @@ PATIENCE_S = 60.0
 """What has not happened after this long is not going to: the claim has failed."""
 HARM_PATIENCE_S = 30.0
 """What a case needs before it can do any harm (a started task) has to come within this time."""
-EXCUSED_SHARE = 0.25
-"""A machine that took this share of the patience away excuses what has not happened."""
 T = TypeVar("T")
-
-
-class NotReached(LabkitError):
-    """Something that a case waited for did not happen."""
 
 
 class CannotTry(LabkitError):
     """The fault could not be done here: no Redis on this machine, a cluster that does not come up."""
-
-
-class Judge:
-    """Collects what a case claims. ``machine`` says whether a bound in time was missed for want of it."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.claims: list[Claim] = []
-        self.detection_s: float | None = None
-        self.recovery_s: float | None = None
-        self._machine = machine
-
-    def detected(self, seconds: float | None) -> None:
-        """Note how long it took the cluster to know of a fault; the longest counts."""
-        self.detection_s = _longest(self.detection_s, seconds)
-
-    def recovered(self, seconds: float | None) -> None:
-        """Note how long it took until what was struck went on; the longest counts."""
-        self.recovery_s = _longest(self.recovery_s, seconds)
-
-    def within(self, template: str, seconds: float, limit_s: float, since: float | None = None) -> None:
-        """Claim that something took ``limit_s`` at most. ``template`` has a place for ``{seconds}``.
-
-        ``since`` is when it began, on ``time.monotonic``; what the machine took from then on excuses a miss.
-        """
-        met = seconds <= limit_s
-        until = None if since is None else since + seconds
-        excused = not met and seconds - self._machine.lost_s(since, until) <= limit_s
-        params = {"seconds": shown_seconds(seconds)}
-        self.claims.append(Claim(template, params, met, excused, f"≤ {shown_seconds(limit_s)}"))
-
-    def count(self, template: str, n: int, wanted: int) -> None:
-        """Claim that there are ``wanted`` of something. ``template`` has places for ``{n}`` and ``{wanted}``;
-        slowness is no excuse."""
-        self.claims.append(Claim(template, {"n": n, "wanted": wanted}, n == wanted, wanted=f"= {wanted}"))
-
-    def true(self, template: str, met: object, **params: Any) -> None:
-        """Claim that something is so; slowness is no excuse."""
-        self.claims.append(Claim(template, params, bool(met)))
-
-    def unless_slow(self, template: str, met: object, room_s: float, **params: Any) -> None:
-        """Claim that something is so, if the machine has not taken ``room_s`` from the cluster all in all.
-
-        For what rests on somebody being heard in time: a worker that gets no processor is silent too.
-        """
-        excused = not met and self._machine.lost_s() >= room_s
-        self.claims.append(Claim(template, params, bool(met), excused))
-
-    def not_reached(self, error: NotReached, patience_s: float) -> None:
-        """Claim what has not happened: met it is not, but a machine without a processor to spare excuses
-        it."""
-        since = time.monotonic() - patience_s
-        excused = self._machine.lost_s(since) >= EXCUSED_SHARE * patience_s
-        self.claims.append(Claim(error.template, error.params, False, excused))
 
 
 class Stand:
@@ -218,9 +160,13 @@ class Stand:
         pid: int = next(row["pid"] for row in rows if row["name"] == name)
         return pid
 
+    def state(self) -> State | None:
+        """Return what the cluster's own file says of it; None when it has ended."""
+        return RunFolder(self.cluster.folder).read_state()
+
     def _pids(self) -> Iterable[int]:
         """The processes whose want of a processor would excuse a delay: the cluster's, and this one."""
-        state = self.cluster._run_folder.read_state() or {"processes": {}}
+        state = self.state() or {"processes": {}}
         named = [pid for pid, _born in state["processes"].values()]
         return [os.getpid(), *named, *(process.pid for process in self._spawned.values())]
 
@@ -373,14 +319,3 @@ def open_at_this_broker(history: History) -> set[str]:
         elif event.kind == h.BROKER_STARTED:
             found.clear()
     return found
-
-
-def _longest(one: float | None, other: float | None) -> float | None:
-    return other if one is None else one if other is None else max(one, other)
-
-
-def shown_seconds(value: float) -> str:
-    """Return a span as people read it: "12 ms", "0.42 s", "2.5 s"."""
-    if value < 0.1:
-        return f"{value * 1000:.0f} ms"
-    return f"{value:.2f} s" if value < 1 else f"{value:.1f} s"

@@ -17,7 +17,8 @@ from labkit.faults import (
     workers_die,
 )
 from labkit.faults.case import Case, cases_of
-from labkit.faults.stand import EXCUSED_SHARE, CannotTry, NotReached, Stand
+from labkit.faults.judge import EXCUSED_SHARE, NotReached
+from labkit.faults.stand import CannotTry, Stand
 from labkit.faults.verdict import Claim, Result
 from labkit.settings import Settings
 

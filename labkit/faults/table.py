@@ -15,7 +15,7 @@ from rich.text import Text
 
 from labkit.core.errors import N_
 from labkit.faults.case import Case
-from labkit.faults.stand import shown_seconds
+from labkit.faults.judge import shown_seconds
 from labkit.faults.verdict import Claim, Result, Verdict
 from labkit.i18n import _, translate_error
 

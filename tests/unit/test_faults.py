@@ -14,8 +14,9 @@ from labkit.core.errors import InvalidInput
 from labkit.core.history import Event, History
 from labkit.faults import machine, suite, table
 from labkit.faults.case import Case
+from labkit.faults.judge import Judge, NotReached
 from labkit.faults.machine import Machine
-from labkit.faults.stand import Judge, NotReached, running
+from labkit.faults.stand import running
 from labkit.faults.verdict import Claim, Result, Verdict, is_failed, verdict_of
 from labkit.faults.workers_die import overtaken
 from labkit.settings import Settings

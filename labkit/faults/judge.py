@@ -1,0 +1,85 @@
+"""Collects what a case claims, and excuses what was missed for want of a faster machine.
+
+Counts are never excused. A bound in time is, if it was missed by no more than the time that the machine took
+from the cluster (`labkit.faults.machine`).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from labkit.core.errors import LabkitError
+from labkit.faults.machine import Machine
+from labkit.faults.verdict import Claim
+
+EXCUSED_SHARE = 0.25
+"""A machine that took this share of the patience away excuses what has not happened."""
+
+
+class NotReached(LabkitError):
+    """Something that a case waited for did not happen."""
+
+
+class Judge:
+    """Collects what a case claims. ``machine`` says whether a bound in time was missed for want of it."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.claims: list[Claim] = []
+        self.detection_s: float | None = None
+        self.recovery_s: float | None = None
+        self._machine = machine
+
+    def detected(self, seconds: float | None) -> None:
+        """Note how long it took the cluster to know of a fault; the longest counts."""
+        self.detection_s = _longest(self.detection_s, seconds)
+
+    def recovered(self, seconds: float | None) -> None:
+        """Note how long it took until what was struck went on; the longest counts."""
+        self.recovery_s = _longest(self.recovery_s, seconds)
+
+    def within(self, template: str, seconds: float, limit_s: float, since: float | None = None) -> None:
+        """Claim that something took ``limit_s`` at most. ``template`` has a place for ``{seconds}``.
+
+        ``since`` is when it began, on ``time.monotonic``; what the machine took from then on excuses a miss.
+        """
+        met = seconds <= limit_s
+        until = None if since is None else since + seconds
+        excused = not met and seconds - self._machine.lost_s(since, until) <= limit_s
+        params = {"seconds": shown_seconds(seconds)}
+        self.claims.append(Claim(template, params, met, excused, f"≤ {shown_seconds(limit_s)}"))
+
+    def count(self, template: str, n: int, wanted: int) -> None:
+        """Claim that there are ``wanted`` of something. ``template`` has places for ``{n}`` and ``{wanted}``;
+        slowness is no excuse."""
+        self.claims.append(Claim(template, {"n": n, "wanted": wanted}, n == wanted, wanted=f"= {wanted}"))
+
+    def true(self, template: str, met: object, **params: Any) -> None:
+        """Claim that something is so; slowness is no excuse."""
+        self.claims.append(Claim(template, params, bool(met)))
+
+    def unless_slow(self, template: str, met: object, room_s: float, **params: Any) -> None:
+        """Claim that something is so, if the machine has not taken ``room_s`` from the cluster all in all.
+
+        For what rests on somebody being heard in time: a worker that gets no processor is silent too.
+        """
+        excused = not met and self._machine.lost_s() >= room_s
+        self.claims.append(Claim(template, params, bool(met), excused))
+
+    def not_reached(self, error: NotReached, patience_s: float) -> None:
+        """Claim what has not happened: met it is not, but a machine without a processor to spare excuses
+        it."""
+        since = time.monotonic() - patience_s
+        excused = self._machine.lost_s(since) >= EXCUSED_SHARE * patience_s
+        self.claims.append(Claim(error.template, error.params, False, excused))
+
+
+def _longest(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one if other is None else max(one, other)
+
+
+def shown_seconds(value: float) -> str:
+    """Return a span as people read it: "12 ms", "0.42 s", "2.5 s"."""
+    if value < 0.1:
+        return f"{value * 1000:.0f} ms"
+    return f"{value:.2f} s" if value < 1 else f"{value:.1f} s"
