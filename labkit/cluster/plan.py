@@ -27,8 +27,8 @@ from labkit.cluster.redis_server import server_command, url_of
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, BackendMissing, InvalidInput, LabkitError
 from labkit.core.rules import Rules
-from labkit.credentials import check_host
-from labkit.key_folder import LOCAL, KeyFolder
+from labkit.credentials import check_host, is_loopback
+from labkit.key_folder import LOCAL, ROLES, KeyFolder
 from labkit.orphans import dying_with_parent
 from labkit.settings import Settings
 
@@ -72,7 +72,7 @@ def make_plan(
         )
     # Here, where it can be told; a broker could only refuse to start.
     own_policies.load(policy or settings.policy, settings.work)
-    check_host(settings.host, None if settings.keys is None else KeyFolder(settings.keys))
+    keys = _keys(settings)
     own_redis = None
     redis_url = settings.redis_url
     if redis_url is None and redis:
@@ -84,7 +84,7 @@ def make_plan(
     broker = {
         "LABKIT_HOST": settings.host,
         **{f"LABKIT_{kind.upper()}_PORT": str(ports[kind]) for kind in ("client", "worker", "event")},
-        **_proof(folder, settings),
+        **_proof(folder, keys),
         "LABKIT_FOLDER": str(folder.path),
         "LABKIT_POLICY": policy or settings.policy,
         "LABKIT_WORK": str(settings.work or Path.cwd()),
@@ -94,7 +94,7 @@ def make_plan(
     }
     worker = {
         "LABKIT_BROKER": address["worker"],
-        **_proof(folder, settings),
+        **_proof(folder, keys),
         "LABKIT_SLOTS": str(settings.worker_slots if slots is None else slots),
         "LABKIT_JOB_MODULES": ",".join(settings.job_modules),
         "LABKIT_WORK": str(settings.work or Path.cwd()),
@@ -126,7 +126,7 @@ def make_plan(
             "address": address["client"],
             "event_address": address["event"],
             "redis_url": redis_url,
-            "keys": None if settings.keys is None else str(settings.keys.resolve()),
+            "keys": None if keys is None else str(keys),
             "policy": policy or settings.policy,
             "started": time.time(),
             "private": private,
@@ -176,11 +176,28 @@ def environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def _proof(folder: RunFolder, settings: Settings) -> dict[str, str]:
-    """What lets the cluster's own processes in: its keys if it has any, otherwise its secret."""
-    if settings.keys is None:
+def _keys(settings: Settings) -> Path | None:
+    """Return the folder of keys that the cluster uses, None if its own secret does: on loopback, where that
+    is faster, and where LABKIT_KEYS may just be what this machine needs to join another one's cluster.
+
+    Raises SettingsError if other machines can reach it and the keys are not complete.
+    """
+    if is_loopback(settings.host):
+        return None
+    check_host(settings.host, None if settings.keys is None else KeyFolder(settings.keys))
+    assert settings.keys is not None
+    keys = KeyFolder(settings.keys)
+    keys.broker_secret()  # here, where it can be told: the processes could only refuse to start
+    for role in ROLES:
+        keys.own(role, LOCAL)
+    return settings.keys.resolve()
+
+
+def _proof(folder: RunFolder, keys: Path | None) -> dict[str, str]:
+    """What lets the cluster's own processes in."""
+    if keys is None:
         return {"LABKIT_TOKEN_FILE": str(folder.token_file)}
-    return {"LABKIT_KEYS": str(settings.keys.resolve()), "LABKIT_KEY": LOCAL}
+    return {"LABKIT_KEYS": str(keys), "LABKIT_KEY": LOCAL}
 
 
 def _redis(folder: RunFolder, port: int, private: bool) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""A client that wants more than fits keeps to its quota, or hears BUSY, and slows down; nobody else notices."""
+"""A client that wants more than fits keeps to its quota, or hears BUSY, and slows down; nobody else does."""
 
 from __future__ import annotations
 

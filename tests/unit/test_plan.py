@@ -12,8 +12,9 @@ import pytest
 
 from labkit.cluster import plan as plans
 from labkit.cluster.run_folder import RunFolder
-from labkit.core.errors import BackendMissing, InvalidInput
+from labkit.core.errors import BackendMissing, InvalidInput, SettingsError
 from labkit.core.rules import Rules
+from labkit.key_folder import BROKER, CLIENT, LOCAL, WORKER, KeyFolder
 from labkit.settings import Settings
 
 PORTS = {"client": 6001, "worker": 6002, "event": 6003, "redis": 6004}
@@ -125,3 +126,34 @@ def test_a_workers_libraries_do_not_fight_over_the_cores() -> None:
 def test_an_impossible_number_of_workers_is_refused(workers: int) -> None:
     with pytest.raises(InvalidInput, match="cannot have"):
         make_plan(workers=workers)
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> KeyFolder:
+    folder = KeyFolder(tmp_path / "keys")
+    for role, name in ((BROKER, BROKER), (CLIENT, LOCAL), (WORKER, LOCAL)):
+        folder.add(role, name, ("0" * 40, "1" * 40))
+    return folder
+
+
+def test_a_cluster_that_others_can_reach_uses_its_keys(
+    keys: KeyFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(Settings(home=HOME, host="0.0.0.0", keys=keys.path))
+    for part in ("broker", "worker"):
+        told = settings_of(plan, part, monkeypatch)
+        assert (told.keys, told.key, told.token_file) == (keys.path, LOCAL, None)
+    assert plan["told"]["keys"] == str(keys.path)
+
+
+def test_a_cluster_on_loopback_uses_its_secret_whatever_keys_there_are(keys: KeyFolder) -> None:
+    plan = make_plan(Settings(home=HOME, keys=keys.path))
+    assert "LABKIT_KEYS" not in plan["broker"]["environment"] and plan["told"]["keys"] is None
+
+
+def test_a_cluster_that_others_could_reach_needs_complete_keys(keys: KeyFolder) -> None:
+    with pytest.raises(SettingsError, match="keys make"):
+        make_plan(Settings(home=HOME, host="0.0.0.0"))
+    keys.remove(WORKER, LOCAL)
+    with pytest.raises(SettingsError, match=r"no secret key .*keys add worker"):
+        make_plan(Settings(home=HOME, host="0.0.0.0", keys=keys.path))
