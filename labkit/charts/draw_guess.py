@@ -1,4 +1,4 @@
-"""A guess beside what was measured: one pair of bars for each thing that was timed."""
+"""A guess beside what was measured: one pair of bars for each thing that was timed, or counted."""
 
 from __future__ import annotations
 
@@ -24,12 +24,19 @@ NAMES = {
     "kill": N_("after a kill"),
     "crash": N_("crash"),
     "freeze": N_("freezing"),
+    "unlocked": N_("without a lock"),
+    "locked": N_("with a lock"),
 }
 """Engines and faults, as a chart calls them; any other name stands as it is."""
+UNITS = {"seconds": N_("seconds"), "additions": N_("additions")}
+"""What can be guessed, and how the axis calls it."""
 
 
 class Guessed(NamedTuple):
-    """What was timed (one of `NAMES`, or any), a guess in seconds (None: nobody guessed), and the times."""
+    """What was timed (one of `NAMES`, or any), a guess in seconds (None: nobody guessed), and the times.
+
+    (Of what is counted, both are counts: `guesses` is told the unit.)
+    """
 
     key: str
     guess_s: float | None
@@ -41,19 +48,22 @@ class Guessed(NamedTuple):
         return _(NAMES[self.key]) if self.key in NAMES else self.key
 
 
-def guesses(rows: Sequence[Guessed]) -> Chart:
-    """Return the chart of what was guessed, hollow, over what was measured, with its spread."""
+def guesses(rows: Sequence[Guessed], unit: str = "seconds") -> Chart:
+    """Return the chart of what was guessed, hollow, over what was measured, with its spread.
+
+    ``unit`` is one of `UNITS`.
+    """
     left = min(style.widest([row.name for row in rows]), style.LONGEST_NAME) + 0.12 + MARGIN
     height = ROW * max(len(rows), 1)
     chart = style.new_chart(style.TITLE_SPACE + height + style.AXIS_SPACE + MARGIN)
     axes = style.place(chart, left, style.TITLE_SPACE, WIDTH - left - MARGIN, height)
-    style.dress(axes, _("Guess and measurement"), _("seconds"))
-    chart.labkit_alt = " ".join([_("Guess and measurement."), *(_sentence(row) for row in rows)])
+    style.dress(axes, _("Guess and measurement"), _(UNITS[unit]))
+    chart.labkit_alt = " ".join([_("Guess and measurement."), *(_sentence(row, unit) for row in rows)])
     if not rows:
         style.say(axes, _("nothing was measured"))
         axes.set_xticks([])
         return chart
-    words = [(_guess_words(row), _measured_words(row)) for row in rows]
+    words = [(_guess_words(row, unit), _measured_words(row, unit)) for row in rows]
     longest = style.widest([word for pair in words for word in pair])
     most = max(max(row.timing.most, row.guess_s or 0.0) for row in rows) or 1.0
     width = WIDTH - left - MARGIN
@@ -80,9 +90,11 @@ def guesses(rows: Sequence[Guessed]) -> Chart:
     return chart
 
 
-def guesses_table(rows: Sequence[Guessed]) -> Table:
-    """Return the chart's numbers: name, guess, median, least and most in seconds, and how many runs."""
+def guesses_table(rows: Sequence[Guessed], unit: str = "seconds") -> Table:
+    """Return the chart's numbers: name, guess, median, least and most in the unit, and how many runs."""
     columns = (_("what"), _("guess (s)"), _("measured (s)"), _("least (s)"), _("most (s)"), _("runs"))
+    if unit != "seconds":
+        columns = (_("what"), _("guess"), _("measured"), _("least"), _("most"), _("runs"))
     return Table(
         columns,
         [
@@ -93,19 +105,22 @@ def guesses_table(rows: Sequence[Guessed]) -> Table:
     )
 
 
-def _guess_words(row: Guessed) -> str:
+def _told(value: float, unit: str) -> str:
+    return seconds(value) if unit == "seconds" else f"{value:.0f}"
+
+
+def _guess_words(row: Guessed, unit: str) -> str:
     if row.guess_s is None:
         return _("no guess")
-    return _("your guess: {time}").format(time=seconds(row.guess_s))
+    return _("your guess: {time}").format(time=_told(row.guess_s, unit))
 
 
-def _measured_words(row: Guessed) -> str:
+def _measured_words(row: Guessed, unit: str) -> str:
+    median, least, most = (_told(n, unit) for n in (row.timing.median, row.timing.least, row.timing.most))
     if len(row.timing.times) == 1:
-        return _("measured: {time}").format(time=seconds(row.timing.median))
-    return _("measured: {time} ({least} to {most})").format(
-        time=seconds(row.timing.median), least=seconds(row.timing.least), most=seconds(row.timing.most)
-    )
+        return _("measured: {time}").format(time=median)
+    return _("measured: {time} ({least} to {most})").format(time=median, least=least, most=most)
 
 
-def _sentence(row: Guessed) -> str:
-    return f"{row.name}: {_guess_words(row)}; {_measured_words(row)}."
+def _sentence(row: Guessed, unit: str) -> str:
+    return f"{row.name}: {_guess_words(row, unit)}; {_measured_words(row, unit)}."

@@ -157,6 +157,16 @@ def test_the_table_of_guesses_holds_every_number() -> None:
     assert table.rows[2][1] is None
 
 
+def test_what_is_counted_is_told_in_whole_numbers() -> None:
+    rows = [Guessed("unlocked", 2000, Timing((501, 640, 512))), Guessed("locked", None, Timing((2000,)))]
+    figure = charts.guesses(rows, unit="additions")
+    assert figure.axes[0].get_xlabel() == "additions"
+    assert {"your guess: 2000", "measured: 512 (501 to 640)", "measured: 2000"} <= set(written(figure))
+    table = charts.guesses_table(rows, unit="additions")
+    assert table.columns == ("what", "guess", "measured", "least", "most", "runs")
+    assert table.rows[0] == ("without a lock", 2000, 512, 501, 640, 3)
+
+
 # --- curves -------------------------------------------------------------------------------------------------
 
 
