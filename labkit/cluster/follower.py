@@ -49,7 +49,11 @@ class Follower:
         self._closing = threading.Event()
         self._tail: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()  # of _tail
-        self._fetch()
+        try:
+            self._fetch()
+        except BaseException:
+            self._file.close()
+            raise
         self._thread = threading.Thread(target=self._run, name="labkit-follower", daemon=True)
         self._thread.start()
 

@@ -1,0 +1,126 @@
+"""The two helpers of the compose backend that can be tried without Docker: the guardian and the follower.
+
+For the follower a script plays ``docker``: "the container" is a folder, and runs as long as a file in it says
+so.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from labkit.cluster.engine import Engine
+from labkit.cluster.event_file import EventFile
+from labkit.cluster.follower import Follower
+from labkit.cluster.guardian import Guardian
+from labkit.core.errors import ClusterError
+from labkit.core.history import Event, encode_event
+from tests.cli_support import ROOT
+from tests.support import require, wait_until
+
+# --- the guardian ---
+
+
+def test_the_guardians_command_runs_when_it_is_let_go_and_not_before(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    guardian = Guardian([sys.executable, "-c", f"open({str(done)!r}, 'w')"], os.environ)
+    assert not done.exists()
+    assert guardian.let_go(20.0) == ""
+    assert done.exists()
+
+
+def test_what_the_command_complains_of_is_told(tmp_path: Path) -> None:
+    guardian = Guardian([sys.executable, "-c", "import sys; sys.exit('no such network')"], os.environ)
+    assert "no such network" in guardian.let_go(20.0)
+
+
+def test_the_guardian_outlives_a_program_that_is_killed_and_does_its_work(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    command = [sys.executable, "-c", f"print('x' * 200_000); open({str(done)!r}, 'w')"]
+    program = (
+        "import os, time; from labkit.cluster.guardian import Guardian; "
+        f"g = Guardian({command!r}, os.environ); print('up', flush=True); time.sleep(600)"
+    )
+    opener = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert opener.stdout is not None and opener.stdout.readline() == "up\n"
+    opener.kill()
+    opener.communicate()
+    wait_until(done.exists, 20.0, "the command to run, although nobody reads what it prints")
+
+
+# --- the follower ---
+
+DOCKER = """
+case "$1" in
+cp) [ -f "$BOX/events.jsonl" ] || { echo "Error: Could not find the file $2 in container" >&2; exit 1; }
+    exec tar -C "$BOX" -cf - events.jsonl ;;
+exec)
+    [ -f "$BOX/running" ] || { echo "container is not running" >&2; exit 1; }
+    tail -c "+$8" -F "$BOX/events.jsonl" 2> /dev/null & tail=$!
+    cat > /dev/null & cat=$!
+    while [ -f "$BOX/running" ] && kill -0 $cat 2> /dev/null; do sleep 0.02; done
+    kill $tail ;;
+esac
+"""
+
+
+@pytest.fixture
+def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The broker's "container": it runs, and has written nothing yet."""
+    require(sys.platform != "win32", "a shell")
+    (tmp_path / "bin").mkdir()
+    docker = tmp_path / "bin" / "docker"
+    docker.write_text(f"#!/bin/sh\n{DOCKER}", encoding="utf-8")
+    docker.chmod(docker.stat().st_mode | stat.S_IXUSR)
+    folder = tmp_path / "box"
+    folder.mkdir()
+    (folder / "running").touch()
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("BOX", str(folder))
+    return folder
+
+
+def write(box: Path, *kinds: str) -> None:
+    with (box / "events.jsonl").open("a", encoding="ascii") as file:
+        file.writelines(encode_event(Event(float(i), kind)) + "\n" for i, kind in enumerate(kinds))
+
+
+def test_the_copy_has_what_was_written_before_and_what_is_written_after(box: Path, tmp_path: Path) -> None:
+    write(box, "broker_started", "joined")
+    follower = Follower(Engine("p", os.environ), "c0ffee", tmp_path / "copy")
+    try:
+        copy = EventFile(tmp_path / "copy")
+        assert [event.kind for event in copy.history().events] == ["broker_started", "joined"]
+        write(box, "lost")
+        wait_until(lambda: [event.kind for event in copy.history().events][2:] == ["lost"], 10.0)
+    finally:
+        follower.close()
+
+
+def test_what_a_killed_broker_wrote_last_is_copied_and_its_next_life_too(box: Path, tmp_path: Path) -> None:
+    follower = Follower(Engine("p", os.environ), "c0ffee", tmp_path / "copy")  # nothing is there yet
+    try:
+        copy = EventFile(tmp_path / "copy")
+        write(box, "broker_started")
+        wait_until(lambda: len(copy.history().events) == 1, 10.0, "the first line")
+        (box / "running").unlink()
+        write(box, "fault")  # as if it had been written in the very moment of death
+        wait_until(lambda: len(copy.history().events) == 2, 10.0, "the last words of a dead broker")
+        (box / "running").touch()
+        write(box, "broker_started", "joined")
+        wait_until(lambda: len(copy.history().events) == 4, 10.0, "the next broker's words")
+        assert (tmp_path / "copy").read_bytes() == (box / "events.jsonl").read_bytes()
+    finally:
+        follower.close()
+
+
+def test_a_container_that_is_not_there_is_an_error_at_once(box: Path, tmp_path: Path) -> None:
+    docker = tmp_path / "bin" / "docker"
+    docker.write_text("#!/bin/sh\necho 'Error: No such container: c0ffee' >&2; exit 1\n", encoding="utf-8")
+    with pytest.raises(ClusterError, match="No such container"):
+        Follower(Engine("p", os.environ), "c0ffee", tmp_path / "copy")
