@@ -24,7 +24,8 @@ Reading order, from the idea to the machine. Each step needs only the ones befor
 10. ``labkit.broker``, ``workers``, ``labkit.client``: a socket and threads round each of the minds.
 11. ``labkit.mirror``: the picture of it all in Redis.
 12. ``labkit.cluster``, ``labkit.executors``: the processes of a cluster, and how a program uses them.
-13. ``labkit.charts``, ``labkit.demo``, ``labkit.cli``: what people see.
+13. ``labkit.charts``, ``labkit.widgets``, ``labkit.classroom``, ``labkit.demo``, ``labkit.cli``: what people
+    see.
 14. ``labkit.faults``: every fault done to a live cluster, and what was promised of it, measured.
 15. ``labkit.measuring``, ``labkit.classroom``, then ``notebooks/source``: the course.
 

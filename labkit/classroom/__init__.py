@@ -7,9 +7,15 @@
 ``race``               day 1: an addition that is lost, and the lock that mends it
 ``amdahl``             day 2: a program with a part that cannot be shared out
 ``memory``             day 2: what a function remembers in the process it runs in
+``work``               day 3: tasks that are sent, followed through the history, and disturbed
+``conversation``       day 3: a client or a worker that is played by hand, message by message
+``story``              day 3: what happened to one task
+``slowed``             day 3: a worker that gets the processor only now and then
+``registry``           day 3: what the broker knows, beside its picture in Redis
+``silent``             day 3: the two workers of the bug hunt
+``targets``            day 3: what the course promises, measured by the demo's own code
+``containers``         day 3: the same cluster in containers, where there are any
 =====================  =================================================================================
-
-The others are day 3's, each with its purpose at its head.
 
 Rules: a cell holds what the lesson is about, and everything else is here. What people read comes from the
 catalogue. Functions that run in other processes live in modules, never in a cell.

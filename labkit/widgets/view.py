@@ -114,13 +114,14 @@ def moment_of(
     seconds = pulse.seconds(monotonic)
     recent = seconds[-RATE_OVER_S:]
     workers = [_worker_card(worker, pulse, recent, pending) for worker in status["workers"]]
+    guests = [_guest_card(guest, pulse, recent) for guest in status.get("guests", ())]
     services = [
         _service_card(row, status, pending) for row in status["processes"] if row["kind"] != "worker"
     ]
     return Moment(
         cluster=str(status["cluster"]),
         headline=_headline(status, pulse, recent),
-        cards=(*workers, *services),
+        cards=(*workers, *guests, *services),
         workers=len(workers),
         seconds=tuple(seconds),
         marks=tuple(pulse.marks(monotonic)),
@@ -192,6 +193,13 @@ def _worker_card(
         name, "worker", worker_colour(name), SIGNS[key], state, _TONES[key], tuple(facts),
         _fits(process, name, pending), _pending(name, pending),
     )  # fmt: skip
+
+
+def _guest_card(guest: Mapping[str, Any], pulse: Pulse, recent: list[Second]) -> Card:
+    """Return the card of a worker that is no process of this cluster's: nobody here can do anything to it."""
+    card = _worker_card({**guest, "process": "running"}, pulse, recent, {})
+    facts = ((_("process"), _("elsewhere")), *card.facts[1:])
+    return card._replace(facts=facts, fits=frozenset())
 
 
 def _heard(age_s: float | None) -> str:

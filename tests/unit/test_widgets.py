@@ -184,6 +184,14 @@ def test_the_rates_are_those_of_the_last_whole_seconds() -> None:
     assert "180 done" in shown.headline and "3 of 3 workers ready" in shown.headline
 
 
+def test_a_worker_from_elsewhere_is_shown_and_has_no_button_to_press() -> None:
+    told = {**status(worker()), "guests": [worker("by-hand", process="elsewhere", status="busy")]}
+    shown = moment_of(told, Pulse(), 0.0)
+    card = shown.cards[1]
+    assert (card.name, card.state, card.fits) == ("by-hand", "busy", frozenset())
+    assert ("process", "elsewhere") in card.facts and shown.workers == 1
+
+
 @pytest.mark.parametrize(
     ("broker", "word"), [("killed", "killed"), ("paused", "frozen"), ("running", "answer")]
 )
