@@ -81,9 +81,10 @@ def kernel_of(connection: Path) -> psutil.Process:
     """Return the process of the kernel with this connection file, when it is ready to compute."""
     client = BlockingKernelClient()
     client.load_connection_file(str(connection))
-    client.start_channels()
+    client.start_channels(hb=False)  # a kernel that is slow to start would be taken for dead
     try:
-        client.wait_for_ready(timeout=START_S)
+        client.kernel_info()
+        client.get_shell_msg(timeout=START_S)
         found = [
             process for process in psutil.process_iter(["cmdline"])
             if str(connection) in (process.info["cmdline"] or ())
