@@ -63,7 +63,6 @@ def _why_not(settings: Settings) -> str:
     if docker.state != doctor.OK:
         found = _(docker.found.template).format(**docker.found.params)
         return _("Docker: {found}").format(found=found)
-    engine, digest = Engine(PROJECT, os.environ), images.source_digest()
-    if not all(images.is_here(engine, f"{image}:{digest}") for image in images.BUILT):
+    if not images.are_built(Engine(PROJECT, os.environ), images.source_digest()):
         return _("its images are not built yet; python -m labkit up --backend compose does that, in minutes")
     return ""

@@ -47,7 +47,7 @@ def build_if_need_be(engine: Engine) -> bool:
     """
     digest = source_digest()
     engine.environ["LABKIT_TAG"] = digest
-    if all(is_here(engine, f"{image}:{digest}") for image in BUILT):
+    if are_built(engine, digest):
         return False
     text = _("Building the images for the containers: a few minutes the first time, later seconds.")
     print(text, file=sys.stderr, flush=True)
@@ -55,6 +55,11 @@ def build_if_need_be(engine: Engine) -> bool:
     for image in BUILT:
         engine.docker("tag", f"{image}:{digest}", f"{image}:{LATEST}")
     return True
+
+
+def are_built(engine: Engine, digest: str) -> bool:
+    """Return whether there are images of the sources with this digest: then nothing needs to be built."""
+    return all(is_here(engine, f"{image}:{digest}") for image in BUILT)
 
 
 def is_here(engine: Engine, image: str) -> bool:

@@ -138,7 +138,8 @@ history.counts()["done"], history.counts()["requeued"], history.check()
 #
 # **Si falla.** Si `open_cluster` dice que un worker no está listo, la máquina va muy cargada: cierra otros
 # cuadernos (`Kernel` → `Shut Down All Kernels`) y repite la celda. Si alguien reinicia el kernel, el panel
-# viejo se cubre con un aviso al cabo de unos segundos: hay que ejecutar desde arriba.
+# viejo se cubre con un aviso al cabo de unos segundos: hay que ejecutar desde arriba. Mientras se ejecuta una
+# celda el panel sigue vivo, pero los clics esperan a que acabe.
 
 # %% [markdown] lang="en" teacher=true
 # **Say.** "You have just killed a server in the middle of its work, and nobody lost anything. The next forty
@@ -149,7 +150,8 @@ history.counts()["done"], history.counts()["requeued"], history.check()
 #
 # **If it goes wrong.** If `open_cluster` says that a worker is not ready, the machine is very busy: close
 # other notebooks (`Kernel` → `Shut Down All Kernels`) and run the cell again. If somebody restarts the
-# kernel, the old panel is covered by a notice after some seconds: run from the top.
+# kernel, the old panel is covered by a notice after some seconds: run from the top. While a cell runs the
+# panel stays alive, but clicks wait for its end.
 
 # %% [markdown] lang="es"
 # ## Bloque 1. Los mensajes, uno a uno · 5–15 min

@@ -13,7 +13,7 @@ from labkit.classroom.registry import Registry
 from labkit.classroom.slowed import slowed
 from labkit.classroom.story import story
 from labkit.classroom.work import LessonStuck, Work, send
-from labkit.cluster import Cluster, open_cluster
+from labkit.cluster import Cluster, images, open_cluster
 from labkit.cluster.redis_server import find_binary
 from labkit.core import messages as m
 from labkit.core.errors import ClusterError
@@ -195,3 +195,14 @@ def test_without_an_engine_the_containers_are_skipped_in_plain_words(
     with containers.in_containers() as cluster:
         assert cluster is None
     assert capsys.readouterr().out.startswith("Skipped, no containers here: Docker: not installed\n")
+
+
+def test_with_an_engine_and_no_images_the_containers_are_skipped_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = doctor.Finding("docker", doctor.OK, doctor.said("29.1"), doctor.NOTHING)
+    monkeypatch.setattr(doctor, "examine", lambda _settings: iter([there]))
+    monkeypatch.setattr(images, "is_here", lambda _engine, _image: False)
+    with containers.in_containers() as cluster:
+        assert cluster is None
+    assert "its images are not built yet" in capsys.readouterr().out
