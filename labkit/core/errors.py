@@ -41,6 +41,10 @@ class LabkitError(Exception):
     def __str__(self) -> str:
         return self.template.format(**self.params)
 
+    def __repr__(self) -> str:
+        # A notebook shows `future.exception()` by this: the sentence, not the template with all it needs.
+        return f"{type(self).__name__}({str(self)!r})"
+
     def __reduce__(self) -> tuple[Any, ...]:
         # The keyword parameters would be lost by Exception's own pickling (process pools pickle errors).
         return _rebuild, (type(self), self.template, self.params)

@@ -74,6 +74,7 @@ def test_an_exception_names_task_worker_and_the_remote_traceback(executor: Clust
     assert "labkit.jobs:fail failed on worker-" in str(error) and future.task_id in str(error)
     assert "raise RuntimeError(message)" in error.remote_traceback
     assert isinstance(error.__cause__, RemoteTraceback)
+    assert repr(error) == f"TaskFailed[RuntimeError]({str(error)!r})", "what a notebook shows of it"
 
 
 def test_an_object_that_the_codec_does_not_know_fails_at_submit(executor: ClusterExecutor) -> None:
