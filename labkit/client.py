@@ -83,6 +83,7 @@ class Client:
         self._cancels: dict[bytes, Future[bool]] = {}
         self._answers: dict[int, Future[m.Message]] = {}
         self._numbers = itertools.count(1)
+        self._forgotten = False  # nobody will submit any more
         self._over = False  # the conversation has ended, or is about to: it looks at nothing any more
         self._callbacks: queue.SimpleQueue[Callable[[], object] | None] | None = None
         self._conversation.start()
@@ -196,6 +197,7 @@ class Client:
             self._batches_done.set()
         for task in unwanted:
             self._conversation.post(cs.CancelAsked(task))
+        self._leave_if_forgotten()
 
     def wait_for(
         self, done: Callable[[], bool], block: Callable[[float | None], Any], ends_at: float | None
@@ -275,12 +277,21 @@ class Client:
         """Return the futures of the tasks that have no outcome yet, in the order of their submission."""
         return list(self._futures.values())
 
+    def close_when_done(self) -> None:
+        """Leave as soon as everything open has its outcome; returns at once, and may be called anywhere."""
+        self._forgotten = True
+        self._leave_if_forgotten()
+
+    def _leave_if_forgotten(self) -> None:
+        if self._forgotten and not self._futures and not self._batches:
+            self._conversation.end()
+
     def close(self, wait: bool = False) -> None:
         """Leave. Open tasks are cancelled at the broker, and their futures fail with ``ClientGone``.
 
         With ``wait`` it first waits until everything open has its outcome.
         """
-        if wait:
+        if wait and not self._conversation.is_closing:
             futures_wait(self.open_futures())
             self._batches_done.clear()
             if self._batches:
@@ -297,6 +308,11 @@ class Client:
     # --- what the session wants done, in the thread that leads ----------------------------------------------
 
     def _act(self, action: Any) -> None:
+        self._carry_out(action)
+        if self._forgotten:
+            self._leave_if_forgotten()
+
+    def _carry_out(self, action: Any) -> None:
         kind = type(action)
         if kind is cs.Outcome:
             self._resolve(action.call, action.message)
@@ -360,6 +376,8 @@ class Client:
         self._give_up()
         if self._callbacks is not None:
             self._callbacks.put(None)
+        if self._forgotten:
+            atexit.unregister(self.close)
 
     def _give_up(self) -> None:
         """Resolve what nobody else will. Two threads may do this at once: each takes what it resolves."""

@@ -21,24 +21,28 @@ Rules:
 * The conversation's own thread stands back for milliseconds only: nothing depends on a user who never comes
   back.
 * A user's thread that leads cannot be interrupted in the middle of a step (``labkit.interrupts``).
+* It is its process's own. A forked child has a copy of it without its thread, and of locks that nobody there
+  will let go of: it gets an error instead, and leaves the sockets alone.
 
 Source: the Leader/Followers pattern (Schmidt and others, Pattern-Oriented Software Architecture 2, 2000).
 """
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 import zmq
 
 from labkit.core import client_session as cs
 from labkit.core import messages as m
-from labkit.core.errors import AccessDenied
+from labkit.core.errors import N_, AccessDenied, ClientGone
 from labkit.credentials import Credentials
 from labkit.interrupts import PutOff
 from labkit.link import RETRY_S, TURN_BUDGET, Link
@@ -85,6 +89,7 @@ class Conversation:
         self._ticked_at = 0.0
         self._denied_since: float | None = None
         self._closing = False
+        self._is_copy = False
         self._lead = threading.Lock()
         self._leader = 0  # the thread that leads
         self._claim = threading.Lock()  # held by the user's thread that leads, or is about to
@@ -93,6 +98,7 @@ class Conversation:
         self._parked = False
         self._alarm: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="labkit-client", daemon=True)
+        _conversations.add(self)
 
     def start(self) -> None:
         """Begin."""
@@ -130,8 +136,11 @@ class Conversation:
     ) -> None:
         """Return when ``done()``, leading until then; where another thread serves, ``block(timeout_s)``.
 
-        ``ends_at`` is an instant of ``time.monotonic``: then ``block`` is called with 0.
+        ``ends_at`` is an instant of ``time.monotonic``: then ``block`` is called with 0. ClientGone in a
+        forked child.
         """
+        if self._is_copy:
+            raise ClientGone(N_("this client belongs to the process that opened it; a fork opens its own"))
         if not self._blocked and not self.is_mine:
             with PutOff(self._bell.ring) as signals:
                 if self._claim.acquire(blocking=False):
@@ -147,10 +156,16 @@ class Conversation:
             finally:
                 self._blocked.discard(me)
 
-    def close(self) -> None:
-        """Say goodbye and end. Returns when that is done, unless the conversation's own thread calls."""
+    def end(self) -> None:
+        """As ``close``, without waiting for it: for whoever cannot, such as the garbage collector."""
         self._closing = True
         self._nudge()
+
+    def close(self) -> None:
+        """Say goodbye and end. Returns when that is done, unless the conversation's own thread calls."""
+        if self._is_copy:
+            return
+        self.end()
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -295,3 +310,20 @@ class Conversation:
                 self._link.open()
             else:
                 self._act(action)
+
+    # --- in a forked child ----------------------------------------------------------------------------------
+
+    def _become_copy(self) -> None:
+        self._closing = self._is_copy = True
+
+
+_conversations: WeakSet[Conversation] = WeakSet()
+
+
+def _in_forked_child() -> None:
+    for conversation in list(_conversations):
+        conversation._become_copy()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)

@@ -32,6 +32,7 @@ import os
 import threading
 import time
 import types
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -245,6 +246,8 @@ class ClusterExecutor(Executor):
         # Like Python's pools: at the end of the program, what was submitted is still waited for. (Called
         # before the client's own, because it is registered later; closing the client takes back both.)
         atexit.register(client.close, True)
+        # Like them too: who drops an executor without closing it keeps no thread and no socket of it.
+        weakref.finalize(self, client.close_when_done).atexit = False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> TaskFuture:
         """Send one call. Raises `CannotTravel` for what cannot be sent."""

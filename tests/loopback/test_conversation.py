@@ -3,6 +3,7 @@ neither."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -15,6 +16,7 @@ import pytest
 
 from labkit import jobs
 from labkit.client import Client
+from labkit.core.errors import LabkitError
 from tests.loopback.rig import Rig
 from tests.support import wait_until
 
@@ -163,3 +165,23 @@ def test_closing_frees_a_thread_that_leads(rig: Rig, tmp_path: Path) -> None:
     client.close()
     thread.join(10)
     assert [type(error).__name__ for error in errors] == ["ClientGone"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_gets_an_error_and_harms_its_parents_client_not(client: Client) -> None:
+    client.submit(jobs.echo, 0).result(20)
+    slow = client.submit(jobs.sleep_for, 0.3)
+    pid = os.fork()
+    if pid == 0:
+        refused = 0
+        try:
+            for ask in (lambda: slow.result(20), lambda: client.submit(jobs.echo, 1), client.status):
+                with contextlib.suppress(LabkitError):
+                    ask()
+                    break
+                refused += 1
+            client.close(wait=True)
+        finally:
+            os._exit(refused)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+    assert slow.result(20) == 0.3 and client.submit(jobs.echo, 2).result(20) == 2

@@ -216,3 +216,16 @@ def test_a_program_ends_when_its_results_are_there(tmp_path: Path, end: str) -> 
     finally:
         cluster.down()
     assert (ran.returncode, ran.stdout.split(), ran.stderr) == (0, ["0.1"] * 3, "")
+
+
+def test_an_executor_that_is_dropped_leaves_when_its_results_are_there(two_workers: Cluster) -> None:
+    def clients() -> int:
+        return sum(thread.name == "labkit-client" for thread in threading.enumerate())
+
+    before = clients()
+    future = open_executor("cluster", cluster=two_workers).submit(sleep_for, 0.2)
+    results = open_executor("cluster", cluster=two_workers).map(echo, range(5))
+    abandoned = open_executor("cluster", cluster=two_workers).map(sleep_for, [0.2] * 5)
+    assert future.result(20) == 0.2 and list(results) == [*range(5)] and next(abandoned) == 0.2
+    del abandoned
+    wait_until(lambda: clients() == before, what="the threads of all three to end")

@@ -155,6 +155,9 @@ class SmallClient:
     def close(self, wait: bool = False) -> None:
         pass
 
+    def close_when_done(self) -> None:
+        pass
+
 
 def test_a_chunk_too_large_for_a_message_is_sent_in_parts() -> None:
     client: Any = SmallClient()
