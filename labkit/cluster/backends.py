@@ -40,6 +40,7 @@ def open_cluster(
     ``backend``: "local" (processes) or "compose" (containers); default LABKIT_BACKEND, else local. In the
     ``lab`` container, "compose" is the cluster that it stands in, and which does not end; it is the default
     there for whoever has no wishes (three workers, nothing else said), and processes are for the others.
+    A cluster of no workers is made of processes unless "compose" is said here.
     ``capabilities``: filters that the workers serve, all of them alike or by worker (default: all filters).
     ``slots``: tasks that a worker computes at once. ``policy``: as for LABKIT_POLICY. ``redis=False``: no
     mirror. ``settings``: default from the environment. ``ready_timeout_s=None``: do not wait.
@@ -48,6 +49,10 @@ def open_cluster(
     taken, BackendMissing where there is no Docker. Warns of filters in WORKER_CAPABILITIES that do not exist.
     """
     settings = settings or Settings.from_environment()
+    if backend is None and workers == 0:
+        # For whoever brings workers of their own: they need the workers' port and the shared secret, and
+        # containers publish the one no more than they have the other.
+        backend = "local"
     has_wishes = workers != len(NAMED_WORKERS) or not redis or any((capabilities, slots, policy))
     if backend is None and settings.control is not None and has_wishes:
         # Containers are the host's: what wants a cluster of its own has processes in this one.

@@ -59,3 +59,35 @@ def test_a_project_is_called_after_its_cluster(settings: Settings, monkeypatch: 
 def test_a_name_that_compose_would_not_take_is_refused(settings: Settings, name: str) -> None:
     with pytest.raises(InvalidInput, match="small letters"):
         project_of(name, settings)
+
+
+def test_a_cluster_of_no_workers_is_made_of_processes_unless_containers_are_asked_for(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from labkit.cluster import backends, compose_start, local
+
+    opened: list[str] = []
+    monkeypatch.setattr(local, "open_cluster", lambda *_a, **_k: opened.append("local"))
+    monkeypatch.setattr(compose_start, "open_cluster", lambda *_a, **_k: opened.append("compose"))
+    compose = Settings(home=settings.home, backend="compose")
+    backends.open_cluster(0, settings=compose)
+    backends.open_cluster(3, settings=compose)
+    backends.open_cluster(0, backend="compose", settings=settings)
+    assert opened == ["local", "compose", "compose"]
+
+
+def test_inside_the_lab_whoever_has_wishes_gets_processes_with_a_secret_of_their_own(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from labkit.cluster import backends, compose_start, local
+
+    opened: list[tuple[str, Settings]] = []
+    monkeypatch.setattr(local, "open_cluster", lambda *_a, settings, **_k: opened.append(("local", settings)))
+    monkeypatch.setattr(
+        compose_start, "open_cluster", lambda *_a, settings, **_k: opened.append(("compose", settings))
+    )
+    home = settings.home
+    inside = Settings(home=home, backend="compose", control=home, keys=home, folder=home, redis_url="redis://r")
+    backends.open_cluster(settings=inside)
+    backends.open_cluster(3, policy="round_robin", settings=inside)
+    assert opened == [("compose", inside), ("local", Settings(home=home, backend="compose"))]
