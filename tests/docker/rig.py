@@ -6,6 +6,7 @@ end nothing of it may be left, neither container nor network nor volume, and the
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import secrets
 import subprocess
@@ -44,7 +45,8 @@ def _works(*command: str) -> bool:
 
 
 def built() -> None:
-    """Build the images of the sources that are here, unless it has been done."""
+    """Build the images of the sources that are here, unless it has been done: minutes, the first time."""
+    faulthandler.cancel_dump_traceback_later()  # for this one test, longer than any test may take
     images.build_if_need_be(Engine("labkit", os.environ))
 
 
