@@ -135,7 +135,7 @@ class ExecutorContract:
     @pytest.mark.parametrize("chunksize", [1, 2])
     def test_map_raises_timeout_error_when_its_time_is_up(self, executor: Executor, chunksize: int) -> None:
         executor.submit(echo, 0).result(30)  # warm
-        results = executor.map(sleep_for, [0.0, 0.0, 0.9], timeout=0.4, chunksize=chunksize)
+        results = executor.map(sleep_for, [0.0, 0.0, 2.5], timeout=1.2, chunksize=chunksize)
         assert [next(results), next(results)] == [0.0, 0.0]
         with pytest.raises(TimeoutError):
             next(results)
@@ -262,14 +262,12 @@ class ExecutorContract:
     def test_a_shutdown_without_waiting_loses_nothing(self, engine: Engine) -> None:
         executor = engine(1)
         executor.submit(echo, 0).result(30)  # warm
-        began = time.monotonic()
-        futures = [executor.submit(sleep_for, 0.2) for _ in range(4)]
-        submitted_after_s = time.monotonic() - began
+        futures = [executor.submit(sleep_for, 0.4) for _ in range(4)]
         executor.shutdown(wait=False)
-        assert time.monotonic() - began - submitted_after_s < 0.5
+        assert not self.queues or not futures[-1].done(), "it did not wait for them"
         with pytest.raises(RuntimeError):
             executor.submit(echo, 1)
-        assert [future.result(30) for future in futures] == [0.2] * 4
+        assert [future.result(30) for future in futures] == [0.4] * 4
         executor.shutdown()
 
     def test_a_shutdown_may_cancel_what_waits(self, engine: Engine) -> None:
