@@ -6,8 +6,8 @@ Rules:
 * Nothing is told by colour alone: each state has its sign and its words, each card its name.
 * **A picture never pretends to be alive.** The panel's heartbeat (``beat_html``) carries a curtain that the
   browser itself draws over the panel, buttons and all, when no new heartbeat has replaced it for
-  ``STALE_S`` seconds: after a restart of the kernel, in a saved notebook, or if the panel's thread should
-  ever stop. It is done with a style sheet's animation, so it needs nobody who still lives.
+  ``STALE_S`` seconds: after a restart or the end of the kernel, or if the panel's thread should ever stop. It
+  is done with a style sheet's animation, so it needs nobody who still lives.
 """
 
 from __future__ import annotations

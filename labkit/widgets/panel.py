@@ -11,7 +11,8 @@ Threads:
   sets a widget's value. It ends with the panel, and the panel with its cluster.
 * A command is carried out by a short-lived thread of its own, because a polite stop may take ten seconds and
   the kernel is not to wait for it.
-* A click only leaves word; it never waits.
+* A click only leaves word; it never waits. (Frontends deliver it between two cells: while one runs, the panel
+  stays up to date, and a click comes when the cell has ended.)
 
 Whether there is a frontend cannot be asked for. A kernel that JupyterLab started for a notebook knows the
 notebook's name, and one that nbval or nbconvert started does not; so without it nothing is started, and what
