@@ -93,43 +93,42 @@ class Crew:
     def _live(self, me: int) -> None:
         while self._follow(me):
             try:
-                reports = self._lead(me)
+                self._lead(me)
             except BaseException as error:  # noqa: BLE001 - raised again by ``serve``
                 self._error = error
                 self._over.set()
                 return
-            while reports:  # another thread leads: compute what waits, as long as there is any
-                for report in reports:
-                    self._compute.hand_in(report)
+            self._leader.wake()  # another thread leads: compute what waits, as long as there is any
+            while (taken := self._compute.take()) is not None:
+                self._compute.hand_in(self._compute.perform(*taken))
                 self._leader.wake()
-                taken = self._compute.take()
-                reports = [] if taken is None else [self._compute.perform(*taken)]
 
-    def _lead(self, me: int) -> list[Finished | Raised]:
-        """Talk, and compute in between. Returns the reports that another thread must make, which has taken
-        the lead meanwhile; none if it is all over."""
+    def _lead(self, me: int) -> None:
+        """Talk, and compute in between; until another thread has taken the lead, or all is over."""
         leader, compute = self._leader, self._compute
         while not leader.is_over:
             leader.turn()
             if compute.has_work:
                 self._lend()
-                reports = self._burst()
+                self._burst()
                 if not self._take_back(me):
-                    return reports
-                for report in reports:
+                    return
+                for report in compute.collect():
                     leader.report(report)
         self._over.set()
-        return []
 
-    def _burst(self) -> list[Finished | Raised]:
-        """Compute what waits, for half a millisecond or one task: then there is something to tell."""
-        reports = []
+    def _burst(self) -> None:
+        """Compute what waits, for half a millisecond or one task: then there is something to tell.
+
+        Each report is handed in before the next task begins. If that one takes long, whoever takes the lead
+        meanwhile tells of it; and what ends after that ends the burst, because it began before.
+        """
+        compute = self._compute
         speak_at = time.monotonic() + SPEAK_AFTER_S
-        while (taken := self._compute.take()) is not None:
-            reports.append(self._compute.perform(*taken))
+        while (taken := compute.take()) is not None:
+            compute.hand_in(compute.perform(*taken))
             if time.monotonic() >= speak_at:
-                break
-        return reports
+                return
 
     def _lend(self) -> None:
         """From now on the lead may be taken over."""

@@ -52,6 +52,10 @@ def gated_jobs(jobs_module: types.ModuleType) -> types.ModuleType:
     return jobs_module
 
 
+def task_of(job: str, *args: object) -> m.Task:
+    return m.Task(os.urandom(16), 1, 30.0, 0, codec.encode_call(f"gated_jobs:{job}", args, {}))
+
+
 class Talker:
     """A leader without a socket: what the test leaves in ``inbox`` is what it reads."""
 
@@ -89,7 +93,7 @@ class Talker:
         self.news.set()
 
     def give(self, job: str, *args: object) -> bytes:
-        task = m.Task(os.urandom(16), 1, 30.0, 0, codec.encode_call(f"gated_jobs:{job}", args, {}))
+        task = task_of(job, *args)
         self.inbox.append(task)
         self.news.set()
         return task.task
@@ -140,6 +144,20 @@ def test_while_the_leader_computes_for_long_another_thread_leads(
     gated_jobs.gates[0].set()
     wait_until(lambda: talker.reports, what="the report")
     assert [report.task for report in talker.reports] == [task]
+
+
+def test_a_result_does_not_wait_for_the_long_task_behind_it(
+    start: Callable[[int], Talker], gated_jobs: types.ModuleType
+) -> None:
+    talker = start(1)
+    for _ in range(20):  # they are read together, and so is the one that takes long
+        talker.inbox.append(task_of("where"))
+    talker.inbox.append(task_of("wait", 0))
+    talker.news.set()
+    wait_until(lambda: len(gated_jobs.ran) == 21, what="the long one to run")
+    wait_until(lambda: len(talker.reports) == 20, what="the others' reports")
+    gated_jobs.gates[0].set()
+    wait_until(lambda: len(talker.reports) == 21, what="its report")
 
 
 def test_every_slot_computes_at_the_same_time_and_one_thread_still_leads(
