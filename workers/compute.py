@@ -72,23 +72,23 @@ class Compute:
             over.append(self._over.popleft())
         return over
 
-    def begun(self, now: float) -> tuple[list[Began], float | None]:
-        """Return attempts that run long enough to be announced, and when to ask again (None: nothing runs
-        unannounced).
+    def begun(self, now: float) -> list[Began]:
+        """Return attempts that run long enough to be announced; each is returned once.
 
         Tiny tasks never appear here: announcing each of them would cost more than computing it.
         """
         began: list[Began] = []
-        again: float | None = None
         for key, since in list(self._running.items()):
-            if key in self._announced:
-                continue
-            if now >= since + ANNOUNCE_AFTER_S:
+            if now >= since + ANNOUNCE_AFTER_S and key not in self._announced:
                 self._announced.add(key)
                 began.append(Began(*key, since))
-            else:
-                again = since + ANNOUNCE_AFTER_S
-        return began, again
+        return began
+
+    def announce_at(self) -> float | None:
+        """Return when ``begun`` has something to tell if nothing else happens; None: nothing runs
+        unannounced."""
+        unannounced = [since for key, since in list(self._running.items()) if key not in self._announced]
+        return min(unannounced) + ANNOUNCE_AFTER_S if unannounced else None
 
     # --- for any thread -------------------------------------------------------------------------------------
 

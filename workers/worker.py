@@ -73,7 +73,6 @@ class Worker:
         )  # fmt: skip
         self._exit: Exit | None = None
         self._stop_asked = False
-        self._announce_at: float | None = None
         self._waiter.add(self._bell)
         self._ticked_at = 0.0
         self._serving_file = serving_file
@@ -123,8 +122,9 @@ class Worker:
     def _timeout_s(self) -> float:
         now = time.monotonic()
         due = self._session.next_deadline()
-        if self._announce_at is not None:
-            due = min(due, self._announce_at)
+        announce_at = self._compute.announce_at()
+        if announce_at is not None:
+            due = min(due, announce_at)
         if self._link.congested:
             due = min(due, now + RETRY_S)
         return due - now
@@ -141,8 +141,7 @@ class Worker:
         if self._stop_asked:
             self._stop_asked = False
             self._do(handle(StopAsked(), now))
-        began, self._announce_at = self._compute.begun(now)
-        for started in began:
+        for started in self._compute.begun(now):
             self._do(handle(started, now))
         if now - self._ticked_at > TICK_EVERY_S or now >= self._session.next_deadline():
             self._ticked_at = now

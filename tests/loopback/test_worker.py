@@ -99,6 +99,16 @@ def test_a_worker_that_computes_without_pause_is_never_suspected(tmp_path: Path)
         assert kinds(rig.events(worker="worker-1")) == ["joined", "dispatched", "started", "done"]
 
 
+def test_a_start_is_announced_at_once_and_not_with_the_next_heartbeat(tmp_path: Path) -> None:
+    with Rig(tmp_path / "rig", workers=1) as rig:
+        client = rig.client()
+        for _ in range(4):  # each in another phase of the heartbeats
+            future = client.submit(jobs.sleep_for, 0.4)
+            assert future.result(30) == 0.4
+            rig.wait_for_event("done", task=future.task_id)
+            assert kinds(rig.events(task=future.task_id))[1:] == ["dispatched", "started", "done"]
+
+
 # --- cut off, or far away -----------------------------------------------------------------------------------
 
 

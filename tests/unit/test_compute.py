@@ -167,15 +167,15 @@ def test_a_start_is_announced_once_and_only_when_it_takes_a_while(
     compute: Compute, odd_jobs: types.ModuleType
 ) -> None:
     outcome(compute, call("same", 1))
-    assert compute.begun(time.monotonic() + 9) == ([], None)
+    assert compute.begun(time.monotonic() + 9) == [] and compute.announce_at() is None
     with running(compute, odd_jobs) as task:
-        began, again = compute.begun(0.0)
-        assert began == [] and again is not None, "it has not run for long"
-        (start,), again = compute.begun(again)
+        assert compute.begun(0.0) == [], "it has not run for long"
+        due = compute.announce_at()
+        assert due is not None
+        (start,) = compute.begun(due)
         assert (start.task, start.attempt) == (task.task, 1) and start.at <= time.monotonic()
-        assert again is None
-        assert compute.begun(time.monotonic() + 9) == ([], None)
-    assert compute.begun(time.monotonic() + 9) == ([], None)
+        assert compute.announce_at() is None and compute.begun(time.monotonic() + 9) == []
+    assert compute.begun(time.monotonic() + 9) == []
     assert [over.task for over in compute.collect()] == [task.task] and not compute.has_news
 
 
