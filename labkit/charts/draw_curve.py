@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from labkit.charts import style
+from labkit.charts.draw_guess import checked_guess
 from labkit.charts.style import (
     AXIS_SPACE,
     BLUE,
@@ -70,7 +71,7 @@ def curve(
         name: {x: (t.median * scale, t.least * scale, t.most * scale) for x, t in times.items()}
         for name, times in curves.items()
     }
-    scaled = {name: {x: y * scale for x, y in each.items()} for name, each in (predictions or {}).items()}
+    scaled = _scaled(predictions, scale)
     title = _("Time and {what}").format(what=_(OVER[over]))
     return _draw(points, over, scaled, cores, title, unit)
 
@@ -102,7 +103,7 @@ def speed_up(
         base = _base(times)
         points[name] = {x: (base / t.median, base / t.most, base / t.least) for x, t in times.items()}
     title = _("Speed-up and {what}").format(what=_(OVER[over]))
-    return _draw(points, over, predictions or {}, cores, title, _("times as fast"))
+    return _draw(points, over, _scaled(predictions), cores, title, _("times as fast"))
 
 
 def speed_up_table(
@@ -126,6 +127,13 @@ def _unit(curves: Curves) -> tuple[float, str, str]:
     """Return (units in a second, the unit's name, its sign): milliseconds below half a second."""
     most = max((timing.most for times in curves.values() for timing in times.values()), default=1.0)
     return (1.0, _("seconds"), "s") if most >= 0.5 else (1000.0, _("milliseconds"), "ms")
+
+
+def _scaled(predictions: Mapping[str, Prediction] | None, scale: float = 1.0) -> dict[str, Prediction]:
+    return {
+        name: {x: checked_guess(y) * scale for x, y in each.items()}
+        for name, each in (predictions or {}).items()
+    }
 
 
 def _varied(curves: Curves, predictions: Mapping[str, Prediction]) -> list[float]:

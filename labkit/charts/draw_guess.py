@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from numbers import Real
+from typing import Any, NamedTuple, Self
 
 from labkit.charts import style
 from labkit.charts.style import BLUE, INK, MARGIN, PALE, SMALL, WIDTH, Chart, seconds
 from labkit.charts.table import Table
-from labkit.core.errors import N_
+from labkit.core.errors import N_, InvalidInput
 from labkit.i18n import _
 from labkit.measuring import Timing
 
@@ -32,15 +34,36 @@ UNITS = {"seconds": N_("seconds"), "additions": N_("additions")}
 """What can be guessed, and how the axis calls it."""
 
 
-class Guessed(NamedTuple):
-    """What was timed (one of `NAMES`, or any), a guess in seconds (None: nobody guessed), and the times.
+class NotAGuess(InvalidInput):
+    """What somebody wrote as a guess is no number, or less than nothing."""
 
-    (Of what is counted, both are counts: `guesses` is told the unit.)
-    """
 
+def checked_guess(guess: Any) -> float:
+    """Return ``guess``; raise NotAGuess, which says how to write one, if it cannot be drawn."""
+    if isinstance(guess, Real) and 0 <= float(guess) < math.inf:
+        return float(guess)
+    raise NotAGuess(
+        N_("a guess is a number, zero or more, with a point and no comma, such as 0.5; this one is {guess}"),
+        guess=repr(guess),
+    )
+
+
+class _Guessed(NamedTuple):
     key: str
     guess_s: float | None
     timing: Timing
+
+
+class Guessed(_Guessed):
+    """What was timed (one of `NAMES`, or any), a guess in seconds (None: nobody guessed), and the times.
+
+    (Of what is counted, both are counts: `guesses` is told the unit.) Raises NotAGuess.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, key: str, guess_s: float | None, timing: Timing) -> Self:
+        return super().__new__(cls, key, None if guess_s is None else checked_guess(guess_s), timing)
 
     @property
     def name(self) -> str:

@@ -64,5 +64,5 @@ def _why_not(settings: Settings) -> str:
         found = _(docker.found.template).format(**docker.found.params)
         return _("Docker: {found}").format(found=found)
     if not images.are_built(Engine(PROJECT, os.environ), images.source_digest()):
-        return _("its images are not built yet; python -m labkit up --backend compose does that, in minutes")
+        return _("its images are not built yet; python3 lab.py up --backend compose does that, in minutes")
     return ""

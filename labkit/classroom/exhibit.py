@@ -39,7 +39,9 @@ def gap(row: Guessed) -> None:
         return
     measured = row.timing.median
     times = max(row.guess_s, measured) / max(min(row.guess_s, measured), 1e-9)
-    if times < NEAR:
+    if row.guess_s == 0:
+        text = _("{name}: you guessed {guess} and it took {time}: no work takes no time.")
+    elif times < NEAR:
         text = _("{name}: you guessed {guess} and it took {time}: well guessed.")
     elif row.guess_s > measured:
         text = _("{name}: you guessed {guess} and it took {time}: {times:.1f} times as fast as you thought.")

@@ -10,7 +10,8 @@
 * Each task waits on its worker for as long as it is told and computes nothing, so that three workers are
   three workers even on a laptop with two cores.
 * Nothing waits for a time to pass and hopes: what a method is called ``until_...`` is what the history shows
-  when it returns. After ``PATIENCE_S`` without it LessonStuck says what was waited for.
+  when it returns. After ``PATIENCE_S`` without it LessonStuck says what was waited for; what a worker cannot
+  do because it is down is not waited for.
 * ``finish`` returns the history of this work alone: whatever else the cluster does meanwhile, or did before,
   is not in it.
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 40.0
 POLL_S = 0.005
+LOOK_S = 1.0
+"""Between two looks at whether the process that is waited for runs at all."""
+DOWN = frozenset({"paused", "stopping", "stopped", "killed"})
 ALIVE = frozenset({h.JOINED, h.ALIVE})
 
 
@@ -63,8 +67,21 @@ class Work:
     # --- waiting --------------------------------------------------------------------------------------------
 
     def until_computing(self, worker: str) -> str:
-        """Return the id of a task of this work that ``worker`` has begun and not ended."""
-        return str(self._until(lambda: self._computing(worker), f"{worker} computing"))
+        """Return the id of a task of this work that ``worker`` has begun and not ended.
+
+        Raises LessonStuck at once if it is down or frozen, as after a click on the panel.
+        """
+        looked = 0.0
+
+        def computing() -> str:
+            nonlocal looked
+            found = self._computing(worker)
+            if not found and time.monotonic() > looked + LOOK_S:
+                looked = time.monotonic()
+                self._refuse_if_down(worker)
+            return found
+
+        return str(self._until(computing, f"{worker} computing"))
 
     def until_done(self, part: float) -> None:
         """Return when this part of the tasks (0.5: half of them) has an outcome."""
@@ -94,6 +111,16 @@ class Work:
         self.cluster.wait_until_ready(PATIENCE_S)
         self._look()
         return self._history()
+
+    def _refuse_if_down(self, worker: str) -> None:
+        if any(info.name == worker and info.process in DOWN for info in self.cluster.workers()):
+            raise LessonStuck(
+                N_(
+                    "{worker} is down or frozen, so it computes nothing: start or resume it on the panel, "
+                    "then run this cell again"
+                ),
+                worker=worker,
+            )
 
     def _until(self, condition: Callable[[], Any], what: str) -> Any:
         deadline = time.monotonic() + PATIENCE_S

@@ -357,8 +357,10 @@ show(charts.guesses, [unlocked, locked], unit="additions")
 lesson.checkpoint(3, max(broken) <= 2000 and set(mended) == {2000})
 
 # %% [markdown] lang="es" teacher=true
-# **Di.** «El `sleep(0)` no inventa el error: solo hace que ocurra mientras miramos. Sin él pasaría una vez
-# entre muchas, y siempre el día de la entrega.»
+# **Di.** «El `sleep(0)` no inventa el error: solo hace que ocurra mientras miramos.» Quien lo quite verá 2000:
+# este Python rara vez cambia de hilo entre esas dos líneas si no se llama a nada entre ellas. Un programa de
+# verdad sí llama a algo, y otro Python cambia en otro sitio: entonces pasa una vez entre muchas, y siempre el
+# día de la entrega.
 #
 # **Pregunta.** ¿Dónde está exactamente el instante peligroso? ¿Por qué no basta con «hacerlo más deprisa»?
 # ¿Qué pasa si dos hilos necesitan dos cerrojos y los toman en distinto orden?
@@ -367,8 +369,10 @@ lesson.checkpoint(3, max(broken) <= 2000 and set(mended) == {2000})
 # lenta pierde una suma siempre.
 
 # %% [markdown] lang="en" teacher=true
-# **Say.** "The `sleep(0)` does not invent the bug: it only makes it happen while we look. Without it, it
-# would happen once in a great many times, and always on the day of the deadline."
+# **Say.** "The `sleep(0)` does not invent the bug: it only makes it happen while we look." Whoever takes it
+# away will see 2000: this Python hardly ever changes threads between those two lines if nothing is called
+# between them. A real program does call something, and another Python changes elsewhere: then it happens once
+# in a great many times, and always on the day of the deadline.
 #
 # **Ask.** Where exactly is the dangerous instant? Why is it not enough to "do it faster"? What happens if two
 # threads need two locks and take them in different orders?

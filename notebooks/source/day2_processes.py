@@ -154,8 +154,8 @@ show(charts.speed_up, curves, "threads", {"guess": guess}, cores=cores())
 # %% [markdown] lang="es"
 # Lee la figura con su dispersión. `vignette_python` se queda cerca de 1: sus hilos se turnan el GIL, así que
 # no importa cuántos haya. `blur` puede subir hasta donde haya núcleos **libres**: OpenCV suelta el GIL mientras
-# calcula. Con un solo núcleo, o en una máquina muy ocupada, las dos curvas se parecen y deciden los demás
-# programas: la dispersión lo delata. Entonces cierra lo que puedas y mide otra vez.
+# calcula. Con un solo núcleo las dos curvas se parecen; en una máquina muy ocupada pueden hasta cruzarse, porque
+# deciden los demás programas: la dispersión lo delata. Entonces cierra lo que puedas y mide otra vez.
 #
 # La regla no es «los hilos no sirven para calcular», sino: **estorba el código Python, no el cálculo**.
 #
@@ -164,8 +164,8 @@ show(charts.speed_up, curves, "threads", {"guess": guess}, cores=cores())
 # %% [markdown] lang="en"
 # Read the figure with its spread. `vignette_python` stays near 1: its threads take turns with the GIL, so it
 # does not matter how many there are. `blur` can rise as far as there are **free** cores: OpenCV lets go of
-# the GIL while it computes. With a single core, or on a very busy machine, the two curves look alike and other
-# programs decide: the spread gives it away. Then close what you can, and measure again.
+# the GIL while it computes. With a single core the two curves look alike; on a very busy machine they may even
+# cross, because other programs decide: the spread gives it away. Then close what you can, and measure again.
 #
 # The rule is not "threads are no good for computing", it is: **Python code is in the way, computing is not**.
 #
@@ -289,13 +289,14 @@ tiny = measured_over(sizes, lambda size: list(pool.map(add, range(300), repeat(1
 show(charts.curve, {"add": tiny}, "chunksize", {"guess": guess_sizes})
 
 # %% [markdown] lang="es"
-# Con grupos se pagan menos viajes. Con uno demasiado grande, un proceso se lo queda todo y los demás miran.
+# Con grupos se pagan menos viajes. Con uno demasiado grande, un proceso se lo queda todo y los demás miran;
+# aquí apenas se nota, porque sumar no cuesta nada. Con fotos, sí.
 #
 # **Punto de control**: en grupos o de una en una, el resultado es el mismo.
 
 # %% [markdown] lang="en"
 # With groups you pay for fewer journeys. With one that is too large, a single process has it all and the
-# others look on.
+# others look on; here that hardly shows, because adding costs nothing. With photos it does.
 #
 # **Checkpoint**: in groups or one by one, the result is the same.
 
@@ -368,14 +369,16 @@ show(charts.speed_up, {"open_and_filter": whole}, "processes", {"amdahl": amdahl
 
 # %% [markdown] lang="es"
 # ¿Por qué lo medido no coincide con Amdahl? La ley no sabe tres cosas: que el trabajo viaja, que tus núcleos
-# se acaban (la línea vertical), y que la máquina hace algo más. **La predicción es un techo, no una promesa.**
+# se acaban (la línea vertical), y que la máquina hace algo más. **La predicción es un techo, no una promesa**: si
+# un punto la supera, también ella se midió, y su dispersión cuenta.
 #
 # **Punto de control**: repartido o no, salen los mismos píxeles.
 
 # %% [markdown] lang="en"
 # Why does the measurement differ from Amdahl? The law does not know three things: that work travels, that
 # your cores come to an end (the vertical line), and that the machine does something else as well. **The
-# prediction is a ceiling, not a promise.**
+# prediction is a ceiling, not a promise**: if a point lies beyond it, remember that the prediction was
+# measured too, and has a spread.
 #
 # **Checkpoint**: shared out or not, the pixels are the same.
 

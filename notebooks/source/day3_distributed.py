@@ -27,8 +27,9 @@
 # **La idea del día en una frase.** Nadie puede impedir que una máquina falle; se puede conseguir que a nadie
 # le importe.
 #
-# **Una palabra prohibida hoy: «error».** Un worker muerto es un *fallo*; una tarea que lanza una excepción es
-# un *resultado*. Una parada educada no es ninguna de las dos cosas.
+# **Una palabra prohibida hoy: «error».** Un worker muerto es un *fallo*; una tarea que lanza una excepción
+# tiene un *desenlace*, como cualquier otra. Una parada educada no es ninguna de las dos cosas. La palabra se
+# guarda para lo que está mal en un programa: la caza del final.
 #
 # **Sin Docker.** No cambia nada: la sección de contenedores dice por qué se salta y se sigue.
 
@@ -41,8 +42,9 @@
 # **The day's idea in one sentence.** Nobody can keep a machine from failing; one can see to it that nobody
 # minds.
 #
-# **A forbidden word today: "error".** A dead worker is a *fault*; a task that raises an exception is a
-# *result*. A polite stop is neither.
+# **A forbidden word today: "error".** A dead worker is a *fault*; a task that raises an exception has an
+# *outcome*, as any other has. A polite stop is neither. What is wrong in a program is a *bug*: that is for the
+# hunt at the end.
 #
 # **Without Docker.** Nothing changes: the section about containers says why it is skipped, and you go on.
 
@@ -119,12 +121,14 @@ gap(row)
 show(charts.recovery, history)
 
 # %% [markdown] lang="es"
-# Ciento veinte tareas, ciento veinte resultados, ninguno repetido. `check` repasa toda la historia en busca de promesas
-# rotas; una lista vacía es la buena noticia.
+# Ciento veinte tareas, ciento veinte resultados, ninguno repetido. El número de en medio dice cuántas volvieron
+# a la cola: la que `worker-2` calculaba y, si ya la tenía, la siguiente. `check` repasa toda la historia en busca
+# de promesas rotas; una lista vacía es la buena noticia.
 
 # %% [markdown] lang="en"
-# A hundred and twenty tasks, as many results, none of them twice. `check` goes through the whole history looking for broken
-# promises; an empty list is the good news.
+# A hundred and twenty tasks, as many results, none of them twice. The number in the middle says how many went
+# back to the queue: the one that `worker-2` was computing and, if it held it already, the next one. `check` goes
+# through the whole history looking for broken promises; an empty list is the good news.
 
 # %%
 history.counts()["done"], history.counts()["requeued"], history.check()
@@ -132,7 +136,8 @@ history.counts()["done"], history.counts()["requeued"], history.check()
 # %% [markdown] lang="es" teacher=true
 # **Di.** «Acabáis de matar un servidor en plena faena y nadie ha perdido nada. Los próximos cuarenta minutos
 # son para entender por qué.» Deja que alguien de la clase pulse `matar` en el panel antes de ejecutar la
-# celda; el botón `enviar trabajo` da algo que interrumpir.
+# celda, y después `iniciar`: la celda necesita en pie a `worker-2`. El botón `enviar trabajo` da algo que
+# interrumpir; púlsalo otra vez al acabar.
 #
 # **Pregunta.** ¿Por qué el rendimiento baja a dos tercios y no a cero? ¿Quién decidió repetir la tarea?
 #
@@ -144,7 +149,8 @@ history.counts()["done"], history.counts()["requeued"], history.check()
 # %% [markdown] lang="en" teacher=true
 # **Say.** "You have just killed a server in the middle of its work, and nobody lost anything. The next forty
 # minutes are for understanding why." Let somebody in class press `kill` on the panel before you run the
-# cell; the button `send work` gives you something to interrupt.
+# cell, and `start` afterwards: the cell needs `worker-2` up. The button `send work` gives you something to
+# interrupt; press it again when you have done.
 #
 # **Ask.** Why does the throughput fall to two thirds and not to zero? Who decided to repeat the task?
 #
@@ -157,13 +163,15 @@ history.counts()["done"], history.counts()["requeued"], history.check()
 # ## Bloque 1. Los mensajes, uno a uno · 5–15 min
 #
 # Broker y workers hablan con **ZeroMQ**. Un `ROUTER` tiene muchas conexiones y a cada mensaje que llega le
-# pone delante de quién viene; un `DEALER` tiene una y solo habla. Aquí están los dos, sin nada más:
+# pone delante de quién viene; un `DEALER` no añade nada y envía y recibe cuando quiere, sin esperar turno.
+# Aquí están los dos, sin nada más:
 
 # %% [markdown] lang="en"
 # ## Block 1. The messages, one by one · 5–15 min
 #
 # Broker and workers speak **ZeroMQ**. A `ROUTER` has many connections, and puts in front of each message that
-# arrives whom it is from; a `DEALER` has one, and just speaks. Here are the two of them, with nothing else:
+# arrives whom it is from; a `DEALER` adds nothing, and sends and receives whenever it likes, without waiting
+# for its turn. Here are the two of them, with nothing else:
 
 # %%
 import zmq
@@ -179,7 +187,7 @@ route, said = router.recv_multipart()
 route, said
 
 # %% [markdown] lang="es"
-# Salió un cuadro y llegaron dos: el primero es la **ruta**, el nombre que el `ROUTER` le puso a esa conexión.
+# Salió una trama y llegaron dos: la primera es la **ruta**, el nombre que el `ROUTER` le puso a esa conexión.
 # Para contestar, la ruta va delante y el `ROUTER` la quita:
 
 # %% [markdown] lang="en"
@@ -224,8 +232,8 @@ as_client
 guess_messages, sum(len(line.messages) for line in as_client.lines)
 
 # %% [markdown] lang="es"
-# Cada línea es un **sobre**: un solo cuadro con uno o más mensajes pequeños dentro, y detrás, si los hay,
-# los cuadros grandes (las fotos), que el broker reenvía sin mirarlos. Así está hecho el `Submit`, byte a byte:
+# Cada línea es un **sobre**: una sola trama con uno o más mensajes pequeños dentro, y detrás, si las hay,
+# las tramas grandes (las fotos), que el broker reenvía sin mirarlas. Así está hecho el `Submit`, byte a byte:
 
 # %% [markdown] lang="en"
 # Each line is an **envelope**: a single frame with one or more small messages inside and, behind it, if there
@@ -291,7 +299,7 @@ lesson.checkpoint(1, (total, answer, future.worker) == (3, 42, "by-hand"))
 
 # %% [markdown] lang="es" teacher=true
 # **Di.** «Todo lo que hace este laboratorio, incluido recuperarse de una muerte, son mensajes como estos.» Lee
-# la tabla en voz alta como si fuera un diálogo, de izquierda a derecha.
+# la tabla en voz alta como si fuera un diálogo, de arriba abajo.
 #
 # **Pregunta.** ¿Por qué el cliente inventa el identificador de la tarea, y no el broker? (Para poder pedirla
 # otra vez sin que se haga dos veces.) ¿Por qué `Task` lleva un número de intento?
@@ -302,7 +310,7 @@ lesson.checkpoint(1, (total, answer, future.worker) == (3, 42, "by-hand"))
 
 # %% [markdown] lang="en" teacher=true
 # **Say.** "Everything that this lab does, recovering from a death included, is messages like these." Read the
-# table aloud as if it were a dialogue.
+# table aloud as if it were a dialogue, from top to bottom.
 #
 # **Ask.** Why does the client make up the task's id, and not the broker? (So that it can ask again without
 # its being done twice.) Why does `Task` carry the number of an attempt?
@@ -353,8 +361,8 @@ show(charts.guesses, rows)
 
 # %% [markdown] lang="es"
 # Por turnos, a una tarea corta le puede tocar ponerse detrás de una larga aunque haya workers mirando al
-# techo. El menos ocupado no lo permite. Fíjate en que la mediana es la misma: **una media no enseña a quien
-# le tocó esperar**.
+# techo. El menos ocupado no lo permite (si aun así ves ahí alguna espera, la máquina se paró un momento).
+# Fíjate en que la mediana es casi la misma: **un valor medio no enseña a quien le tocó esperar**.
 #
 # ### Capacidades
 #
@@ -362,8 +370,8 @@ show(charts.guesses, rows)
 
 # %% [markdown] lang="en"
 # Taking turns, a short task may find itself behind a long one although there are workers staring at the
-# ceiling. The least busy does not let that happen. Note that the median is the same: **an average does not
-# show who had to wait**.
+# ceiling. The least busy does not let that happen (if you see a wait there all the same, the machine paused for
+# a moment). Note that the median is about the same: **an average does not show who had to wait**.
 #
 # ### Capabilities
 #
@@ -442,13 +450,15 @@ shown_after_flush, str(healed), (guess_lost, lost)
 
 # %% [markdown] lang="es"
 # Ninguna: **Redis es una imagen, nunca la verdad**. El broker no la lee, así que borrarla no le quita nada, y
-# en menos de un segundo la vuelve a escribir.
+# enseguida la vuelve a escribir. La línea de arriba dice cuántos workers enseñaba Redis justo después del
+# borrado, cuánto tardó en enseñarlos todos otra vez, y tu apuesta junto a las tareas perdidas.
 #
 # **Punto de control**: cada tarea fue a quien sabía hacerla, y el borrado no costó ninguna.
 
 # %% [markdown] lang="en"
 # None: **Redis is a picture, never the truth**. The broker does not read it, so wiping it takes nothing away
-# from the broker, and within a second it is written again.
+# from the broker, and soon it is written again. The line above says how many workers Redis showed right after
+# the wipe, how long it took to show them all again, and your bet beside the tasks that were lost.
 #
 # **Checkpoint**: each task went to somebody who could do it, and the wipe cost none.
 

@@ -76,6 +76,16 @@ def test_what_does_not_come_is_named(cluster: Cluster, monkeypatch: pytest.Monke
     ours.finish()
 
 
+@pytest.mark.parametrize(("harm", "mend"), [("kill", "start"), ("pause", "resume")])
+def test_a_worker_that_somebody_took_down_is_not_waited_for(cluster: Cluster, harm: str, mend: str) -> None:
+    getattr(cluster, harm)("worker-2")
+    ours = send(cluster, [0.01])
+    with pytest.raises(LessonStuck, match="worker-2 is down or frozen.*then run this cell again"):
+        ours.until_computing("worker-2")
+    getattr(cluster, mend)("worker-2")
+    ours.finish()
+
+
 # --- conversation -------------------------------------------------------------------------------------------
 
 

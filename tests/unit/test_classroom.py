@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 from labkit import i18n, photos
-from labkit.charts import Guessed, pictures
+from labkit.charts import Guessed, curve, pictures
+from labkit.charts.draw_guess import NotAGuess
 from labkit.classroom import Lesson, begin, check_machine, gap, race, show, source
 from labkit.classroom import lesson as lesson_module
 from labkit.classroom.amdahl import HEIGHT, WIDTH, open_and_filter
@@ -133,7 +135,7 @@ def test_one_thread_alone_loses_nothing_even_without_a_lock() -> None:
         (1.05, "well guessed"),
         (2.0, "2.0 times as fast as you thought"),
         (0.25, "4.0 times as slow as you thought"),
-        (0.0, "times as slow as you thought"),
+        (0.0, "no work takes no time"),
     ],
 )
 def test_the_gap_is_said_in_one_sentence(
@@ -142,6 +144,14 @@ def test_the_gap_is_said_in_one_sentence(
     gap(Guessed("threads", guess, Timing((1.0,))))
     said = capsys.readouterr().out
     assert said.startswith("in threads: ") and expected in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("guess", ["abc", -1, (1, 5), float("nan"), float("inf"), 1j])
+def test_nonsense_for_a_guess_is_refused_in_words(guess: Any) -> None:
+    with pytest.raises(NotAGuess, match="a guess is a number, zero or more.*; this one is "):
+        Guessed("threads", guess, Timing((1.0,)))
+    with pytest.raises(NotAGuess, match="a guess is a number"):
+        curve({"fetch": {1: Timing((1.0,))}}, "threads", {"guess": {1: guess}})
 
 
 def test_a_source_is_shown_from_its_margin(capsys: pytest.CaptureFixture[str]) -> None:
