@@ -77,6 +77,7 @@ class Worker:
         self._ticked_at = 0.0
         self._serving_file = serving_file
         self._said_serving_at = 0.0
+        self._said_epoch = b""
 
     def stop_on_signals(self) -> None:
         """Drain on SIGTERM and SIGINT."""
@@ -146,8 +147,18 @@ class Worker:
         if now - self._ticked_at > TICK_EVERY_S or now >= self._session.next_deadline():
             self._ticked_at = now
             self._do(handle(Tick(), now))
+            self._say_joined()
             if self._serving_file is not None and now - self._said_serving_at > SAY_SERVING_EVERY_S:
                 self._say_serving(self._serving_file, now)
+
+    def _say_joined(self) -> None:
+        """Log each time that a broker has taken this worker in: else the log of one that is well is empty."""
+        session = self._session
+        if session.phase is Phase.READY and session.epoch != self._said_epoch:
+            again = " again, as a new worker" if self._said_epoch else ""
+            self._said_epoch = session.epoch
+            serves = ", ".join(sorted(session.capabilities)) or "all filters"
+            log.info("%s has joined %s%s; serves %s", session.worker, self._address, again, serves)
 
     def _say_serving(self, file: Path, now: float) -> None:
         """Touch the file that a container's health check looks at, while the broker answers."""

@@ -84,6 +84,7 @@ def test_ps_shows_every_service_and_all_become_healthy(stack: Stack, cluster: Co
     for service in ("redis", "broker", "worker-1", "worker-2", "worker-3", "lab"):
         assert f"-{service}-1 " in said
     assert ready(cluster) == THREE
+    assert "worker-1 has joined tcp://broker:5556" in stack.type("docker-compose logs worker-1")
 
     def health() -> set[str]:
         return {row["health"] for row in cluster.status()["processes"]}

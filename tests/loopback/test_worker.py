@@ -200,6 +200,16 @@ def test_stopping_workers_under_load_loses_nothing(tmp_path: Path) -> None:
         rig.check_outcomes(futures)
 
 
+def test_a_workers_log_tells_each_time_that_it_joins(tmp_path: Path) -> None:
+    with Rig(tmp_path / "rig", workers=1) as rig:
+        rig.client()
+        name = f"worker-1 has joined {rig.worker_address}"
+        wait_until(lambda: rig.log("worker-1").endswith(f"{name}; serves all filters\n"), 5, "its first line")
+        rig.kill(rig.broker)
+        rig.start_broker()
+        wait_until(lambda: f"{name} again, as a new worker" in rig.log("worker-1"), 10, "its second")
+
+
 def test_a_worker_without_a_broker_stops_at_once(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig") as rig:
         rig.kill(rig.broker)
