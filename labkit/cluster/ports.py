@@ -25,6 +25,9 @@ USUAL: Mapping[str, int] = {"client": 5555, "worker": 5556, "event": 5557, "redi
 VARIABLES: Mapping[str, str] = {name: f"LABKIT_{name.upper()}_PORT" for name in USUAL}
 """The environment variable with which the user asks for a port."""
 
+REDIS_HOST = "127.0.0.1"
+"""Where Redis listens, whatever the broker's address: it asks nobody who he is."""
+
 FIRST, LAST = 20_000, 29_999
 _ATTEMPTS = 500
 IN_USE = "it is in use"
@@ -38,51 +41,58 @@ def asked_for(environ: Mapping[str, str]) -> dict[str, int]:
 
 
 def choose(host: str, asked: Mapping[str, int], *, usual: bool) -> dict[str, int]:
-    """Return a port for each of client, worker, event and redis.
+    """Return a port for each of client, worker and event on ``host``, and for redis on loopback.
 
     ``asked``: ports by name that the user wants and no others (PortInUse if one is taken). ``usual``: prefer
     the usual ports for the rest.
     """
     chosen = dict(asked)
+    hosts = _hosts(host)
     for name, port in asked.items():
-        if (reason := obstacle(host, port)) == IN_USE:
+        if (reason := obstacle(hosts[name], port)) == IN_USE:
             raise PortInUse(
                 N_(
                     "port {port} of {host} ({name}) cannot be used: it is in use; "
                     "choose another, or end the program that has it"
                 ),
-                port=port, host=host, name=name,
+                port=port, host=hosts[name], name=name,
             )  # fmt: skip
         if reason is not None:
             raise PortInUse(
                 N_(
                     "port {port} of {host} ({name}) cannot be used: {reason}; choose another"
                 ),
-                port=port, host=host, name=name, reason=reason,
+                port=port, host=hosts[name], name=name, reason=reason,
             )  # fmt: skip
     if usual:
         for name, port in USUAL.items():
-            if port not in chosen.values() and obstacle(host, port) is None:
+            if port not in chosen.values() and obstacle(hosts[name], port) is None:
                 chosen.setdefault(name, port)
     if len(chosen) < len(USUAL):
-        free = _neighbours(host, avoid=set(chosen.values()))
+        free = _neighbours(hosts, avoid=set(chosen.values()))
         for name, port in free.items():
             chosen.setdefault(name, port)
     return {name: chosen[name] for name in USUAL}
 
 
-def _neighbours(host: str, avoid: set[int]) -> dict[str, int]:
+def _hosts(host: str) -> dict[str, str]:
+    return {name: REDIS_HOST if name == "redis" else host for name in USUAL}
+
+
+def _neighbours(hosts: Mapping[str, str], avoid: set[int]) -> dict[str, int]:
     chance = (
         random.Random()
     )  # its own, seeded by the system: a learner's random.seed(0) does not choose our ports
     for _ in range(_ATTEMPTS):
         first = chance.randrange(FIRST, LAST, len(USUAL))
         found = {name: first + i for i, name in enumerate(USUAL)}
-        if avoid.isdisjoint(found.values()) and all(obstacle(host, port) is None for port in found.values()):
+        if not avoid.isdisjoint(found.values()):
+            continue
+        if all(obstacle(hosts[name], port) is None for name, port in found.items()):
             return found
     raise ClusterError(
         N_("no four free ports in a row were found on {host} between {first} and {last}"),
-        host=host, first=FIRST, last=LAST,
+        host=hosts["client"], first=FIRST, last=LAST,
     )  # fmt: skip
 
 

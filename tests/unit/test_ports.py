@@ -41,6 +41,16 @@ def test_only_the_usual_port_that_is_taken_is_replaced(usual: Mapping[str, int])
     assert ports.obstacle(HOST, chosen["redis"]) is None
 
 
+def test_the_port_of_redis_is_looked_for_where_redis_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        ports, "obstacle", lambda host, port: ports.IN_USE if (host, port) == (HOST, 6379) else None
+    )
+    chosen = ports.choose("192.168.1.20", {}, usual=True)
+    assert [name for name, port in ports.USUAL.items() if chosen[name] != port] == ["redis"]
+    with pytest.raises(PortInUse, match="port 6379 of 127.0.0.1"):
+        ports.choose("192.168.1.20", {"redis": 6379}, usual=True)
+
+
 def test_free_ports_are_four_neighbours_below_those_that_systems_hand_out() -> None:
     chosen = list(ports.choose(HOST, {}, usual=False).values())
     assert chosen == list(range(chosen[0], chosen[0] + 4))
