@@ -21,7 +21,7 @@ from labkit.cluster import plan
 from labkit.cluster.local import LocalCluster, open_cluster
 from labkit.cluster.run_folder import RunFolder, State
 from labkit.core import history as h
-from labkit.core.errors import N_, LabkitError
+from labkit.core.errors import N_, LabkitError, PortInUse
 from labkit.core.history import Event, History
 from labkit.core.rules import Rules
 from labkit.faults.judge import Judge, NotReached
@@ -43,7 +43,11 @@ T = TypeVar("T")
 
 
 class CannotTry(LabkitError):
-    """The fault could not be done here: no Redis on this machine, a cluster that does not come up."""
+    """The fault could not be done here: no Redis on this machine, a task that was over too soon."""
+
+
+class NoCluster(LabkitError):
+    """The cluster did not come up."""
 
 
 class Stand:
@@ -81,9 +85,12 @@ class Stand:
             self._opened.callback(self._end_spawned)
             self.machine = self._opened.enter_context(Machine(self._pids))
             self.judge = Judge(self.machine)
+        except PortInUse:  # one that the environment asks for: no case could be tried
+            self._opened.close()
+            raise
         except LabkitError as error:
             self._opened.close()
-            raise CannotTry(N_("the cluster did not come up: {error}"), error=error) from error
+            raise NoCluster(N_("the cluster did not come up: {error}"), error=error) from error
         except BaseException:
             self._opened.close()
             raise

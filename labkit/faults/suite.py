@@ -18,7 +18,7 @@ from labkit.faults import (
 )
 from labkit.faults.case import Case, cases_of
 from labkit.faults.judge import EXCUSED_SHARE, NotReached
-from labkit.faults.stand import CannotTry, Stand
+from labkit.faults.stand import CannotTry, NoCluster, Stand
 from labkit.faults.verdict import Claim, Result
 from labkit.settings import Settings
 
@@ -50,7 +50,11 @@ def chosen(names: Sequence[str]) -> list[Case]:
 
 
 def carry_out(case: Case, settings: Settings) -> Result:
-    """Try one case and return what it has measured; nothing of it is left."""
+    """Try one case and return what it has measured; nothing of it is left.
+
+    A cluster that does not come up has failed: a suite that could try nothing must not look well.
+    Raises PortInUse for a port that the environment asks for and that is taken.
+    """
     began = time.monotonic()
     try:
         with Stand(settings, **case.cluster) as stand:
@@ -58,8 +62,8 @@ def carry_out(case: Case, settings: Settings) -> Result:
             judge = stand.judge
             events = stand.history.counts()
             lost_s = stand.machine.lost_s()
-    except CannotTry as error:  # there was no cluster to try it on
-        claim = Claim(error.template, error.params, met=False, excused=True)
+    except NoCluster as error:
+        claim = Claim(error.template, error.params, met=False)
         return Result(case.name, (claim,), time.monotonic() - began)
     return Result(
         case.name, tuple(judge.claims), time.monotonic() - began, lost_s, judge.detection_s,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from typing import Any
@@ -233,7 +234,7 @@ def test_a_spanish_reader_reads_spanish(lab: Commands, monkeypatch: pytest.Monke
         assert english not in out
 
 
-def test_a_case_that_cannot_be_tried_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_does_not_come_up_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     from labkit.core.errors import ClusterError
     from labkit.faults import stand
 
@@ -242,6 +243,15 @@ def test_a_case_that_cannot_be_tried_shows_nothing(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(stand, "open_cluster", no_cluster)
     result = suite.carry_out(suite.CASES["freeze"], Settings())
-    assert result.verdict is Verdict.INCONCLUSIVE
-    assert table.measured(result) == "not shown: the cluster did not come up: no processes left"
+    assert result.verdict is Verdict.FAIL
+    assert table.measured(result) == "MISSED: the cluster did not come up: no processes left"
     assert not [thread for thread in threading.enumerate() if thread.name == "labkit-machine"]
+
+
+def test_a_port_that_was_asked_for_and_is_taken_ends_the_suite_with_its_name(
+    lab: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("LABKIT_CLIENT_PORT", str(port))
+        assert f"port {port} " in lab.refused("faults", "--only", "freeze", "flood", code=1)
