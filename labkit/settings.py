@@ -288,6 +288,9 @@ _VARIABLES: dict[str, tuple[str, Reader]] = {
     "LABKIT_CONTROL": ("control", _path),
 }
 
+_OF_THE_COMPOSE_FILE = ("LABKIT_TAG",)
+"""What docker-compose.yml alone reads: the tag of the images."""
+
 _RULE_VARIABLES: dict[str, tuple[str, Reader]] = {
     f"LABKIT_{rule.name.upper()}": (rule.name, _whole if isinstance(rule.default, int) else _positive)
     for rule in fields(Rules)
@@ -295,7 +298,7 @@ _RULE_VARIABLES: dict[str, tuple[str, Reader]] = {
 
 
 def _refuse_unknown_names(environ: Mapping[str, str]) -> None:
-    known = [*_VARIABLES, *_RULE_VARIABLES]
+    known = [*_VARIABLES, *_RULE_VARIABLES, *_OF_THE_COMPOSE_FILE]
     for name in sorted(environ):
         if name.startswith("LABKIT_") and name not in known:
             import difflib

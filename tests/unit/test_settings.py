@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import FrozenInstanceError, fields, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from labkit import settings
 from labkit.core.errors import SettingsError
 from labkit.core.rules import Rules
 from labkit.settings import Settings
+from tests.cli_support import ROOT
 
 
 def test_an_empty_environment_gives_the_courses_usual_ports_on_loopback() -> None:
@@ -97,6 +99,14 @@ def test_each_rule_can_be_overridden_by_the_variable_of_its_name(name: str) -> N
     value = usual + 1 if isinstance(usual, int) else usual * 1.5
     given = Settings.from_environment({f"LABKIT_{name.upper()}": str(value)})
     assert given.rules == replace(Rules(), **{name: value})
+
+
+def test_what_the_compose_file_reads_is_no_mistake_for_the_lab() -> None:
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    names = set(re.findall(r"\$\{(LABKIT_\w+)", text))
+    assert "LABKIT_TAG" in names
+    assert Settings.from_environment(dict.fromkeys(names, "")) == Settings()
+    assert Settings.from_environment({"LABKIT_TAG": "v1"}) == Settings()
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:
