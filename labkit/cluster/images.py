@@ -72,12 +72,10 @@ def is_here(engine: Engine, image: str) -> bool:
 
 def sizes(engine: Engine) -> dict[str, int]:
     """Return the size of each image that is here, in bytes."""
-    found = {}
-    for image in (*BUILT, *FETCHED):
-        ran = run(["docker", "image", "inspect", "--format", "{{.Size}}", image], engine.environ)
-        if ran.returncode == 0:
-            found[image] = int(ran.stdout)
-    return found
+    here = [image for image in (*BUILT, *FETCHED) if is_here(engine, image)]
+    return {
+        image: int(engine.docker("image", "inspect", "--format", "{{.Size}}", image)) for image in here
+    }
 
 
 def export_images(engine: Engine, file: Path) -> int:
