@@ -1,6 +1,6 @@
 """``redis ARGS…``: redis-cli for the cluster's Redis, without installing it (see ``redis_shell``).
 
-``--name`` is ours only before the first word; everything from there on is Redis' own.
+``--name`` and ``--backend`` are ours only before the first word; everything from there on is Redis' own.
 """
 
 from __future__ import annotations
@@ -21,6 +21,12 @@ from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.i18n import _
 from labkit.settings import Settings
 
+EXPECTED = {
+    "--name": N_("--name: the name of a cluster is expected"),
+    "--backend": N_("--backend: local or compose is expected"),
+}
+"""Our own options, and what is said when the value is missing."""
+
 
 def configure(_name: str, parser: Parser) -> None:
     """Declare the options: all words but ours go to Redis."""
@@ -35,23 +41,29 @@ def configure(_name: str, parser: Parser) -> None:
 
 def run_words(words: list[str], settings: Settings) -> int:
     """Send one command, or prompt; return the exit code."""
-    name, words = _name_in_front(words)
-    if name is not None:
-        settings = replace(settings, cluster=name)
+    said, words = _options_in_front(words)
+    name = said.get("--name")
+    settings = replace(
+        settings, cluster=name or settings.cluster, backend=said.get("--backend", settings.backend)
+    )
     option = "" if name is None else f" --name {name}"
     return run_shell(redis_url(settings), words, lambda: say.as_called(_advice(settings, option)))
 
 
-def _name_in_front(words: list[str]) -> tuple[str | None, list[str]]:
-    """Return the name that ``--name`` gives in front of Redis' words, or None, and those words."""
-    option, equals, name = words[0].partition("=") if words else ("", "", "")
-    if option != "--name":
-        return None, words
-    if equals:
-        return name, words[1:]
-    if len(words) < 2:
-        raise UsageError(N_("--name: the name of a cluster is expected"))
-    return words[1], words[2:]
+def _options_in_front(words: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Return what is said by our options in front of Redis' words, and those words."""
+    said: dict[str, str] = {}
+    while words:
+        option, equals, value = words[0].partition("=")
+        if option not in EXPECTED:
+            break
+        if not equals:
+            if len(words) < 2:
+                raise UsageError(EXPECTED[option])
+            value = words[1]
+        said[option] = value
+        words = words[1 if equals else 2 :]
+    return said, words
 
 
 def _advice(settings: Settings, option: str) -> str:

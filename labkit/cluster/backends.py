@@ -4,8 +4,8 @@
 one interface ``Cluster``.
 
 A background cluster is found under its name: local processes by their run folder, a compose project because
-``up`` has left a note there. One that ``docker-compose up -d`` started has no note: LABKIT_BACKEND, or the
-command, says compose.
+``up`` has left a note there. One that ``docker-compose up -d`` started has no note until a command, or
+LABKIT_BACKEND, has said compose once.
 """
 
 from __future__ import annotations

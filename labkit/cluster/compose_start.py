@@ -3,7 +3,8 @@
 * ``open_cluster``: a private stack, with a project name and ports of its own, and volumes that go with it. A
   guardian takes it down when this process ends.
 * ``start_background``: the project of the compose file, the same that ``docker-compose up -d`` starts.
-* ``connect``: that project, whoever started it. Inside the ``lab`` container: the cluster that it stands in.
+* ``connect``: that project, whoever started it; from then on it is noted too. Inside the ``lab`` container:
+  the cluster that it stands in.
 
 Which project: COMPOSE_PROJECT_NAME, or the one that ``up`` has noted, or ``labkit``; a cluster with a name of
 its own is ``labkit-NAME``.
@@ -11,6 +12,7 @@ its own is ``labkit-NAME``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -118,9 +120,7 @@ def start_background(
     except BaseException:  # also Ctrl-C: nothing of it remains but the volumes
         engine.compose("down", "--remove-orphans", timeout_s=UP_S)
         raise
-    note = home.compose_file
-    note.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_whole(note, json.dumps({"project": engine.project}) + "\n")
+    _note(home, engine.project)
     return cluster
 
 
@@ -130,7 +130,19 @@ def connect(name: str | None, settings: Settings) -> Cluster:
         return _inside(settings, None)
     label = name or settings.cluster
     engine = engine_of(replace(settings, cluster=label))
-    return _connected(engine, label, home=RunFolder.of(settings.home, label).path)
+    home = RunFolder.of(settings.home, label)
+    cluster = _connected(engine, label, home=home.path)
+    with contextlib.suppress(OSError):  # where nothing can be noted, it has to be said again next time
+        _note(home, engine.project)
+    return cluster
+
+
+def _note(home: RunFolder, project: str) -> None:
+    """Note that this cluster is a compose project: the next command finds it without ``--backend``."""
+    text = json.dumps({"project": project}) + "\n"
+    if not home.compose_file.exists() or home.compose_file.read_text(encoding="utf-8") != text:
+        home.compose_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_whole(home.compose_file, text)
 
 
 def engine_of(settings: Settings) -> Engine:

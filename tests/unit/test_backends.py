@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from labkit.cluster.backends import chosen, of_running
+from labkit.cluster import compose_start
+from labkit.cluster.backends import chosen, connect, of_running
 from labkit.cluster.compose_start import project_of
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import InvalidInput
@@ -43,6 +44,19 @@ def test_what_up_has_noted_is_found_again_without_saying_so(settings: Settings) 
     assert of_running(None, settings) == "compose"
     assert of_running(None, settings, "local") == "local"
     assert of_running("second", settings) == "local"
+
+
+def test_a_project_that_docker_compose_started_needs_to_be_named_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose_start, "_lives", lambda _engine: True)
+    found: list[str] = []
+    monkeypatch.setattr(compose_start, "_connected", lambda engine, *_a, **_k: found.append(engine.project))
+    connect(settings=settings, backend="compose")
+    assert of_running(None, settings) == "compose", "so the next steps that are shown work"
+    (home := settings.home / "a file").touch()
+    connect(settings=Settings(home=home), backend="compose")  # where nothing can be noted
+    assert found == ["labkit", "labkit"]
 
 
 def test_a_project_is_called_after_its_cluster(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,8 @@ def test_a_command_like_no_other_leads_to_the_list(lab: Commands) -> None:
         (["up", "--workers", "999"], "256"),
         (["redis", "--name"], "--name"),
         (["redis", "--name", "../x", "PING"], "'../x'"),
+        (["redis", "--name", "second", "--backend"], "--backend"),
+        (["redis", "--backend=podman", "PING"], "'podman' is unknown; known: local, compose"),
         (["up", "--name", "../x"], "'../x'"),
         (["kill"], "WORKER"),
         (["scale", "some"], "'some'"),

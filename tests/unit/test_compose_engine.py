@@ -152,6 +152,17 @@ def test_an_engine_that_does_not_answer_is_named_when_a_cluster_is_opened(stand_
         open_cluster(backend="compose")
 
 
+def test_images_that_cannot_be_looked_for_are_not_said_to_be_missing(lab: Commands, stand_in: Path) -> None:
+    install(stand_in, "docker", f'echo "{COMPLAINTS["no engine"][0]}" >&2; exit 1')
+    assert "Docker's engine does not answer" in lab.refused("images", "list", code=1)
+
+
+def test_redis_is_asked_of_containers_where_the_option_says_so(lab: Commands, stand_in: Path) -> None:
+    install(stand_in, "docker", "exit 0")  # an engine without any container
+    for words in (("--backend", "compose"), ("--backend=compose", "--name", "default")):
+        assert "no containers of the project" in lab.refused("redis", *words, "PING", code=1)
+
+
 def test_the_step_that_is_named_is_called_as_the_user_calls_the_lab(lab: Commands, stand_in: Path) -> None:
     install(stand_in, "docker", "exit 0")  # an engine without any container
     line = lab.refused("status", "--backend", "compose", code=1)
