@@ -18,11 +18,16 @@ SHOWN_ONLY = {
     "labkit.broker.service": "when this broker started, in the history",
     "labkit.cli.status": "when the live view was drawn",
     "labkit.cluster.supervisor": "when a fault was done that nobody could note",
+    "labkit.cluster.compose": "when a fault was done that nobody could note",
     "labkit.cluster.plan": "when the cluster was started",
     "labkit.cluster.children": "a headline in a log",
+    "labkit.classroom.registry": "how old a heartbeat in Redis is",
     "labkit.widgets.panel": "how old a heartbeat in Redis is",
 }
-DECIDED = {"labkit.cluster.local": "how old a file is, which only the wall clock knows"}
+DECIDED = {
+    "labkit.cluster.local": "how old a file is, which only the wall clock knows",
+    "labkit.cluster.stack": "how long a container has run: Docker tells its start by the wall clock",
+}
 
 
 def asks_the_wall(path: Path) -> bool:
