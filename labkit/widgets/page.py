@@ -133,7 +133,12 @@ def closed_html(why: str) -> str:
 def static_html(moment: Moment) -> str:
     """Return the whole picture without buttons: for a notebook that is only read."""
     cards = "".join(f'<div class="lk-box">{face_html(card)}</div>' for card in moment.cards)
-    note = escape(_("The panel as it was when this cell ran. In JupyterLab it is live, and has buttons."))
+    note = escape(
+        _(
+            "The panel as it was when this cell ran. Run in JupyterLab, the cell shows a live one, with "
+            "buttons."
+        )
+    )
     return (
         f'{STYLE}<div class="labkit-panel">{head_html(moment)}<div class="lk-cards">{cards}</div>'
         f"{chart_html(moment)}{log_html(moment.log, STATIC_LOG_LINES)}"

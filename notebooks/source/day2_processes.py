@@ -393,7 +393,7 @@ lesson.checkpoint(3, all(map(np.array_equal, shared, map(process_image, thumbs, 
 # **Pregunta.** Si la parte en serie es un 10 %, ¿cuál es la aceleración máxima con infinitos procesos? (Diez.)
 # ¿Qué harías antes: comprar núcleos o acortar la parte en serie?
 #
-# **Si falla.** En una máquina ocupada la curva medida queda por encima de la predicción y con mucha
+# **Si falla.** En una máquina ocupada la curva medida suele quedar por encima de la predicción y con mucha
 # dispersión. Es la lección: enseña la dispersión.
 
 # %% [markdown] lang="en" teacher=true
@@ -403,8 +403,8 @@ lesson.checkpoint(3, all(map(np.array_equal, shared, map(process_image, thumbs, 
 # **Ask.** If the serial part is 10 %, how fast can it get with infinitely many processes? (Ten times.) What
 # would you do first: buy cores, or shorten the serial part?
 #
-# **If it goes wrong.** On a busy machine the measured curve lies above the prediction, with much spread. That
-# is the lesson: show the spread.
+# **If it goes wrong.** On a busy machine the measured curve usually lies above the prediction, with much spread.
+# That is the lesson: show the spread.
 
 # %% [markdown] lang="es"
 # ## Comprobación: a la caza de un error · 35–42 min

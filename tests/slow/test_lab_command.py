@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
@@ -206,3 +207,18 @@ def test_a_usual_port_that_is_taken_is_left_alone(tmp_path: Path) -> None:
             pass  # somebody has it already
         with running_lab(tmp_path) as running:
             assert running.port != lab.USUAL_PORT
+
+
+def test_the_courses_own_notebooks_are_trusted_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("source/day.py", "es/day.ipynb", "en/day.ipynb", "es/broken.ipynb", "en/foreign.ipynb"):
+        file = tmp_path / "notebooks" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    (tmp_path / "notebooks/source/broken.py").touch()
+    (tmp_path / "notebooks/es/broken.ipynb").write_text("no notebook")
+    monkeypatch.setattr(lab, "ROOT", tmp_path)
+    signed: list[object] = []
+    lab.trust_the_course(SimpleNamespace(sign=signed.append))
+    assert len(signed) == 2

@@ -418,7 +418,7 @@ def test_without_a_frontend_a_panel_is_a_picture_and_starts_nothing(
     panel = Panel(cluster)  # type: ignore[arg-type]
     bundle = panel._repr_mimebundle_()
     assert set(bundle) == {"text/plain", "text/html"}
-    assert "worker-1" in bundle["text/plain"] and "has buttons" in bundle["text/html"]
+    assert "worker-1" in bundle["text/plain"] and "with buttons" in bundle["text/html"]
     assert "lk-curtain" not in bundle["text/html"].split("</style>")[1]
     assert threading.active_count() == before and not panel.is_live
     panel.close()
