@@ -214,6 +214,21 @@ def test_a_frame_larger_than_a_message_may_be_costs_only_the_senders_connection(
     assert memory().rss - before < 60 * MB
 
 
+@pytest.mark.parametrize(
+    "frames", [(bytes(MB // 2),) * 3, (b"x",) * 65], ids=["too large in sum", "too many frames"]
+)
+def test_what_is_too_much_is_dropped_as_that_however_well_formed(frames: tuple[bytes, ...]) -> None:
+    with ThreadBroker(max_message_bytes=MB) as broker:
+        stranger, counters = broker.peer("client"), broker.scheduler.counters
+        stranger.say(m.ClientHello(os.urandom(16), "stranger"))
+        stranger.hear(m.ClientWelcome)
+        stranger.say(m.Submit(os.urandom(16), 20.0, 20.0, "labkit.jobs:echo", "", m.Payload(b"", frames)))
+        wait_until(lambda: counters["oversized_messages"] == 1, 5, "it to be counted")
+        assert not broker.scheduler.tasks and not counters["garbage_messages"]
+        stranger.say(m.Submit(task := os.urandom(16), 20.0, 20.0, "labkit.jobs:echo", "", m.EMPTY))
+        assert stranger.hear(m.Accepted).tasks == task, "the connection is not held against it"
+
+
 def living(rig: Rig) -> set[str]:
     return {row["id"] for row in rig.status()["workers"] if row["status"] in ("ready", "busy", "suspect")}
 
