@@ -8,8 +8,8 @@
 
 A notebook in the ``lab`` container has no Docker socket, for that would be root on the host. What it may do
 to a process it asks that process's agent: kill, stop, start, pause, resume, and nothing else. The socket is a
-file: only containers that mount the volume see it, none of it crosses a network, and a worker that is cut off
-from the network can still be asked.
+file: each service has a volume of its own for it, and the lab has them all, so learners' code in one worker
+reaches no other process. None of it crosses a network, and a worker that is cut off can still be asked.
 
 * A process that ends unasked ends the container with its exit code, so that Docker starts it again
   (``unless-stopped``), counts that, and shows it.

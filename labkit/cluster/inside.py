@@ -43,7 +43,7 @@ class InsideCluster(Cluster):
 
     def _rows(self) -> list[stack.Row]:
         rows = []
-        for path in self._sockets.glob("*" + SUFFIX):
+        for path in self._sockets.rglob("*" + SUFFIX):
             name = path.name.removesuffix(SUFFIX)
             try:
                 rows.append(control.ask(path, "", "status", ASK_S))
@@ -69,7 +69,8 @@ class InsideCluster(Cluster):
         control.ask(self._socket(name), "", "act", STOP_S if fault == "stop" else ASK_S, fault=fault)
 
     def _socket(self, name: str) -> Path:
-        return self._sockets / f"{name}{SUFFIX}"
+        found = self._sockets.rglob(f"{name}{SUFFIX}")
+        return next(found, self._sockets / f"{name}{SUFFIX}")
 
     def _is_ready(self, row: dict[str, Any], picture: dict[str, Any]) -> bool:
         return any(

@@ -108,6 +108,19 @@ def test_a_worker_has_its_own_key_only_and_a_network_that_leads_nowhere(
         assert keys == [f"keys-{name}"]
 
 
+def test_who_may_do_faults_to_others_is_the_lab_alone(services: dict[str, dict[str, Any]]) -> None:
+    """An agent obeys whoever reaches its socket, and a worker runs learners' code."""
+    reaches = {
+        name: sorted(v["source"] for v in service.get("volumes", ()) if v["target"].startswith("/control"))
+        for name, service in services.items()
+    }
+    own = ("broker", "worker", "worker-1", "worker-2", "worker-3")
+    assert {name: volumes for name, volumes in reaches.items() if volumes} == {
+        **{name: [f"control-{name}"] for name in own},
+        "lab": sorted(f"control-{name}" for name in own),
+    }
+
+
 # --- the images ---
 
 
