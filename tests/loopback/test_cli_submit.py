@@ -163,10 +163,11 @@ def test_interrupted_nothing_is_half_written_and_nobody_works_on(
 def test_a_cluster_that_goes_down_in_the_middle_is_one_line(
     lab: Commands, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for variable, value in {**free_ports(), "LABKIT_HOME": str(tmp_path / "home")}.items():
+    # A worker that does other work: so the batch is in the queue when the cluster goes down, and stays there.
+    told = {**free_ports(), "LABKIT_HOME": str(tmp_path / "home"), "WORKER_CAPABILITIES": "resize"}
+    for variable, value in told.items():
         monkeypatch.setenv(variable, value)
     lab.done("up", "--workers", "1")
-    lab.done("pause", "worker-1")
     batch = command("submit", photos, *FILTERS, "--out", tmp_path / "out")
     wait_until(
         lambda: lab.done("status", "--json").json()["broker"]["queued"] > 0, 20.0, "the batch to arrive"
