@@ -174,6 +174,7 @@ def _resolve(name: str, allowed: tuple[str, ...]) -> Job:
             name=name,
             allowed=", ".join(allowed),
         )
+    importlib.invalidate_caches()  # a file that the learner wrote a moment ago is found
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # a learner's module may raise anything, or call exit()

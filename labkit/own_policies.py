@@ -37,6 +37,7 @@ def load(name: str, folder: Path | None = None) -> Policy:
     path = str(folder or Path.cwd())
     if path not in sys.path:
         sys.path.append(path)  # last: a learner's json.py must not replace Python's
+    importlib.invalidate_caches()  # a file that the learner wrote a moment ago is found
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # a learner's module may raise anything

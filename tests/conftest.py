@@ -6,6 +6,7 @@ The end of a run also proves that the tests left no process behind.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import hypothesis
@@ -44,6 +45,14 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 @pytest.fixture(autouse=True)
 def _english() -> None:
     i18n.set_language("en")
+
+
+@pytest.fixture(autouse=True)
+def _learners_modules_are_forgotten() -> Iterator[None]:
+    """Each test has a folder ``work`` of its own; a module kept from another's would be found in its place."""
+    yield
+    for name in [name for name in sys.modules if name == "work" or name.startswith("work.")]:
+        del sys.modules[name]
 
 
 def processes_at_home_in(folder: str) -> list[psutil.Process]:
