@@ -49,7 +49,7 @@ def _english() -> None:
 
 @pytest.fixture(autouse=True)
 def _learners_modules_are_forgotten() -> Iterator[None]:
-    """Each test has a folder ``work`` of its own; a module kept from another's would be found in its place."""
+    """Each test has a folder ``work`` of its own; a module kept from another's would be found instead."""
     yield
     for name in [name for name in sys.modules if name == "work" or name.startswith("work.")]:
         del sys.modules[name]
