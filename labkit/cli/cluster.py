@@ -13,6 +13,7 @@ from labkit.cli.parser import Parser
 from labkit.cluster.children import MAX_WORKERS
 from labkit.cluster.plan import unknown_filters
 from labkit.cluster.ports import USUAL, VARIABLES
+from labkit.cluster.views import way_back
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.core.policies import POLICIES
 from labkit.i18n import _, ngettext, translate_error
@@ -270,7 +271,9 @@ def _scale(options: argparse.Namespace, settings: Settings) -> int:
     with connected(options, settings) as cluster:
         before = {worker.name for worker in cluster.workers()}
         names = cluster.scale(options.workers)
-        cluster.wait_until_ready(READY_S)
+        mend = way_back(cluster.status()["processes"], "broker")
+        if not mend:
+            cluster.wait_until_ready(READY_S)
         down = [worker.name for worker in cluster.workers() if worker.process in ("killed", "stopped")]
     listed = ", ".join(names)
     text = ngettext(
@@ -288,5 +291,16 @@ def _scale(options: argparse.Namespace, settings: Settings) -> int:
     if down:
         say.line(_("Down by command: {names}.").format(names=", ".join(down)))
         steps.insert(0, (f"start {down[0]}", _("start it again")))
+    if mend:
+        steps.insert(0, broker_is_down(mend))
     say.next_steps(*steps)
     return 0
+
+
+def broker_is_down(mend: str) -> tuple[str, str]:
+    """Say that the workers wait for the broker; return the step that brings it back: ``mend``, of it."""
+    if mend == "resume":
+        say.line(_("The broker is frozen, and the workers wait for it."))
+        return "resume broker", _("let it go on")
+    say.line(_("The broker is down, and the workers wait for it."))
+    return "start broker", _("start the broker")

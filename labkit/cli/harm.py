@@ -7,9 +7,10 @@ import time
 from typing import TYPE_CHECKING
 
 from labkit.cli import say
-from labkit.cli.cluster import READY_S, connected, name_option
+from labkit.cli.cluster import READY_S, broker_is_down, connected, name_option
 from labkit.cli.parser import Parser
 from labkit.cli.status import STATES
+from labkit.cluster.views import way_back
 from labkit.core import history as h
 from labkit.core.errors import N_, ClusterError
 from labkit.i18n import _, ngettext
@@ -149,10 +150,9 @@ def _stop(cluster: Cluster, target: str, _settings: Settings) -> Steps:
 
 def _start(cluster: Cluster, target: str, _settings: Settings) -> Steps:
     cluster.start(target)
-    broker = next(row["state"] for row in cluster.status()["processes"] if row["kind"] == "broker")
-    if broker != "running":
-        say.line(_("{target} is started. It waits for the broker, which is down.").format(target=target))
-        return [("start broker", _("start the broker")), _watch()]
+    if mend := way_back(cluster.status()["processes"], "broker"):
+        say.line(_("{target} is started.").format(target=target))
+        return [broker_is_down(mend), _watch()]
     began = time.monotonic()
     cluster.wait_until_ready(READY_S)
     say.line(

@@ -13,10 +13,10 @@ from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
 from labkit.cluster import connect
 from labkit.cluster.backends import of_running
-from labkit.cluster.base import way_back
 from labkit.cluster.redis_shell import no_advice
 from labkit.cluster.redis_shell import run as run_shell
 from labkit.cluster.run_folder import RunFolder
+from labkit.cluster.views import way_back
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.i18n import _
 from labkit.settings import Settings

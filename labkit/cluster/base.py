@@ -20,11 +20,12 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
+from labkit.cluster.views import WorkerInfo, guests, joined, way_back
 from labkit.core.errors import (
     N_,
     AccessDenied,
@@ -49,29 +50,9 @@ CONNECT_S = 0.5
 POLL_S = 0.01
 MANY_SHORT_LIVES = 3
 """A process that ended this often within seconds of its start is not going to be ready."""
+BROKER_DOWN_S = 3.0
+"""A broker that somebody froze or stopped this long ago, and has not brought back, is not waited for."""
 UP = ("running", "restarting")
-
-
-@dataclass(frozen=True)
-class WorkerInfo:
-    """One worker: what its process does, and what the broker thinks of it."""
-
-    name: str
-    process: str
-    """running, paused, stopping, restarting, stopped or killed; elsewhere, if it is no process of ours."""
-    status: str = "absent"
-    """The broker's word: ready, busy, suspect, draining, lost, left; absent if it knows no such worker."""
-    pid: int | None = None
-    restarts: int = 0
-    last_exit: str = ""
-    """How its last process ended: "exit 86", "SIGKILL"; empty if none has."""
-    restart_in_s: float | None = None
-    """It keeps ending within seconds of its start, and is given a pause of this length."""
-    capabilities: list[str] = field(default_factory=list)
-    tasks_completed: int = 0
-    in_flight: int = 0
-    slots: int = 1
-    last_heartbeat_age_s: float | None = None
 
 
 class Cluster(ABC):
@@ -212,15 +193,15 @@ class Cluster(ABC):
         return {
             "cluster": self.name, "backend": self.backend, "folder": str(self.folder),
             "address": self.address, "event_address": self.event_address, "redis_url": self.redis_url, **told,
-            "workers": [asdict(worker) for worker in _join(told["processes"], picture)],
-            "guests": [asdict(worker) for worker in _guests(told["processes"], picture)],
+            "workers": [asdict(worker) for worker in joined(told["processes"], picture)],
+            "guests": [asdict(worker) for worker in guests(told["processes"], picture)],
             "broker": picture, "broker_error": error,
         }  # fmt: skip
 
     def workers(self) -> list[WorkerInfo]:
         """Return the cluster's workers, in the order of their numbers, those that are down included."""
         rows = self._backend_status()["processes"]
-        return _join(rows, self._picture(rows)[0])
+        return joined(rows, self._picture(rows)[0])
 
     def _picture(self, rows: list[dict[str, Any]]) -> tuple[dict[str, Any] | None, str | None]:
         """The broker's picture of the cluster, or None and why not."""
@@ -235,9 +216,11 @@ class Cluster(ABC):
     def wait_until_ready(self, timeout_s: float = 30.0) -> None:
         """Wait until the broker reports every worker that should be up as ready, each by its present process.
 
-        Raises ClusterError when that takes longer than ``timeout_s``, or earlier if a process keeps ending.
+        Raises ClusterError when that takes longer than ``timeout_s``, or earlier if a process keeps ending;
+        BrokerUnreachable if the broker is down by command, or frozen, and nobody brings it back.
         """
         deadline = time.monotonic() + timeout_s
+        may_be_down_until: float | None = None
         while True:
             rows = self._backend_status()["processes"]
             for row in rows:
@@ -247,16 +230,30 @@ class Cluster(ABC):
             picture = self._first_picture(deadline) if _runs(rows, "broker") else None
             if picture is not None and all(self._is_ready(row, picture) for row in wanted):
                 return
-            if time.monotonic() > deadline:
-                ready = sum(picture is not None and self._is_ready(row, picture) for row in wanted)
-                raise ClusterError(
-                    N_(
-                        "{ready} of {wanted} workers were ready after {seconds:g} s; "
-                        "python -m labkit logs shows why"
-                    ),
-                    ready=ready, wanted=len(wanted), seconds=timeout_s,
-                )  # fmt: skip
+            now = time.monotonic()
+            if (is_down := _down_by_command(rows)) is None:
+                may_be_down_until = None
+            elif may_be_down_until is None:
+                may_be_down_until = now + BROKER_DOWN_S
+            elif now > may_be_down_until:
+                raise is_down
+            if now > deadline:
+                raise is_down or self._not_in_time(wanted, picture, timeout_s)
             time.sleep(POLL_S)
+
+    def _not_in_time(
+        self, wanted: list[dict[str, Any]], picture: dict[str, Any] | None, timeout_s: float
+    ) -> ClusterError:
+        if picture is None:
+            return ClusterError(
+                N_("the broker did not answer within {seconds:g} s; python -m labkit logs broker shows why"),
+                seconds=timeout_s,
+            )
+        return ClusterError(
+            N_("{ready} of {wanted} workers were ready after {seconds:g} s; python -m labkit logs shows why"),
+            ready=sum(self._is_ready(row, picture) for row in wanted),
+            wanted=len(wanted), seconds=timeout_s,
+        )  # fmt: skip
 
     def _first_picture(self, deadline: float) -> dict[str, Any] | None:
         """What the broker says now, or None if it does not serve yet. (Denied: another's serves there.)"""
@@ -340,14 +337,9 @@ class Cluster(ABC):
     def _why_unreachable(self, error: BrokerUnreachable) -> BrokerUnreachable:
         """Return the error with the step that helps, where the supervisor knows of one."""
         try:
-            command = way_back(self._backend_status()["processes"], "broker")
+            return _down_by_command(self._backend_status()["processes"]) or error
         except ClusterError:
             return error  # there is no supervisor to ask either
-        if command == "resume":
-            return BrokerUnreachable(N_("the broker is frozen; python -m labkit resume broker"))
-        if command == "start":
-            return BrokerUnreachable(N_("the broker is down; python -m labkit start broker"))
-        return error
 
     def _client_of_ours(self, timeout_s: float) -> Client:
         with self._lock:
@@ -387,34 +379,11 @@ def _runs(rows: list[dict[str, Any]], kind: str) -> bool:
     return any(row["kind"] == kind and row["state"] == "running" for row in rows)
 
 
-def way_back(rows: list[dict[str, Any]], name: str) -> str:
-    """Return the command that brings the process back: resume, start, or "" if it is not down by command."""
-    state = next((row["state"] for row in rows if row["name"] == name), "")
-    return {"paused": "resume", "stopped": "start", "killed": "start"}.get(state, "")
-
-
-def _guests(rows: list[dict[str, Any]], picture: dict[str, Any] | None) -> list[WorkerInfo]:
-    """The living workers that are no process of this cluster's: somebody started them, here or elsewhere."""
-    ours = {row["name"] for row in rows}
-    return [
-        WorkerInfo(name=row["id"], process="elsewhere", pid=row["pid"], **{key: row[key] for key in _SHOWN})
-        for row in (picture or {}).get("workers", [])
-        if row["id"] not in ours and row["status"] in ("ready", "busy", "suspect", "draining")
-    ]
-
-
-_SHOWN = ("status", "capabilities", "tasks_completed", "in_flight", "slots", "last_heartbeat_age_s")
-
-
-def _join(rows: list[dict[str, Any]], picture: dict[str, Any] | None) -> list[WorkerInfo]:
-    """The workers' processes, each with what the broker thinks of it."""
-    known = {row["id"]: row for row in (picture or {}).get("workers", [])}
-    return [
-        WorkerInfo(
-            name=row["name"], process=row["state"], pid=row["pid"], restarts=row["restarts"],
-            last_exit=row["last_exit"], restart_in_s=row["restart_in_s"],
-            **{key: known[row["name"]][key] for key in _SHOWN if row["name"] in known},
-        )
-        for row in rows
-        if row["kind"] == "worker"
-    ]  # fmt: skip
+def _down_by_command(rows: list[dict[str, Any]]) -> BrokerUnreachable | None:
+    """Return the error of a broker that waits for a command, which it names; None if it is not down so."""
+    command = way_back(rows, "broker")
+    if command == "resume":
+        return BrokerUnreachable(N_("the broker is frozen; python -m labkit resume broker"))
+    if command == "start":
+        return BrokerUnreachable(N_("the broker is down; python -m labkit start broker"))
+    return None

@@ -229,6 +229,22 @@ def test_the_cluster_grows_and_shrinks(lab: Commands, cluster: Path) -> None:
     assert "1000" in lab.refused("scale", "1000", code=2)
 
 
+@pytest.mark.parametrize(("fault", "mend"), [("pause", "resume"), ("kill", "start")])
+def test_the_size_changes_without_the_broker_too_and_it_is_named(
+    lab: Commands, cluster: Path, fault: str, mend: str
+) -> None:
+    lab.done(fault, "broker")
+    try:
+        said = lab.done("scale", "3")
+        assert "The cluster has 3 workers now" in said.out and "the workers wait for it" in said.out
+        assert next_commands(said.out)[0] == f"{mend} broker"
+        lab.done("kill", "worker-1")
+        assert next_commands(lab.done("start", "worker-1").out)[0] == f"{mend} broker"
+    finally:
+        lab.done(mend, "broker")
+    wait_until(lambda: "3 of 3 workers ready" in lab.done("status").out, 20.0, "the workers to be back")
+
+
 def test_the_logs_are_shown_and_followed(lab: Commands, cluster: Path) -> None:
     assert "worker-1 started" in lab.done("logs", "worker-1").out
     following = command("logs", "worker-1", "--follow", "--lines", "1")
