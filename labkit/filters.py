@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.core.errors import N_, FilterError
 from labkit.images import MAX_PIXELS, check
+from labkit.numerals import real
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,6 +88,8 @@ class Filter:
     parameters: tuple[Parameter, ...]
     holds_gil: bool = False
     """True if other Python threads stand still while it computes."""
+    check_together: Callable[..., None] | None = None
+    """Takes the parameters, each within its range; raises `FilterError` if all of them together are wrong."""
 
 
 # --- the filters --------------------------------------------------------------------------------------------
@@ -96,6 +99,12 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """Return the image scaled to ``width`` x ``height`` pixels; the proportions are the caller's business."""
     import cv2
 
+    # Averaging the covered area is right for making smaller; it would make blocks when making larger.
+    smaller = width * height < image.shape[0] * image.shape[1]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+
+
+def _not_too_large(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise FilterError(
             N_(
@@ -106,9 +115,6 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
             height=height,
             max_pixels=MAX_PIXELS,
         )
-    # Averaging the covered area is right for making smaller; it would make blocks when making larger.
-    smaller = width * height < image.shape[0] * image.shape[1]
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
 
 
 def blur(image: np.ndarray, radius: float) -> np.ndarray:
@@ -200,6 +206,7 @@ FILTERS: dict[str, Filter] = {
             "resize",
             resize,
             (Parameter("width", 1, 16_384, whole=True), Parameter("height", 1, 16_384, whole=True)),
+            check_together=_not_too_large,
         ),
         Filter("blur", blur, (Parameter("radius", 0, 100, default=2),)),
         Filter("brightness", brightness, (Parameter("factor", 0, 10, default=1.2),)),
@@ -255,6 +262,8 @@ def checked_parameters(name: str, given: Mapping[str, object]) -> dict[str, Numb
                 high=parameter.high,
             )
         values[parameter.name] = parameter.checked(name, value)
+    if chosen.check_together is not None:
+        chosen.check_together(**values)
     return values
 
 
@@ -341,7 +350,7 @@ def parse_value(filter_name: str, parameter_name: str, text: str) -> Number:
     for parameter in chosen.parameters:
         if parameter.name == parameter_name:
             try:
-                number = float(text)
+                number = real(text)
             except ValueError as error:
                 raise parameter.refused(filter_name, text) from error
             return parameter.checked(filter_name, number)

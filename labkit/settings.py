@@ -24,6 +24,7 @@ from labkit.core.errors import N_, SettingsError
 from labkit.core.fleet import MAX_SLOTS
 from labkit.core.policies import POLICIES
 from labkit.core.rules import Rules
+from labkit.numerals import real, whole
 
 BACKENDS = ("local", "compose")
 
@@ -131,7 +132,7 @@ def _text(name: str, text: str) -> str:
 
 def _whole(name: str, text: str, low: int = 1, high: int = 1 << 62) -> int:
     try:
-        number = int(text)
+        number = whole(text)
     except ValueError:
         number = low - 1
     if not low <= number <= high:
@@ -154,7 +155,7 @@ def _slots(name: str, text: str) -> int:
 
 def _positive(name: str, text: str) -> float:
     try:
-        number = float(text)
+        number = real(text)
     except ValueError:
         number = math.nan
     if not 0 < number < math.inf:

@@ -86,6 +86,7 @@ def _filters() -> str:
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Process the pictures; return the exit code: 0 only if every one was written."""
     steps = _steps(options)
+    _refuse_empty_names(options)
     pictures, failed = find_pictures(options.sources)
     folder = Path(options.out)
     _refuse_inputs_folder(folder, options.sources)
@@ -104,6 +105,15 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     else:
         _say(report, options, cluster)
     return 1 if report.failed else 0
+
+
+def _refuse_empty_names(options: argparse.Namespace) -> None:
+    """Raise UsageError for a name of nothing, as an unset variable leaves it: it would mean this folder."""
+    if not options.out.strip():
+        raise UsageError(N_("--out {path!r}: the name of a folder is expected"), path=options.out)
+    for source in options.sources:
+        if not source.strip():
+            raise UsageError(N_("{path!r} names no picture: a file or a folder is expected"), path=source)
 
 
 def _refuse_inputs_folder(out: Path, sources: list[str]) -> None:
@@ -129,7 +139,12 @@ def _steps(options: argparse.Namespace) -> list[Step]:
             raise UsageError(
                 N_("--param {text!r}: something like sharpen.intensity=3 is expected"), text=text
             )
-        params.setdefault(filter_name, {})[parameter] = parse_value(filter_name, parameter, value.strip())
+        given = params.setdefault(filter_name, {})
+        if parameter in given:
+            raise UsageError(
+                N_("--param {filter}.{parameter} is given twice"), filter=filter_name, parameter=parameter
+            )
+        given[parameter] = parse_value(filter_name, parameter, value.strip())
     return parse_steps(filters, params)
 
 

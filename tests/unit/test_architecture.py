@@ -27,6 +27,7 @@ FLOORS = {
     "labkit.jobs": 1,
     "labkit.key_folder": 1,
     "labkit.measuring": 1,
+    "labkit.numerals": 1,
     "labkit.own_policies": 1,
     "labkit.photos": 1,
     "labkit.pipeline": 1,
@@ -62,6 +63,8 @@ FLOORS = {
 # Arrows between neighbours on one floor: who may import whom.
 SIDEWAYS = {
     ("labkit.filters", "labkit.images"),
+    ("labkit.filters", "labkit.numerals"),
+    ("labkit.settings", "labkit.numerals"),
     ("labkit.photos", "labkit.images"),
     ("labkit.jobs", "labkit.filters"),
     ("labkit.jobs", "labkit.images"),

@@ -18,6 +18,8 @@ from labkit.cli.commands import COMMANDS, TAKES_WORDS, find, load
 from labkit.core.errors import ClusterError, InvalidInput, InvariantBroken
 from tests.cli_support import ROOT, Commands
 
+TOO_LARGE = ["--filters", "resize", "--param", "resize.width=16384", "--param", "resize.height=16384"]
+
 
 @pytest.fixture
 def lab(capsys: pytest.CaptureFixture[str]) -> Commands:
@@ -109,6 +111,13 @@ def test_a_command_like_no_other_leads_to_the_list(lab: Commands) -> None:
         (["submit", "--filters", "blur", "--param", "blur.radius=big", "--out", "x"], "'big'"),
         (["submit", "--filters", "blur", "--param", "blur.size=1", "--out", "x"], "size"),
         (["submit", "--filters", "blur", "--engine", "gpu", "--out", "x"], "gpu"),
+        (["submit", "--filters", "blur", "--param", "blur.radius=1_0", "--out", "x"], "'1_0'"),
+        (["submit", "--filters", "blur", *2 * ["--param", "blur.radius=2"], "--out", "x"], "blur.radius is"),
+        (["submit", *TOO_LARGE, "--out", "x"], "at most 25000000 pixels"),
+        (["submit", "--filters", "blur", "--out", ""], "--out ''"),
+        (["submit", "", "--filters", "blur", "--out", "x"], "'' names no picture"),
+        (["scale", "1_0"], "'1_0'"),
+        (["up", "--workers", "1_0"], "'1_0'"),
         (["simulate", "--faults", "meteor"], "'meteor' is unknown; known:"),
         (["simulate", "--workers", "0"], "--workers 0"),
         (["simulate", "--policy", "best"], "'best'"),

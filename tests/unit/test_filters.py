@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit import filters
+from labkit import filters, jobs
 from labkit.core.errors import FilterError, ImageError
 from labkit.filters import FILTERS, apply, apply_steps, parse_steps, parse_value
 
@@ -222,8 +222,14 @@ def test_resize_needs_both_of_its_parameters() -> None:
 
 
 def test_resize_refuses_more_pixels_than_anything_else_accepts() -> None:
+    too_large = {"width": 16384, "height": 16384}
     with pytest.raises(FilterError, match="16384 x 16384"):
-        apply(LAYOUTS["grey"], "resize", width=16384, height=16384)
+        apply(LAYOUTS["grey"], "resize", **too_large)
+    with pytest.raises(FilterError, match="at most 25000000 pixels"):  # before anything is sent anywhere
+        parse_steps(["resize"], {"resize": too_large})
+    with pytest.raises(FilterError, match="at most 25000000 pixels"):
+        jobs.needs_of(jobs.process_image, (LAYOUTS["grey"], [("resize", too_large)]))
+    assert parse_steps(["resize"], {"resize": {"width": 5000, "height": 5000}})
 
 
 def test_unknown_filters_and_parameters_are_refused_with_those_that_exist() -> None:
@@ -345,7 +351,9 @@ def test_text_becomes_a_number_that_is_right_for_its_parameter() -> None:
     assert (width, type(width)) == (320, int)
 
 
-@pytest.mark.parametrize("text", ["", "three", "nan", "inf", "-1", "1e9", "0x3", "3px", "True"])
+@pytest.mark.parametrize(
+    "text", ["", "three", "nan", "inf", "-1", "1e9", "0x3", "3px", "True", "1_0", "٣", "1e999", "."]
+)
 def test_text_that_is_no_number_in_the_range_is_refused(text: str) -> None:
     with pytest.raises(FilterError, match=r"sharpen\.intensity = "):
         parse_value("sharpen", "intensity", text)

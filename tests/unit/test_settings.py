@@ -141,6 +141,8 @@ def test_an_unknown_labkit_variable_is_an_error_that_suggests_the_nearest(name: 
         ("LABKIT_CLIENT_PORT", "70000", "from 1 to 65535"),
         ("LABKIT_CLIENT_PORT", "http", "from 1 to 65535"),
         ("LABKIT_SLOTS", "0", "from 1 to 64"),
+        ("LABKIT_SLOTS", "1_0", "from 1 to 64"),
+        ("LABKIT_DEAD_S", "1_0", "greater than 0"),
         ("LABKIT_MAX_CRASHES", "2.5", "whole number, 1 or more"),
         ("LABKIT_HEARTBEAT_S", "0", "greater than 0"),
         ("LABKIT_HEARTBEAT_S", "nan", "greater than 0"),
