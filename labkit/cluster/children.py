@@ -61,7 +61,7 @@ def check_fits(fault: str, name: str, state: str) -> None:
         "resume": (PAUSED,),
         "start": (STOPPED, KILLED, STOPPING, RESTARTING),
     }
-    if state not in fits[fault]:
+    if state not in fits.get(fault, ()):
         raise ClusterError(
             N_("{name} is {state}: {fault} does not apply"), name=name, state=state, fault=fault
         )
@@ -153,9 +153,9 @@ class Child:
     def stop(self, now: float, drain_s: float | None = None) -> None:
         """SIGTERM, and SIGKILL if it takes longer than ``drain_s``; it stays down."""
         self._stay_down(STOPPED)
-        self._kill_at = now + (self._drain_s if drain_s is None else drain_s)
         if self._process is None:
-            return
+            return  # between two lives; a time limit would be the next one's
+        self._kill_at = now + (self._drain_s if drain_s is None else drain_s)
         if sys.platform == "win32":
             os.kill(self._process.pid, signal.CTRL_BREAK_EVENT)
         else:

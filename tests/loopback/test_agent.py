@@ -177,3 +177,15 @@ def test_nobody_answers_at_a_socket_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ClusterError):
         ask(tmp_path, "status", timeout_s=1.0)
     wait_until(lambda: not list(tmp_path.iterdir()))
+
+
+def test_what_it_does_not_understand_is_refused_and_ends_nothing(start: Agent, tmp_path: Path) -> None:
+    process = start()
+    heard(process, "up")
+    with pytest.raises(ClusterError, match="worker-7 is running: explode does not apply"):
+        ask(tmp_path, "act", fault="explode")
+    with pytest.raises(ClusterError, match="worker-7 is running: None does not apply"):
+        ask(tmp_path, "check")
+    with pytest.raises(ClusterError, match="the agent of worker-7 cannot scale"):
+        ask(tmp_path, "scale", n=3)
+    assert ask(tmp_path, "status")["state"] == "running"

@@ -1,0 +1,50 @@
+"""A supervised process by itself: the clock is the test's, the processes are a shell's."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labkit.cluster.children import WORKER, Child, check_fits
+from labkit.cluster.run_folder import RunFolder
+from labkit.core.errors import ClusterError
+from tests.support import require, wait_until
+
+DRAIN_S = 10.0
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator[Child]:
+    """A worker that ends at once, until the file ``well`` is there: from then on it lives."""
+    require(sys.platform != "win32", "a shell")
+    (tmp_path / "logs").mkdir()
+    script = f"test -e {tmp_path / 'well'} && exec sleep 600; exit 3"
+    made = Child("worker-1", WORKER, ["sh", "-c", script], {}, RunFolder(tmp_path), DRAIN_S)
+    yield made
+    made.kill()
+    made.wait(10.0)
+
+
+def ended(child: Child, now: float) -> None:
+    wait_until(lambda: child.collect(now), what="its end")
+
+
+def test_a_stop_between_two_lives_does_not_threaten_the_next_one(child: Child, tmp_path: Path) -> None:
+    child.start(0.0)
+    ended(child, 1.0)
+    assert child.state == "restarting"
+    child.stop(2.0)
+    assert (child.state, child.next_deadline()) == ("stopped", None)
+    (tmp_path / "well").touch()
+    child.start(3.0)
+    assert child.next_deadline() is None, "nobody asked this process to end"
+    child.stop(40.0)
+    assert child.next_deadline() == 40.0 + DRAIN_S
+
+
+def test_a_command_that_there_is_not_applies_never() -> None:
+    with pytest.raises(ClusterError, match="worker-1 is running: explode does not apply"):
+        check_fits("explode", "worker-1", "running")
