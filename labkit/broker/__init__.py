@@ -63,5 +63,8 @@ def _announce(folder: Path, settings: Settings, epoch: bytes) -> None:
         "worker_port": settings.worker_port, "event_port": settings.event_port,
     }  # fmt: skip
     part = folder / f"broker.json.{os.getpid()}"
-    part.write_text(json.dumps(told) + "\n", encoding="ascii")
-    part.replace(folder / "broker.json")
+    try:
+        part.write_text(json.dumps(told) + "\n", encoding="ascii")
+        part.replace(folder / "broker.json")
+    except OSError as error:  # a full disk is no reason not to serve
+        logging.getLogger(__name__).warning("broker.json cannot be written: %s", error)

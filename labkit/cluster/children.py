@@ -245,7 +245,7 @@ class Child:
                 pass_fds=() if self._lifeline is None else (self._lifeline,),
             )  # fmt: skip
         except OSError as error:  # no memory, no such program: like a process that ends at once
-            os.write(log, f"cannot be started: {error}\n".encode())
+            _write(log, f"cannot be started: {error}\n")
             self._ended(f"cannot be started: {error.strerror}", now)
             return
         finally:
@@ -256,9 +256,12 @@ class Child:
         return {} if self._lifeline is None else {"LABKIT_LIFELINE": str(self._lifeline)}
 
     def _open_log(self) -> int:
-        """Return a descriptor for what the next process prints."""
-        log = self._folder.open_log(self.name)
-        os.write(log, f"--- {self.name} started at {time.strftime('%Y-%m-%d %H:%M:%S')} ---\n".encode())
+        """Return a descriptor for what the next process prints; where there can be no log, one to nowhere."""
+        try:
+            log = self._folder.open_log(self.name)
+        except OSError:  # a full disk, no more descriptors: the process may live all the same
+            return os.open(os.devnull, os.O_WRONLY)
+        _write(log, f"--- {self.name} started at {time.strftime('%Y-%m-%d %H:%M:%S')} ---\n")
         return log
 
     @property
@@ -282,6 +285,14 @@ class Child:
                 os.truncate(path, 0)  # the child appends, so it goes on at the new end
         except FileNotFoundError:
             pass  # somebody has tidied up
+
+
+def _write(log: int, line: str) -> None:
+    """Write a line of ours into a child's log, if the disk has room for it."""
+    try:
+        os.write(log, line.encode())
+    except OSError:
+        pass  # a log is for looking things up: nobody may die for want of one
 
 
 def _own_group() -> dict[str, Any]:

@@ -43,6 +43,8 @@ STAGES = ((WORKER, 1.4), (BROKER, 0.6), (REDIS, 0.3))
 KILLED_S = 0.4
 """How long a killed process may take to vanish before the end goes on without it."""
 LOOK_AT_LOGS_S = 5.0
+WRITE_AGAIN_S = 1.0
+"""When ``cluster.json`` could not be written, it is tried again after this."""
 UNRECORDED_SHOWN = 20
 
 
@@ -56,6 +58,7 @@ class Supervisor:
         self.wakeups = Wakeups(self._selector)
         self._children: dict[str, Child] = {}
         self._dirty = True  # cluster.json is not up to date
+        self._write_again_at: float | None = None  # the disk refused it
         self._wait_for_end: list[Request] = []
         self._stage: int | None = None  # of the end
         self._stage_over_at = 0.0
@@ -108,13 +111,25 @@ class Supervisor:
                 self._look_at_logs_at = now + LOOK_AT_LOGS_S
                 for child in self._children.values():
                     child.shorten_log()
-            if self._dirty:
-                self._dirty = False
-                self._folder.write_state(self._state())
+            if self._dirty and (self._write_again_at is None or now >= self._write_again_at):
+                self._bring_up_to_date(now)
+
+    def _bring_up_to_date(self, now: float) -> None:
+        """Write ``cluster.json``. A disk that is full ends no cluster: it is tried again until there is room.
+
+        Meanwhile only those miss something who would clear away a cluster whose supervisor was killed: the
+        latest processes' numbers.
+        """
+        try:
+            self._folder.write_state(self._state())
+        except OSError:
+            self._write_again_at = now + WRITE_AGAIN_S
+        else:
+            self._dirty, self._write_again_at = False, None
 
     def _timeout_s(self) -> float:
         assert self._control is not None
-        due = [self._look_at_logs_at, self._control.next_deadline()]
+        due = [self._look_at_logs_at, self._write_again_at, self._control.next_deadline()]
         due += [child.next_deadline() for child in self._children.values()]
         if self._stage is not None:
             due.append(self._stage_over_at + KILLED_S)

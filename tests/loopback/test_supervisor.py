@@ -22,7 +22,7 @@ from labkit.cluster.plan import environment
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import ClusterError, ClusterNotRunning, InvalidInput
 from labkit.settings import Settings
-from tests.support import wait_until
+from tests.support import require, wait_until
 
 POLITE = """
 import os, signal, sys
@@ -179,6 +179,23 @@ def test_a_program_that_does_not_exist_is_like_one_that_ends_at_once(opened: Ope
     assert cluster.row("broker")["state"] == "running"
 
 
+def test_a_full_disk_ends_no_cluster(opened: Open, folder: RunFolder) -> None:
+    require(Path("/dev/full").exists(), "/dev/full")
+    cluster = opened("import signal; signal.pause()")  # it prints nothing: that would be its own failure
+    before = cluster.row("worker-1")
+    folder.log_file("worker-1").unlink()
+    folder.log_file("worker-1").symlink_to("/dev/full")
+    obstacle = folder.path / "cluster.json.part"  # where it would be written
+    obstacle.mkdir()
+    os.kill(before["pid"], signal.SIGKILL)
+    wait_until(lambda: cluster.row("worker-1")["restarts"] == 1, what="its restart")
+    after = cluster.row("worker-1")
+    assert after["state"] == "running"
+    assert cluster.all_processes()["worker-1"][0] == before["pid"], "that could not be written yet"
+    obstacle.rmdir()
+    wait_until(lambda: cluster.all_processes()["worker-1"][0] == after["pid"], what="cluster.json")
+
+
 def test_what_a_child_has_started_ends_with_it(opened: Open) -> None:
     cluster = opened(PARENT)
     pid = int(
@@ -293,16 +310,18 @@ def test_an_unknown_name_is_answered_with_the_known_ones(opened: Open, do: str) 
 
 
 @pytest.mark.parametrize(
-    ("do", "parameters"),
+    ("do", "parameters", "answer"),
     [
-        ("explode", {}),
-        ("scale", {"m": 3}),
-        ("act", {"fault": "explode", "name": "worker-1", "recorded": True}),
+        ("explode", {}, "does not understand"),
+        ("scale", {"m": 3}, "does not understand"),
+        ("act", {"fault": "explode", "name": "worker-1", "recorded": True}, "explode does not apply"),
     ],
 )
-def test_nonsense_is_answered_and_harms_nobody(opened: Open, do: str, parameters: dict[str, Any]) -> None:
+def test_nonsense_is_answered_and_harms_nobody(
+    opened: Open, do: str, parameters: dict[str, Any], answer: str
+) -> None:
     cluster = opened()
-    with pytest.raises(ClusterError, match="does not understand"):
+    with pytest.raises(ClusterError, match=answer):
         cluster.ask(do, **parameters)
     assert cluster.row("worker-1")["state"] == "running"
 
