@@ -36,8 +36,12 @@ from labkit.core.errors import (
 )
 
 if TYPE_CHECKING:  # imported when first used, while a cluster's own processes are already starting
+    from collections.abc import Callable
+
     from labkit.client import Client
+    from labkit.cluster.autoscaling import Autoscaling
     from labkit.cluster.event_file import EventFile
+    from labkit.core.autoscaler import Decision, Limits
     from labkit.core.history import History
     from labkit.credentials import Credentials
     from labkit.widgets import Panel
@@ -127,6 +131,19 @@ class Cluster(ABC):
     @abstractmethod
     def _owns_cluster(self) -> bool:
         """Whether ``close`` ends the cluster, because this object alone has it."""
+
+    def autoscale(
+        self, limits: Limits | None = None, on_decision: Callable[[Decision], None] | None = None
+    ) -> Autoscaling:
+        """Let the number of workers follow the work from now on, until what this returns is closed.
+
+        ``limits``: how few, how many, how quickly (default: 1 to 8 workers, 5 s). ``on_decision`` is called
+        after every step, in another thread.
+        """
+        from labkit.cluster.autoscaling import Autoscaling
+        from labkit.core.autoscaler import Limits
+
+        return Autoscaling(self, limits or Limits(), on_decision)
 
     # --- faults ---------------------------------------------------------------------------------------------
 

@@ -240,6 +240,10 @@ class Fleet:
         else:
             self._mean_s[job] = mean + (compute_s - mean) * 0.2
 
+    def expected_s(self, job: str) -> float | None:
+        """Return what a run of this job is expected to take; None if none has ended yet."""
+        return self._mean_s.get(job)
+
     # --- choosing -------------------------------------------------------------------------------------------
 
     def least_busy(self, needs: frozenset[str]) -> Worker | None:

@@ -32,6 +32,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 from labkit.core import history as h
@@ -62,6 +63,8 @@ MAX_STALE_ROUTES = 4096
 MAX_NAME = 256
 MAX_NEEDS = 1024
 MAX_POLICY_ERRORS_TOLD = 20
+MAX_LOOKED_AT = 1000
+"""Queued tasks that a status looks at to tell how much work is open."""
 MIN_LEASE_S = 0.1
 """With less, a worker would leave because the thread that computes was slow to wake up."""
 
@@ -680,10 +683,29 @@ class Scheduler:
             "queued": len(self.queue),
             "assigned": len(self.tasks) - len(self.queue),
             "open_bytes": self.queued_bytes,
+            "open_work_s": self._open_work_s(now),
             "clients": len(self.clients),
             "counters": dict(self.counters),
             **self.facts,
         }
+
+    def _open_work_s(self, now: float) -> float:
+        """Return for how long one slot would compute what is open, by what each job took so far.
+
+        A job of which no run has ended yet is expected to take what its longest present run has taken. Of a
+        very long queue a part stands for the whole.
+        """
+        assigned = list(self.fleet.all_tasks())
+        longest_s: dict[str, float] = {}
+        for task in assigned:
+            if task.started_at is not None:
+                longest_s[task.job] = max(longest_s.get(task.job, 0.0), now - task.started_at)
+        looked_at = [*assigned, *islice(self.queue, MAX_LOOKED_AT)]
+        work_s = 0.0
+        for task in looked_at:
+            expected_s = self.fleet.expected_s(task.job)
+            work_s += longest_s.get(task.job, 0.0) if expected_s is None else expected_s
+        return work_s * len(self.tasks) / len(looked_at) if looked_at else 0.0
 
 
 _NOTHING: frozenset[str] = frozenset()

@@ -82,6 +82,8 @@ def _kill(world: World, random: Random) -> None:
 
 
 def _start(world: World, post: Post) -> None:
+    if post.dismissed:
+        return
     if post.up is None:
         world.note("start", post.name)
     post.start()
@@ -140,6 +142,10 @@ def _duplicate(world: World, random: Random) -> None:
         twin = world.intruder(post)
         twin.start()
         _later(world, random.uniform(0.5, 5.0), twin.kill)
+
+
+def _autoscale(world: World, random: Random) -> None:
+    world.loop.at(random.choice((0.0, random.uniform(0.0, world.safety_s / 2))), world.autoscale, random)
 
 
 # --- links --------------------------------------------------------------------------------------------------
@@ -296,6 +302,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "break": Fault(N_("a connection breaks under two living ends"), _plan(5, _break)),
     "slow": Fault(N_("a worker computes slowly, or its link is slow"), _plan(3, _slow)),
     "drain": Fault(N_("a worker is asked to stop, and started again"), _plan(3, _drain)),
+    "autoscale": Fault(N_("an autoscaler starts and drains workers as the work asks"), _autoscale),
     "duplicate": Fault(N_("a second worker with the id of another one is started"), _plan(2, _duplicate)),
     "hang": Fault(N_("some tasks never end")),
     "poison": Fault(N_("some tasks kill their worker")),

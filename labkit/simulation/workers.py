@@ -204,6 +204,7 @@ class Post:
         self.process: WorkerProcess | None = None
         self.wanted = False
         self.persistent = False  # start it again however it ended
+        self.dismissed = False  # an autoscaler has no use for it: nobody else starts it
         self.exits: Counter[int] = Counter()
         self._loop = loop
         self._network = network

@@ -16,6 +16,7 @@ from typing import Final
 
 from labkit.core import history as h
 from labkit.core import messages as m
+from labkit.core.autoscaler import Autoscaler, Limits
 from labkit.core.client_session import ClientSession
 from labkit.core.client_session import Phase as ClientPhase
 from labkit.core.history import Event
@@ -23,6 +24,7 @@ from labkit.core.policies import Policy
 from labkit.core.rules import Rules
 from labkit.core.scheduler import Scheduler
 from labkit.core.worker_session import WorkerSession
+from labkit.simulation.autoscaling import Autoscaling
 from labkit.simulation.broker import BrokerHost
 from labkit.simulation.clients import ClientProcess, Outcome
 from labkit.simulation.loop import Loop
@@ -48,6 +50,8 @@ class Parts:
     scheduler: Callable[..., Scheduler] = Scheduler
     worker_session: Callable[..., WorkerSession] = WorkerSession
     client_session: Callable[..., ClientSession] = ClientSession
+    autoscaler: Callable[[Limits, float], Autoscaler] = Autoscaler
+    dismiss: Callable[[Post], None] = Post.stop  # how a worker is taken away that is not needed any more
     sweep_first: bool = False  # the broker's loop judges the silent before it has read what arrived
 
 
@@ -90,6 +94,7 @@ class World:
         self.clients = self._make_clients(works, parts)
         self.truth.posts = self.posts.copy()
         self.truth.clients = self.clients
+        self.autoscaling: Autoscaling | None = None
         self._parts = parts
 
     def random(self, purpose: str) -> Random:
@@ -142,10 +147,19 @@ class World:
         self.truth.posts.append(twin)
         return twin
 
+    def autoscale(self, random: Random) -> None:
+        """Let an autoscaler decide from now on how many of the workers there are."""
+        self.autoscaling = Autoscaling(
+            self.loop, self.broker, self.posts, random, self._parts, self.note, self.witness.blame
+        )
+        self.autoscaling.start()
+
     def heal(self, random: Random) -> None:
         """End all faults: liveness begins. Perhaps only the one worker that can do everything remains."""
         self.faults_over = True
         self.note("heal", "all")
+        if self.autoscaling is not None:
+            self.autoscaling.end()
         self.broker.thaw()
         self.broker.start()
         hosts: list[Post | ClientProcess] = [*self.posts, *self.intruders, *self.clients]

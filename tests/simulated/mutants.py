@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 
 from labkit.core import client_session as cs
 from labkit.core import messages as m
+from labkit.core.autoscaler import Autoscaler, Load
 from labkit.core.clients import ClientRecord, Route
 from labkit.core.fleet import Worker
 from labkit.core.scheduler import Scheduler
 from labkit.core.tasks import OpenTask
 from labkit.core.worker_session import Phase, WorkerSession
 from labkit.simulation import Parts
+from labkit.simulation.workers import Post
 
 # --- the five that must be caught ---------------------------------------------------------------------------
 
@@ -278,6 +280,20 @@ class NeverAsks(WorkerSession):
             self._hand_over(self._line.popleft())
 
 
+class KnowsNoBounds(Autoscaler):
+    """Has as many workers as it wants."""
+
+    def _bounded(self, size: int) -> int:
+        return size
+
+
+class Flaps(Autoscaler):
+    """Shrinks as quickly as it grows."""
+
+    def _next_size(self, load: Load, now: float) -> int:
+        return self._wanted[-1][1]
+
+
 class Mutant(NamedTuple):
     """A set of parts, and the invariants of which one must catch it (none: any will do)."""
 
@@ -297,6 +313,10 @@ def _worker(cls: type[WorkerSession], *caught_by: str) -> Mutant:
 
 def _client(cls: type[cs.ClientSession], *caught_by: str) -> Mutant:
     return Mutant(Parts(client_session=cls), frozenset(caught_by))
+
+
+def _autoscaler(*caught_by: str, **parts: Any) -> Mutant:
+    return Mutant(Parts(**parts), frozenset(caught_by), faults=("autoscale",))
 
 
 DEMANDED: dict[str, Mutant] = {
@@ -331,4 +351,7 @@ FURTHER: dict[str, Mutant] = {
     "one worker an id": _scheduler(TakesAnybody, "on_time", "liveness")._replace(faults=("duplicate",)),
     "poison": _scheduler(DyingIsFine, "liveness"),
     "evidence of quick crashes": _worker(NeverAsks, "liveness"),
+    "bounds of the autoscaler": _autoscaler("autoscaler", autoscaler=KnowsNoBounds),
+    "calm of the autoscaler": _autoscaler("autoscaler", autoscaler=Flaps),
+    "drain of the dismissed": _autoscaler("autoscaler", dismiss=Post.kill),
 }

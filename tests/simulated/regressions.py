@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+NOT_IN_ALL = ("autoscale",)
+"""Kinds of fault that came later: with them these seeds would be other runs."""
+
 
 class Seed(NamedTuple):
     """A run that failed, and what was wrong."""

@@ -1,0 +1,100 @@
+"""``autoscale``: let the number of workers follow the work, until Ctrl-C, with a line for every step."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from labkit.cli import say
+from labkit.cli.cluster import connected, json_option, name_option
+from labkit.cli.parser import Parser
+from labkit.core.autoscaler import Limits
+from labkit.i18n import _, ngettext
+from labkit.settings import Settings
+
+if TYPE_CHECKING:
+    from labkit.cluster.autoscaling import Autoscaling
+    from labkit.core.autoscaler import Decision
+
+USUAL = Limits()
+WAKE_EVERY_S = 0.5
+"""So often the main thread looks for Ctrl-C where a waiting thread is not interrupted (Windows)."""
+
+
+def configure(_name: str, parser: Parser) -> None:
+    """Declare the options."""
+    for option, field, help_text in (
+        ("--min", "least", _("never fewer workers (default: {usual})")),
+        ("--max", "most", _("never more workers (default: {usual})")),
+    ):
+        usual = getattr(USUAL, field)
+        parser.add_argument(
+            option, dest=field, type=int, default=usual, metavar="N", help=help_text.format(usual=usual)
+        )
+    for option, field, help_text in (
+        ("--target", "target_s", _("what is open should be done in so many seconds (default: {usual:g})")),
+        ("--calm", "calm_s", _("fewer workers only after so many seconds of calm (default: {usual:g})")),
+    ):
+        usual = getattr(USUAL, field)
+        parser.add_argument(
+            option, dest=field, type=float, default=usual, metavar="S", help=help_text.format(usual=usual)
+        )
+    json_option(parser)
+    name_option(parser)
+    parser.examples("autoscale --min 1 --max 6", "autoscale --max 6 --target 2 --calm 10")
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Scale until Ctrl-C, or until the cluster is down: then raise what the autoscaler ended with."""
+    limits = Limits(options.least, options.most, options.target_s, options.calm_s)
+    show = _show_as_json if options.json else _show
+    with connected(options, settings) as cluster, cluster.autoscale(limits, on_decision=show) as autoscaling:
+        if not options.json:
+            _show_start(limits)
+        try:
+            _wait(autoscaling)
+        except KeyboardInterrupt:
+            if not options.json:
+                say.line()
+                say.line(_("The autoscaler has ended. The cluster stays as large as it is."))
+            raise
+    assert autoscaling.error is not None
+    raise autoscaling.error
+
+
+def _wait(autoscaling: Autoscaling) -> None:
+    while autoscaling.is_running:
+        autoscaling.join(WAKE_EVERY_S)
+
+
+def _show_start(limits: Limits) -> None:
+    text = _(
+        "Between {least} and {most} workers, so that what is open is done in {target:g} s; "
+        "fewer after {calm:g} s of calm. Ctrl-C ends it."
+    )
+    say.line(
+        text.format(least=limits.least, most=limits.most, target=limits.target_s, calm=limits.calm_s)
+    )
+    sys.stdout.flush()
+
+
+def _show(decision: Decision) -> None:
+    text = ngettext(
+        "{at}  {before} → {size} workers: {n} task is open",
+        "{at}  {before} → {size} workers: {n} tasks are open",
+        decision.open_tasks,
+    )
+    told = text.format(
+        at=time.strftime("%H:%M:%S"), before=decision.before, size=decision.size, n=decision.open_tasks
+    )
+    if decision.open_tasks and decision.work_s is not None:
+        told += _(", {seconds:.1f} s of work for one").format(seconds=decision.work_s)
+    say.line(told)
+    sys.stdout.flush()
+
+
+def _show_as_json(decision: Decision) -> None:
+    print(json.dumps(decision._asdict()), flush=True)

@@ -1,0 +1,91 @@
+"""An autoscaler at work: a thread that looks at a cluster, asks ``core.autoscaler``, and scales.
+
+It stands outside the cluster, as a person at the keyboard does, and uses what that person has: ``status`` and
+``scale``. So it is the same for every backend, and if it dies the cluster stays as large as it is. While the
+broker does not answer it does nothing: who cannot see does not steer.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
+
+from labkit.cluster.children import MAX_WORKERS, STOPPING, WORKER
+from labkit.core.autoscaler import Autoscaler, Decision, Limits, load_of
+from labkit.core.errors import N_, InvalidInput, LabkitError
+
+if TYPE_CHECKING:
+    from labkit.cluster.base import Cluster
+
+LOOK_EVERY_S = 0.5
+MOST_REMEMBERED = 1000
+
+
+class Autoscaling:
+    """An autoscaler that works until ``close``, or until the cluster is down. Use it with ``with``.
+
+    ``on_decision`` is called in its thread, after the cluster was told to change its size.
+    """
+
+    def __init__(
+        self, cluster: Cluster, limits: Limits, on_decision: Callable[[Decision], None] | None = None
+    ) -> None:
+        if limits.most > MAX_WORKERS:
+            raise InvalidInput(
+                N_("a cluster cannot have {n} workers; 0 to {most} are possible"),
+                n=limits.most, most=MAX_WORKERS,
+            )  # fmt: skip
+        self.limits = limits
+        self.decisions: deque[Decision] = deque(maxlen=MOST_REMEMBERED)
+        """The steps that were taken, oldest first; of very many the last."""
+        self.error: LabkitError | None = None
+        """Why it ended by itself, if it has."""
+        self._cluster = cluster
+        self._on_decision = on_decision
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="labkit-autoscaler", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it still steers."""
+        return self._thread.is_alive()
+
+    def join(self, timeout_s: float | None = None) -> None:
+        """Wait until it has ended by itself, or for ``timeout_s`` seconds."""
+        self._thread.join(timeout_s)
+
+    def close(self) -> None:
+        """Let the cluster be as large as it is now; when this returns nothing more is changed."""
+        self._over.set()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        autoscaler = Autoscaler(self.limits, time.monotonic())
+        try:
+            while not self._over.wait(LOOK_EVERY_S):
+                self._look(autoscaler)
+        except LabkitError as error:  # the cluster is down, or of a kind that cannot be scaled
+            self.error = error
+
+    def _look(self, autoscaler: Autoscaler) -> None:
+        status = self._cluster.status()
+        if status["broker"] is None:
+            return
+        rows = status["processes"]
+        size = sum(row["kind"] == WORKER and row["state"] != STOPPING for row in rows)
+        decision = autoscaler.observe(load_of(status["broker"], size), time.monotonic())
+        if decision is not None:
+            self._cluster.scale(decision.size)
+            self.decisions.append(decision)
+            if self._on_decision is not None:
+                self._on_decision(decision)
