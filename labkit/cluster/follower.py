@@ -25,6 +25,7 @@ import threading
 from pathlib import Path
 
 from labkit.cluster.engine import Engine, explain
+from labkit.cluster.processes import KILL, signal_group
 from labkit.core.errors import LabkitError
 
 EVENTS = "/cluster/events.jsonl"
@@ -35,6 +36,9 @@ FOLLOW = f'tail -c "+$1" -F {EVENTS} 2> /dev/null & cat > /dev/null; kill $!'
 AGAIN_S = 0.2
 """Between two looks at a broker that is down."""
 FETCH_S = 60.0
+POLITE_S = 2.0
+GONE = "No such container"
+"""In Docker's complaint about a container that has been removed."""
 
 
 class Follower:
@@ -60,12 +64,13 @@ class Follower:
     def _run(self) -> None:
         while not self._closing.is_set():
             self._follow()
-            if self._closing.wait(AGAIN_S):
-                return
-            try:
-                self._fetch()
-            except LabkitError:
-                return  # the container itself has gone, and its history with it
+            while not self._closing.wait(AGAIN_S):
+                try:
+                    self._fetch()
+                    break
+                except (LabkitError, subprocess.TimeoutExpired, tarfile.TarError) as error:
+                    if GONE in str(error):
+                        return  # and its history with it; anything else (Docker restarts) passes
 
     def _fetch(self) -> None:
         """Copy what is in the broker's file beyond what we have."""
@@ -107,7 +112,11 @@ class Follower:
         """Copy no more; the file stays."""
         with self._lock:
             self._closing.set()
-            if self._tail is not None and self._tail.stdin is not None:
-                self._tail.stdin.close()
-        self._thread.join()
+            tail = self._tail
+            if tail is not None and tail.stdin is not None:
+                tail.stdin.close()
+        self._thread.join(POLITE_S)
+        if self._thread.is_alive() and tail is not None:
+            signal_group(tail.pid, KILL)  # nothing in a frozen container sees the end of its input
+            self._thread.join()
         self._file.close()

@@ -10,6 +10,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,7 @@ def test_the_guardian_outlives_a_program_that_is_killed_and_does_its_work(tmp_pa
 # --- the follower ---
 
 DOCKER = """
+[ -f "$BOX/engine-down" ] && { echo "Cannot connect to the Docker daemon" >&2; exit 1; }
 case "$1" in
 cp) [ -f "$BOX/events.jsonl" ] || { echo "Error: Could not find the file $2 in container" >&2; exit 1; }
     exec tar -C "$BOX" -cf - events.jsonl ;;
@@ -63,7 +65,7 @@ exec)
     [ -f "$BOX/running" ] || { echo "container is not running" >&2; exit 1; }
     tail -c "+$8" -F "$BOX/events.jsonl" 2> /dev/null & tail=$!
     cat > /dev/null & cat=$!
-    while [ -f "$BOX/running" ] && kill -0 $cat 2> /dev/null; do sleep 0.02; done
+    while [ -f "$BOX/running" ] && kill -0 $cat 2> /dev/null || [ -f "$BOX/frozen" ]; do sleep 0.02; done
     kill $tail ;;
 esac
 """
@@ -115,6 +117,42 @@ def test_what_a_killed_broker_wrote_last_is_copied_and_its_next_life_too(box: Pa
         write(box, "broker_started", "joined")
         wait_until(lambda: len(copy.history().events) == 4, 10.0, "the next broker's words")
         assert (tmp_path / "copy").read_bytes() == (box / "events.jsonl").read_bytes()
+    finally:
+        follower.close()
+
+
+def test_a_frozen_container_does_not_keep_anybody_from_closing(box: Path, tmp_path: Path) -> None:
+    write(box, "broker_started")
+    follower = Follower(Engine("p", os.environ), "c0ffee", tmp_path / "copy")
+    write(box, "joined")
+    copy = EventFile(tmp_path / "copy")
+    wait_until(lambda: len(copy.history().events) == 2, 10.0, "the second line")
+    (box / "frozen").touch()
+    closing = threading.Thread(target=follower.close, daemon=True)
+    closing.start()
+    closing.join(20.0)
+    closed = not closing.is_alive()
+    (box / "frozen").unlink()
+    assert closed, "what runs in a frozen container does not see the end of its input"
+
+
+def test_an_engine_that_is_away_for_a_while_costs_no_history(box: Path, tmp_path: Path) -> None:
+    write(box, "broker_started")
+    follower = Follower(Engine("p", os.environ), "c0ffee", tmp_path / "copy")
+    try:
+        copy = EventFile(tmp_path / "copy")
+        asked = tmp_path / "asked"
+        docker = tmp_path / "bin" / "docker"
+        docker.write_text(docker.read_text().replace("exit 1; }\ncase", f"touch {asked}; exit 1; }}\ncase"))
+        (box / "engine-down").touch()
+        (box / "running").unlink()  # its containers are down with it
+        wait_until(asked.exists, 10.0, "the follower to look at an engine that is not there")
+        asked.unlink()
+        wait_until(asked.exists, 10.0, "the follower to look again")
+        (box / "running").touch()
+        (box / "engine-down").unlink()
+        write(box, "broker_started", "joined")
+        wait_until(lambda: len(copy.history().events) == 3, 10.0, "what happened since")
     finally:
         follower.close()
 
