@@ -32,7 +32,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
-from itertools import islice
 from typing import Any
 
 from labkit.core import history as h
@@ -41,7 +40,7 @@ from labkit.core.clients import ClientRecord, Clients, Route
 from labkit.core.evidence import Evidence
 from labkit.core.fleet import MAX_SLOTS, Fleet, Worker
 from labkit.core.history import Event
-from labkit.core.picture import Picture
+from labkit.core.picture import Picture, open_work_s, worker_rows
 from labkit.core.placement import Placement
 from labkit.core.policies import Policy
 from labkit.core.rules import Rules
@@ -63,8 +62,6 @@ MAX_STALE_ROUTES = 4096
 MAX_NAME = 256
 MAX_NEEDS = 1024
 MAX_POLICY_ERRORS_TOLD = 20
-MAX_LOOKED_AT = 1000
-"""Queued tasks that a status looks at to tell how much work is open."""
 MIN_LEASE_S = 0.1
 """With less, a worker would leave because the thread that computes was slow to wake up."""
 
@@ -669,43 +666,21 @@ class Scheduler:
 
     def picture(self, now: float) -> Picture:
         """Return what the Redis mirror shows: every worker, those gone included, and the queue."""
-        return Picture(tuple(self._worker_rows(now)), tuple(task.hex for task in self.queue))
-
-    def _worker_rows(self, now: float) -> list[dict[str, Any]]:
-        living = [_worker_row(worker, worker.status, now) for worker in self.fleet]
-        return living + [_worker_row(worker, status, now) for worker, status in self.fleet.departed.values()]
+        return Picture(tuple(worker_rows(self.fleet, now)), tuple(task.hex for task in self.queue))
 
     def status(self, now: float) -> dict[str, Any]:
         """Return the broker's own picture, ready for JSON; all ages in seconds."""
         return {
             "epoch": self.epoch.hex(),
-            "workers": self._worker_rows(now),
+            "workers": worker_rows(self.fleet, now),
             "queued": len(self.queue),
             "assigned": len(self.tasks) - len(self.queue),
             "open_bytes": self.queued_bytes,
-            "open_work_s": self._open_work_s(now),
+            "open_work_s": open_work_s(self.fleet, self.queue, now),
             "clients": len(self.clients),
             "counters": dict(self.counters),
             **self.facts,
         }
-
-    def _open_work_s(self, now: float) -> float:
-        """Return for how long one slot would compute what is open, by what each job took so far.
-
-        A job of which no run has ended yet is expected to take what its longest present run has taken. Of a
-        very long queue a part stands for the whole.
-        """
-        assigned = list(self.fleet.all_tasks())
-        longest_s: dict[str, float] = {}
-        for task in assigned:
-            if task.started_at is not None:
-                longest_s[task.job] = max(longest_s.get(task.job, 0.0), now - task.started_at)
-        looked_at = [*assigned, *islice(self.queue, MAX_LOOKED_AT)]
-        work_s = 0.0
-        for task in looked_at:
-            expected_s = self.fleet.expected_s(task.job)
-            work_s += longest_s.get(task.job, 0.0) if expected_s is None else expected_s
-        return work_s * len(self.tasks) / len(looked_at) if looked_at else 0.0
 
 
 _NOTHING: frozenset[str] = frozenset()
@@ -717,13 +692,3 @@ def _nothing(_who: Any, _message: Any, _now: float) -> None:
 
 def _name(key: bytes) -> str:
     return key[8:].decode()
-
-
-def _worker_row(worker: Worker, status: str, now: float) -> dict[str, Any]:
-    return {
-        "id": worker.id, "capabilities": sorted(worker.capabilities),
-        "last_heartbeat_age_s": now - worker.last_heard,
-        "status": status, "tasks_completed": worker.completed, "in_flight": worker.in_flight,
-        "slots": worker.slots,
-        "epoch": worker.epoch.hex(), "pid": worker.pid,
-    }  # fmt: skip
