@@ -12,6 +12,7 @@ stop start pause unpause``, the history is a copy that follows the broker's own 
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -43,6 +44,8 @@ from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, ClusterError, InvalidInput, LabkitError
 from labkit.core.history import FAULT, Event
 from labkit.credentials import Credentials
+
+log = logging.getLogger(__name__)
 
 COMMANDS = {"kill": "kill", "stop": "stop", "start": "start", "pause": "pause", "resume": "unpause"}
 ASK_AGENT = ("python", "-P", "-m", "labkit.cluster.agent", "--ask")
@@ -184,10 +187,14 @@ class ComposeCluster(Cluster):
         container = row["container"]
 
         def remove() -> None:
-            if row["state"] not in (KILLED, STOPPED):
-                self._engine.docker("stop", container)
-            self._engine.docker("rm", container)
-            del self._leaving[container]
+            try:
+                if row["state"] not in (KILLED, STOPPED):
+                    self._engine.docker("stop", container)
+                self._engine.docker("rm", container)
+            except LabkitError as error:
+                log.warning("%s could not be removed: %s", row["name"], error)
+            finally:
+                del self._leaving[container]  # it is gone, or what Docker says it is
 
         self._leaving[container] = threading.Thread(target=remove, name="labkit-remove")
         self._leaving[container].start()

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from labkit.cluster import images, stack
-from labkit.core.errors import InvalidInput
+from labkit.cluster.compose import ComposeCluster
+from labkit.core.errors import ClusterError, InvalidInput
+from labkit.credentials import Token
 from tests.cli_support import ROOT
 
 MEMORY = "SIGKILL: out of memory"
@@ -90,6 +92,28 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     rows = stack.rows_of([container("broker"), container("worker-1")])
     with pytest.raises(InvalidInput, match="'worker-9' is unknown; the cluster has broker, worker-1"):
         stack.find(rows, "worker-9")
+
+
+def test_a_worker_that_docker_does_not_remove_can_be_used_again(caplog: pytest.LogCaptureFixture) -> None:
+    class Unwilling:
+        project = "p"
+
+        def __init__(self) -> None:
+            self.environ: dict[str, str] = {}
+
+        def containers(self) -> list[dict[str, Any]]:
+            published = {"5555/tcp": [{"HostPort": "1"}], "5557/tcp": [{"HostPort": "2"}]}
+            return [container("broker", ports=published), container("worker-1")]
+
+        def docker(self, *words: str) -> str:
+            raise ClusterError("docker {word} failed", word=words[0])
+
+    cluster = ComposeCluster(Unwilling(), "p", Token("secret"))  # type: ignore[arg-type]
+    cluster.scale(0)
+    for thread in list(cluster._leaving.values()):
+        thread.join(10.0)
+    assert [row["state"] for row in cluster._backend_status()["processes"]] == ["running", "running"]
+    assert "worker-1 could not be removed: docker stop failed" in caplog.text
 
 
 # --- what an image takes from requirements.txt ---
