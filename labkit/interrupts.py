@@ -25,6 +25,16 @@ _get: Callable[[int], Any] = getattr(sys.modules.get("_signal"), "getsignal", si
 _set: Callable[[int, Any], Any] = getattr(sys.modules.get("_signal"), "signal", signal.signal)
 
 
+def endings() -> tuple[int, ...]:
+    """Return the signals that ask a process of the lab to end in peace.
+
+    Windows knows no SIGTERM from outside: there a supervisor sends Ctrl-Break.
+    """
+    return tuple(
+        int(getattr(signal, name)) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name)
+    )
+
+
 class PutOff:
     """See the module's head. Use it once, with ``with``."""
 
@@ -52,8 +62,10 @@ class PutOff:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._handlers:
-            _set(number, handler)
-        for number, handler in self._handlers:
-            if number in self.noted:
-                handler(number, None)
+        try:
+            for number, handler in reversed(self._handlers):  # Ctrl-C last: from then on it raises, here too
+                _set(number, handler)
+        finally:
+            for number, handler in self._handlers:
+                if number in self.noted:
+                    handler(number, None)

@@ -36,6 +36,7 @@ from labkit.core.worker_session import (
     WorkerSession,
 )
 from labkit.credentials import Credentials
+from labkit.interrupts import endings
 from labkit.link import RETRY_S, Link
 from labkit.sockets import WORKER_ROLE
 from labkit.waiting import Bell, Waiter
@@ -80,9 +81,9 @@ class Worker:
         self._said_epoch = b""
 
     def stop_on_signals(self) -> None:
-        """Drain on SIGTERM and SIGINT."""
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, self._on_signal)
+        """Drain on SIGTERM, SIGINT, and Ctrl-Break."""
+        for number in endings():
+            signal.signal(number, self._on_signal)
 
     def _on_signal(self, *_: Any) -> None:
         self._stop_asked = True

@@ -41,6 +41,7 @@ from labkit.core.rules import Rules
 from labkit.core.scheduler import Scheduler
 from labkit.core.signals import ClientClosed, FromClient, FromWorker, Tick, ToClient, WorkerClosed
 from labkit.credentials import Token, check_host
+from labkit.interrupts import endings
 from labkit.key_folder import CLIENT, WORKER, KeyFolder
 from labkit.waiting import Bell, Waiter
 
@@ -190,9 +191,9 @@ class Broker:
         self._bell.ring()
 
     def stop_on_signals(self) -> None:
-        """End the loop on SIGTERM and SIGINT."""
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, lambda *_: self.stop())
+        """End the loop on SIGTERM, SIGINT, and Ctrl-Break."""
+        for number in endings():
+            signal.signal(number, lambda *_: self.stop())
         signal.set_wakeup_fd(self._bell.rope, warn_on_full_buffer=False)
         self._hears_signals = True
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
+from types import SimpleNamespace
 
 import pytest
 
-from labkit.interrupts import PutOff
-from tests.support import wait_until
+from labkit import interrupts
+from labkit.broker.service import Broker
+from labkit.interrupts import PutOff, endings
+from tests.support import require, wait_until
+from workers.worker import Worker
 
 
 def test_ctrl_c_waits_until_the_block_has_ended() -> None:
@@ -40,6 +45,55 @@ def test_an_error_in_the_block_is_not_hidden_and_the_handlers_are_back() -> None
     with pytest.raises(ValueError, match="mine"), PutOff(lambda: None):
         raise ValueError("mine")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_ctrl_c_in_the_very_moment_of_putting_back_leaves_nothing_put_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list[int] = []
+    put_back = interrupts._set
+
+    def slowly(number: int, handler: object) -> None:
+        put_back(number, handler)
+        if number == signal.SIGINT and handler is signal.default_int_handler:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        with pytest.raises(KeyboardInterrupt), PutOff(lambda: None):
+            signal.raise_signal(signal.SIGTERM)
+            monkeypatch.setattr(interrupts, "_set", slowly)
+        assert heard == [signal.SIGTERM], "it came during the block, and is not lost"
+        signal.raise_signal(signal.SIGTERM)
+        assert heard == [signal.SIGTERM] * 2, "and its handler is back"
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_ctrl_break_ends_broker_and_worker_in_peace_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    require(hasattr(signal, "SIGUSR1"), "a signal that plays Ctrl-Break, by which Windows' supervisor asks")
+    monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
+    before = {number: signal.getsignal(number) for number in endings()}
+    asked: list[str] = []
+    try:
+        worker = SimpleNamespace(_on_signal=lambda *_: asked.append("worker"))
+        Worker.stop_on_signals(worker)  # type: ignore[arg-type]
+        signal.raise_signal(signal.SIGUSR1)
+        rope, bell_end = socket.socketpair()
+        with rope, bell_end:
+            rope.setblocking(False)
+            bell = SimpleNamespace(rope=rope.fileno())
+            broker = SimpleNamespace(stop=lambda: asked.append("broker"), _bell=bell)
+            Broker.stop_on_signals(broker)  # type: ignore[arg-type]
+            signal.raise_signal(signal.SIGUSR1)
+            signal.set_wakeup_fd(-1)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert asked == ["worker", "broker"]
 
 
 def test_what_is_ignored_stays_ignored() -> None:
