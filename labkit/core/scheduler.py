@@ -180,7 +180,13 @@ class Scheduler:
         else:
             handler(client, message, now)
 
+    def _lift_head(self, now: float) -> None:
+        """Somebody comes. Where nobody was waiting, no ``Tick`` was due: that pause was no sleep."""
+        if not len(self.fleet) and not len(self.clients):
+            self._last_tick = now
+
     def _on_client_hello(self, route: Route, hello: m.ClientHello, now: float) -> None:
+        self._lift_head(now)
         if self.clients.get(hello.client) is None and len(self.clients) >= self.rules.max_clients:
             self.counters["refused_clients"] += 1
             self._out.append(ToClient(route, m.Refused(self.rules.busy_retry_s, "too many clients", b"")))
@@ -329,6 +335,7 @@ class Scheduler:
             handler(worker, message, now)
 
     def _on_worker_hello(self, route: Route, hello: m.WorkerHello, now: float) -> None:
+        self._lift_head(now)
         present = self.fleet.get(hello.worker)
         here = self.fleet.at(route)
         reason = ""

@@ -103,6 +103,19 @@ def test_a_broker_that_overslept_blames_nobody() -> None:
     assert lab.outcomes() == [(task, "RESULT")]
 
 
+@pytest.mark.parametrize("first", ["client", "worker"])
+def test_a_broker_that_waits_for_its_first_peer_does_not_oversleep(first: str) -> None:
+    lab = Lab()
+    lab.tick()
+    lab.now += 3600.0
+    assert lab.scheduler.next_deadline() is None, "there is nothing to look at"
+    lab.client() if first == "client" else lab.worker()
+    lab.tick()
+    assert lab.count("oversleeps") == 0
+    lab.oversleep(60.0)
+    assert lab.count("oversleeps") == 1
+
+
 def test_the_brokers_own_sleep_is_no_computing_time() -> None:
     lab = a_lab()
     task = lab.submit(lease_s=5.0)
