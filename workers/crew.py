@@ -99,7 +99,7 @@ class Crew:
                 self._over.set()
                 return
             self._leader.wake()  # another thread leads: compute what waits, as long as there is any
-            while (taken := self._compute.take()) is not None:
+            while not self._over.is_set() and (taken := self._compute.take()) is not None:
                 self._compute.hand_in(self._compute.perform(*taken))
                 self._leader.wake()
 

@@ -187,6 +187,25 @@ def test_nothing_is_lost_or_reported_twice_when_the_lead_changes_all_the_time(
     assert sorted(report.task for report in talker.reports) == sorted(given)
 
 
+def test_nobody_begins_a_task_when_the_workers_life_is_over(gated_jobs: types.ModuleType) -> None:
+    compute = Compute(1, ("gated_jobs",), 1_000_000)
+    talker = Talker(compute)
+    crew = Crew(2, talker, compute)
+    serving = threading.Thread(target=crew.serve)
+    serving.start()
+    talker.give("wait", 0)
+    wait_until(lambda: gated_jobs.ran, what="the task to run")
+    talker.give("where")  # it waits for the slot
+    wait_until(lambda: compute._waiting, what="the other to be read")
+    talker.is_over = True
+    talker.wake()
+    serving.join(10)
+    gated_jobs.gates[0].set()
+    for thread in crew._threads:
+        thread.join(10)
+    assert len(gated_jobs.ran) == 1, "the broker gives it to somebody else"
+
+
 def test_a_bug_in_the_leader_ends_the_worker_with_its_own_words() -> None:
     compute = Compute(1, (), 1_000_000)
     talker = Talker(compute)
