@@ -219,6 +219,8 @@ class Endpoint:
     @property
     def held_bytes(self) -> int:
         """How much waits for peers that do not read, here and in libzmq."""
+        for waiting in self._leaving.values():
+            _drop_what_left(waiting)
         leaving = sum(size for waiting in self._leaving.values() for _tracker, size in waiting)
         return sum(self._backlog_bytes.values()) + leaving
 
@@ -300,8 +302,8 @@ class Endpoint:
     def _has_room(self, route: bytes, size: int) -> bool:
         """Whether libzmq may take one more large message for this peer: one is always possible."""
         leaving = self._leaving.get(route)
-        while leaving and leaving[0][0].done:
-            leaving.popleft()
+        if leaving:
+            _drop_what_left(leaving)
         return not leaving or sum(bytes_ for _, bytes_ in leaving) + size <= MAX_LEAVING_BYTES
 
     def _keep(self, route: bytes, envelope: bytes, frames: tuple[Any, ...]) -> bool:
@@ -342,6 +344,12 @@ def hang_up(descriptor: int) -> None:
         pass  # the other side was faster
     finally:
         connection.detach()
+
+
+def _drop_what_left(leaving: deque[tuple[zmq.MessageTracker, int]]) -> None:
+    """Forget the large messages that have left libzmq by now."""
+    while leaving and leaving[0][0].done:
+        leaving.popleft()
 
 
 def _weight(envelope: bytes, frames: tuple[Any, ...]) -> int:

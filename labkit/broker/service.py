@@ -269,7 +269,7 @@ class Broker:
     def _closures(self, workers_empty: bool, clients_empty: bool, now: float) -> list[Any]:
         """Tell the scheduler who hung up, once what they had still said has been read."""
         actions: list[Any] = []
-        self._deferred_turns = 0 if workers_empty and clients_empty else self._deferred_turns + 1
+        self._deferred_turns += 1
         patience_over = self._deferred_turns > MAX_DEFERRED_TURNS
         if workers_empty or patience_over:
             for route in self._workers.take_closed():
@@ -277,6 +277,8 @@ class Broker:
         if clients_empty or patience_over:
             for route in self._clients.take_closed():
                 actions += self.scheduler.handle(ClientClosed(route), now)
+        if not (self._workers.has_closed or self._clients.has_closed):
+            self._deferred_turns = 0  # the next one that hangs up is waited for as long
         return actions
 
     def _send(self, actions: list[Any]) -> None:
