@@ -86,9 +86,14 @@ class Client:
         self._forgotten = False  # nobody will submit any more
         self._over = False  # the conversation has ended, or is about to: it looks at nothing any more
         self._callbacks: queue.SimpleQueue[Callable[[], object] | None] | None = None
-        self._conversation.start()
-        atexit.register(self.close)  # who forgets to close still says goodbye: nothing is computed in vain
-        if not self._conversation.welcomed.wait(connect_timeout_s) or self._conversation.denied:
+        try:
+            self._conversation.start()
+            atexit.register(self.close)  # who forgets to close still says goodbye: nothing is done in vain
+            answered = self._conversation.welcomed.wait(connect_timeout_s)
+        except BaseException:  # Ctrl-C: nobody has this client, and it would knock for ever
+            self.close()
+            raise
+        if not answered or self._conversation.denied:
             self.close()
             raise self._conversation.denied or self._no_answer(connect_timeout_s)
 
@@ -389,8 +394,10 @@ class Client:
                 if (batch := self._batches.pop(task, None)) is not None:
                     batch.take(task, self._gone(task.hex()))
         self._batches_done.set()
-        while (answer := _take_one(self._cancels)) is not None:
-            answer.set_result(False)
+        while (cancelled := _take_one(self._cancels)) is not None:
+            cancelled.set_result(False)
+        while (answer := _take_one(self._answers)) is not None:
+            answer.set_exception(self._closed())
 
     # --- callbacks ------------------------------------------------------------------------------------------
 

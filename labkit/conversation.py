@@ -166,7 +166,7 @@ class Conversation:
         if self._is_copy:
             return
         self.end()
-        if threading.current_thread() is not self._thread:
+        if threading.current_thread() is not self._thread and self._thread.ident is not None:
             self._thread.join()
 
     def _nudge(self) -> None:

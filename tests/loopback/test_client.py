@@ -34,7 +34,7 @@ from labkit.credentials import Token
 from labkit.event_stream import EventStream
 from labkit.futures import Batch, TaskFuture
 from tests.loopback.rig import HOST, ROOT, Rig, ThreadBroker, results
-from tests.support import wait_until
+from tests.support import require, wait_until
 
 timing = pytest.mark.xdist_group("timing")
 
@@ -86,7 +86,7 @@ def test_a_workers_door_is_not_a_clients(rig: Rig) -> None:
 
 
 def client_threads() -> int:
-    return sum(thread.name == "labkit-client" for thread in threading.enumerate())
+    return sum(thread.name == "labkit-client" and thread.is_alive() for thread in threading.enumerate())
 
 
 def test_nobody_there_is_an_error_that_says_what_to_do() -> None:
@@ -96,6 +96,24 @@ def test_nobody_there_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(BrokerUnreachable, match=r"within 0\.2 s.*python -m labkit up") as caught:
         Client(address, Token(secrets.token_hex(32)), connect_timeout_s=0.2)
     assert not caught.value.definite
+    assert client_threads() == before
+
+
+def test_ctrl_c_while_it_connects_leaves_no_client_behind() -> None:
+    require(sys.platform != "win32", "a signal to oneself")
+    before = client_threads()
+
+    def interrupt() -> None:
+        wait_until(lambda: client_threads() > before, what="the client's thread to run")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with socket.create_server((HOST, 0)) as taken:
+        address = f"tcp://{HOST}:{taken.getsockname()[1]}"
+    interrupting = threading.Thread(target=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        interrupting.start()
+        Client(address, Token(secrets.token_hex(32)), connect_timeout_s=60.0)
+    interrupting.join()
     assert client_threads() == before
 
 
@@ -466,6 +484,26 @@ def test_an_orphaned_question_is_not_asked_for_ever(tmp_path: Path) -> None:
         rig.start_broker()
         assert client.status(timeout_s=10)["workers"] == []
         assert client._session._questions == {}
+
+
+def test_who_waits_for_an_answer_hears_at_once_that_the_client_was_closed() -> None:
+    broker = ThreadBroker()
+    with broker:
+        client = Client(broker.address("client"), broker.credentials)
+    heard: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            client.status(timeout_s=60.0)
+        except BrokerUnreachable as error:
+            heard.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    wait_until(lambda: client._answers, what="the question")
+    client.close()
+    asking.join(20.0)
+    assert [str(error) for error in heard] == ["this client is closed; open a new one"]
 
 
 def test_several_clients_of_one_process_do_not_get_in_each_others_way() -> None:
