@@ -47,6 +47,7 @@ from labkit.futures import Batch, TaskFuture
 from labkit.sockets import check_address
 
 log = logging.getLogger(__name__)
+K = TypeVar("K")
 T = TypeVar("T")
 
 ANSWER_TIMEOUT_S = 5.0
@@ -434,7 +435,7 @@ def _run_callbacks(callbacks: queue.SimpleQueue[Callable[[], object] | None]) ->
             log.exception("a callback of a future failed")
 
 
-def _take_one(table: dict[bytes, T]) -> T | None:
+def _take_one(table: dict[K, T]) -> T | None:
     try:
         return table.popitem()[1]
     except KeyError:
