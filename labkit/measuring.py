@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import os
 import statistics
 import threading
@@ -84,6 +85,21 @@ def measured_over(
             if round_ >= 0:
                 times[value].append(time.perf_counter() - began)
     return {value: Timing(tuple(taken)) for value, taken in times.items()}
+
+
+def calls_lasting(seconds: float, call: Callable[[], object], multiple: int = 1) -> int:
+    """Return how many calls of ``call()``, one after the other, take ``seconds`` here and now, or longer.
+
+    A multiple of ``multiple``, so that it can be shared out evenly. It is measured, by as many calls as it
+    takes to last a tenth of that: what is over in a moment cannot be timed.
+    """
+    call()
+    done = 0
+    began = time.perf_counter()
+    while (taken := time.perf_counter() - began) < seconds / 10 or not done:
+        call()
+        done += 1
+    return multiple * max(1, math.ceil(seconds * done / taken / multiple))
 
 
 def doublings(limit: int) -> list[int]:

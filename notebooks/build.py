@@ -16,7 +16,8 @@ The format of a source is jupytext's ``percent``. What it adds to that:
                                                     name): not executed here, but by the tests and the reader
 ``{{lang}}``                                        es or en
 ``{{glossary}}``                                    the glossary of ARCHITECTURE.md, in the cell's language
-``## Waiting together · 5–15 min``                  a section with its minutes; together they are the clock
+``## Waiting together · 5–15 min``                  a section with its minutes; together they are the clock,
+                                                    which ``notebooks/clock.py`` holds to what a class needs
 ==================================================  =========================================================
 
 Rules, which ``tests/unit/test_notebook_sources.py`` keeps: code cells hold no comments and no sentences (what
@@ -43,6 +44,9 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from notebooks import clock
+from notebooks.clock import SECTION, Section
+
 HERE = Path(__file__).parent
 SOURCES = HERE / "source"
 ARCHITECTURE = HERE.parent / "ARCHITECTURE.md"
@@ -51,7 +55,6 @@ CELL_TIMEOUT_S = 120
 MOST_BYTES = 700 << 10
 
 UNSTORED = "unstored"
-SECTION = re.compile(r"^## (?P<title>.+?)(?: · (?P<begin>\d+)–(?P<end>\d+) min)?$", re.MULTILINE)
 TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
 
 WORDS = {
@@ -60,6 +63,14 @@ WORDS = {
         "clock": "El reloj",
         "minutes": "minutos",
         "section": "sección",
+        "costs": "leer | ejecutar | mirar y apostar | hablar | en total",
+        "sum": "suma",
+        "how": (
+            "Así se cuenta, en minutos: leer, {words} palabras de texto y código por minuto; ejecutar, lo "
+            "medido al construir el cuaderno; mirar y apostar, {look} por figura, tabla, listado o apuesta; "
+            "hablar, {ask} por pregunta de esta guía, y sus silencios. Lo que sobra es tuyo."
+        ),
+        "point": ",",
         "term": "término",
         "other": "en inglés",
         "is": "es",
@@ -69,6 +80,14 @@ WORDS = {
         "clock": "The clock",
         "minutes": "minutes",
         "section": "section",
+        "costs": "reading | running | looking and betting | talking | in all",
+        "sum": "sum",
+        "how": (
+            "How it is counted, in minutes: reading, {words} words of prose and code a minute; running, as "
+            "measured when the notebook was built; looking and betting, {look} a figure, table, listing or "
+            "bet; talking, {ask} a question of this guide, and its silences. What is left over is yours."
+        ),
+        "point": ".",
         "term": "term",
         "other": "in Spanish",
         "is": "is",
@@ -88,13 +107,8 @@ class Cell(NamedTuple):
     lang: str | None
     teacher: bool
     tags: tuple[str, ...]
-
-
-class Section(NamedTuple):
-    """A ``##`` heading of one language; ``minutes`` is None outside the guided part."""
-
-    title: str
-    minutes: tuple[int, int] | None
+    silent: float = 0.0
+    """Minutes of silence that a cell for the teacher asks for."""
 
 
 # --- reading ------------------------------------------------------------------------------------------------
@@ -115,11 +129,11 @@ def read(name: str) -> list[Cell]:
         if (cell.cell_type == "markdown") != (lang in LANGUAGES):
             raise SourceError(f'{path.name}, cell {number}: prose has lang="es" or lang="en", code has none')
         tags = tuple(cell.metadata.get("tags", ()))
-        cells.append(
-            Cell(cell.cell_type, cell.source, lang, bool(cell.metadata.get("teacher", False)), tags)
-        )
+        teacher, silent = bool(cell.metadata.get("teacher", False)), float(cell.metadata.get("silent", 0.0))
+        cells.append(Cell(cell.cell_type, cell.source, lang, teacher, tags, silent))
     for spanish, english in pairs(cells):
-        if (spanish.lang, english.lang, spanish.teacher) != ("es", "en", english.teacher):
+        alike = (spanish.teacher, spanish.silent) == (english.teacher, english.silent)
+        if (spanish.lang, english.lang) != ("es", "en") or not alike:
             raise SourceError(f"{path.name}: after {spanish.text[:60]!r} the same in English is expected")
     return cells
 
@@ -134,14 +148,8 @@ def pairs(cells: list[Cell]) -> list[tuple[Cell, Cell]]:
 
 def sections(cells: list[Cell], lang: str) -> list[Section]:
     """Return the sections of the notebook in this language."""
-    found = []
-    for cell in cells:
-        if cell.lang == lang and not cell.teacher:
-            for match in SECTION.finditer(cell.text):
-                begin, end = match["begin"], match["end"]
-                minutes = (int(begin), int(end)) if begin is not None else None
-                found.append(Section(match["title"], minutes))
-    return found
+    prose = [cell.text for cell in cells if cell.lang == lang and not cell.teacher]
+    return [section for text in prose for section in clock.sections_in(text)]
 
 
 # --- one notebook -------------------------------------------------------------------------------------------
@@ -220,7 +228,6 @@ def guide_of(name: str, lang: str) -> str | None:
     words = WORDS[lang]
     mine = [cell for cell in cells if cell.lang == lang]
     title = next(match[1] for cell in mine if (match := TITLE.search(cell.text)))
-    clock = [section for section in sections(cells, lang) if section.minutes]
     parts = [f"# {words['guide']} · {title}"]
     body: list[str] = []
     heading = ""
@@ -231,11 +238,43 @@ def guide_of(name: str, lang: str) -> str | None:
         else:
             body += [heading, filled(cell.text, lang)] if heading else [filled(cell.text, lang)]
             heading = ""
-    lines = [f"| {s.minutes[0]}–{s.minutes[1]} | {s.title} |" for s in clock if s.minutes]
-    table = "\n".join([f"| {words['minutes']} | {words['section']} |", "|---|---|", *lines])
     first_section = next((i for i, part in enumerate(body) if part.startswith("## ")), len(body))
+    table = _clock(costs(name, lang), lang)
     parts += [*body[:first_section], f"## {words['clock']}", table, *body[first_section:]]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def costs(name: str, lang: str) -> list[clock.Cost]:
+    """Return what each section of the guided part costs a class, by the notebook that is stored."""
+    path = notebook_path(name, lang)
+    notebook = nbformat.read(path, as_version=4) if path.exists() else notebook_of(name, lang)
+    said = []
+    title = ""
+    for cell in read(name):
+        if cell.lang == lang and cell.teacher:
+            said.append(clock.Said(title, cell.text, cell.silent))
+        elif cell.lang == lang:
+            title = next((section.title for section in clock.sections_in(cell.text)), title)
+    return clock.costs(notebook, said)
+
+
+def _clock(costs: list[clock.Cost], lang: str) -> str:
+    """Return the clock as a table, and how it is counted."""
+    words = WORDS[lang]
+
+    def row(first: str, second: str, *minutes: float) -> str:
+        told = [f"{each:.1f}".replace(".", words["point"]) for each in minutes]
+        return f"| {' | '.join([first, second, *told])} |"
+
+    lines = [f"| {words['minutes']} | {words['section']} | {words['costs']} |", "|---|---|" + "--:|" * 5]
+    for cost in costs:
+        begin, end = cost.section.minutes or (0, 0)
+        lines.append(row(f"{begin}–{end}", cost.section.title, *cost[1:], cost.total))
+    sums = [sum(column) for column in zip(*[(*cost[1:], cost.total) for cost in costs], strict=True)]
+    lines.append(row("", f"**{words['sum']}**", *sums))
+    look, ask = (f"{each:g}".replace(".", words["point"]) for each in (clock.LOOK_MIN, clock.QUESTION_MIN))
+    how = words["how"].format(words=clock.WORDS_A_MINUTE, look=look, ask=ask)
+    return "\n".join(lines) + "\n\n" + how
 
 
 # --- files --------------------------------------------------------------------------------------------------
@@ -267,7 +306,6 @@ def executed(notebook: NotebookNode, folder: Path) -> NotebookNode:
         timeout=CELL_TIMEOUT_S,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
-        record_timing=False,
         store_widget_state=False,
         config=Config(KernelManager={"transport_encryption": "auto"}),
     )
@@ -281,6 +319,7 @@ def executed(notebook: NotebookNode, folder: Path) -> NotebookNode:
         for output in cell.get("outputs", ()):
             if output.output_type == "stream" and output.name == "stderr":
                 raise SourceError(f"this cell wrote to stderr:\n{cell.source}\n\n{output.text}")
+    clock.note_running(notebook)
     notebook.metadata["language_info"] = {"name": "python"}  # not the version that happened to run it
     return notebook
 
@@ -293,11 +332,14 @@ def with_stored_outputs(notebook: NotebookNode, stored: NotebookNode) -> Noteboo
             if cell.id not in old:
                 raise SourceError(f"this code has changed, so it must be executed:\n{cell.source}")
             cell.outputs, cell.execution_count = old[cell.id].outputs, old[cell.id].execution_count
+    if "ran_s" in stored.metadata.get("labkit", {}):
+        notebook.metadata["labkit"]["ran_s"] = stored.metadata["labkit"]["ran_s"]
     return notebook
 
 
 def without_outputs(notebook: NotebookNode) -> NotebookNode:
     """Return the notebook as it is before it is executed, for comparison."""
+    notebook.metadata["labkit"].pop("ran_s", None)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None

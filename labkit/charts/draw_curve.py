@@ -57,6 +57,7 @@ PREDICTED = {
     "amdahl": N_("Amdahl's prediction"),
     "ideal": N_("ideal: n times as fast with n"),
 }
+"""What a prediction is called. One with the name of a curve is the guess for that one, and has its colour."""
 
 
 def curve(
@@ -64,7 +65,8 @@ def curve(
 ) -> Chart:
     """Return the chart of seconds over what was varied, the median of each with its least and most.
 
-    ``over`` is one of `OVER`, ``predictions`` are called as in `PREDICTED`; ``cores`` is marked, if given.
+    ``over`` is one of `OVER`, ``predictions`` are called as in `PREDICTED` or as one of the curves; ``cores``
+    is marked, if given.
     """
     scale, unit, _short = _unit(curves)
     points = {
@@ -150,7 +152,7 @@ def _columns(
     columns = [_(OVER[over])]
     for name in curves:
         columns += [name + unit, _("least"), _("most")]
-    return (*columns, *(_(PREDICTED[name]) for name in predictions))
+    return (*columns, *map(_predicted_name, predictions))
 
 
 def _base(times: Curve) -> float:
@@ -190,8 +192,9 @@ def _draw(
     for prediction, name in zip(predictions.values(), predictions, strict=True):
         line = sorted(prediction.items())
         axes.plot(
-            [x for x, _y in line], [y for _x, y in line], label=f"_{name}", **_predicted_style(name)
-        )
+            [x for x, _y in line], [y for _x, y in line], label=f"_{name}",
+            **_predicted_style(name, list(points)),
+        )  # fmt: skip
     for (name, series), (colour, marker) in zip(points.items(), SERIES, strict=False):
         order = sorted(series)
         middles = [series[x][0] for x in order]
@@ -217,11 +220,26 @@ def _draw(
 
 
 DASHES = {"guess": (0, (4, 2)), "amdahl": (0, (6, 2, 1, 2)), "ideal": (0, (1, 1.5))}
+GUESS_DASH = 4.0
 
 
-def _predicted_style(name: str) -> dict[str, Any]:
-    marker = "x" if name == "guess" else ""
-    return {"color": PALE, "linestyle": DASHES[name], "marker": marker, "linewidth": 1.6}
+def _predicted_name(name: str) -> str:
+    return _(PREDICTED[name]) if name in PREDICTED else _("your guess: {name}").format(name=name)
+
+
+def _predicted_style(name: str, curves: list[str]) -> dict[str, Any]:
+    if name in PREDICTED:
+        marker = "x" if name == "guess" else ""
+        return {"color": PALE, "linestyle": DASHES[name], "marker": marker, "linewidth": 1.6}
+    number = curves.index(name)
+    # Two guesses that are the same take turns on one line, instead of one hiding the other.
+    dashes = (number * GUESS_DASH, (GUESS_DASH, (len(curves) - 1) * GUESS_DASH or GUESS_DASH))
+    return {"color": SERIES[number][0], "linestyle": dashes, "marker": "x", "linewidth": 1.6}
+
+
+def _from_its_start(line: dict[str, Any]) -> dict[str, Any]:
+    """Return the style for a line that is too short for whoever begins it with a gap."""
+    return {**line, "linestyle": (0, line["linestyle"][1])}
 
 
 def _entries(
@@ -233,7 +251,7 @@ def _entries(
         for name, (colour, marker) in zip(points, SERIES, strict=False)
     ]
     entries += [
-        (Line2D([], [], **_predicted_style(name)), _(PREDICTED[name]))
+        (Line2D([], [], **_from_its_start(_predicted_style(name, list(points)))), _predicted_name(name))
         for name in predictions
     ]
     if cores is not None:
@@ -248,5 +266,5 @@ def _describe(title: str, points: Points, predictions: Mapping[str, Prediction])
         parts.append(f"{name}: " + ", ".join(f"{x:g} → {series[x][0]:.2f}" for x in sorted(series)))
     for name, prediction in predictions.items():
         told = ", ".join(f"{x:g} → {y:.2f}" for x, y in sorted(prediction.items()))
-        parts.append(f"{_(PREDICTED[name])}: {told}")
+        parts.append(f"{_predicted_name(name)}: {told}")
     return f"{title}. " + "; ".join(parts) + "." if parts else f"{title}: " + _("nothing was measured") + "."

@@ -2,12 +2,14 @@
 
 =====================  =================================================================================
 ``lesson``             begin a lesson in a language, its checkpoints, its end that leaves nothing behind
+``telling``            labkit's errors, in the lesson's language and with the commands that its reader types
 ``exhibit``            a chart with its numbers under it, how far off a guess was, a function's source
 ``slow_server``        day 1: the web server that is slow on purpose
 ``race``               day 1: an addition that is lost, and the lock that mends it
 ``amdahl``             day 2: a program with a part that cannot be shared out
 ``memory``             day 2: what a function remembers in the process it runs in
 ``work``               day 3: tasks that are sent, followed through the history, and disturbed
+``stuck``              day 3: why a cell waits in vain, and what to do about it
 ``conversation``       day 3: a client or a worker that is played by hand, message by message
 ``story``              day 3: what happened to one task
 ``slowed``             day 3: a worker that gets the processor only now and then

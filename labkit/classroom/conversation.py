@@ -28,6 +28,7 @@ import zmq
 
 from labkit import codec, sockets
 from labkit.charts import Table
+from labkit.classroom.stuck import LOOK_S, Watch
 from labkit.core import messages as m
 from labkit.core.errors import N_, LabkitError
 from labkit.core.rules import Rules
@@ -152,6 +153,7 @@ class Peer:
         self.epoch = os.urandom(8)
         """A worker's hello."""
         self._talk = talk
+        self._cluster = cluster
         self._accepts = accepts
         self._waiting: list[Any] = []
         self._context: zmq.Context[Any] = zmq.Context()
@@ -169,21 +171,25 @@ class Peer:
     def hear(self, kind: type, timeout_s: float = PATIENCE_S) -> Any:
         """Return the next message of this kind; what comes before it goes to the transcript only.
 
-        Raises NotHeard if it does not come in time.
+        Raises NotHeard if it does not come in time, and LessonStuck if the broker is down or frozen.
         """
         deadline = time.monotonic() + timeout_s
+        watch = Watch(self._cluster)
         while True:
             while self._waiting:
                 message = self._waiting.pop(0)
                 if type(message) is kind:
                     return message
             left_s = deadline - time.monotonic()
-            if left_s <= 0 or not self._socket.poll(int(left_s * 1000) + 1):
+            if left_s <= 0:
                 raise NotHeard(
                     N_("{peer} waited {seconds:g} s for a {kind} of the broker, in vain"),
                     peer=self.name, seconds=timeout_s, kind=kind.__name__,
                 )  # fmt: skip
-            self._read()
+            if self._socket.poll(int(min(left_s, LOOK_S) * 1000) + 1):
+                self._read()
+            else:
+                watch.refuse_if_stuck()
 
     def rest(self, seconds: float, beating: bool = True) -> None:
         """Let this much time pass, as a worker that computes does; ``beating``: say so twice a second."""

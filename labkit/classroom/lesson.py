@@ -3,12 +3,17 @@
 ::
 
     lesson = begin("en")
+    cluster = lesson.open("cluster", open_cluster, workers=3)
     lesson.checkpoint(1, len(pictures) == 12)
     lesson.end()
 
 ``begin`` sets the language for this process and, through ``LABKIT_LANG``, for those that it starts. A
 checkpoint prints one line, or raises AssertionError: so a class sees where it stands, and a test that runs
 the notebook fails where a student would be stuck.
+
+What is opened by ``lesson.open`` has a name, and there is one of each name in a kernel: a cell that is run
+again closes what it had opened before, and so does ``begin``. Otherwise each run would leave a cluster
+behind, and its panel would go on showing it.
 
 "Nothing behind" means: no child process, no listening port, no thread of the lab's and none that would keep
 the kernel from ending, beyond those that were there at the beginning.
@@ -20,12 +25,13 @@ import os
 import platform
 import threading
 import time
-from types import TracebackType
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import psutil
 
 from labkit import i18n
+from labkit.classroom.telling import tell_errors
 from labkit.core.errors import N_, LabkitError
 from labkit.i18n import _, ngettext
 from labkit.measuring import cores
@@ -35,6 +41,12 @@ END_S = 10.0
 
 OURS = ("labkit", "slow-server")
 """How the names of the lab's threads begin."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_opened: dict[str, Any] = {}
+"""What this kernel's lessons have opened, by name. Not a lesson's own: ``begin`` may be run again, too."""
 
 # Processes that Python's own multiprocessing keeps until the interpreter ends.
 KEPT_BY_PYTHON = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
@@ -49,6 +61,15 @@ class Lesson:
 
     def __init__(self) -> None:
         self._before = set(_left_behind())
+
+    def open(self, name: str, open_: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return ``open_(*args, **kwargs)``, after closing what this kernel has opened as ``name`` before.
+
+        What is opened has a ``close``, as clusters and servers have, or a ``shutdown``, as executors have.
+        """
+        _close(name)
+        opened = _opened[name] = open_(*args, **kwargs)
+        return opened
 
     def checkpoint(self, number: int, right: object) -> None:
         """Print one line if ``right`` is true; raise AssertionError, which says what to do, otherwise."""
@@ -77,10 +98,15 @@ class Lesson:
 
 
 def begin(lang: str) -> Lesson:
-    """Return a new lesson in this language ("es" or "en"), after one line about the machine."""
+    """Return a new lesson in this language ("es" or "en"), after one line about the machine.
+
+    Closes what a former lesson in this kernel has left open.
+    """
     i18n.set_language(lang)
     os.environ["LABKIT_LANG"] = lang
-    _translate_errors()
+    tell_errors()
+    for name in list(_opened):
+        _close(name)
     count = cores()
     print(
         ngettext("Python {version} · {n} core", "Python {version} · {n} cores", count).format(
@@ -90,25 +116,11 @@ def begin(lang: str) -> Lesson:
     return Lesson()
 
 
-def _translate_errors() -> None:
-    """Let a notebook say labkit's own errors in the lesson's language too, below their traceback.
-
-    The errors themselves are English, as logs are.
-    """
-    from IPython.core.getipython import get_ipython
-
-    shell = get_ipython()
-    if shell is None:  # no notebook: a test, or a script
-        return
-
-    def show(
-        shell: Any, kind: type, error: LabkitError, trace: TracebackType, tb_offset: int | None = None
-    ) -> None:
-        shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
-        if i18n.language() != "en":
-            print(i18n.translate_error(error))
-
-    shell.set_custom_exc((LabkitError,), show)
+def _close(name: str) -> None:
+    """Close what was opened as ``name``, if anything was; it may be closed already."""
+    former = _opened.pop(name, None)
+    if former is not None:
+        (former.close if hasattr(former, "close") else former.shutdown)()
 
 
 def check_machine(lang: str) -> None:
@@ -116,6 +128,7 @@ def check_machine(lang: str) -> None:
     from labkit.cli import main
 
     i18n.set_language(lang)
+    tell_errors()
     main(["doctor"])
 
 
@@ -127,14 +140,14 @@ def _left_behind() -> list[str]:
         try:
             command = " ".join(child.cmdline())
             if child.status() != psutil.STATUS_ZOMBIE and not any(k in command for k in KEPT_BY_PYTHON):
-                found.append(f"process {child.pid} ({command[:60]})")
+                found.append(_("process {pid} ({command})").format(pid=child.pid, command=command[:60]))
         except psutil.NoSuchProcess:
             continue
     for connection in here.net_connections(kind="inet"):
         if connection.status == psutil.CONN_LISTEN:
-            found.append(f"port {connection.laddr.port}")
+            found.append(_("port {port}").format(port=connection.laddr.port))
     for thread in threading.enumerate():
         # Notebooks and their messages have daemon threads of their own, which come and go.
         if not thread.daemon or thread.name.startswith(OURS):
-            found.append(f"thread {thread.name}")
+            found.append(_("thread {name}").format(name=thread.name))
     return found

@@ -8,7 +8,8 @@
 Rules:
 
 * It waits before it answers, as a server far away does; it computes nothing, so what a client loses is
-  waiting. ``latency_s`` may be changed while it runs, ``slow_down`` makes one photograph slower still.
+  waiting. ``latency_s`` may be changed while it runs, ``slow_down`` makes one photograph slower still, and
+  ``reset`` says how slow all of them are from now on.
 * It serves ``at_once`` requests at a time, as every server has some limit; further ones queue.
 * It listens on 127.0.0.1, on a port that the system chooses, and knows the names of its photographs and
   nothing else: no name leads to a file.
@@ -113,6 +114,13 @@ class SlowServer:
                 name=name, known=", ".join(self._bytes),
             )  # fmt: skip
         self._slower[name] = by_s
+
+    def reset(self, latency_s: float) -> None:
+        """Let every photograph take ``latency_s`` seconds, none of them more, and count anew."""
+        self.latency_s = latency_s
+        self._slower.clear()
+        with self._lock:
+            self.most_at_once = self._serving
 
     def answer(self, path: str) -> bytes | None:
         """Return the photograph that a request's path means, after its wait; None for an unknown one."""

@@ -10,8 +10,9 @@
 * Each task waits on its worker for as long as it is told and computes nothing, so that three workers are
   three workers even on a laptop with two cores.
 * Nothing waits for a time to pass and hopes: what a method is called ``until_...`` is what the history shows
-  when it returns. After ``PATIENCE_S`` without it LessonStuck says what was waited for; what a worker cannot
-  do because it is down is not waited for.
+  when it returns. After ``PATIENCE_S`` without it LessonStuck says what was waited for. What cannot come,
+  because the broker or a worker is down or frozen, is not waited for: that is said within a few seconds, with
+  what to do about it.
 * ``finish`` returns the history of this work alone: whatever else the cluster does meanwhile, or did before,
   is not in it.
 
@@ -24,8 +25,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from labkit.classroom.stuck import LessonStuck, Watch
 from labkit.core import history as h
-from labkit.core.errors import N_, LabkitError
+from labkit.core.errors import N_
 from labkit.core.history import Event, History
 from labkit.jobs import sleep_for
 
@@ -35,14 +37,6 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 40.0
 POLL_S = 0.005
-LOOK_S = 1.0
-"""Between two looks at whether the process that is waited for runs at all."""
-DOWN = frozenset({"paused", "stopping", "stopped", "killed"})
-ALIVE = frozenset({h.JOINED, h.ALIVE})
-
-
-class LessonStuck(LabkitError):
-    """What a lesson waits for does not come."""
 
 
 class Work:
@@ -71,68 +65,70 @@ class Work:
 
         Raises LessonStuck at once if it is down or frozen, as after a click on the panel.
         """
-        looked = 0.0
-
-        def computing() -> str:
-            nonlocal looked
-            found = self._computing(worker)
-            if not found and time.monotonic() > looked + LOOK_S:
-                looked = time.monotonic()
-                self._refuse_if_down(worker)
-            return found
-
-        return str(self._until(computing, f"{worker} computing"))
+        stuck = LessonStuck(
+            N_("waited {seconds:.0f} s, in vain, for {worker} to compute; is this machine very busy?"),
+            seconds=PATIENCE_S, worker=worker,
+        )  # fmt: skip
+        return str(self._until(lambda: self._computing(worker), stuck, worker))
 
     def until_done(self, part: float) -> None:
         """Return when this part of the tasks (0.5: half of them) has an outcome."""
         wanted = part * len(self.futures)
-        self._until(lambda: len(self._ended()) >= wanted, f"{part:.0%} done")
+        stuck = LessonStuck(
+            N_("waited {seconds:.0f} s, in vain, for {part:.0%} of the tasks; is this machine very busy?"),
+            seconds=PATIENCE_S, part=part,
+        )  # fmt: skip
+        self._until(lambda: len(self._ended()) >= wanted, stuck)
 
     def until_seen(self, kind: str, worker: str) -> float:
         """Return when the broker saw this (lost, joined, suspect, left ...) happen to ``worker``.
 
         The last time since this work began, on the broker's clock.
         """
-        return float(self._until(lambda: self._last(kind, worker), f"{worker} {kind}"))
+        stuck = LessonStuck(
+            N_("waited {seconds:.0f} s, in vain, for {worker}'s event '{kind}'; is this machine very busy?"),
+            seconds=PATIENCE_S, worker=worker, kind=kind,
+        )  # fmt: skip
+        return float(self._until(lambda: self._last(kind, worker), stuck))
 
     def finish(self) -> History:
         """Wait for every outcome, and for every worker that should be up; return the history of this work.
 
         A task that failed raises its own error.
         """
-        for future in self.futures:
-            future.result(PATIENCE_S)
+        for number, future in enumerate(self.futures, 1):
+            self._until(future.done, self._incomplete(number))
+            future.result()
         return self.end()
 
     def end(self) -> History:
         """As ``finish``, for work in which tasks are meant to fail."""
-        self._until(lambda: len(self._ended()) == len(self._ours), "all outcomes recorded")
+        self._until(lambda: len(self._ended()) == len(self._ours), self._incomplete(len(self._ours)))
         self._client.close()
         self.cluster.wait_until_ready(PATIENCE_S)
         self._look()
         return self._history()
 
-    def _refuse_if_down(self, worker: str) -> None:
-        if any(info.name == worker and info.process in DOWN for info in self.cluster.workers()):
-            raise LessonStuck(
-                N_(
-                    "{worker} is down or frozen, so it computes nothing: start or resume it on the panel, "
-                    "then run this cell again"
-                ),
-                worker=worker,
-            )
+    def _incomplete(self, number: int) -> LessonStuck:
+        return LessonStuck(
+            N_("waited {seconds:.0f} s, in vain, for task {n} of {total}; is this machine very busy?"),
+            seconds=PATIENCE_S, n=number, total=len(self._ours),
+        )  # fmt: skip
 
-    def _until(self, condition: Callable[[], Any], what: str) -> Any:
+    def _until(self, condition: Callable[[], Any], stuck: LessonStuck, worker: str | None = None) -> Any:
+        """Return what ``condition`` returns when that is true; raise ``stuck``, or why it cannot become so.
+
+        ``worker``: who must be up for it; None: anybody.
+        """
         deadline = time.monotonic() + PATIENCE_S
+        watch = Watch(self.cluster, worker)
         while True:
             self._look()
             if found := condition():
                 return found
+            watch.refuse_if_stuck()
             if time.monotonic() > deadline:
-                raise LessonStuck(
-                    N_("waited {seconds:.0f} s for this, in vain: {what}; is this machine very busy?"),
-                    seconds=PATIENCE_S, what=what,
-                )  # fmt: skip
+                raise stuck
             time.sleep(POLL_S)
 
     # --- the history ----------------------------------------------------------------------------------------

@@ -15,6 +15,19 @@ from typing import Any
 from labkit.i18n import _
 
 CALL = "python -m labkit"
+ROOT = Path(__file__).parents[2]
+
+_folder: Path | None = None
+
+
+def typed_in(folder: Path | None) -> None:
+    """From now on show commands as one types them in ``folder``; None: where this process runs.
+
+    A notebook runs in a folder of its own, and whoever reads it types in the lab's.
+    """
+    global _folder
+    _folder = folder
+    call.cache_clear()
 
 
 @functools.cache
@@ -24,14 +37,13 @@ def call() -> str:
     lab.py runs labkit in the environment ``.venv``, which the user's own ``python`` knows only once it is
     activated.
     """
-    root = Path(__file__).parents[2]
-    own = root / ".venv"
+    own = ROOT / ".venv"
     if Path(sys.prefix) != own or os.environ.get("VIRTUAL_ENV") == str(own):
         return CALL
     try:
-        script = os.path.relpath(root / "lab.py")
+        script = os.path.relpath(ROOT / "lab.py", _folder)
     except (OSError, ValueError):  # no working folder, or on Windows another drive
-        script = str(root / "lab.py")
+        script = str(ROOT / "lab.py")
     script = f'"{script}"' if " " in script else script
     return f"{'py' if os.name == 'nt' else 'python3'} {script}"
 

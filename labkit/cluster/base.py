@@ -248,7 +248,7 @@ class Cluster(ABC):
             if picture is not None and all(self._is_ready(row, picture) for row in wanted):
                 return
             now = time.monotonic()
-            if (is_down := _down_by_command(rows)) is None:
+            if (is_down := self._down_by_command(rows)) is None:
                 may_be_down_until = None
             elif may_be_down_until is None:
                 may_be_down_until = now + BROKER_DOWN_S
@@ -354,9 +354,23 @@ class Cluster(ABC):
     def _why_unreachable(self, error: BrokerUnreachable) -> BrokerUnreachable:
         """Return the error with the step that helps, where the supervisor knows of one."""
         try:
-            return _down_by_command(self._backend_status()["processes"]) or error
+            return self._down_by_command(self._backend_status()["processes"]) or error
         except ClusterError:
             return error  # there is no supervisor to ask either
+
+    def _down_by_command(self, rows: list[dict[str, Any]]) -> BrokerUnreachable | None:
+        """Return the error of a broker that waits for a command, which it names; None if it is not down so."""
+        command = way_back(rows, "broker")
+        if command and self._owns_cluster():  # no command line reaches a private cluster
+            return BrokerUnreachable(
+                N_("the broker is down or frozen; cluster.{command}('broker') brings it back, or the panel"),
+                command=command,
+            )
+        if command == "resume":
+            return BrokerUnreachable(N_("the broker is frozen; python -m labkit resume broker"))
+        if command == "start":
+            return BrokerUnreachable(N_("the broker is down; python -m labkit start broker"))
+        return None
 
     def _client_of_ours(self, timeout_s: float) -> Client:
         with self._lock:
@@ -394,13 +408,3 @@ class Cluster(ABC):
 
 def _runs(rows: list[dict[str, Any]], kind: str) -> bool:
     return any(row["kind"] == kind and row["state"] == "running" for row in rows)
-
-
-def _down_by_command(rows: list[dict[str, Any]]) -> BrokerUnreachable | None:
-    """Return the error of a broker that waits for a command, which it names; None if it is not down so."""
-    command = way_back(rows, "broker")
-    if command == "resume":
-        return BrokerUnreachable(N_("the broker is frozen; python -m labkit resume broker"))
-    if command == "start":
-        return BrokerUnreachable(N_("the broker is down; python -m labkit start broker"))
-    return None

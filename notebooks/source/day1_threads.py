@@ -71,7 +71,7 @@ from labkit.measuring import Recording, Timing, doublings, in_threads, measured,
 # photo, as a server far away would.
 
 # %%
-server = open_slow_server(latency_s=0.15)
+server = lesson.open("server", open_slow_server, latency_s=0.15)
 names = server.names[:12]
 urls = [server.url(name) for name in names]
 urls[0]
@@ -122,6 +122,7 @@ show(charts.pictures, album)
 guess_one_by_one = 2.0
 
 # %%
+server.reset(latency_s=0.15)
 one_by_one = measured(lambda: [fetch(url) for url in urls], runs=2, warm_up=0)
 row = charts.Guessed("sequential", guess_one_by_one, one_by_one)
 gap(row)
@@ -136,6 +137,7 @@ gap(row)
 guess_eight_threads = 0.5
 
 # %%
+server.reset(latency_s=0.15)
 eight_threads = measured(lambda: in_threads(8, fetch, urls), runs=5, warm_up=1)
 rows = [row, charts.Guessed("threads", guess_eight_threads, eight_threads)]
 show(charts.guesses, rows)
@@ -208,7 +210,7 @@ lesson.checkpoint(1, len(album) == 12 and recording.most_at_once >= 2)
 # each number of threads; the bet to start from says that twice the threads always take half the time.
 
 # %%
-server.latency_s = 0.06
+server.reset(latency_s=0.06)
 many = server.urls[:16]
 counts = doublings(32)
 guess = {n: 16 * server.latency_s / n for n in counts}
@@ -292,12 +294,14 @@ lesson.checkpoint(2, sizes == {(240, 320)} and server.most_at_once <= server.at_
 # %% [markdown] lang="es"
 # ## Bloque 3. Una carrera, rota a propósito · 25–35 min
 #
-# Los hilos comparten memoria. Este contador lo usan varios a la vez, y está roto:
+# Los hilos comparten memoria. Este contador lo usan varios a la vez, y está roto. (El código del laboratorio se
+# enseña tal cual, con sus nombres y comentarios en inglés, como en casi todos los proyectos.)
 
 # %% [markdown] lang="en"
 # ## Block 3. A race, broken on purpose · 25–35 min
 #
-# Threads share memory. Several of them use this counter at the same time, and it is broken:
+# Threads share memory. Several of them use this counter at the same time, and it is broken. (The lab's code is
+# shown as it stands.)
 
 # %%
 from labkit.classroom import race, source
@@ -363,7 +367,8 @@ lesson.checkpoint(3, max(broken) <= 2000 and set(mended) == {2000})
 # día de la entrega.
 #
 # **Pregunta.** ¿Dónde está exactamente el instante peligroso? ¿Por qué no basta con «hacerlo más deprisa»?
-# ¿Qué pasa si dos hilos necesitan dos cerrojos y los toman en distinto orden?
+#
+# **Si sobra tiempo.** ¿Qué pasa si dos hilos necesitan dos cerrojos y los toman en distinto orden?
 #
 # **Si falla.** Si a alguien le sale 2000 con el contador roto, ha tenido suerte: que lo repita. La cámara
 # lenta pierde una suma siempre.
@@ -374,8 +379,9 @@ lesson.checkpoint(3, max(broken) <= 2000 and set(mended) == {2000})
 # between them. A real program does call something, and another Python changes elsewhere: then it happens once
 # in a great many times, and always on the day of the deadline.
 #
-# **Ask.** Where exactly is the dangerous instant? Why is it not enough to "do it faster"? What happens if two
-# threads need two locks and take them in different orders?
+# **Ask.** Where exactly is the dangerous instant? Why is it not enough to "do it faster"?
+#
+# **If there is time.** What happens if two threads need two locks and take them in different orders?
 #
 # **If it goes wrong.** If somebody gets 2000 from the broken counter, they were lucky: let them run it again.
 # The slow motion loses an addition every time.
@@ -393,6 +399,7 @@ lesson.checkpoint(3, max(broken) <= 2000 and set(mended) == {2000})
 # Look closely at the result: what is wrong?
 
 # %%
+server.reset(latency_s=0.06)
 server.slow_down(names[0], by_s=0.5)
 with ThreadPoolExecutor(6) as pool:
     futures = [pool.submit(fetch, url) for url in urls[:6]]
@@ -415,14 +422,14 @@ with ThreadPoolExecutor(6) as pool:
     right = {owner[future]: images.decode(future.result()) for future in as_completed(owner)}
 all((right[name] == album[name]).all() for name in right)
 
-# %% [markdown] lang="es" teacher=true
+# %% [markdown] lang="es" teacher=true silent=2
 # **Di.** Da dos minutos de silencio con la imagen proyectada antes de aceptar respuestas.
 #
 # **Pregunta.** ¿Por qué ningún mensaje avisó? ¿Con `pool.map` habría pasado? (No: `map` conserva el orden.)
 #
 # **Si falla.** Si alguien no ve el error, pídele que busque a la astronauta.
 
-# %% [markdown] lang="en" teacher=true
+# %% [markdown] lang="en" teacher=true silent=2
 # **Say.** Give them two silent minutes with the picture on the wall before you take answers.
 #
 # **Ask.** Why did no message warn us? Would it have happened with `pool.map`? (No: `map` keeps the order.)
@@ -463,10 +470,10 @@ all((right[name] == album[name]).all() for name in right)
 #
 # The third is tomorrow's: [Day 2, processes](day2_processes.ipynb).
 
-# %% [markdown] lang="es" teacher=true
+# %% [markdown] lang="es" teacher=true silent=1
 # **Di.** Que cada pareja conteste una de las tres preguntas en una frase. No resuelvas la tercera.
 
-# %% [markdown] lang="en" teacher=true
+# %% [markdown] lang="en" teacher=true silent=1
 # **Say.** Let each pair answer one of the three questions in one sentence. Do not resolve the third.
 
 # %% [markdown] lang="es"

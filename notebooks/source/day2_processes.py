@@ -67,7 +67,7 @@ import numpy as np
 from labkit import charts, images, open_executor, process_batch
 from labkit.filters import parse_steps, resize
 from labkit.jobs import add, echo, process_image
-from labkit.measuring import cores, doublings, in_threads, measured, measured_over
+from labkit.measuring import calls_lasting, cores, doublings, in_threads, measured, measured_over
 from labkit.photos import bundled
 
 # %%
@@ -124,16 +124,26 @@ counts = doublings(min(2 * cores(), 8))
 counts
 
 # %% [markdown] lang="es"
-# Ocho veces el mismo trabajo, con cada número de hilos. **Apuesta**: ¿cuántas veces más rápido irá cada
-# filtro con dos hilos? ¿Y con el máximo? La apuesta de partida es la ideal, y no pasa de tus núcleos.
+# **Apuesta, para cada filtro por separado**: ¿cuántas veces más rápido irá con dos hilos? ¿Y con el máximo? Las
+# dos apuestas de partida son la ideal, que no pasa de tus núcleos; cambia las que no creas.
 
 # %% [markdown] lang="en"
-# The same work eight times, with each number of threads. **Bet**: how many times as fast will each filter be
-# with two threads? And with the most? The bet to start from is the ideal one, and it does not exceed your
-# cores.
+# **Bet, on each filter separately**: how many times as fast will it be with two threads? And with the most? Both
+# bets to start from are the ideal one, which does not exceed your cores; change what you do not believe.
 
 # %%
-guess = {n: min(n, cores()) for n in counts}
+guess = {
+    "vignette_python": {n: min(n, cores()) for n in counts},
+    "blur": {n: min(n, cores()) for n in counts},
+}
+
+# %% [markdown] lang="es"
+# ¿Cuánto trabajo? Tantas fotos como hagan falta para tener ocupado a **un** hilo de esta máquina unas tres décimas
+# de segundo: lo que dura un suspiro no se puede medir mientras la máquina hace otras cosas.
+
+# %% [markdown] lang="en"
+# How much work? As many photos as keep **one** thread of this machine busy for some three tenths of a second: what
+# is over in a moment cannot be measured while the machine does other things.
 
 # %%
 work = {
@@ -141,15 +151,17 @@ work = {
     "blur": resize(photos[0], 800, 800),
 }
 steps = {name: parse_steps([name]) for name in work}
+many = {n: calls_lasting(0.3, lambda: process_image(work[n], steps[n]), multiple=8) for n in work}
+many
 
 # %%
 curves = {}
 for name, image in work.items():
-    jobs = [image] * 8, repeat(steps[name])
+    jobs = [image] * many[name], repeat(steps[name])
     curves[name] = measured_over(counts, lambda n: in_threads(n, process_image, *jobs), runs=5)
 
 # %%
-show(charts.speed_up, curves, "threads", {"guess": guess}, cores=cores())
+show(charts.speed_up, curves, "threads", guess, cores=cores())
 
 # %% [markdown] lang="es"
 # Lee la figura con su dispersión. `vignette_python` se queda cerca de 1: sus hilos se turnan el GIL, así que
@@ -175,7 +187,7 @@ show(charts.speed_up, curves, "threads", {"guess": guess}, cores=cores())
 lesson.checkpoint(1, all(list(curve) == counts for curve in curves.values()))
 
 # %% [markdown] lang="es" teacher=true
-# **Di.** Haz que apuesten por separado para cada filtro. Cuando vean las dos curvas, calla diez segundos.
+# **Di.** Haz que apuesten por separado para cada filtro: `guess` tiene una apuesta de cada uno. Cuando vean las dos curvas, calla diez segundos.
 #
 # **Pregunta.** ¿Qué tendrías que mirar en una biblioteca para saber si tus hilos la aceleran? ¿Y NumPy? (Casi
 # todas sus operaciones grandes sueltan el GIL.) ¿Por qué la curva no pasa de la línea de los núcleos?
@@ -184,7 +196,7 @@ lesson.checkpoint(1, all(list(curve) == counts for curve in curves.values()))
 # «núcleos libres». En un Python sin GIL (*free-threaded*) subirán los dos: enséñalo como curiosidad.
 
 # %% [markdown] lang="en" teacher=true
-# **Say.** Let them bet for each filter separately. When they see both curves, keep silent for ten seconds.
+# **Say.** Let them bet for each filter separately: `guess` holds one of each. When they see both curves, keep silent for ten seconds.
 #
 # **Ask.** What would you look for in a library to know whether your threads speed it up? And NumPy? (Most of
 # its large operations let go of the GIL.) Why does the curve not go beyond the line of the cores?
@@ -195,19 +207,20 @@ lesson.checkpoint(1, all(list(curve) == counts for curve in curves.values()))
 # %% [markdown] lang="es"
 # ## Bloque 2. Procesos, y lo que cuesta viajar · 15–25 min
 #
-# Cada proceso tiene su propio Python y su propio GIL. El filtro de Python puro, otra vez ocho trabajos: la
+# Cada proceso tiene su propio Python y su propio GIL. El filtro de Python puro, otra vez con las mismas fotos: la
 # referencia, con hilos y con procesos. Abrimos los procesos una vez y los usamos hasta el final.
 
 # %% [markdown] lang="en"
 # ## Block 2. Processes, and what travelling costs · 15–25 min
 #
-# Every process has a Python and a GIL of its own. The pure Python filter, again eight times: the baseline,
+# Every process has a Python and a GIL of its own. The pure Python filter on as many photos again: the baseline,
 # with threads, and with processes. We open the processes once and use them until the end.
 
 # %%
-pool = open_executor("processes", max(counts))
-portrait, vignette = work["vignette_python"], steps["vignette_python"]
-opening = measured(lambda: list(pool.map(process_image, [portrait] * 8, repeat(vignette))), 1, 0)
+pool = lesson.open("pool", open_executor, "processes", max(counts))
+vignette, half = steps["vignette_python"], many["vignette_python"] // 2
+portraits = [work["vignette_python"]] * many["vignette_python"]
+opening = measured(lambda: list(pool.map(process_image, portraits, repeat(vignette), chunksize=half)), 1, 0)
 print(opening)
 
 # %% [markdown] lang="es"
@@ -217,16 +230,16 @@ print(opening)
 # That first time includes starting the processes. Now **bet**, in seconds, on all three:
 
 # %%
-alone = measured(lambda: [process_image(portrait, vignette) for _ in range(8)], runs=5)
+alone = measured(lambda: [process_image(portrait, vignette) for portrait in portraits], runs=5)
 guess_threads, guess_processes = alone.median / 2, alone.median / 2
 
 # %%
-threads = measured(lambda: in_threads(2, process_image, [portrait] * 8, repeat(vignette)), runs=5)
-chunks = measured(lambda: list(pool.map(process_image, [portrait] * 8, repeat(vignette), chunksize=4)), 5)
+threads = measured(lambda: in_threads(2, process_image, portraits, repeat(vignette)), runs=5)
+by_two = measured(lambda: list(pool.map(process_image, portraits, repeat(vignette), chunksize=half)), runs=5)
 rows = [
     charts.Guessed("sequential", None, alone),
     charts.Guessed("threads", guess_threads, threads),
-    charts.Guessed("processes", guess_processes, chunks),
+    charts.Guessed("processes", guess_processes, by_two),
 ]
 show(charts.guesses, rows)
 
@@ -307,7 +320,9 @@ lesson.checkpoint(2, list(pool.map(add, range(300), repeat(1), chunksize=16)) ==
 # **Di.** «Un proceso es otro edificio: el trabajo tiene que salir a la calle.» Mañana el edificio será otra
 # máquina, y todo lo de hoy seguirá valiendo.
 #
-# **Pregunta.** ¿Cuándo no compensa un proceso? ¿Por qué mandar el archivo JPEG y no la matriz de píxeles?
+# **Pregunta.** ¿Cuándo no compensa un proceso?
+#
+# **Si sobra tiempo.** ¿Por qué mandar el archivo JPEG y no la matriz de píxeles?
 # (Pesa diez veces menos, y descomprimir también se reparte.)
 #
 # **Si falla.** Si los procesos salen más lentos que la referencia, no lo escondas: pregunta qué pesa más, el
@@ -317,7 +332,9 @@ lesson.checkpoint(2, list(pool.map(add, range(300), repeat(1), chunksize=16)) ==
 # **Say.** "A process is another building: the work has to go out into the street." Tomorrow the building is
 # another machine, and all of today still holds.
 #
-# **Ask.** When is a process not worth it? Why send the JPEG file and not the array of pixels? (It weighs a
+# **Ask.** When is a process not worth it?
+#
+# **If there is time.** Why send the JPEG file and not the array of pixels? (It weighs a
 # tenth, and decompressing is shared out as well.)
 #
 # **If it goes wrong.** If processes come out slower than the baseline, do not hide it: ask what weighs more,
@@ -493,11 +510,11 @@ len(where), len(set(where)) <= max(counts)
 # The third is tomorrow's, with a system that notices, repeats, and loses nothing:
 # [Day 3, distributed system](day3_distributed.ipynb).
 
-# %% [markdown] lang="es" teacher=true
+# %% [markdown] lang="es" teacher=true silent=1
 # **Di.** Que cada pareja conteste una de las tres preguntas en una frase. La tercera se puede probar en la
 # hora libre.
 
-# %% [markdown] lang="en" teacher=true
+# %% [markdown] lang="en" teacher=true silent=1
 # **Say.** Let each pair answer one of the three questions in one sentence. The third can be tried out in the
 # free hour.
 

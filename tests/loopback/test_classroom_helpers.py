@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from labkit import doctor
-from labkit.classroom import containers, silent, work
+from labkit.classroom import Lesson, containers, silent, stuck, work
 from labkit.classroom.conversation import Conversation, NotHeard
 from labkit.classroom.registry import Registry
 from labkit.classroom.slowed import slowed
 from labkit.classroom.story import story
-from labkit.classroom.work import LessonStuck, Work, send
+from labkit.classroom.stuck import LessonStuck
+from labkit.classroom.work import Work, send
 from labkit.cluster import Cluster, images, open_cluster
 from labkit.cluster.redis_server import find_binary
 from labkit.core import messages as m
-from labkit.core.errors import ClusterError
+from labkit.core.errors import BrokerUnreachable, ClusterError
+from labkit.i18n import set_language, translate_error
 from labkit.jobs import add, fail
 from tests.support import require, wait_until
 
@@ -67,11 +71,17 @@ def test_work_in_which_a_task_is_meant_to_fail_ends_with_its_outcome(cluster: Cl
     assert isinstance(future.exception(), Exception)
 
 
-def test_what_does_not_come_is_named(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_come_is_named_wholly_in_the_lessons_language(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(work, "PATIENCE_S", 0.2)
     ours = send(cluster, [0.01])
-    with pytest.raises(LessonStuck, match="worker-9 computing"):
+    with pytest.raises(LessonStuck, match="for worker-9 to compute") as caught:
         ours.until_computing("worker-9")
+    set_language("es")
+    assert translate_error(caught.value) == (
+        "se esperó en vano, durante 0 s, a que worker-9 calculara; ¿está muy ocupada esta máquina?"
+    )
     monkeypatch.undo()
     ours.finish()
 
@@ -84,6 +94,67 @@ def test_a_worker_that_somebody_took_down_is_not_waited_for(cluster: Cluster, ha
         ours.until_computing("worker-2")
     getattr(cluster, mend)("worker-2")
     ours.finish()
+
+
+@pytest.mark.parametrize(("harm", "mend", "says"), [("kill", "start", "down"), ("pause", "resume", "frozen")])
+def test_a_broker_that_is_not_there_is_told_of_within_seconds_and_how_to_bring_it_back(
+    cluster: Cluster, harm: str, mend: str, says: str
+) -> None:
+    ours = send(cluster, 2 * [0.3])
+    getattr(cluster, harm)("broker")
+    began = time.monotonic()
+    with pytest.raises(LessonStuck, match=f"does not answer, because it is {says}.*cluster.{mend}..broker"):
+        ours.until_done(1.0)
+    with pytest.raises(LessonStuck, match="does not answer"):
+        ours.finish()
+    with Conversation(cluster).client("me") as me, pytest.raises(LessonStuck, match=says):
+        me.hear(m.ClientWelcome)
+    with pytest.raises(BrokerUnreachable, match=f"cluster.{mend}..broker"):
+        cluster.client("another", 0.1)
+    assert time.monotonic() - began < work.PATIENCE_S / 2
+    getattr(cluster, mend)("broker")
+    ours.finish()
+
+
+def test_a_broker_that_should_be_up_and_says_nothing_is_told_of_too(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stuck, "SILENT_S", 0.3)
+    monkeypatch.setattr(stuck, "LOOK_S", 0.1)
+    ours = send(cluster, [0.01])
+    ours.until_done(1.0)
+    broker = next(row["pid"] for row in cluster.status()["processes"] if row["kind"] == "broker")
+    psutil.Process(broker).suspend()
+    with pytest.raises(LessonStuck, match="the broker has not answered for .* s"):
+        ours.until_computing("worker-1")
+    psutil.Process(broker).resume()
+    ours.finish()
+
+
+def test_where_every_worker_is_out_nobody_is_waited_for(cluster: Cluster) -> None:
+    cluster.kill("worker-1")
+    cluster.pause("worker-2")
+    ours = send(cluster, [0.01])
+    with pytest.raises(LessonStuck, match="every worker is down or frozen"):
+        ours.finish()
+    cluster.start("worker-1")
+    ours.finish()
+
+
+# --- a lesson's clusters ------------------------------------------------------------------------------------
+
+
+def test_the_cell_of_a_cluster_that_is_run_twice_leaves_one_cluster_and_one_panel() -> None:
+    lesson = Lesson()
+    first = lesson.open("cluster", open_cluster, workers=1, redis=False)
+    panel = first.panel(live=True)
+    panel._repr_mimebundle_()
+    processes = [psutil.Process(row["pid"]) for row in first.status()["processes"]]
+    second = lesson.open("cluster", open_cluster, workers=1, redis=False)
+    assert not any(process.is_running() for process in processes) and not first.folder.exists()
+    assert panel._board is not None and "has been closed" in panel._board._beat.value
+    second.close()
+    lesson.end()
 
 
 # --- conversation -------------------------------------------------------------------------------------------

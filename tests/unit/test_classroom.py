@@ -20,6 +20,9 @@ from labkit.classroom import Lesson, begin, check_machine, gap, race, show, sour
 from labkit.classroom import lesson as lesson_module
 from labkit.classroom.amdahl import HEIGHT, WIDTH, open_and_filter
 from labkit.classroom.lesson import LeftBehind
+from labkit.classroom.telling import as_told
+from labkit.cli import say
+from labkit.core.errors import N_, TaskFailed
 from labkit.executors import SequentialExecutor
 from labkit.filters import parse_steps
 from labkit.measuring import Timing, in_threads
@@ -31,6 +34,7 @@ def language_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("LABKIT_LANG", "en")
     yield
     i18n.set_language(None)
+    say.typed_in(None)
 
 
 # --- lessons ------------------------------------------------------------------------------------------------
@@ -78,6 +82,82 @@ def test_a_lesson_names_what_it_leaves_behind(monkeypatch: pytest.MonkeyPatch) -
     thread.join()
     child.communicate(b"\n")
     lesson.end()
+
+
+class Opened:
+    """Something that a lesson opens."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.closed = name, 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_a_cell_that_is_run_again_closes_what_it_had_opened_and_nothing_else() -> None:
+    lesson = Lesson()
+    first, other = lesson.open("cluster", Opened, "first"), lesson.open("empty", Opened, "other")
+    second = lesson.open("cluster", Opened, name="second")
+    assert (first.closed, other.closed, second.closed) == (1, 0, 0)
+    begin("en")
+    assert (first.closed, other.closed, second.closed) == (1, 1, 1)
+
+
+def test_what_a_lesson_opens_anew_is_opened_after_the_former_has_been_closed() -> None:
+    def open_other() -> Opened:
+        assert first.closed == 1
+        return Opened("other")
+
+    lesson = Lesson()
+    first = lesson.open("cluster", Opened, "first")
+    lesson.open("cluster", open_other)
+    pool = lesson.open("cluster", SequentialExecutor)
+    begin("en")
+    with pytest.raises(RuntimeError, match="shutdown"):
+        pool.submit(abs, -1)
+
+
+def test_what_is_left_behind_is_named_in_the_lessons_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lesson_module, "END_S", 0.2)
+    lesson, go = begin("es"), threading.Event()
+    thread = threading.Thread(target=go.wait, name="forgotten")
+    thread.start()
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with pytest.raises(LeftBehind) as caught:
+            lesson.end()
+        said = i18n.translate_error(caught.value)
+        assert f"puerto {listener.getsockname()[1]}" in said
+    assert "hilo forgotten" in said and f"proceso {child.pid}" in said
+    assert not {"process", "thread", "port"} & set(said.replace("(", " ").split())
+    go.set()
+    thread.join()
+    child.communicate(b"\n")
+
+
+# --- errors -------------------------------------------------------------------------------------------------
+
+
+def test_an_error_is_told_in_the_readers_language_with_the_command_that_they_type(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(say.ROOT / ".venv"))
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    say.typed_in(say.ROOT)
+    with pytest.raises(TaskFailed) as caught:
+        raise TaskFailed(
+            N_("the broker is down; python -m labkit start broker"), traceback="far away"
+        ) from KeyError("why")
+    caught.value.add_note("a note")
+    i18n.set_language("es")
+    told = as_told(caught.value)
+    assert str(told) in (
+        "el broker está caído; python3 lab.py start broker", "el broker está caído; py lab.py start broker",
+    )  # fmt: skip
+    assert isinstance(told, TaskFailed) and told.remote_traceback == "far away"
+    assert repr(told.__cause__) == "KeyError('why')" and told.__notes__ == ["a note"]
+    assert told.__traceback__ is caught.tb
+    assert str(caught.value) == "the broker is down; python -m labkit start broker"
 
 
 def test_a_lesson_waits_for_what_is_ending() -> None:

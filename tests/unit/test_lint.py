@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("labkit", "workers", "benchmarks", "tests", "lab.py", "notebooks/build.py")
+SOURCES = ("labkit", "workers", "benchmarks", "tests", "lab.py", "notebooks/build.py", "notebooks/clock.py")
 
 
 @pytest.mark.parametrize(

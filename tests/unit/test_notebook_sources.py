@@ -240,14 +240,15 @@ def test_the_glossary_has_every_word_in_both_languages() -> None:
         assert all(f"| **{row[column]}** |" in table for row in rows)
 
 
-def test_an_error_of_labkits_is_said_in_the_lessons_language_as_well(source: Path, tmp_path: Path) -> None:
+def test_an_error_of_labkits_is_said_in_the_lessons_language(source: Path, tmp_path: Path) -> None:
     source.write_text(
         '# %%\nfrom labkit.classroom import begin\nbegin("{{lang}}")\n\n'
         '# %%\nfrom labkit import open_executor\nopen_executor("magic")\n',
         encoding="utf-8",
     )
     notebook = build.notebook_of("day9", "es")
-    with pytest.raises(SourceError, match="the engine 'magic' is unknown"):
+    with pytest.raises(SourceError, match="no se conoce el motor 'magic'"):
         build.executed(notebook, tmp_path)
-    said = "".join(output.get("text", "") for output in notebook.cells[1].outputs)
-    assert "el motor 'magic'" in said
+    (told,) = notebook.cells[1].outputs
+    assert (told.output_type, told.ename) == ("error", "InvalidInput")
+    assert told.evalue.startswith("no se conoce el motor 'magic'")
