@@ -359,7 +359,7 @@ class Cluster(ABC):
             return error  # there is no supervisor to ask either
 
     def _down_by_command(self, rows: list[dict[str, Any]]) -> BrokerUnreachable | None:
-        """Return the error of a broker that waits for a command, which it names; None if it is not down so."""
+        """Return the error of a broker that waits for a command, which it names; None if it does not."""
         command = way_back(rows, "broker")
         if command and self._owns_cluster():  # no command line reaches a private cluster
             return BrokerUnreachable(
