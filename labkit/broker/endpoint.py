@@ -16,7 +16,7 @@ client never stops results and heartbeats.
 
 from __future__ import annotations
 
-import socket
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum
@@ -26,7 +26,9 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from labkit.broker import memory
 from labkit.broker.auth import Gate
+from labkit.broker.connections import hang_up, port_of, unread_bytes
 from labkit.core import messages as m
 from labkit.core.errors import N_, PortInUse, ProtocolError
 from labkit.core.rules import Rules
@@ -45,6 +47,12 @@ MAX_LEAVING_BYTES = 64 << 20
 MAX_BACKLOG_BYTES = 256 << 20
 """Bytes that may wait here for one peer; a message counts for its place in the queue, too."""
 PLACE_BYTES = 256
+DROP_BUDGET = 10_000
+"""Frames of messages that have too many that are thrown away in one turn: some ten milliseconds."""
+REBIND_S = 5.0
+"""For how long the port is asked for again by a new socket."""
+MAX_SURPLUS = 10_000
+"""Such frames after which a peer is hung up on."""
 
 
 class Sent(Enum):
@@ -68,42 +76,56 @@ class Endpoint:
         rules: Rules,
         count: Callable[[str], None],
     ) -> None:
+        self._gate = gate
+        self._domain = domain
         self._allowed = allowed
         self._rules = rules
         self._count = count
-        self.socket: Any = gate.context.socket(zmq.ROUTER)
-        self.socket.linger = 0
-        self.socket.router_mandatory = True
         self._max_bytes = rules.max_message_bytes + m.HEADER_BYTES
-        self.socket.maxmsgsize = self._max_bytes
-        self.socket.sndhwm = ROUTER_HWM
-        self.socket.rcvhwm = ROUTER_HWM
-        gate.guard(self.socket, domain)
-        self.monitor = self.socket.get_monitor_socket(
-            zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
-        )
-        self._open: set[int] = set()  # descriptors of all connections, also of those that have said nothing
-        self._route_of: dict[int, bytes] = {}  # descriptor -> route
-        self._known: set[bytes] = set()
-        self._users: dict[bytes, str] = {}
+        self._path: Path | None = None
         self._closed: list[bytes] = []
-        self._budget = 1
-        self._backlog: dict[bytes, deque[tuple[bytes, tuple[Any, ...]]]] = {}
-        self._backlog_bytes: dict[bytes, int] = {}
-        self._leaving: dict[bytes, deque[tuple[zmq.MessageTracker, int]]] = {}
+        self._clear()
         try:
-            self.socket.bind(f"tcp://{host}:{port}")
+            self.socket, self.monitor = self._bind(f"tcp://{host}:{port}")
         except zmq.ZMQError as error:
-            self.close()
             raise PortInUse(
                 N_("port {port} on {host} is taken ({why}); stop what uses it, or choose another port"),
                 port=port, host=host, why=zmq.strerror(error.errno or 0),
             ) from error  # fmt: skip
-
-    @property
-    def port(self) -> int:
+        self.port = port_of(self.socket)
         """The port on which it listens."""
-        return int(self.socket.last_endpoint.decode().rstrip("\0").rpartition(":")[2])
+        self._address = f"tcp://{host}:{self.port}"
+
+    def _clear(self) -> None:
+        """Nobody is connected."""
+        self._open: dict[int, float] = {}  # all connections: descriptor -> since when it is there
+        self._route_of: dict[int, bytes] = {}  # descriptor -> route
+        self._known: set[bytes] = set()
+        self._users: dict[bytes, str] = {}
+        self._budget = 1
+        self._dropping: bytes | None = None  # whose message is being thrown away
+        self._may_drop = 0
+        self._surplus: dict[bytes, int] = {}  # route -> frames of it that were thrown away
+        self._backlog: dict[bytes, deque[tuple[bytes, tuple[Any, ...]]]] = {}
+        self._backlog_bytes: dict[bytes, int] = {}
+        self._leaving: dict[bytes, deque[tuple[zmq.MessageTracker, int]]] = {}
+
+    def _bind(self, address: str) -> tuple[Any, Any]:
+        """Return a ROUTER that listens there, and its monitor."""
+        router: Any = self._gate.context.socket(zmq.ROUTER)
+        router.linger = 0
+        router.router_mandatory = True
+        router.maxmsgsize = self._max_bytes
+        router.sndhwm = ROUTER_HWM
+        router.rcvhwm = ROUTER_HWM
+        self._gate.guard(router, self._domain)
+        monitor = router.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
+        try:
+            router.bind(address)
+        except zmq.ZMQError:
+            _close(router, monitor, 0)
+            raise
+        return router, monitor
 
     def listen_also(self, path: Path) -> bool:
         """Listen on a Unix socket, too; False if that is not possible there."""
@@ -111,7 +133,32 @@ class Endpoint:
             self.socket.bind(f"ipc://{path}")
         except zmq.ZMQError:
             return False
+        self._path = path
         return True
+
+    def start_over(self) -> None:
+        """Hang up on everybody, and throw away whatever libzmq holds, by taking a new socket. Innocent peers
+        come back. Raises ZMQError if the port is taken by somebody else in between.
+
+        Whoever waits for ``socket`` and ``monitor`` waits for the new ones from then on.
+        """
+        for route in list(self._known):
+            self._forget(route)
+        self.read_monitor()
+        self._cut(list(self._open))
+        self._clear()
+        self.close()
+        until = time.monotonic() + REBIND_S
+        while True:  # libzmq gives the port free in a thread of its own, a moment later
+            try:
+                self.socket, self.monitor = self._bind(self._address)
+                break
+            except zmq.ZMQError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.002)
+        if self._path is not None:
+            self.listen_also(self._path)
 
     # --- in ---
 
@@ -125,6 +172,10 @@ class Endpoint:
         socket, known = self.socket, self._known
         records = taken = 0
         budget = min(most, self._budget)
+        max_frames, max_bytes = self._rules.max_frames, self._max_bytes
+        self._may_drop = DROP_BUDGET
+        if not self._drop():
+            return arrived, False
         for count in range(budget):
             try:
                 route = socket.recv(zmq.NOBLOCK)
@@ -139,17 +190,16 @@ class Endpoint:
                 self._enter(route, frame)
             frames: list[zmq.Frame] = []
             size = len(envelope)
-            while more:
+            while more and len(frames) <= max_frames and size <= max_bytes:
                 payload = socket.recv(copy=False)
                 more = payload.more
                 size += len(payload)
-                if len(frames) < self._rules.max_frames and size <= self._max_bytes:
-                    frames.append(payload)
-                else:
-                    frames.clear()  # too much: drop it while it comes in
-                    size = self._max_bytes + 1
-            if size > self._max_bytes:
+                frames.append(payload)
+            if len(frames) > max_frames or size > max_bytes:
                 self._count("oversized_messages")
+                self._dropping = route if more else None
+                if not self._drop():
+                    return arrived, False
                 continue
             try:
                 messages = m.decode(envelope, frames, self._allowed)
@@ -163,6 +213,29 @@ class Endpoint:
                 break
         self._budget = min(most, 2 * budget)
         return arrived, False
+
+    def _drop(self) -> bool:
+        """Throw away the rest of a message that is too large; return whether its end was found.
+
+        libzmq gives nothing else of any peer before that end. It may be millions of frames away, so only some
+        are read each turn; and who sends that many is hung up on.
+        """
+        route = self._dropping
+        if route is None:
+            return True
+        socket, more = self.socket, True
+        before = self._may_drop
+        while more and self._may_drop:
+            more = socket.recv(copy=False).more
+            self._may_drop -= 1
+        if not more:
+            self._dropping = None
+        if route in self._known:
+            surplus = self._surplus.get(route, 0)
+            self._surplus[route] = surplus + before - self._may_drop
+            if surplus <= MAX_SURPLUS < self._surplus[route]:
+                self._cut([each for each, its in self._route_of.items() if its == route])
+        return not more
 
     def _enter(self, route: bytes, frame: zmq.Frame) -> None:
         self.read_monitor()
@@ -180,9 +253,9 @@ class Endpoint:
             told = recv_monitor_message(self.monitor)
             descriptor = told["value"]
             if told["event"] == zmq.EVENT_ACCEPTED:
-                self._open.add(descriptor)
+                self._open[descriptor] = time.monotonic()
                 continue
-            self._open.discard(descriptor)
+            self._open.pop(descriptor, None)
             route = self._route_of.pop(descriptor, None)
             if route is not None:
                 self._forget(route)
@@ -191,25 +264,44 @@ class Endpoint:
         """Return who is at the other end: the User-Id that the gate gave it; "" if it has gone."""
         return self._users.get(route, "")
 
-    def cut_unless(self, may_stay: Callable[[bytes], bool]) -> int:
+    def cut_unless(self, may_stay: Callable[[bytes], bool]) -> None:
         """Hang up on all connections whose route may not stay, and on those that have said nothing yet.
 
-        Returns how many that were. The monitor tells when it has happened; whoever is innocent comes back.
+        The monitor tells when it has happened; whoever is innocent comes back.
         """
-        cut = self._unless(may_stay)
-        for descriptor in cut:
-            self._count("cut_connections")
-            hang_up(descriptor)
-        return len(cut)
-
-    def count_unless(self, may_stay: Callable[[bytes], bool]) -> int:
-        """Return on how many ``cut_unless`` would hang up."""
-        return len(self._unless(may_stay))
-
-    def _unless(self, may_stay: Callable[[bytes], bool]) -> list[int]:
         self.read_monitor()
         routes = self._route_of
-        return [each for each in self._open if (r := routes.get(each)) is None or not may_stay(r)]
+        self._cut([each for each in self._open if (r := routes.get(each)) is None or not may_stay(r)])
+
+    def cut_hoarders(self, last_heard: Callable[[bytes], float], loud: bool, now: float) -> int:
+        """Hang up on those who keep memory that is not known of (``labkit.broker.memory``): the silent, and
+        the loud if so told. Returns how many that were."""
+        self.read_monitor()
+        guilty = []
+        for descriptor, since in self._open.items():
+            route = self._route_of.get(descriptor)
+            silent_s = now - (since if route is None else max(since, last_heard(route)))
+            is_loud = loud and silent_s > memory.UNFINISHED_S and unread_bytes(descriptor) > memory.LOUD_BYTES
+            if is_loud or silent_s > memory.SILENT_S:
+                guilty.append(descriptor)
+        self._cut(guilty)
+        return len(guilty)
+
+    def _cut(self, descriptors: list[int]) -> None:
+        for each in descriptors:
+            self._count("cut_connections")
+            self._open.pop(each, None)
+        hang_up(descriptors)
+
+    @property
+    def has_read_all(self) -> bool:
+        """Whether everything that peers have finished sending has been read."""
+        return not readable(self.socket)
+
+    @property
+    def is_dropping(self) -> bool:
+        """Whether everything waits for the end of a message that is too large."""
+        return self._dropping is not None
 
     @property
     def is_used(self) -> bool:
@@ -243,6 +335,7 @@ class Endpoint:
         self._backlog.pop(route, None)
         self._backlog_bytes.pop(route, None)
         self._leaving.pop(route, None)
+        self._surplus.pop(route, None)
 
     # --- out ---
 
@@ -323,27 +416,13 @@ class Endpoint:
 
     def close(self, linger_ms: int = 0) -> None:
         """Close the socket and its monitor."""
-        self.socket.disable_monitor()
-        self.monitor.close(linger=0)
-        self.socket.close(linger=linger_ms)
+        _close(self.socket, self.monitor, linger_ms)
 
 
-def hang_up(descriptor: int) -> None:
-    """End the TCP connection behind one of libzmq's descriptors; libzmq finds it ended and tidies up.
-
-    ZeroMQ has no call for it. Only the connection is shut down, the descriptor stays libzmq's. If that was
-    closed at this very moment and its number used again, another connection is ended, and reconnects.
-    """
-    try:
-        connection = socket.socket(fileno=descriptor)
-    except OSError:
-        return  # it is closed
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # the other side was faster
-    finally:
-        connection.detach()
+def _close(router: Any, monitor: Any, linger_ms: int) -> None:
+    router.disable_monitor()
+    monitor.close(linger=0)
+    router.close(linger=linger_ms)
 
 
 def _drop_what_left(leaving: deque[tuple[zmq.MessageTracker, int]]) -> None:

@@ -6,17 +6,28 @@ for their number: an authenticated peer that sends empty frames for ever, each a
 thirty bytes of memory with each byte that it sends, 300 MB a second, and the broker sees nothing of it.
 
 So the process's own size is watched. It may be what it was at the start, and what the broker ever held by its
-rules (freed memory may stay with the process, so the most counts, not the present), and ``room`` more. Beyond
-that, whoever has been silent for longer than a peer that beats can be is hung up on: who is in the middle of
-an endless message is silent. Innocent ones among them (frozen, or in the middle of a large result) connect
-again.
+rules (freed memory may stay with the process, so the most counts, not the present), and ``room`` more. How
+soon it is looked at again depends on how much of that is left: not even ``FASTEST`` could fill it by then.
+Beyond the bound, whoever is in the middle of an endless message is hung up on:
+
+* the *loud*: more than a few heartbeats lie unread in its connection (the kernel tells), and yet it has
+  finished no message for ``UNFINISHED_S``. That can only be judged when the broker has read everything that
+  was finished; or when the process is too large by another ``room``, and so anyhow.
+* the *silent*: it has finished no message for longer than a peer that beats can be. So who sends slowly is
+  found.
+
+Innocent ones among them (frozen, or in the middle of a large result) connect again. There is one thing that
+hanging up does not free: messages that *are* finished, and have millions of frames, must be read to their
+end. If they are what makes the process too large by another ``room``, all who use that socket are hung up on,
+because libzmq throws away everything only with the socket.
 
 ::
 
-    as usual ──larger than known──► the silent are hung up on ──RETURN_S──► freed memory is given back
-       ▲                                      ▲                                       │
-       │                                      └──── still too large, and again ───────┤
-       └───────────── nobody is silent for QUIET_S: what is left is not theirs ◄──────┘
+    as usual ──too large──► hang up on the loud and the silent ──RETURN_S──► give back what was freed ──┐
+       ▲                       │ nobody is        ▲                                                     │
+       │                       ▼ either           └── still too large, and somebody is loud or silent ──┤
+       │            hang up on all subscribers                                                          │
+       └── nobody is for QUIET_S: what is left is nobody's fault, and counts as known, within bounds ◄──┘
 
 Where the size of a process cannot be read (Windows), there is no such bound.
 """
@@ -28,32 +39,53 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from typing import Protocol
 
 LOOK_S = 0.2
-"""How often the process's size is looked at: at the speed of a bomb, some 60 MB."""
+"""The process's size is looked at this often at least ..."""
+SOON_S = 0.005
+"""... and this often at most."""
+FASTEST = 2e9
+"""Bytes that a second of bombing can fill at most; one thread of libzmq's reads all connections."""
 RETURN_S = 0.5
 """How long connections that were hung up on may take to end, before freed memory is given back."""
 QUIET_S = 3.0
 SILENT_S = 1.0
 """Whoever beats is heard twice in this time."""
+UNFINISHED_S = 0.1
+LOUD_BYTES = 4096
+"""Unread bytes that are no heartbeats."""
 TASK_BYTES = 3_000
 """What an open task costs beside its payload: its records, its place in queues, its events on their way."""
+
+
+class Doorkeeper(Protocol):
+    """Who ends connections for the guard."""
+
+    def has_read_all(self) -> bool:
+        """Whether everything that peers have finished sending has been read."""
+
+    def cut(self, loud: bool) -> int:
+        """Hang up on the silent, and on the loud if so told; return how many that were."""
+
+    def start_over(self) -> bool:
+        """Hang up on everybody where what waits is far too large; return whether that was somewhere."""
+
+    def cut_subscribers(self) -> None:
+        """Hang up on all who subscribe to events: they never say anything that the broker would hear."""
 
 
 class MemoryGuard:
     """Judges the size of this process against what its owner knows of.
 
-    ``hang_up`` ends the connections of the silent, ``silent`` counts them. ``measure`` returns bytes, or None
-    for unknown.
+    ``measure`` returns bytes, or None for unknown.
     """
 
     def __init__(
-        self, room: int, hang_up: Callable[[], None], silent: Callable[[], int],
-        measure: Callable[[], int | None] | None = None,
-    ) -> None:  # fmt: skip
+        self, room: int, doorkeeper: Doorkeeper, measure: Callable[[], int | None] | None = None
+    ) -> None:
         self._room = room
-        self._hang_up = hang_up
-        self._silent = silent
+        self._doorkeeper = doorkeeper
         self._measure = measure or resident_bytes
         self._first = self._start = self._measure()
         self._most = 0
@@ -62,25 +94,35 @@ class MemoryGuard:
         """When ``look`` is due."""
 
     def look(self, explained: int, now: float) -> None:
-        """Hang up on the silent if the process is larger than ``explained`` bytes, now or ever, can be the
+        """Hang up on somebody if the process is larger than ``explained`` bytes, now or ever, can be the
         reason for."""
         self.look_at = now + LOOK_S
         if self._start is None or self._first is None:
             return
-        if now >= self._return_at:
+        if now >= min(self._return_at, self._quiet_at):
             self._return_at = math.inf
             give_back()
         self._most = max(self._most, explained)
         size = self._measure() or 0
-        if now >= self._quiet_at and self._silent() == 0:
-            # Nobody is here who could be the reason: it is fragmentation. Within bounds, it counts as ours.
+        excess = size - (self._start + self._most + self._room)
+        if excess > 0:
+            self._act(excess, now)
+        if now >= self._quiet_at:
             self._quiet_at = math.inf
-            self._start = min(max(self._start, size - self._most), self._first + self._room)
-        just_done = self._quiet_at < math.inf and self._silent() == 0
-        if size > self._start + self._most + self._room and not just_done:
-            self._hang_up()
-            self._return_at = now + RETURN_S
-            self._quiet_at = now + QUIET_S
+            if excess > 0:  # Nobody is here who could be the reason: it is fragmentation, and counts as ours.
+                self._start = min(max(self._start, size - self._most), self._first + self._room)
+        self.look_at = now + min(LOOK_S, max(SOON_S, -excess / FASTEST))
+
+    def _act(self, excess: int, now: float) -> None:
+        sure = self._doorkeeper.has_read_all() or excess > self._room
+        if (excess > self._room and self._doorkeeper.start_over()) or self._doorkeeper.cut(loud=sure):
+            pass
+        elif sure and self._quiet_at == math.inf:
+            self._doorkeeper.cut_subscribers()
+        else:
+            return  # it may be what was not read yet; or all have been hung up on, and it takes its time
+        self._return_at = min(self._return_at, now + RETURN_S)
+        self._quiet_at = now + QUIET_S
 
 
 def resident_bytes() -> int | None:

@@ -24,7 +24,9 @@ from pathlib import Path
 
 import zmq
 
+from labkit.broker import memory
 from labkit.broker.auth import EVENT_DOMAIN, Gate
+from labkit.broker.connections import at_port, hang_up, port_of, unread_bytes
 from labkit.core import history as h
 from labkit.core.history import Event, encode_event, encode_events
 from labkit.event_stream import weight
@@ -57,6 +59,7 @@ class Recorder:
         self._unwritten = 0  # events that the disk refused, and of which the file does not tell yet
         self._file = _open(path) if path is not None else None
         self._socket: zmq.Socket[bytes] | None = None
+        self._port = 0
         if address is not None:
             try:
                 self._socket = self._bind(address)
@@ -88,6 +91,7 @@ class Recorder:
         except zmq.ZMQError:
             socket.close()
             raise
+        self._port = port_of(socket)
         return socket
 
     def reopen(self) -> None:
@@ -98,6 +102,12 @@ class Recorder:
         """
         self._reopen_asked = True
         self._batches.put([])
+
+    def cut_loud(self) -> int:
+        """Hang up on subscribers of whom more lies unread than a subscription; return how many that were."""
+        loud = [each for each in at_port(self._port) if unread_bytes(each) > memory.LOUD_BYTES]
+        hang_up(loud)
+        return len(loud)
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Write what was handed over, for a bounded time, and close file and socket."""

@@ -112,13 +112,14 @@ class Broker:
             raise
         if isinstance(known, Token):
             self._open_shortcuts(known.secret)
+        self._waiter = Waiter()
         self._stopping = False
         self._hears_signals = False
         self._pending_events: list[Event] = []
         self._recorded_at = 0.0
         self._picture_changed = True
         self._deferred_turns = 0
-        self._memory = memory.MemoryGuard(rules.max_unseen_bytes, self._cut_silent, self._count_silent)
+        self._memory = memory.MemoryGuard(rules.max_unseen_bytes, self)
         policy_name = policy if isinstance(policy, str) else getattr(policy, "__name__", "?")
         wall = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         started = {"epoch": self.epoch.hex(), "wall": wall, "policy": policy_name}
@@ -166,7 +167,7 @@ class Broker:
         self._recorder.reopen()
 
     def _watch_memory(self, now: float) -> None:
-        """Hang up on the silent if the process is larger than what we know of (``labkit.broker.memory``)."""
+        """Hang up on somebody if the process is larger than what we know of (``labkit.broker.memory``)."""
         scheduler = self.scheduler
         explained = (
             scheduler.queued_bytes + memory.TASK_BYTES * len(scheduler.tasks) + scheduler.announced_bytes()
@@ -174,16 +175,38 @@ class Broker:
         )  # fmt: skip
         self._memory.look(explained, now)
 
-    def _is_heard(self, route: Any) -> bool:
-        return time.monotonic() - self.scheduler.last_heard(route) < memory.SILENT_S
+    def has_read_all(self) -> bool:
+        """Whether everything that peers have finished sending has been read."""
+        return self._workers.has_read_all and self._clients.has_read_all
 
-    def _cut_silent(self) -> None:
-        cut = sum(each.cut_unless(self._is_heard) for each in (self._clients, self._workers))
-        self._recorder.reopen()  # who subscribes is never heard
-        log.warning("more memory is in use than is known of: hung up on subscribers and %d others", cut)
+    def cut(self, loud: bool) -> int:
+        """Hang up on the silent, and on the loud if so told; return how many that were."""
+        now, last_heard = time.monotonic(), self.scheduler.last_heard
+        cut = sum(each.cut_hoarders(last_heard, loud, now) for each in (self._clients, self._workers))
+        cut += self._recorder.cut_loud() if loud else 0
+        if cut:
+            log.warning("more memory is in use than is known of: hung up on %d connections", cut)
+        return cut
 
-    def _count_silent(self) -> int:
-        return sum(each.count_unless(self._is_heard) for each in (self._clients, self._workers))
+    def start_over(self) -> bool:
+        """Hang up on everybody where what waits is far too large; return whether that was somewhere."""
+        buried = [each for each in (self._workers, self._clients) if each.is_dropping]
+        for endpoint in buried:
+            log.warning("far too much memory is in use: hung up on everybody at port %d", endpoint.port)
+            self._waiter.remove(endpoint.socket)
+            self._waiter.remove(endpoint.monitor)
+            endpoint.start_over()
+            self._wait_for(endpoint)
+        return bool(buried)
+
+    def _wait_for(self, endpoint: Endpoint) -> None:
+        self._waiter.add(endpoint.socket)
+        self._waiter.add(endpoint.monitor, often=False)
+
+    def cut_subscribers(self) -> None:
+        """Hang up on all who subscribe to events."""
+        log.warning("more memory is in use than is known of: hung up on all subscribers")
+        self._recorder.reopen()
 
     def stop(self) -> None:
         """Ask the loop to end; safe in a signal handler and from any thread."""
@@ -207,22 +230,19 @@ class Broker:
         # What the loop makes is freed by reference counts; with the default of 700 the collector would walk
         # over every open task again and again in search of cycles that are not there.
         gc.set_threshold(GC_THRESHOLD, 20, 20)
-        waiter = Waiter()
-        waiter.add(self._workers.socket)
-        waiter.add(self._clients.socket)
-        waiter.add(self._workers.monitor, often=False)
-        waiter.add(self._clients.monitor, often=False)
-        waiter.add(self._bell)
+        for endpoint in (self._workers, self._clients):
+            self._wait_for(endpoint)
+        self._waiter.add(self._bell)
         try:
             while True:
                 self._bell.listen()
                 if self._stopping:
                     break
-                ready = waiter.wait(self._timeout_s())
+                ready = self._waiter.wait(self._timeout_s())
                 self._bell.hush(self._bell in ready)
                 self._turn(ready, time.monotonic())
         finally:
-            waiter.close()
+            self._waiter.close()
             self._finish()
 
     def _timeout_s(self) -> float:

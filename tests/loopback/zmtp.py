@@ -9,6 +9,7 @@ GREETING = b"\xff" + bytes(8) + b"\x7f"
 PLAIN = GREETING + b"\x03\x00" + b"PLAIN".ljust(20, b"\0") + b"\0" + bytes(31)
 NULL = GREETING + b"\x03\x00" + b"NULL".ljust(20, b"\0") + b"\0" + bytes(31)
 CURVE = GREETING + b"\x03\x00" + b"CURVE".ljust(20, b"\0") + b"\0" + bytes(31)
+AN_EMPTY_FRAME = b"\x00\x00"
 AN_EMPTY_FRAME_AND_MORE = b"\x01\x00"
 
 
