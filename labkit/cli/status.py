@@ -49,6 +49,12 @@ _COLOURS = {
     "stopped": "dim",
     "killed": "bold red",
 }
+# Columns of the table by their places; on a narrow terminal, whole ones go instead of pieces of all.
+STATE, IN_FLIGHT, COMPLETED, SLOTS, SERVES, HEARD, PID = range(1, 8)
+NUMBERS = (IN_FLIGHT, COMPLETED, SLOTS, PID)
+DROPPED_FIRST = (SLOTS, PID, HEARD, SERVES, COMPLETED, IN_FLIGHT)
+GAP = 2
+
 STATES = {name: (words.STATES[name], colour) for name, colour in _COLOURS.items()}
 
 
@@ -72,7 +78,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             elif options.json:
                 say.as_json({"up": True, **cluster.status()})
             else:
-                _print(picture(cluster.status()))
+                _print(cluster.status())
     except ClusterNotRunning:
         if options.json:
             say.as_json({"up": False, "cluster": options.name or settings.cluster})
@@ -83,23 +89,48 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 # --- the picture --------------------------------------------------------------------------------------------
 
 
-def picture(status: Status) -> RenderableType:
-    """Return what people see of ``Cluster.status()``."""
+def picture(status: Status, width: int | None = None) -> RenderableType:
+    """Return what people see of ``Cluster.status()``; in ``width`` columns, if that is all there are."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    numbers = (_("in flight"), _("completed"), _("slots"))
-    for title in (_("worker"), _("state"), *numbers, _("serves"), _("last heartbeat"), "pid"):
-        right = title in numbers or title == "pid"
-        table.add_column(title, justify="right" if right else "left", no_wrap=title != _("serves"))
-    for worker in status["workers"]:
-        table.add_row(*_row(worker))
-    for guest in status["guests"]:
-        table.add_row(*_row({**guest, "process": "running"}, _("elsewhere")))
+    rows = [_row(worker) for worker in status["workers"]]
+    rows += [_row({**guest, "process": "running"}, _("elsewhere")) for guest in status["guests"]]
     lines = [Text.from_markup(line) for line in (_head(status), *_facts(status), *_warnings(status))]
-    return Group(lines[0], Text(), table, Text(), *lines[1:])
+    return Group(lines[0], Text(), _table(rows, width), Text(), *lines[1:])
+
+
+def _table(rows: list[list[Any]], width: int | None) -> RenderableType:
+    """Return the table of workers: all of it, or what is worth most of what the width has room for."""
+    from rich.table import Table
+
+    titles = (
+        _("worker"), _("state"), _("in flight"), _("completed"), _("slots"), _("serves"),
+        _("last heartbeat"), "pid",
+    )  # fmt: skip
+    needed = [
+        max(_needed(cell, wraps=n == SERVES) for cell in (title, *(row[n] for row in rows)))
+        for n, title in enumerate(titles)
+    ]
+    shown = set(range(len(titles)))
+    for column in DROPPED_FIRST:
+        if width is None or sum(needed[n] + GAP for n in shown) - GAP <= width:
+            break
+        shown.remove(column)
+    table = Table(box=None, padding=(0, GAP, 0, 0), header_style="bold", pad_edge=False)
+    for n in sorted(shown):
+        table.add_column(titles[n], justify="right" if n in NUMBERS else "left", no_wrap=n != SERVES)
+    for row in rows:
+        table.add_row(*(row[n] for n in sorted(shown)))
+    return table
+
+
+def _needed(cell: Any, *, wraps: bool) -> int:
+    """The columns that a cell takes at least."""
+    from rich.cells import cell_len
+
+    text = str(cell)
+    return max(map(cell_len, text.split() or [""])) if wraps else cell_len(text)
 
 
 def _row(worker: Status, where: str = "") -> list[Any]:
@@ -193,7 +224,7 @@ def _warnings(status: Status) -> list[str]:
     return [say.as_called(line) for line in lines]
 
 
-def _print(shown: RenderableType) -> None:
+def _print(status: Status) -> None:
     from rich.console import Console
 
     terminal = sys.stdout.isatty()
@@ -201,7 +232,7 @@ def _print(shown: RenderableType) -> None:
     # reader of a pipe leaves.
     width = shutil.get_terminal_size().columns if terminal else PIPED_WIDTH
     console = Console(file=io.StringIO(), force_terminal=terminal, width=width, highlight=False)
-    console.print(shown)
+    console.print(picture(status, width))
     for line in console.file.getvalue().splitlines():  # type: ignore[attr-defined]  # it is the StringIO
         print(line.rstrip())
 
@@ -223,7 +254,7 @@ def _watch(cluster: Cluster) -> None:
         with Keys() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
                 at = Text(time.strftime("%H:%M:%S"), "dim")
-                live.update(Group(at, picture(status), Text(), hint), refresh=True)
+                live.update(Group(at, picture(status, console.width), Text(), hint), refresh=True)
                 if "q" in keys.pressed(WATCH_EVERY_S).lower():
                     break
                 status = cluster.status()
@@ -233,4 +264,4 @@ def _watch(cluster: Cluster) -> None:
         raise ClusterNotRunning(
             N_("the cluster {name!r} is down now; python -m labkit up starts it again"), name=cluster.name
         ) from error
-    _print(picture(status))
+    _print(status)

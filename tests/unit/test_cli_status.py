@@ -59,6 +59,20 @@ def test_the_whole_is_summed_up() -> None:
     assert "redis://127.0.0.1:6379/0 (mirror up to date)" in text
 
 
+@pytest.mark.parametrize("language", i18n.LANGUAGES)
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 160])
+def test_on_a_narrow_terminal_whole_columns_go_and_nothing_is_cut(language: str, width: int) -> None:
+    i18n.set_language(language)
+    told = status(worker(capabilities=["blur", "edges"]), worker("worker-2", "paused", "lost", pid=12345))
+    console = Console(file=io.StringIO(), width=width)
+    console.print(picture(told, width))
+    text = str(console.file.getvalue())  # type: ignore[attr-defined]
+    assert "…" not in text and all(len(line.rstrip()) <= width for line in text.splitlines())
+    rows = [line.split() for line in text.splitlines() if line.startswith("worker-")]
+    assert [row[0] for row in rows] == ["worker-1", "worker-2"]
+    assert (rows[0][-1] == "4711") == (width >= {"en": 80, "es": 160}[language])
+
+
 def test_workers_from_elsewhere_are_shown_after_the_clusters_own() -> None:
     text = shown(status(worker(), guests=[worker("lab-2", "elsewhere", "busy")]))
     assert "1 of 1 worker ready, and 1 from elsewhere" in text
