@@ -18,7 +18,8 @@ reaches no other process. None of it crosses a network, and a worker that is cut
   ``docker exec``).
 * SIGTERM (``docker compose stop``) stops the process politely, then ends the agent. Docker's own patience
   (``stop_grace_period``) is the limit.
-* An elastic worker has no name in the compose file; its container's gives it one.
+* An elastic worker has no name in the compose file; its container's gives it one. Such a name does not come
+  again, so its agent takes the socket along when it ends, and removes those of agents that could not.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ log = logging.getLogger("labkit.agent")
 
 DRAIN_S = 3600.0
 """The agent's own patience with a process that drains: none, because Docker's ends earlier."""
+KNOCK_S = 0.5
 ASK = "--ask"
 RUN_FILE = "container"
 """In the broker's folder: in which container the history is written. Another one begins another history."""
@@ -126,13 +128,31 @@ class Agent:
 
 
 def _listen(path: Path) -> socket.socket:
-    """Return a socket that listens in a file, in place of the one that an agent before us has left."""
-    path.unlink(missing_ok=True)
+    """Return a socket that listens in a file, in place of the one that an agent before us has left.
+
+    It is renamed into place when it listens: nobody finds one that would still refuse.
+    """
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    path.chmod(0o600)
+    listener.bind(str(fresh))
+    fresh.chmod(0o600)
     listener.listen(MAX_CONNECTIONS)
+    fresh.replace(path)
     return listener
+
+
+def remove_dead_ears(folder: Path) -> None:
+    """Remove the sockets in ``folder`` at which nobody listens: their containers were killed and removed."""
+    for path in folder.glob("*.sock"):
+        with socket.socket(socket.AF_UNIX) as knocking:
+            knocking.settimeout(KNOCK_S)
+            try:
+                knocking.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink(missing_ok=True)
+            except OSError:
+                pass  # somebody is there, and slow; or another agent has removed it at the same moment
 
 
 def _as_a_shell_says(code: int | None) -> int:
@@ -184,7 +204,11 @@ def main(arguments: Sequence[str]) -> int:
             begin_history(RunFolder(settings.folder))
         environment = {"WORKER_ID": name} if role == WORKER else {}
         child = Contained(name, role, command, environment, RunFolder(Path("/nowhere")), DRAIN_S)
-        agent = Agent(child, settings.control and settings.control / f"{name}.sock")
+        is_elastic = role == WORKER and settings.worker_id is None
+        if is_elastic and settings.control is not None:
+            remove_dead_ears(settings.control)
+        ear = settings.control and settings.control / f"{name}.sock"
+        agent = Agent(child, ear)
     except (LabkitError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -192,6 +216,8 @@ def main(arguments: Sequence[str]) -> int:
         return agent.run()
     finally:
         agent.close()
+        if is_elastic and ear is not None:
+            ear.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -140,6 +140,34 @@ def test_an_agent_that_was_killed_leaves_a_socket_that_its_successor_takes(
     assert ask(tmp_path, "status")["state"] == "running"
 
 
+def test_an_elastic_worker_takes_its_socket_along(start: Agent, tmp_path: Path) -> None:
+    elastic, named = start(WORKER_ID=""), start()
+    heard(elastic, "up")
+    heard(named, "up")
+    ears = {f"worker-{os.uname().nodename}.sock", "worker-7.sock"}
+    assert {path.name for path in tmp_path.iterdir()} == ears
+    for process in (elastic, named):
+        process.terminate()
+        assert process.wait(10) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["worker-7.sock"], "it is known as stopped"
+
+
+def test_an_elastic_worker_removes_the_sockets_of_those_that_were_killed(
+    start: Agent, tmp_path: Path
+) -> None:
+    alive, killed = start(WORKER_ID="worker-a"), start(WORKER_ID="worker-b")
+    heard(alive, "up")
+    heard(killed, "up")
+    child = control.ask(tmp_path / "worker-b.sock", "", "status")["pid"]
+    killed.kill()
+    killed.wait(10)
+    os.kill(child, signal.SIGKILL)
+    assert (tmp_path / "worker-b.sock").exists()
+    heard(start(WORKER_ID=""), "up")
+    assert not (tmp_path / "worker-b.sock").exists()
+    assert control.ask(tmp_path / "worker-a.sock", "", "status")["state"] == "running"
+
+
 def test_the_lab_sees_who_is_there_and_who_does_not_answer(start: Agent, tmp_path: Path) -> None:
     heard(start(WORKER_ID="worker-1"), "up")
     gone = start(WORKER_ID="worker-2")
