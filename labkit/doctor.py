@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from labkit.cluster import ports, redis_server
+from labkit.cluster import ports, projects, redis_server
 from labkit.cluster.run_folder import RunFolder, State
 from labkit.core.errors import N_, SettingsError
 from labkit.settings import Settings
@@ -208,8 +208,16 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 
 
 def _ports_of_clusters(settings: Settings) -> dict[int, str]:
-    """Return the ports of this user's running clusters, each with its cluster's name."""
-    return {port: state["name"] for state in _running_clusters(settings) for port in state["ports"].values()}
+    """Return the ports of this user's running clusters, and of all in containers, each with its cluster's
+    name."""
+    found = {
+        port: projects.cluster_of(project.name, settings.home)
+        for project in projects.running()
+        for port in project.ports
+    }
+    for state in _running_clusters(settings):
+        found |= dict.fromkeys(state["ports"].values(), state["name"])
+    return found
 
 
 def _running_clusters(settings: Settings) -> list[State]:
@@ -300,6 +308,9 @@ def _docker(_settings: Settings) -> Iterator[Finding]:
     else:
         found = said(N_("engine {version}, Compose {compose}"), version=version, compose=compose)
         yield Finding("docker", OK, found, NOTHING)
+    if unheard := projects.only_in_env_file():
+        found = said(N_("docker-compose alone obeys its file .env: {names}"), names=", ".join(unheard))
+        yield Finding("docker", WARN, found, said(N_("set these in the environment: then everything does")))
 
 
 def _ask(*command: str) -> tuple[str | None, str]:
@@ -377,8 +388,13 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 
 def _clusters(settings: Settings) -> Iterator[Finding]:
     running = ", ".join(str(state["name"]) for state in _running_clusters(settings))
+    contained = ", ".join(projects.cluster_of(each.name, settings.home) for each in projects.running())
     if running:
         found = said(N_("running: {names}"), names=running)
         yield Finding("cluster", OK, found, said(N_("python -m labkit status shows it")))
-    else:
+    if contained:
+        found = said(N_("running in containers: {names}"), names=contained)
+        advice = said(N_("python -m labkit status --backend compose shows it"))
+        yield Finding("cluster", OK, found, advice)
+    if not running and not contained:
         yield Finding("cluster", OK, said(N_("none is running")), said(N_("python -m labkit up starts one")))

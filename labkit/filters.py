@@ -19,11 +19,11 @@ NumPy and OpenCV are imported where they are used, so that the table of filters 
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from labkit.core.errors import N_, FilterError
+from labkit.core.errors import N_, FilterError, LabkitError
 from labkit.images import MAX_PIXELS, check
 from labkit.numerals import real
 
@@ -222,6 +222,24 @@ FILTERS: dict[str, Filter] = {
     )
 }
 """Every filter by name, in the order in which they are shown."""
+
+
+class UnknownFilters(LabkitError):
+    """A worker is to serve what is no filter of the lab. A warning: nothing raises it."""
+
+
+def warning_of_unknown(variable: str, names: Iterable[str]) -> UnknownFilters | None:
+    """Return a warning of those ``names``, the value of ``variable``, that are no filters; None if all are.
+
+    They are allowed, for tasks of the learner's own that need them; but most often they are misspelt.
+    """
+    unknown = [name for name in names if name not in FILTERS]
+    if not unknown:
+        return None
+    return UnknownFilters(
+        N_("{variable} names {unknown}, which no filter of the lab is called; known: {known}"),
+        variable=variable, unknown=", ".join(unknown), known=", ".join(FILTERS),
+    )  # fmt: skip
 
 
 # --- choosing and applying ----------------------------------------------------------------------------------

@@ -202,9 +202,13 @@ def _policy(name: str, text: str) -> str:
     return text
 
 
-def _list(name: str, text: str) -> tuple[str, ...]:
-    """Comma-separated words, each once, in the order given."""
+def words(text: str) -> tuple[str, ...]:
+    """Return the comma-separated words of ``text``, each once, in the order given."""
     return tuple(dict.fromkeys(word for part in text.split(",") if (word := part.strip())))
+
+
+def _list(name: str, text: str) -> tuple[str, ...]:
+    return words(text)
 
 
 def _modules(name: str, text: str) -> tuple[str, ...]:

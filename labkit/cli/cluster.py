@@ -109,8 +109,8 @@ def _up(options: argparse.Namespace, settings: Settings) -> int:
             os.environ[variable] = port  # the option is the setting, said for this once
     settings = Settings.from_environment()
     cluster, is_new = _started_or_found(options, settings)
-    if is_new and (warning := unknown_filters(settings)) is not None:
-        say.complain(translate_error(warning))
+    for warning in unknown_filters(settings, cluster.backend) if is_new else ():
+        say.complain(_("warning: {what}").format(what=translate_error(warning)))
     with cluster:
         told = _told(cluster, is_new)
     if options.json:
@@ -293,7 +293,8 @@ def _scale(options: argparse.Namespace, settings: Settings) -> int:
         steps.insert(0, (f"start {down[0]}", _("start it again")))
     if mend:
         steps.insert(0, broker_is_down(mend))
-    say.next_steps(*steps)
+    name = f" --name {options.name}" if options.name else ""
+    say.next_steps(*((command + name, meaning) for command, meaning in steps))
     return 0
 
 

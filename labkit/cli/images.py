@@ -11,8 +11,8 @@ from labkit.cli import say
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
 from labkit.cluster import images
-from labkit.cluster.compose_start import PROJECT
 from labkit.cluster.engine import Engine
+from labkit.cluster.projects import PROJECT
 from labkit.core.errors import N_
 from labkit.i18n import _
 from labkit.settings import Settings

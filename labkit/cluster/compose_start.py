@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import secrets
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,13 +29,14 @@ from labkit.cluster.children import MAX_WORKERS, PAUSED, RESTARTING, RUNNING
 from labkit.cluster.compose import UP_S, ComposeCluster
 from labkit.cluster.engine import Engine
 from labkit.cluster.guardian import Guardian
-from labkit.cluster.plan import Capabilities, rule_variables
+from labkit.cluster.plan import Capabilities, rule_variables, unknown_filters
+from labkit.cluster.projects import PROJECT
 from labkit.cluster.run_folder import RunFolder, write_whole
 from labkit.core import policies
 from labkit.core.errors import N_, ClusterError, InvalidInput, PortInUse
+from labkit.i18n import translate_error
 from labkit.settings import Settings
 
-PROJECT = "labkit"
 READY_S = 60.0
 
 
@@ -59,6 +61,8 @@ def open_cluster(
                 )
             )
         return _inside(settings, ready_timeout_s)
+    for warning in unknown_filters(settings, "compose") if capabilities is None else ():
+        warnings.warn(translate_error(warning), stacklevel=3)
     project = f"{PROJECT}-private-{secrets.token_hex(4)}"
     chosen = ports.choose("127.0.0.1", ports.asked_for(os.environ), usual=False)
     environ = _environment(settings, chosen, capabilities, slots, policy)
@@ -235,7 +239,7 @@ def _environment(
         **os.environ,
         **{f"LABKIT_{kind.upper()}_PORT": str(port) for kind, port in chosen.items()},
         **rule_variables(settings.rules),
-        **{f"{name.upper().replace('-', '_')}_CAPABILITIES": ",".join(own[name]) for name in own},
+        **{stack.capabilities_variable(name): ",".join(own[name]) for name in own},
         "WORKER_CAPABILITIES": "" if own else ",".join(everybody or ()),
         "LABKIT_SLOTS": str(settings.worker_slots if slots is None else slots),
         "LABKIT_POLICY": policy or settings.policy,

@@ -65,7 +65,7 @@ def open_cluster(
     taken. Warns of filters in WORKER_CAPABILITIES that do not exist.
     """
     settings = settings or Settings.from_environment()
-    if capabilities is None and (warning := unknown_filters(settings)) is not None:
+    for warning in unknown_filters(settings) if capabilities is None else ():
         warnings.warn(translate_error(warning), stacklevel=2)
     sweep_private()
     label = name or f"private-{os.getpid()}"

@@ -25,22 +25,20 @@ from labkit import own_policies
 from labkit.cluster.children import MAX_WORKERS
 from labkit.cluster.redis_server import server_command, url_of
 from labkit.cluster.run_folder import RunFolder
-from labkit.core.errors import N_, BackendMissing, InvalidInput, LabkitError
+from labkit.cluster.stack import NAMED_WORKERS, capabilities_variable
+from labkit.core.errors import N_, BackendMissing, InvalidInput
 from labkit.core.rules import Rules
 from labkit.credentials import check_host, is_loopback
+from labkit.filters import UnknownFilters, warning_of_unknown
 from labkit.key_folder import LOCAL, ROLES, KeyFolder
 from labkit.orphans import dying_with_parent
-from labkit.settings import Settings
+from labkit.settings import Settings, words
 
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the packages labkit and workers."""
 
 Capabilities = Sequence[str] | Mapping[str, Sequence[str]] | None
 """Filters that every worker serves, or by worker; None (or a worker left out): all."""
-
-
-class UnknownFilters(LabkitError):
-    """WORKER_CAPABILITIES names what is no filter of the lab. A warning: nothing raises it."""
 
 
 KEEP_FREED_MEMORY = {
@@ -135,25 +133,18 @@ def make_plan(
     }
 
 
-def unknown_filters(settings: Settings) -> UnknownFilters | None:
-    """Return a warning of filters in WORKER_CAPABILITIES that are not the lab's, or None if all are known.
+def unknown_filters(settings: Settings, backend: str = "local") -> list[UnknownFilters]:
+    """Return a warning for each variable that names filters which are not the lab's.
 
-    They are allowed, for tasks of the learner's own that need them; but most often they are misspelt.
+    In containers each named worker has a variable of its own too.
     """
-    if not settings.worker_capabilities:
-        return None
-    from labkit.filters import FILTERS
-
-    unknown = [name for name in settings.worker_capabilities if name not in FILTERS]
-    if not unknown:
-        return None
-    return UnknownFilters(
-        N_(
-            "warning: WORKER_CAPABILITIES names {unknown}, which no filter of the lab is called; "
-            "known: {known}"
-        ),
-        unknown=", ".join(unknown), known=", ".join(FILTERS),
-    )  # fmt: skip
+    named: dict[str, Sequence[str]] = {"WORKER_CAPABILITIES": settings.worker_capabilities}
+    if backend == "compose":
+        for worker in NAMED_WORKERS:
+            variable = capabilities_variable(worker)
+            named[variable] = words(os.environ.get(variable, ""))
+    warnings = (warning_of_unknown(variable, filters) for variable, filters in named.items())
+    return [warning for warning in warnings if warning is not None]
 
 
 def python(module: str, *arguments: str) -> list[str]:

@@ -42,6 +42,11 @@ PUBLISHED: Mapping[str, tuple[str, str]] = {
 Row = dict[str, Any]
 
 
+def capabilities_variable(worker: str) -> str:
+    """Return the variable of the compose file that says what one of the named workers serves."""
+    return f"{worker.upper().replace('-', '_')}_CAPABILITIES"
+
+
 def rows_of(containers: list[dict[str, Any]]) -> list[Row]:
     """Return a row for each process, in the order of a local cluster's: broker, redis, workers; then lab."""
     rows = [row_of(container) for container in containers if service_of(container) != KEYS]

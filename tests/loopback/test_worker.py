@@ -213,10 +213,11 @@ def test_a_workers_log_tells_each_time_that_it_joins(tmp_path: Path) -> None:
 def test_a_worker_without_a_broker_stops_at_once(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig") as rig:
         rig.kill(rig.broker)
-        worker = rig.start_worker("lonely")
+        worker = rig.start_worker("lonely", WORKER_CAPABILITIES="blur,my_own")
         wait_until(lambda: psutil.Process(worker.pid).num_threads() > 2, what="it to be up")
         with pytest.raises(subprocess.TimeoutExpired):
             worker.wait(0.3)  # it keeps looking for its broker
+        assert "WORKER_CAPABILITIES names my_own, which no filter" in rig.log("lonely")
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(5) == 0
 

@@ -18,7 +18,8 @@ import pytest
 
 from labkit import doctor, i18n
 from labkit.cli import say
-from labkit.cluster import redis_server
+from labkit.cluster import projects, redis_server
+from labkit.cluster.projects import Project
 from labkit.doctor import FAIL, OK, WARN, Finding
 from labkit.settings import Settings
 from tests.cli_support import ROOT, Commands
@@ -222,7 +223,32 @@ def test_one_core_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     assert only(doctor._cores(settings())).state == WARN
 
 
-def test_no_cluster_is_no_fault_and_says_how_to_get_one(lab: Commands) -> None:
+def test_clusters_in_containers_are_named_and_their_ports_are_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken_port: int
+) -> None:
+    running = [Project("labkit", frozenset({taken_port})), Project("labkit-second", frozenset())]
+    monkeypatch.setattr(projects, "running", lambda: running)
+    finding = only(doctor._clusters(settings(home=tmp_path)))
+    assert (finding.state, str(finding.found)) == (OK, "running in containers: default, second")
+    assert "status --backend compose" in str(finding.advice)
+    found = [f for f in doctor._ports(settings(client_port=taken_port)) if str(taken_port) in str(f.found)]
+    assert [finding.state for finding in found] == [OK]
+    assert "the lab's cluster 'default'" in str(found[0].found)
+
+
+def test_settings_that_docker_compose_alone_obeys_are_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: "/bin/docker")
+    monkeypatch.setattr(doctor, "_ask", lambda *command: ("27.1", ""))
+    monkeypatch.setattr(projects, "only_in_env_file", lambda: ["LABKIT_CLIENT_PORT"])
+    engine, note = doctor._docker(settings())
+    assert (engine.state, note.state) == (OK, WARN)
+    assert "LABKIT_CLIENT_PORT" in str(note.found) and "environment" in str(note.advice)
+
+
+def test_no_cluster_is_no_fault_and_says_how_to_get_one(
+    lab: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projects, "running", list)
     finding = only(doctor._clusters(settings()))
     assert finding.state == OK
     assert f"{say.call()} up" in lab("doctor").out

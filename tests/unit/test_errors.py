@@ -29,7 +29,7 @@ DEFINITE = {
     "DeadlineExceeded": False, "ResultUnreadable": False, "ClientGone": False,
     # the cluster
     "ClusterError": True, "ClusterNotRunning": True, "PortInUse": True, "BackendMissing": True,
-    "AccessDenied": True, "InvariantBroken": True, "UnknownFilters": True,
+    "AccessDenied": True, "InvariantBroken": True,
     "BrokerUnreachable": False, "ClusterReplaced": False, "TimedOut": False,
 }  # fmt: skip
 

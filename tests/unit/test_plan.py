@@ -101,10 +101,18 @@ def test_capabilities_are_everybodys_or_each_ones() -> None:
 
 
 def test_filters_that_do_not_exist_are_named_with_those_that_do() -> None:
-    assert plans.unknown_filters(Settings(home=HOME)) is None
-    assert plans.unknown_filters(Settings(home=HOME, worker_capabilities=("blur", "edges"))) is None
-    warning = str(plans.unknown_filters(Settings(home=HOME, worker_capabilities=("blurr", "edges"))))
-    assert "blurr," in warning and "known: resize, blur" in warning
+    assert plans.unknown_filters(Settings(home=HOME)) == []
+    assert plans.unknown_filters(Settings(home=HOME, worker_capabilities=("blur", "edges"))) == []
+    (warning,) = plans.unknown_filters(Settings(home=HOME, worker_capabilities=("blurr", "edges")))
+    assert "WORKER_CAPABILITIES names blurr," in str(warning) and "known: resize, blur" in str(warning)
+
+
+def test_in_containers_each_named_workers_own_variable_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER_1_CAPABILITIES", "blur")
+    monkeypatch.setenv("WORKER_3_CAPABILITIES", "resize, edgs")
+    assert plans.unknown_filters(Settings(home=HOME)) == [], "processes have no such variable"
+    (warning,) = plans.unknown_filters(Settings(home=HOME), "compose")
+    assert "WORKER_3_CAPABILITIES names edgs," in str(warning)
 
 
 def test_labkit_is_found_from_any_folder_and_the_current_one_is_not_searched(
