@@ -18,6 +18,7 @@ from labkit.settings import Settings
 
 if TYPE_CHECKING:
     from labkit.cluster import Cluster
+    from labkit.cluster.event_file import EventFile
 
 NOTICE_S = 1.0
 """How long `kill` waits for the broker to notice; a closed connection takes it a few milliseconds."""
@@ -65,10 +66,12 @@ def _watch() -> tuple[str, str]:
 
 
 def _kill(cluster: Cluster, target: str, _settings: Settings) -> Steps:
+    events = cluster.event_file()
+    events.skip()
     noted_at = cluster.kill(target)
     say.line(_("{target} was killed (SIGKILL). It stays down until it is started.").format(target=target))
     if target.startswith("worker"):
-        _say_who_noticed(cluster, target, noted_at)
+        _say_who_noticed(events, target, noted_at)
     elif target == "broker":
         say.line(
             _(
@@ -81,13 +84,12 @@ def _kill(cluster: Cluster, target: str, _settings: Settings) -> Steps:
     return [(f"start {target}", _("start it again")), _watch()]
 
 
-def _say_who_noticed(cluster: Cluster, worker: str, noted_at: float) -> None:
+def _say_who_noticed(events: EventFile, worker: str, noted_at: float) -> None:
     """Say what the history knows of the death: how soon it was seen, and what became of the tasks."""
     deadline = time.monotonic() + NOTICE_S
+    since: list[h.Event] = []
     while time.monotonic() < deadline:
-        since = [
-            event for event in cluster.history().events if event.at >= noted_at and event.worker == worker
-        ]
+        since += [event for event in events.read() if event.at >= noted_at and event.worker == worker]
         lost = next((event for event in since if event.kind == h.LOST), None)
         if lost is not None:
             n = sum(event.kind == h.REQUEUED for event in since)

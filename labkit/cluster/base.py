@@ -19,7 +19,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -42,7 +42,7 @@ if TYPE_CHECKING:  # imported when first used, while a cluster's own processes a
     from labkit.cluster.autoscaling import Autoscaling
     from labkit.cluster.event_file import EventFile
     from labkit.core.autoscaler import Decision, Limits
-    from labkit.core.history import History
+    from labkit.core.history import Event, History
     from labkit.credentials import Credentials
     from labkit.widgets import Panel
 
@@ -176,25 +176,23 @@ class Cluster(ABC):
 
     def _note(self, fault: str, target: str) -> bool:
         """Have the fault written into the history; return whether that worked within ``NOTE_S``."""
-        began = time.monotonic()
+        deadline = time.monotonic() + NOTE_S
+        events = self._events_from_now_on() if target == "broker" else None
         try:
             self._client_of_ours(NOTE_S).note(fault, target, NOTE_S)
         except BrokerUnreachable:
             return False
-        if target == "broker":
+        if events is not None:
             # It is its own witness: what it has promised to write must be on the disk before it dies.
-            while not self._is_recorded(fault, target, began) and time.monotonic() < began + NOTE_S:
+            while find_fault(events.read(), fault, target) is None and time.monotonic() < deadline:
                 time.sleep(POLL_S)
         return True
 
-    def _is_recorded(self, fault: str, target: str, since: float) -> bool:
-        """Whether the history tells of this fault, at ``since`` or later: it may not be the first one."""
-        from labkit.core.history import FAULT
-
-        for event in reversed(self.history().events[-1000:]):
-            if event.kind == FAULT and event.at >= since:
-                return bool(event.detail.get("fault") == fault and event.detail.get("target") == target)
-        return False
+    def _events_from_now_on(self) -> EventFile:
+        """Return a reader of what happens after this moment."""
+        events = self.event_file()
+        events.skip()
+        return events
 
     # --- looking --------------------------------------------------------------------------------------------
 
@@ -404,6 +402,17 @@ class Cluster(ABC):
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
+
+
+def find_fault(events: Iterable[Event], fault: str, target: str) -> Event | None:
+    """Return the event that tells of this fault, or None."""
+    from labkit.core.history import FAULT
+
+    for event in events:
+        told = event.detail
+        if event.kind == FAULT and (told.get("fault"), told.get("target")) == (fault, target):
+            return event
+    return None
 
 
 def _runs(rows: list[dict[str, Any]], kind: str) -> bool:

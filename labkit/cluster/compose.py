@@ -24,7 +24,7 @@ from typing import Any
 
 from labkit.cluster import compose_keys as keys
 from labkit.cluster import stack
-from labkit.cluster.base import NOTE_S, POLL_S, Cluster
+from labkit.cluster.base import NOTE_S, POLL_S, Cluster, find_fault
 from labkit.cluster.children import (
     BROKER,
     KILLED,
@@ -42,7 +42,6 @@ from labkit.cluster.follower import Follower
 from labkit.cluster.guardian import Guardian
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, ClusterError, InvalidInput, LabkitError
-from labkit.core.history import FAULT, Event
 from labkit.credentials import Credentials
 
 log = logging.getLogger(__name__)
@@ -91,7 +90,6 @@ class ComposeCluster(Cluster):
         self._follow_lock = threading.Lock()
         self._leaving: dict[str, threading.Thread] = {}  # container -> who removes it
         self._unrecorded: list[dict[str, Any]] = []
-        self._seen = threading.local()  # how much of the history was there before a fault
         self._pid = os.getpid()
 
     # --- the backend's part ---------------------------------------------------------------------------------
@@ -130,26 +128,15 @@ class ComposeCluster(Cluster):
 
     def _fault(self, fault: str, name: str) -> float:
         """Do it; return the instant at which the broker noted it, by its clock. If it could not: by ours."""
-        self._seen.events = len(self.history().events)
+        events = self._events_from_now_on()
         unrecorded = len(self._unrecorded)
         noted_at = super()._fault(fault, name)
         if len(self._unrecorded) > unrecorded:
             return noted_at
         deadline = time.monotonic() + NOTE_S
-        while (event := self._noted(fault, name)) is None and time.monotonic() < deadline:
+        while (event := find_fault(events.read(), fault, name)) is None and time.monotonic() < deadline:
             time.sleep(POLL_S)
         return noted_at if event is None else event.at
-
-    def _is_recorded(self, fault: str, target: str, since: float) -> bool:
-        return self._noted(fault, target) is not None
-
-    def _noted(self, fault: str, target: str) -> Event | None:
-        """Return the event of the fault that this thread is doing: told from older ones by its place."""
-        for event in self.history().events[self._seen.events :]:
-            told = event.detail
-            if event.kind == FAULT and (told.get("fault"), told.get("target")) == (fault, target):
-                return event
-        return None
 
     def _is_ready(self, row: dict[str, Any], picture: dict[str, Any]) -> bool:
         return any(

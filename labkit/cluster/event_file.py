@@ -21,6 +21,16 @@ class EventFile:
         self._at = 0.0
         self._history = History()
 
+    def skip(self) -> None:
+        """Leave out all that is there by now: for whoever waits for something that is about to happen.
+
+        A cluster that has worked for hours has a history of gigabytes.
+        """
+        try:
+            self._offset = self._path.stat().st_size
+        except FileNotFoundError:
+            self._offset = 0
+
     def history(self) -> History:
         """Return everything so far: always the same object, brought up to date."""
         self._history.extend(self.read())

@@ -16,6 +16,7 @@ import pytest
 
 from labkit import jobs
 from labkit.cluster import ports
+from labkit.cluster.event_file import EventFile
 from labkit.cluster.local import (
     LocalCluster,
     open_cluster,
@@ -278,6 +279,17 @@ def test_a_killed_broker_is_in_the_history_and_everybody_is_back_after_its_start
     assert kinds(cluster, "broker") == ["kill"]
     unrecorded = cluster.status()["unrecorded_faults"]
     assert [(fault["fault"], fault["target"]) for fault in unrecorded] == [("start", "broker")]
+
+
+def test_harming_the_broker_reads_no_history_however_long_it_is(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After hours of work the whole history is gigabytes, and reading it takes minutes."""
+    with monkeypatch.context() as patch:
+        patch.setattr(EventFile, "history", lambda _: pytest.fail("the whole history was read"))
+        cluster.pause("broker")
+        cluster.resume("broker")
+    assert kinds(cluster, "broker") == ["pause"], "it was on the disk before the broker froze"
 
 
 def test_a_frozen_broker_delays_no_command(cluster: LocalCluster) -> None:

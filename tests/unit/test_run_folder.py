@@ -265,6 +265,20 @@ def test_events_are_read_as_they_come_and_a_torn_line_is_a_gap(tmp_path: Path) -
     assert [(event.kind, event.at) for event in events.read()] == [(GAP, 1.0), ("broker_stopped", 4.0)]
 
 
+def test_who_waits_for_what_is_to_come_need_not_read_what_was(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    events = EventFile(path)
+    events.skip()
+    path.write_text('{"at":1.0,"event":"broker_started"}\n')
+    assert [event.at for event in events.read()] == [1.0], "the file was not there yet"
+    events = EventFile(path)
+    events.skip()
+    assert events.read() == []
+    with path.open("a") as file:
+        file.write('{"at":2.0,"event":"broker_stopped"}\n')
+    assert [event.at for event in events.read()] == [2.0]
+
+
 def test_the_state_names_its_version(folder: RunFolder) -> None:
     folder.path.mkdir(parents=True)
     folder.write_state({"processes": {}})
