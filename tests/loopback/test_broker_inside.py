@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from labkit.broker.endpoint import DROP_BUDGET
 from labkit.broker.service import MAX_DEFERRED_TURNS, Broker
+from labkit.client import Client
 from labkit.core import messages as m
 from labkit.core.signals import ClientClosed, WorkerClosed
 from tests.loopback.rig import ThreadBroker
@@ -70,3 +75,41 @@ def test_each_who_hangs_up_in_a_flood_is_waited_for_as_long_as_the_first() -> No
     assert turns_until(WorkerClosed, workers_empty=False) == MAX_DEFERRED_TURNS + 1, "its last words may wait"
     workers.closed.append(b"w2")
     assert turns_until(WorkerClosed, workers_empty=True) == 1
+
+
+def test_a_socket_that_starts_over_listens_at_the_same_doors_and_its_peers_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with ThreadBroker() as broker, Client(broker.address("client"), broker.credentials) as client:
+        inside, former = broker.broker, broker.broker._clients.socket
+        worker = broker.peer("worker")
+        worker.say(m.WorkerHello(os.urandom(8), os.urandom(8), 1, 1, "w", ""))
+        worker.hear(m.WorkerWelcome)
+        started_over = threading.Event()
+
+        def start_over() -> None:
+            """Called in the loop's thread: as if the clients' socket were buried."""
+            inside._keys_changed = False
+            inside._clients._dropping = b"somebody"
+            assert inside.start_over()
+            started_over.set()
+
+        monkeypatch.setattr(inside, "_cut_removed_keys", start_over)
+        inside._on_keys_changed()
+        assert started_over.wait(10)
+        assert former.closed and inside._clients.socket is not former
+        assert client.status()["workers"][0]["id"] == "w", "it came by the Unix socket; the worker stayed"
+        visitor = broker.peer("client")
+        visitor.say(m.ClientHello(os.urandom(16), "by TCP"))
+        visitor.hear(m.ClientWelcome)
+
+
+def test_a_message_of_very_many_frames_is_read_in_pieces_and_its_sender_hung_up_on() -> None:
+    with ThreadBroker() as broker:
+        counters = broker.scheduler.counters
+        stranger, friend = broker.peer("client"), broker.peer("client")
+        stranger.throw([b""] * (2 * DROP_BUDGET))
+        wait_until(lambda: counters["oversized_messages"] == 1 and counters["cut_connections"] == 1)
+        friend.say(m.ClientHello(os.urandom(16), "friend"))
+        friend.hear(m.ClientWelcome)
+        assert not broker.broker._clients.is_dropping
