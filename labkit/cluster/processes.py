@@ -97,3 +97,7 @@ def signal_group(pid: int, number: int) -> None:
             os.killpg(pid, number)
     except ProcessLookupError:
         pass  # it has ended already
+    except PermissionError:
+        # macOS says so of a group whose processes have all ended and only wait to be collected.
+        if birth(pid) is not None:
+            raise

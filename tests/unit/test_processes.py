@@ -1,0 +1,34 @@
+"""Signals to groups of processes, also to those that have just ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from labkit.cluster import processes
+from tests.support import require, wait_until
+
+
+def test_a_group_that_only_waits_to_be_collected_is_nobody_to_complain_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """macOS refuses a signal to such a group, where Linux takes it; the supervisor went down over it."""
+    require(sys.platform != "win32", "groups of processes")
+
+    def refuse(_group: int, _number: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, process_group=0) as child:
+        assert child.stdin is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "killpg", refuse)
+            with pytest.raises(PermissionError):
+                processes.signal_group(child.pid, processes.KILL)  # it lives: then it means what it says
+            child.stdin.close()
+            wait_until(lambda: processes.birth(child.pid) is None, 20.0, "its end")
+            processes.signal_group(child.pid, processes.KILL)
+    processes.signal_group(child.pid, signal.SIGTERM)  # collected: there is no such group any more
