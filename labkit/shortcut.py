@@ -42,8 +42,15 @@ def best(address: str, secret: str) -> str:
     return f"ipc://{path}" if path is not None and _answers(path) else address
 
 
+def remove(port: int, secret: str) -> None:
+    """Remove what the broker of this port and secret, which has ended, has left if it was killed."""
+    path = path_for(port, secret)
+    if path is not None:
+        path.unlink(missing_ok=True)
+
+
 def sweep() -> None:
-    """Remove the sockets that brokers left behind when they were killed."""
+    """Remove the sockets that brokers left behind when they were killed, together with their clusters."""
     folder = _folder()
     for path in folder.iterdir() if folder is not None else ():
         if not _answers(path):

@@ -415,7 +415,9 @@ class Endpoint:
         return True
 
     def close(self, linger_ms: int = 0) -> None:
-        """Close the socket and its monitor."""
+        """Close the socket and its monitor, and remove the Unix socket: libzmq leaves its file behind."""
+        if self._path is not None:  # while the port is ours: whoever has the port has the path
+            self._path.unlink(missing_ok=True)
         _close(self.socket, self.monitor, linger_ms)
 
 

@@ -254,6 +254,10 @@ class LocalCluster(Cluster):
                 processes.end(pid, born)
             processes.wait_until_gone(pid, born, timeout_s=2.0)
         collect_detached()
+        from labkit import shortcut
+
+        for port in ("client", "worker"):
+            shortcut.remove(self.ports[port], self._token)
         _sweep_if_crashed(self._run_folder, private=self._state["private"])
 
     def _owns_cluster(self) -> bool:

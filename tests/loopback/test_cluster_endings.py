@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -121,6 +122,35 @@ def started_in(folder: Path) -> list[psutil.Process]:
         except psutil.Error:
             continue  # ended meanwhile, or somebody else's
     return found
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no Unix sockets")
+@pytest.mark.parametrize("ending", ["close", "killed broker", "killed opener"])
+def test_no_unix_socket_stays_however_a_cluster_ends(monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    # The name of a socket is short: in a folder of pytest's there would be none, and nothing to be seen.
+    with tempfile.TemporaryDirectory(prefix="lab") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+
+        def sockets() -> list[Path]:
+            return [path for path in Path(folder).rglob("*") if path.is_socket()]
+
+        if ending == "killed opener":
+            code = "from labkit import open_cluster; open_cluster(1, redis=False); print(); input()"
+            opener = subprocess.Popen(
+                [sys.executable, "-c", code],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            )  # fmt: skip
+            assert opener.stdout is not None and opener.stdout.readline()
+            assert len(sockets()) == 2
+            opener.kill()
+            opener.communicate()
+            wait_until(lambda: sockets() == [], 15.0, "the last socket to go")
+            return
+        with open_cluster(workers=1, redis=False) as cluster:
+            assert len(sockets()) == 2
+            if ending == "killed broker":
+                cluster.kill("broker")
+        assert sockets() == []
 
 
 def test_a_forked_child_can_neither_end_nor_keep_its_parents_cluster(cluster: LocalCluster) -> None:

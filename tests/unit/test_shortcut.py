@@ -62,6 +62,15 @@ def test_one_that_nobody_answers_is_not_used_and_is_swept_away(listening: Path) 
     assert not left.exists() and listening.exists()
 
 
+def test_that_of_a_broker_that_has_ended_is_removed_and_no_other(listening: Path) -> None:
+    other = shortcut.path_for(PORT, "another")
+    assert other is not None
+    other.touch()
+    for _twice in range(2):
+        shortcut.remove(PORT, "s")
+    assert not listening.exists() and other.exists()
+
+
 def test_the_folder_is_its_owners_alone(home: Path) -> None:
     path = shortcut.path_for(PORT, "s")
     assert path is not None and path.parent.parent == home
