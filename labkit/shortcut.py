@@ -53,8 +53,12 @@ def sweep() -> None:
     """Remove the sockets that brokers left behind when they were killed, together with their clusters."""
     folder = _folder()
     for path in folder.iterdir() if folder is not None else ():
-        if not _answers(path):
+        if _answers(path):
+            continue
+        try:
             path.unlink(missing_ok=True)
+        except OSError:
+            continue  # no socket, and not ours to remove: a broker can serve beside it
 
 
 def _answers(path: Path) -> bool:

@@ -62,6 +62,12 @@ def test_one_that_nobody_answers_is_not_used_and_is_swept_away(listening: Path) 
     assert not left.exists() and listening.exists()
 
 
+def test_what_cannot_be_swept_away_keeps_no_broker_from_starting(listening: Path) -> None:
+    (listening.parent / "a-folder").mkdir()
+    shortcut.sweep()
+    assert listening.exists()
+
+
 def test_that_of_a_broker_that_has_ended_is_removed_and_no_other(listening: Path) -> None:
     other = shortcut.path_for(PORT, "another")
     assert other is not None
