@@ -314,11 +314,6 @@ class Client:
     # --- what the session wants done, in the thread that leads ----------------------------------------------
 
     def _act(self, action: Any) -> None:
-        self._carry_out(action)
-        if self._forgotten:
-            self._leave_if_forgotten()
-
-    def _carry_out(self, action: Any) -> None:
         kind = type(action)
         if kind is cs.Outcome:
             self._resolve(action.call, action.message)
@@ -330,6 +325,8 @@ class Client:
             answer = self._answers.pop(action.message.number, None)
             if answer is not None:
                 answer.set_result(action.message)
+        if self._forgotten:
+            self._leave_if_forgotten()
 
     # --- outcomes ---
 
