@@ -170,7 +170,7 @@ def _told(cluster: Cluster, is_new: bool) -> dict[str, Any]:
         "ports": dict(cluster.ports),
         "address": cluster.address,
         "event_address": cluster.event_address,
-        "redis_url": cluster.redis_url,
+        "redis_url": None if cluster.redis_url is None else without_password(cluster.redis_url),
         "folder": str(cluster.folder),
         "cleaned_up": cluster.cleaned_up,
         "backend": cluster.backend,

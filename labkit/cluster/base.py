@@ -201,13 +201,16 @@ class Cluster(ABC):
 
         ``processes`` and ``unrecorded_faults`` come from the backend; ``broker`` is the broker's own picture,
         or None with the reason in ``broker_error``; ``workers`` joins both (``WorkerInfo`` as dicts), and
-        ``guests`` are workers that joined from elsewhere.
+        ``guests`` are workers that joined from elsewhere. No password is in it.
         """
+        from labkit.mirror import without_password
+
         told = self._backend_status()
         picture, error = self._picture(told["processes"])
+        redis_url = None if self.redis_url is None else without_password(self.redis_url)
         return {
             "cluster": self.name, "backend": self.backend, "folder": str(self.folder),
-            "address": self.address, "event_address": self.event_address, "redis_url": self.redis_url, **told,
+            "address": self.address, "event_address": self.event_address, "redis_url": redis_url, **told,
             "workers": [asdict(worker) for worker in joined(told["processes"], picture)],
             "guests": [asdict(worker) for worker in guests(told["processes"], picture)],
             "broker": picture, "broker_error": error,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +117,17 @@ def test_the_mirror_has_a_redis_where_there_is_one() -> None:
         assert not ping(cluster.redis_url)
         with cluster.client() as client:
             assert client.submit(jobs.add, 2, 3).result(5) == 5
+
+
+def test_the_password_of_somebodys_redis_is_in_nothing_that_is_shown() -> None:
+    settings = replace(Settings.from_environment(), redis_url="redis://ana:geheim@127.0.0.1:9/0")
+    with open_cluster(workers=0, settings=settings) as cluster:
+        assert cluster.redis_url == settings.redis_url, "programs connect with it"
+        wait_until(lambda: "redis" in cluster.logs("broker"), what="the broker to say where its mirror is")
+        shown = json.dumps(cluster.status()) + cluster.logs()
+        assert "redis://***@127.0.0.1:9/0" in shown and "geheim" not in shown
+        commands = [Path(f"/proc/{pid}/cmdline") for pid, _born in marks_of(cluster).values()]
+        assert not any(b"geheim" in path.read_bytes() for path in commands if path.exists())
 
 
 def test_without_a_redis_server_the_cluster_runs_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
