@@ -8,7 +8,7 @@
   thing and the next step; a traceback is a bug of ours, and says so.
 
 Exit codes: 0 done, 1 failed, 2 not understood (nothing was done), 130 Ctrl-C, 141 whoever read our output has
-left. (``broker`` has one more: 73, a port is taken.)
+left. (``broker`` has one more: 73, a port is taken; and ``faults``: 3, nothing was shown, neither way.)
 """
 
 from __future__ import annotations

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from labkit.faults.verdict import Result
 
 
+NOTHING_SHOWN = 3
+"""The exit code when every case was inconclusive."""
+
+
 def configure(_name: str, parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("--only", nargs="+", metavar=_("NAME"), default=[], help=_("these faults only"))
@@ -26,9 +30,9 @@ def configure(_name: str, parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Try the chosen cases; return 0 if none of them failed."""
+    """Try the chosen cases; return 0 if one of them passed and none failed, 3 if nothing was shown."""
     from labkit.faults import suite, table
-    from labkit.faults.verdict import is_failed
+    from labkit.faults.verdict import Verdict, verdict_of_all
 
     cases = suite.chosen(options.only)
     if options.list:
@@ -44,7 +48,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         say.as_json(table.as_json(cases, results))
     else:
         table.print_table(cases, results)
-    return 1 if is_failed(results) else 0
+    return {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: NOTHING_SHOWN}[verdict_of_all(results)]
 
 
 def _all(cases: list[Case], settings: Settings) -> list[Result]:

@@ -16,7 +16,7 @@ from rich.text import Text
 from labkit.core.errors import N_
 from labkit.faults.case import Case
 from labkit.faults.judge import shown_seconds
-from labkit.faults.verdict import Claim, Result, Verdict
+from labkit.faults.verdict import Claim, Result, Verdict, verdict_of_all
 from labkit.i18n import _, translate_error
 
 PIPED_WIDTH = 140
@@ -109,6 +109,9 @@ def _sum(results: Sequence[Result]) -> Text:
     )  # fmt: skip
     if count[Verdict.FAIL]:
         return Text("\n" + text, STYLES[Verdict.FAIL])
+    if count[Verdict.INCONCLUSIVE] == len(results):
+        why = _("Nothing was shown: this machine was too slow, or lacks what the cases need.")
+        return Text(f"\n{text}\n{why}", STYLES[Verdict.INCONCLUSIVE])
     if count[Verdict.INCONCLUSIVE]:
         why = _("Inconclusive: this machine was too slow, or lacks what the case needs; nothing was shown.")
         return Text(f"\n{text}\n{why}", STYLES[Verdict.INCONCLUSIVE])
@@ -119,7 +122,7 @@ def as_json(cases: Sequence[Case], results: Sequence[Result]) -> dict[str, Any]:
     """Return the suite for programs; texts are English."""
     count = {verdict.value: sum(result.verdict is verdict for result in results) for verdict in Verdict}
     return {
-        "passed": not count[Verdict.FAIL.value],
+        "passed": verdict_of_all(results) is Verdict.PASS,
         "count": count,
         "seconds": round(sum(result.seconds for result in results), 3),
         "cases": [_case_as_json(case, result) for case, result in zip(cases, results, strict=False)],

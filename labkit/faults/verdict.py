@@ -68,6 +68,9 @@ def verdict_of(claims: Sequence[Claim]) -> Verdict:
     return Verdict.PASS
 
 
-def is_failed(results: Sequence[Result]) -> bool:
-    """Return whether any case failed: what the command's exit code tells."""
-    return any(result.verdict is Verdict.FAIL for result in results)
+def verdict_of_all(results: Sequence[Result]) -> Verdict:
+    """Return what a suite adds up to: it has passed if a case has, and none has failed."""
+    verdicts = {result.verdict for result in results}
+    if Verdict.FAIL in verdicts:
+        return Verdict.FAIL
+    return Verdict.PASS if Verdict.PASS in verdicts else Verdict.INCONCLUSIVE

@@ -18,7 +18,7 @@ from labkit.faults.case import Case
 from labkit.faults.judge import Judge, NotReached
 from labkit.faults.machine import Machine
 from labkit.faults.stand import running
-from labkit.faults.verdict import Claim, Result, Verdict, is_failed, verdict_of
+from labkit.faults.verdict import Claim, Result, Verdict, verdict_of, verdict_of_all
 from labkit.faults.workers_die import overtaken
 from labkit.settings import Settings
 from tests.cli_support import Commands
@@ -57,9 +57,19 @@ def test_one_missed_claim_fails_and_an_excused_one_shows_nothing(
     assert verdict_of(claims) is verdict
 
 
-def test_a_suite_fails_with_a_failed_case_and_not_with_an_inconclusive_one() -> None:
-    assert is_failed([Result("one", (MET,), 1.0), Result("two", (MISSED,), 1.0)])
-    assert not is_failed([Result("one", (MET,), 1.0), Result("two", (EXCUSED,), 1.0)])
+@pytest.mark.parametrize(
+    ("claims", "verdict"),
+    [
+        ([MET, MISSED, EXCUSED], Verdict.FAIL),
+        ([MET, EXCUSED], Verdict.PASS),
+        ([EXCUSED, EXCUSED], Verdict.INCONCLUSIVE),
+        ([], Verdict.INCONCLUSIVE),
+    ],
+)
+def test_a_suite_fails_with_one_case_and_passes_only_if_one_has(
+    claims: list[Claim], verdict: Verdict
+) -> None:
+    assert verdict_of_all([Result("a case", (claim,), 1.0) for claim in claims]) is verdict
 
 
 @pytest.mark.parametrize(
@@ -204,14 +214,15 @@ def carried_out(monkeypatch: pytest.MonkeyPatch, *claims: Claim) -> list[str]:
     return names
 
 
-@pytest.mark.parametrize(("claims", "code"), [([MET], 0), ([EXCUSED], 0), ([MET, MISSED], 1)])
-def test_the_exit_code_is_zero_unless_something_failed(
+@pytest.mark.parametrize(("claims", "code"), [([MET], 0), ([EXCUSED], 3), ([MET, MISSED], 1)])
+def test_the_exit_code_tells_what_was_shown(
     lab: Commands, monkeypatch: pytest.MonkeyPatch, claims: list[Claim], code: int
 ) -> None:
     names = carried_out(monkeypatch, *claims)
     said = lab("faults", "--only", "freeze", "flood")
     assert said.code == code and names == ["freeze", "flood"]
     assert "freeze" in said.out and said.err == ""
+    assert ("Nothing was shown" in said.out) == (code == 3)
     assert lab("faults", "--only", "freeze", "--json").json()["passed"] == (code == 0)
 
 
