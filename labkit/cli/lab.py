@@ -3,8 +3,9 @@
 * JupyterLab runs in this very process, so there is no second one to be left behind: Ctrl-C ends it and every
   kernel. It listens on 127.0.0.1 and wants its token, a new one each time; messages between it and its
   kernels are encrypted.
-* Nothing is written into the user's home but what JupyterLab writes there itself. What we would have it do
-  otherwise (guides shown, not edited; no news from the network) stands in ``notebooks/settings``.
+* It shows the learner's own copies of the notebooks (``labkit/cli/own_notebooks.py``), never the committed
+  ones, because it saves by itself. What we would have it do otherwise (guides shown, not edited; no news from
+  the network) stands in ``notebooks/settings``.
 * The course's own notebooks, and no others in their folder, are trusted as labkit itself is: JupyterLab would
   show what is stored in them without its style otherwise, and a live panel that is opened again as text.
 """
@@ -19,7 +20,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from labkit.cli import say
+from labkit.cli import own_notebooks, say
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
 from labkit.cluster import ports
@@ -31,6 +32,8 @@ ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 USUAL_PORT, OTHER_PORTS = 8888, 100
 MAX_PORT = 65535
+COPIES = "course"
+"""The folder in LABKIT_HOME for the learner's copies, one folder a language."""
 
 
 class CourseMissing(LabkitError):
@@ -45,11 +48,16 @@ def configure(_name: str, parser: Parser) -> None:
     parser.add_argument(
         "--port", metavar=_("PORT"), help=_("usually {port}, or the next free one").format(port=USUAL_PORT)
     )
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help=_("begin with fresh copies of the notebooks; those that you have written in are kept beside"),
+    )
     parser.add_argument("--no-browser", action="store_true", help=_("only print the address"))
-    parser.examples("lab", "lab --lang es", "lab --no-browser --port 9000")
+    parser.examples("lab", "lab --lang es", "lab --fresh", "lab --no-browser --port 9000")
 
 
-def run(options: argparse.Namespace, _settings: Settings) -> int:
+def run(options: argparse.Namespace, settings: Settings) -> int:
     """Run JupyterLab until Ctrl-C; return the exit code."""
     if options.lang is not None and options.lang not in LANGUAGES:
         raise UsageError(
@@ -61,24 +69,40 @@ def run(options: argparse.Namespace, _settings: Settings) -> int:
 
     lang = options.lang or language()
     set_language(lang)
-    start = f"/lab/tree/notebooks/{lang}/index.ipynb"
-    if not (ROOT / start.removeprefix("/lab/tree/")).is_file():
+    course, copies = ROOT / "notebooks" / lang, settings.home / COPIES
+    if not (course / "index.ipynb").is_file():
         raise CourseMissing(N_("the folder notebooks/ is not here; run this in the lab's own folder"))
+    made = own_notebooks.make(course, copies / lang, options.fresh)
+    start = f"/lab/tree/{lang}/index.ipynb"
     # For the kernels: their language, and labkit wherever the Python that runs this has it from.
     os.environ["LABKIT_LANG"] = lang
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     token = secrets.token_urlsafe(24)
-    server = LabApp.initialize_server(_arguments(asked, token, start, browser=not options.no_browser))
+    server = LabApp.initialize_server(_arguments(asked, token, copies, start, browser=not options.no_browser))
     trust_the_course(server.contents_manager.notary)
     say.line(_("The course is at http://{host}:{port}{start}?token={token}").format(
         host=HOST, port=server.port, start=start, token=token
     ))  # fmt: skip
+    _tell(made, copies / lang)
     say.line(_("Ctrl-C ends it, with every notebook that runs; what is saved stays."))
     print(end="", flush=True)
     # Its own handler asks whether that is meant, and without a terminal it leaves the kernels to themselves.
     signal.signal(signal.SIGINT, lambda _number, _frame: server.stop(from_signal=True))
     server.start()
     return 0
+
+
+def _tell(done: own_notebooks.Copies, folder: Path) -> None:
+    """Say where the learner's notebooks are, and which of them are not as the course has them now."""
+    say.line(_("You work on your own copies: {folder}").format(folder=folder))
+    if done.kept:
+        say.line(_("What you had written is kept there as {names}.").format(names=", ".join(done.kept)))
+    if done.outdated:
+        text = _(
+            "There is a newer version of {names}; yours stay as they are. python -m labkit lab --fresh "
+            "brings the new ones, and keeps yours beside."
+        )
+        say.line(text.format(names=", ".join(done.outdated)))
 
 
 def trust_the_course(notary: Any) -> None:
@@ -91,13 +115,13 @@ def trust_the_course(notary: Any) -> None:
                 notary.sign(nbformat.read(path, as_version=4))
 
 
-def _arguments(asked: int | None, token: str, start: str, browser: bool) -> list[str]:
+def _arguments(asked: int | None, token: str, shown: Path, start: str, browser: bool) -> list[str]:
     """Return what JupyterLab is told: no words of a command line, so nobody sees the token in them."""
     return [
         f"--ServerApp.ip={HOST}",
         f"--ServerApp.port={USUAL_PORT if asked is None else asked}",
         f"--ServerApp.port_retries={OTHER_PORTS if asked is None else 0}",
-        f"--ServerApp.root_dir={ROOT}",
+        f"--ServerApp.root_dir={shown}",
         "--ServerApp.allow_root=True",
         f"--ServerApp.open_browser={browser}",
         "--Application.log_level=ERROR",

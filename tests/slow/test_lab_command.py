@@ -38,9 +38,11 @@ class Lab:
     def __init__(self, process: subprocess.Popen[str], port: int, start: str, token: str) -> None:
         self.process, self.port, self.start, self.token = process, port, start, token
 
-    def ask(self, path: str, token: str | None = None, data: bytes | None = None) -> tuple[int, str]:
+    def ask(
+        self, path: str, token: str | None = None, data: bytes | None = None, method: str | None = None
+    ) -> tuple[int, str]:
         headers = {} if token is None else {"Authorization": f"token {token}"}
-        request = Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
+        request = Request(f"http://127.0.0.1:{self.port}{path}", data, headers, method=method)
         try:
             with DIRECT.open(request, timeout=20) as answer:
                 return answer.status, answer.read().decode()
@@ -105,10 +107,10 @@ def test_the_lab_opens_its_start_page_to_its_token_only_and_ctrl_c_ends_all_of_i
     tmp_path: Path, lang: str, says: str
 ) -> None:
     with running_lab(tmp_path, "--lang", lang) as running:
-        assert running.start == f"/lab/tree/notebooks/{lang}/index.ipynb"
+        assert running.start == f"/lab/tree/{lang}/index.ipynb"
         assert running.ask("/api/contents")[0] == 403
         assert running.ask("/api/contents", "wrong")[0] == 403
-        status, page = running.ask(f"/api/contents/notebooks/{lang}/index.ipynb?content=0", running.token)
+        status, page = running.ask(f"/api/contents/{lang}/index.ipynb?content=0", running.token)
         assert status == 200 and json.loads(page)["type"] == "notebook"
         assert running.ask(running.start, running.token)[0] == 200
         others = [c.laddr.ip for c in psutil.Process(running.process.pid).net_connections("inet")
@@ -195,6 +197,27 @@ def test_without_the_notebooks_it_says_where_to_run_it(
     monkeypatch.setattr(lab, "ROOT", tmp_path)
     assert main(["lab"]) == 1
     assert "the folder notebooks/ is not here" in capsys.readouterr().err
+
+
+def test_what_jupyterlab_saves_goes_into_the_learners_copy_and_is_trusted(tmp_path: Path) -> None:
+    committed = ROOT / "notebooks/es/day1_threads.ipynb"
+    before = committed.read_bytes()
+    with running_lab(tmp_path, "--lang", "es") as running:
+        path = "/api/contents/es/day1_threads.ipynb"
+        status, page = running.ask(path, running.token)
+        model = json.loads(page)
+        assert status == 200
+        trusted = [c["metadata"]["trusted"] for c in model["content"]["cells"] if c["cell_type"] == "code"]
+        assert trusted and all(trusted)
+        model["content"]["cells"][0]["source"] = "written by a learner"
+        data = json.dumps({"type": "notebook", "content": model["content"]}).encode()
+        assert running.ask(path, running.token, data, "PUT")[0] == 200
+    copy = tmp_path / "labkit/course/es/day1_threads.ipynb"
+    assert committed.read_bytes() == before and "written by a learner" in copy.read_text(encoding="utf-8")
+    with running_lab(tmp_path, "--lang", "es", "--fresh"):
+        assert copy.read_bytes() == before
+        kept = copy.with_name("day1_threads_mine_1.ipynb")
+        assert "written by a learner" in kept.read_text(encoding="utf-8")
 
 
 def test_a_usual_port_that_is_taken_is_left_alone(tmp_path: Path) -> None:

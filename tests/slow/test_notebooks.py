@@ -20,10 +20,10 @@ from notebooks import build
 from tests.conftest import processes_at_home_in
 from tests.support import wait_until
 
-BUDGET_S = 300
+BUDGET_S = 400
 """For one notebook on a machine that is busy with others; alone it takes a tenth of that."""
 
-NBVAL = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=60"]
+NBVAL = ["--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={build.CELL_TIMEOUT_S}"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("notebooks")]
 
