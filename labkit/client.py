@@ -265,6 +265,7 @@ class Client:
         try:
             return answer.result(timeout_s)
         except TimeoutError:
+            self._conversation.post(cs.ForgetAsked(number))  # a note is not to be written once more, later
             raise self._no_answer(timeout_s) from None
         finally:
             self._answers.pop(number, None)

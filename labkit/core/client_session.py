@@ -64,6 +64,12 @@ class Ask(NamedTuple):
     message: m.Message
 
 
+class ForgetAsked(NamedTuple):
+    """Nobody waits for the answer to question ``number`` any more: it is not sent again."""
+
+    number: int
+
+
 class Arrived(NamedTuple):
     """A message from the broker."""
 
@@ -365,6 +371,9 @@ class ClientSession:
         if self.phase is Phase.READY:
             self._send(event.message, now)
 
+    def _on_forget(self, event: ForgetAsked, now: float) -> None:
+        self._questions.pop(event.number, None)
+
     def _on_answer(self, message: m.Message, now: float) -> None:
         if self._questions.pop(message.number, None) is not None:
             self._out.append(Answer(message))
@@ -404,6 +413,7 @@ class ClientSession:
 
 _HANDLERS: dict[type, Callable[[ClientSession, Any, float], None]] = {
     SubmitAsked: ClientSession._on_submit, CancelAsked: ClientSession._on_cancel, Ask: ClientSession._on_ask,
+    ForgetAsked: ClientSession._on_forget,
     Arrived: ClientSession._on_arrived, CloseAsked: ClientSession._on_close, Tick: ClientSession._on_tick,
 }  # fmt: skip
 

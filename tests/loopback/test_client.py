@@ -481,6 +481,7 @@ def test_an_orphaned_question_is_not_asked_for_ever(tmp_path: Path) -> None:
         for _ in range(3):
             with pytest.raises(BrokerUnreachable):
                 client.status(timeout_s=0.05)
+        wait_until(lambda: not client._session._questions, what="the questions to be forgotten")
         rig.start_broker()
         assert client.status(timeout_s=10)["workers"] == []
         assert client._session._questions == {}

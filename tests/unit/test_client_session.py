@@ -371,6 +371,18 @@ def test_an_unanswered_question_is_asked_again_after_a_break() -> None:
     assert client.said(m.Note) == [m.Note(1, "kill", "w1")] * 2
 
 
+def test_a_question_that_nobody_waits_for_is_not_asked_again() -> None:
+    client = a_client()
+    client.asks(c.Ask(m.Note(1, "kill", "w1")))
+    client.asks(c.Ask(m.Query(2)))
+    client.asks(c.ForgetAsked(1))
+    client.asks(c.ForgetAsked(9))  # answered long ago
+    client.hears(m.Stale())
+    client.is_welcomed()
+    assert client.said(m.Note) == [m.Note(1, "kill", "w1")]
+    assert client.said(m.Query) == [m.Query(2)] * 2
+
+
 def test_it_says_goodbye_and_is_over() -> None:
     client = a_client()
     client.submits(A)
