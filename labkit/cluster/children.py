@@ -237,19 +237,22 @@ class Child:
         self._restart_at = None
         self._started_at = now
         self._starts += 1
-        log = self._open_log()
+        log = None
         try:
+            log = self._open_log()
             self._process = subprocess.Popen(
                 self._command, env={**os.environ, **self._environment, **self._told_lifeline()},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, **_own_group(),
                 pass_fds=() if self._lifeline is None else (self._lifeline,),
             )  # fmt: skip
-        except OSError as error:  # no memory, no such program: like a process that ends at once
-            _write(log, f"cannot be started: {error}\n")
+        except OSError as error:  # no memory, no descriptors, no such program: like one that ends at once
+            if log is not None:
+                _write(log, f"cannot be started: {error}\n")
             self._ended(f"cannot be started: {error.strerror}", now)
             return
         finally:
-            os.close(log)
+            if log is not None:
+                os.close(log)
         self.born = processes.birth(self._process.pid) or ""
 
     def _told_lifeline(self) -> dict[str, str]:
@@ -259,7 +262,7 @@ class Child:
         """Return a descriptor for what the next process prints; where there can be no log, one to nowhere."""
         try:
             log = self._folder.open_log(self.name)
-        except OSError:  # a full disk, no more descriptors: the process may live all the same
+        except OSError:  # a full disk: the process may live all the same
             return os.open(os.devnull, os.O_WRONLY)
         _write(log, f"--- {self.name} started at {time.strftime('%Y-%m-%d %H:%M:%S')} ---\n")
         return log

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +45,21 @@ def test_a_stop_between_two_lives_does_not_threaten_the_next_one(child: Child, t
     assert child.next_deadline() is None, "nobody asked this process to end"
     child.stop(40.0)
     assert child.next_deadline() == 40.0 + DRAIN_S
+
+
+def test_a_supervisor_without_descriptors_tries_again_later(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", no_more)
+        child.start(0.0)
+    assert (child.state, child.popen) == ("restarting", None)
+    assert child.picture(0.0)["last_exit"] == "cannot be started: Too many open files"
+    child.tick(1.0)
+    assert child.state == "running"
 
 
 def test_a_command_that_there_is_not_applies_never() -> None:
