@@ -243,8 +243,8 @@ class ComposeCluster(Cluster):
         """Have the history copied from now on; one copy a handle."""
         with self._follow_lock:
             if self._follower is None:
-                self._own_folder = Path(tempfile.mkdtemp(prefix="labkit-compose-"))
-                self.folder = self._own_folder
+                if self._own_folder is None:  # or an attempt before this one has failed
+                    self.folder = self._own_folder = Path(tempfile.mkdtemp(prefix="labkit-compose-"))
                 broker = stack.find(self._rows(), "broker")
                 self._follower = Follower(self._engine, broker["container"], self.folder / "events.jsonl")
 

@@ -94,26 +94,51 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
         stack.find(rows, "worker-9")
 
 
-def test_a_worker_that_docker_does_not_remove_can_be_used_again(caplog: pytest.LogCaptureFixture) -> None:
-    class Unwilling:
-        project = "p"
+class Unwilling:
+    """A Docker that shows what is there, and does nothing."""
 
-        def __init__(self) -> None:
-            self.environ: dict[str, str] = {}
+    project = "p"
 
-        def containers(self) -> list[dict[str, Any]]:
-            published = {"5555/tcp": [{"HostPort": "1"}], "5557/tcp": [{"HostPort": "2"}]}
-            return [container("broker", ports=published), container("worker-1")]
+    def __init__(self) -> None:
+        self.environ: dict[str, str] = {}
 
-        def docker(self, *words: str) -> str:
-            raise ClusterError("docker {word} failed", word=words[0])
+    def containers(self) -> list[dict[str, Any]]:
+        published = {"5555/tcp": [{"HostPort": "1"}], "5557/tcp": [{"HostPort": "2"}]}
+        return [container("broker", ports=published), container("worker-1")]
 
-    cluster = ComposeCluster(Unwilling(), "p", Token("secret"))  # type: ignore[arg-type]
-    cluster.scale(0)
-    for thread in list(cluster._leaving.values()):
+    def docker(self, *words: str) -> str:
+        raise ClusterError("docker {word} failed", word=words[0])
+
+
+@pytest.fixture
+def unwilling() -> ComposeCluster:
+    return ComposeCluster(Unwilling(), "p", Token("secret"))  # type: ignore[arg-type]
+
+
+def test_a_worker_that_docker_does_not_remove_can_be_used_again(
+    unwilling: ComposeCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    unwilling.scale(0)
+    for thread in list(unwilling._leaving.values()):
         thread.join(10.0)
-    assert [row["state"] for row in cluster._backend_status()["processes"]] == ["running", "running"]
+    assert [row["state"] for row in unwilling._backend_status()["processes"]] == ["running", "running"]
     assert "worker-1 could not be removed: docker stop failed" in caplog.text
+
+
+def test_a_history_that_cannot_be_copied_leaves_no_folder_behind(
+    unwilling: ComposeCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise ClusterError("docker cp failed")
+
+    monkeypatch.setattr("labkit.cluster.compose.Follower", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for _often in range(3):
+        with pytest.raises(ClusterError, match="docker cp failed"):
+            unwilling.history()
+    assert len(list(tmp_path.iterdir())) == 1
+    unwilling.close()
+    assert not list(tmp_path.iterdir())
 
 
 # --- what an image takes from requirements.txt ---
