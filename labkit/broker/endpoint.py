@@ -174,7 +174,7 @@ class Endpoint:
         budget = min(most, self._budget)
         max_frames, max_bytes = self._rules.max_frames, self._max_bytes
         self._may_drop = DROP_BUDGET
-        if not self._drop():
+        if self._dropping is not None and not self._drop(self._dropping):
             return arrived, False
         for count in range(budget):
             try:
@@ -197,8 +197,7 @@ class Endpoint:
                 frames.append(payload)
             if len(frames) > max_frames or size > max_bytes:
                 self._count("oversized_messages")
-                self._dropping = route if more else None
-                if not self._drop():
+                if more and not self._drop(route):
                     return arrived, False
                 continue
             try:
@@ -214,22 +213,18 @@ class Endpoint:
         self._budget = min(most, 2 * budget)
         return arrived, False
 
-    def _drop(self) -> bool:
+    def _drop(self, route: bytes) -> bool:
         """Throw away the rest of a message that is too large; return whether its end was found.
 
         libzmq gives nothing else of any peer before that end. It may be millions of frames away, so only some
         are read each turn; and who sends that many is hung up on.
         """
-        route = self._dropping
-        if route is None:
-            return True
         socket, more = self.socket, True
         before = self._may_drop
         while more and self._may_drop:
             more = socket.recv(copy=False).more
             self._may_drop -= 1
-        if not more:
-            self._dropping = None
+        self._dropping = route if more else None
         if route in self._known:
             surplus = self._surplus.get(route, 0)
             self._surplus[route] = surplus + before - self._may_drop
