@@ -12,7 +12,8 @@ has been written to by its reader     it stays, always; that there is a newer on
 has been written to, and ``fresh``    it is kept beside under a name of its own, then made anew
 ====================================  ======================================================================
 
-``made.json`` beside the copies remembers what each was made of. A copy of which it knows nothing is its
+A notebook is told by its cells and their outputs: JupyterLab writes into the rest as soon as it is opened.
+``.made.json`` beside the copies remembers what each was made of; a copy of which it knows nothing is its
 reader's. Every file appears whole or not at all.
 """
 
@@ -23,11 +24,11 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from labkit.core.errors import N_, LabkitError
 
-MADE = "made.json"
+MADE = ".made.json"
 COPIED = ("*.ipynb", "*.md")
 
 
@@ -69,8 +70,8 @@ def _make(course: Path, folder: Path, fresh: bool) -> Copies:
     known = _read(record)
     for source in _files(course):
         text = source.read_bytes()
-        newest, copy = _digest(text), folder / source.name
-        present = _digest(copy.read_bytes()) if copy.exists() else None
+        newest, copy = digest(text), folder / source.name
+        present = digest(copy.read_bytes()) if copy.exists() else None
         was_made_of = known.get(source.name)
         if present not in (None, newest, was_made_of):  # its reader's
             if not fresh:
@@ -120,5 +121,22 @@ def _write(path: Path, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def digest(data: bytes) -> str:
+    """Return a digest of what a reader sees of a file: of a notebook its cells and their outputs."""
+    try:
+        told = json.loads(data)
+        seen = [(cell["cell_type"], cell["source"], cell.get("outputs")) for cell in told["cells"]]
+    except (ValueError, TypeError, KeyError):  # no notebook, or a broken one
+        return hashlib.sha256(data).hexdigest()
+    return hashlib.sha256(json.dumps(_joined(seen), sort_keys=True).encode()).hexdigest()
+
+
+def _joined(value: Any) -> Any:
+    """Return the same with each list of lines as one text: a notebook may have either for the same."""
+    if isinstance(value, dict):
+        return {key: _joined(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        if value and all(isinstance(each, str) for each in value):
+            return "".join(value)
+        return [_joined(each) for each in value]
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,27 @@ def test_fresh_copies_keep_what_was_written_beside_each_time(course: Path, mine:
     expected = {"day1_mine_1.ipynb": "mine 1", "day1_mine_2.ipynb": "mine 2"}
     assert texts(mine) == FIRST | expected
     assert make(course, mine, fresh=True) == ([], [], [])
+
+
+def notebook(source: str, output: object = "1", **metadata: object) -> str:
+    outputs = [{"output_type": "stream", "name": "stdout", "text": output}]
+    cell = {"cell_type": "code", "source": source, "outputs": outputs, "metadata": metadata}
+    return json.dumps({"cells": [cell], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
+
+
+def test_a_notebook_that_was_only_opened_is_not_written_in_and_one_that_was_run_is(
+    course: Path, mine: Path
+) -> None:
+    (course / "day1.ipynb").write_text(notebook("a\nb", "1\n2"), encoding="utf-8")
+    make(course, mine)
+    opened = notebook("a\nb", ["1\n", "2"], kernelspec="another")
+    (mine / "day1.ipynb").write_text(opened, encoding="utf-8")
+    (course / "day1.ipynb").write_text(notebook("c"), encoding="utf-8")
+    assert make(course, mine) == (["day1.ipynb"], [], [])
+    for written in (notebook("c", "another"), notebook("mine")):
+        (mine / "day1.ipynb").write_text(written, encoding="utf-8")
+        (course / "day1.ipynb").write_text(notebook(f"newer than {written}"), encoding="utf-8")
+        assert make(course, mine) == ([], ["day1.ipynb"], [])
 
 
 def test_a_copy_that_was_deleted_comes_back(course: Path, mine: Path) -> None:
