@@ -157,7 +157,7 @@ class Child:
             return  # between two lives; a time limit would be the next one's
         self._kill_at = now + (self._drain_s if drain_s is None else drain_s)
         if sys.platform == "win32":
-            os.kill(self._process.pid, signal.CTRL_BREAK_EVENT)
+            processes.signal_group(self._process.pid, signal.CTRL_BREAK_EVENT)
         else:
             self._process.terminate()
         self._thaw()  # a frozen process would hear it when it wakes
@@ -166,7 +166,7 @@ class Child:
         """SIGSTOP."""
         self._paused = True
         if sys.platform == "win32":
-            self._windows_process().suspend()
+            self._do_on_windows("suspend")
         else:
             self._signal(signal.SIGSTOP)
 
@@ -176,15 +176,21 @@ class Child:
 
     def _thaw(self) -> None:
         if self._paused and sys.platform == "win32":
-            self._windows_process().resume()
+            self._do_on_windows("resume")
         elif sys.platform != "win32":
             self._signal(signal.SIGCONT)
         self._paused = False
 
-    def _windows_process(self) -> Any:
+    def _do_on_windows(self, do: str) -> None:
+        """Suspend or resume the process, where there is no signal for it."""
         import psutil
 
-        return psutil.Process(self.pid)
+        if self._process is None:
+            return
+        try:
+            getattr(psutil.Process(self._process.pid), do)()
+        except psutil.NoSuchProcess:
+            pass  # it has ended at this very moment
 
     def _stay_down(self, as_: str) -> None:
         self._wanted = False

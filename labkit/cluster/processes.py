@@ -97,7 +97,8 @@ def signal_group(pid: int, number: int) -> None:
             os.killpg(pid, number)
     except ProcessLookupError:
         pass  # it has ended already
-    except PermissionError:
-        # macOS says so of a group whose processes have all ended and only wait to be collected.
+    except OSError:
+        # macOS refuses it to a group whose processes have all ended and only wait to be collected, Windows to
+        # a process that has ended; it has no word of its own for that.
         if birth(pid) is not None:
             raise

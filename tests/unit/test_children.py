@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from labkit.cluster.children import WORKER, Child, check_fits
@@ -60,6 +61,25 @@ def test_a_supervisor_without_descriptors_tries_again_later(
     assert child.picture(0.0)["last_exit"] == "cannot be started: Too many open files"
     child.tick(1.0)
     assert child.state == "running"
+
+
+def test_to_freeze_what_is_just_ending_is_no_error_where_there_is_no_signal_for_it(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def gone(pid: int) -> None:
+        asked.append(pid)
+        raise psutil.NoSuchProcess(pid)
+
+    child.start(0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(psutil, "Process", gone)
+        child._do_on_windows("suspend")
+        assert asked == [child.pid]
+        ended(child, 1.0)
+        child._do_on_windows("suspend")
+        assert len(asked) == 1, "without a number, psutil would take this very process"
 
 
 def test_a_command_that_there_is_not_applies_never() -> None:
