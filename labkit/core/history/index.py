@@ -39,9 +39,7 @@ RUNNING = ""
 
 MAX_SLOTS = 64  # more are not drawn, whatever a worker claims
 
-_GIVEN_UP = frozenset(
-    {"NO_WORKER", "DEADLINE", "CLIENT_GONE"}
-)  # codes of failures that are not the attempt's fault
+_GIVEN_UP = frozenset({"NO_WORKER", "DEADLINE"})  # codes of failures that are not the attempt's fault
 
 
 class Attempt:

@@ -67,7 +67,7 @@ class Recovery(NamedTuple):
     target: str
     """The worker, or ``broker``."""
     cause: str
-    """How the loss was noticed: closed, silent, lease, stale, rejoined; empty if it never was."""
+    """How the loss was noticed: closed, silent, lease, rejoined; empty if it never was."""
     fault_at: float | None
     detected_at: float | None
     requeued_at: float | None
