@@ -51,6 +51,8 @@ FAREWELL_MS = 1000
 TICK_EVERY_S = 0.1
 """How often the session looks at the clock, however much there is to read."""
 SAY_SERVING_EVERY_S = 1.0
+SAY_MISSING_AFTER_S = 3.0
+"""A broker that is started again takes its workers in sooner; of one that stays away the log is to tell."""
 
 
 class Worker:
@@ -79,6 +81,8 @@ class Worker:
         self._serving_file = serving_file
         self._said_serving_at = 0.0
         self._said_epoch = b""
+        self._asking_since: float | None = None  # and no broker has taken this worker in
+        self._said_missing = False
 
     def stop_on_signals(self) -> None:
         """Drain on SIGTERM, SIGINT, and Ctrl-Break."""
@@ -149,6 +153,7 @@ class Worker:
             self._ticked_at = now
             self._do(handle(Tick(), now))
             self._say_joined()
+            self._say_missing(now)
             if self._serving_file is not None and now - self._said_serving_at > SAY_SERVING_EVERY_S:
                 self._say_serving(self._serving_file, now)
 
@@ -160,6 +165,19 @@ class Worker:
             self._said_epoch = session.epoch
             serves = ", ".join(sorted(session.capabilities)) or "all filters"
             log.info("%s has joined %s%s; serves %s", session.worker, self._address, again, serves)
+
+    def _say_missing(self, now: float) -> None:
+        """Log, once each time, that no broker takes this worker in: else an idle one gives no reason."""
+        if self._session.phase is not Phase.GREETING:
+            self._asking_since, self._said_missing = None, False
+        elif self._asking_since is None:
+            self._asking_since = now
+        elif not self._said_missing and now - self._asking_since >= SAY_MISSING_AFTER_S:
+            self._said_missing = True
+            log.warning(
+                "%s has had no welcome from the broker at %s for %.0f s; it goes on asking",
+                self._session.worker, self._address, now - self._asking_since,
+            )  # fmt: skip
 
     def _say_serving(self, file: Path, now: float) -> None:
         """Touch the file that a container's health check looks at, while the broker answers."""

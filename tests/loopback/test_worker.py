@@ -210,6 +210,17 @@ def test_a_workers_log_tells_each_time_that_it_joins(tmp_path: Path) -> None:
         wait_until(lambda: f"{name} again, as a new worker" in rig.log("worker-1"), 10, "its second")
 
 
+def test_a_workers_log_tells_once_that_no_broker_answers(tmp_path: Path) -> None:
+    with Rig(tmp_path / "rig", workers=1) as rig:
+        rig.client()
+        missed = f"worker-1 has had no welcome from the broker at {rig.worker_address}"
+        rig.kill(rig.broker)
+        wait_until(lambda: missed in rig.log("worker-1"), 20, "its complaint")
+        rig.start_broker()
+        wait_until(lambda: "again, as a new worker" in rig.log("worker-1"), 10, "its return")
+        assert rig.log("worker-1").count(missed) == 1, "said once"
+
+
 def test_a_worker_without_a_broker_stops_at_once(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig") as rig:
         rig.kill(rig.broker)
