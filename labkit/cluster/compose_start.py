@@ -38,6 +38,7 @@ from labkit.i18n import translate_error
 from labkit.settings import Settings
 
 READY_S = 60.0
+PORT_ATTEMPTS = 5
 
 
 def open_cluster(
@@ -63,9 +64,23 @@ def open_cluster(
         return _inside(settings, ready_timeout_s)
     for warning in unknown_filters(settings, "compose") if capabilities is None else ():
         warnings.warn(translate_error(warning), stacklevel=3)
+    asked = ports.asked_for(os.environ)
+    for attempt in range(1, PORT_ATTEMPTS + 1):
+        chosen = ports.choose("127.0.0.1", asked, usual=False)
+        environ = _environment(settings, chosen, capabilities, slots, policy)
+        try:
+            return _ready(_private(workers, name, environ, redis=redis, policy=policy), ready_timeout_s)
+        except PortInUse:  # somebody came first, between our choice and Docker's turn: choose again
+            if asked or attempt == PORT_ATTEMPTS:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _private(
+    workers: int, name: str | None, environ: dict[str, str], *, redis: bool, policy: str | None
+) -> ComposeCluster:
+    """Start a private stack at the ports in ``environ``, and return a handle. PortInUse: one is taken."""
     project = f"{PROJECT}-private-{secrets.token_hex(4)}"
-    chosen = ports.choose("127.0.0.1", ports.asked_for(os.environ), usual=False)
-    environ = _environment(settings, chosen, capabilities, slots, policy)
     engine = Engine(project, environ)
     images.build_if_need_be(engine)
     guardian = Guardian(
@@ -73,11 +88,10 @@ def open_cluster(
     )
     try:
         _up(engine, workers, redis=redis, lab=False)
-        cluster = _connected(engine, name or project, guardian=guardian, redis=redis, policy=policy)
+        return _connected(engine, name or project, guardian=guardian, redis=redis, policy=policy)
     except BaseException:  # also Ctrl-C
         guardian.let_go(UP_S)
         raise
-    return _ready(cluster, ready_timeout_s)
 
 
 def start_background(

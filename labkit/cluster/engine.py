@@ -171,7 +171,9 @@ def explain(command: str, complaint: str) -> LabkitError:
             )
         )
     if _cannot_pull(text):
-        found = re.search(r"(?:image|for|manifest for) [\"'`]?([\w./-]+(?::[\w.-]+)?)", complaint)
+        found = re.search(r"Image (\S+) Error", complaint) or re.search(
+            r"(?:image|for|manifest for) [\"'`]?([\w./-]+(?::[\w.-]+)?)", complaint
+        )
         return ClusterError(
             N_(
                 "the image {image} cannot be pulled ({why}); is this machine online? "

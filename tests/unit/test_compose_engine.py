@@ -10,6 +10,7 @@ import pytest
 
 from labkit import i18n, open_cluster
 from labkit.cli import say
+from labkit.cluster import compose_start, ports
 from labkit.cluster.engine import Engine, explain
 from labkit.core.errors import BackendMissing, ClusterError, PortInUse
 from labkit.i18n import translate_error
@@ -57,6 +58,12 @@ COMPLAINTS = {
         "require 'docker login'",
         ClusterError,
         "the image labkit-worker cannot be pulled",
+    ),
+    "image of a service": (
+        ' Image redis:7-alpine Error Get "https://registry-1.docker.io/v2/": dial tcp: no such host\n'
+        'Error response from daemon: Get "https://registry-1.docker.io/v2/": dial tcp: no such host',
+        ClusterError,
+        "the image redis:7-alpine cannot be pulled",
     ),
     "packages": (
         "ERROR: Could not find a version that satisfies the requirement pyzmq==27.3.0 (from versions: none)",
@@ -152,6 +159,35 @@ def test_an_engine_that_does_not_answer_is_named_when_a_cluster_is_opened(stand_
         open_cluster(backend="compose")
 
 
+@pytest.mark.parametrize(("asked", "attempts"), [("", 2), ("23456", 1)])
+def test_ports_that_somebody_else_took_meanwhile_are_chosen_again_unless_they_were_asked_for(
+    stand_in: Path, monkeypatch: pytest.MonkeyPatch, asked: str, attempts: int
+) -> None:
+    for variable in ports.VARIABLES.values():
+        monkeypatch.delenv(variable, raising=False)
+    if asked:
+        monkeypatch.setenv("LABKIT_CLIENT_PORT", asked)
+    monkeypatch.setattr(compose_start, "PORT_ATTEMPTS", 2)
+    monkeypatch.setattr(ports, "obstacle", lambda _host, _port: None)  # when we look, all are free
+    tried = stand_in / "tried"
+    install(
+        stand_in,
+        "docker",
+        f"""case "$*" in
+        *version*) echo 5.6.1;;
+        *" up "*) echo "$LABKIT_CLIENT_PORT" >> {tried}
+            echo "Bind for 127.0.0.1:$LABKIT_CLIENT_PORT failed: port is already allocated" >&2; exit 1;;
+        *" down "*) echo down >> {tried};;
+        esac""",
+    )
+    with pytest.raises(PortInUse):
+        open_cluster(backend="compose")
+    lines = tried.read_text(encoding="ascii").splitlines()
+    assert lines[1::2] == ["down"] * attempts, "nothing of an attempt is left"
+    assert len(lines[::2]) == attempts
+    assert not asked or lines[0] == asked
+
+
 def test_images_that_cannot_be_looked_for_are_not_said_to_be_missing(lab: Commands, stand_in: Path) -> None:
     install(stand_in, "docker", f'echo "{COMPLAINTS["no engine"][0]}" >&2; exit 1')
     assert "Docker's engine does not answer" in lab.refused("images", "list", code=1)
@@ -163,7 +199,10 @@ def test_redis_is_asked_of_containers_where_the_option_says_so(lab: Commands, st
         assert "no containers of the project" in lab.refused("redis", *words, "PING", code=1)
 
 
-def test_the_step_that_is_named_is_called_as_the_user_calls_the_lab(lab: Commands, stand_in: Path) -> None:
+def test_the_step_that_is_named_is_called_as_the_user_calls_the_lab(
+    lab: Commands, stand_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COMPOSE_PROJECT_NAME", raising=False)
     install(stand_in, "docker", "exit 0")  # an engine without any container
     line = lab.refused("status", "--backend", "compose", code=1)
     assert line == say.as_called(
