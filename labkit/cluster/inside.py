@@ -82,7 +82,8 @@ class InsideCluster(Cluster):
 
     def scale(self, n: int) -> list[str]:
         elastic = max(0, n - len(stack.NAMED_WORKERS))
-        raise self._only_from_the_host(f"docker-compose up -d --scale {stack.ELASTIC}={elastic}")
+        more = f"--scale {stack.ELASTIC}={elastic}"
+        raise self._only_from_the_host(f"docker-compose up -d --no-recreate {more}")
 
     def logs(self, worker: str | None = None, lines: int = 50) -> str:
         raise self._only_from_the_host(f"docker-compose logs --tail {lines} {worker or ''}".rstrip())

@@ -66,7 +66,7 @@ def test_a_notebook_submits_kills_and_charts_against_the_cluster_it_stands_in(
     assert text_of(restarted) == "True True\n"
     assert text_of(drawn) == "[]\n"
     assert any("image/png" in output.get("data", {}) for output in drawn.outputs)
-    assert "docker-compose up -d --scale worker=2" in text_of(refused)
+    assert "docker-compose up -d --no-recreate --scale worker=2" in text_of(refused)
     events = cluster.history().events
     assert [e.detail["fault"] for e in events if e.kind == "fault"] == ["kill", "start"]
     (lost,) = [e for e in events if e.kind == "lost"]

@@ -183,7 +183,7 @@ def test_the_lab_sees_who_is_there_and_who_does_not_answer(start: Agent, tmp_pat
     assert states == {"worker-1": "running", "worker-2": "stopped"}
     with pytest.raises(ClusterError, match="docker-compose start worker-2"):
         cluster.start("worker-2")
-    with pytest.raises(ClusterError, match="docker-compose up -d --scale worker=1"):
+    with pytest.raises(ClusterError, match="docker-compose up -d --no-recreate --scale worker=1"):
         cluster.scale(4)
 
 
