@@ -6,10 +6,13 @@ that is no event (a broker was killed in the middle of it) becomes a gap, as in 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from labkit.core.errors import ProtocolError
 from labkit.core.history import GAP, Event, History, decode_event
+
+PIECE_BYTES = 1 << 20
 
 
 class EventFile:
@@ -38,15 +41,27 @@ class EventFile:
 
     def read(self) -> list[Event]:
         """Return the events that have been added since the last call."""
+        return list(self.stream())
+
+    def stream(self) -> Iterator[Event]:
+        """Yield the events that have been added since the last call, to be taken to the last one.
+
+        Only a piece of the file is in memory at a time, however much has been added.
+        """
         try:
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                new = file.read()
+            file = self._path.open("rb")
         except FileNotFoundError:
-            return []
-        whole = new[: new.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return [self._event(line) for line in whole.decode("utf-8", "replace").splitlines() if line.strip()]
+            return
+        with file:
+            file.seek(self._offset)
+            while new := file.read(PIECE_BYTES) + file.readline():
+                whole = new[: new.rfind(b"\n") + 1]
+                self._offset += len(whole)
+                for line in whole.decode("utf-8", "replace").splitlines():
+                    if line.strip():
+                        yield self._event(line)
+                if len(whole) < len(new):
+                    return  # its last line is not finished yet
 
     def _event(self, line: str) -> Event:
         try:

@@ -118,7 +118,7 @@ class Panel:
     def _moment(self) -> Moment:
         status = self._cluster.status()
         with self._lock:
-            self._pulse.read(self._events.read(), time.monotonic(), time.time())
+            self._pulse.read(self._events.stream(), time.monotonic(), time.time())
             pending = {name: command.fault for name, command in self._pending.items()}
             return moment_of(status, self._pulse, time.monotonic(), pending)
 

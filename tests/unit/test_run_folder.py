@@ -265,6 +265,22 @@ def test_events_are_read_as_they_come_and_a_torn_line_is_a_gap(tmp_path: Path) -
     assert [(event.kind, event.at) for event in events.read()] == [(GAP, 1.0), ("broker_stopped", 4.0)]
 
 
+@pytest.mark.parametrize("piece_bytes", [1, 40, 1 << 20])
+def test_a_long_history_is_read_piece_by_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_bytes: int
+) -> None:
+    monkeypatch.setattr("labkit.cluster.event_file.PIECE_BYTES", piece_bytes)
+    path = tmp_path / "events.jsonl"
+    events = EventFile(path)
+    lines = [f'{{"at":{number}.0,"event":"done"}}\n' for number in range(100)]
+    path.write_text("".join(lines) + '{"at":100.0,')
+    assert [event.at for event in events.stream()] == list(range(100))
+    assert list(events.stream()) == []
+    with path.open("a") as file:
+        file.write('"event":"lost"}\n\n' + lines[0])
+    assert [(event.at, event.kind) for event in events.stream()] == [(100.0, "lost"), (0.0, "done")]
+
+
 def test_who_waits_for_what_is_to_come_need_not_read_what_was(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     events = EventFile(path)

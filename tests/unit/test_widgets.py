@@ -365,7 +365,7 @@ class MadeCluster:
     def event_file(self) -> MadeCluster:
         return self
 
-    def read(self) -> list[Event]:
+    def stream(self) -> list[Event]:
         new, self.events = self.events, []
         return new
 
