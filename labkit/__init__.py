@@ -16,7 +16,8 @@ Reading order, from the idea to the machine. Each step needs only the ones befor
 4.  ``labkit.core.scheduler``: the broker's mind, a state machine without socket or clock; with it
     ``placement`` and ``evidence``, two decisions of its own, and ``tasks``, ``fleet``, ``clients`` and
     ``timers``, the tables that it keeps.
-5.  ``labkit.core.worker_session`` and ``labkit.core.client_session``: the same for the other two sides.
+5.  ``labkit.core.session``, then ``worker_session`` and ``client_session`` beside it: the same for the other
+    two sides.
 6.  ``labkit.core.history``: what happened, event by event, and every question that can be asked of it.
 7.  ``labkit.simulation``: those three minds with a lossy network, on a clock that nobody waits for.
 8.  ``labkit.filters``, ``images``, ``photos``: the work itself, on real photographs.

@@ -43,6 +43,7 @@ import zmq
 from labkit.core import client_session as cs
 from labkit.core import messages as m
 from labkit.core.errors import N_, AccessDenied, ClientGone
+from labkit.core.session import Connect, Send, Tick
 from labkit.credentials import Credentials
 from labkit.interrupts import PutOff
 from labkit.link import RETRY_S, TURN_BUDGET, Link
@@ -284,7 +285,7 @@ class Conversation:
             self._on_denied(now)
         if now - self._ticked_at > TICK_EVERY_S or now >= self.session.next_deadline():
             self._ticked_at = now
-            self._do(handle(cs.Tick(), now))
+            self._do(handle(Tick(), now))
 
     def _on_denied(self, now: float) -> None:
         """Whoever was welcomed once waits a while for its own broker to come back to the address."""
@@ -301,12 +302,12 @@ class Conversation:
     def _do(self, actions: list[Any]) -> None:
         for action in actions:
             kind = type(action)
-            if kind is cs.Send:
+            if kind is Send:
                 self._link.put(action.message)
             elif kind is cs.Welcomed:
                 self._denied_since = None
                 self.welcomed.set()
-            elif kind is cs.Connect:
+            elif kind is Connect:
                 self._link.open()
             else:
                 self._act(action)

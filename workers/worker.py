@@ -21,16 +21,13 @@ import zmq
 
 from labkit.core import messages as m
 from labkit.core.rules import Rules
+from labkit.core.session import Connect, Phase, Send, Tick
 from labkit.core.worker_session import (
-    Connect,
     Exit,
     Finished,
-    Phase,
     Raised,
     Run,
-    Send,
     StopAsked,
-    Tick,
     Withdraw,
     Withdrawn,
     WorkerSession,

@@ -22,12 +22,12 @@ Rules:
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from enum import Enum
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from labkit.core import messages as m
 from labkit.core.rules import Rules
+from labkit.core.session import Phase, Session, Tick
 from labkit.core.timers import Timers
 
 
@@ -70,31 +70,11 @@ class ForgetAsked(NamedTuple):
     number: int
 
 
-class Arrived(NamedTuple):
-    """A message from the broker."""
-
-    message: m.Message
-
-
-class Tick(NamedTuple):
-    """Time has passed and everything that had arrived was handed over."""
-
-
 class CloseAsked(NamedTuple):
     """The user is done: say goodbye."""
 
 
 # --- what it wants done -------------------------------------------------------------------------------------
-
-
-class Send(NamedTuple):
-    """Send this message to the broker."""
-
-    message: m.Message
-
-
-class Connect(NamedTuple):
-    """Throw the socket away, with all that waits in it, and open a new one."""
 
 
 class Outcome(NamedTuple):
@@ -130,23 +110,13 @@ class Welcomed(NamedTuple):
     new_broker: bool
 
 
-class Phase(Enum):
-    """Where the session is in its life."""
-
-    GREETING = "greeting"
-    READY = "ready"
-    OVER = "over"
-
-
-class ClientSession:
+class ClientSession(Session):
     """See the module's head. ``client`` is 16 random bytes, the same for the client's whole life."""
 
     def __init__(self, client: bytes, name: str, rules: Rules) -> None:
+        super().__init__(rules)
         self.client = client
         self.name = name
-        self.rules = rules
-        self.phase = Phase.GREETING
-        self.broker_epoch = b""
         self.open: dict[bytes, Call] = {}
         self._waiting: OrderedDict[bytes, None] = OrderedDict()  # open, and not with the broker
         self._sent: OrderedDict[bytes, float] = (
@@ -162,34 +132,8 @@ class ClientSession:
         self._cancelling: dict[bytes, None] = {}  # a set that remembers the order
         self._timers = Timers()
         self._ticks: dict[bytes, int] = {}
-        self._heartbeat_s = rules.heartbeat_s
-        self._patience_s = rules.broker_gone_s
-        self._bulk_s = 0.0
-        self._last_heard = 0.0
-        self._last_sent = 0.0
-        self._last_tick = 0.0
         self.duplicates = 0
         self.refusals = 0
-        self._out: list[Any] = []
-
-    def start(self, now: float) -> list[Any]:
-        """Open the first connection and say hello."""
-        self._last_tick = now
-        self._greet(now, connect=True)
-        return self._take()
-
-    def handle(self, event: Any, now: float) -> list[Any]:
-        """Take one event in and return what to do, in order."""
-        if self.phase is not Phase.OVER:
-            _HANDLERS[type(event)](self, event, now)
-        return self._take()
-
-    def handle_envelope(self, messages: Iterable[m.Message], now: float) -> list[Any]:
-        """Do what ``handle`` does for ``Arrived`` with each message of one envelope: the hot path."""
-        if self.phase is not Phase.OVER:
-            for message in messages:
-                self._on_message(message, now)
-        return self._take()
 
     def submit(self, calls: Iterable[Call], now: float) -> list[Any]:
         """Do what ``handle`` does for ``SubmitAsked`` with each of many calls."""
@@ -200,48 +144,17 @@ class ClientSession:
         return self._take()
 
     def next_deadline(self) -> float:
-        """Return the instant at which a ``Tick`` is due even if nothing happens.
-
-        It is never further away than a heartbeat, or the next ``Tick`` would look like the end of a freeze.
-        """
-        due = self._last_tick + self._heartbeat_s
-        if self.phase is Phase.GREETING:
-            due = min(due, self._last_heard + self.rules.dead_s)
-        else:
-            silent_at = self._last_heard + self._patience_s + self._bulk_s
-            due = min(due, self._last_sent + self._heartbeat_s, silent_at)
-            if self._waiting and self._hold_until > self._last_tick:
-                due = min(due, self._hold_until)
+        """Return the instant at which a ``Tick`` is due even if nothing happens."""
+        due = self._due()
+        if self.phase is Phase.READY and self._waiting and self._hold_until > self._last_tick:
+            due = min(due, self._hold_until)
         task = self._timers.next_deadline()
         return due if task is None else min(due, task)
-
-    def _take(self) -> list[Any]:
-        out, self._out = self._out, []
-        return out
-
-    def _send(self, message: m.Message, now: float) -> None:
-        self._out.append(m.new(Send, (message,)))
-        self._last_sent = now
 
     # --- connection -----------------------------------------------------------------------------------------
 
     def _greet(self, now: float, connect: bool) -> None:
-        self.phase = Phase.GREETING
-        self._bulk_s = 0.0
-        self._last_heard = now
-        if connect:
-            self._out.append(Connect())
-        self._send(m.ClientHello(self.client, self.name), now)
-
-    def _on_arrived(self, event: Arrived, now: float) -> None:
-        self._on_message(event.message, now)
-
-    def _on_message(self, message: m.Message, now: float) -> None:
-        self._last_heard = now
-        self._bulk_s = 0.0
-        handler = _MESSAGE_HANDLERS.get(type(message))
-        if handler is not None:
-            handler(self, message, now)
+        self._say_hello(m.ClientHello(self.client, self.name), now, connect)
 
     def _on_welcome(self, welcome: m.ClientWelcome, now: float) -> None:
         new_broker = bool(self.broker_epoch) and welcome.epoch != self.broker_epoch
@@ -266,9 +179,6 @@ class ClientSession:
     def _on_stale(self, _: m.Stale, now: float) -> None:
         if self.phase is Phase.READY:
             self._greet(now, connect=False)
-
-    def _on_bulk(self, bulk: m.Bulk, now: float) -> None:
-        self._bulk_s = bulk.size / self.rules.slow_link_bytes_per_s
 
     # --- tasks ----------------------------------------------------------------------------------------------
 
@@ -386,22 +296,19 @@ class ClientSession:
     # --- time -----------------------------------------------------------------------------------------------
 
     def _on_tick(self, _: Tick, now: float) -> None:
-        if now - self._last_tick > self._heartbeat_s * 2:
-            self._last_heard = now  # this client was not looking: the broker is not to blame for the silence
-        self._last_tick = now
+        self._slept_s(now)
         for task in self._timers.expire(now):
             self._on_outcome(
                 m.Failed(task, 0, "DEADLINE", "", "no broker reported on it in time", m.EMPTY), now
             )
-        if self.phase is Phase.GREETING:
-            if now - self._last_heard >= self.rules.dead_s:
-                self._greet(now, connect=True)
-        elif now - self._last_heard >= self._patience_s + self._bulk_s or self._unacknowledged_for_long(now):
+        if self._is_broker_gone(now):
             self._greet(now, connect=True)
-        else:
-            self._pump(now)
-            if now - self._last_sent >= self._heartbeat_s:
-                self._send(m.Heartbeat(), now)
+        elif self.phase is Phase.READY:
+            if self._unacknowledged_for_long(now):
+                self._greet(now, connect=True)
+            else:
+                self._pump(now)
+                self._beat(now)
 
     def _unacknowledged_for_long(self, now: float) -> bool:
         """A broker that beats but does not acknowledge has not got the task: say everything again."""
@@ -410,19 +317,17 @@ class ClientSession:
         patience_s = self._patience_s + self._out_bytes / self.rules.slow_link_bytes_per_s
         return now - next(iter(self._sent.values())) >= patience_s
 
+    # --- which does what ------------------------------------------------------------------------------------
 
-_HANDLERS: dict[type, Callable[[ClientSession, Any, float], None]] = {
-    SubmitAsked: ClientSession._on_submit, CancelAsked: ClientSession._on_cancel, Ask: ClientSession._on_ask,
-    ForgetAsked: ClientSession._on_forget,
-    Arrived: ClientSession._on_arrived, CloseAsked: ClientSession._on_close, Tick: ClientSession._on_tick,
-}  # fmt: skip
+    _handlers = {
+        **Session._handlers,
+        SubmitAsked: _on_submit, CancelAsked: _on_cancel, Ask: _on_ask,
+        ForgetAsked: _on_forget, CloseAsked: _on_close, Tick: _on_tick,
+    }  # fmt: skip
 
-_MESSAGE_HANDLERS: dict[type, Callable[[ClientSession, Any, float], None]] = {
-    m.ClientWelcome: ClientSession._on_welcome, m.Stale: ClientSession._on_stale,
-    m.Bulk: ClientSession._on_bulk,
-    m.Accepted: ClientSession._on_accepted, m.Refused: ClientSession._on_refused,
-    m.Running: ClientSession._on_running, m.Result: ClientSession._on_outcome,
-    m.Failed: ClientSession._on_outcome,
-    m.CancelReply: ClientSession._on_cancel_reply, m.Noted: ClientSession._on_answer,
-    m.Info: ClientSession._on_answer,
-}  # fmt: skip
+    _message_handlers = {
+        **Session._message_handlers,
+        m.ClientWelcome: _on_welcome, m.Stale: _on_stale, m.Accepted: _on_accepted, m.Refused: _on_refused,
+        m.Running: _on_running, m.Result: _on_outcome, m.Failed: _on_outcome,
+        m.CancelReply: _on_cancel_reply, m.Noted: _on_answer, m.Info: _on_answer,
+    }  # fmt: skip

@@ -27,12 +27,12 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from enum import Enum
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from labkit.core import messages as m
 from labkit.core.rules import Rules
+from labkit.core.session import Phase, Session, Tick
 
 EXIT_REFUSED = 75
 """Exit code of a worker that the broker did not accept (another one has its id)."""
@@ -41,12 +41,6 @@ EXIT_HUNG = 86
 
 
 # --- what happens to it -------------------------------------------------------------------------------------
-
-
-class Arrived(NamedTuple):
-    """A message from the broker."""
-
-    message: m.Message
 
 
 class Began(NamedTuple):
@@ -87,21 +81,7 @@ class StopAsked(NamedTuple):
     """Drain and leave (SIGTERM)."""
 
 
-class Tick(NamedTuple):
-    """Time has passed and everything that had arrived was handed over."""
-
-
 # --- what it wants done -------------------------------------------------------------------------------------
-
-
-class Send(NamedTuple):
-    """Send this message to the broker."""
-
-    message: m.Message
-
-
-class Connect(NamedTuple):
-    """Throw the socket away, with all that waits in it, and open a new one."""
 
 
 class Run(NamedTuple):
@@ -134,16 +114,7 @@ class Lease(NamedTuple):
     until: float
 
 
-class Phase(Enum):
-    """Where the session is in its life."""
-
-    GREETING = "greeting"
-    READY = "ready"
-    DRAINING = "draining"
-    OVER = "over"
-
-
-class WorkerSession:
+class WorkerSession(Session):
     """See the module's head. ``fresh`` returns 8 random bytes: the only chance in a worker's life."""
 
     def __init__(
@@ -155,78 +126,39 @@ class WorkerSession:
         rules: Rules,
         fresh: Callable[[], bytes],
     ) -> None:
+        super().__init__(rules)
         self.worker = worker
         self.capabilities = capabilities
         self.slots = slots
         self.pid = pid
-        self.rules = rules
-        self.phase = Phase.GREETING
         self._fresh = fresh
         self.instance = fresh()
         self.epoch = b""
-        self.broker_epoch = b""
         self.held: dict[Key, m.Task] = {}  # all that this epoch owes an answer for
         self._line: deque[m.Task] = deque()  # held, but waiting behind a careful task
         self._asking: m.Task | None = None  # the careful task that waits for Go
         # What the shell has and has not reported as over, of former epochs too; a lease once it computes.
         self._runs: dict[Key, Lease | None] = {}
         self._alone: Key | None = None  # the careful attempt among them, beside which nothing may run
-        self._heartbeat_s = rules.heartbeat_s
-        self._patience_s = rules.broker_gone_s
-        self._bulk_s = 0.0
-        self._last_heard = 0.0
-        self._last_sent = 0.0
-        self._last_tick = 0.0
         self._awake_since = 0.0
         self._refusals = 0
         self._retry_hello_at: float | None = None
         self._drain_until = 0.0
         self.dropped_results = 0
-        self._out: list[Any] = []
 
     def start(self, now: float) -> list[Any]:
         """Open the first connection and say hello."""
-        self._last_tick = self._awake_since = now
-        self._greet(now, connect=True)
-        return self._take()
-
-    def handle(self, event: Any, now: float) -> list[Any]:
-        """Take one event in and return what to do, in order."""
-        if self.phase is not Phase.OVER:
-            _HANDLERS[type(event)](self, event, now)
-        return self._take()
-
-    def handle_envelope(self, messages: Iterable[m.Message], now: float) -> list[Any]:
-        """Do what ``handle`` does for ``Arrived`` with each message of one envelope: the hot path."""
-        if self.phase is not Phase.OVER:
-            for message in messages:
-                self._on_message(message, now)
-        return self._take()
+        self._awake_since = now
+        return super().start(now)
 
     def next_deadline(self) -> float:
-        """Return the instant at which a ``Tick`` is due even if nothing happens.
-
-        It is never further away than a heartbeat, or the next ``Tick`` would look like the end of a freeze.
-        """
-        due = self._last_tick + self._heartbeat_s
-        if self.phase is Phase.GREETING:
-            due = min(due, self._last_heard + self.rules.dead_s)
-            if self._retry_hello_at is not None:
-                due = min(due, self._retry_hello_at)
-        else:
-            silent_at = self._last_heard + self._patience_s + self._bulk_s
-            due = min(due, self._last_sent + self._heartbeat_s, silent_at)
-        if self.phase is Phase.DRAINING:
+        """Return the instant at which a ``Tick`` is due even if nothing happens."""
+        due = self._due()
+        if self.phase is Phase.GREETING and self._retry_hello_at is not None:
+            due = min(due, self._retry_hello_at)
+        elif self.phase is Phase.DRAINING:
             due = min(due, self._drain_until)
         return min([due, *(lease.until for lease in self._runs.values() if lease is not None)])
-
-    def _take(self) -> list[Any]:
-        out, self._out = self._out, []
-        return out
-
-    def _send(self, message: m.Message, now: float) -> None:
-        self._out.append(m.new(Send, (message,)))
-        self._last_sent = now
 
     # --- connection -----------------------------------------------------------------------------------------
 
@@ -237,33 +169,10 @@ class WorkerSession:
         self._line.clear()
         self._asking = None
         self._retry_hello_at = None
-        self.phase = Phase.GREETING
         self.epoch = self._fresh()
-        self._bulk_s = 0.0
-        self._last_heard = now
-        if connect:
-            self._out.append(Connect())
-        self._send(
-            m.WorkerHello(
-                self.instance,
-                self.epoch,
-                self.slots,
-                self.pid,
-                self.worker,
-                ",".join(sorted(self.capabilities)),
-            ),
-            now,
-        )
-
-    def _on_arrived(self, event: Arrived, now: float) -> None:
-        self._on_message(event.message, now)
-
-    def _on_message(self, message: m.Message, now: float) -> None:
-        self._last_heard = now
-        self._bulk_s = 0.0
-        handler = _MESSAGE_HANDLERS.get(type(message))
-        if handler is not None:
-            handler(self, message, now)
+        serves = ",".join(sorted(self.capabilities))
+        hello = m.WorkerHello(self.instance, self.epoch, self.slots, self.pid, self.worker, serves)
+        self._say_hello(hello, now, connect)
 
     def _on_welcome(self, welcome: m.WorkerWelcome, now: float) -> None:
         if self.phase is Phase.GREETING and welcome.worker_epoch == self.epoch:
@@ -289,9 +198,6 @@ class WorkerSession:
             self._greet(now, connect=False)
         elif self.phase is Phase.DRAINING:
             self._exit(0, "stopped; the broker had already given this worker up")
-
-    def _on_bulk(self, bulk: m.Bulk, now: float) -> None:
-        self._bulk_s = bulk.size / self.rules.slow_link_bytes_per_s
 
     # --- tasks ----------------------------------------------------------------------------------------------
 
@@ -435,9 +341,8 @@ class WorkerSession:
     # --- time -----------------------------------------------------------------------------------------------
 
     def _on_tick(self, _: Tick, now: float) -> None:
-        if now - self._last_tick > self._heartbeat_s * 2:
-            self._overslept(now)
-        self._last_tick = now
+        if slept_s := self._slept_s(now):
+            self._overslept(slept_s, now)
         for (task, attempt), lease in self._runs.items():
             if lease is not None and now >= lease.until:
                 if (task, attempt) in self.held:
@@ -447,40 +352,40 @@ class WorkerSession:
                     )
                 self._leave(now, "a task outran its lease", EXIT_HUNG)
                 return
-        if self.phase is Phase.GREETING:
-            if self._retry_hello_at is not None and now >= self._retry_hello_at:
-                self._greet(now, connect=False)
-            elif now - self._last_heard >= self.rules.dead_s:
-                self._greet(now, connect=True)
-            return
         if self.phase is Phase.DRAINING and now >= self._drain_until:
             self._leave(now, "stopped; what was still running was given up")
-        elif now - self._last_heard >= self._patience_s + self._bulk_s:
+        elif self._is_to_ask_again(now):
+            self._greet(now, connect=False)
+        elif self._is_broker_gone(now):
             if self.phase is Phase.DRAINING:
                 self._exit(0, "stopped; the broker was gone")
             else:
                 self._greet(now, connect=True)
-        elif now - self._last_sent >= self._heartbeat_s:
-            self._send(m.Heartbeat(), now)
+        elif self.phase is not Phase.GREETING:
+            self._beat(now)
 
-    def _overslept(self, now: float) -> None:
-        """This process was frozen: that time counts neither as the broker's silence nor as computing."""
-        slept_s = now - self._last_tick
-        self._last_heard = self._awake_since = now
+    def _is_to_ask_again(self, now: float) -> bool:
+        """Whether it was refused a while ago, and has not been accepted since."""
+        at = self._retry_hello_at
+        return self.phase is Phase.GREETING and at is not None and now >= at
+
+    def _overslept(self, slept_s: float, now: float) -> None:
+        """This process was frozen: that time does not count as computing either."""
+        self._awake_since = now
         for key, lease in self._runs.items():
             if lease is not None:
                 self._runs[key] = Lease(lease.since, lease.until + slept_s)
 
+    # --- which does what ------------------------------------------------------------------------------------
 
-_HANDLERS: dict[type, Callable[[WorkerSession, Any, float], None]] = {
-    Arrived: WorkerSession._on_arrived, Began: WorkerSession._on_began, Finished: WorkerSession._on_finished,
-    Raised: WorkerSession._on_raised, Withdrawn: WorkerSession._on_withdrawn,
-    StopAsked: WorkerSession._on_stop,
-    Tick: WorkerSession._on_tick,
-}  # fmt: skip
+    _handlers = {
+        **Session._handlers,
+        Began: _on_began, Finished: _on_finished, Raised: _on_raised, Withdrawn: _on_withdrawn,
+        StopAsked: _on_stop, Tick: _on_tick,
+    }  # fmt: skip
 
-_MESSAGE_HANDLERS: dict[type, Callable[[WorkerSession, Any, float], None]] = {
-    m.WorkerWelcome: WorkerSession._on_welcome, m.WorkerRefused: WorkerSession._on_refused,
-    m.Stale: WorkerSession._on_stale, m.Bulk: WorkerSession._on_bulk, m.Task: WorkerSession._on_task,
-    m.Go: WorkerSession._on_go, m.Revoke: WorkerSession._on_revoke,
-}  # fmt: skip
+    _message_handlers = {
+        **Session._message_handlers,
+        m.WorkerWelcome: _on_welcome, m.WorkerRefused: _on_refused, m.Stale: _on_stale,
+        m.Task: _on_task, m.Go: _on_go, m.Revoke: _on_revoke,
+    }  # fmt: skip

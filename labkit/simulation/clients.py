@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from labkit.core import client_session as cs
 from labkit.core import messages as m
 from labkit.core.rules import Rules
+from labkit.core.session import Arrived, Connect, Send, Tick
 from labkit.simulation.loop import Loop
 from labkit.simulation.network import Link, Network
 from labkit.simulation.process import Process
@@ -33,8 +34,8 @@ class Outcome(NamedTuple):
 class ClientProcess(Process):
     """A client for the whole run."""
 
-    arrived = cs.Arrived
-    tick = cs.Tick()
+    arrived = Arrived
+    tick = Tick()
     may_send = m.FROM_CLIENT
 
     def __init__(
@@ -56,7 +57,7 @@ class ClientProcess(Process):
         self.outcomes: dict[bytes, Outcome] = {}
         self._judge = judge
         self.performers = {
-            cs.Send: self.send, cs.Connect: self.connect, cs.Outcome: self._outcome,
+            Send: self.send, Connect: self.connect, cs.Outcome: self._outcome,
             cs.CancelAnswer: self._cancel_answer, cs.NowRunning: self._nothing, cs.Answer: self._nothing,
             cs.Welcomed: self._nothing,
         }  # fmt: skip

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
-from labkit.core.client_session import Phase
 from labkit.core.rules import Rules
+from labkit.core.session import Phase
 from labkit.simulation.loop import Loop
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from typing import Any
 from labkit.core import messages as m
 from labkit.core import worker_session as ws
 from labkit.core.rules import Rules
+from labkit.core.session import Arrived, Connect, Send, Tick
 from labkit.simulation.loop import Loop
 from labkit.simulation.network import Link, Network
 from labkit.simulation.process import Process
@@ -45,8 +46,8 @@ class Computing:
 class WorkerProcess(Process):
     """One process of a worker."""
 
-    arrived = ws.Arrived
-    tick = ws.Tick()
+    arrived = Arrived
+    tick = Tick()
     may_send = m.FROM_WORKER
 
     def __init__(self, post: Post, loop: Loop, network: Network, random: Random) -> None:
@@ -62,7 +63,7 @@ class WorkerProcess(Process):
         self._frozen_at = 0.0
         self._generation = 0  # raised by a freeze: what was scheduled before it does not count
         self.performers = {
-            ws.Send: self.send, ws.Connect: self.connect, ws.Run: self._run, ws.Withdraw: self._withdraw,
+            Send: self.send, Connect: self.connect, ws.Run: self._run, ws.Withdraw: self._withdraw,
             ws.Exit: self._exit,
         }  # fmt: skip
 

@@ -18,11 +18,11 @@ from labkit.core import history as h
 from labkit.core import messages as m
 from labkit.core.autoscaler import Autoscaler, Limits
 from labkit.core.client_session import ClientSession
-from labkit.core.client_session import Phase as ClientPhase
 from labkit.core.history import Event
 from labkit.core.policies import Policy
 from labkit.core.rules import Rules
 from labkit.core.scheduler import Scheduler
+from labkit.core.session import Phase
 from labkit.core.worker_session import WorkerSession
 from labkit.simulation.autoscaling import Autoscaling
 from labkit.simulation.broker import BrokerHost
@@ -292,7 +292,7 @@ class World:
             self.witness.blame("conservation", f"{client.name} has {len(session.open)} open, {parts} placed")
         connection = client.socket.connection if client.socket is not None else None
         record = scheduler.clients.at(connection.route) if connection is not None else None
-        ready = session.phase is ClientPhase.READY
+        ready = session.phase is Phase.READY
         if self._calm(client) and not (ready and record is not None):
             state = session.phase.value
             self.witness.blame("back_in_time", f"{client.name} is {state} {BACK_S} s after all is well")

@@ -15,8 +15,9 @@ from labkit.core.autoscaler import Autoscaler, Load
 from labkit.core.clients import ClientRecord, Route
 from labkit.core.fleet import Worker
 from labkit.core.scheduler import Scheduler
+from labkit.core.session import Phase, Send
 from labkit.core.tasks import OpenTask
-from labkit.core.worker_session import Phase, WorkerSession
+from labkit.core.worker_session import WorkerSession
 from labkit.simulation import Parts
 from labkit.simulation.workers import Post
 
@@ -170,8 +171,8 @@ class MixesNamesakes(WorkerSession):
 class FreezeIsComputing(WorkerSession):
     """Counts the time in which its process was frozen against leases."""
 
-    def _overslept(self, now: float) -> None:
-        self._last_heard = now
+    def _overslept(self, slept_s: float, now: float) -> None:
+        pass
 
 
 class SwallowsRevoked(WorkerSession):
@@ -186,7 +187,7 @@ class NeverGreetsAgain(cs.ClientSession):
     """Says hello once a connection and waits for ever."""
 
     def _greet(self, now: float, connect: bool) -> None:
-        if self.phase is cs.Phase.GREETING and self._last_sent:
+        if self.phase is Phase.GREETING and self._last_sent:
             self._last_heard = now
         else:
             super()._greet(now, connect)
@@ -199,7 +200,7 @@ class NeverResubmits(cs.ClientSession):
         again = type(message) is m.ClientWelcome and self.broker_epoch
         super()._on_message(message, now)
         if again:
-            self._out = [a for a in self._out if type(a) is not cs.Send or type(a.message) is not m.Submit]
+            self._out = [a for a in self._out if type(a) is not Send or type(a.message) is not m.Submit]
 
 
 # --- promises of the fault table ----------------------------------------------------------------------------

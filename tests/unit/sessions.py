@@ -8,6 +8,7 @@ from labkit.core import client_session as c
 from labkit.core import messages as m
 from labkit.core import worker_session as w
 from labkit.core.rules import Rules
+from labkit.core.session import Arrived, Phase, Send, Tick
 
 RULES = Rules()
 A, B, C = (bytes([letter]) * 16 for letter in b"abc")
@@ -33,7 +34,7 @@ class AWorker:
     def hears(self, *messages: Any) -> None:
         """Messages arrive from the broker."""
         for message in messages:
-            self.out += self.session.handle(w.Arrived(message), self.now)
+            self.out += self.session.handle(Arrived(message), self.now)
 
     def sees(self, event: Any) -> None:
         """Something happens in the shell."""
@@ -51,15 +52,15 @@ class AWorker:
     def pass_time(self, seconds: float, broker_beats: bool = True) -> None:
         """Ticks at the instants that the session asks for."""
         end = self.now + seconds
-        while self.now < end and self.session.phase is not w.Phase.OVER:
+        while self.now < end and self.session.phase is not Phase.OVER:
             self.now = max(self.now + 0.001, min(end, self.session.next_deadline()))
             if broker_beats:
                 self.hears(m.Heartbeat())
-            self.sees(w.Tick())
+            self.sees(Tick())
 
     def oversleep(self, seconds: float) -> None:
         self.now += seconds
-        self.sees(w.Tick())
+        self.sees(Tick())
 
     def is_welcomed(self, broker: bytes = b"broker-1") -> None:
         self.hears(m.WorkerWelcome(broker, self.session.epoch, 0.5, 6.0))
@@ -72,7 +73,7 @@ class AWorker:
 
     def said(self) -> list[Any]:
         """Every message sent so far, oldest first; heartbeats do not count."""
-        sent = [action.message for action in self.out if type(action) is w.Send]
+        sent = [action.message for action in self.out if type(action) is Send]
         return [message for message in sent if type(message) is not m.Heartbeat]
 
     def ran(self) -> list[bytes]:
@@ -106,7 +107,7 @@ class AClient:
     def hears(self, *messages: Any) -> None:
         """Messages arrive from the broker."""
         for message in messages:
-            self.out += self.session.handle(c.Arrived(message), self.now)
+            self.out += self.session.handle(Arrived(message), self.now)
 
     def asks(self, event: Any) -> None:
         """The user wants something."""
@@ -132,15 +133,15 @@ class AClient:
             self.now = max(self.now + 0.001, min(end, self.session.next_deadline()))
             if broker_beats:
                 self.hears(m.Heartbeat())
-            self.asks(c.Tick())
+            self.asks(Tick())
 
     def oversleep(self, seconds: float) -> None:
         self.now += seconds
-        self.asks(c.Tick())
+        self.asks(Tick())
 
     def said(self, kind: type | None = None) -> list[Any]:
         """Every message sent so far, or those of one kind; heartbeats do not count."""
-        sent = [action.message for action in self.out if type(action) is c.Send]
+        sent = [action.message for action in self.out if type(action) is Send]
         return [one for one in sent if type(one) is kind or (kind is None and type(one) is not m.Heartbeat)]
 
     def submitted(self) -> list[bytes]:

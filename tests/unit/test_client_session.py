@@ -6,6 +6,7 @@ import pytest
 
 from labkit.core import client_session as c
 from labkit.core import messages as m
+from labkit.core.session import Connect, Send
 from tests.unit.sessions import RULES, A, AClient, B, C, a_client
 
 # --- joining ------------------------------------------------------------------------------------------------
@@ -13,7 +14,7 @@ from tests.unit.sessions import RULES, A, AClient, B, C, a_client
 
 def test_it_opens_a_connection_and_says_who_it_is() -> None:
     client = AClient()
-    assert client.out == [c.Connect(), c.Send(m.ClientHello(b"c" * 16, "ann"))]
+    assert client.out == [Connect(), Send(m.ClientHello(b"c" * 16, "ann"))]
     client.is_welcomed()
     assert client.told(c.Welcomed) == [c.Welcomed(new_broker=False)]
 
@@ -25,7 +26,7 @@ def test_without_a_welcome_it_says_hello_again_on_a_new_connection(refused: bool
     if refused:
         client.hears(m.Refused(0.1, "too many clients", b""))
     client.pass_time(RULES.dead_s + 0.01, broker_beats=False)
-    assert client.out == [c.Connect(), c.Send(m.ClientHello(b"c" * 16, "ann"))]
+    assert client.out == [Connect(), Send(m.ClientHello(b"c" * 16, "ann"))]
     client.is_welcomed()
     client.submits(A)
     assert client.submitted() == [A]
@@ -34,36 +35,36 @@ def test_without_a_welcome_it_says_hello_again_on_a_new_connection(refused: bool
 def test_a_stale_client_says_hello_again_on_the_same_connection_once() -> None:
     client = a_client()
     client.hears(m.Stale(), m.Stale())
-    assert client.out == [c.Send(m.ClientHello(b"c" * 16, "ann"))]
+    assert client.out == [Send(m.ClientHello(b"c" * 16, "ann"))]
 
 
 def test_a_silent_broker_is_given_up_after_its_patience() -> None:
     client = a_client()
     client.pass_time(5.9, broker_beats=False)
-    assert client.told(c.Connect) == []
+    assert client.told(Connect) == []
     client.pass_time(0.2, broker_beats=False)
-    assert len(client.told(c.Connect)) == 1
+    assert len(client.told(Connect)) == 1
 
 
 def test_announced_bulk_is_waited_for() -> None:
     client = a_client()
     client.hears(m.Bulk(int(10 * RULES.slow_link_bytes_per_s)))
     client.pass_time(15.9, broker_beats=False)
-    assert client.told(c.Connect) == []
+    assert client.told(Connect) == []
     client.pass_time(0.2, broker_beats=False)
-    assert len(client.told(c.Connect)) == 1
+    assert len(client.told(Connect)) == 1
 
 
 def test_its_own_freeze_is_not_the_brokers_silence() -> None:
     client = a_client()
     client.oversleep(60.0)
-    assert client.told(c.Connect) == []
+    assert client.told(Connect) == []
 
 
 def test_it_beats_when_it_has_nothing_else_to_say() -> None:
     client = a_client()
     client.pass_time(5.0)
-    assert 9 <= client.out.count(c.Send(m.Heartbeat())) <= 10
+    assert 9 <= client.out.count(Send(m.Heartbeat())) <= 10
 
 
 # --- submitting ---------------------------------------------------------------------------------------------
@@ -120,7 +121,7 @@ def test_a_broker_that_beats_but_never_acknowledges_is_told_everything_again() -
     client.submits(A)
     client.out.clear()
     client.pass_time(6.5)
-    assert len(client.told(c.Connect)) == 1
+    assert len(client.told(Connect)) == 1
     client.is_welcomed()
     assert client.submitted() == [A]
 
@@ -130,7 +131,7 @@ def test_an_acknowledged_task_is_waited_for_however_long_it_takes() -> None:
     client.submits(A)
     client.hears(m.Accepted(A))
     client.pass_time(60.0)
-    assert client.told(c.Connect) == []
+    assert client.told(Connect) == []
 
 
 # --- quota and BUSY -----------------------------------------------------------------------------------------
@@ -240,7 +241,7 @@ def test_an_outcome_may_come_before_any_acknowledgement() -> None:
     client.gets_result(A)
     client.hears(m.Accepted(A))
     client.pass_time(20.0)
-    assert client.told(c.Connect) == []
+    assert client.told(Connect) == []
 
 
 def test_a_start_is_told() -> None:

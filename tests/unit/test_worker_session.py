@@ -6,6 +6,7 @@ import pytest
 
 from labkit.core import messages as m
 from labkit.core import worker_session as w
+from labkit.core.session import Connect, Phase, Send
 from tests.unit.sessions import RESULT, RULES, A, AWorker, B, C, a_worker
 
 # --- joining ------------------------------------------------------------------------------------------------
@@ -14,17 +15,17 @@ from tests.unit.sessions import RESULT, RULES, A, AWorker, B, C, a_worker
 def test_it_opens_a_connection_and_says_who_it_is() -> None:
     worker = AWorker(slots=3)
     assert worker.out == [
-        w.Connect(), w.Send(m.WorkerHello(b"fresh001", b"fresh002", 3, 77, "worker-1", "blur,edges")),
+        Connect(), Send(m.WorkerHello(b"fresh001", b"fresh002", 3, 77, "worker-1", "blur,edges")),
     ]  # fmt: skip
     worker.is_welcomed()
-    assert worker.session.phase is w.Phase.READY
+    assert worker.session.phase is Phase.READY
 
 
 def test_without_an_answer_it_says_hello_again_under_a_new_epoch_on_a_new_connection() -> None:
     worker = AWorker()
     worker.out.clear()
     worker.pass_time(RULES.dead_s + 0.01, broker_beats=False)
-    assert [type(action) for action in worker.out] == [w.Connect, w.Send]
+    assert [type(action) for action in worker.out] == [Connect, Send]
     (hello,) = worker.said()
     assert (hello.instance, hello.epoch) == (b"fresh001", b"fresh003")
 
@@ -32,7 +33,7 @@ def test_without_an_answer_it_says_hello_again_under_a_new_epoch_on_a_new_connec
 def test_a_welcome_to_a_former_hello_is_ignored() -> None:
     worker = AWorker()
     worker.hears(m.WorkerWelcome(b"broker-1", b"former--", 0.5, 6.0))
-    assert worker.session.phase is w.Phase.GREETING
+    assert worker.session.phase is Phase.GREETING
 
 
 def test_a_refused_worker_asks_again_because_its_predecessor_may_only_be_dying() -> None:
@@ -42,7 +43,7 @@ def test_a_refused_worker_asks_again_because_its_predecessor_may_only_be_dying()
     worker.pass_time(RULES.heartbeat_s + 0.01)
     assert len(worker.took(m.WorkerHello)) == 1
     worker.is_welcomed()
-    assert worker.session.phase is w.Phase.READY
+    assert worker.session.phase is Phase.READY
 
 
 def test_a_worker_that_stays_refused_leaves_with_its_own_exit_code() -> None:
@@ -57,38 +58,38 @@ def test_a_worker_that_stays_refused_leaves_with_its_own_exit_code() -> None:
 def test_a_stale_worker_joins_again_on_the_same_connection() -> None:
     worker = a_worker()
     worker.hears(m.Stale(), m.Stale())
-    assert [type(action) for action in worker.out] == [w.Send]
+    assert [type(action) for action in worker.out] == [Send]
     assert [hello.epoch for hello in worker.took(m.WorkerHello)] == [b"fresh003"]
 
 
 def test_a_silent_broker_is_given_up_after_its_patience() -> None:
     worker = a_worker()
     worker.pass_time(5.9, broker_beats=False)
-    assert worker.took(w.Connect) == []
+    assert worker.took(Connect) == []
     worker.pass_time(0.2, broker_beats=False)
-    assert len(worker.took(w.Connect)) == 1
+    assert len(worker.took(Connect)) == 1
 
 
 def test_announced_bulk_is_waited_for() -> None:
     worker = a_worker()
     worker.hears(m.Bulk(int(10 * RULES.slow_link_bytes_per_s)))
     worker.pass_time(15.9, broker_beats=False)
-    assert worker.took(w.Connect) == []
+    assert worker.took(Connect) == []
     worker.pass_time(0.2, broker_beats=False)
-    assert len(worker.took(w.Connect)) == 1
+    assert len(worker.took(Connect)) == 1
 
 
 def test_its_own_freeze_is_not_the_brokers_silence() -> None:
     worker = a_worker()
     worker.oversleep(60.0)
-    assert worker.took(w.Connect) == []
-    assert worker.session.phase is w.Phase.READY
+    assert worker.took(Connect) == []
+    assert worker.session.phase is Phase.READY
 
 
 def test_it_beats_when_it_has_nothing_else_to_say() -> None:
     worker = a_worker()
     worker.pass_time(5.0)
-    assert 9 <= len([a for a in worker.out if a == w.Send(m.Heartbeat())]) <= 10
+    assert 9 <= len([a for a in worker.out if a == Send(m.Heartbeat())]) <= 10
 
 
 # --- running ------------------------------------------------------------------------------------------------

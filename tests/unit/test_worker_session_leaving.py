@@ -6,6 +6,7 @@ import pytest
 
 from labkit.core import messages as m
 from labkit.core import worker_session as w
+from labkit.core.session import Tick
 from tests.unit.sessions import RESULT, RULES, A, AWorker, B, C, a_worker
 
 # --- leases -------------------------------------------------------------------------------------------------
@@ -154,5 +155,5 @@ def test_what_is_over_is_over() -> None:
     worker.sees(w.StopAsked())
     worker.out.clear()
     worker.gets(A)
-    worker.sees(w.Tick())
+    worker.sees(Tick())
     assert worker.out == []
