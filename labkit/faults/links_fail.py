@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import time
 
+from labkit.client import Client
 from labkit.core import history as h
 from labkit.core.errors import N_
+from labkit.core.history import Event
 from labkit.faults.case import case
 from labkit.faults.network import Network
 from labkit.faults.stand import Stand
@@ -29,6 +31,24 @@ def with_far_worker(stand: Stand, bytes_per_s: float | None = None) -> Network:
     return network
 
 
+def cut_off(stand: Stand, client: Client, network: Network) -> tuple[float, Event]:
+    """Cut the worker off; return when, and the event of its being given up."""
+    client.note("partition", FAR)
+    cut_at = time.monotonic()
+    network.cut()
+    lost = stand.wait_for(h.LOST, worker=FAR, since=cut_at)
+    stand.judge.detected(lost.at - cut_at)
+    return cut_at, lost
+
+
+def heal(client: Client, network: Network) -> float:
+    """Let the worker's network be as it was; return when."""
+    client.note("heal", FAR)
+    healed_at = time.monotonic()
+    network.heal()
+    return healed_at
+
+
 @case(
     "partition",
     fault=N_("the network to a worker that computes is cut, nobody is told; it heals when all is done"),
@@ -41,15 +61,10 @@ def partition(stand: Stand) -> None:
     client, work, judge = stand.client(), stand.work, stand.judge
     work.sleepers(client, 120, 0.05)
     _worker, struck = stand.wait_for_start([FAR])
-    client.note("partition", FAR)
-    cut_at = time.monotonic()
-    network.cut()
-    lost = stand.wait_for(h.LOST, worker=FAR, since=cut_at)
+    cut_at, lost = cut_off(stand, client, network)
     judge.within(N_("given up after {seconds}"), lost.at - cut_at, 2.5, cut_at)
     stand.wait_for_progress(len(work.futures))
-    client.note("heal", FAR)
-    healed_at = time.monotonic()
-    network.heal()
+    healed_at = heal(client, network)
     joined = stand.wait_for(h.JOINED, worker=FAR, since=healed_at)
     judge.within(N_("back {seconds} after the healing"), joined.at - healed_at, 3.0, healed_at)
     late = stand.events(h.DUPLICATE, worker=FAR)
@@ -58,7 +73,6 @@ def partition(stand: Stand) -> None:
     stand.finish_work()
     row = next(row for row in stand.history.ledger() if row.task == struck)
     judge.true(N_("its task was done by {worker}"), row.winner not in ("", FAR), worker=row.winner)
-    judge.detected(lost.at - cut_at)
     for recovery in stand.history.recoveries():
         if recovery.fault == "partition":
             judge.recovered(recovery.recovery_s)
@@ -76,15 +90,9 @@ def late_result(stand: Stand) -> None:
     client, work, judge = stand.client(), stand.work, stand.judge
     task = work.submit(client, sleep_for, 1.0, expected=1.0)
     stand.wait_for_start(future=task)
-    client.note("partition", FAR)
-    cut_at = time.monotonic()
-    network.cut()
-    lost = stand.wait_for(h.LOST, worker=FAR, since=cut_at)
-    judge.detected(lost.at - cut_at)
+    cut_at, _lost = cut_off(stand, client, network)
     stand.wait_for(h.REQUEUED, task=task.task_id)
-    client.note("heal", FAR)
-    healed_at = time.monotonic()
-    network.heal()
+    healed_at = heal(client, network)
     stand.finish_work()
     row = next(row for row in stand.history.ledger() if row.task == task.task_id)
     judge.count(N_("done as attempt {n}"), row.winning_attempt, 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
+from collections.abc import Callable
 
 from labkit.client import Client
 from labkit.cluster.redis_server import ping
@@ -69,6 +70,21 @@ def tasks_do_not_notice(stand: Stand, client: Client, usual_s: float) -> None:
     )
 
 
+def is_away(
+    stand: Stand, take_away: Callable[[str], float], bring_back: Callable[[str], float]
+) -> None:
+    """Take Redis away under work, change what it should show, and bring it back, which returns since when it
+    serves; claim that no task noticed, and that the picture heals."""
+    url, client = redis_of(stand), stand.client()
+    usual_s = round_trip_s(client)
+    stand.work.sleepers(client, 40, 0.02)
+    take_away("redis")
+    stand.cluster.kill(VICTIM)
+    tasks_do_not_notice(stand, client, usual_s)
+    heals(stand, url, bring_back("redis"))
+    stand.finish_work()
+
+
 def heals(stand: Stand, url: str, since: float) -> None:
     """Claim that the picture is right again in time, from the instant on at which Redis served."""
     stand.wait_until(lambda: is_right(stand, url), N_("the picture was wrong for {seconds:g} s"))
@@ -85,15 +101,7 @@ def heals(stand: Stand, url: str, since: float) -> None:
 )
 def redis_frozen(stand: Stand) -> None:
     """Freeze Redis, change what it should show, wake it."""
-    url, client = redis_of(stand), stand.client()
-    usual_s = round_trip_s(client)
-    stand.work.sleepers(client, 40, 0.02)
-    stand.cluster.pause("redis")
-    stand.cluster.kill(VICTIM)
-    tasks_do_not_notice(stand, client, usual_s)
-    woken_at = stand.cluster.resume("redis")
-    heals(stand, url, woken_at)
-    stand.finish_work()
+    is_away(stand, stand.cluster.pause, stand.cluster.resume)
 
 
 @case(
@@ -123,13 +131,10 @@ def redis_flushed(stand: Stand) -> None:
 )
 def redis_killed(stand: Stand) -> None:
     """Kill Redis, change what it should show, start it again."""
-    url, client = redis_of(stand), stand.client()
-    usual_s = round_trip_s(client)
-    stand.work.sleepers(client, 40, 0.02)
-    stand.cluster.kill("redis")
-    stand.cluster.kill(VICTIM)
-    tasks_do_not_notice(stand, client, usual_s)
-    stand.cluster.start("redis")
-    stand.wait_until(lambda: ping(url), N_("Redis did not serve within {seconds:g} s"))
-    heals(stand, url, time.monotonic())
-    stand.finish_work()
+
+    def start(name: str) -> float:
+        stand.cluster.start(name)
+        stand.wait_until(lambda: ping(redis_of(stand)), N_("Redis did not serve within {seconds:g} s"))
+        return time.monotonic()
+
+    is_away(stand, stand.cluster.kill, start)

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from labkit.core import history as h
 from labkit.core.errors import N_, NoWorker, TaskFailed, TaskHung, TaskPoisoned
 from labkit.faults.case import case
 from labkit.faults.stand import Stand
+from labkit.futures import TaskFuture
 from labkit.jobs import crash, fail, hang, process_image
 
 EXIT_HUNG = "exit 86"
 LEASE_S = 0.5
 DEADLINE_S = 1.0
+
+
+def among_good_ones(stand: Stand, job: Callable[..., Any], *arguments: Any, **options: Any) -> TaskFuture:
+    """Submit a bad task with good ones before and behind it; return its future when all have an outcome."""
+    client, work = stand.client(), stand.work
+    work.sleepers(client, 30, 0.02)
+    bad = work.submit(client, job, *arguments, **options)
+    work.sleepers(client, 60, 0.02)
+    stand.finish_work()
+    return bad
 
 
 @case(
@@ -20,11 +34,7 @@ DEADLINE_S = 1.0
 )
 def poison_task(stand: Stand) -> None:
     """Put the job ``crash`` among tasks that do nothing wrong."""
-    client, work, judge = stand.client(), stand.work, stand.judge
-    work.sleepers(client, 30, 0.02)
-    poison = work.submit(client, crash, expected=TaskPoisoned)
-    work.sleepers(client, 60, 0.02)
-    stand.finish_work()
+    poison, judge = among_good_ones(stand, crash, expected=TaskPoisoned), stand.judge
     crashes = [event.detail["crashes"] for event in stand.events(h.POISONED, task=poison.task_id)]
     judge.count(N_("{n} crashes counted against it"), sum(crashes), stand.settings.rules.max_crashes)
     failed = {event.task for event in stand.events(h.FAILED)}
@@ -42,11 +52,7 @@ def poison_task(stand: Stand) -> None:
 )
 def hung_task(stand: Stand) -> None:
     """Submit ``hang`` with a lease of half a second, among tasks that do return."""
-    client, work, judge = stand.client(), stand.work, stand.judge
-    work.sleepers(client, 30, 0.02)
-    hung = work.submit(client, hang, expected=TaskHung, lease_s=LEASE_S)
-    work.sleepers(client, 60, 0.02)
-    stand.finish_work()
+    hung, judge = among_good_ones(stand, hang, expected=TaskHung, lease_s=LEASE_S), stand.judge
     attempts = stand.events(h.STARTED, task=hung.task_id)
     judge.count(N_("{n} attempts"), len(attempts), stand.settings.rules.max_hangs)
     ends = [*stand.events(h.REQUEUED, task=hung.task_id), *stand.events(h.FAILED, task=hung.task_id)]
@@ -71,11 +77,7 @@ def hung_task(stand: Stand) -> None:
 )
 def exception(stand: Stand) -> None:
     """Submit ``fail`` among good tasks."""
-    client, work, judge = stand.client(), stand.work, stand.judge
-    work.sleepers(client, 20, 0.01)
-    failing = work.submit(client, fail, "on purpose", expected=TaskFailed)
-    work.sleepers(client, 20, 0.01)
-    stand.finish_work()
+    failing, judge = among_good_ones(stand, fail, "on purpose", expected=TaskFailed), stand.judge
     judge.count(N_("{n} attempt"), len(stand.events(h.DISPATCHED, task=failing.task_id)), 1)
     error = failing.exception()
     judge.true(
