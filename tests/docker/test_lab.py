@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +14,12 @@ import pytest
 
 from labkit.cluster.compose import ComposeCluster
 from labkit.core.errors import LabkitError
-from tests.docker.rig import Stack, built, require_engine, stack_up
+from tests.docker.rig import Stack
 from tests.support import wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.xdist_group("docker")]
 
 NOTEBOOK = Path(__file__).with_name("inside.md")
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    require_engine()
-    built()
-    with stack_up() as up:
-        yield up
-
-
-@pytest.fixture(scope="module")
-def cluster(stack: Stack) -> Iterator[ComposeCluster]:
-    with stack.connect() as connected:
-        connected.wait_until_ready(60.0)
-        yield connected
 
 
 def in_lab(stack: Stack, *words: str, given: str = "") -> str:

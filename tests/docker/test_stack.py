@@ -21,7 +21,7 @@ from labkit.core.errors import AccessDenied
 from labkit.core.history import Event
 from labkit.credentials import Token, of_client
 from labkit.settings import Settings
-from tests.docker.rig import Load, Stack, built, require_engine, stack_up
+from tests.docker.rig import Load, Stack
 from tests.support import wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.xdist_group("docker")]
@@ -31,21 +31,6 @@ PROMISED_BACK_S = 3.0
 SLOW_S = 3.0
 """What a busy machine may take on top: the promise is the software's, the processor is everybody's."""
 THREE = ["worker-1", "worker-2", "worker-3"]
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    require_engine()
-    built()
-    with stack_up() as up:
-        yield up
-
-
-@pytest.fixture(scope="module")
-def cluster(stack: Stack) -> Iterator[ComposeCluster]:
-    with stack.connect() as connected:
-        connected.wait_until_ready(60.0)
-        yield connected
 
 
 @pytest.fixture

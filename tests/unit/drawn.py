@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -26,6 +28,26 @@ def legend_of(axes: Axes) -> list[str]:
 def labelled(axes: Axes, label: str) -> list[Any]:
     """Return the artists of axes whose label begins like this."""
     return [artist for artist in axes.get_children() if str(artist.get_label()).startswith(label)]
+
+
+def assert_legible(figure: Figure) -> None:
+    """No two texts touch, none leaves the picture or is tiny; and the picture has the lab's width."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    width, height = canvas.get_width_height()
+    assert width == 1000
+    boxes = []
+    for text in texts(figure):
+        box = text.get_window_extent()
+        if is_tick_out_of_sight(text, figure):
+            continue
+        assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1, text.get_text()
+        assert float(text.get_fontsize()) >= 6, text.get_text()
+        boxes.append((text.get_text(), box))
+    for (one, box), (other, its_box) in combinations(boxes, 2):
+        overlap_x = min(box.x1, its_box.x1) - max(box.x0, its_box.x0)
+        overlap_y = min(box.y1, its_box.y1) - max(box.y0, its_box.y0)
+        assert not (overlap_x > 1 and overlap_y > 2), f"{one!r} and {other!r} overlap"
 
 
 def is_tick_out_of_sight(text: Text, figure: Figure) -> bool:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from itertools import combinations
 from pathlib import Path
 
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from labkit import charts, i18n
 from labkit.charts import style
 from labkit.core.history import Event, History
-from tests.unit.drawn import is_tick_out_of_sight, labelled, texts, written
+from tests.unit.drawn import assert_legible, labelled, written
 from tests.unit.made_histories import crowded, demo, frozen, note, run, strangely_named, task_id
 
 ROOT = Path(__file__).parents[2]
@@ -75,22 +73,7 @@ def test_no_two_texts_touch_and_none_leaves_the_picture(
 ) -> None:
     i18n.set_language(language)
     figure = CHARTS[chart_name][0](History(HISTORIES[run_name]()))
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    width, height = canvas.get_width_height()
-    assert width == 1000
-    boxes = []
-    for text in texts(figure):
-        box = text.get_window_extent()
-        if is_tick_out_of_sight(text, figure):
-            continue
-        assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1, text.get_text()
-        assert float(text.get_fontsize()) >= 6, text.get_text()
-        boxes.append((text.get_text(), box))
-    for (one, box), (other, its_box) in combinations(boxes, 2):
-        overlap_x = min(box.x1, its_box.x1) - max(box.x0, its_box.x0)
-        overlap_y = min(box.y1, its_box.y1) - max(box.y0, its_box.y0)
-        assert not (overlap_x > 1 and overlap_y > 2), f"{one!r} and {other!r} overlap"
+    assert_legible(figure)
 
 
 @pytest.mark.parametrize("chart_name", CHARTS)

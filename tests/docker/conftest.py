@@ -1,0 +1,25 @@
+"""A stack of containers for each module of tests that wants one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from labkit.cluster.compose import ComposeCluster
+from tests.docker.rig import Stack, built, require_engine, stack_up
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    require_engine()
+    built()
+    with stack_up() as up:
+        yield up
+
+
+@pytest.fixture(scope="module")
+def cluster(stack: Stack) -> Iterator[ComposeCluster]:
+    with stack.connect() as connected:
+        connected.wait_until_ready(60.0)
+        yield connected
