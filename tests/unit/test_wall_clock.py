@@ -17,6 +17,7 @@ SHOWN_ONLY = {
     "labkit.mirror": "last_heartbeat in Redis, for people",
     "labkit.broker.service": "when this broker started, in the history",
     "labkit.cli.status": "when the live view was drawn",
+    "labkit.cli.autoscale": "when a decision was made",
     "labkit.cluster.supervisor": "when a fault was done that nobody could note",
     "labkit.cluster.compose": "when a fault was done that nobody could note",
     "labkit.cluster.plan": "when the cluster was started",
