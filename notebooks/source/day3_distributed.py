@@ -149,7 +149,7 @@ history.counts()["done"], history.counts()["requeued"], history.check()
 # **Pregunta.** ¿Por qué el rendimiento baja a dos tercios y no a cero?
 #
 # **Si falla.** Si `open_cluster` dice que un worker no está listo, la máquina va muy cargada: cierra otros
-# cuadernos (`Kernel` → `Shut Down All Kernels`) y repite la celda. Si alguien reinicia el kernel, el panel
+# cuadernos (`Kernel` → `Shut Down All Kernels`) y repite la celda, que cierra antes lo que había abierto. Si alguien reinicia el kernel, el panel
 # viejo se cubre con un aviso al cabo de unos segundos: hay que ejecutar desde arriba. Mientras se ejecuta una
 # celda el panel sigue vivo, pero los clics esperan a que acabe.
 
@@ -162,7 +162,7 @@ history.counts()["done"], history.counts()["requeued"], history.check()
 # **Ask.** Why does the throughput fall to two thirds and not to zero?
 #
 # **If it goes wrong.** If `open_cluster` says that a worker is not ready, the machine is very busy: close
-# other notebooks (`Kernel` → `Shut Down All Kernels`) and run the cell again. If somebody restarts the
+# other notebooks (`Kernel` → `Shut Down All Kernels`) and run the cell again, which first closes what it had opened. If somebody restarts the
 # kernel, the old panel is covered by a notice after some seconds: run from the top. While a cell runs the
 # panel stays alive, but clicks wait for its end.
 
@@ -301,7 +301,7 @@ lesson.checkpoint(1, (total, answer, future.worker) == (3, 42, "by-hand"))
 # **Si sobra tiempo.** ¿Por qué `Task` lleva un número de intento?
 #
 # **Si falla.** Si una celda dice que esperó un mensaje en vano, alguien ejecutó solo la mitad de la
-# conversación: se repite desde `open_cluster(workers=0…)`. Quien calla dos segundos está muerto para el
+# conversación: se repite desde `lesson.open("empty", …)`. Quien calla dos segundos está muerto para el
 # broker; por eso la conversación entera cabe en una celda.
 
 # %% [markdown] lang="en" teacher=true
@@ -314,7 +314,7 @@ lesson.checkpoint(1, (total, answer, future.worker) == (3, 42, "by-hand"))
 # **If there is time.** Why does `Task` carry the number of an attempt?
 #
 # **If it goes wrong.** If a cell says that it waited for a message in vain, somebody ran only half of the
-# conversation: run again from `open_cluster(workers=0…)`. Whoever is silent for two seconds is dead to the
+# conversation: run again from `lesson.open("empty", …)`. Whoever is silent for two seconds is dead to the
 # broker; that is why the whole conversation is in one cell.
 
 # %% [markdown] lang="es"
@@ -553,7 +553,8 @@ lesson.checkpoint(3, not broken and len(absent) == 4)
 #
 # **Si falla.** En una máquina muy cargada el «lento» puede llegar a callar más de un segundo y salir como
 # sospechoso: es correcto, y es una buena conversación. Si una celda se interrumpe a medias, ejecuta
-# `cluster.status()` y arranca o reanuda desde el panel lo que falte.
+# `cluster.status()` y arranca o reanuda desde el panel lo que falte. Si una celda espera a un worker, o a un
+# broker, que alguien ha matado o congelado, lo dice en unos segundos, con lo que hay que hacer.
 
 # %% [markdown] lang="en" teacher=true
 # **Say.** "The dead cannot come back late; the frozen can." That is the sentence of this block: epochs,
@@ -566,7 +567,8 @@ lesson.checkpoint(3, not broken and len(absent) == 4)
 #
 # **If it goes wrong.** On a very busy machine the "slow" one may be silent for more than a second and show
 # up as suspect: that is right, and worth talking about. If a cell is interrupted half-way, run
-# `cluster.status()` and start or resume from the panel what is missing.
+# `cluster.status()` and start or resume from the panel what is missing. A cell that waits for a worker, or a
+# broker, that somebody has killed or frozen says so within seconds, and what to do.
 
 # %% [markdown] lang="es"
 # ## Comprobación: a la caza de un error · 33–43 min
