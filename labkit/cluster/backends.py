@@ -10,6 +10,7 @@ LABKIT_BACKEND, has said compose once.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -120,6 +121,18 @@ def connect(
     from labkit.cluster import local
 
     return local.connect(name, settings)
+
+
+def check(backend: str | None = None, settings: Settings | None = None) -> None:
+    """Raise BackendMissing if no cluster of this backend can be had here: before long work, not after."""
+    settings = settings or Settings.from_environment()
+    if chosen(backend, settings) == "compose" and settings.control is None:
+        from labkit.cluster.engine import Engine
+        from labkit.cluster.projects import PROJECT
+
+        engine = Engine(PROJECT, os.environ)
+        engine.docker("version")
+        engine.compose_command()
 
 
 def of_running(name: str | None, settings: Settings, backend: str | None = None) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit import photos
+from labkit.cluster import backends
 from labkit.core.errors import N_, InvalidInput
 from labkit.demo import batch
 from labkit.demo.batch import Gathered
@@ -86,6 +87,7 @@ class Demo:
         """Do everything; return 0 if every target was met."""
         from labkit.demo.report import OutFolder, report_file, summary
 
+        backends.check(self._backend, self._settings)
         with OutFolder(self._out).prepared() as out:
             with self._view:
                 self._view.title(

@@ -13,6 +13,7 @@ from labkit.cli import say
 from labkit.cluster import compose_start, ports
 from labkit.cluster.engine import Engine, explain
 from labkit.core.errors import BackendMissing, ClusterError, PortInUse
+from labkit.demo import reference
 from labkit.i18n import translate_error
 from tests.cli_support import Commands
 
@@ -125,6 +126,14 @@ def test_without_docker_every_command_says_where_to_get_it(
         "Docker is not installed; get it from https://docs.docker.com/get-docker/, or use the local backend, "
         "which needs nothing\n"
     )
+
+
+def test_the_demo_says_so_before_it_computes_anything(
+    lab: Commands, stand_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(stand_in.parent)
+    monkeypatch.setattr(reference, "compute", lambda *_: pytest.fail("it has begun"))
+    assert lab("demo", "--backend", "compose").out == ""
 
 
 def test_docker_without_compose_names_the_package(stand_in: Path) -> None:
