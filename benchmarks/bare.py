@@ -20,7 +20,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.setup import deaf_children, wake_all
+from benchmarks.setup import wake_all
+from labkit.interrupts import deaf_children
 
 HOST = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[1]

@@ -23,8 +23,8 @@ from typing import Any, Self
 import zmq
 
 from benchmarks.figures import BenchFailed
-from benchmarks.setup import deaf_children
 from labkit.core.errors import N_
+from labkit.interrupts import deaf_children
 
 HOST = "tcp://127.0.0.1"
 START_S = 15.0

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, TypeVar
 from benchmarks.figures import BenchFailed
 from labkit import jobs
 from labkit.core.errors import N_
+from labkit.interrupts import deaf_children
 
 if TYPE_CHECKING:
     from labkit.cluster import Cluster
@@ -100,23 +101,6 @@ def executor_on(cluster: Cluster) -> Iterator[Executor]:
         yield executor
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def deaf_children() -> Iterator[None]:
-    """Processes that are started in here do not hear Ctrl-C: whoever started them does, and ends them.
-
-    A process inherits what is blocked, so it is deaf from its first moment. (Windows blocks nothing: there, a
-    process that is only just starting prints a traceback when it ends.)
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _prepare_process() -> None:

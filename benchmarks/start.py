@@ -14,9 +14,10 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import BenchFailed, Figure, Section, Target
-from benchmarks.setup import Setup, deaf_children
+from benchmarks.setup import Setup
 from labkit.core.errors import N_
 from labkit.i18n import _
+from labkit.interrupts import deaf_children
 
 TITLE = N_("from nothing to three ready workers")
 TARGET = Target(1.2, at_most=True)

@@ -6,6 +6,8 @@ raises KeyboardInterrupt there. In the middle of a state machine that would leav
 ``noted``; when the block ends, the handler is called as if the signal had come then.
 
 In any other thread the block changes nothing: no handler ever runs there.
+
+``deaf_children`` is for what a terminal does besides: it sends Ctrl-C to a program's child processes as well.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -33,6 +36,25 @@ def endings() -> tuple[int, ...]:
     return tuple(
         int(getattr(signal, name)) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name)
     )
+
+
+@contextmanager
+def deaf_children() -> Iterator[None]:
+    """Let Ctrl-C wait until this is over; a process started meanwhile never hears it.
+
+    A terminal sends Ctrl-C to all processes of a program, and those of a pool would each print a traceback;
+    they are ended in order by whoever started them and heard it too. A process inherits what is blocked, so
+    it is deaf from its first moment. (Windows blocks nothing: there, one that is only just starting prints a
+    traceback when it ends.)
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class PutOff:

@@ -12,11 +12,9 @@ Guarantee: each picture given is either written whole or named among the failed.
 from __future__ import annotations
 
 import os
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +22,7 @@ from typing import Any, NamedTuple
 from labkit import images, photos
 from labkit.core.errors import N_, ClusterNotRunning, ImageError, InvalidInput, LabkitError
 from labkit.filters import Step
+from labkit.interrupts import deaf_children
 from labkit.jobs import process_encoded
 
 MOST_UNDER_WAY = 64
@@ -211,7 +210,7 @@ class Batch:
     def _submit(self, source: Path) -> None:
         try:
             data = images.read_bytes(source)
-            with _ctrl_c_waits():
+            with deaf_children():
                 future = self._executor.submit(process_encoded, data, self._steps, self._format)
         except LabkitError as error:
             self._fail(source, error)
@@ -251,23 +250,6 @@ class Batch:
     def _fail(self, source: Path, error: LabkitError) -> None:
         self.report.failed.append(Failure(source, error))
         self._on_progress(self.report)
-
-
-@contextmanager
-def _ctrl_c_waits() -> Iterator[None]:
-    """Let Ctrl-C wait until this is over; a process started meanwhile never hears it.
-
-    A terminal sends Ctrl-C to all processes of a program. Those of a pool would each print a traceback; they
-    are ended in order by us, who heard it too.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _in_our_words(source: Path, error: LabkitError) -> LabkitError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -11,7 +13,7 @@ import pytest
 
 from labkit import interrupts
 from labkit.broker.service import Broker
-from labkit.interrupts import PutOff, endings
+from labkit.interrupts import PutOff, deaf_children, endings
 from tests.support import require, wait_until
 from workers.worker import Worker
 
@@ -25,6 +27,18 @@ def test_ctrl_c_waits_until_the_block_has_ended() -> None:
             assert signals.noted == [signal.SIGINT]
     assert steps == ["woken", "whole"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="Windows blocks nothing")
+def test_a_child_started_among_deaf_ones_does_not_hear_ctrl_c_and_its_parent_does_afterwards() -> None:
+    program = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    steps: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        with deaf_children():
+            signal.raise_signal(signal.SIGINT)
+            steps.append(subprocess.check_output([sys.executable, "-c", program], text=True).strip())
+    assert steps == ["True"]
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "False"
 
 
 def test_a_handler_of_the_program_is_called_once_after_the_block() -> None:
