@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 1.0
 SILENT_S = 12.0
-"""Twice a worker's and a client's own patience with a silent broker (``broker_gone_s``): they may come back."""
+"""Twice a worker's and a client's own patience with a silent broker (``broker_gone_s``): they may return."""
 DOWN = frozenset({"stopping", "stopped", "killed"})
 FROZEN = "paused"
 
@@ -87,8 +87,8 @@ class Watch:
         if not answers and self._looked > self._answered + SILENT_S:
             raise LessonStuck(
                 N_(
-                    "the broker has not answered for {seconds:.0f} s: it hangs, or this machine is very busy; "
-                    "print(cluster.logs('broker')) shows what it printed. Run this cell again; if that does "
+                    "the broker has not answered for {seconds:.0f} s: it hangs, or this machine is very "
+                    "busy; print(cluster.logs('broker')) shows what it printed. Run this cell again; if that does "
                     "not help, restart the kernel and run the notebook from the top"
                 ),
                 seconds=self._looked - self._answered,
