@@ -88,8 +88,8 @@ class Watch:
             raise LessonStuck(
                 N_(
                     "the broker has not answered for {seconds:.0f} s: it hangs, or this machine is very "
-                    "busy; print(cluster.logs('broker')) shows what it printed. Run this cell again; if that does "
-                    "not help, restart the kernel and run the notebook from the top"
+                    "busy; print(cluster.logs('broker')) shows what it printed. Run this cell again; if that "
+                    "does not help, restart the kernel and run the notebook from the top"
                 ),
                 seconds=self._looked - self._answered,
             )
