@@ -7,8 +7,8 @@ client never stops results and heartbeats.
   counted. The peer that sent it is not told: a stranger learns nothing, and a friend's connection is not
   harmed.
 * *Out*: ``ROUTER_MANDATORY`` makes libzmq say when a peer is gone (EHOSTUNREACH) or does not read (EAGAIN:
-  too many messages; too many bytes we notice ourselves).
-  For a peer that does not read the messages are kept here, up to a bound, and tried again each turn.
+  too many messages; too many bytes we notice ourselves). What cannot go now is kept, up to a bound, and tried
+  again each turn (``labkit.broker.backlog``).
 * *Hung up*: the socket's monitor tells of a closed connection within milliseconds, by the number of its file
   descriptor; the same number comes with each message (SRCFD). A descriptor is used again after it was closed,
   so the monitor is read to its end before a new connection is entered under its number.
@@ -17,7 +17,6 @@ client never stops results and heartbeats.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
@@ -28,6 +27,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from labkit.broker import memory
 from labkit.broker.auth import Gate
+from labkit.broker.backlog import LARGE_BYTES, Backlog
 from labkit.broker.connections import hang_up, port_of, unread_bytes
 from labkit.core import messages as m
 from labkit.core.errors import N_, PortInUse, ProtocolError
@@ -40,13 +40,6 @@ BYTE_BUDGET = 64 << 20
 """Bytes read in one turn."""
 ROUTER_HWM = 256
 """Messages that may wait in libzmq for one peer, each way."""
-LARGE_BYTES = 256 << 10
-"""Messages larger than this are followed until they have left libzmq, which counts messages and not bytes."""
-MAX_LEAVING_BYTES = 64 << 20
-"""Bytes of large messages that may wait in libzmq for one peer."""
-MAX_BACKLOG_BYTES = 256 << 20
-"""Bytes that may wait here for one peer; a message counts for its place in the queue, too."""
-PLACE_BYTES = 256
 DROP_BUDGET = 10_000
 """Frames of messages that have too many that are thrown away in one turn: some ten milliseconds."""
 REBIND_S = 5.0
@@ -106,9 +99,7 @@ class Endpoint:
         self._dropping: bytes | None = None  # whose message is being thrown away
         self._may_drop = 0
         self._surplus: dict[bytes, int] = {}  # route -> frames of it that were thrown away
-        self._backlog: dict[bytes, deque[tuple[bytes, tuple[Any, ...]]]] = {}
-        self._backlog_bytes: dict[bytes, int] = {}
-        self._leaving: dict[bytes, deque[tuple[zmq.MessageTracker, int]]] = {}
+        self._backlog = Backlog()
 
     def _bind(self, address: str) -> tuple[Any, Any]:
         """Return a ROUTER that listens there, and its monitor."""
@@ -306,10 +297,7 @@ class Endpoint:
     @property
     def held_bytes(self) -> int:
         """How much waits for peers that do not read, here and in libzmq."""
-        for waiting in self._leaving.values():
-            _drop_what_left(waiting)
-        leaving = sum(size for waiting in self._leaving.values() for _tracker, size in waiting)
-        return sum(self._backlog_bytes.values()) + leaving
+        return self._backlog.size
 
     @property
     def has_closed(self) -> bool:
@@ -322,14 +310,12 @@ class Endpoint:
         closed, self._closed = self._closed, []
         return closed
 
-    def _forget(self, route: bytes) -> None:
+    def _forget(self, route: bytes, closed: bool = True) -> None:
         if route in self._known:
             self._known.discard(route)
             del self._users[route]
             self._closed.append(route)
-        self._backlog.pop(route, None)
-        self._backlog_bytes.pop(route, None)
-        self._leaving.pop(route, None)
+        self._backlog.forget(route, closed)
         self._surplus.pop(route, None)
 
     # --- out ---
@@ -348,22 +334,21 @@ class Endpoint:
                     continue
                 if sent is Sent.GONE:
                     return
-            if not self._keep(route, envelope, frames):
+            if not self._backlog.keep(route, envelope, frames):
+                # It reads nothing and wants everything: treat it as gone. If it lives it says hello again.
+                self._count("overflowing_peers")
+                self._forget(route, closed=False)
                 return
 
     def retry(self) -> None:
         """Try again what was kept."""
-        for route, waiting in list(self._backlog.items()):
-            while waiting and self._try(route, *waiting[0]) is Sent.YES:
-                self._backlog_bytes[route] -= _weight(*waiting.popleft())
-            if not waiting:
-                del self._backlog[route], self._backlog_bytes[route]
+        self._backlog.retry(lambda *message: self._try(*message) is Sent.YES)
 
     def _try(self, route: bytes, envelope: bytes, frames: tuple[Any, ...]) -> Sent:
         """Send one message, if it can go now."""
         socket = self.socket
         size = len(envelope) + sum(map(m.frame_size, frames)) if frames else len(envelope)
-        if size > LARGE_BYTES and not self._has_room(route, size):
+        if size > LARGE_BYTES and not self._backlog.has_room(route, size):
             return Sent.NO
         try:
             socket.send(route, zmq.NOBLOCK | zmq.SNDMORE)
@@ -383,31 +368,9 @@ class Endpoint:
             last = frames[-1]
         if size > LARGE_BYTES:  # the last frame leaves when all have left
             last = zmq.Frame(memoryview(last), copy=False, track=True)
-            self._leaving.setdefault(route, deque()).append((last.tracker, size))
+            self._backlog.follow(route, last.tracker, size)
         socket.send(last, copy=not frames and size <= LARGE_BYTES)
         return Sent.YES
-
-    def _has_room(self, route: bytes, size: int) -> bool:
-        """Whether libzmq may take one more large message for this peer: one is always possible."""
-        leaving = self._leaving.get(route)
-        if leaving:
-            _drop_what_left(leaving)
-        return not leaving or sum(bytes_ for _, bytes_ in leaving) + size <= MAX_LEAVING_BYTES
-
-    def _keep(self, route: bytes, envelope: bytes, frames: tuple[Any, ...]) -> bool:
-        """Keep a message for a peer that does not read; False if that is no peer any more."""
-        size = self._backlog_bytes.get(route, 0) + _weight(envelope, frames)
-        if size > MAX_BACKLOG_BYTES:
-            # It reads nothing and wants everything: treat it as gone. If it still lives it says hello again.
-            self._count("overflowing_peers")
-            leaving = self._leaving.get(route)
-            self._forget(route)
-            if leaving:
-                self._leaving[route] = leaving  # still there, until the connection closes
-            return False
-        self._backlog.setdefault(route, deque()).append((envelope, frames))
-        self._backlog_bytes[route] = size
-        return True
 
     def close(self, linger_ms: int = 0) -> None:
         """Close the socket and its monitor, and remove the Unix socket: libzmq leaves its file behind."""
@@ -420,13 +383,3 @@ def _close(router: Any, monitor: Any, linger_ms: int) -> None:
     router.disable_monitor()
     monitor.close(linger=0)
     router.close(linger=linger_ms)
-
-
-def _drop_what_left(leaving: deque[tuple[zmq.MessageTracker, int]]) -> None:
-    """Forget the large messages that have left libzmq by now."""
-    while leaving and leaving[0][0].done:
-        leaving.popleft()
-
-
-def _weight(envelope: bytes, frames: tuple[Any, ...]) -> int:
-    return PLACE_BYTES + len(envelope) + sum(map(m.frame_size, frames))

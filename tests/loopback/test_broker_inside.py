@@ -29,7 +29,7 @@ def test_what_has_left_is_not_counted_as_held() -> None:
         payload = m.Payload(b"", (bytes(1 << 20),))
         client.say(m.Submit(os.urandom(16), 60.0, 30.0, "labkit.jobs:echo", "", payload))
         assert worker.hear(m.Task).payload.size == payload.size
-        leaving = broker.broker._workers._leaving
+        leaving = broker.broker._workers._backlog._leaving
         assert leaving, "it was large enough to be followed"
         wait_until(lambda: not any(list(leaving.values())), what="the broker to see that it has left")
 

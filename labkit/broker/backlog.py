@@ -1,0 +1,99 @@
+"""What waits for peers that do not read as fast as they are sent to, bounded in bytes for each of them.
+
+* *Here*, once libzmq takes no more messages for a peer: they are kept in order, and tried again each turn.
+  Beyond ``MAX_BACKLOG_BYTES`` nothing is kept, and the peer is to be treated as gone.
+* *In libzmq*, which counts messages and not bytes: large ones are followed until they have left it, and while
+  ``MAX_LEAVING_BYTES`` of them wait there for one peer, no further ones are to be sent to it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from labkit.core import messages as m
+
+LARGE_BYTES = 256 << 10
+"""Messages larger than this are followed until they have left libzmq."""
+MAX_LEAVING_BYTES = 64 << 20
+"""Bytes of large messages that may wait in libzmq for one peer."""
+MAX_BACKLOG_BYTES = 256 << 20
+"""Bytes that may wait here for one peer; a message counts for its place in the queue, too."""
+PLACE_BYTES = 256
+
+Kept = tuple[bytes, tuple[Any, ...]]
+"""An envelope and its payload frames."""
+
+
+class Backlog:
+    """What waits for the peers of one socket, by their routes."""
+
+    def __init__(self) -> None:
+        self._kept: dict[bytes, deque[Kept]] = {}
+        self._kept_bytes: dict[bytes, int] = {}
+        self._leaving: dict[bytes, deque[tuple[zmq.MessageTracker, int]]] = {}
+
+    def __bool__(self) -> bool:
+        """Whether something is kept here, to be tried again."""
+        return bool(self._kept)
+
+    def __contains__(self, route: bytes) -> bool:
+        """Whether something is kept here for this peer: what is new must wait behind it."""
+        return route in self._kept
+
+    @property
+    def size(self) -> int:
+        """How many bytes wait, here and in libzmq."""
+        for waiting in self._leaving.values():
+            _drop_what_left(waiting)
+        leaving = sum(size for waiting in self._leaving.values() for _tracker, size in waiting)
+        return sum(self._kept_bytes.values()) + leaving
+
+    def keep(self, route: bytes, envelope: bytes, frames: tuple[Any, ...]) -> bool:
+        """Keep a message for a peer; False if too much is kept for it already."""
+        size = self._kept_bytes.get(route, 0) + _weight(envelope, frames)
+        if size > MAX_BACKLOG_BYTES:
+            return False
+        self._kept.setdefault(route, deque()).append((envelope, frames))
+        self._kept_bytes[route] = size
+        return True
+
+    def retry(self, send: Callable[..., bool]) -> None:
+        """Try again what is kept: ``send(route, envelope, frames)`` returns whether it went. It may
+        ``forget`` that peer."""
+        for route, waiting in list(self._kept.items()):
+            while waiting and send(route, *waiting[0]):
+                self._kept_bytes[route] -= _weight(*waiting.popleft())
+            if not waiting:
+                del self._kept[route], self._kept_bytes[route]
+
+    def has_room(self, route: bytes, size: int) -> bool:
+        """Whether libzmq may take one more large message for this peer: one is always possible."""
+        leaving = self._leaving.get(route)
+        if leaving:
+            _drop_what_left(leaving)
+        return not leaving or sum(bytes_ for _, bytes_ in leaving) + size <= MAX_LEAVING_BYTES
+
+    def follow(self, route: bytes, tracker: zmq.MessageTracker, size: int) -> None:
+        """Count a large message as waiting in libzmq until ``tracker`` is done."""
+        self._leaving.setdefault(route, deque()).append((tracker, size))
+
+    def forget(self, route: bytes, closed: bool) -> None:
+        """This peer is gone, or treated so; what is leaving is there until the connection is ``closed``."""
+        self._kept.pop(route, None)
+        self._kept_bytes.pop(route, None)
+        if closed:
+            self._leaving.pop(route, None)
+
+
+def _drop_what_left(leaving: deque[tuple[zmq.MessageTracker, int]]) -> None:
+    """Forget the large messages that have left libzmq by now."""
+    while leaving and leaving[0][0].done:
+        leaving.popleft()
+
+
+def _weight(envelope: bytes, frames: tuple[Any, ...]) -> int:
+    return PLACE_BYTES + len(envelope) + sum(map(m.frame_size, frames))
