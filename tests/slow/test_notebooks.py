@@ -20,8 +20,8 @@ from notebooks import build
 from tests.conftest import processes_at_home_in
 from tests.support import wait_until
 
-BUDGET_S = 400
-"""For one notebook on a machine that is busy with others; alone it takes a tenth of that."""
+BUDGET_S = 280
+"""For one notebook on a machine that is busy with others; alone it takes a fifth of that. No test has 300."""
 
 NBVAL = ["--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={build.CELL_TIMEOUT_S}"]
 
