@@ -16,7 +16,6 @@ import logging
 import os
 import shutil
 import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -38,7 +37,7 @@ from labkit.cluster.children import (
 )
 from labkit.cluster.engine import Engine, run
 from labkit.cluster.event_file import EventFile
-from labkit.cluster.follower import Follower
+from labkit.cluster.follower import Follower, new_folder
 from labkit.cluster.guardian import Guardian
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, ClusterError, InvalidInput, LabkitError
@@ -244,7 +243,7 @@ class ComposeCluster(Cluster):
         with self._follow_lock:
             if self._follower is None:
                 if self._own_folder is None:  # or an attempt before this one has failed
-                    self.folder = self._own_folder = Path(tempfile.mkdtemp(prefix="labkit-compose-"))
+                    self.folder = self._own_folder = new_folder()
                 broker = stack.find(self._rows(), "broker")
                 self._follower = Follower(self._engine, broker["container"], self.folder / "events.jsonl")
 

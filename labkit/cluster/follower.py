@@ -19,13 +19,17 @@ A follower has a thread of its own, and at most one ``docker exec`` beside it. N
 from __future__ import annotations
 
 import io
+import os
+import re
+import shutil
 import subprocess
 import tarfile
+import tempfile
 import threading
 from pathlib import Path
 
 from labkit.cluster.engine import Engine, explain
-from labkit.cluster.processes import KILL, signal_group
+from labkit.cluster.processes import KILL, birth, signal_group
 from labkit.core.errors import LabkitError
 
 EVENTS = "/cluster/events.jsonl"
@@ -39,6 +43,18 @@ FETCH_S = 60.0
 POLITE_S = 2.0
 GONE = "No such container"
 """In Docker's complaint about a container that has been removed."""
+
+FOLDER = "labkit-compose-"
+"""How the folders of copies begin, in the system's folder for temporary files; the owner's number follows."""
+
+
+def new_folder() -> Path:
+    """Return a new folder for a copy. Those of programs that were killed with theirs are removed."""
+    for path in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+        owner = re.fullmatch(r"([0-9]+)-\w+", path.name.removeprefix(FOLDER))
+        if owner is not None and birth(int(owner[1])) is None:
+            shutil.rmtree(path, ignore_errors=True)  # another user's stays
+    return Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-"))
 
 
 class Follower:

@@ -17,7 +17,7 @@ import pytest
 
 from labkit.cluster.engine import Engine
 from labkit.cluster.event_file import EventFile
-from labkit.cluster.follower import Follower
+from labkit.cluster.follower import Follower, new_folder
 from labkit.cluster.guardian import Guardian
 from labkit.core.errors import ClusterError
 from labkit.core.history import Event, encode_event
@@ -155,6 +155,24 @@ def test_an_engine_that_is_away_for_a_while_costs_no_history(box: Path, tmp_path
         wait_until(lambda: len(copy.history().events) == 3, 10.0, "what happened since")
     finally:
         follower.close()
+
+
+def test_the_copies_of_programs_that_were_killed_are_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    left = tmp_path / f"labkit-compose-{killed.pid}-abc_12"
+    names = ("labkit-compose-notes", f"labkit-compose-{killed.pid}", f"other-{killed.pid}-a")
+    others = [tmp_path / name for name in names]
+    mine = new_folder()
+    for folder in (left, *others):
+        folder.mkdir()
+        (folder / "events.jsonl").touch()
+    second = new_folder()
+    assert not left.exists()
+    assert all(folder.exists() for folder in (*others, mine, second)) and mine != second
 
 
 def test_a_container_that_is_not_there_is_an_error_at_once(box: Path, tmp_path: Path) -> None:
