@@ -36,11 +36,13 @@ def main() -> int:
     if settings.work is not None:
         sys.path.append(str(settings.work))  # last: a learner's json.py must not replace Python's
     from labkit import jobs, orphans
-    from labkit.filters import warning_of_unknown
     from workers.worker import Worker
 
-    if warning := warning_of_unknown("WORKER_CAPABILITIES", settings.worker_capabilities):
-        logging.getLogger("workers").warning("%s", warning)
+    if settings.worker_capabilities:  # otherwise the filters are imported when the first picture comes
+        from labkit.filters import warning_of_unknown
+
+        if warning := warning_of_unknown("WORKER_CAPABILITIES", settings.worker_capabilities):
+            logging.getLogger("workers").warning("%s", warning)
     jobs.allow(settings.job_modules)
     worker = Worker(
         address=settings.broker_addresses()[0],

@@ -229,7 +229,7 @@ def test_a_worker_without_a_broker_stops_at_once(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig") as rig:
         rig.kill(rig.broker)
         worker = rig.start_worker("lonely", WORKER_CAPABILITIES="blur,my_own")
-        wait_until(lambda: psutil.Process(worker.pid).num_threads() > 2, what="it to be up")
+        wait_until(lambda: psutil.Process(worker.pid).num_threads() > 2, 20.0, "it to be up")
         with pytest.raises(subprocess.TimeoutExpired):
             worker.wait(0.3)  # it keeps looking for its broker
         assert "WORKER_CAPABILITIES names my_own, which no filter" in rig.log("lonely")
