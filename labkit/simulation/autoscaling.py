@@ -107,9 +107,11 @@ class Autoscaling:
                 self._dismiss(post)
 
     def _dismiss(self, post: Post) -> None:
-        """13: whoever is busy goes when it has drained, and not before."""
-        process = post.up
-        held = len(process.session.held) if process is not None else 0
+        """13: whoever is busy goes when it has drained, and not before. (What has not begun, it gives back.)"""
+        computing = 0
+        if post.up is not None:
+            session = post.up.session
+            computing = sum(session._runs.get(key) is not None for key in session.held)
         self._parts.dismiss(post)
-        if held and post.up is None:
-            self._blame("autoscaler", f"{post.name} was taken away with {held} tasks in its hands")
+        if computing and post.up is None:
+            self._blame("autoscaler", f"{post.name} was taken away with {computing} tasks in its hands")

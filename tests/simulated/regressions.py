@@ -97,4 +97,10 @@ REGRESSIONS = (
     ),
     Seed(31, "slow", "catches a core without: patience with bulk"),
     Seed(0, "duplicate", "catches a core without: one worker an id"),
+    Seed(
+        954,
+        "autoscale,broker_restart,flood,partition,poison",
+        "the judge took a task that was given back for one that was lost",
+        tasks=60,
+    ),
 )
