@@ -107,7 +107,7 @@ class Autoscaling:
                 self._dismiss(post)
 
     def _dismiss(self, post: Post) -> None:
-        """13: whoever is busy goes when it has drained, and not before. (What has not begun, it gives back.)"""
+        """13: whoever is busy goes when it has drained, not before. (What has not begun, it gives back.)"""
         computing = 0
         if post.up is not None:
             session = post.up.session
