@@ -106,7 +106,7 @@ class Notebook:
 
     def __init__(self, page: Page, server: str, name: str) -> None:
         self.page = page
-        page.goto(f"{server}lab/tree/{name}?token={TOKEN}&reset")
+        page.goto(f"{server}lab/tree/{name}?token={TOKEN}&reset", timeout=CELL_MS)
         page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=CELL_MS)
         self._until_idle()
 
