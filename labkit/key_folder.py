@@ -255,7 +255,11 @@ class KeyFolder:
                 new.append((target, certificate_text(certificate), 0o600 if ending == SECRET else 0o644))
             elif read_certificate(target) != certificate:
                 raise InvalidInput(
-                    N_("{path} is there already and is another key; nothing was copied"), path=target
+                    N_(
+                        "{path} is there already and is another key; nothing was copied. "
+                        "Remove it if nobody needs it any more"
+                    ),
+                    path=target,
                 )
         for target, text, mode in new:
             write_new(target, text, mode)

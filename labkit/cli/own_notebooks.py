@@ -22,11 +22,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from labkit.core.errors import N_, LabkitError
+from labkit.i18n import LANGUAGES, _
 
 MADE = ".made.json"
 COPIED = ("*.ipynb", "*.md")
@@ -140,3 +142,15 @@ def _joined(value: Any) -> Any:
             return "".join(value)
         return [_joined(each) for each in value]
     return value
+
+
+def bring(courses: Path, folder: Path) -> None:
+    """Make the copies of all languages, in a container that is about to show them; say what stays behind."""
+    for lang in LANGUAGES:
+        for name in make(courses / lang, folder / lang).outdated:
+            text = _("There is a newer version of {file}; yours stays. Rename it, and start the lab again.")
+            print(text.format(file=f"{lang}/{name}"), flush=True)
+
+
+if __name__ == "__main__":
+    bring(Path(sys.argv[1]), Path(sys.argv[2]))

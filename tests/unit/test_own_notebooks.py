@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from labkit.cli import own_notebooks
-from labkit.cli.own_notebooks import CopiesFailed, make
+from labkit.cli.own_notebooks import CopiesFailed, bring, make
 
 
 @pytest.fixture
@@ -144,3 +144,21 @@ def test_a_folder_that_cannot_be_written_is_told_of_with_the_way_out(course: Pat
     (tmp_path / "file").touch()
     with pytest.raises(CopiesFailed, match="cannot be copied to .*; make room, or set LABKIT_HOME"):
         make(course, tmp_path / "file" / "es")
+
+
+def test_a_container_brings_all_languages_and_says_what_stays_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    courses, home = tmp_path / "image", tmp_path / "volume"
+    for lang in ("en", "es"):
+        (courses / lang).mkdir(parents=True)
+        (courses / lang / "day1.ipynb").write_text("first", encoding="utf-8")
+    bring(courses, home)
+    assert capsys.readouterr().out == ""
+    (home / "es" / "day1.ipynb").write_text("mine", encoding="utf-8")
+    for lang in ("en", "es"):
+        (courses / lang / "day1.ipynb").write_text("second", encoding="utf-8")
+    bring(courses, home)
+    assert "newer version of es/day1.ipynb; yours stays" in capsys.readouterr().out
+    found = {lang: texts(home / lang)["day1.ipynb"] for lang in ("en", "es")}
+    assert found == {"en": "second", "es": "mine"}
