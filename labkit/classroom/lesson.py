@@ -100,10 +100,14 @@ class Lesson:
 def begin(lang: str) -> Lesson:
     """Return a new lesson in this language ("es" or "en"), after one line about the machine.
 
-    Closes what a former lesson in this kernel has left open.
+    Closes what a former lesson in this kernel has left open. Clusters of a lesson have a Redis of their own:
+    it is emptied and killed there, and the learner's (REDIS_URL) is not for that. In the ``lab`` container
+    the variable names the stack's own.
     """
     i18n.set_language(lang)
     os.environ["LABKIT_LANG"] = lang
+    if "LABKIT_CONTROL" not in os.environ:
+        os.environ.pop("REDIS_URL", None)
     tell_errors()
     for name in list(_opened):
         _close(name)

@@ -8,7 +8,8 @@
     registry.until_whole()
 
 Where a cluster has no Redis (Windows, or nobody installed one) each call says so and does nothing more: the
-cluster works without it, which is what the lesson is about.
+cluster works without it, which is what the lesson is about. A Redis that is not the cluster's own is looked
+at, and never flushed: FLUSHALL empties it of everything that anybody keeps there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from labkit.charts import Table
+from labkit.cluster.children import REDIS
 from labkit.core.errors import N_, LabkitError
 from labkit.i18n import _
 from labkit.mirror import PENDING_KEY, WORKERS_KEY
@@ -33,6 +35,10 @@ POLL_S = 0.01
 
 class RegistryIncomplete(LabkitError):
     """The picture in Redis did not become whole in time."""
+
+
+class ForeignRedis(LabkitError):
+    """The Redis of this cluster is somebody's own, and more than this cluster may live in it."""
 
 
 class Registry:
@@ -83,10 +89,20 @@ class Registry:
         return int(connection.llen(PENDING_KEY)) if connection is not None else 0
 
     def flush(self) -> int:
-        """Do what ``redis-cli FLUSHALL`` does, and return how many workers Redis shows right after it."""
+        """Do what ``redis-cli FLUSHALL`` does, and return how many workers Redis shows right after it.
+
+        Raises ForeignRedis if the cluster did not start that Redis itself.
+        """
         connection = self._connection()
         if connection is None:
             return 0
+        if not self._is_the_clusters():
+            raise ForeignRedis(
+                N_(
+                    "this Redis is yours (REDIS_URL), so it is not emptied; "
+                    "unset the variable and run from the top"
+                )
+            )
         with connection.pipeline(transaction=True) as pipe:  # together, so that nobody heals it in between
             pipe.flushall()
             pipe.hlen(WORKERS_KEY)
@@ -111,6 +127,11 @@ class Registry:
         """Close the connection."""
         if self._redis is not None:
             self._redis.close()
+
+    def _is_the_clusters(self) -> bool:
+        """Whether the cluster started its Redis itself; containers always do."""
+        rows = self._cluster.status()["processes"]
+        return self._cluster.backend == "compose" or any(row["kind"] == REDIS for row in rows)
 
     def _connection(self) -> redis.Redis | None:
         if self._redis is None:

@@ -17,6 +17,9 @@ import contextlib
 import os
 import secrets
 import signal
+import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +92,24 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     # Its own handler asks whether that is meant, and without a terminal it leaves the kernels to themselves.
     signal.signal(signal.SIGINT, lambda _number, _frame: server.stop(from_signal=True))
     server.start()
+    _leave()
     return 0
+
+
+def _leave(patience_s: float = 2.0) -> None:
+    """Return when the server's threads have ended; if they do not, end this process without them.
+
+    A request that is under way while the server stops can begin a thread (anyio's) that nobody will ever end,
+    and Python would wait for it. By now all is done: the kernels have ended, what is saved is on the disk.
+    """
+    until = time.monotonic() + patience_s
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and not thread.daemon:
+            thread.join(max(0.0, until - time.monotonic()))
+            if thread.is_alive():
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(0)
 
 
 def _tell(done: own_notebooks.Copies, folder: Path) -> None:

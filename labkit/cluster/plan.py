@@ -72,7 +72,7 @@ def make_plan(
     own_policies.load(policy or settings.policy, settings.work)
     keys = _keys(settings)
     own_redis = None
-    redis_url = settings.redis_url
+    redis_url = settings.redis_url if redis else None
     if redis_url is None and redis:
         own_redis = _redis(folder, ports["redis"], private)
         redis_url = url_of(ports["redis"]) if own_redis is not None else None

@@ -119,7 +119,7 @@ def beat_html(number: int) -> str:
     text = escape(
         _(
             "This picture is no longer live: nothing has come from its kernel. "
-            "Run the cell again for a new one."
+            "If you restarted it, run the notebook from the top."
         )
     )
     return f'<div class="lk-curtain lk-late" data-beat="{number}"><b>{text}</b></div>'

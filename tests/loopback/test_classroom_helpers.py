@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
@@ -11,17 +13,18 @@ import pytest
 from labkit import doctor
 from labkit.classroom import Lesson, containers, silent, stuck, work
 from labkit.classroom.conversation import Conversation, NotHeard
-from labkit.classroom.registry import Registry
+from labkit.classroom.registry import ForeignRedis, Registry
 from labkit.classroom.slowed import slowed
 from labkit.classroom.story import story
 from labkit.classroom.stuck import LessonStuck
 from labkit.classroom.work import Work, send
-from labkit.cluster import Cluster, images, open_cluster
-from labkit.cluster.redis_server import find_binary
+from labkit.cluster import Cluster, images, open_cluster, ports
+from labkit.cluster.redis_server import RedisServer, find_binary
 from labkit.core import messages as m
 from labkit.core.errors import BrokerUnreachable, ClusterError
 from labkit.i18n import set_language, translate_error
 from labkit.jobs import add, fail
+from labkit.settings import Settings
 from tests.support import require, wait_until
 
 
@@ -258,6 +261,20 @@ def test_a_flush_is_seen_and_healed() -> None:
         rows = registry.beside_broker().rows
         assert [row[0] for row in rows] == ["worker-1", "worker-2"] and all(row[1] == row[5] for row in rows)
         registry.close()
+
+
+def test_a_redis_of_the_learners_own_is_never_emptied(tmp_path: Path) -> None:
+    require(find_binary(), "a Redis server")
+    port = ports.choose("127.0.0.1", {}, usual=False)["redis"]
+    with RedisServer.start(port, tmp_path / "data", tmp_path / "log") as server:
+        settings = replace(Settings.from_environment(), redis_url=server.url)
+        with open_cluster(workers=1, settings=settings) as cluster:
+            registry = Registry(cluster)
+            registry.until_whole()
+            with pytest.raises(ForeignRedis, match="is yours"):
+                registry.flush()
+            assert registry.count() == 1
+            registry.close()
 
 
 def test_without_a_redis_the_registry_says_so(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:

@@ -245,3 +245,27 @@ def test_the_courses_own_notebooks_are_trusted_and_no_others(
     signed: list[object] = []
     lab.trust_the_course(SimpleNamespace(sign=signed.append))
     assert len(signed) == 2
+
+
+def said_by(program: str) -> tuple[int, str, str]:
+    command = [sys.executable, "-c", program]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    return ran.returncode, ran.stdout, ran.stderr
+
+
+def test_a_thread_that_the_server_forgot_keeps_nobody_from_leaving() -> None:
+    program = (
+        "import threading; from labkit.cli import lab\n"
+        "threading.Thread(target=threading.Event().wait).start()\n"
+        "print('done', end=''); lab._leave(0.2); print('and never here')"
+    )
+    assert said_by(program) == (0, "done", "")
+
+
+def test_threads_that_end_by_themselves_are_waited_for() -> None:
+    program = (
+        "import threading, time; from labkit.cli import lab\n"
+        "threading.Thread(target=lambda: (time.sleep(0.2), print('ended'))).start()\n"
+        "lab._leave(20.0); print('left')"
+    )
+    assert said_by(program) == (0, "ended\nleft\n", "")

@@ -117,6 +117,16 @@ def test_what_a_lesson_opens_anew_is_opened_after_the_former_has_been_closed() -
         pool.submit(abs, -1)
 
 
+def test_a_lesson_does_not_touch_the_learners_own_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://elsewhere:6379/0")
+    monkeypatch.setenv("LABKIT_CONTROL", "/control")
+    begin("en")
+    assert os.environ["REDIS_URL"], "in the lab container it is the stack's own"
+    monkeypatch.delenv("LABKIT_CONTROL")
+    begin("en")
+    assert "REDIS_URL" not in os.environ
+
+
 def test_what_is_left_behind_is_named_in_the_lessons_language(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lesson_module, "END_S", 0.2)
     lesson, go = begin("es"), threading.Event()

@@ -74,6 +74,8 @@ def test_without_redis_the_mirror_is_off(monkeypatch: pytest.MonkeyPatch) -> Non
         raise BackendMissing("there is no Redis server on this machine")
 
     assert make_plan(redis=False)["told"]["redis_url"] is None
+    users = make_plan(Settings(home=HOME, redis_url="redis://elsewhere:6379/1"), redis=False)
+    assert users["told"]["redis_url"] is None, "without a mirror is without any"
     monkeypatch.setattr(plans, "server_command", missing)
     plan = make_plan()
     assert (plan["redis"], plan["told"]["redis_url"]) == (None, None)
