@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
+from labkit.cluster.children import STARTED
 from labkit.cluster.views import WorkerInfo, guests, joined, way_back
 from labkit.core.errors import (
     N_,
@@ -289,7 +290,9 @@ class Cluster(ABC):
         )
 
     def _why_not_ready(self, row: dict[str, Any]) -> ClusterError:
-        last = [line for line in self.logs(row["name"], 5).splitlines() if line.strip()]
+        announced = STARTED.format(name=row["name"])  # perhaps it has just been started once more
+        lines = self.logs(row["name"], 20).splitlines()
+        last = [line for line in lines if line.strip() and not line.startswith(announced)]
         return ClusterError(
             N_("{name} keeps ending ({last_exit}): {line}"),
             name=row["name"], last_exit=row["last_exit"],

@@ -35,6 +35,8 @@ from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, ClusterError
 
 WORKER, BROKER, REDIS = "worker", "broker", "redis"
+STARTED = "--- {name} started at "
+"""How the line in a log begins with which we announce each process of that name."""
 MAX_WORKERS = 256
 
 LONG_LIFE_S = 10.0
@@ -270,7 +272,7 @@ class Child:
             log = self._folder.open_log(self.name)
         except OSError:  # a full disk: the process may live all the same
             return os.open(os.devnull, os.O_WRONLY)
-        _write(log, f"--- {self.name} started at {time.strftime('%Y-%m-%d %H:%M:%S')} ---\n")
+        _write(log, f"{STARTED.format(name=self.name)}{time.strftime('%Y-%m-%d %H:%M:%S')} ---\n")
         return log
 
     @property

@@ -384,6 +384,15 @@ def test_a_worker_that_cannot_live_is_named_with_its_last_words() -> None:
         open_cluster(1, slots=-1, redis=False)
 
 
+def test_the_last_words_are_those_of_the_process_and_not_that_the_next_has_been_started(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = "--- worker-1 started at 2026-11-27 03:50:00 ---\nwhat a pity\n\n"
+    monkeypatch.setattr(cluster, "logs", lambda _name, _lines: printed + printed.splitlines()[0])
+    error = cluster._why_not_ready({"name": "worker-1", "last_exit": "exit 2"})
+    assert str(error) == "worker-1 keeps ending (exit 2): what a pity"
+
+
 def test_a_cluster_that_is_not_ready_in_time_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ClusterError, match=r"the broker did not answer within 0\.01 s"):
         open_cluster(1, redis=False, ready_timeout_s=0.01)
