@@ -73,7 +73,7 @@ WORDS = {
         "point": ",",
         "term": "término",
         "other": "en inglés",
-        "is": "es",
+        "is": "qué es",
     },
     "en": {
         "guide": "Teacher's guide",
@@ -90,7 +90,7 @@ WORDS = {
         "point": ".",
         "term": "term",
         "other": "in Spanish",
-        "is": "is",
+        "is": "what it is",
     },
 }
 

@@ -92,7 +92,8 @@ show(charts.pictures, album)
 # **Di.** «Acabas de hacer doce peticiones por la red sin esperar doce veces. Ahora vamos a entender por
 # qué, y cuándo deja de funcionar.»
 #
-# **Pregunta.** ¿Qué comparten dos hilos del mismo programa que no comparten dos programas?
+# **Pregunta.** ¿Qué comparten dos hilos del mismo programa que no comparten dos programas? (La memoria: las
+# variables, y todo lo que cuelga de ellas.)
 #
 # **Si falla.** Si la celda de `import` no encuentra `labkit`, el cuaderno no se abrió con
 # `python3 lab.py lab`: ciérralo y ábrelo así.
@@ -101,7 +102,8 @@ show(charts.pictures, album)
 # **Say.** "You have just made twelve requests over the network without waiting twelve times. Now let us
 # understand why, and when it stops working."
 #
-# **Ask.** What do two threads of one program share that two programs do not?
+# **Ask.** What do two threads of one program share that two programs do not? (Their memory: the variables, and
+# all that hangs from them.)
 #
 # **If it goes wrong.** If the `import` cell does not find `labkit`, the notebook was not opened with
 # `python3 lab.py lab`: close it, and open it that way.
@@ -181,8 +183,9 @@ lesson.checkpoint(1, len(album) == 12 and recording.most_at_once >= 2)
 # **Di.** Deja que apuesten en voz alta antes de cada medición y apunta dos apuestas en la pizarra. Doce
 # esperas seguidas suman; doce fotos entre ocho hilos son dos rondas.
 #
-# **Pregunta.** ¿Por qué el segundo resultado no es doce veces menor? ¿Qué pasaría con doce hilos? ¿Y si la
-# máquina tuviera un solo núcleo? (Lo mismo: esperar no ocupa el núcleo.)
+# **Pregunta.** ¿Por qué el segundo resultado no es doce veces menor? (Doce fotos entre ocho hilos son dos
+# rondas, y crear hilos y conexiones también cuesta.) ¿Qué pasaría con doce hilos? (Aquí, lo mismo: el bloque 2
+# busca por qué; no lo digas aún.) ¿Y si la máquina tuviera un solo núcleo? (Lo mismo: esperar no ocupa el núcleo.)
 #
 # **Si falla.** En una máquina muy ocupada la barra medida es más larga: mira su dispersión, no el valor
 # exacto. Si alguien ejecutó las celdas en desorden, `Kernel` → `Restart Kernel and Run up to Selected Cell`.
@@ -191,8 +194,10 @@ lesson.checkpoint(1, len(album) == 12 and recording.most_at_once >= 2)
 # **Say.** Let them bet aloud before each measurement and write two bets on the board. Twelve waits in a row
 # add up; twelve photos among eight threads are two rounds.
 #
-# **Ask.** Why is the second result not a twelfth of the first? What would twelve threads do? And on a machine
-# with a single core? (The same: waiting does not occupy the core.)
+# **Ask.** Why is the second result not a twelfth of the first? (Twelve photos among eight threads are two
+# rounds, and creating threads and connections costs something, too.) What would twelve threads do? (Here, the
+# same: block 2 looks for the reason; do not say it yet.) And on a machine with a single core? (The same: waiting
+# does not occupy the core.)
 #
 # **If it goes wrong.** On a very busy machine the measured bar is longer: look at its spread, not at the
 # exact value. If somebody ran cells out of order: `Kernel` → `Restart Kernel and Run up to Selected Cell`.
@@ -275,8 +280,9 @@ lesson.checkpoint(2, sizes == {(240, 320)} and server.most_at_once <= server.at_
 # **Di.** «La línea gris es lo que esperábamos si nada tuviera límite. El punto donde la curva se separa de
 # ella es el límite de alguien.» No digas el ocho antes de que lo busquen.
 #
-# **Pregunta.** ¿Por qué 32 hilos no hacen daño, pero tampoco ayudan? ¿Qué pasaría con un servidor de verdad
-# si cada estudiante abriera 500 conexiones?
+# **Pregunta.** ¿Por qué 32 hilos no hacen daño, pero tampoco ayudan? (Ocho reciben su foto y los demás hacen
+# cola; esperar apenas cuesta.) ¿Qué pasaría con un servidor de verdad si cada estudiante abriera 500 conexiones?
+# (Se quedaría sin sitio para los demás, o echaría a quien abusa.)
 #
 # **Si falla.** Si la curva baila, sube `runs` a 5 y mira la mediana. Si sube al final, es el coste de crear
 # hilos en una máquina ocupada: también es una respuesta.
@@ -285,8 +291,9 @@ lesson.checkpoint(2, sizes == {(240, 320)} and server.most_at_once <= server.at_
 # **Say.** "The grey line is what we would get if nothing had a limit. Where the curve leaves it is somebody's
 # limit." Do not say eight before they have looked for it.
 #
-# **Ask.** Why do 32 threads do no harm and no good? What would happen to a real server if every student
-# opened 500 connections?
+# **Ask.** Why do 32 threads do no harm and no good? (Eight get their photo and the others queue; waiting hardly
+# costs anything.) What would happen to a real server if every student opened 500 connections? (It would have no
+# room for anybody else, or show the door to whoever takes too much.)
 #
 # **If it goes wrong.** If the curve jumps about, set `runs` to 5 and look at the median. If it rises at the
 # end, that is what creating threads costs on a busy machine: an answer, too.
@@ -366,11 +373,13 @@ lesson.checkpoint(3, max(broken) <= 2000 and set(mended) == {2000})
 # verdad sí llama a algo, y otro Python cambia en otro sitio: entonces pasa una vez entre muchas, y siempre el
 # día de la entrega.
 #
-# **Pregunta.** ¿Dónde está exactamente el instante peligroso? ¿Por qué no basta con «hacerlo más deprisa»?
+# **Pregunta.** ¿Dónde está exactamente el instante peligroso? (Entre leer `self.value` y escribirlo.) ¿Por qué
+# no basta con «hacerlo más deprisa»? (El hueco se estrecha y no desaparece: falla menos veces y cuesta más verlo.)
 #
-# **Si sobra tiempo.** ¿Qué pasa si dos hilos necesitan dos cerrojos y los toman en distinto orden?
+# **Si sobra tiempo.** ¿Qué pasa si dos hilos necesitan dos cerrojos y los toman en distinto orden? (Cada uno puede
+# quedarse esperando para siempre el cerrojo que tiene el otro.)
 #
-# **Si falla.** Si a alguien le sale 2000 con el contador roto, ha tenido suerte: que lo repita. La cámara
+# **Si falla.** Si sale justo 500: los cuatro leen lo mismo y escriben lo mismo, vuelta a vuelta. Si a alguien le sale 2000 con el contador roto, ha tenido suerte: que lo repita. La cámara
 # lenta pierde una suma siempre.
 
 # %% [markdown] lang="en" teacher=true
@@ -379,11 +388,13 @@ lesson.checkpoint(3, max(broken) <= 2000 and set(mended) == {2000})
 # between them. A real program does call something, and another Python changes elsewhere: then it happens once
 # in a great many times, and always on the day of the deadline.
 #
-# **Ask.** Where exactly is the dangerous instant? Why is it not enough to "do it faster"?
+# **Ask.** Where exactly is the dangerous instant? (Between reading `self.value` and writing it.) Why is it not
+# enough to "do it faster"? (The gap gets narrower and does not go away: it fails less often, and is harder to see.)
 #
-# **If there is time.** What happens if two threads need two locks and take them in different orders?
+# **If there is time.** What happens if two threads need two locks and take them in different orders? (Each may wait
+# for ever for the lock that the other one holds.)
 #
-# **If it goes wrong.** If somebody gets 2000 from the broken counter, they were lucky: let them run it again.
+# **If it goes wrong.** If it says exactly 500: all four read the same and write the same, round after round. If somebody gets 2000 from the broken counter, they were lucky: let them run it again.
 # The slow motion loses an addition every time.
 
 # %% [markdown] lang="es"
@@ -425,14 +436,16 @@ all((right[name] == album[name]).all() for name in right)
 # %% [markdown] lang="es" teacher=true silent=2
 # **Di.** Da dos minutos de silencio con la imagen proyectada antes de aceptar respuestas.
 #
-# **Pregunta.** ¿Por qué ningún mensaje avisó? ¿Con `pool.map` habría pasado? (No: `map` conserva el orden.)
+# **Pregunta.** ¿Por qué ningún mensaje avisó? (Cada paso hizo lo que se le pidió; nadie comprobó de quién era
+# cada foto.) ¿Con `pool.map` habría pasado? (No: `map` conserva el orden.)
 #
 # **Si falla.** Si alguien no ve el error, pídele que busque a la astronauta.
 
 # %% [markdown] lang="en" teacher=true silent=2
 # **Say.** Give them two silent minutes with the picture on the wall before you take answers.
 #
-# **Ask.** Why did no message warn us? Would it have happened with `pool.map`? (No: `map` keeps the order.)
+# **Ask.** Why did no message warn us? (Each step did what it was told; nobody checked whose each photo was.)
+# Would it have happened with `pool.map`? (No: `map` keeps the order.)
 #
 # **If it goes wrong.** If somebody does not see it, ask them to look for the astronaut.
 
@@ -479,8 +492,8 @@ all((right[name] == album[name]).all() for name in right)
 # %% [markdown] lang="es"
 # ## La hora libre
 #
-# * **Imprescindible**: abre otro servidor con `open_slow_server(latency_s=0.06, at_once=4)`, predice dónde se
-#   doblará la curva del bloque 2, y mídela.
+# * **Imprescindible**: abre otro servidor con `with open_slow_server(latency_s=0.06, at_once=4) as otro:`, predice
+#   dónde se doblará la curva del bloque 2, y mídela dentro del `with`, que lo cierra al acabar.
 # * **Objetivo**: con `slow_down` haz que una foto tarde 5 segundos y consigue las demás sin esperarla
 #   (`fetch` tiene `timeout_s`, y `as_completed` tiene `timeout`).
 # * **Para ir más allá**: separa descargar y desenfocar con una cola `queue.Queue(maxsize=3)`: unos hilos
@@ -491,8 +504,8 @@ all((right[name] == album[name]).all() for name in right)
 # %% [markdown] lang="en"
 # ## The free hour
 #
-# * **Must**: open another server with `open_slow_server(latency_s=0.06, at_once=4)`, predict where the curve
-#   of block 2 will bend, and measure it.
+# * **Must**: open another server with `with open_slow_server(latency_s=0.06, at_once=4) as other:`, predict where
+#   the curve of block 2 will bend, and measure it inside the `with`, which closes it at the end.
 # * **Target**: with `slow_down` let one photo take 5 seconds, and get the others without waiting for it
 #   (`fetch` has `timeout_s`, and `as_completed` has `timeout`).
 # * **Stretch**: separate downloading from blurring by a `queue.Queue(maxsize=3)`: some threads download,

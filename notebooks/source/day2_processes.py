@@ -86,7 +86,8 @@ all(same)
 # **Di.** «Tres motores, una palabra de diferencia, los mismos píxeles. Lo que cambia es dónde se calcula y
 # cuánto cuesta llevar el trabajo hasta allí.»
 #
-# **Pregunta.** Retoma la tercera pregunta de ayer: ¿qué cambia si los hilos calculan?
+# **Pregunta.** Retoma la tercera pregunta de ayer: ¿qué cambia si los hilos calculan? (Recoge respuestas y no la
+# resuelvas: se mide en el bloque 1.)
 #
 # **Si falla.** La primera celda con procesos tarda más: cada proceso nuevo arranca un Python entero.
 
@@ -94,7 +95,8 @@ all(same)
 # **Say.** "Three engines, one word of difference, the same pixels. What changes is where it is computed and
 # what it costs to bring the work there."
 #
-# **Ask.** Go back to yesterday's third question: what changes if the threads compute?
+# **Ask.** Go back to yesterday's third question: what changes if the threads compute? (Collect answers and do not
+# resolve it: block 1 measures it.)
 #
 # **If it goes wrong.** The first cell with processes takes longer: each new process starts a whole Python.
 
@@ -189,8 +191,9 @@ lesson.checkpoint(1, all(list(curve) == counts for curve in curves.values()))
 # %% [markdown] lang="es" teacher=true
 # **Di.** Haz que apuesten por separado para cada filtro: `guess` tiene una apuesta de cada uno. Cuando vean las dos curvas, calla diez segundos.
 #
-# **Pregunta.** ¿Qué tendrías que mirar en una biblioteca para saber si tus hilos la aceleran? ¿Y NumPy? (Casi
-# todas sus operaciones grandes sueltan el GIL.) ¿Por qué la curva no pasa de la línea de los núcleos?
+# **Pregunta.** ¿Qué tendrías que mirar en una biblioteca para saber si tus hilos la aceleran? (Si suelta el GIL
+# mientras calcula; y si no lo dice, se mide.) ¿Y NumPy? (Casi todas sus operaciones grandes sueltan el GIL.) Si hay
+# línea de núcleos en la figura, ¿por qué la curva deja de subir ahí? (Más hilos se turnan los mismos núcleos.)
 #
 # **Si falla.** Si las dos curvas se parecen, mira quién más usa el procesador: es un buen momento para hablar de
 # «núcleos libres». En un Python sin GIL (*free-threaded*) subirán los dos: enséñalo como curiosidad.
@@ -198,8 +201,10 @@ lesson.checkpoint(1, all(list(curve) == counts for curve in curves.values()))
 # %% [markdown] lang="en" teacher=true
 # **Say.** Let them bet for each filter separately: `guess` holds one of each. When they see both curves, keep silent for ten seconds.
 #
-# **Ask.** What would you look for in a library to know whether your threads speed it up? And NumPy? (Most of
-# its large operations let go of the GIL.) Why does the curve not go beyond the line of the cores?
+# **Ask.** What would you look for in a library to know whether your threads speed it up? (Whether it lets go of the
+# GIL while it computes; where it does not say so, measure.) And NumPy? (Most of its large operations let go of the
+# GIL.) If there is a line of the cores in the figure, why does the curve stop rising there? (More threads take turns
+# on the same cores.)
 #
 # **If it goes wrong.** If the two curves look alike, look who else uses the processor: a good moment for
 # "free cores". On a Python without a GIL (*free-threaded*) both will rise: show it as a curiosity.
@@ -302,13 +307,13 @@ tiny = measured_over(sizes, lambda size: list(pool.map(add, range(300), repeat(1
 show(charts.curve, {"add": tiny}, "chunksize", {"guess": guess_sizes})
 
 # %% [markdown] lang="es"
-# Con grupos se pagan menos viajes. Con uno demasiado grande, un proceso se lo queda todo y los demás miran;
+# Con grupos se pagan menos viajes. Con uno demasiado grande, un proceso se lo queda casi todo y los demás miran;
 # aquí apenas se nota, porque sumar no cuesta nada. Con fotos, sí.
 #
 # **Punto de control**: en grupos o de una en una, el resultado es el mismo.
 
 # %% [markdown] lang="en"
-# With groups you pay for fewer journeys. With one that is too large, a single process has it all and the
+# With groups you pay for fewer journeys. With one that is too large, a single process has nearly all and the
 # others look on; here that hardly shows, because adding costs nothing. With photos it does.
 #
 # **Checkpoint**: in groups or one by one, the result is the same.
@@ -320,7 +325,7 @@ lesson.checkpoint(2, list(pool.map(add, range(300), repeat(1), chunksize=16)) ==
 # **Di.** «Un proceso es otro edificio: el trabajo tiene que salir a la calle.» Mañana el edificio será otra
 # máquina, y todo lo de hoy seguirá valiendo.
 #
-# **Pregunta.** ¿Cuándo no compensa un proceso?
+# **Pregunta.** ¿Cuándo no compensa un proceso? (Cuando el viaje pesa más que el trabajo, o no queda un núcleo libre.)
 #
 # **Si sobra tiempo.** ¿Por qué mandar el archivo JPEG y no la matriz de píxeles?
 # (Pesa diez veces menos, y descomprimir también se reparte.)
@@ -332,7 +337,7 @@ lesson.checkpoint(2, list(pool.map(add, range(300), repeat(1), chunksize=16)) ==
 # **Say.** "A process is another building: the work has to go out into the street." Tomorrow the building is
 # another machine, and all of today still holds.
 #
-# **Ask.** When is a process not worth it?
+# **Ask.** When is a process not worth it? (When the journey weighs more than the work, or no core is free.)
 #
 # **If there is time.** Why send the JPEG file and not the array of pixels? (It weighs a
 # tenth, and decompressing is shared out as well.)
@@ -386,16 +391,18 @@ show(charts.speed_up, {"open_and_filter": whole}, "processes", {"amdahl": amdahl
 
 # %% [markdown] lang="es"
 # ¿Por qué lo medido no coincide con Amdahl? La ley no sabe tres cosas: que el trabajo viaja, que tus núcleos
-# se acaban (la línea vertical), y que la máquina hace algo más. **La predicción es un techo, no una promesa**: si
-# un punto la supera, también ella se midió, y su dispersión cuenta.
+# se acaban (la línea vertical; si tienes más de ocho, cae fuera de la figura), y que la máquina hace algo más. **La
+# predicción es un techo, no una promesa**: si un punto la supera, también ella se midió, y su dispersión cuenta. Si
+# supera incluso a la ideal, la medida con un proceso salió lenta: mira su dispersión.
 #
 # **Punto de control**: repartido o no, salen los mismos píxeles.
 
 # %% [markdown] lang="en"
 # Why does the measurement differ from Amdahl? The law does not know three things: that work travels, that
-# your cores come to an end (the vertical line), and that the machine does something else as well. **The
-# prediction is a ceiling, not a promise**: if a point lies beyond it, remember that the prediction was
-# measured too, and has a spread.
+# your cores come to an end (the vertical line; with more than eight it lies outside the figure), and that the
+# machine does something else as well. **The prediction is a ceiling, not a promise**: if a point lies beyond it,
+# remember that the prediction was measured too, and has a spread. If it even beats the ideal, the run with one
+# process was slow: look at its spread.
 #
 # **Checkpoint**: shared out or not, the pixels are the same.
 
@@ -408,7 +415,8 @@ lesson.checkpoint(3, all(map(np.array_equal, shared, map(process_image, thumbs, 
 # los números de la clase.
 #
 # **Pregunta.** Si la parte en serie es un 10 %, ¿cuál es la aceleración máxima con infinitos procesos? (Diez.)
-# ¿Qué harías antes: comprar núcleos o acortar la parte en serie?
+# ¿Qué harías antes: comprar núcleos o acortar la parte en serie? (Medir: más núcleos no tocan la parte en serie, y
+# cuanto más pesa, antes dejan de ayudar.)
 #
 # **Si falla.** En una máquina ocupada la curva medida suele quedar por encima de la predicción y con mucha
 # dispersión. Es la lección: enseña la dispersión.
@@ -418,7 +426,8 @@ lesson.checkpoint(3, all(map(np.array_equal, shared, map(process_image, thumbs, 
 # class's numbers.
 #
 # **Ask.** If the serial part is 10 %, how fast can it get with infinitely many processes? (Ten times.) What
-# would you do first: buy cores, or shorten the serial part?
+# would you do first: buy cores, or shorten the serial part? (Measure: more cores leave the serial part as it is, and
+# the more it weighs, the sooner they no longer help.)
 #
 # **If it goes wrong.** On a busy machine the measured curve usually lies above the prediction, with much spread.
 # That is the lesson: show the spread.
@@ -463,14 +472,16 @@ len(where), len(set(where)) <= max(counts)
 # %% [markdown] lang="es" teacher=true
 # **Di.** Deja que busquen el error en la función, que no lo tiene: el error está en dónde se ejecuta.
 #
-# **Pregunta.** ¿Qué dirá `os.getpid()` en cada caso? ¿Cuántos números de proceso distintos puede haber?
+# **Pregunta.** ¿Qué dirá `os.getpid()` en cada caso? (Con hilos, siempre el mismo número; con procesos, el de quien
+# hizo cada foto.) ¿Cuántos números de proceso distintos puede haber? (Como mucho, tantos como procesos abrimos.)
 #
 # **Si falla.** Si alguien propone «pues una lista compartida», acéptalo, y pregunta quién pondría el cerrojo.
 
 # %% [markdown] lang="en" teacher=true
 # **Say.** Let them look for the bug in the function, which has none: the bug is in where it runs.
 #
-# **Ask.** What will `os.getpid()` say in each case? How many different process numbers can there be?
+# **Ask.** What will `os.getpid()` say in each case? (With threads always the same number; with processes that of
+# whoever did each photo.) How many different process numbers can there be? (At most as many as we opened.)
 #
 # **If it goes wrong.** If somebody proposes "a shared list, then", accept it, and ask who would hold its lock.
 
@@ -524,8 +535,9 @@ len(where), len(set(where)) <= max(counts)
 # * **Imprescindible**: elige otro filtro (`sharpen`, `edges`), predice si se parecerá a `blur` o a
 #   `vignette_python` y repite la figura del bloque 1.
 # * **Objetivo**: haz que la parte en serie pese el doble, vuelve a predecir con Amdahl y compara.
-# * **Para ir más allá**: abre otro `open_executor("processes", 2)`, mata uno de sus procesos mientras trabaja
-#   (`labkit.jobs.crash` lo hace) y anota qué error llega y qué se ha perdido. Compáralo mañana.
+# * **Para ir más allá**: abre otro con `with open_executor("processes", 2) as otro:`, que lo cierra al acabar; mata
+#   uno de sus procesos mientras trabaja (`labkit.jobs.crash` lo hace) y anota qué error llega y qué se ha perdido.
+#   Compáralo mañana.
 #
 # Cuando acabes, cierra los procesos. La última línea comprueba que no queda nada:
 
@@ -535,8 +547,9 @@ len(where), len(set(where)) <= max(counts)
 # * **Must**: choose another filter (`sharpen`, `edges`), predict whether it will look like `blur` or like
 #   `vignette_python`, and repeat the figure of block 1.
 # * **Target**: make the serial part weigh twice as much, predict with Amdahl again, and compare.
-# * **Stretch**: open another `open_executor("processes", 2)`, kill one of its processes while it works
-#   (`labkit.jobs.crash` does it), and note which error comes and what is lost. Compare it tomorrow.
+# * **Stretch**: open another one with `with open_executor("processes", 2) as other:`, which closes it at the end;
+#   kill one of its processes while it works (`labkit.jobs.crash` does it), and note which error comes and what is
+#   lost. Compare it tomorrow.
 #
 # When you have finished, close the processes. The last line checks that nothing is left:
 

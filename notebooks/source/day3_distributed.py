@@ -31,7 +31,7 @@
 # guarda para lo que está mal en un programa: la caza del final.
 #
 # **El reloj** de abajo cuenta también el silencio y las preguntas. Lo que no cabe está en la hora libre: si vas
-# tarde, no corras, salta a la comprobación del minuto 33.
+# tarde, no corras, salta a la comprobación del minuto 34.
 #
 # **Sin Docker.** No cambia nada: en la hora libre, la celda de contenedores dice por qué se salta y se sigue.
 
@@ -49,7 +49,7 @@
 # hunt at the end.
 #
 # **The clock** below counts the silence and the questions too. What does not fit is in the free hour: if you are
-# late, do not run, go to the check of minute 33.
+# late, do not run, go to the check of minute 34.
 #
 # **Without Docker.** Nothing changes: in the free hour the cell about containers says why it is skipped.
 
@@ -141,12 +141,12 @@ show(charts.recovery, history)
 history.counts()["done"], history.counts()["requeued"], history.check()
 
 # %% [markdown] lang="es" teacher=true
-# **Di.** «Acabáis de matar un servidor en plena faena y nadie ha perdido nada. Los próximos cuarenta minutos
+# **Di.** Retoma la tercera pregunta de ayer: allí un proceso muerto rompía el grupo entero. «Acabáis de matar un servidor en plena faena y nadie ha perdido nada. Los próximos cuarenta minutos
 # son para entender por qué.» Deja que alguien de la clase pulse `matar` en el panel antes de ejecutar la
 # celda, y después `iniciar`: la celda necesita en pie a `worker-2`. El botón `enviar trabajo` da algo que
 # interrumpir; púlsalo otra vez al acabar.
 #
-# **Pregunta.** ¿Por qué el rendimiento baja a dos tercios y no a cero?
+# **Pregunta.** ¿Por qué el rendimiento baja a dos tercios y no a cero? (Quedan dos de los tres, y siguen trabajando.)
 #
 # **Si falla.** Si `open_cluster` dice que un worker no está listo, la máquina va muy cargada: cierra otros
 # cuadernos (`Kernel` → `Shut Down All Kernels`) y repite la celda, que cierra antes lo que había abierto. Si alguien reinicia el kernel, el panel
@@ -154,12 +154,12 @@ history.counts()["done"], history.counts()["requeued"], history.check()
 # celda el panel sigue vivo, pero los clics esperan a que acabe.
 
 # %% [markdown] lang="en" teacher=true
-# **Say.** "You have just killed a server in the middle of its work, and nobody lost anything. The next forty
+# **Say.** Go back to yesterday's third question: there one dead process broke the whole pool. "You have just killed a server in the middle of its work, and nobody lost anything. The next forty
 # minutes are for understanding why." Let somebody in class press `kill` on the panel before you run the
 # cell, and `start` afterwards: the cell needs `worker-2` up. The button `send work` gives you something to
 # interrupt; press it again when you have done.
 #
-# **Ask.** Why does the throughput fall to two thirds and not to zero?
+# **Ask.** Why does the throughput fall to two thirds and not to zero? (Two of the three are left, and go on working.)
 #
 # **If it goes wrong.** If `open_cluster` says that a worker is not ready, the machine is very busy: close
 # other notebooks (`Kernel` → `Shut Down All Kernels`) and run the cell again, which first closes what it had opened. If somebody restarts the
@@ -167,14 +167,14 @@ history.counts()["done"], history.counts()["requeued"], history.check()
 # panel stays alive, but clicks wait for its end.
 
 # %% [markdown] lang="es"
-# ## Bloque 1. Los mensajes, uno a uno · 9–16 min
+# ## Bloque 1. Los mensajes, uno a uno · 9–17 min
 #
 # Broker y workers hablan con **ZeroMQ**. Un `ROUTER` tiene muchas conexiones y a cada mensaje que llega le
 # pone delante de quién viene; un `DEALER` no añade nada y envía y recibe cuando quiere, sin esperar turno.
 # Aquí están los dos, sin nada más:
 
 # %% [markdown] lang="en"
-# ## Block 1. The messages, one by one · 9–16 min
+# ## Block 1. The messages, one by one · 9–17 min
 #
 # Broker and workers speak **ZeroMQ**. A `ROUTER` has many connections, and puts in front of each message that
 # arrives whom it is from; a `DEALER` adds nothing, and sends and receives whenever it likes, without waiting
@@ -298,7 +298,8 @@ lesson.checkpoint(1, (total, answer, future.worker) == (3, 42, "by-hand"))
 # **Pregunta.** ¿Por qué el cliente inventa el identificador de la tarea, y no el broker? (Para poder pedirla
 # otra vez sin que se haga dos veces.)
 #
-# **Si sobra tiempo.** ¿Por qué `Task` lleva un número de intento?
+# **Si sobra tiempo.** ¿Por qué `Task` lleva un número de intento? (Para distinguir su resultado del de un intento
+# anterior, que puede llegar tarde.)
 #
 # **Si falla.** Si una celda dice que esperó un mensaje en vano, alguien ejecutó solo la mitad de la
 # conversación: se repite desde `lesson.open("empty", …)`. Quien calla dos segundos está muerto para el
@@ -311,21 +312,22 @@ lesson.checkpoint(1, (total, answer, future.worker) == (3, 42, "by-hand"))
 # **Ask.** Why does the client make up the task's id, and not the broker? (So that it can ask again without
 # its being done twice.)
 #
-# **If there is time.** Why does `Task` carry the number of an attempt?
+# **If there is time.** Why does `Task` carry the number of an attempt? (To tell its result from that of an earlier
+# attempt, which may come late.)
 #
 # **If it goes wrong.** If a cell says that it waited for a message in vain, somebody ran only half of the
 # conversation: run again from `lesson.open("empty", …)`. Whoever is silent for two seconds is dead to the
 # broker; that is why the whole conversation is in one cell.
 
 # %% [markdown] lang="es"
-# ## Bloque 2. ¿A quién le toca? · 16–26 min
+# ## Bloque 2. ¿A quién le toca? · 17–27 min
 #
 # Elegir worker es una función de una línea; aquí hay dos, tal como están en el laboratorio, con sus comentarios en
 # inglés. `round_robin` escoge al que hace más que no le toca, por ocupado que esté; `least_busy`, al que menos
 # tareas tiene a medias y, de los que empatan, al que hace más que no se usa.
 
 # %% [markdown] lang="en"
-# ## Block 2. Whose turn is it? · 16–26 min
+# ## Block 2. Whose turn is it? · 17–27 min
 #
 # Choosing a worker is a function of one line; here are two, as they stand in the lab. `round_robin` takes the one
 # whose last turn was longest ago, however busy it is; `least_busy` the one with the fewest tasks in flight and,
@@ -364,7 +366,8 @@ for name in waited:
 # %% [markdown] lang="es"
 # Por turnos, a una tarea corta le puede tocar ponerse detrás de una larga aunque haya workers mirando al
 # techo. El menos ocupado no lo permite (si aun así ves ahí alguna espera, la máquina se paró un momento).
-# Fíjate en que la mediana es casi la misma: **un valor medio no enseña a quien le tocó esperar**.
+# Fíjate en la mediana: en las dos es de milésimas. **La mediana no enseña a quien le tocó esperar**; mira la más
+# larga.
 #
 # ### El registro, y su reflejo en Redis
 #
@@ -374,7 +377,8 @@ for name in waited:
 # %% [markdown] lang="en"
 # Taking turns, a short task may find itself behind a long one although there are workers staring at the
 # ceiling. The least busy does not let that happen (if you see a wait there all the same, the machine paused for
-# a moment). Note that the median is about the same: **an average does not show who had to wait**.
+# a moment). Look at the median: milliseconds with both. **The median does not show who had to wait**; look at the
+# longest.
 #
 # ### The registry, and its mirror in Redis
 #
@@ -430,7 +434,8 @@ lesson.checkpoint(2, ended == [len(uneven)] * 2 and lost == 0)
 # **Di.** Antes de enseñar la gráfica de esperas, pide a la clase que la dibuje en el aire. Casi nadie espera
 # que la mayoría de los puntos estén juntos y unos pocos lejísimos.
 #
-# **Pregunta.** ¿Qué pasaría si el broker leyera de Redis?
+# **Pregunta.** ¿Qué pasaría si el broker leyera de Redis? (Un `FLUSHALL` le borraría los workers y las tareas, y la
+# caída de Redis sería también la suya.)
 #
 # **Si sobra tiempo.** Si todas las tareas llegan a la vez, ¿cambia algo la política? (Casi nada: un worker nunca
 # tiene más que la tarea que calcula y la siguiente; lo demás espera en el broker, y la política decide tarde.)
@@ -442,7 +447,8 @@ lesson.checkpoint(2, ended == [len(uneven)] * 2 and lost == 0)
 # **Say.** Before you show the chart of the waits, ask the class to draw it in the air. Hardly anybody expects
 # most points together and a few of them far away.
 #
-# **Ask.** What would happen if the broker read from Redis?
+# **Ask.** What would happen if the broker read from Redis? (A `FLUSHALL` would take its workers and tasks, and it
+# would fall whenever Redis does.)
 #
 # **If there is time.** If all tasks come at once, does the policy change anything? (Hardly: a worker never holds
 # more than the task it computes and the next one; the others wait at the broker, and the policy decides late.)
@@ -452,14 +458,14 @@ lesson.checkpoint(2, ended == [len(uneven)] * 2 and lost == 0)
 # which.
 
 # %% [markdown] lang="es"
-# ## Bloque 3. Cuatro maneras de faltar · 26–33 min
+# ## Bloque 3. Cuatro maneras de faltar · 27–34 min
 #
 # Un worker puede faltar de cuatro maneras: **cae** (`kill`), **se congela** (`pause`), va **lento**, o se le
 # pide que **pare con educación** (`stop`). **Apuesta**: ¿cuántos segundos tardará el broker en darlo por
 # perdido en las dos primeras?
 
 # %% [markdown] lang="en"
-# ## Block 3. Four ways of being absent · 26–33 min
+# ## Block 3. Four ways of being absent · 27–34 min
 #
 # A worker can be absent in four ways: it **crashes** (`kill`), it **freezes** (`pause`), it is **slow**, or it
 # is asked to **stop politely** (`stop`). **Bet**: in the first two, how many seconds will the broker take to
@@ -548,7 +554,8 @@ lesson.checkpoint(3, not broken and len(absent) == 4)
 #
 # **Pregunta.** ¿Podría el broker distinguir un congelado de un cable desconectado? (No: solo oye silencio.)
 #
-# **Si sobra tiempo.** ¿Por qué no esperar solo 0,1 s antes de darlo por muerto? ¿Qué pasa con el resultado que el congelado tenía a medias cuando despierta? (El primero
+# **Si sobra tiempo.** ¿Por qué no esperar solo 0,1 s antes de darlo por muerto? (Cualquier pausa de la máquina
+# parecería una muerte, y el trabajo se haría dos veces.) ¿Qué pasa con el resultado que el congelado tenía a medias cuando despierta? (El primero
 # válido gana; el otro se cuenta y se tira.)
 #
 # **Si falla.** En una máquina muy cargada el «lento» puede llegar a callar más de un segundo y salir como
@@ -562,7 +569,8 @@ lesson.checkpoint(3, not broken and len(absent) == 4)
 #
 # **Ask.** Could the broker tell a frozen worker from an unplugged cable? (No: it hears only silence.)
 #
-# **If there is time.** Why not wait for just 0.1 s before giving it up? What becomes of the result that the frozen one had half done when it wakes? (The first
+# **If there is time.** Why not wait for just 0.1 s before giving it up? (Any pause of the machine would
+# look like a death, and work would be done twice.) What becomes of the result that the frozen one had half done when it wakes? (The first
 # valid one wins; the other is counted and dropped.)
 #
 # **If it goes wrong.** On a very busy machine the "slow" one may be silent for more than a second and show
@@ -571,14 +579,14 @@ lesson.checkpoint(3, not broken and len(absent) == 4)
 # broker, that somebody has killed or frozen says so within seconds, and what to do.
 
 # %% [markdown] lang="es"
-# ## Comprobación: a la caza de un error · 33–43 min
+# ## Comprobación: a la caza de un error · 34–43 min
 #
 # Dos workers hechos a mano reciben la misma tarea, que dura 2,6 s. Los dos la calculan bien y los dos
 # entregan. Pero a uno el broker lo da por perdido. ¿Cuál, y por qué? Este es el código del primero; `rest` deja
 # pasar el tiempo que dura la tarea (`task_s`):
 
 # %% [markdown] lang="en"
-# ## Check: a bug hunt · 33–43 min
+# ## Check: a bug hunt · 34–43 min
 #
 # Two workers made by hand get the same task, which takes 2.6 s. Both compute it right, and both deliver. But
 # the broker gives one of them up as lost. Which one, and why? This is the code of the first one; `rest` lets the
@@ -653,7 +661,8 @@ measured
 # **Pregunta.** ¿Qué demuestra un latido? (Que el proceso vive; no que la tarea avance. Para eso está el plazo
 # de cada intento.)
 #
-# **Si sobra tiempo.** ¿Qué objetivo de la tabla fallaría si `worker-2` no volviera?
+# **Si sobra tiempo.** ¿Qué objetivo de la tabla fallaría si `worker-2` no volviera? (El de los tres activos, y el de
+# volver al ritmo de antes. Perderse, no se perdería nada.)
 #
 # **Si falla.** Si la tabla dice `NO CUMPLIDO` en el reparto, mira el texto: en una máquina ocupada un worker va
 # más despacio y el menos ocupado le da menos, como debe. Vuelve a ejecutar la celda y compara.
@@ -665,7 +674,8 @@ measured
 # **Ask.** What does a heartbeat prove? (That the process lives; not that the task advances. That is what the
 # lease of each attempt is for.)
 #
-# **If there is time.** Which target of the table would be missed if `worker-2` did not come back?
+# **If there is time.** Which target of the table would be missed if `worker-2` did not come back? (That all three are active,
+# and that the former pace is reached again. Nothing would be lost.)
 #
 # **If it goes wrong.** If the table says `MISSED` about the shares, read its text: on a busy machine one
 # worker is slower, and the least busy gives it less, as it should. Run the cell again and compare.
@@ -677,7 +687,7 @@ measured
 #
 # 1. El broker guarda la tarea hasta tener su resultado; por eso la muerte de un worker cuesta tiempo y no datos.
 # 2. Una conexión que se cierra avisa en milésimas; de un silencio solo se sabe esperando.
-# 3. Cada tarea se ejecuta al menos una vez, y su resultado se ve exactamente una.
+# 3. Una tarea puede ejecutarse más de una vez, pero su desenlace se ve exactamente una.
 #
 # **Tres preguntas**
 #
@@ -694,7 +704,7 @@ measured
 #
 # 1. The broker keeps a task until it has its result; so a worker's death costs time and no data.
 # 2. A connection that closes tells within milliseconds; of a silence one learns only by waiting.
-# 3. Each task is executed at least once, and its result is seen exactly once.
+# 3. A task may be executed more than once, but its outcome is seen exactly once.
 #
 # **Three questions**
 #

@@ -35,7 +35,7 @@
 # %% [markdown] lang="es"
 # ## Revisa tu máquina
 #
-# Ejecuta la celda. Cada línea dice `ok`, `nota` (se puede seguir sin ello) o `FALLA`, y qué hacer en cada
+# Ejecuta la celda. Cada línea dice `bien`, `nota` (se puede seguir sin ello) o `FALLA`, y qué hacer en cada
 # caso. En una terminal es `python3 lab.py doctor`. Docker no hace falta ningún día: donde algo lo usa, el
 # cuaderno dice cómo hacerlo sin él.
 
