@@ -138,7 +138,7 @@ def absences(histories: Mapping[str, History]) -> Chart:
 def absences_table(histories: Mapping[str, History]) -> Table:
     """Return the chart's numbers, a row per history; seconds after the fault, None: it did not happen."""
     columns = (
-        _("what"), _("fault"), _("suspect (s)"), _("lost (s)"), _("left (s)"), _("tasks requeued"),
+        _("what"), _("command"), _("suspect (s)"), _("lost (s)"), _("left (s)"), _("tasks requeued"),
         _("requeued (s)"), _("first result elsewhere (s)"), _("there again (s)"), _("late results"),
         _("tasks without an outcome"),
     )  # fmt: skip

@@ -66,7 +66,7 @@ def curve(
     """Return the chart of seconds over what was varied, the median of each with its least and most.
 
     ``over`` is one of `OVER`, ``predictions`` are called as in `PREDICTED` or as one of the curves; ``cores``
-    is marked, if given.
+    is marked, if given and within what was varied.
     """
     scale, unit, _short = _unit(curves)
     points = {
@@ -171,6 +171,9 @@ def _draw(
     title: str,
     y_label: str,
 ) -> Chart:
+    xs = sorted({x for series in [*points.values(), *predictions.values()] for x in series})
+    if cores is not None and not (xs and xs[0] <= cores <= xs[-1]):
+        cores = None  # its line would lie outside the figure
     entries = _entries(points, predictions, cores)
     labels = [label for _handle, label in entries]
     room = WIDTH - NUMBERS_WIDTH - MARGIN
@@ -179,7 +182,6 @@ def _draw(
     axes = style.place(chart, NUMBERS_WIDTH, TITLE_SPACE, room, PLOT_HEIGHT)
     style.dress(axes, title, _(OVER[over]), y_label)
     chart.labkit_alt = _describe(title, points, predictions)
-    xs = sorted({x for series in [*points.values(), *predictions.values()] for x in series})
     if not xs:
         style.say(axes, _("nothing was measured"))
         axes.set_xticks([])
@@ -213,7 +215,7 @@ def _draw(
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_ylim(bottom=0)
-    if cores is not None and xs[0] <= cores <= xs[-1]:
+    if cores is not None:
         axes.axvline(cores, color=INK, linewidth=1.2, linestyle=(0, (1, 2)), label="_cores")
     style.legend_below(axes, [handle for handle, _label in entries], labels)
     return chart

@@ -28,9 +28,16 @@ NAMES = {
     "freeze": N_("freezing"),
     "unlocked": N_("without a lock"),
     "locked": N_("with a lock"),
+    "messages": N_("messages exchanged"),
+    "lost": N_("tasks lost"),
 }
 """Engines and faults, as a chart calls them; any other name stands as it is."""
-UNITS = {"seconds": N_("seconds"), "additions": N_("additions")}
+UNITS = {
+    "seconds": N_("seconds"),
+    "additions": N_("additions"),
+    "messages": N_("messages"),
+    "tasks": N_("tasks"),
+}
 """What can be guessed, and how the axis calls it."""
 
 

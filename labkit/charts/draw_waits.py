@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from labkit.charts import style
+from labkit.charts.draw_guess import checked_guess
 from labkit.charts.style import GRID, INK, MARGIN, PALE, SMALL, WIDTH, Chart, seconds, worker_colour
 from labkit.charts.table import Table
 from labkit.core.history import History, natural
@@ -25,6 +27,8 @@ LONG_S = 0.1
 """A wait that is longer than this is counted as long."""
 SPREAD = 0.5
 """Of a row, what the dots are spread over, so that they can be told apart."""
+GUESS: dict[str, Any] = {"color": PALE, "linestyle": (0, (4, 2)), "linewidth": 1.8}
+"""How a guess is drawn, as in the other charts: pale and dashed."""
 
 
 class Wait(NamedTuple):
@@ -49,42 +53,54 @@ def longest_wait(history: History) -> Timing:
     return Timing((max((wait.wait_s for wait in waits_of(history)), default=0.0),))
 
 
-def waits(histories: Mapping[str, History]) -> Chart:
-    """Return the chart of how long tasks waited; ``histories`` by name, such as a policy's."""
+def waits(histories: Mapping[str, History], guesses: Mapping[str, float] | None = None) -> Chart:
+    """Return the chart of how long tasks waited; ``histories`` by name, such as a policy's.
+
+    ``guesses`` are of the longest wait, by the same names, in seconds; each is marked in its row.
+    """
     rows = [(name, waits_of(history)) for name, history in histories.items()]
+    guessed = {name: checked_guess(guess) for name, guess in (guesses or {}).items() if name in histories}
     left = min(style.widest([name for name, _w in rows]), style.LONGEST_NAME) + 0.12 + MARGIN
     workers = sorted({wait.worker for _n, of in rows for wait in of}, key=natural)
     width = WIDTH - left - MARGIN
-    shown = [style.shortened(name) for name in workers]
+    shown = [style.shortened(name) for name in workers] + [_("your guess of the longest")] * bool(guessed)
     below = style.AXIS_SPACE + style.LEGEND_LINE * style.legend_shape(shown, width)[1] + MARGIN
     height = ROW * max(len(rows), 1)
     chart = style.new_chart(style.TITLE_SPACE + height + below)
     axes = style.place(chart, left, style.TITLE_SPACE, width, height)
     style.dress(axes, _("How long each task waited"), _("seconds of waiting"))
     chart.labkit_alt = " ".join(
-        [_("How long each task waited."), *(f"{name}: {_sentence(of)}." for name, of in rows)]
+        [_("How long each task waited."), *(f"{name}: {_told(name, of, guessed)}." for name, of in rows)]
     )
     axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     if not workers:
         style.say(axes, _("no task has a result"))
         axes.set_xticks([])
         return chart
-    most = max(wait.wait_s for _n, of in rows for wait in of) or 0.01
+    most = max([wait.wait_s for _n, of in rows for wait in of] + list(guessed.values())) or 0.01
     axes.set_xlim(-0.02 * most, most * 1.06)
     axes.grid(axis="x", color=GRID, linewidth=0.8)
-    for number, (_name, of) in enumerate(rows):
+    for number, (name, of) in enumerate(rows):
         _draw(axes, number, of)
+        if name in guessed:
+            y = [number - 0.2, number + 0.42]
+            axes.plot([guessed[name]] * 2, y, label=f"_guess_{name}", **GUESS)
     axes.set_yticks(range(len(rows)), [style.shortened(name) for name, _w in rows], parse_math=False)
     axes.tick_params(axis="y", length=0)
     handles, labels = axes.get_legend_handles_labels()
     by_label = dict(sorted(zip(labels, handles, strict=True), key=lambda item: natural(item[0])))
+    if guessed:
+        by_label[shown[-1]] = Line2D([], [], **GUESS)
     style.legend_below(axes, list(by_label.values()), list(by_label))
     return chart
 
 
-def waits_table(histories: Mapping[str, History]) -> Table:
-    """Return the chart's numbers, a row per history: tasks, median, 90 % and longest wait (s), long ones."""
-    columns = (
+def waits_table(histories: Mapping[str, History], guesses: Mapping[str, float] | None = None) -> Table:
+    """Return the chart's numbers, a row per history: tasks, median, 90 % and longest wait (s), long ones.
+
+    With ``guesses``, as `waits` has them, a column more.
+    """
+    columns: tuple[str, ...] = (
         _("what"), _("tasks"), _("median wait (s)"), _("90 % wait at most (s)"), _("longest wait (s)"),
         _("waited over {t} s").format(t=LONG_S),
     )  # fmt: skip
@@ -98,6 +114,9 @@ def waits_table(histories: Mapping[str, History]) -> Table:
             )
         else:
             rows.append((name, 0, None, None, None, 0))
+    if guesses is not None:
+        columns = (*columns, _("your guess of the longest (s)"))
+        rows = [(*row, guesses.get(str(row[0]))) for row in rows]
     return Table(columns, rows)
 
 
@@ -119,6 +138,12 @@ def _draw(axes: Axes, row: int, of: list[Wait]) -> None:
             fontsize=SMALL, color=INK,
         )  # fmt: skip
         axes.axhline(row + 0.5, color=PALE, linewidth=0.6, label="_between")
+
+
+def _told(name: str, of: list[Wait], guessed: Mapping[str, float]) -> str:
+    if name not in guessed:
+        return _sentence(of)
+    return f"{_sentence(of)}; " + _("your guess: {time}").format(time=seconds(guessed[name]))
 
 
 def _sentence(of: list[Wait]) -> str:

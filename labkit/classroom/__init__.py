@@ -14,7 +14,7 @@
 ``story``              day 3: what happened to one task
 ``slowed``             day 3: a worker that gets the processor only now and then
 ``registry``           day 3: what the broker knows, beside its picture in Redis
-``silent``             day 3: the two workers of the bug hunt
+``by_hand``            day 3: the two workers of the bug hunt
 ``targets``            day 3: what the course promises, measured by the demo's own code
 ``containers``         day 3: the same cluster in containers, where there are any
 =====================  =================================================================================

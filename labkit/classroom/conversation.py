@@ -191,12 +191,11 @@ class Peer:
             else:
                 watch.refuse_if_stuck()
 
-    def rest(self, seconds: float, beating: bool = True) -> None:
-        """Let this much time pass, as a worker that computes does; ``beating``: say so twice a second."""
+    def rest(self, seconds: float) -> None:
+        """Let this much time pass, as a worker that computes does: it says twice a second that it lives."""
         ends_at = time.monotonic() + seconds
         while (left_s := ends_at - time.monotonic()) > 0:
-            if beating:
-                self.say(m.Heartbeat())
+            self.say(m.Heartbeat())
             time.sleep(min(left_s, Rules().heartbeat_s))
 
     def submission(self, function: Callable[..., Any], *args: Any) -> m.Submit:

@@ -19,6 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from labkit.charts import Table
+from labkit.cluster import words
 from labkit.cluster.children import REDIS
 from labkit.core.errors import N_, LabkitError
 from labkit.i18n import _
@@ -71,10 +72,12 @@ class Registry:
         for name in sorted({*truth, *picture}):
             told, shown = truth.get(name), picture.get(name)
             left = (None,) * 4 if told is None else (
-                told["status"], told["in_flight"], told["tasks_completed"], told["last_heartbeat_age_s"],
+                _(words.STATES[told["status"]]), told["in_flight"], told["tasks_completed"],
+                told["last_heartbeat_age_s"],
             )  # fmt: skip
             right = (None,) * 4 if shown is None else (
-                shown["status"], shown["in_flight"], shown["tasks_completed"], now - shown["last_heartbeat"],
+                _(words.STATES[shown["status"]]), shown["in_flight"], shown["tasks_completed"],
+                now - shown["last_heartbeat"],
             )  # fmt: skip
             rows.append((name, *left, *right))
         return Table(columns, rows)

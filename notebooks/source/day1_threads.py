@@ -379,8 +379,8 @@ lesson.checkpoint(3, max(broken) <= 2000 and set(mended) == {2000})
 # **Si sobra tiempo.** ¿Qué pasa si dos hilos necesitan dos cerrojos y los toman en distinto orden? (Cada uno puede
 # quedarse esperando para siempre el cerrojo que tiene el otro.)
 #
-# **Si falla.** Si sale justo 500: los cuatro leen lo mismo y escriben lo mismo, vuelta a vuelta. Si a alguien le sale 2000 con el contador roto, ha tenido suerte: que lo repita. La cámara
-# lenta pierde una suma siempre.
+# **Si falla.** Si sale justo 500: los cuatro leen lo mismo y escriben lo mismo, vuelta a vuelta. Si a alguien le
+# sale 2000 con el contador roto, ha tenido suerte: que lo repita. La cámara lenta pierde una suma siempre.
 
 # %% [markdown] lang="en" teacher=true
 # **Say.** "The `sleep(0)` does not invent the bug: it only makes it happen while we look." Whoever takes it
@@ -394,8 +394,9 @@ lesson.checkpoint(3, max(broken) <= 2000 and set(mended) == {2000})
 # **If there is time.** What happens if two threads need two locks and take them in different orders? (Each may wait
 # for ever for the lock that the other one holds.)
 #
-# **If it goes wrong.** If it says exactly 500: all four read the same and write the same, round after round. If somebody gets 2000 from the broken counter, they were lucky: let them run it again.
-# The slow motion loses an addition every time.
+# **If it goes wrong.** If it says exactly 500: all four read the same and write the same, round after round. If
+# somebody gets 2000 from the broken counter, they were lucky: let them run it again. The slow motion loses an
+# addition every time.
 
 # %% [markdown] lang="es"
 # ## Comprobación: a la caza de un error · 35–42 min

@@ -210,13 +210,13 @@ lesson.checkpoint(1, all(list(curve) == counts for curve in curves.values()))
 # "free cores". On a Python without a GIL (*free-threaded*) both will rise: show it as a curiosity.
 
 # %% [markdown] lang="es"
-# ## Bloque 2. Procesos, y lo que cuesta viajar · 15–25 min
+# ## Bloque 2. Procesos, y lo que cuesta viajar · 15–26 min
 #
 # Cada proceso tiene su propio Python y su propio GIL. El filtro de Python puro, otra vez con las mismas fotos: la
 # referencia, con hilos y con procesos. Abrimos los procesos una vez y los usamos hasta el final.
 
 # %% [markdown] lang="en"
-# ## Block 2. Processes, and what travelling costs · 15–25 min
+# ## Block 2. Processes, and what travelling costs · 15–26 min
 #
 # Every process has a Python and a GIL of its own. The pure Python filter on as many photos again: the baseline,
 # with threads, and with processes. We open the processes once and use them until the end.
@@ -273,18 +273,22 @@ except CannotTravel as error:
 
 # %% [markdown] lang="es"
 # Viaja el **nombre** de la función, no su código: por eso las de este curso viven en módulos. Y los datos,
-# ¿cuánto cuestan? `echo` solo va y vuelve. **Apuesta**: ¿qué pasa con diez veces más megabytes?
+# ¿cuánto cuestan? `echo` solo va y vuelve. **Apuesta**: ¿qué pasa con diez veces más megabytes? La apuesta de partida
+# es un milisegundo por megabyte.
 
 # %% [markdown] lang="en"
 # What travels is the **name** of the function, not its code: that is why this course's live in modules. And
 # data, what do they cost? `echo` only goes there and back. **Bet**: what happens with ten times the
-# megabytes?
+# megabytes? The bet to start from is a millisecond for each.
 
 # %%
 megabytes = [0.01, 0.1, 1, 10]
+guess_travel = {m: m / 1000 for m in megabytes}
+
+# %%
 arrays = {size: np.zeros(int(size * 1_000_000), np.uint8) for size in megabytes}
 travel = measured_over(megabytes, lambda size: pool.submit(echo, arrays[size]).result(), runs=5)
-show(charts.curve, {"echo": travel}, "megabytes", {"guess": {m: m / 1000 for m in megabytes}})
+show(charts.curve, {"echo": travel}, "megabytes", {"guess": guess_travel})
 
 # %% [markdown] lang="es"
 # Un mensaje pequeño cuesta casi lo mismo que uno diminuto: pagas el viaje. Uno grande cuesta por lo que pesa.
@@ -346,7 +350,7 @@ lesson.checkpoint(2, list(pool.map(add, range(300), repeat(1), chunksize=16)) ==
 # the work or the journey, and whether there was a free core.
 
 # %% [markdown] lang="es"
-# ## Bloque 3. Predecir: la ley de Amdahl · 25–35 min
+# ## Bloque 3. Predecir: la ley de Amdahl · 26–35 min
 #
 # Un programa tiene una parte que va de una en una (aquí, abrir las fotos) y otra que se puede repartir (el
 # filtro). Con n procesos, la primera no mejora. La **ley de Amdahl** lo dice en una línea:
@@ -356,7 +360,7 @@ lesson.checkpoint(2, list(pool.map(add, range(300), repeat(1), chunksize=16)) ==
 # Medimos cada parte por separado, con un solo proceso:
 
 # %% [markdown] lang="en"
-# ## Block 3. Predicting: Amdahl's law · 25–35 min
+# ## Block 3. Predicting: Amdahl's law · 26–35 min
 #
 # A program has one part that goes step by step (here: opening the photos) and one that can be shared out (the
 # filter). With n processes the first does not get better. **Amdahl's law** says so in one line:

@@ -37,9 +37,9 @@
 
 # %% [markdown] lang="en" teacher=true
 # **Before class.** Run the whole notebook once on the machine that you project from (`Run` → `Run All
-# Cells`): it takes one to two minutes, and up to three if the machine does other things. Then `Kernel` → `Restart Kernel and Clear Outputs of All Cells`. Keep two
-# windows open: this notebook and, if you use a cluster of your own, a terminal with
-# `python3 lab.py status --watch`.
+# Cells`): it takes one to two minutes, and up to three if the machine does other things. Then `Kernel` →
+# `Restart Kernel and Clear Outputs of All Cells`. Keep two windows open: this notebook and, if you use a
+# cluster of your own, a terminal with `python3 lab.py status --watch`.
 #
 # **The day's idea in one sentence.** Nobody can keep a machine from failing; one can see to it that nobody
 # minds.
@@ -141,30 +141,32 @@ show(charts.recovery, history)
 history.counts()["done"], history.counts()["requeued"], history.check()
 
 # %% [markdown] lang="es" teacher=true
-# **Di.** Retoma la tercera pregunta de ayer: allí un proceso muerto rompía el grupo entero. «Acabáis de matar un servidor en plena faena y nadie ha perdido nada. Los próximos cuarenta minutos
-# son para entender por qué.» Deja que alguien de la clase pulse `matar` en el panel antes de ejecutar la
-# celda, y después `iniciar`: la celda necesita en pie a `worker-2`. El botón `enviar trabajo` da algo que
-# interrumpir; púlsalo otra vez al acabar.
+# **Di.** Retoma la tercera pregunta de ayer: allí un proceso muerto rompía el grupo entero. «Acabáis de matar
+# un servidor en plena faena y nadie ha perdido nada. Los próximos cuarenta minutos son para entender por
+# qué.» Deja que alguien de la clase pulse `matar` en el panel antes de ejecutar la celda, y después
+# `iniciar`: la celda necesita en pie a `worker-2`. El botón `enviar trabajo` da algo que interrumpir; púlsalo
+# otra vez al acabar.
 #
 # **Pregunta.** ¿Por qué el rendimiento baja a dos tercios y no a cero? (Quedan dos de los tres, y siguen trabajando.)
 #
 # **Si falla.** Si `open_cluster` dice que un worker no está listo, la máquina va muy cargada: cierra otros
-# cuadernos (`Kernel` → `Shut Down All Kernels`) y repite la celda, que cierra antes lo que había abierto. Si alguien reinicia el kernel, el panel
-# viejo se cubre con un aviso al cabo de unos segundos: hay que ejecutar desde arriba. Mientras se ejecuta una
-# celda el panel sigue vivo, pero los clics esperan a que acabe.
+# cuadernos (`Kernel` → `Shut Down All Kernels`) y repite la celda, que cierra antes lo que había abierto. Si
+# alguien reinicia el kernel, el panel viejo se cubre con un aviso al cabo de unos segundos: hay que ejecutar
+# desde arriba. Mientras se ejecuta una celda el panel sigue vivo, pero los clics esperan a que acabe.
 
 # %% [markdown] lang="en" teacher=true
-# **Say.** Go back to yesterday's third question: there one dead process broke the whole pool. "You have just killed a server in the middle of its work, and nobody lost anything. The next forty
-# minutes are for understanding why." Let somebody in class press `kill` on the panel before you run the
-# cell, and `start` afterwards: the cell needs `worker-2` up. The button `send work` gives you something to
-# interrupt; press it again when you have done.
+# **Say.** Go back to yesterday's third question: there one dead process broke the whole pool. "You have just
+# killed a server in the middle of its work, and nobody lost anything. The next forty minutes are for
+# understanding why." Let somebody in class press `kill` on the panel before you run the cell, and `start`
+# afterwards: the cell needs `worker-2` up. The button `send work` gives you something to interrupt; press it
+# again when you have done.
 #
 # **Ask.** Why does the throughput fall to two thirds and not to zero? (Two of the three are left, and go on working.)
 #
 # **If it goes wrong.** If `open_cluster` says that a worker is not ready, the machine is very busy: close
-# other notebooks (`Kernel` → `Shut Down All Kernels`) and run the cell again, which first closes what it had opened. If somebody restarts the
-# kernel, the old panel is covered by a notice after some seconds: run from the top. While a cell runs the
-# panel stays alive, but clicks wait for its end.
+# other notebooks (`Kernel` → `Shut Down All Kernels`) and run the cell again, which first closes what it had
+# opened. If somebody restarts the kernel, the old panel is covered by a notice after some seconds: run from
+# the top. While a cell runs the panel stays alive, but clicks wait for its end.
 
 # %% [markdown] lang="es"
 # ## Bloque 1. Los mensajes, uno a uno · 9–17 min
@@ -236,7 +238,9 @@ total
 as_client
 
 # %%
-guess_messages, sum(len(line.messages) for line in as_client.lines)
+exchanged = sum(len(line.messages) for line in as_client.lines)
+row = charts.Guessed("messages", guess_messages, Timing((exchanged,)))
+show(charts.guesses, [row], unit="messages")
 
 # %% [markdown] lang="es"
 # Cada línea es un **sobre**: una sola trama con uno o más mensajes pequeños dentro, y detrás, si las hay,
@@ -322,16 +326,16 @@ lesson.checkpoint(1, (total, answer, future.worker) == (3, 42, "by-hand"))
 # %% [markdown] lang="es"
 # ## Bloque 2. ¿A quién le toca? · 17–27 min
 #
-# Elegir worker es una función de una línea; aquí hay dos, tal como están en el laboratorio, con sus comentarios en
-# inglés. `round_robin` escoge al que hace más que no le toca, por ocupado que esté; `least_busy`, al que menos
-# tareas tiene a medias y, de los que empatan, al que hace más que no se usa.
+# Elegir worker es una función de una línea; aquí hay dos, tal como están en el laboratorio. `round_robin`
+# escoge al que hace más que no le toca, por ocupado que esté; `least_busy`, al que menos tareas tiene a medias y, de
+# los que empatan, al que hace más que no se usa.
 
 # %% [markdown] lang="en"
 # ## Block 2. Whose turn is it? · 17–27 min
 #
-# Choosing a worker is a function of one line; here are two, as they stand in the lab. `round_robin` takes the one
-# whose last turn was longest ago, however busy it is; `least_busy` the one with the fewest tasks in flight and,
-# among equals, the one that was used longest ago.
+# Choosing a worker is a function of one line; here are two, as they stand. `round_robin` takes the one whose last
+# turn was longest ago, however busy it is; `least_busy` the one with the fewest tasks in flight and, among equals, the
+# one used longest ago.
 
 # %%
 from labkit.core.policies import least_busy, round_robin
@@ -356,12 +360,11 @@ by_policy = {}
 for policy in guess_wait:
     with open_cluster(workers=3, policy=policy, redis=False) as three:
         by_policy[policy] = send(three, uneven, every_s=0.12).finish()
-show(charts.waits, by_policy)
+show(charts.waits, by_policy, guess_wait)
 
 # %%
-waited = {name: charts.longest_wait(history) for name, history in by_policy.items()}
-for name in waited:
-    gap(charts.Guessed(name, guess_wait[name], waited[name]))
+for name, run in by_policy.items():
+    gap(charts.Guessed(name, guess_wait[name], charts.longest_wait(run)))
 
 # %% [markdown] lang="es"
 # Por turnos, a una tarea corta le puede tocar ponerse detrás de una larga aunque haya workers mirando al
@@ -372,7 +375,7 @@ for name in waited:
 # ### El registro, y su reflejo en Redis
 #
 # El broker lleva en su memoria la lista de workers y sus latidos. En Redis hay una copia para quien quiera
-# mirar, con las órdenes que ya conoces: `redis-cli HGETALL workers`, `redis-cli LLEN image_tasks`.
+# mirar: `redis-cli HGETALL workers`.
 
 # %% [markdown] lang="en"
 # Taking turns, a short task may find itself behind a long one although there are workers staring at the
@@ -383,7 +386,7 @@ for name in waited:
 # ### The registry, and its mirror in Redis
 #
 # The broker keeps the list of workers and their heartbeats in its memory. In Redis there is a copy for whoever
-# wants to look, with the commands that you know: `redis-cli HGETALL workers`, `redis-cli LLEN image_tasks`.
+# wants to look: `redis-cli HGETALL workers`.
 
 # %%
 from labkit.classroom.registry import Registry
@@ -409,19 +412,18 @@ shown_after_flush = registry.flush()
 healed = Timing((registry.until_whole(),))
 flushed = work.finish()
 lost = 40 - flushed.counts()["done"]
-shown_after_flush, str(healed), (guess_lost, lost)
+show(charts.guesses, [charts.Guessed("lost", guess_lost, Timing((lost,)))], unit="tasks")
+{"redis_after_flush": shown_after_flush, "healed": str(healed)}
 
 # %% [markdown] lang="es"
-# Ninguna: **Redis es una imagen, nunca la verdad**. El broker no la lee, así que borrarla no le quita nada, y
-# enseguida la vuelve a escribir. La línea de arriba dice cuántos workers enseñaba Redis justo después del
-# borrado, cuánto tardó en enseñarlos todos otra vez, y tu apuesta junto a las tareas perdidas.
+# Ninguna: **Redis es una imagen, nunca la verdad**. El broker no la lee: borrarla no le quita nada, y enseguida la
+# vuelve a escribir. La última línea: cuántos workers enseñaba Redis tras el borrado, y cuánto tardó en tenerlos todos.
 #
 # **Punto de control**: con las dos políticas acabaron todas las tareas, y el borrado no costó ninguna.
 
 # %% [markdown] lang="en"
-# None: **Redis is a picture, never the truth**. The broker does not read it, so wiping it takes nothing away
-# from the broker, and soon it is written again. The line above says how many workers Redis showed right after
-# the wipe, how long it took to show them all again, and your bet beside the tasks that were lost.
+# None: **Redis is a picture, never the truth**. The broker does not read it: wiping it takes nothing away, and soon
+# it is written again. The last line: how many workers Redis showed after the wipe, and how long it took to have them all.
 #
 # **Checkpoint**: with both policies every task ended, and the wipe cost none.
 
@@ -554,9 +556,9 @@ lesson.checkpoint(3, not broken and len(absent) == 4)
 #
 # **Pregunta.** ¿Podría el broker distinguir un congelado de un cable desconectado? (No: solo oye silencio.)
 #
-# **Si sobra tiempo.** ¿Por qué no esperar solo 0,1 s antes de darlo por muerto? (Cualquier pausa de la máquina
-# parecería una muerte, y el trabajo se haría dos veces.) ¿Qué pasa con el resultado que el congelado tenía a medias cuando despierta? (El primero
-# válido gana; el otro se cuenta y se tira.)
+# **Si sobra tiempo.** ¿Por qué no esperar solo 0,1 s antes de darlo por muerto? (Cualquier pausa de la
+# máquina parecería una muerte, y el trabajo se haría dos veces.) ¿Qué pasa con el resultado que el congelado
+# tenía a medias cuando despierta? (El primero válido gana; el otro se cuenta y se tira.)
 #
 # **Si falla.** En una máquina muy cargada el «lento» puede llegar a callar más de un segundo y salir como
 # sospechoso: es correcto, y es una buena conversación. Si una celda se interrumpe a medias, ejecuta
@@ -569,9 +571,9 @@ lesson.checkpoint(3, not broken and len(absent) == 4)
 #
 # **Ask.** Could the broker tell a frozen worker from an unplugged cable? (No: it hears only silence.)
 #
-# **If there is time.** Why not wait for just 0.1 s before giving it up? (Any pause of the machine would
-# look like a death, and work would be done twice.) What becomes of the result that the frozen one had half done when it wakes? (The first
-# valid one wins; the other is counted and dropped.)
+# **If there is time.** Why not wait for just 0.1 s before giving it up? (Any pause of the machine would look
+# like a death, and work would be done twice.) What becomes of the result that the frozen one had half done
+# when it wakes? (The first valid one wins; the other is counted and dropped.)
 #
 # **If it goes wrong.** On a very busy machine the "slow" one may be silent for more than a second and show
 # up as suspect: that is right, and worth talking about. If a cell is interrupted half-way, run
@@ -581,53 +583,53 @@ lesson.checkpoint(3, not broken and len(absent) == 4)
 # %% [markdown] lang="es"
 # ## Comprobación: a la caza de un error · 34–43 min
 #
-# Dos workers hechos a mano reciben la misma tarea, que dura 2,6 s. Los dos la calculan bien y los dos
-# entregan. Pero a uno el broker lo da por perdido. ¿Cuál, y por qué? Este es el código del primero; `rest` deja
-# pasar el tiempo que dura la tarea (`task_s`):
+# Dos workers hechos a mano reciben una tarea igual, que dura 2,6 s. Los dos la calculan bien y los dos
+# entregan. Pero a uno el broker lo da por perdido. ¿Cuál, y por qué? Este es el código del primero; `sleep` y
+# `rest` dejan pasar el tiempo que dura la tarea (`task_s`):
 
 # %% [markdown] lang="en"
 # ## Check: a bug hunt · 34–43 min
 #
-# Two workers made by hand get the same task, which takes 2.6 s. Both compute it right, and both deliver. But
-# the broker gives one of them up as lost. Which one, and why? This is the code of the first one; `rest` lets the
-# time pass that the task takes (`task_s`):
+# Two workers made by hand get a task each, alike, which takes 2.6 s. Both compute it right, and both deliver. But
+# the broker gives one of them up as lost. Which one, and why? This is the code of the first one; `sleep` and
+# `rest` let the time pass that the task takes (`task_s`):
 
 # %%
-from labkit.classroom import silent
+from labkit.classroom import by_hand
 from labkit.classroom.story import story
 
-source(silent.one)
+source(by_hand.one)
 
 # %%
 empty = lesson.open("empty", open_cluster, workers=0, redis=False)
 question = Work(empty)
 future = question.submit(add, 20, 22)
 with Conversation(empty).worker("one") as me:
-    silent.one(me, 2.6)
+    by_hand.one(me, 2.6)
     result = future.result(timeout=10)
 hunted = question.end()
 story(hunted, future.task_id)
 
 # %% [markdown] lang="es"
 # El resultado es correcto y aun así algo fue mal: a mitad de la tarea el broker lo dio por muerto. Con más
-# workers, la tarea se habría hecho **dos veces**. El otro solo se distingue en una palabra:
+# workers, la tarea se habría hecho **dos veces**. El otro solo se distingue en una línea:
 
 # %% [markdown] lang="en"
 # The result is right, and still something went wrong: in the middle of the task the broker took it for dead.
-# With more workers the task would have been done **twice**. The other one differs in a single word:
+# With more workers the task would have been done **twice**. The other one differs in a single line:
 
 # %%
-source(silent.other)
+source(by_hand.other)
 
 # %%
 question = Work(empty)
 future = question.submit(add, 20, 22)
 with Conversation(empty).worker("other") as me:
-    silent.other(me, 2.6)
+    by_hand.other(me, 2.6)
     result = future.result(timeout=10)
 mended = question.end()
 empty.close()
-hunted.counts().get("lost", 0), mended.counts().get("lost", 0)
+{name: run.counts().get("lost", 0) for name, run in {"one": hunted, "other": mended}.items()}
 
 # %% [markdown] lang="es"
 # **El error**: mientras calculaba no latía. En un worker de verdad los latidos salen del hilo que habla, nunca
@@ -674,8 +676,8 @@ measured
 # **Ask.** What does a heartbeat prove? (That the process lives; not that the task advances. That is what the
 # lease of each attempt is for.)
 #
-# **If there is time.** Which target of the table would be missed if `worker-2` did not come back? (That all three are active,
-# and that the former pace is reached again. Nothing would be lost.)
+# **If there is time.** Which target of the table would be missed if `worker-2` did not come back? (That all
+# three are active, and that the former pace is reached again. Nothing would be lost.)
 #
 # **If it goes wrong.** If the table says `MISSED` about the shares, read its text: on a busy machine one
 # worker is slower, and the least busy gives it less, as it should. Run the cell again and compare.
@@ -788,11 +790,13 @@ as_client.anatomy(m.Submit)
 # ### Un worker, como está en Redis
 #
 # Lo que contesta `redis-cli HGET workers worker-1`. ¿Qué campo cambia si lo miras otra vez al cabo de un segundo?
+# (Cuántas tareas esperan lo dice `redis-cli LLEN image_tasks`.)
 
 # %% [markdown] lang="en"
 # ### A worker, as it stands in Redis
 #
 # What `redis-cli HGET workers worker-1` answers. Which field changes if you look again a second later?
+# (How many tasks wait is told by `redis-cli LLEN image_tasks`.)
 
 # %%
 registry = Registry(cluster)

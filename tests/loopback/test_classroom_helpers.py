@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from labkit import doctor
-from labkit.classroom import Lesson, containers, silent, stuck, work
+from labkit.classroom import Lesson, by_hand, containers, stuck, work
 from labkit.classroom.conversation import Conversation, NotHeard
 from labkit.classroom.registry import ForeignRedis, Registry
 from labkit.classroom.slowed import slowed
@@ -224,7 +224,7 @@ def test_what_is_not_said_is_not_heard(cluster: Cluster) -> None:
 
 def test_the_silent_worker_of_the_bug_hunt_is_lost_and_the_other_one_is_not(empty: Cluster) -> None:
     lost = {}
-    for name, play in (("one", silent.one), ("other", silent.other)):
+    for name, play in (("one", by_hand.one), ("other", by_hand.other)):
         question = Work(empty)
         future = question.submit(add, 20, 22)
         with Conversation(empty).worker(name) as me:

@@ -16,7 +16,7 @@ from labkit.charts.style import Chart
 from labkit.charts.table import Table
 from labkit.core.history import Event, History
 from labkit.simulation import simulate
-from tests.unit.drawn import labelled, legend_of, texts, written
+from tests.unit.drawn import assert_legible, labelled, legend_of, texts, written
 from tests.unit.made_histories import demo, frozen, note, run, with_notes
 
 Draw = Callable[[Mapping[str, History]], Chart]
@@ -187,6 +187,21 @@ def test_there_is_a_dot_per_task_in_the_colour_of_its_worker() -> None:
     assert sum(len(dot.get_xdata()) for dot in dots) == len(waits_of(history)) == 180
     assert {dot.get_markerfacecolor() for dot in dots} == {charts.worker_colour(n) for n in history.slots()}
     assert legend_of(axes) == ["worker-1", "worker-2", "worker-3"]
+
+
+def test_a_guess_of_the_longest_wait_is_marked_in_its_row_and_stands_in_the_table() -> None:
+    history = History(demo())
+    both, bets = {"round_robin": history, "least_busy": history}, {"round_robin": 30.0, "nobody": 1.0}
+    chart = charts.waits(both, bets)
+    (mark,) = labelled(chart.axes[0], "_guess_round_robin")
+    assert list(mark.get_xdata()) == [30.0, 30.0] and max(mark.get_ydata()) < 0.5
+    assert chart.axes[0].get_xlim()[1] > 30.0
+    assert legend_of(chart.axes[0]) == ["worker-1", "worker-2", "worker-3", "your guess of the longest"]
+    assert charts.alt_text(chart).count("your guess: 30.0 s") == 1
+    assert_legible(chart)
+    table = charts.waits_table(both, bets)
+    assert table.columns[-1] == "your guess of the longest (s)"
+    assert [row[-1] for row in table.rows] == [30.0, None]
 
 
 def test_the_table_of_waits_tells_how_many_waited_long() -> None:

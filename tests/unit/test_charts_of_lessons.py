@@ -189,10 +189,11 @@ def test_speed_up_is_against_the_least_that_was_tried() -> None:
     assert row == (2, *map(pytest.approx, (2.0, 1.6 / 0.88, 1.6 / 0.72)))
 
 
-def test_cores_beyond_what_was_tried_are_told_and_not_drawn() -> None:
-    axes = charts.curve({"fetch": CURVE}, "threads", cores=64).axes[0]
-    assert labelled(axes, "_cores") == []
-    assert "cores of this machine: 64" in legend_of(axes)
+@pytest.mark.parametrize(("cores", "drawn"), [(1, True), (8, True), (9, False), (64, False)])
+def test_the_legend_announces_the_cores_only_where_their_line_is_drawn(cores: int, drawn: bool) -> None:
+    axes = charts.curve({"fetch": CURVE}, "threads", cores=cores).axes[0]
+    assert [line.get_xdata()[0] for line in labelled(axes, "_cores")] == [cores] * drawn
+    assert (f"cores of this machine: {cores}" in legend_of(axes)) is drawn
 
 
 def test_over_megabytes_both_axes_double() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from labkit.classroom.conversation import Peer
 from labkit.core import messages as m
 
@@ -11,7 +13,7 @@ def one(me: Peer, task_s: float) -> None:
     me.say(m.WorkerHello(me.instance, me.epoch, 1, 0, me.name, ""))
     task = me.hear(m.Task)
     me.say(m.Started(task.task, task.attempt, 0))
-    me.rest(task_s, beating=False)
+    time.sleep(task_s)
     me.say(m.Done(task.task, task.attempt, task_s, me.compute(task)), m.WorkerGoodbye())
 
 
@@ -20,5 +22,5 @@ def other(me: Peer, task_s: float) -> None:
     me.say(m.WorkerHello(me.instance, me.epoch, 1, 0, me.name, ""))
     task = me.hear(m.Task)
     me.say(m.Started(task.task, task.attempt, 0))
-    me.rest(task_s, beating=True)
+    me.rest(task_s)
     me.say(m.Done(task.task, task.attempt, task_s, me.compute(task)), m.WorkerGoodbye())
