@@ -307,7 +307,8 @@ lesson.checkpoint(1, (total, answer, future.worker) == (3, 42, "by-hand"))
 #
 # **Si falla.** Si una celda dice que esperó un mensaje en vano, alguien ejecutó solo la mitad de la
 # conversación: se repite desde `lesson.open("empty", …)`. Quien calla dos segundos está muerto para el
-# broker; por eso la conversación entera cabe en una celda.
+# broker; por eso la conversación entera cabe en una celda. A unos les salen cinco mensajes y a otros seis: si el
+# resultado tarda más de 5 ms, el broker manda antes un `Accepted`; si no, el resultado vale por los dos.
 
 # %% [markdown] lang="en" teacher=true
 # **Say.** "Everything that this lab does, recovering from a death included, is messages like these." Read the
@@ -321,7 +322,8 @@ lesson.checkpoint(1, (total, answer, future.worker) == (3, 42, "by-hand"))
 #
 # **If it goes wrong.** If a cell says that it waited for a message in vain, somebody ran only half of the
 # conversation: run again from `lesson.open("empty", …)`. Whoever is silent for two seconds is dead to the
-# broker; that is why the whole conversation is in one cell.
+# broker; that is why the whole conversation is in one cell. Some see five messages and others six: if the result
+# takes more than 5 ms, the broker first sends an `Accepted`; otherwise the result stands for both.
 
 # %% [markdown] lang="es"
 # ## Bloque 2. ¿A quién le toca? · 17–27 min
