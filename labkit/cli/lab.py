@@ -17,6 +17,7 @@ import contextlib
 import os
 import secrets
 import signal
+import socket
 import sys
 import threading
 import time
@@ -82,6 +83,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     token = secrets.token_urlsafe(24)
     server = LabApp.initialize_server(_arguments(asked, token, copies, start, browser=not options.no_browser))
+    _listen(server, asked)
     trust_the_course(server.contents_manager.notary)
     say.line(_("The course is at http://{host}:{port}{start}?token={token}").format(
         host=HOST, port=server.port, start=start, token=token
@@ -94,6 +96,33 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     server.start()
     _leave()
     return 0
+
+
+def _listen(server: Any, asked: int | None) -> None:
+    """Have the server's port now, before anybody is told of it.
+
+    JupyterLab looks for a free one, lets go of it and listens when its loop starts: a second later, and
+    somebody else may be there by then. Raises PortInUse.
+    """
+
+    async def a_turn() -> None:
+        """In which the server listens; what it scheduled comes first."""
+
+    async def listen() -> None:
+        listener = socket.create_server((server.ip, server.port), backlog=128)
+        listener.setblocking(False)
+        server.http_server.add_socket(listener)
+
+    try:
+        server.io_loop.run_sync(a_turn)
+        return
+    except SystemExit:  # it was not fast enough, and would leave
+        first = server.port + 1 if asked is None else MAX_PORT
+    for server.port in range(first, min(first + OTHER_PORTS, MAX_PORT)):
+        with contextlib.suppress(OSError):
+            server.io_loop.run_sync(listen)
+            return
+    raise _in_use(USUAL_PORT if asked is None else asked)
 
 
 def _leave(patience_s: float = 2.0) -> None:
@@ -154,6 +183,13 @@ def _arguments(asked: int | None, token: str, shown: Path, start: str, browser: 
     ]
 
 
+def _in_use(port: int) -> PortInUse:
+    return PortInUse(
+        N_("port {port} of {host} is in use; choose another with --port, or end the program that has it"),
+        port=port, host=HOST,
+    )  # fmt: skip
+
+
 def _asked_port(text: str) -> int:
     if not (text.isdecimal() and 1 <= int(text) <= MAX_PORT):
         raise UsageError(
@@ -163,14 +199,10 @@ def _asked_port(text: str) -> int:
     port = int(text)
     reason = ports.obstacle(HOST, port)
     if reason == ports.IN_USE:
-        raise PortInUse(
-            N_("port {port} of {host} is in use; choose another with --port, or end the program that has it"),
-            port=port, host=HOST,
-        )  # fmt: skip
+        raise _in_use(port)
     if reason is not None:
         raise PortInUse(
             N_("port {port} of {host} cannot be used: {reason}; choose another with --port"),
             port=port, host=HOST, reason=reason,
         )  # fmt: skip
     return port
-

@@ -20,8 +20,12 @@ from urllib.request import ProxyHandler, Request, build_opener
 import psutil
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
+from tornado.web import Application
 
 from labkit.cli import lab, main
+from labkit.core.errors import PortInUse
 from tests.support import wait_until
 
 pytestmark = pytest.mark.slow
@@ -245,6 +249,44 @@ def test_the_courses_own_notebooks_are_trusted_and_no_others(
     signed: list[object] = []
     lab.trust_the_course(SimpleNamespace(sign=signed.append))
     assert len(signed) == 2
+
+
+class LateServer:
+    """A server that has chosen a port and finds it taken when it wants to listen, as JupyterLab does."""
+
+    def __init__(self, taken: int) -> None:
+        self.ip, self.port = "127.0.0.1", taken
+        self.io_loop = IOLoop(make_current=False)
+        self.http_server = HTTPServer(Application())
+        self.io_loop.add_callback(self._bind)
+
+    def _bind(self) -> None:
+        try:
+            socket.create_server((self.ip, self.port)).close()
+        except OSError:
+            sys.exit(1)
+
+
+@pytest.fixture
+def late() -> Iterator[LateServer]:
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        server = LateServer(somebody.getsockname()[1])
+        yield server
+        server.http_server.stop()
+        server.io_loop.close()
+
+
+def test_a_port_that_is_taken_at_the_last_moment_is_replaced_before_it_is_told(late: LateServer) -> None:
+    taken = late.port
+    lab._listen(late, None)
+    assert late.port > taken
+    with socket.create_connection(("127.0.0.1", late.port), timeout=5):
+        pass  # it listens
+
+
+def test_a_port_that_was_asked_for_is_not_replaced(late: LateServer) -> None:
+    with pytest.raises(PortInUse, match=str(late.port)):
+        lab._listen(late, late.port)
 
 
 def said_by(program: str) -> tuple[int, str, str]:
