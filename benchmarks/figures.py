@@ -1,9 +1,10 @@
 """What was measured, how far it spreads, and what that says about a target.
 
-A figure is one value per round. It is told as its median with its lowest and highest value, never as one
-number: a machine that does something else meanwhile shows in the spread, not in the verdict. So there are
-three verdicts: *pass* if every round meets the target, *miss* if none does, *inconclusive* if the rounds
-disagree. Nothing here measures, prints or knows a clock.
+A figure is one value per round (per kill, for kills). It is told as its median with a confidence interval
+(`interval_of_median`), never as one number: a machine that does something else meanwhile shows in the
+interval, not in the verdict. So there are three verdicts: *pass* if the whole interval keeps the target's
+bound, *miss* if no part of it does, *inconclusive* if the bound lies inside it; more rounds make it narrower,
+until they tell. Nothing here measures, prints or knows a clock.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, comb
 from typing import Any, NamedTuple
 
 from labkit.core.errors import N_, LabkitError
@@ -34,6 +35,15 @@ class Spread(NamedTuple):
     highest: float
 
 
+class Interval(NamedTuple):
+    """Where the true median lies, the one of endlessly many rounds: from ``low`` to ``high``."""
+
+    low: float
+    high: float
+    confidence: float
+    """The share of all such measurements in which it does (0 to 1), at least."""
+
+
 @dataclass(frozen=True)
 class Target:
     """A bound that a figure has to keep: at least ``limit``, or with ``at_most`` at most."""
@@ -44,8 +54,9 @@ class Target:
     """What we should like to see beyond it; no verdict depends on it."""
 
     def verdict(self, values: Sequence[float]) -> str:
-        """Return PASS, MISS or INCONCLUSIVE: do all the values keep the bound, none, or some?"""
-        kept = [value <= self.limit if self.at_most else value >= self.limit for value in values]
+        """Return PASS, MISS or INCONCLUSIVE: does the median's interval keep the bound, or no part of it?"""
+        low, high, _confidence = interval_of_median(values)
+        kept = [end <= self.limit if self.at_most else end >= self.limit for end in (low, high)]
         if all(kept):
             return PASS
         return INCONCLUSIVE if any(kept) else MISS
@@ -72,6 +83,10 @@ class Figure:
         return Spread(statistics.median(self.values), min(self.values), max(self.values))
 
     @property
+    def interval(self) -> Interval:
+        return interval_of_median(self.values)
+
+    @property
     def verdict(self) -> str | None:
         """PASS, MISS or INCONCLUSIVE; None for a figure without a target."""
         return None if self.target is None else self.target.verdict(self.values)
@@ -86,6 +101,35 @@ class Section:
     """How it was measured, for people, in their language."""
     facts: dict[str, Any] = field(default_factory=dict)
     """The same for programs."""
+
+
+ONE_SIDE_IN = 32
+"""One measurement in so many, at most, has its median below the interval, and one above. It is 2**5: all of
+five rounds lie on one side of the median so often, so five rounds make it from the lowest to the highest."""
+
+
+def interval_of_median(values: Sequence[float]) -> Interval:
+    """Return the narrowest interval from the k-th lowest to the k-th highest value with 93.75 % confidence.
+
+    A round lies below the true median with probability 1/2, whatever the distribution. So how many of n
+    rounds do is binomial, and the k-th lowest value is too high, since fewer than k do, with probability
+    ``(C(n, 0) + ... + C(n, k - 1)) / 2**n``. k is the greatest for which this is at most 1/32: the lowest and
+    the highest up to 8 rounds, the 8th of 25, the 70th of 164. Fewer than 5 rounds cannot give that
+    confidence: they get the lowest and the highest with what confidence there is, none at all for one round.
+
+    Nothing is assumed but that rounds do not depend on each other. A mean with its standard error would want
+    them to be normal, which times on a busy machine are not, and would move with a single bad round.
+
+    Source: W. R. Thompson, "On confidence ranges for the median and other expectation distributions for
+    populations of unknown distribution form", Annals of Mathematical Statistics 7 (1936). For performance:
+    J.-Y. Le Boudec, "Performance Evaluation of Computer and Communication Systems" (2010), chapter 2.
+    """
+    ordered, n = sorted(values), len(values)
+    k = fewer = 1  # of the 2**n ways in which rounds may lie, so many have fewer than k below the median
+    while ONE_SIDE_IN * (fewer + comb(n, k)) <= 1 << n:
+        fewer += comb(n, k)
+        k += 1
+    return Interval(ordered[k - 1], ordered[-k], 1 - 2 * fewer / (1 << n))
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:

@@ -32,6 +32,7 @@ def heading(setup: Setup) -> list[str]:
         _("{rounds} rounds, the engines in turn, after a warm-up; x is a ratio within one round").format(
             rounds=setup.rounds
         ),
+        _("interval: where the true median lies, at a confidence of 94 %; with fewer than 5 values at less"),
     ]
     load = load_per_core()
     if load is not None and load > BUSY_LOAD_PER_CORE:
@@ -47,7 +48,7 @@ def load_per_core() -> float | None:
 
 def columns() -> str:
     """Return the line above all rows."""
-    return _row("", _("median"), "", _("lowest-highest"), _("target"))
+    return _row("", _("median"), "", _("interval"), _("target"))
 
 
 def rows(section: Section) -> list[str]:
@@ -56,10 +57,10 @@ def rows(section: Section) -> list[str]:
 
 
 def _figure(figure: Figure) -> str:
-    spread = figure.spread
+    low, high, _confidence = figure.interval
     verdict = f"{bound(figure.target)}: {_(figure.verdict)}" if figure.target and figure.verdict else ""
-    between = f"{number(spread.lowest)} - {number(spread.highest)}"
-    return _row("  " + figure.label, number(spread.median), _(figure.unit), between, verdict)
+    between = f"{number(low)} - {number(high)}"
+    return _row("  " + figure.label, number(figure.spread.median), _(figure.unit), between, verdict)
 
 
 def bound(target: Target) -> str:
@@ -94,6 +95,7 @@ def _figures(figures: Sequence[Figure]) -> dict[str, Any]:
     return {
         figure.name: {
             **figure.spread._asdict(),
+            "interval_of_median": figure.interval._asdict(),
             "values": list(figure.values),
             "unit": "ratio" if figure.unit == TIMES else figure.unit,
             "target": _target(figure.target),

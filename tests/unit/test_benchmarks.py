@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
 
 import benchmarks
 from benchmarks import INCONCLUSIVE, MISS, PASS, BenchFailed, Figure, Section, Target, table
-from benchmarks.figures import TIMES, percentile, rates, ratios
+from benchmarks.figures import TIMES, interval_of_median, percentile, rates, ratios
 from benchmarks.kill import Kill, kills
 from benchmarks.pictures import require_equal, resized_photos
 from benchmarks.scheduler_cost import TASKS_PER_TURN, Bench
@@ -37,10 +38,76 @@ SOONER = Target(0.1, at_most=True)
         (SOONER, [0.2], MISS),
     ],
 )
-def test_a_verdict_is_only_what_every_round_agrees_about(
+def test_up_to_five_rounds_a_verdict_is_what_all_of_them_agree_about(
     target: Target, values: list[float], verdict: str
 ) -> None:
     assert Figure("name", "label", values, "s", target).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("target", "verdict"),
+    [
+        (Target(2.0), PASS),
+        (Target(2.5), INCONCLUSIVE),
+        (Target(8.0), INCONCLUSIVE),
+        (Target(8.5), MISS),
+        (Target(8.0, at_most=True), PASS),
+        (Target(7.5, at_most=True), INCONCLUSIVE),
+        (Target(2.0, at_most=True), INCONCLUSIVE),
+        (Target(1.5, at_most=True), MISS),
+    ],
+)
+def test_with_more_rounds_one_bad_round_and_one_good_round_decide_nothing(
+    target: Target, verdict: str
+) -> None:
+    # Nine rounds: the interval reaches from the second lowest to the second highest.
+    values = [-1000.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 1000.0]
+    assert Figure("name", "label", values, "s", target).verdict == verdict
+
+
+def rounds(n: int) -> list[float]:
+    """1 to n, each value its own rank, in another order."""
+    return [float(value) for value in range(n, 0, -1)]
+
+
+@pytest.mark.parametrize(
+    ("n", "interval"),
+    [
+        (1, (1, 1, 0)),
+        (2, (1, 2, 1 - 2 / 4)),
+        (4, (1, 4, 1 - 2 / 16)),
+        (5, (1, 5, 1 - 2 / 32)),
+        # The second lowest of 8 would be too high with (1 + 8) / 256, which is more than 1 / 32 ...
+        (8, (1, 8, 1 - 2 / 256)),
+        # ... that of 9 with (1 + 9) / 512, which is less; the third with (1 + 9 + 36) / 512, which is more.
+        (9, (2, 8, 1 - 2 * 10 / 512)),
+        # As in printed tables of the binomial distribution:
+        (14, (4, 11, pytest.approx(0.943, abs=0.0005))),
+        (20, (6, 15, pytest.approx(0.959, abs=0.0005))),
+    ],
+)
+def test_the_interval_of_the_median_is_counted_off_by_the_binomial_distribution(
+    n: int, interval: tuple[float, float, float]
+) -> None:
+    assert interval_of_median(rounds(n)) == interval
+
+
+def test_more_rounds_count_off_more_on_both_sides_alike_and_keep_their_confidence() -> None:
+    intervals = {n: interval_of_median(rounds(n)) for n in range(1, 200)}
+    for n, (low, high, confidence) in intervals.items():
+        assert low - 1 == n - high, "the interval lies in the middle"
+        assert n < 5 or 0.9375 <= confidence < 1
+    lows = [low for low, _high, _confidence in intervals.values()]
+    assert lows == sorted(lows) and max(after - before for before, after in pairwise(lows)) == 1
+    spans = [(high - low) / n for n, (low, high, _confidence) in intervals.items()]
+    assert [round(spans[n - 1], 2) for n in (5, 20, 80, 164)] == [0.8, 0.45, 0.21, 0.15]
+
+
+def test_the_interval_misses_the_true_median_as_seldom_as_it_says() -> None:
+    # Every way in which ten rounds can lie below (-1) or above (1) a median of 0, each as likely as the next.
+    intervals = [interval_of_median(values) for values in product((-1.0, 1.0), repeat=10)]
+    missed = [low > 0 or high < 0 for low, high, _confidence in intervals]
+    assert 1 - sum(missed) / len(missed) == interval_of_median(rounds(10)).confidence
 
 
 def test_a_figure_without_a_target_has_no_verdict() -> None:
@@ -205,6 +272,11 @@ def test_the_table_has_a_line_per_figure_and_says_how_it_was_measured() -> None:
     ]
 
 
+def test_the_table_shows_the_interval_that_the_verdict_is_about() -> None:
+    [row] = table.rows(Section([Figure("many", "many", [0.1, *rounds(7), 99.0], "s", Target(0.5))]))
+    assert " ".join(row.split()) == "many 4.00 s 1.00 - 7.00 >= 0.5: pass"
+
+
 def test_the_heading_says_what_all_figures_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "cores", lambda: 7)
     monkeypatch.setattr(table, "load_per_core", lambda: 2.5)
@@ -221,7 +293,9 @@ def test_the_json_document_has_every_value() -> None:
     assert document["measurements"]["tiny"]["tasks_per_batch"] == 800
     figures = document["measurements"]["tiny"]["figures"]
     assert figures["map.ratio"] == {
-        "median": 4.0, "lowest": 2.0, "highest": 12.0, "values": [2.0, 4.0, 12.0], "unit": "ratio",
+        "median": 4.0, "lowest": 2.0, "highest": 12.0,
+        "interval_of_median": {"low": 2.0, "high": 12.0, "confidence": 0.75},
+        "values": [2.0, 4.0, 12.0], "unit": "ratio",
         "target": {"at_least": 3.0, "goal": 10.0}, "verdict": "inconclusive",
     }  # fmt: skip
     assert figures["idle"]["target"] is None and figures["idle"]["verdict"] is None
