@@ -19,28 +19,23 @@ if TYPE_CHECKING:
     from labkit.cluster.autoscaling import Autoscaling
     from labkit.core.autoscaler import Decision
 
-USUAL = Limits()
 WAKE_EVERY_S = 0.5
 """So often the main thread looks for Ctrl-C where a waiting thread is not interrupted (Windows)."""
 
 
 def configure(_name: str, parser: Parser) -> None:
     """Declare the options."""
-    for option, field, help_text in (
-        ("--min", "least", _("never fewer workers (default: {usual})")),
-        ("--max", "most", _("never more workers (default: {usual})")),
-    ):
-        usual = getattr(USUAL, field)
+    for option, field, kind, metavar, help_text in (
+        ("--min", "least", int, "N", _("never fewer workers (default: {usual})")),
+        ("--max", "most", int, "N", _("never more workers (default: {usual})")),
+        ("--target", "target_s", float, "S",
+         _("what is open should be done in so many seconds (default: {usual:g})")),
+        ("--calm", "calm_s", float, "S",
+         _("fewer workers only after so many seconds of calm (default: {usual:g})")),
+    ):  # fmt: skip
+        usual = getattr(Limits, field)
         parser.add_argument(
-            option, dest=field, type=int, default=usual, metavar="N", help=help_text.format(usual=usual)
-        )
-    for option, field, help_text in (
-        ("--target", "target_s", _("what is open should be done in so many seconds (default: {usual:g})")),
-        ("--calm", "calm_s", _("fewer workers only after so many seconds of calm (default: {usual:g})")),
-    ):
-        usual = getattr(USUAL, field)
-        parser.add_argument(
-            option, dest=field, type=float, default=usual, metavar="S", help=help_text.format(usual=usual)
+            option, dest=field, type=kind, default=usual, metavar=metavar, help=help_text.format(usual=usual)
         )
     json_option(parser)
     name_option(parser)

@@ -14,7 +14,7 @@ from labkit.cli.commands import COMMANDS, GROUPS, TAKES_WORDS, UsageError, load
 from labkit.cli.say import CALL, as_called, call
 from labkit.core.errors import N_
 from labkit.i18n import _
-from labkit.numerals import whole
+from labkit.numerals import real, whole
 
 # Not `from labkit import __version__`: the package is the door for others, one floor up.
 VERSION = "0.1.0"
@@ -26,6 +26,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
         self.register("type", int, whole)  # as everywhere else: 1_0 is no number
+        self.register("type", float, real)
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of printing and leaving."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from labkit.cluster.children import MAX_WORKERS, STOPPING, WORKER
 from labkit.core.autoscaler import Autoscaler, Decision, Limits, load_of
-from labkit.core.errors import N_, InvalidInput, LabkitError
+from labkit.core.errors import N_, InvalidInput
 
 if TYPE_CHECKING:
     from labkit.cluster.base import Cluster
@@ -27,7 +27,8 @@ MOST_REMEMBERED = 1000
 class Autoscaling:
     """An autoscaler that works until ``close``, or until the cluster is down. Use it with ``with``.
 
-    ``on_decision`` is called in its thread, after the cluster was told to change its size.
+    ``on_decision`` is called in its thread, after the cluster was told to change its size. What it raises
+    ends the autoscaler, as what the cluster raises does.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Autoscaling:
         self.limits = limits
         self.decisions: deque[Decision] = deque(maxlen=MOST_REMEMBERED)
         """The steps that were taken, oldest first; of very many the last."""
-        self.error: LabkitError | None = None
+        self.error: Exception | None = None
         """Why it ended by itself, if it has."""
         self._cluster = cluster
         self._on_decision = on_decision
@@ -74,7 +75,8 @@ class Autoscaling:
         try:
             while not self._over.wait(LOOK_EVERY_S):
                 self._look(autoscaler)
-        except LabkitError as error:  # the cluster is down, or of a kind that cannot be scaled
+        except Exception as error:  # noqa: BLE001 - handed on: a thread has nobody to raise it to
+            # The cluster is down, or cannot be scaled; or nobody reads any more what on_decision prints.
             self.error = error
 
     def _look(self, autoscaler: Autoscaler) -> None:

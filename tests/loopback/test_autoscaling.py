@@ -74,6 +74,16 @@ def test_it_ends_with_the_cluster_and_says_why() -> None:
     autoscaling.close()
 
 
+def test_it_ends_with_an_error_of_whoever_hears_of_its_decisions(cluster: Cluster) -> None:
+    def full(_decision: Decision) -> None:
+        raise OSError("no space")
+
+    with cluster.autoscale(Limits(least=2, most=2), full) as autoscaling:
+        autoscaling.join(20)
+        assert not autoscaling.is_running
+    assert isinstance(autoscaling.error, OSError)
+
+
 def test_more_workers_than_a_cluster_can_have_are_refused(cluster: Cluster) -> None:
     with pytest.raises(InvalidInput, match="cannot have 100000 workers"):
         cluster.autoscale(Limits(most=100_000))
@@ -113,6 +123,24 @@ def test_the_command_tells_each_step_until_it_is_interrupted(
             steering.wait()
         assert steering.returncode == 1
         assert err.count("\n") == 1 and "up starts" in err
+
+
+def test_the_command_ends_when_nobody_reads_its_steps_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
+    with background_cluster(tmp_path, "--workers", 1):
+        steering = command("autoscale", "--min", 2, "--max", 3)
+        try:
+            assert steering.stdout is not None
+            assert "Between 2 and 3 workers" in steering.stdout.readline()
+            steering.stdout.close()  # as `head -1` does
+            steering.stdout = None
+            _out, err = steering.communicate(timeout=20)
+        finally:
+            steering.kill()
+            steering.wait()
+        assert (steering.returncode, err) == (141, "")
 
 
 def test_what_cannot_be_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
