@@ -138,7 +138,7 @@ def check(backend: str | None = None, settings: Settings | None = None) -> None:
 def of_running(name: str | None, settings: Settings, backend: str | None = None) -> str:
     """Return the backend of the background cluster called ``name``, if it runs: of two, the local one."""
     folder = RunFolder.of(settings.home, name or settings.cluster)
-    if backend is None and settings.backend is None and folder.compose_file.exists():
+    if backend is None and settings.backend is None and folder.compose_project() is not None:
         return "local" if folder.running() is not None else "compose"
     return chosen(backend, settings)
 

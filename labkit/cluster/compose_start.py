@@ -13,7 +13,6 @@ its own is ``labkit-NAME``.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import warnings
@@ -31,7 +30,7 @@ from labkit.cluster.engine import Engine
 from labkit.cluster.guardian import Guardian
 from labkit.cluster.plan import Capabilities, rule_variables, unknown_filters
 from labkit.cluster.projects import PROJECT
-from labkit.cluster.run_folder import RunFolder, write_whole
+from labkit.cluster.run_folder import RunFolder
 from labkit.core import policies
 from labkit.core.errors import N_, ClusterError, InvalidInput, PortInUse
 from labkit.i18n import translate_error
@@ -138,7 +137,7 @@ def start_background(
     except BaseException:  # also Ctrl-C: nothing of it remains but the volumes
         engine.compose("down", "--remove-orphans", timeout_s=UP_S)
         raise
-    _note(home, engine.project)
+    home.note_compose_project(engine.project)
     return cluster
 
 
@@ -151,16 +150,8 @@ def connect(name: str | None, settings: Settings) -> Cluster:
     home = RunFolder.of(settings.home, label)
     cluster = _connected(engine, label, home=home.path)
     with contextlib.suppress(OSError):  # where nothing can be noted, it has to be said again next time
-        _note(home, engine.project)
+        home.note_compose_project(engine.project)
     return cluster
-
-
-def _note(home: RunFolder, project: str) -> None:
-    """Note that this cluster is a compose project: the next command finds it without ``--backend``."""
-    text = json.dumps({"project": project}) + "\n"
-    if not home.compose_file.exists() or home.compose_file.read_text(encoding="utf-8") != text:
-        home.compose_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_whole(home.compose_file, text)
 
 
 def engine_of(settings: Settings) -> Engine:
@@ -173,11 +164,11 @@ def engine_of(settings: Settings) -> Engine:
 
 def project_of(name: str, settings: Settings) -> str:
     """Return the compose project of the cluster ``name``. Raises InvalidInput for an impossible one."""
-    note = RunFolder.of(settings.home, name).compose_file
+    folder = RunFolder.of(settings.home, name)
     if name == Settings().cluster and (named := os.environ.get("COMPOSE_PROJECT_NAME")):
         return named
-    if note.exists():
-        return str(json.loads(note.read_text(encoding="utf-8"))["project"])
+    if (noted := folder.compose_project()) is not None:
+        return noted
     if name == Settings().cluster:
         return PROJECT
     project = f"{PROJECT}-{name}"

@@ -6,7 +6,6 @@ is here (``labkit.doctor``) must not hang with an engine that does.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -59,12 +58,9 @@ def running() -> list[Project]:
 
 def cluster_of(project: str, home: Path) -> str:
     """Return the name of the cluster that ``project`` is: as ``up`` noted it in ``home``, or by rule."""
-    for note in sorted((home / "clusters").glob(f"*/{RunFolder(Path()).compose_file.name}")):
-        try:
-            if json.loads(note.read_text(encoding="utf-8"))["project"] == project:
-                return note.parent.name
-        except (OSError, ValueError):
-            continue  # somebody else's, or damaged: then it tells us nothing
+    for folder in sorted((home / "clusters").glob("*/")):
+        if RunFolder(folder).compose_project() == project:
+            return folder.name
     return "default" if project == PROJECT else project.removeprefix(f"{PROJECT}-")
 
 

@@ -96,12 +96,7 @@ class RunFolder:
 
     def read_state(self) -> State | None:
         """Return what ``cluster.json`` says, or None where there is none that we understand."""
-        try:
-            state = json.loads(self.state_file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (ValueError, RecursionError):  # edited by hand; ours is always whole
-            return None
+        state = _read_json(self.state_file)
         understood = isinstance(state, dict) and state.get("version") == VERSION
         return state if understood else None
 
@@ -112,6 +107,18 @@ class RunFolder:
             return None
         supervisor = state["processes"].get("supervisor", (0, ""))
         return state if processes.is_alive(*supervisor) else None
+
+    def compose_project(self) -> str | None:
+        """Return the compose project that this cluster is, or None without a note that we understand."""
+        note = _read_json(self.compose_file)
+        project = note.get("project") if isinstance(note, dict) else None
+        return project if isinstance(project, str) and project else None
+
+    def note_compose_project(self, project: str) -> None:
+        """Note that this cluster is a compose project: the next command finds it without ``--backend``."""
+        if self.compose_project() != project:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_whole(self.compose_file, json.dumps({"project": project}) + "\n")
 
     def read_token(self) -> str:
         """Return the cluster's secret. Raises ClusterError if it is gone."""
@@ -227,6 +234,16 @@ class RunFolder:
 
     def _earlier(self, number: int) -> Path:
         return self.path / f"events-{number}.jsonl"
+
+
+def _read_json(path: Path) -> Any:
+    """Return what a file of ours says; None if it is not there, or is no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, RecursionError):  # edited by hand; ours is always whole
+        return None
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from labkit.cluster import compose_start
 from labkit.cluster.backends import chosen, connect, of_running
 from labkit.cluster.compose_start import project_of
+from labkit.cluster.projects import cluster_of
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import InvalidInput
 from labkit.settings import Settings
@@ -44,6 +45,15 @@ def test_what_up_has_noted_is_found_again_without_saying_so(settings: Settings) 
     assert of_running(None, settings) == "compose"
     assert of_running(None, settings, "local") == "local"
     assert of_running("second", settings) == "local"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '"labkit"', '{"project": 7}', "[" * 100_000])
+def test_a_note_that_we_do_not_understand_is_none(settings: Settings, text: str) -> None:
+    note(settings, "second", "")
+    RunFolder.of(settings.home, "second").compose_file.write_text(text, encoding="utf-8")
+    assert of_running("second", settings) == "local"
+    assert project_of("second", settings) == "labkit-second"
+    assert cluster_of("labkit-third", settings.home) == "third"
 
 
 def test_a_project_that_docker_compose_started_needs_to_be_named_once(
