@@ -1,8 +1,9 @@
 """Several ways in which a worker can be absent, side by side: what the broker saw of it, and what it cost.
 
-One lane per history: the worker's state as the broker saw it, in seconds after the fault, with the instants
-at which its tasks were in the queue again, the first of them had a result from another attempt, and the
-worker was back. What did not happen has no sign, and the lane says so in words.
+One lane per history: the worker's state as the broker saw it, in seconds after the command that did it (kill,
+pause, slow, or stop, which is no fault), with the instants at which its tasks were in the queue again, the
+first of them had a result from another attempt, and the worker was back. What did not happen has no sign,
+and the lane says so in words.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ BAND = 0.38
 """Of a lane, the height of its band."""
 BEFORE_S = 0.25
 LONGEST_S = 8.0
-"""What happens later than this after the fault is in the table only."""
+"""What happens later than this after the command is in the table only."""
 
 NAMES = {
     "crash": N_("crash"),
@@ -41,7 +42,7 @@ NAMES = {
 
 
 class Absence(NamedTuple):
-    """What one history tells of its first fault; instants are seconds after it, None: it did not happen."""
+    """What one history tells of its first harm; instants are seconds after it, None: it did not happen."""
 
     fault: str
     target: str
@@ -57,7 +58,7 @@ class Absence(NamedTuple):
     back_s: float | None
     """When it joined again."""
     healed_s: float | None
-    """When the fault was undone."""
+    """When the command was undone."""
     late: int
     """Second results that came and were dropped."""
     open_tasks: int
@@ -113,7 +114,7 @@ def absences(histories: Mapping[str, History]) -> Chart:
     below = style.AXIS_SPACE + style.LEGEND_LINE * style.legend_shape(labels, width)[1] + MARGIN
     chart = style.new_chart(style.TITLE_SPACE + height + below)
     axes = style.place(chart, left, style.TITLE_SPACE, width, height)
-    style.dress(axes, _("Ways of being absent, as the broker sees them"), _("seconds after the fault"))
+    style.dress(axes, _("Ways of being absent, as the broker sees them"), _("seconds after the command"))
     axes.set_ylim(max(len(lanes), 1) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     chart.labkit_alt = " ".join(
@@ -136,7 +137,7 @@ def absences(histories: Mapping[str, History]) -> Chart:
 
 
 def absences_table(histories: Mapping[str, History]) -> Table:
-    """Return the chart's numbers, a row per history; seconds after the fault, None: it did not happen."""
+    """Return the chart's numbers, a row per history; seconds after the command, None: it did not happen."""
     columns = (
         _("what"), _("command"), _("suspect (s)"), _("lost (s)"), _("left (s)"), _("tasks requeued"),
         _("requeued (s)"), _("first result elsewhere (s)"), _("there again (s)"), _("late results"),
@@ -183,7 +184,7 @@ def _look(state: str, colour: str) -> dict[str, Any]:
 
 
 SIGNS = {
-    "healed": ("|", N_("the fault is undone")),
+    "healed": ("|", N_("the command is undone")),
     "requeued": ("^", N_("its tasks are in the queue again")),
     "elsewhere": ("*", N_("the first of them has a result from another attempt")),
     "back": ("o", N_("it has joined again")),

@@ -28,15 +28,14 @@ NAMES = {
     "freeze": N_("freezing"),
     "unlocked": N_("without a lock"),
     "locked": N_("with a lock"),
-    "messages": N_("messages exchanged"),
-    "lost": N_("tasks lost"),
+    "bytes": N_("bytes exchanged"),
+    "healed": N_("Redis whole again"),
 }
 """Engines and faults, as a chart calls them; any other name stands as it is."""
 UNITS = {
     "seconds": N_("seconds"),
     "additions": N_("additions"),
-    "messages": N_("messages"),
-    "tasks": N_("tasks"),
+    "bytes": N_("bytes"),
 }
 """What can be guessed, and how the axis calls it."""
 
@@ -128,11 +127,16 @@ def guesses_table(rows: Sequence[Guessed], unit: str = "seconds") -> Table:
     return Table(
         columns,
         [
-            (row.name, row.guess_s, timing.median, timing.least, timing.most, len(timing.times))
+            (row.name, *(_number(n, unit) for n in (row.guess_s, t.median, t.least, t.most)), len(t.times))
             for row in rows
-            for timing in [row.timing]
+            for t in [row.timing]
         ],
     )
+
+
+def _number(value: float | None, unit: str) -> float | None:
+    """Return a number for the table: what is counted is whole (in Spanish, 4.000 are four thousand)."""
+    return value if value is None or unit == "seconds" else round(value)
 
 
 def _told(value: float, unit: str) -> str:

@@ -87,6 +87,11 @@ class Conversation:
         at_s = time.monotonic() - self._began
         self.lines.append(Line(at_s, peer, outgoing, tuple(messages), envelope, frames))
 
+    @property
+    def size(self) -> int:
+        """How many bytes of frames crossed the socket; what ZeroMQ and the network add is not in it."""
+        return sum(len(line.envelope) + sum(line.frames) for line in self.lines)
+
     # --- the transcript -------------------------------------------------------------------------------------
 
     def table(self) -> Table:

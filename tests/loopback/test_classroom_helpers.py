@@ -180,6 +180,7 @@ def test_a_client_by_hand_is_served_as_any_other_and_every_envelope_is_in_the_tr
     ]  # fmt: skip
     assert all(m.decode(line.envelope) == list(line.messages) for line in talk.lines if not line.frames)
     assert len(talk.table().rows) == len(kinds) and "payload=add(1, 2)" in str(talk)
+    assert talk.size == sum(len(line.envelope) for line in talk.lines), "no large frames in this one"
     shown = talk._repr_html_()
     assert shown.count("<tr") == 1 + len(talk.lines) and "DEALER → ROUTER" in shown
 

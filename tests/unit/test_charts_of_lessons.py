@@ -149,6 +149,7 @@ def test_what_is_counted_is_told_in_whole_numbers() -> None:
     table = charts.guesses_table(rows, unit="additions")
     assert table.columns == ("what", "guess", "measured", "least", "most", "runs")
     assert table.rows[0] == ("without a lock", 2000, 512, 501, 640, 3)
+    assert "2000.0" not in str(table), "in Spanish 2000.000 are two million"
 
 
 # --- curves -------------------------------------------------------------------------------------------------
