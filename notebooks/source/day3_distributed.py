@@ -18,14 +18,15 @@
 
 # %% [markdown] lang="es" teacher=true
 # **Antes de clase.** Ejecuta el cuaderno entero una vez en la máquina desde la que proyectas (`Run` → `Run
-# All Cells`): tarda de uno a dos minutos, y hasta tres si la
+# All Cells`): tarda cerca de un minuto, y hasta tres si la
 # máquina hace otras cosas. Después `Kernel` → `Restart Kernel and Clear Outputs of All
 # Cells`. Ten abiertas dos ventanas: este cuaderno y, si usas el tuyo propio, una terminal con
 # `python3 lab.py status --watch`.
 #
-# **Para que se vea desde la última fila.** Amplía el navegador al 125 o al 150 % (`Ctrl` y `+`). El panel está al
-# principio del cuaderno y luego querrás verlo mientras corren otras celdas: botón derecho sobre él, `Create New View
-# for Cell Output`, y arrastra esa pestaña al lado derecho.
+# **Para que se vea desde la última fila.** Amplía el navegador al 125 % (`Ctrl` y `+`) y cierra la barra de
+# archivos (`Ctrl` y `B`). El panel está al principio del cuaderno y en el bloque 3 querrás verlo mientras
+# corren otras celdas: botón derecho sobre él y `Create New View for Cell Output`. Se abre debajo, igual de
+# vivo; baja el borde hasta que se vean las tarjetas, y ciérralo para las gráficas.
 #
 # **La idea del día en una frase.** Nadie puede impedir que una máquina falle; se puede conseguir que a nadie
 # le importe.
@@ -41,13 +42,14 @@
 
 # %% [markdown] lang="en" teacher=true
 # **Before class.** Run the whole notebook once on the machine that you project from (`Run` → `Run All
-# Cells`): it takes one to two minutes, and up to three if the machine does other things. Then `Kernel` →
+# Cells`): it takes about a minute, and up to three if the machine does other things. Then `Kernel` →
 # `Restart Kernel and Clear Outputs of All Cells`. Keep two windows open: this notebook and, if you use a
 # cluster of your own, a terminal with `python3 lab.py status --watch`.
 #
-# **So that the back row sees it.** Zoom the browser to 125 or 150 % (`Ctrl` and `+`). The panel is at the top of the
-# notebook, and later you will want to see it while other cells run: right-click on it, `Create New View for Cell
-# Output`, and drag that tab to the right side.
+# **So that the back row sees it.** Zoom the browser to 125 % (`Ctrl` and `+`) and close the file browser
+# (`Ctrl` and `B`). The panel is at the top of the notebook, and in block 3 you will want to see it while other
+# cells run: right-click on it, `Create New View for Cell Output`. It opens below, as alive as the first; pull
+# its border down until the cards show, and close it for the charts.
 #
 # **The day's idea in one sentence.** Nobody can keep a machine from failing; one can see to it that nobody
 # minds.
@@ -65,15 +67,15 @@
 # ## Matar y recuperar · 0–10 min
 #
 # Tres **workers** que calculan, un **broker** en medio que les reparte las tareas y un panel para verlos. Cada
-# tarjeta dice dos cosas que no siempre coinciden: qué hace el proceso y qué opina de él el broker. (`lesson.open` llama a `open_cluster`; si ejecutas la
-# celda otra vez, cierra antes lo que había abierto.)
+# tarjeta dice dos cosas que no siempre coinciden: qué hace el proceso y qué opina de él el broker.
+# (`lesson.open` llama a `open_cluster`; si ejecutas la celda otra vez, cierra antes lo que había abierto.)
 
 # %% [markdown] lang="en"
 # ## Kill and recover · 0–10 min
 #
-# Three **workers** that compute, a **broker** in the middle that hands them the tasks, and a panel to watch them. Each
-# card says two things that do not always agree: what the process does, and what the broker thinks of it. (`lesson.open` calls `open_cluster`;
-# if you run the cell again, it first closes what it had opened.)
+# Three **workers** that compute, a **broker** in the middle that hands them the tasks, and a panel to watch
+# them. Each card says two things that do not always agree: what the process does, and what the broker thinks of
+# it. (`lesson.open` calls `open_cluster`; if you run the cell again, it first closes what it had opened.)
 
 # %%
 from labkit.classroom import begin, gap, show, source
@@ -87,8 +89,8 @@ cluster = lesson.open("cluster", open_cluster, workers=3, backend="local")
 cluster.panel()
 
 # %% [markdown] lang="es"
-# Vamos a enviar ciento veinte tareas y, a media faena, matar a `worker-2` con `kill -9`: sin aviso y con una tarea
-# a medias. **Apuesta**: ¿cuántos segundos pasarán hasta que otro entregue lo que él tenía?
+# Vamos a enviar ciento veinte tareas y, a media faena, matar a `worker-2` con `kill -9`: sin aviso y con una
+# tarea a medias. **Apuesta**: ¿cuántos segundos pasarán hasta que otro entregue lo que él tenía?
 
 # %% [markdown] lang="en"
 # We are going to send a hundred and twenty tasks and, in the middle of it, kill `worker-2` with `kill -9`:
@@ -150,13 +152,15 @@ show(charts.recovery, history)
 history.counts()["done"], history.counts()["requeued"], history.check()
 
 # %% [markdown] lang="es" teacher=true silent=1
-# **Di.** Retoma la tercera pregunta de ayer: allí un proceso muerto rompía el grupo entero. Abre el panel y calla un
-# minuto: alguien de la clase pulsa `enviar trabajo`, `matar` en `worker-2`, mira qué pasa y pulsa `iniciar` (la
-# celda que viene lo necesita en pie) y otra vez `enviar trabajo`, que así para. Después de la gráfica: «Acabáis de matar un
-# servidor en plena faena y nadie ha perdido nada. Los próximos cuarenta minutos son para entender por qué.» La tarjeta
-# `redis` espera al bloque 2. En la gráfica, la zona sombreada es el tiempo sin `worker-2`.
+# **Di.** Retoma la tercera pregunta de ayer: allí un proceso muerto rompía el grupo entero. Abre el panel y
+# calla un minuto: alguien de la clase pulsa `enviar trabajo`, `matar` en `worker-2`, mira qué pasa y pulsa
+# `iniciar` (la celda que viene lo necesita en pie) y otra vez `enviar trabajo`, que así para. Después de la
+# gráfica: «Acabáis de matar un servidor en plena faena y nadie ha perdido nada. Los próximos cuarenta minutos
+# son para entender por qué.» La tarjeta `redis` espera al bloque 2. En la gráfica, la zona sombreada es el
+# tiempo sin `worker-2`.
 #
-# **Pregunta.** ¿Por qué el rendimiento baja a dos tercios y no a cero? (Quedan dos de los tres, y siguen trabajando.)
+# **Pregunta.** ¿Por qué el rendimiento baja a dos tercios y no a cero? (Quedan dos de los tres, y siguen
+# trabajando.)
 #
 # **Si falla.** Si `open_cluster` dice que un worker no está listo, la máquina va muy cargada: cierra otros
 # cuadernos (`Kernel` → `Shut Down All Kernels`) y repite la celda, que cierra antes lo que había abierto. Si
@@ -164,13 +168,15 @@ history.counts()["done"], history.counts()["requeued"], history.check()
 # desde arriba. Mientras se ejecuta una celda el panel sigue vivo, pero los clics esperan a que acabe.
 
 # %% [markdown] lang="en" teacher=true silent=1
-# **Say.** Go back to yesterday's third question: there one dead process broke the whole pool. Open the panel and be
-# silent for a minute: somebody in class presses `send work`, `kill` on `worker-2`, sees what happens, and presses
-# `start` (the next cell needs it up) and `send work` again, which stops it. After the chart: "You have just killed a server
-# in the middle of its work, and nobody lost anything. The next forty minutes are for understanding why." The card
-# `redis` can wait until block 2. In the chart, the shaded zone is the time without `worker-2`.
+# **Say.** Go back to yesterday's third question: there one dead process broke the whole pool. Open the panel
+# and be silent for a minute: somebody in class presses `send work`, `kill` on `worker-2`, sees what happens,
+# and presses `start` (the next cell needs it up) and `send work` again, which stops it. After the chart: "You
+# have just killed a server in the middle of its work, and nobody lost anything. The next forty minutes are for
+# understanding why." The card `redis` can wait until block 2. In the chart, the shaded zone is the time without
+# `worker-2`.
 #
-# **Ask.** Why does the throughput fall to two thirds and not to zero? (Two of the three are left, and go on working.)
+# **Ask.** Why does the throughput fall to two thirds and not to zero? (Two of the three are left, and go on
+# working.)
 #
 # **If it goes wrong.** If `open_cluster` says that a worker is not ready, the machine is very busy: close
 # other notebooks (`Kernel` → `Shut Down All Kernels`) and run the cell again, which first closes what it had
@@ -206,16 +212,16 @@ context.destroy(linger=0)
 [route, said], answer
 
 # %% [markdown] lang="es"
-# El `DEALER` envió una **trama** y al `ROUTER` le llegaron dos: delante va la **ruta**, el nombre que él le puso a
-# esa conexión. Para contestar, la ruta va otra vez delante, y el `ROUTER` la quita.
+# El `DEALER` envió una **trama** y al `ROUTER` le llegaron dos: delante va la **ruta**, el nombre que él le
+# puso a esa conexión. Para contestar, la ruta va otra vez delante, y el `ROUTER` la quita.
 #
-# **Ahora el worker eres tú**, con un broker de verdad que no tiene ninguno. Alguien ha pedido `add(20, 22)` y espera.
-# Preséntate, recibe la tarea, avisa de que empiezas, calcúlala y entrega. **Apuesta**: ¿cuántos bytes os
-# diréis en total el broker y tú?
+# **Ahora el worker eres tú**, con un broker de verdad que no tiene ninguno. Alguien ha pedido `add(20, 22)` y
+# espera. Preséntate, recibe la tarea, avisa de que empiezas, calcúlala y entrega. **Apuesta**: ¿cuántos bytes
+# os diréis en total el broker y tú?
 
 # %% [markdown] lang="en"
-# The `DEALER` sent one **frame**, and two arrived at the `ROUTER`: the first is the **route**, the name that it gave to
-# that connection. To answer, the route goes in front again, and the `ROUTER` takes it off.
+# The `DEALER` sent one **frame**, and two arrived at the `ROUTER`: the first is the **route**, the name that it
+# gave to that connection. To answer, the route goes in front again, and the `ROUTER` takes it off.
 #
 # **Now you are the worker**, of a real broker that has none. Somebody has asked for `add(20, 22)` and is waiting.
 # Say hello, take the task, announce that you begin, compute it, and deliver. **Bet**: how many bytes will you and
@@ -255,15 +261,15 @@ show(charts.guesses, [row], unit="bytes")
 
 # %% [markdown] lang="es"
 # Cada línea es un **sobre**: una sola trama con uno o más mensajes pequeños dentro. Detrás, si las hay, van las
-# tramas grandes (las fotos), que el broker reenvía sin mirarlas. No ha notado ninguna diferencia: un worker es quien
-# habla este protocolo, esté escrito en lo que esté.
+# tramas grandes (las fotos), que el broker reenvía sin mirarlas. No ha notado ninguna diferencia: un worker es
+# quien habla este protocolo, esté escrito en lo que esté.
 #
 # **Punto de control**: entregaste 42, y quien lo pidió sabe que fue `by-hand`.
 
 # %% [markdown] lang="en"
-# Each line is an **envelope**: a single frame with one or more small messages inside. Behind it, if there are any, come
-# the large frames (the photos), which the broker forwards without looking. It has not noticed any difference: a worker
-# is whoever speaks this protocol, whatever it is written in.
+# Each line is an **envelope**: a single frame with one or more small messages inside. Behind it, if there are
+# any, come the large frames (the photos), which the broker forwards without looking. It has not noticed any
+# difference: a worker is whoever speaks this protocol, whatever it is written in.
 #
 # **Checkpoint**: you delivered 42, and whoever asked for it knows that it was `by-hand`.
 
@@ -274,14 +280,15 @@ lesson.checkpoint(1, (answer, future.worker) == (42, "by-hand"))
 
 # %% [markdown] lang="es" teacher=true
 # **Di.** «Todo lo que hace este laboratorio, incluido recuperarse de una muerte, son mensajes como estos.» Lee
-# la tabla en voz alta como si fuera un diálogo, de arriba abajo. De los campos bastan tres: `task` (qué tarea), `attempt`
-# (qué intento) y `epoch` (un número al azar nuevo en cada saludo; por él se sabe que quien vuelve no es el de antes).
+# la tabla en voz alta como si fuera un diálogo, de arriba abajo. De los campos bastan tres: `task` (qué tarea),
+# `attempt` (qué intento) y `epoch` (un número al azar nuevo en cada saludo; por él se sabe que quien vuelve no
+# es el de antes).
 #
 # **Pregunta.** ¿Por qué `Task` lleva un número de intento? (Para distinguir su resultado del de un intento
 # anterior, que puede llegar tarde.)
 #
-# **Si sobra tiempo.** El identificador de la tarea lo inventa el cliente. ¿Por qué no el broker? (Para poder pedirla
-# otra vez sin que se haga dos veces.)
+# **Si sobra tiempo.** El identificador de la tarea lo inventa el cliente. ¿Por qué no el broker? (Para poder
+# pedirla otra vez sin que se haga dos veces.)
 #
 # **Si falla.** Si una celda dice que esperó un mensaje en vano, alguien ejecutó solo la mitad de la
 # conversación: se repite desde `lesson.open("empty", …)`. Quien calla dos segundos está muerto para el
@@ -290,8 +297,9 @@ lesson.checkpoint(1, (answer, future.worker) == (42, "by-hand"))
 
 # %% [markdown] lang="en" teacher=true
 # **Say.** "Everything that this lab does, recovering from a death included, is messages like these." Read the
-# table aloud as if it were a dialogue, from top to bottom. Three of the fields are enough: `task` (which task), `attempt`
-# (which attempt) and `epoch` (a random number, new with each hello; it tells that who returns is not the former one).
+# table aloud as if it were a dialogue, from top to bottom. Three of the fields are enough: `task` (which task),
+# `attempt` (which attempt) and `epoch` (a random number, new with each hello; it tells that who returns is not
+# the former one).
 #
 # **Ask.** Why does `Task` carry the number of an attempt? (To tell its result from that of an earlier
 # attempt, which may come late.)
@@ -308,15 +316,15 @@ lesson.checkpoint(1, (answer, future.worker) == (42, "by-hand"))
 # ## Bloque 2. ¿A quién le toca? · 18–28 min
 #
 # Elegir worker es una función de una línea; aquí hay dos, tal como están en el laboratorio. `round_robin`
-# escoge al que hace más que no le toca, por ocupado que esté; `least_busy`, al que menos tareas tiene a medias y, de
-# los que empatan, al que hace más que no se usa.
+# escoge al que hace más que no le toca, por ocupado que esté; `least_busy`, al que menos tareas tiene a medias
+# y, de los que empatan, al que hace más que no se usa.
 
 # %% [markdown] lang="en"
 # ## Block 2. Whose turn is it? · 18–28 min
 #
-# Choosing a worker is a function of one line; here are two, as they stand. `round_robin` takes the one whose last
-# turn was longest ago, however busy it is; `least_busy` the one with the fewest tasks in flight and, among equals, the
-# one used longest ago.
+# Choosing a worker is a function of one line; here are two, as they stand. `round_robin` takes the one whose
+# last turn was longest ago, however busy it is; `least_busy` the one with the fewest tasks in flight and, among
+# equals, the one used longest ago.
 
 # %%
 from labkit.core.policies import least_busy, round_robin
@@ -400,8 +408,9 @@ shown_after_flush, lost
 # **Punto de control**: con las dos políticas acabaron todas las tareas, y el borrado no costó ninguna.
 
 # %% [markdown] lang="en"
-# The two numbers: how many workers Redis showed after the wipe, and how many tasks were lost. **Redis is a picture,
-# never the truth**: the broker does not read it and, as soon as it notices that it is gone, writes all of it again.
+# The two numbers: how many workers Redis showed after the wipe, and how many tasks were lost. **Redis is a
+# picture, never the truth**: the broker does not read it and, as soon as it notices that it is gone, writes all
+# of it again.
 #
 # **Checkpoint**: with both policies every task ended, and the wipe cost none.
 
@@ -414,8 +423,8 @@ lesson.checkpoint(2, ended == [len(uneven)] * 2 and lost == 0)
 # **Di.** Antes de enseñar la gráfica de esperas, pide a la clase que la dibuje en el aire. Casi nadie espera
 # que la mayoría de los puntos estén juntos y unos pocos lejísimos.
 #
-# **Pregunta.** ¿Qué pasaría si el broker leyera de Redis? (Un `FLUSHALL` le borraría los workers y las tareas, y la
-# caída de Redis sería también la suya.)
+# **Pregunta.** ¿Qué pasaría si el broker leyera de Redis? (Un `FLUSHALL` le borraría los workers y las tareas,
+# y la caída de Redis sería también la suya.)
 #
 # **Si sobra tiempo.** Si todas las tareas llegan a la vez, ¿cambia algo la política? (Casi nada: un worker nunca
 # tiene más que la tarea que calcula y la siguiente; lo demás espera en el broker, y la política decide tarde.)
@@ -453,9 +462,9 @@ lesson.checkpoint(2, ended == [len(uneven)] * 2 and lost == 0)
 # %% [markdown] lang="en"
 # ## Block 3. Four ways of being absent · 28–35 min
 #
-# A worker can be absent in four ways: it **crashes** (`kill`), it **freezes** (`pause`: the process is still there, and
-# does nothing), it is **slow**, or it is asked to **stop politely** (`stop`). The crash you have already, from the
-# beginning. **Bet**: how many seconds will the broker take to give the frozen one up as lost?
+# A worker can be absent in four ways: it **crashes** (`kill`), it **freezes** (`pause`: the process is still
+# there, and does nothing), it is **slow**, or it is asked to **stop politely** (`stop`). The crash you have
+# already, from the beginning. **Bet**: how many seconds will the broker take to give the frozen one up as lost?
 
 # %%
 guess_frozen = 1.0
@@ -526,8 +535,8 @@ lesson.checkpoint(3, not broken and len(absent) == 4)
 
 # %% [markdown] lang="es" teacher=true
 # **Di.** «Un muerto no puede volver tarde; un congelado, sí.» Es la frase del bloque: de ahí salen las épocas,
-# los intentos numerados y el «caducado». Con el panel al lado, que la clase
-# mire la tarjeta de `worker-2` mientras corre cada celda.
+# los intentos numerados y el «caducado». Con el panel abierto debajo, que la
+# clase mire la tarjeta de `worker-2` mientras corre cada celda.
 #
 # **Pregunta.** ¿Podría el broker distinguir un congelado de un cable desconectado? (No: solo oye silencio.)
 #
@@ -542,7 +551,7 @@ lesson.checkpoint(3, not broken and len(absent) == 4)
 
 # %% [markdown] lang="en" teacher=true
 # **Say.** "The dead cannot come back late; the frozen can." That is the sentence of this block: epochs,
-# numbered attempts and "stale" all come from it. With the panel at the side, let the
+# numbered attempts and "stale" all come from it. With the panel open below, let the
 # class watch the card of `worker-2` while each cell runs.
 #
 # **Ask.** Could the broker tell a frozen worker from an unplugged cable? (No: it hears only silence.)
@@ -592,8 +601,8 @@ story(hunted, future.task_id)
 # `time.sleep(task_s)`, sino `me.rest(task_s)`.
 
 # %% [markdown] lang="en"
-# The result is right, and still something went wrong: before it had finished, the broker took it for dead. With more
-# workers the task would have been done **twice**. The other one differs in a single line: it does not say
+# The result is right, and still something went wrong: before it had finished, the broker took it for dead. With
+# more workers the task would have been done **twice**. The other one differs in a single line: it does not say
 # `time.sleep(task_s)`, but `me.rest(task_s)`.
 
 # %%
@@ -607,8 +616,8 @@ empty.close()
 {name: run.counts().get("lost", 0) for name, run in {"one": hunted, "other": mended}.items()}
 
 # %% [markdown] lang="es"
-# **El error**: mientras calculaba no latía; `rest` dura lo mismo, y late. En un worker de verdad los latidos salen del hilo que habla, nunca
-# del que calcula; por eso una tarea larga no lo mata.
+# **El error**: mientras calculaba no latía; `rest` dura lo mismo, y late. En un worker de verdad los latidos
+# salen del hilo que habla, nunca del que calcula; por eso una tarea larga no lo mata.
 #
 # ### Los objetivos del día, medidos
 #
@@ -616,8 +625,9 @@ empty.close()
 # píxel se compara con el bucle sencillo.
 
 # %% [markdown] lang="en"
-# **The bug**: while it computed it did not beat; `rest` lasts as long, and beats. In a real worker the heartbeats come from the thread that
-# talks, never from the one that computes; that is why a long task does not kill it.
+# **The bug**: while it computed it did not beat; `rest` lasts as long, and beats. In a real worker the
+# heartbeats come from the thread that talks, never from the one that computes; that is why a long task does not
+# kill it.
 #
 # ### The day's targets, measured
 #
@@ -638,19 +648,19 @@ measured
 # **Pregunta.** ¿Qué demuestra un latido? (Que el proceso vive; no que la tarea avance. Para eso está el plazo
 # de cada intento.)
 #
-# **Si sobra tiempo.** ¿Qué objetivo de la tabla fallaría si `worker-2` no volviera? (El de los tres activos, y el de
-# volver al ritmo de antes. Perderse, no se perdería nada.)
+# **Si sobra tiempo.** ¿Qué objetivo de la tabla fallaría si `worker-2` no volviera? (El de los tres activos, y
+# el de volver al ritmo de antes. Perderse, no se perdería nada.)
 #
-# **Te preguntarán** por qué «17 % a 50 %»: el objetivo es un tercio cada uno, y se da por bueno si nadie se aparta
-# más de la mitad. Y por qué aquí el broker puede tardar más en notar la muerte que al principio: los workers
-# calculan de verdad y ocupan los núcleos.
+# **Te preguntarán** por qué «17 % a 50 %»: el objetivo es un tercio cada uno, y se da por bueno si nadie se
+# aparta más de la mitad. Y por qué aquí el broker puede tardar más en notar la muerte que al principio: los
+# workers calculan de verdad y ocupan los núcleos.
 #
 # **Si falla.** Si la tabla dice `NO CUMPLIDO` en el reparto, mira el texto: en una máquina ocupada un worker va
 # más despacio y el menos ocupado le da menos, como debe. Vuelve a ejecutar la celda y compara.
 
 # %% [markdown] lang="en" teacher=true silent=1.5
-# **Say.** A minute and a half of silence with the code of the first one on the wall. Whoever sees it does not say it:
-# they write down which line, and why.
+# **Say.** A minute and a half of silence with the code of the first one on the wall. Whoever sees it does not
+# say it: they write down which line, and why.
 #
 # **Ask.** What does a heartbeat prove? (That the process lives; not that the task advances. That is what the
 # lease of each attempt is for.)
@@ -658,9 +668,9 @@ measured
 # **If there is time.** Which target of the table would be missed if `worker-2` did not come back? (That all
 # three are active, and that the former pace is reached again. Nothing would be lost.)
 #
-# **They will ask** why "17 % to 50 %": the target is a third each, and it counts as met if nobody is off by more
-# than half of that. And why the broker may take longer here to notice the death than at the beginning: these workers
-# really compute, and occupy the cores.
+# **They will ask** why "17 % to 50 %": the target is a third each, and it counts as met if nobody is off by
+# more than half of that. And why the broker may take longer here to notice the death than at the beginning:
+# these workers really compute, and occupy the cores.
 #
 # **If it goes wrong.** If the table says `MISSED` about the shares, read its text: on a busy machine one
 # worker is slower, and the least busy gives it less, as it should. Run the cell again and compare.
@@ -718,8 +728,8 @@ measured
 # %% [markdown] lang="en"
 # ## The free hour
 #
-# Here the 45 guided minutes end. Whoever has an hour goes on from here, without a teacher, cell by cell: first some
-# more looks at the same cluster and, at the end, the panel for you.
+# Here the 45 guided minutes end. Whoever has an hour goes on from here, without a teacher, cell by cell: first
+# some more looks at the same cluster and, at the end, the panel for you.
 #
 # ### Capabilities
 #
@@ -764,7 +774,8 @@ type(error).__name__
 # %% [markdown] lang="en"
 # ### Now as a client
 #
-# In block 1 you played a worker. The other side is spoken in the same way: say hello, submit `add(1, 2)`, and listen.
+# In block 1 you played a worker. The other side is spoken in the same way: say hello, submit `add(1, 2)`, and
+# listen.
 
 # %%
 as_client = Conversation(cluster)
@@ -868,15 +879,15 @@ with in_containers(workers=3) as boxed:
         show(charts.recovery, work.finish())
 
 # %% [markdown] lang="es" teacher=true
-# **La celda de contenedores.** Si la quieres, antes de clase: `python3 lab.py up --backend compose` construye las imágenes
-# una vez, con red y en unos minutos; sin ellas la celda se salta.
+# **La celda de contenedores.** Si la quieres, antes de clase: `python3 lab.py up --backend compose` construye
+# las imágenes una vez, con red y en unos minutos; sin ellas la celda se salta.
 #
 # **Di.** Con Docker, esto es `docker-compose stop worker-2` y `docker-compose start worker-2`. Sin Docker no se
 # pierde nada: no se aprende nada distinto.
 
 # %% [markdown] lang="en" teacher=true
-# **The cell about containers.** If you want it, before class: `python3 lab.py up --backend compose` builds the images once,
-# with a network and in some minutes; without them the cell is skipped.
+# **The cell about containers.** If you want it, before class: `python3 lab.py up --backend compose` builds the
+# images once, with a network and in some minutes; without them the cell is skipped.
 #
 # **Say.** With Docker this is `docker-compose stop worker-2` and `docker-compose start worker-2`. Without it
 # nothing is missed: there is nothing else to be learned here.
