@@ -13,8 +13,8 @@ and ``work``, the learner's folder. The rules:
    takes.
 
 The jobs below do the same on every engine, so results can be compared; NumPy and OpenCV are imported by those
-that use them. `crash` and `hang` are the faults that a task can be: run them on a cluster, not in your own
-process.
+that use them. `crash`, `hang` and `hog` are the faults that a task can be: run them on a cluster, not in your
+own process.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ __jobs__ = (
     "fail",
     "crash",
     "hang",
+    "hog",
     "run_each",
 )
 """The jobs of this module: its other functions are not for sending."""
@@ -333,6 +334,14 @@ def hang() -> None:
     """Never return. Only a worker's lease ends it."""
     while True:
         time.sleep(3600)
+
+
+def hog() -> None:
+    """Never return, and never let go of Python's interpreter lock: no other thread of the process runs.
+
+    Only the watchdog of a worker ends it (not on Windows).
+    """
+    sum(range(10**18))
 
 
 @needs(_needs_of_each)

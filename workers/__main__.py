@@ -6,7 +6,8 @@
 ``serving`` is touched while the broker answers.
 
 Exit codes: 0 stopped, 2 wrong settings, 75 refused by the broker (its id is taken, or its key is not for it),
-77 not let in (wrong secret or key), 86 a task outran its lease.
+77 not let in (wrong secret or key), 86 a task outran its lease. SIGPROF: a task outran its lease and never
+let go of the interpreter lock (``workers.watchdog``).
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ from labkit.sockets import WORKER_ROLE
 from labkit.waiting import Bell, Waiter
 from workers.compute import Compute
 from workers.crew import Crew
+from workers.watchdog import Watchdog
 
 log = logging.getLogger("labkit.worker")
 
@@ -78,6 +79,7 @@ class Worker:
         self._serving_file = serving_file
         self._said_serving_at = 0.0
         self._said_epoch = b""
+        self._watchdog = Watchdog(slots)
         self._asking_since: float | None = None  # and no broker has taken this worker in
         self._said_missing = False
 
@@ -149,6 +151,7 @@ class Worker:
         if now - self._ticked_at > TICK_EVERY_S or now >= self._session.next_deadline():
             self._ticked_at = now
             self._do(handle(Tick(), now))
+            self._watchdog.wind(self._session.longest_lease_s)
             self._say_joined()
             self._say_missing(now)
             if self._serving_file is not None and now - self._said_serving_at > SAY_SERVING_EVERY_S:
@@ -188,6 +191,8 @@ class Worker:
             if kind is Send:
                 self._link.put(action.message)
             elif kind is Run:
+                if action.task.lease_s != self._watchdog.lease_s:
+                    self._watchdog.wind(self._session.longest_lease_s)
                 self._compute.add(action.task)
             elif kind is Withdraw:
                 if self._compute.withdraw(action.task, action.attempt):

@@ -37,6 +37,8 @@ from labkit.core.errors import N_, ClusterError
 WORKER, BROKER, REDIS = "worker", "broker", "redis"
 STARTED = "--- {name} started at "
 """How the line in a log begins with which we announce each process of that name."""
+LOCKED = "SIGPROF"
+"""How a worker ends in which a task keeps the interpreter lock (``workers.watchdog``)."""
 MAX_WORKERS = 256
 
 LONG_LIFE_S = 10.0
@@ -228,6 +230,8 @@ class Child:
         self._process = None
         self._paused = False
         self._kill_at = None
+        if _describe(code) == LOCKED:
+            self._say_in_log(f"{self.name} ended: a task kept Python's interpreter lock (see above)")
         self._ended(_describe(code), now)
         return True
 
@@ -263,17 +267,26 @@ class Child:
                 os.close(log)
         self.born = processes.birth(self._process.pid) or ""
 
+    def _say_in_log(self, line: str) -> None:
+        log = self._open_log_file()
+        _write(log, f"--- {line} ---\n")
+        os.close(log)
+
     def _told_lifeline(self) -> dict[str, str]:
         return {} if self._lifeline is None else {"LABKIT_LIFELINE": str(self._lifeline)}
 
     def _open_log(self) -> int:
-        """Return a descriptor for what the next process prints; where there can be no log, one to nowhere."""
-        try:
-            log = self._folder.open_log(self.name)
-        except OSError:  # a full disk: the process may live all the same
-            return os.open(os.devnull, os.O_WRONLY)
+        """Return a descriptor for what the next process prints."""
+        log = self._open_log_file()
         _write(log, f"{STARTED.format(name=self.name)}{time.strftime('%Y-%m-%d %H:%M:%S')} ---\n")
         return log
+
+    def _open_log_file(self) -> int:
+        """Return a descriptor of its log; where there can be no log, one to nowhere."""
+        try:
+            return self._folder.open_log(self.name)
+        except OSError:  # a full disk: the process may live all the same
+            return os.open(os.devnull, os.O_WRONLY)
 
     @property
     def popen(self) -> subprocess.Popen[bytes] | None:

@@ -4,6 +4,11 @@ Part of the scheduler's mind, and imported by nobody else. Rules:
 
 * Only tasks that had *started* in a worker whose connection broke are blamed for the crash. All that it held
   is tried again *carefully*: announced, confirmed and alone, so that evidence cannot be lost any more.
+* A worker that fell silent may be frozen, cut off, or stuck in a call that keeps Python's interpreter lock.
+  All that it held is tried again carefully as well. If its connection then breaks and it has not said another
+  word, that was a crash; the last of the three ends so, by its watchdog (``workers.watchdog``).
+* A task that was running in a second worker when that fell silent waits until something is heard of it, so
+  that one task does not silence worker after worker; for as long as a hang may take to be noticed, at most.
 * A broken connection is taken for a crash until the same process says hello again; then the blame is taken
   back.
 * A worker that beats but has not reported on an attempt within twice its lease has hung with it.
@@ -13,18 +18,27 @@ Part of the scheduler's mind, and imported by nobody else. Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from labkit.core import messages as m
+from labkit.core.clients import Route
 from labkit.core.fleet import Worker
 from labkit.core.rules import Rules
 from labkit.core.tasks import OpenTask
 
 MAX_CRASHED_PROCESSES = 1024
+MAX_SILENT = 4096
 MAX_VERDICTS = 1024
 MAX_WORDS = 256
 """Characters of an error that a verdict keeps."""
+
+
+class Silence(NamedTuple):
+    """A process that was given up as silent while its connection stands, and what was running in it."""
+
+    instance: bytes
+    tasks: tuple[bytes, ...]
 
 
 class Evidence:
@@ -34,40 +48,79 @@ class Evidence:
         self._rules = rules
         # Processes whose connection broke -> the tasks that are blamed, until such a process speaks again.
         self._crashed: dict[bytes, tuple[bytes, ...]] = {}
+        self.silent: dict[Route, Silence] = {}  # by connections that still stand
         self._verdicts: dict[bytes, m.Failed] = {}
 
     # --- crashes --------------------------------------------------------------------------------------------
 
     def blame_crash(self, worker: Worker) -> None:
         """The connection of this worker broke, with all that it holds."""
-        started = [task for task in worker.tasks.values() if task.started_at is not None]
         for task in worker.tasks.values():
             task.careful = True
+        self._blame(worker.instance, _started(worker))
+
+    def _blame(self, instance: bytes, started: list[OpenTask]) -> None:
         for task in started:
-            task.crashed += (worker.instance,)
+            task.crashed += (instance,)
         if started:
-            self._crashed[worker.instance] = tuple(task.id for task in started)
+            self._crashed[instance] = tuple(task.id for task in started)
             _keep_below(self._crashed, MAX_CRASHED_PROCESSES)
 
-    def acquit(self, instance: bytes, tasks: Mapping[bytes, OpenTask]) -> None:
-        """This process says hello, so it has not crashed, and none of the open ``tasks`` is to blame."""
-        for task_id in self._crashed.pop(instance, ()):
-            task = tasks.get(task_id)
-            if task is not None:
-                task.crashed = tuple(other for other in task.crashed if other != instance)
+    def acquit(self, instance: bytes, tasks: Mapping[bytes, OpenTask]) -> list[OpenTask]:
+        """This process says hello, so it has not crashed, and none of the open ``tasks`` is to blame.
+
+        Returns those that had been running in it when it fell silent: they need not wait for it any more.
+        """
+        for task in _still_open(self._crashed.pop(instance, ()), tasks):
+            task.crashed = tuple(other for other in task.crashed if other != instance)
+        routes = [route for route, silence in self.silent.items() if silence.instance == instance]
+        return [task for route in routes for task in self.end_silence(route, tasks)]
 
     def is_poison(self, task: OpenTask) -> bool:
         """Return whether the task has crashed as many workers as it may."""
         return task.crashes >= self._rules.max_crashes
 
+    # --- silence --------------------------------------------------------------------------------------------
+
+    def note_silence(self, worker: Worker) -> None:
+        """This worker has said nothing for too long, and is given up with all that it holds."""
+        for task in worker.tasks.values():
+            task.careful = True
+            task.silences += 1
+        if started := _started(worker):
+            self.silent[worker.route] = Silence(worker.instance, tuple(task.id for task in started))
+            _keep_below(self.silent, MAX_SILENT)
+
+    def wait_s(self, task: OpenTask) -> float:
+        """Return how long this task, whose worker just fell silent, is to wait at most; mostly 0."""
+        return self._notice_s(task) if task.silences > 1 and task.started_at is not None else 0.0
+
+    def end_silence(self, route: Route, tasks: Mapping[bytes, OpenTask]) -> list[OpenTask]:
+        """Something is heard by this connection: return the open ``tasks`` that ran in who fell silent."""
+        silence = self.silent.pop(route, None)
+        return [] if silence is None else _still_open(silence.tasks, tasks)
+
+    def blame_silent(self, route: Route, tasks: Mapping[bytes, OpenTask]) -> list[OpenTask]:
+        """This connection broke: if a silent process was at its end, that has crashed without a word.
+
+        Returns the open ``tasks`` that are blamed for it.
+        """
+        silence = self.silent.get(route)
+        if silence is None:
+            return []
+        started = self.end_silence(route, tasks)
+        self._blame(silence.instance, started)
+        return started
+
     # --- hangs ----------------------------------------------------------------------------------------------
 
     def is_hung(self, task: OpenTask, now: float) -> bool:
-        """Return whether its worker should have reported on it long ago.
+        """Return whether its worker should have reported on it long ago."""
+        return task.started_at is not None and now > task.started_at + self._notice_s(task)
 
-        Twice the lease: a worker's own count stands still while its process is frozen, this one goes on.
-        """
-        return task.started_at is not None and now > task.started_at + 2 * task.lease_s + self._rules.dead_s
+    def _notice_s(self, task: OpenTask) -> float:
+        """Twice the lease: a worker's own count stands still while its process is frozen, this goes on."""
+        return 2 * task.lease_s + self._rules.dead_s
 
     def blame_hang(self, task: OpenTask) -> bool:
         """The task has outrun its lease; return whether that was once too often."""
@@ -87,6 +140,14 @@ class Evidence:
         return self._verdicts.get(task)
 
 
-def _keep_below(table: dict[bytes, Any], most: int) -> None:
+def _started(worker: Worker) -> list[OpenTask]:
+    return [task for task in worker.tasks.values() if task.started_at is not None]
+
+
+def _still_open(ids: Iterable[bytes], tasks: Mapping[bytes, OpenTask]) -> list[OpenTask]:
+    return [tasks[task_id] for task_id in ids if task_id in tasks]
+
+
+def _keep_below(table: dict[Any, Any], most: int) -> None:
     if len(table) > most:
         del table[next(iter(table))]

@@ -63,7 +63,7 @@ def outcome_error(call: Call, failed: m.Failed) -> TaskError:
         return TaskPoisoned(
             N_(
                 "{job} is poisoned: {error} (task {task}, last on {worker}, attempt {attempt}); "
-                "it is not tried again"
+                "it is not tried again. python -m labkit logs {worker} may show what happened"
             ),
             **named,
         )

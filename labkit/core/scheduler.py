@@ -19,6 +19,7 @@ Rules, each of which the simulation checks (``labkit.simulation.witness`` and ``
   late; any other result is counted and dropped. So each task has exactly one visible outcome.
 * A task that was in flight at a crash is tried again *carefully*: its worker announces the start and waits
   for ``Go``. Who is to blame for what, ``evidence`` decides; who gets which task, ``placement``.
+* A task that two workers in turn fell silent with is set aside until one of them is heard of, or ends.
 * What was taken from a worker stays charged to it until it answers: it may still be computing it.
 * Every open task has a deadline armed: nothing can hang.
 * Liveness is judged only in ``Tick``, which the shell sends after it has drained what had arrived; and a
@@ -359,7 +360,7 @@ class Scheduler:
                 self._welcome(former)
                 return
             self._lose(former, "rejoined", now)
-        self.evidence.acquit(hello.instance, self.tasks)
+        self._reconsider(self.evidence.acquit(hello.instance, self.tasks), "", now)
         capabilities = frozenset(hello.capabilities.split(",")) if hello.capabilities else _NOTHING
         worker = Worker(
             hello.worker, route, hello.instance, hello.epoch, hello.slots, capabilities, hello.pid, now
@@ -383,6 +384,7 @@ class Scheduler:
 
     def _on_stale_message(self, route: Route, message: m.Message, now: float) -> None:
         """A message from a connection without a living worker: a lost one woke up, or this broker is new."""
+        self._reconsider(self.evidence.end_silence(route, self.tasks), "", now)
         key = self._stale.get(route)
         if type(message) is m.Done and key is not None:
             self._on_late_result(key, message, now)
@@ -480,7 +482,8 @@ class Scheduler:
         return min(size, self.rules.max_message_bytes) / self.rules.slow_link_bytes_per_s
 
     def _on_worker_closed(self, event: WorkerClosed, now: float) -> None:
-        self._stale.pop(event.route, None)
+        key = self._stale.pop(event.route, b"")
+        self._reconsider(self.evidence.blame_silent(event.route, self.tasks), _name(key), now)
         worker = self.fleet.at(event.route)
         if worker is not None:
             self._lose(worker, "closed", now)
@@ -498,27 +501,49 @@ class Scheduler:
                 del self._stale[next(iter(self._stale))]
         if cause == "closed":
             self.evidence.blame_crash(worker)
+        elif cause == "silent":
+            self.evidence.note_silence(worker)
         for task in reversed(list(worker.tasks.values())):  # each goes to the front: the oldest ends up first
             if self.evidence.is_poison(task):
-                self._events.append(
-                    Event(now, h.POISONED, task.hex, task.attempt, worker.id, {"crashes": task.crashes})
-                )
-                self._fail(task, "POISONED", worker.id, f"it crashed {task.crashes} workers", m.EMPTY, now)
+                self._fail_poison(task, worker.id, now)
             else:
-                self._requeue(task, "lost" if cause != "left" else "left", now)
+                wait_s = self.evidence.wait_s(task) if cause == "silent" else 0.0
+                self._requeue(task, "lost" if cause != "left" else "left", now, wait_s)
         worker.tasks.clear()  # it is remembered as departed: without what it held
         worker.revoked.clear()
         worker.in_flight = 0
 
-    def _requeue(self, task: OpenTask, cause: str, now: float) -> None:
+    def _reconsider(self, tasks: Iterable[OpenTask], worker: str, now: float) -> None:
+        """Something is known now of a worker that was silent: what ran in it is poison, or waits no more."""
+        for task in tasks:
+            if self.evidence.is_poison(task):
+                self._revoke(task)
+                self._fail_poison(task, worker, now, "; the last one had fallen silent while it ran")
+            elif task.id in self.queue.aside:
+                self._let_in(task)
+
+    def _let_in(self, task: OpenTask) -> None:
+        self.queue.release(task)
+        self._work_changed = True
+
+    def _fail_poison(self, task: OpenTask, worker: str, now: float, how: str = "") -> None:
+        self._events.append(Event(now, h.POISONED, task.hex, task.attempt, worker, {"crashes": task.crashes}))
+        self._fail(task, "POISONED", worker, f"it crashed {task.crashes} workers{how}", m.EMPTY, now)
+
+    def _requeue(self, task: OpenTask, cause: str, now: float, wait_s: float = 0.0) -> None:
         worker = task.worker
         assert worker is not None
         task.holders[task.attempt] = worker.key
         self._release(task)
         task.state = State.QUEUED
-        self.queue.push(task, front=True)
-        self._work_changed = True
-        self._events.append(Event(now, h.REQUEUED, task.hex, task.attempt, worker.id, {"cause": cause}))
+        detail: dict[str, Any] = {"cause": cause}
+        if wait_s:
+            detail["wait_s"] = wait_s
+            self.queue.set_aside(task, now + wait_s)
+        else:
+            self.queue.push(task, front=True)
+            self._work_changed = True
+        self._events.append(Event(now, h.REQUEUED, task.hex, task.attempt, worker.id, detail))
 
     def _release(self, task: OpenTask) -> None:
         worker = task.worker
@@ -624,6 +649,8 @@ class Scheduler:
             if cause == "lease":
                 self._fail_hung(worker, now)
             self._lose(worker, cause, now)
+        for task in [task for task in self.queue.aside.values() if now >= task.release_at]:
+            self._let_in(task)
         for client in [c for c in self.clients if now - c.last_heard - c.patience_s >= r.client_gone_s]:
             self._forget_client(client, now)
 

@@ -6,6 +6,8 @@ The queue keeps three orders at once, each in constant time per task:
 * among clients: one task each in turn, so that a flood by one does not delay another;
 * among needs: tasks that no living worker can do never block others, and each kind has its turn.
 
+A task may also be *set aside*: it is queued, but nobody gets it until it is released.
+
 So a *lane* is all tasks with the same needs, and a lane holds one ordered dictionary per client (ordered
 dictionaries because a cancelled task leaves from the middle).
 """
@@ -36,8 +38,8 @@ class OpenTask:
 
     __slots__ = (
         "attempt", "careful", "client", "crashed", "deadline", "expected_s", "hangs", "hex", "holders",
-        "id", "job",
-        "lease_s", "needs", "payload", "size", "started_at", "state", "tick", "worker",
+        "id", "job", "lease_s", "needs", "payload", "release_at", "silences", "size", "started_at", "state",
+        "tick", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -62,7 +64,9 @@ class OpenTask:
         self.expected_s = 0.0
         self.crashed: tuple[bytes, ...] = ()  # the processes (instances) that died while it ran in them
         self.hangs = 0
+        self.silences = 0  # how many workers fell silent while they had it
         self.careful = False
+        self.release_at = 0.0  # if it is set aside
         # Which worker (id and epoch) each attempt was taken from; empty for most tasks.
         self.holders: dict[int, bytes] = {}
 
@@ -80,6 +84,7 @@ class TaskQueue:
 
     def __init__(self) -> None:
         self.lanes: OrderedDict[frozenset[str], Lane] = OrderedDict()
+        self.aside: dict[bytes, OpenTask] = {}
         self.count = 0
 
     def __len__(self) -> int:
@@ -89,6 +94,7 @@ class TaskQueue:
         for lane in self.lanes.values():
             for tasks in lane.values():
                 yield from tasks.values()
+        yield from self.aside.values()
 
     def push(self, task: OpenTask, front: bool = False) -> None:
         """Queue a task, last of its client; with ``front`` it is the next one that ``pop`` takes."""
@@ -123,8 +129,24 @@ class TaskQueue:
         self.count -= 1
         return task
 
+    def set_aside(self, task: OpenTask, until: float) -> None:
+        """Queue a task that nobody is to get before it is released, which is due at ``until``."""
+        task.release_at = until
+        self.aside[task.id] = task
+        self.count += 1
+
+    def release(self, task: OpenTask) -> None:
+        """Let a task that was set aside be the next one that ``pop`` takes."""
+        del self.aside[task.id]
+        self.count -= 1
+        self.push(task, front=True)
+
     def remove(self, task: OpenTask) -> None:
         """Take a queued task out of the middle (cancelled, expired, or its late result came)."""
+        if task.id in self.aside:
+            del self.aside[task.id]
+            self.count -= 1
+            return
         lane = self.lanes[task.needs]
         tasks = lane[task.client.id]
         del tasks[task.id]

@@ -20,6 +20,8 @@ Rules:
   after ``Go``.
 * A task that outruns its lease cannot be stopped from outside its thread: the worker reports it and leaves
   with ``EXIT_HUNG``, and whoever supervises starts it again.
+* A task that never lets go of the interpreter lock keeps even that from being seen: the shell's watchdog ends
+  the process then, on its own, and has to know the longest lease (``longest_lease_s``).
 * The worker never retries anything, and answers each task that it was sent exactly once: with its result, its
   error, or by giving it back, also when it was told to drop it.
 """
@@ -159,6 +161,13 @@ class WorkerSession(Session):
         elif self.phase is Phase.DRAINING:
             due = min(due, self._drain_until)
         return min([due, *(lease.until for lease in self._runs.values() if lease is not None)])
+
+    @property
+    def longest_lease_s(self) -> float:
+        """How long the longest of the attempts that it has may compute; the usual lease if it has none."""
+        leases = [task.lease_s for task in self.held.values()]
+        leases += [lease.until - lease.since for lease in self._runs.values() if lease is not None]
+        return max(leases, default=self.rules.lease_s)
 
     # --- connection -----------------------------------------------------------------------------------------
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from labkit.core import history as h
 from labkit.core.errors import N_, NoWorker, TaskFailed, TaskHung, TaskPoisoned
 from labkit.faults.case import case
-from labkit.faults.stand import Stand
+from labkit.faults.stand import CannotTry, Stand
 from labkit.futures import TaskFuture
-from labkit.jobs import crash, fail, hang, process_image
+from labkit.jobs import crash, fail, hang, hog, process_image
 
-EXIT_HUNG = "exit 86"
+EXIT_HUNG, EXIT_LOCKED = "exit 86", "SIGPROF"
 LEASE_S = 0.5
+LOCKED_LEASE_S = 1.5
+"""With less, the watchdog would be sooner than the broker, and nobody fall silent."""
 DEADLINE_S = 1.0
 
 
@@ -59,15 +62,53 @@ def hung_task(stand: Stand) -> None:
     took = [end.at - start.at for start, end in zip(attempts, ends, strict=False)]
     judge.within(N_("reported after {seconds}"), max(took), LEASE_S + 0.5, attempts[0].at)
     judge.detected(max(took))
-    holders = {event.worker for event in attempts}
+    expect_replaced(stand, {event.worker for event in attempts}, EXIT_HUNG)
+
+
+def expect_replaced(stand: Stand, holders: set[str], end: str) -> None:
+    """Wait until each of these workers has ended in this way and was started again; claim it."""
 
     def replaced() -> bool:
         rows = {row["name"]: row for row in stand.cluster.status()["processes"]}
-        return all(rows[name]["last_exit"] == EXIT_HUNG and rows[name]["restarts"] for name in holders)
+        return all(rows[name]["last_exit"] == end and rows[name]["restarts"] for name in holders)
 
     stand.wait_until(replaced, N_("its workers were not replaced within {seconds:g} s"))
     stand.wait_until_ready()
-    judge.true(N_("each worker that had it was replaced"), replaced())
+    stand.judge.true(N_("each worker that had it was replaced"), replaced())
+
+
+@case(
+    "locked-task",
+    fault=N_("a task that keeps the interpreter lock and never returns"),
+    promise=N_(
+        "its workers' watchdogs end them; it fails as POISONED, with the line in the log; others are done"
+    ),
+)
+def locked_task(stand: Stand) -> None:
+    """Submit ``hog``, which silences its whole process, among tasks that do nothing wrong."""
+    if sys.platform == "win32":
+        raise CannotTry(N_("Windows has no timer of processor time that ends a process"))
+    locked, judge = among_good_ones(stand, hog, expected=TaskPoisoned, lease_s=LOCKED_LEASE_S), stand.judge
+    sent = stand.events(h.DISPATCHED, task=locked.task_id)
+    judge.count(
+        N_("{n} attempts, the first without evidence"), len(sent), stand.settings.rules.max_crashes + 1
+    )
+    silent = [
+        (event.at - start.at, start.at)
+        for event in stand.events(h.LOST)
+        for start in sent
+        if event.detail["cause"] == "silent" and event.worker == start.worker and event.at > start.at
+    ]
+    if silent:
+        took_s, began_at = min(silent)
+        judge.within(N_("silent, and given up after {seconds}"), took_s, 2.5, began_at)
+        judge.detected(took_s)
+    holders = {event.worker for event in sent}
+    expect_replaced(stand, holders, EXIT_LOCKED)
+    told = all("in hog" in stand.cluster.logs(name, lines=200) for name in holders)
+    judge.true(N_("each worker's log names the line that kept the lock"), told)
+    failed = {event.task for event in stand.events(h.FAILED)}
+    judge.count(N_("{n} other tasks failed"), len(failed - {locked.task_id}), 0)
 
 
 @case(

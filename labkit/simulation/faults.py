@@ -4,8 +4,8 @@ A fault's *planner* puts some strikes on the clock; who is struck is chosen when
 who are there. Every strike is written into the history before it takes effect, as a real one is
 (``Client.note``).
 
-``hang``, ``poison`` and ``error`` are not done to the cluster but carried by tasks (``work.py``), and
-``flood`` is a matter of small quotas (``run.py``).
+``hang``, ``lock``, ``poison`` and ``error`` are not done to the cluster but carried by tasks (``work.py``),
+and ``flood`` is a matter of small quotas (``run.py``).
 """
 
 from __future__ import annotations
@@ -248,8 +248,14 @@ def _client_pause(world: World, random: Random) -> None:
 
 
 def _may_speak(world: World, connection: Connection) -> bool:
-    """Return whether something could arrive by it now: nothing overtakes bulk that was announced."""
-    worker = world.broker.scheduler.fleet.at(connection.route)
+    """Return whether something may arrive by it now and mean nothing.
+
+    Nothing overtakes bulk that was announced; and whatever a silent worker says shows that it lives.
+    """
+    scheduler = world.broker.scheduler
+    if connection.route in scheduler.evidence.silent:
+        return False
+    worker = scheduler.fleet.at(connection.route)
     return connection.of_worker and (worker is None or not worker.patience_s)
 
 
@@ -305,6 +311,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "autoscale": Fault(N_("an autoscaler starts and drains workers as the work asks"), _autoscale),
     "duplicate": Fault(N_("a second worker with the id of another one is started"), _plan(2, _duplicate)),
     "hang": Fault(N_("some tasks never end")),
+    "lock": Fault(N_("some tasks keep the interpreter lock for ever")),
     "poison": Fault(N_("some tasks kill their worker")),
     "error": Fault(N_("some tasks raise an exception")),
     "broker_restart": Fault(N_("the broker is killed and a new one started"), _plan(2, _broker_restart)),
@@ -317,7 +324,7 @@ FAULTS: Final[dict[str, Fault]] = {
         N_("the broker gets messages that are forged, stale or out of place"), _plan(4, _garbage)
     ),
 }
-NATURES: Final = {"hang": "hangs", "poison": "poison", "error": "raises"}
+NATURES: Final = {"hang": "hangs", "lock": "locks", "poison": "poison", "error": "raises"}
 
 
 def checked(faults: tuple[str, ...]) -> tuple[str, ...]:

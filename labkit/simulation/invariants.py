@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from labkit.core.evidence import MAX_SILENT
 from labkit.core.fleet import MAX_DEPARTED_REMEMBERED
 from labkit.core.scheduler import MAX_LANES, MAX_STALE_ROUTES, Scheduler
 from labkit.core.tasks import State
@@ -98,6 +99,7 @@ def everything_stays_in_bounds(s: Scheduler, now: float) -> Iterator[str]:
         ("clients", len(s.clients), r.max_clients),
         ("lanes", len(s.queue.lanes), MAX_LANES + len(s.tasks)),
         ("stale routes", len(s._stale), MAX_STALE_ROUTES),
+        ("silent workers", len(s.evidence.silent), MAX_SILENT),
         ("departed workers", len(s.fleet.departed), MAX_DEPARTED_REMEMBERED),
     ):
         if size > limit:

@@ -64,6 +64,16 @@ class Truth:
         )
         return self.overrun[task] + present
 
+    def keeps_lock(self, task: bytes, name: str, epoch: str) -> bool:
+        """Return whether the worker of this epoch lives, and this task keeps its interpreter lock."""
+        return any(
+            post.name == name
+            and post.up is not None
+            and post.up.locked_by == task
+            and post.up.session.epoch.hex() == epoch
+            for post in self.posts
+        )
+
     def evidence(self, task: bytes, present: set[bytes]) -> int:
         """Return in how many processes a task had begun that are dead, or look like it now.
 

@@ -236,6 +236,8 @@ class Witness:
                 idle = other.in_flight
                 if idle < busy and idle <= other.slots and other.ready_for(seen.needs):
                     self.blame("least_busy", f"{name} got a task on top of {busy}; {other_name} had {idle}")
+        if self._works[bytes.fromhex(event.task)].nature == "locks":
+            self._judge_containment(event, seen)
         if attempt == 1:
             lane = seen.client, seen.needs
             if seen.number <= self._in_turn.get(lane, 0):
@@ -245,6 +247,19 @@ class Witness:
         seen.sent[attempt] = name, hand.epoch
         hand.held.add(event.task)
         self._queued -= 1
+
+    def _judge_containment(self, event: Event, seen: Seen) -> None:
+        """Fault table: a task that keeps the interpreter lock has two workers silent at once, never more."""
+        task = bytes.fromhex(event.task)
+        standing = {self._epoch_of.get(route) for route in self.connections}
+        stuck = [
+            name for name, epoch in seen.sent.values()
+            if epoch in standing and self._truth.keeps_lock(task, name, epoch)
+        ]  # fmt: skip
+        self._demand(
+            len(stuck) < 2, "containment", "task {} has silenced {}, and goes to {}",
+            event.task, stuck, event.worker,
+        )  # fmt: skip
 
     def _started(self, event: Event) -> None:
         """2: only the current attempt starts."""

@@ -6,6 +6,7 @@ A task's *nature* says what happens to a worker that computes it:
 fine      it takes its time and has a result
 raises    it takes its time and raises
 hangs     it never ends
+locks     it never ends, and nothing else in its process runs any more: no heartbeat either
 poison    it kills its worker's process
 ========  ==============================================================================
 """

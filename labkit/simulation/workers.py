@@ -22,6 +22,8 @@ from labkit.simulation.process import Process
 from labkit.simulation.truth import Truth
 from labkit.simulation.work import Work
 
+WATCHDOG_SLACK = 1.5
+"""A process whose interpreter lock is held ends after one lease, or this many times that."""
 ANNOUNCE_AFTER_S = 0.001
 """An attempt that has run for this long is reported as begun, as the real shell does."""
 
@@ -60,6 +62,7 @@ class WorkerProcess(Process):
         self.waiting: deque[m.Task] = deque()
         self.computing: dict[tuple[bytes, int], Computing] = {}
         self._begun: set[bytes] = set()
+        self.locked_by: bytes | None = None  # the task that has the interpreter lock, and keeps it
         self._frozen_at = 0.0
         self._generation = 0  # raised by a freeze: what was scheduled before it does not count
         self.performers = {
@@ -103,7 +106,20 @@ class WorkerProcess(Process):
             computing = Computing(task, work, work.compute_s * self.post.slowness, self.loop.now)
             self.computing[task.task, task.attempt] = computing
             self._begin(task.task)
-            self._schedule(computing)
+            if work.nature == "locks":
+                self._lock(task)
+            else:
+                self._schedule(computing)
+
+    def _lock(self, task: m.Task) -> None:
+        """Be as good as frozen for ever, until the watchdog ends the process."""
+        self.locked_by = task.task
+        self.freeze()
+        self.loop.after(task.lease_s * self.random.uniform(1.0, WATCHDOG_SLACK), self._bite)
+
+    def _bite(self) -> None:
+        if self.alive:
+            self.post.crash()
 
     def _schedule(self, computing: Computing) -> None:
         """Schedule what comes next of an attempt that computes now."""
@@ -154,7 +170,9 @@ class WorkerProcess(Process):
         super().freeze()
 
     def thaw(self) -> None:
-        """Compute on."""
+        """Compute on, unless a task keeps the lock."""
+        if self.locked_by is not None:
+            return
         was_frozen = self.frozen
         if was_frozen and self.alive:
             frozen_s = self.loop.now - self._frozen_at
@@ -171,7 +189,7 @@ class WorkerProcess(Process):
         if self.alive:
             self._generation += 1
             for computing in self.computing.values():
-                computing.ran_s += self.loop.now - computing.since
+                computing.ran_s += 0.0 if self.frozen else self.loop.now - computing.since
                 if computing.ran_s >= computing.lease_s * 0.999:
                     self.post.truth.overrun[computing.task] += 1
         super().end(lost)

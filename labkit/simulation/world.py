@@ -34,7 +34,7 @@ from labkit.simulation.shadow import Broken, Violation
 from labkit.simulation.truth import Truth
 from labkit.simulation.witness import WHOLE_CHECK_EVERY, Witness
 from labkit.simulation.work import CAPABILITIES, Work
-from labkit.simulation.workers import Post
+from labkit.simulation.workers import WATCHDOG_SLACK, Post
 
 SCAN_EVERY_S: Final = 0.2
 BACK_S: Final = 3.0
@@ -211,11 +211,17 @@ class World:
         """Return how long everything may take to end after the faults, on one worker with one slot."""
         r = self.rules
         natures = [work.nature for work in self.works.values()]
-        compute_s = sum(work.compute_s for work in self.works.values() if work.nature != "hangs")
+        compute_s = sum(
+            work.compute_s for work in self.works.values() if work.nature not in ("hangs", "locks")
+        )
         hung_s = natures.count("hangs") * r.max_hangs * (r.lease_s + 3.0)
         crash_s = natures.count("poison") * r.max_crashes * (1.0 + r.dead_s)
+        # Once for nothing: who keeps the lock from the start cannot announce it. Then carefully.
+        locked_s = (
+            natures.count("locks") * (r.max_crashes + 1) * (WATCHDOG_SLACK * r.lease_s + 1.0 + r.dead_s)
+        )
         # A task may be computed again: its client was away when its result came.
-        return SETTLE_S + r.client_gone_s + r.broker_gone_s + 3 * compute_s + hung_s + crash_s
+        return SETTLE_S + r.client_gone_s + r.broker_gone_s + 3 * compute_s + hung_s + crash_s + locked_s
 
     def _live(self, until: float) -> None:
         step = self.loop.step

@@ -243,6 +243,7 @@ def test_workers_and_clients_are_back_within_three_seconds(tmp_path: Path) -> No
         served = [event.at for event in rig.events("broker_started")][-1]
         assert joined.at - served < 3
         both = {"worker-1", "worker-2"}
+
         def back() -> dict[str, float]:
             """When each worker first joined the new broker (one may have to say hello twice)."""
             return {event.worker: event.at for event in rig.events("joined")[::-1] if event.at > served}

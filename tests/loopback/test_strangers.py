@@ -79,6 +79,7 @@ def throw(port: int, data: bytes) -> None:
 
 # --- without the secret -------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("data", RAW.values(), ids=RAW)
 def test_bytes_without_the_secret_reach_nobody(rig: Rig, friend: Client, data: bytes) -> None:
     before = rig.status()

@@ -53,7 +53,7 @@ class OldEpochsCount(Scheduler):
 class NoRequeue(Scheduler):
     """Forgets the tasks of a lost worker, so thoroughly that all its tables agree."""
 
-    def _requeue(self, task: OpenTask, cause: str, now: float) -> None:
+    def _requeue(self, task: OpenTask, cause: str, now: float, wait_s: float = 0.0) -> None:
         self._end(task)
 
 
@@ -115,7 +115,7 @@ class NeverAcquits(Scheduler):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.evidence.acquit = lambda *_: None  # type: ignore[method-assign]
+        self.evidence.acquit = lambda *_: []  # type: ignore[method-assign]
 
 
 class ForgetsVerdicts(Scheduler):
@@ -273,6 +273,22 @@ class DyingIsFine(Scheduler):
         self.evidence.blame_crash = lambda worker: None  # type: ignore[method-assign]
 
 
+class SilenceIsFine(Scheduler):
+    """Lets a task silence one worker after another: those that end without a word are no evidence."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.evidence.blame_silent = lambda *_: []  # type: ignore[method-assign]
+
+
+class NeverWaits(Scheduler):
+    """Gives a task that keeps the interpreter lock to the next worker as soon as the last one is silent."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.evidence.wait_s = lambda task: 0.0  # type: ignore[method-assign]
+
+
 class NeverAsks(WorkerSession):
     """Does not announce careful tasks, so the evidence of quick crashes dies with the worker."""
 
@@ -351,6 +367,8 @@ FURTHER: dict[str, Mutant] = {
     "patience with bulk": _scheduler(NoPatience, "on_time", "detection")._replace(faults=("slow",)),
     "one worker an id": _scheduler(TakesAnybody, "on_time", "liveness")._replace(faults=("duplicate",)),
     "poison": _scheduler(DyingIsFine, "liveness"),
+    "death in silence": _scheduler(SilenceIsFine, "liveness")._replace(faults=("lock",)),
+    "containment": _scheduler(NeverWaits, "containment")._replace(faults=("lock",)),
     "evidence of quick crashes": _worker(NeverAsks, "liveness"),
     "bounds of the autoscaler": _autoscaler("autoscaler", autoscaler=KnowsNoBounds),
     "calm of the autoscaler": _autoscaler("autoscaler", autoscaler=Flaps),

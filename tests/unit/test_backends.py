@@ -111,7 +111,9 @@ def test_inside_the_lab_whoever_has_wishes_gets_processes_with_a_secret_of_their
         compose_start, "open_cluster", lambda *_a, settings, **_k: opened.append(("compose", settings))
     )
     home = settings.home
-    inside = Settings(home=home, backend="compose", control=home, keys=home, folder=home, redis_url="redis://r")
+    inside = Settings(
+        home=home, backend="compose", control=home, keys=home, folder=home, redis_url="redis://r"
+    )
     backends.open_cluster(settings=inside)
     backends.open_cluster(3, policy="round_robin", settings=inside)
     assert opened == [("compose", inside), ("local", Settings(home=home, backend="compose"))]

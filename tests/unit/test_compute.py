@@ -17,7 +17,7 @@ from labkit.core import messages as m
 from labkit.core.worker_session import Finished, Raised
 from workers.compute import TRACEBACK_LIMIT, Compute
 
-JOBS = '''
+JOBS = """
 import threading
 
 gate = threading.Event()
@@ -35,7 +35,7 @@ def leave(): raise SystemExit(3)
 def deep(n=0): return deep(n + 1)
 def secret(): return object()
 def big(): return bytes(2_000_000)
-'''
+"""
 LIMIT = 1_000_000
 
 

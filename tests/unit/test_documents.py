@@ -259,9 +259,7 @@ def number(text: str) -> float:
 
 def test_the_rules_have_the_values_of_the_code() -> None:
     real = {field.name: getattr(Rules(), field.name) for field in fields(Rules)}
-    told = {
-        row[0].strip("`"): number(row[1]) for row in rows(read(PROTOCOL)) if row[0].strip("`") in real
-    }
+    told = {row[0].strip("`"): number(row[1]) for row in rows(read(PROTOCOL)) if row[0].strip("`") in real}
     assert told == real
 
 

@@ -105,10 +105,10 @@ def test_ids_that_are_none_are_refused(keys: KeyFolder, ids: list[str]) -> None:
     ("text", "why"),
     [
         ("", "no valid key"),
-        ("curve\n    public-key = \"short\"\n", "no valid key"),
-        (f"curve\n    public-key = \"{'#' * 40}\"\n", "no valid key"),
-        (f"curve\n    public-key = \"{'0' * 40}\"\n    secret-key = \"x\"\n", "no valid key"),
-        (f"metadata\n    ids = \"a b\"\ncurve\n    public-key = \"{'0' * 40}\"\n", "ids = 'a b'"),
+        ('curve\n    public-key = "short"\n', "no valid key"),
+        (f'curve\n    public-key = "{"#" * 40}"\n', "no valid key"),
+        (f'curve\n    public-key = "{"0" * 40}"\n    secret-key = "x"\n', "no valid key"),
+        (f'metadata\n    ids = "a b"\ncurve\n    public-key = "{"0" * 40}"\n', "ids = 'a b'"),
     ],
 )
 def test_a_file_that_is_no_certificate_is_an_error_that_names_it(tmp_path: Path, text: str, why: str) -> None:

@@ -207,18 +207,14 @@ def test_an_ordinary_start_needs_no_go() -> None:
     assert lab.got("w1", m.Go) == []
 
 
-@pytest.mark.parametrize("end", ["silent", "left"])
-def test_silence_and_goodbye_are_no_evidence_of_a_crash(end: str) -> None:
+def test_a_goodbye_is_no_evidence_of_a_crash() -> None:
     lab = a_lab(workers=0)
     task = lab.submit()
     for attempt in range(1, RULES.max_crashes + 2):
         route = lab.worker(f"w{attempt}")
         lab.tick()
         lab.start(task, route, attempt)
-        if end == "silent":
-            lab.pass_time(RULES.dead_s + 0.2, "c1")
-        else:
-            lab.say(route, m.WorkerGoodbye())
+        lab.say(route, m.WorkerGoodbye())
     assert lab.outcomes() == []
     lab.worker("w9")
     lab.tick()
@@ -255,6 +251,118 @@ def test_only_so_many_verdicts_are_remembered() -> None:
     lab.submit(1)
     assert lab.outcomes() == [(an_id(1), "HUNG")]
     assert lab.tasks_of("w1") == [(an_id(0), 1)]
+
+
+# --- tasks whose worker falls silent ------------------------------------------------------------------------
+
+
+def silence(lab: Lab, route: str, task: bytes, attempt: int) -> None:
+    """A worker comes, begins the task, and says nothing more; its connection stands."""
+    lab.worker(route)
+    lab.tick()
+    assert lab.tasks_of(route) == [(task, attempt)]
+    lab.start(task, route, attempt)
+    lab.pass_time(RULES.dead_s + 0.2, "c1")
+    assert lab.causes("lost")[-1] == "silent"
+
+
+def silence_two(lab: Lab) -> bytes:
+    """Two workers, w1 and w2, fall silent with the same task, which they had begun; a third one comes."""
+    task = lab.submit(lease_s=5.0)
+    silence(lab, "w1", task, 1)
+    silence(lab, "w2", task, 2)
+    lab.worker("w3")
+    lab.tick()
+    return task
+
+
+def test_what_a_silent_worker_had_is_tried_again_at_once_but_carefully() -> None:
+    lab = a_lab(workers=0)
+    task = lab.submit()
+    silence(lab, "w1", task, 1)
+    lab.worker("w2")
+    lab.tick()
+    assert [message.careful for message in lab.got("w2", m.Task)] == [1]
+
+
+def test_silence_alone_is_no_evidence_of_a_crash() -> None:
+    lab = a_lab(workers=0)
+    task = silence_two(lab)
+    assert lab.outcomes() == []
+    assert lab.scheduler.tasks[task].crashes == 0
+
+
+def test_a_task_that_two_workers_fell_silent_with_waits_and_others_pass_it() -> None:
+    lab = a_lab(workers=0)
+    task = silence_two(lab)
+    other = lab.submit(2)
+    lab.tick()
+    assert lab.tasks_of("w3") == [(other, 1)]
+    waits = [event.detail.get("wait_s") for event in lab.happened("requeued")]
+    assert waits == [None, 2 * 5.0 + RULES.dead_s]
+    assert task.hex() in lab.scheduler.picture(lab.now).pending
+
+
+def test_it_waits_as_long_as_a_hang_may_take_to_be_noticed_at_most() -> None:
+    lab = a_lab(workers=0)
+    task = silence_two(lab)
+    lab.pass_time(2 * 5.0 + RULES.dead_s - 0.5, "c1", "w3")
+    assert lab.tasks_of("w3") == []
+    lab.pass_time(1.0, "c1", "w3")
+    assert lab.tasks_of("w3") == [(task, 3)]
+
+
+def test_it_waits_no_more_when_the_silent_worker_speaks() -> None:
+    lab = a_lab(workers=0)
+    task = silence_two(lab)
+    lab.say("w2", m.Heartbeat())
+    lab.tick()
+    assert lab.tasks_of("w3") == [(task, 3)]
+    lab.close("w2")
+    assert lab.scheduler.tasks[task].crashes == 0, "it has spoken: its end tells nothing of this task"
+
+
+def test_it_waits_no_more_when_the_silent_process_says_hello_on_another_connection() -> None:
+    lab = a_lab(workers=0)
+    task = silence_two(lab)
+    lab.worker("w2 again", name="w2")
+    lab.tick()
+    assert lab.tasks_of("w3") == [(task, 3)]
+
+
+def test_a_worker_whose_connection_breaks_after_silence_has_crashed() -> None:
+    lab = a_lab(workers=0)
+    task = silence_two(lab)
+    lab.close("w2")
+    lab.tick()
+    assert lab.scheduler.tasks[task].crashes == 1
+    assert lab.tasks_of("w3") == [(task, 3)]
+
+
+def test_a_task_that_silences_workers_until_they_end_is_poison() -> None:
+    lab = a_lab(workers=0)
+    task = lab.submit()
+    for attempt in range(1, RULES.max_crashes + 1):
+        silence(lab, f"w{attempt}", task, attempt)
+        lab.close(f"w{attempt}")
+    assert lab.outcomes() == [(task, "POISONED")]
+    assert "fallen silent" in lab.happened("failed")[0].detail["error"]
+
+
+def test_a_late_result_of_a_silent_worker_ends_the_task_that_waits() -> None:
+    lab = a_lab(workers=0)
+    task = silence_two(lab)
+    lab.done(task, "w1", 1)
+    assert lab.outcomes() == [(task, "RESULT")]
+    assert len(lab.scheduler.queue) == 0
+
+
+def test_a_task_that_waits_can_be_cancelled() -> None:
+    lab = a_lab(workers=0)
+    task = silence_two(lab)
+    lab.say("c1", m.Cancel(task))
+    assert lab.causes("cancelled") == ["asked"]
+    assert len(lab.scheduler.queue) == 0
 
 
 # --- hung tasks ---------------------------------------------------------------------------------------------

@@ -31,9 +31,7 @@ from tests.unit.made_histories import demo, frozen
 Status = dict[str, Any]
 
 
-def worker(
-    name: str = "worker-1", process: str = "running", status: str = "ready", **more: Any
-) -> Status:
+def worker(name: str = "worker-1", process: str = "running", status: str = "ready", **more: Any) -> Status:
     return {
         "name": name, "process": process, "status": status, "pid": 41, "restarts": 0, "last_exit": "",
         "restart_in_s": None, "capabilities": [], "tasks_completed": 7, "in_flight": 0, "slots": 1,
@@ -543,5 +541,3 @@ def test_the_widgets_are_not_loaded_by_a_clusters_own_processes() -> None:
     code = "import sys, labkit.cluster.local as _, labkit.cluster.supervisor; "
     code += "sys.exit('ipywidgets' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-

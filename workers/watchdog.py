@@ -1,0 +1,45 @@
+"""The watchdog of a worker: ends a process in which a task keeps Python's interpreter lock.
+
+A task that never ends, but lets other threads run, is reported by the thread that talks, and the worker
+leaves (``EXIT_HUNG``). A call that never lets go of the interpreter lock (a runaway regular expression,
+``sum(range(10**12))``) also stops the thread that talks: no heartbeat, no report, and nothing written in
+Python can help. So the operating system does. A timer counts the *processor time* of this process, and is
+wound up again at every look at the clock. When it runs down, nobody has had the lock for that long, and it
+ends the process. The traceback of every thread is then in the log: the first one names the line to blame.
+
+Processor time stands still while a process is frozen, so one that wakes up after an hour is not bitten. A task
+that *waits* with the lock (no code of Python's own does) is not found. Windows has no such timer.
+
+Source: the watchdog timer of embedded systems; ``setitimer(2)``.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import signal
+import sys
+
+SLACK_S = 1.0
+"""Processor time beyond the leases that may pass between two windings of a process that is well."""
+
+
+class Watchdog:
+    """Ends this process when it has computed for too long without being wound up.
+
+    ``slots``: how many threads compute. They share the processor time that is counted, so a process may use
+    up as many leases. It begins with the first ``wind``.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        self.lease_s = 0.0
+        """What it was wound up for."""
+        if sys.platform != "win32":
+            # Written in C: it needs no interpreter lock. ``chain``: then the signal ends the process.
+            faulthandler.register(signal.SIGPROF, all_threads=True, chain=True)
+
+    def wind(self, lease_s: float) -> None:
+        """From now on, no slot may compute for longer than ``lease_s`` before this is called again."""
+        self.lease_s = lease_s
+        if sys.platform != "win32":
+            signal.setitimer(signal.ITIMER_PROF, lease_s * self._slots + SLACK_S)
