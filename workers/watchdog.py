@@ -7,8 +7,8 @@ Python can help. So the operating system does. A timer counts the *processor tim
 wound up again at every look at the clock. When it runs down, nobody has had the lock for that long, and it
 ends the process. The traceback of every thread is then in the log: the first one names the line to blame.
 
-Processor time stands still while a process is frozen, so one that wakes up after an hour is not bitten. A task
-that *waits* with the lock (no code of Python's own does) is not found. Windows has no such timer.
+Processor time stands still while a process is frozen, so one that wakes up after an hour is not bitten. A
+task that *waits* with the lock (no code of Python's own does) is not found. Windows has no such timer.
 
 Source: the watchdog timer of embedded systems; ``setitimer(2)``.
 """
