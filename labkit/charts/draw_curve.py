@@ -50,8 +50,8 @@ OVER = {
     "megabytes": N_("megabytes that travel"),
 }
 """What can be varied, and how the axis calls it."""
-LOGARITHMIC = ("megabytes",)
-"""Over these both axes double from step to step: a straight line is a cost in proportion."""
+LOGARITHMIC = ("megabytes", "chunksize")
+"""Over these both axes go by factors: a straight line is a cost in proportion, and where it bends is seen."""
 PREDICTED = {
     "guess": N_("your guess"),
     "amdahl": N_("Amdahl's prediction"),

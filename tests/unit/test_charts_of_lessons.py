@@ -197,9 +197,10 @@ def test_the_legend_announces_the_cores_only_where_their_line_is_drawn(cores: in
     assert (f"cores of this machine: {cores}" in legend_of(axes)) is drawn
 
 
-def test_over_megabytes_both_axes_double() -> None:
-    draw, _table, arguments = DRAWN["curve over megabytes"]
-    axes = draw(*arguments).axes[0]
+@pytest.mark.parametrize("over", ["megabytes", "chunksize"])
+def test_where_a_cost_is_in_proportion_both_axes_go_by_factors(over: str) -> None:
+    draw, _table, (curves, _over) = DRAWN["curve over megabytes"]
+    axes = draw(curves, over).axes[0]
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     assert charts.curve({"fetch": CURVE}, "threads").axes[0].get_yscale() == "linear"
 
