@@ -148,14 +148,15 @@ show(charts.guesses, rows)
 gap(rows[1])
 
 # %% [markdown] lang="es"
-# Si tu apuesta se queda algo corta, la diferencia es lo que cuesta crear los hilos, abrir las conexiones y
-# copiar los bytes: eso no es espera, y no desaparece por esperar juntos.
+# Doce fotos entre ocho hilos son dos rondas: dos esperas de 0,15 s, y de 0,3 s no se baja. Lo que pasa de ahí es lo
+# que cuesta crear los hilos, abrir las conexiones y copiar los bytes: no es espera, y no desaparece por esperar juntos.
 #
 # ¿Qué hacía cada hilo? Cada barra es una descarga:
 
 # %% [markdown] lang="en"
-# If your bet is a little short, the gap is what it costs to create threads, open connections and copy bytes:
-# that is not waiting, and waiting together does not make it go away.
+# Twelve photos among eight threads are two rounds: two waits of 0.15 s, and it cannot be less than 0.3 s. What goes
+# beyond is what it costs to create threads, open connections and copy bytes: that is not waiting, and waiting
+# together does not make it go away.
 #
 # What did each thread do? Each bar is one download:
 
@@ -203,16 +204,18 @@ lesson.checkpoint(1, len(album) == 12 and recording.most_at_once >= 2)
 # exact value. If somebody ran cells out of order: `Kernel` → `Restart Kernel and Run up to Selected Cell`.
 
 # %% [markdown] lang="es"
-# ## Bloque 2. ¿Cuántos hilos sirven? · 15–25 min
+# ## Bloque 2. ¿Cuántos hilos sirven? · 15–24 min
 #
-# Dieciséis fotos, y el servidor espera ahora 0,06 s por foto. Con un hilo son unas dieciséis esperas. **Apuesta** para
-# cada número de hilos; la apuesta de partida supone que el doble de hilos tarda siempre la mitad.
+# Dieciséis fotos, y el servidor espera ahora 0,06 s por foto. Con un hilo son dieciséis esperas. **Apuesta** para
+# cada número de hilos; la apuesta de partida supone que el doble de hilos tarda siempre la mitad. ¿No lo crees?
+# Cambia la que quieras, en segundos, con otra línea: `guess[16] = 0.1`.
 
 # %% [markdown] lang="en"
-# ## Block 2. How many threads help? · 15–25 min
+# ## Block 2. How many threads help? · 15–24 min
 #
 # Sixteen photos, and the server now waits 0.06 s for each. With one thread that is sixteen waits. **Bet** for
-# each number of threads; the bet to start from says that twice the threads always take half the time.
+# each number of threads; the bet to start from says that twice the threads always take half the time. You do not
+# believe it? Change the one you like, in seconds, by one more line: `guess[16] = 0.1`.
 
 # %%
 server.reset(latency_s=0.06)
@@ -225,11 +228,11 @@ times = measured_over(counts, lambda n: in_threads(n, fetch, many), runs=3, warm
 show(charts.curve, {"fetch": times}, "threads", {"guess": guess})
 
 # %% [markdown] lang="es"
-# Al principio la curva sigue a la apuesta. Después se aplana: más hilos ya no ayudan. ¿Quién pone el límite?
+# Al principio la curva baja como la apuesta. Después se aplana: más hilos ya no ayudan. ¿Quién pone el límite?
 # No es Python ni tu procesador. Pregúntale al servidor cuántas peticiones llegó a atender a la vez:
 
 # %% [markdown] lang="en"
-# At first the curve follows the bet. Then it flattens: more threads no longer help. Who sets the limit? It is
+# At first the curve falls as the bet does. Then it flattens: more threads no longer help. Who sets the limit? It is
 # neither Python nor your processor. Ask the server how many requests it ever served at the same time:
 
 # %%
@@ -299,13 +302,13 @@ lesson.checkpoint(2, sizes == {(240, 320)} and server.most_at_once <= server.at_
 # end, that is what creating threads costs on a busy machine: an answer, too.
 
 # %% [markdown] lang="es"
-# ## Bloque 3. Una carrera, rota a propósito · 25–35 min
+# ## Bloque 3. Una carrera, rota a propósito · 24–35 min
 #
 # Los hilos comparten memoria. Este contador lo usan varios a la vez, y está roto. (El código del laboratorio se
 # enseña tal cual, con sus nombres y comentarios en inglés, como en casi todos los proyectos.)
 
 # %% [markdown] lang="en"
-# ## Block 3. A race, broken on purpose · 25–35 min
+# ## Block 3. A race, broken on purpose · 24–35 min
 #
 # Threads share memory. Several of them use this counter at the same time, and it is broken. (The lab's code is
 # shown as it stands.)
@@ -330,20 +333,24 @@ unlocked = charts.Guessed("unlocked", guess_total, Timing(tuple(broken)))
 show(charts.guesses, [unlocked], unit="additions")
 
 # %% [markdown] lang="es"
-# Faltan sumas, y nadie dio ningún error. A cámara lenta, con dos hilos y una suma cada uno:
+# Faltan sumas, y nadie dio ningún error. (`sleep(0)` cede el turno a otro hilo: no inventa el error, hace que ocurra
+# mientras miras.) A cámara lenta, con dos hilos y una suma cada uno:
 
 # %% [markdown] lang="en"
-# Additions are missing, and nobody raised an error. In slow motion, with two threads and one addition each:
+# Additions are missing, and nobody raised an error. (`sleep(0)` gives another thread its turn: it does not invent the
+# bug, it makes it happen while you look.) In slow motion, with two threads and one addition each:
 
 # %%
 race.slow_motion()
 
 # %% [markdown] lang="es"
-# Los dos leyeron 0, así que los dos escribieron 1: la suma de A se perdió. Entre **leer** y **escribir** no debe
+# Los dos leyeron 0, así que los dos escribieron 1: la suma de A se perdió. (Si arriba dice justo 500, los cuatro hilos
+# leyeron lo mismo en cada vuelta.) Entre **leer** y **escribir** no debe
 # colarse nadie. Eso lo garantiza un cerrojo (`Lock`):
 
 # %% [markdown] lang="en"
-# Both read 0, so both wrote 1: A's addition was lost. Between **reading** and **writing** nobody may come in.
+# Both read 0, so both wrote 1: A's addition was lost. (If it says exactly 500 above, all four threads read the same
+# in every round.) Between **reading** and **writing** nobody may come in.
 # That is what a lock (`Lock`) guarantees:
 
 # %%
@@ -368,7 +375,7 @@ show(charts.guesses, [unlocked, locked], unit="additions")
 lesson.checkpoint(3, max(broken) <= 2000 and set(mended) == {2000})
 
 # %% [markdown] lang="es" teacher=true
-# **Di.** «El `sleep(0)` no inventa el error: solo hace que ocurra mientras miramos.» Quien lo quite verá 2000:
+# **Di.** «Entre leer y escribir puede pasar cualquiera.» Quien quite el `sleep(0)` verá 2000:
 # este Python rara vez cambia de hilo entre esas dos líneas si no se llama a nada entre ellas. Un programa de
 # verdad sí llama a algo, y otro Python cambia en otro sitio: entonces pasa una vez entre muchas, y siempre el
 # día de la entrega.
@@ -379,14 +386,14 @@ lesson.checkpoint(3, max(broken) <= 2000 and set(mended) == {2000})
 # **Si sobra tiempo.** ¿Qué pasa si dos hilos necesitan dos cerrojos y los toman en distinto orden? (Cada uno puede
 # quedarse esperando para siempre el cerrojo que tiene el otro.)
 #
-# **Si falla.** Si sale justo 500: los cuatro leen lo mismo y escriben lo mismo, vuelta a vuelta. Si a alguien le
-# sale 2000 con el contador roto, ha tenido suerte: que lo repita. La cámara lenta pierde una suma siempre.
+# **Si falla.** Si a alguien le sale 2000 con el contador roto, ha tenido suerte: que lo repita. La cámara lenta pierde
+# una suma siempre.
 
 # %% [markdown] lang="en" teacher=true
-# **Say.** "The `sleep(0)` does not invent the bug: it only makes it happen while we look." Whoever takes it
-# away will see 2000: this Python hardly ever changes threads between those two lines if nothing is called
-# between them. A real program does call something, and another Python changes elsewhere: then it happens once
-# in a great many times, and always on the day of the deadline.
+# **Say.** "Between reading and writing anybody may come by." Whoever takes the `sleep(0)` away will see 2000: this
+# Python hardly ever changes threads between those two lines if nothing is called between them. A real program does
+# call something, and another Python changes elsewhere: then it happens once in a great many times, and always on the
+# day of the deadline.
 #
 # **Ask.** Where exactly is the dangerous instant? (Between reading `self.value` and writing it.) Why is it not
 # enough to "do it faster"? (The gap gets narrower and does not go away: it fails less often, and is harder to see.)
@@ -394,9 +401,8 @@ lesson.checkpoint(3, max(broken) <= 2000 and set(mended) == {2000})
 # **If there is time.** What happens if two threads need two locks and take them in different orders? (Each may wait
 # for ever for the lock that the other one holds.)
 #
-# **If it goes wrong.** If it says exactly 500: all four read the same and write the same, round after round. If
-# somebody gets 2000 from the broken counter, they were lucky: let them run it again. The slow motion loses an
-# addition every time.
+# **If it goes wrong.** If somebody gets 2000 from the broken counter, they were lucky: let them run it again. The slow
+# motion loses an addition every time.
 
 # %% [markdown] lang="es"
 # ## Comprobación: a la caza de un error · 35–42 min

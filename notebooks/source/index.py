@@ -21,6 +21,9 @@
 # | 2 | [Procesos](day2_processes.ipynb) | por qué a veces los hilos no aceleran nada, qué cuesta un proceso y qué predice la ley de Amdahl |
 # | 3 | [Sistema distribuido](day3_distributed.ipynb) | cómo un broker reparte trabajo entre workers y cómo se recupera todo cuando uno muere |
 # | 4 | En producción | cómo crece y encoge un sistema según la carga, cómo se vigila, y cómo se prueba antes de publicarlo |
+#
+# El día 4 aún no tiene cuaderno. Lo que trata ya se puede probar en una terminal: `python3 lab.py faults` y, con un
+# cluster en marcha (`python3 lab.py up`), `python3 lab.py autoscale`.
 
 # %% [markdown] lang="en"
 # ## The four days
@@ -31,6 +34,9 @@
 # | 2 | [Processes](day2_processes.ipynb) | why threads sometimes speed nothing up, what a process costs, and what Amdahl's law predicts |
 # | 3 | [Distributed system](day3_distributed.ipynb) | how a broker hands work to workers, and how everything recovers when one of them dies |
 # | 4 | In production | how a system grows and shrinks with its load, how it is watched, and how it is tested before it is released |
+#
+# Day 4 has no notebook yet. What it is about can be tried in a terminal: `python3 lab.py faults` and, with a cluster up
+# (`python3 lab.py up`), `python3 lab.py autoscale`.
 
 # %% [markdown] lang="es"
 # ## Revisa tu máquina
@@ -72,13 +78,15 @@ check_machine("{{lang}}")
 # %% [markdown] lang="es"
 # ## Glosario
 #
-# Una palabra para cada cosa, en el código, en los mensajes y en los cuadernos.
+# Una palabra para cada cosa, en el código, en los mensajes y en los cuadernos. Son las del sistema distribuido: hacen
+# falta desde el día 3. Las de los dos primeros (hilo, proceso, cerrojo, GIL) se explican donde aparecen.
 #
 # {{glossary}}
 
 # %% [markdown] lang="en"
 # ## Glossary
 #
-# One word for each thing, in the code, in the messages and in the notebooks.
+# One word for each thing, in the code, in the messages and in the notebooks. They are those of the distributed system:
+# you need them from day 3 on. Those of the first two (thread, process, lock, GIL) are explained where they appear.
 #
 # {{glossary}}
