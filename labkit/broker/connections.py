@@ -1,4 +1,4 @@
-"""What ZeroMQ has no call for: to look at one connection, and to end it.
+"""What ZeroMQ has no call for: to look at one connection, to end it, and to have a port again at once.
 
 libzmq's sockets are made of ordinary connections, TCP or Unix, whose descriptors belong to it. Here one of
 them is asked how much lies unread in it, or shut down, so that libzmq finds it ended and tidies up. What is
@@ -8,11 +8,21 @@ number. (Should that have happened before, another connection is ended, and reco
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable
-from typing import Any
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import zmq
+
+T = TypeVar("T")
+
+AGAIN_S = 5.0
+"""For how long a port that was given up a moment ago is asked for again."""
+AGAIN_EVERY_S = 0.002
 
 _NOW = getattr(socket, "MSG_DONTWAIT", 0)
 _UNCOPIED = getattr(socket, "MSG_TRUNC", 0)  # Linux: what TCP has received is thrown away where it is
@@ -22,6 +32,22 @@ _MANY = 1 << 20
 def port_of(bound: Any) -> int:
     """Return the port at which a socket listens."""
     return int(bound.last_endpoint.decode().rstrip("\0").rpartition(":")[2])
+
+
+def bound_again(bind: Callable[[], T]) -> T:
+    """Return what ``bind()`` does, at a port that a closed socket of ours had.
+
+    libzmq gives a port free in a thread of its own, a moment after the socket was closed, and tells nobody:
+    so it is tried until it works. Raises ZMQError after ``AGAIN_S``: somebody else has it.
+    """
+    until = time.monotonic() + AGAIN_S
+    while True:
+        try:
+            return bind()
+        except zmq.ZMQError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > until:
+                raise
+        time.sleep(AGAIN_EVERY_S)
 
 
 def unread_bytes(descriptor: int) -> int:

@@ -28,7 +28,7 @@ from zmq.utils.monitor import recv_monitor_message
 from labkit.broker import memory
 from labkit.broker.auth import Gate
 from labkit.broker.backlog import LARGE_BYTES, Backlog
-from labkit.broker.connections import hang_up, port_of, unread_bytes
+from labkit.broker.connections import bound_again, hang_up, port_of, unread_bytes
 from labkit.core import messages as m
 from labkit.core.errors import N_, PortInUse, ProtocolError
 from labkit.core.rules import Rules
@@ -42,8 +42,6 @@ ROUTER_HWM = 256
 """Messages that may wait in libzmq for one peer, each way."""
 DROP_BUDGET = 10_000
 """Frames of messages that have too many that are thrown away in one turn: some ten milliseconds."""
-REBIND_S = 5.0
-"""For how long the port is asked for again by a new socket."""
 MAX_SURPLUS = 10_000
 """Such frames after which a peer is hung up on."""
 
@@ -139,15 +137,7 @@ class Endpoint:
         self._cut(list(self._open))
         self._clear()
         self.close()
-        until = time.monotonic() + REBIND_S
-        while True:  # libzmq gives the port free in a thread of its own, a moment later
-            try:
-                self.socket, self.monitor = self._bind(self._address)
-                break
-            except zmq.ZMQError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.002)
+        self.socket, self.monitor = bound_again(lambda: self._bind(self._address))
         if self._path is not None:
             self.listen_also(self._path)
 
@@ -380,6 +370,8 @@ class Endpoint:
 
 
 def _close(router: Any, monitor: Any, linger_ms: int) -> None:
+    if router.closed:  # it was to start over, and its port was gone
+        return
     router.disable_monitor()
     monitor.close(linger=0)
     router.close(linger=linger_ms)

@@ -114,13 +114,13 @@ class MemoryGuard:
         self.look_at = now + min(LOOK_S, max(SOON_S, -excess / FASTEST))
 
     def _act(self, excess: int, now: float) -> None:
-        sure = self._doorkeeper.has_read_all() or excess > self._room
-        if (excess > self._room and self._doorkeeper.start_over()) or self._doorkeeper.cut(loud=sure):
-            pass
-        elif sure and self._quiet_at == math.inf:
+        far_too_large = excess > self._room
+        sure = far_too_large or self._doorkeeper.has_read_all()
+        acted = far_too_large and self._doorkeeper.start_over()
+        if not acted and not self._doorkeeper.cut(loud=sure):
+            if not sure or self._quiet_at < math.inf:
+                return  # it may be what was not read yet; or all have been hung up on, and it takes its time
             self._doorkeeper.cut_subscribers()
-        else:
-            return  # it may be what was not read yet; or all have been hung up on, and it takes its time
         self._return_at = min(self._return_at, now + RETURN_S)
         self._quiet_at = now + QUIET_S
 

@@ -18,7 +18,6 @@ import os
 import queue
 import struct
 import threading
-import time
 from io import FileIO
 from pathlib import Path
 
@@ -26,7 +25,7 @@ import zmq
 
 from labkit.broker import memory
 from labkit.broker.auth import EVENT_DOMAIN, Gate
-from labkit.broker.connections import at_port, hang_up, port_of, unread_bytes
+from labkit.broker.connections import at_port, bound_again, hang_up, port_of, unread_bytes
 from labkit.core import history as h
 from labkit.core.history import Event, encode_event, encode_events
 from labkit.event_stream import weight
@@ -38,9 +37,6 @@ MAX_WAITING = 400_000
 """Events that may wait for the disk."""
 PUBLISH_HWM = 500
 """Batches that may wait for a subscriber that does not read: ten seconds, fifty megabytes at most."""
-
-REBIND_S = 5.0
-"""For how long the events' port is asked for again after all subscribers were hung up on."""
 
 
 class Recorder:
@@ -126,7 +122,7 @@ class Recorder:
                 self._write(self._file, lines, batch)
             if self._socket is not None:
                 self._socket.send_multipart([EVENT_TOPIC + struct.pack("!Q", self._number), lines])
-            self._number += sum(map(weight, batch)) if batch[0].kind == h.GAP else len(batch)
+            self._number += _weight_of(batch)
             self._written += len(batch)
         if self._file is not None:
             self._file.close()
@@ -134,20 +130,15 @@ class Recorder:
             self._socket.close(linger=200)
 
     def _bind_anew(self) -> None:
-        if self._socket is None or self._address is None:
+        address = self._address
+        if self._socket is None or address is None:
             return
         self._socket.close(linger=0)
-        until = time.monotonic() + REBIND_S
-        while True:  # libzmq gives a port free in a thread of its own, a moment later
-            try:
-                self._socket = self._bind(self._address)
-                return
-            except zmq.ZMQError as error:
-                if time.monotonic() > until:
-                    log.error("the history is not published any more: %s: %s", self._address, error)
-                    self._socket = None
-                    return
-                time.sleep(0.005)
+        try:
+            self._socket = bound_again(lambda: self._bind(address))
+        except zmq.ZMQError as error:
+            log.error("the history is not published any more: %s: %s", address, error)
+            self._socket = None
 
     def _write(self, file: FileIO, lines: bytes, batch: list[Event]) -> None:
         """Append a batch. What the disk refuses is told as a gap, as soon as it takes something again."""
@@ -161,9 +152,14 @@ class Recorder:
         except OSError as error:
             if not self._unwritten:
                 log.error("the history is not recorded: %s", error)
-            self._unwritten += len(batch)
+            self._unwritten += _weight_of(batch)
         else:
             self._unwritten = 0
+
+
+def _weight_of(batch: list[Event]) -> int:
+    """Return for how many events a batch counts. A gap is its first event, or there is none."""
+    return sum(map(weight, batch)) if batch[0].kind == h.GAP else len(batch)
 
 
 def _open(path: Path) -> FileIO:

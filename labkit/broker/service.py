@@ -75,8 +75,7 @@ class PictureObserver(Protocol):
 
 
 class Broker:
-    """A broker that is bound and ready to ``run``. Ports are the ones given, or free ones where 0 was
-    given."""
+    """A broker that is bound to its ports and ready to ``run``."""
 
     def __init__(
         self,

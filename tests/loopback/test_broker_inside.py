@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections import Counter
@@ -9,13 +10,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import zmq
 
-from labkit.broker.endpoint import DROP_BUDGET
+from labkit.broker import connections
+from labkit.broker.auth import CLIENT_DOMAIN, Gate
+from labkit.broker.endpoint import DROP_BUDGET, Endpoint
 from labkit.broker.service import MAX_DEFERRED_TURNS, Broker
 from labkit.client import Client
 from labkit.core import messages as m
+from labkit.core.rules import Rules
 from labkit.core.signals import ClientClosed, WorkerClosed
-from tests.loopback.rig import ThreadBroker
+from labkit.credentials import Token
+from tests.loopback.rig import HOST, ThreadBroker
 from tests.support import wait_until
 
 
@@ -102,6 +108,26 @@ def test_a_socket_that_starts_over_listens_at_the_same_doors_and_its_peers_come_
         visitor = broker.peer("client")
         visitor.say(m.ClientHello(os.urandom(16), "by TCP"))
         visitor.hear(m.ClientWelcome)
+
+
+def test_a_socket_whose_port_somebody_takes_meanwhile_says_so_and_can_be_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "AGAIN_S", 0.05)
+    context: zmq.Context[Any] = zmq.Context()
+    gate = Gate(context, Token("token"))
+    gate.start()
+    endpoint = Endpoint(gate, CLIENT_DOMAIN, HOST, 0, m.FROM_CLIENT, Rules(), lambda _what: None)
+
+    def taken(_address: str) -> None:
+        raise zmq.ZMQError(errno.EADDRINUSE)
+
+    monkeypatch.setattr(endpoint, "_bind", taken)
+    with pytest.raises(zmq.ZMQError, match="in use"):
+        endpoint.start_over()
+    endpoint.close()
+    gate.close()
+    context.term()
 
 
 def test_a_message_of_very_many_frames_is_read_in_pieces_and_its_sender_hung_up_on() -> None:

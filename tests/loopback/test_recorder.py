@@ -175,6 +175,19 @@ def test_a_full_disk_is_a_gap_in_the_history_and_stops_nothing(gate: Gate) -> No
     assert missing >= publisher.sent - len(numbers)
 
 
+def test_a_gap_that_the_disk_refuses_counts_for_all_that_it_stands_for(gate: Gate) -> None:
+    recorder: Any = Recorder(gate, None, None)
+    recorder._file = disk = FullDisk(room=0)
+    recorder._missing = 40  # as after a flood
+    recorder.put([Event(1.0, "done"), Event(1.0, "done")])
+    wait_until(lambda: recorder._waiting == recorder._written, what="the disk to refuse them")
+    disk.room = 1 << 20
+    recorder.put([Event(2.0, "done")])
+    recorder.close()
+    gap, last = History.from_lines(line for line in disk.written.decode().split("\n") if line).events
+    assert (gap.detail, last.at) == ({"missing": 42}, 2.0)
+
+
 def test_a_broker_on_a_full_disk_goes_on(tmp_path: Path) -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("needs /dev/full")
