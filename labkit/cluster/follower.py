@@ -79,14 +79,14 @@ class Follower:
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            self._follow()
-            while not self._closing.wait(AGAIN_S):
-                try:
+            try:
+                self._follow()
+                if not self._closing.wait(AGAIN_S):
                     self._fetch()
-                    break
-                except (LabkitError, subprocess.TimeoutExpired, tarfile.TarError) as error:
-                    if GONE in str(error):
-                        return  # and its history with it; anything else (Docker restarts) passes
+            except (LabkitError, OSError, subprocess.TimeoutExpired, tarfile.TarError) as error:
+                if GONE in str(error):
+                    return  # and its history with it; anything else (Docker restarts, a full disk) passes
+                self._closing.wait(AGAIN_S)
 
     def _fetch(self) -> None:
         """Copy what is in the broker's file beyond what we have."""
@@ -121,8 +121,11 @@ class Follower:
                 self._append(data)
 
     def _append(self, data: bytes) -> None:
-        self._file.write(data)
-        self._copied += len(data)
+        rest = memoryview(data)
+        while rest:
+            written = self._file.write(rest)  # of gigabytes, or on a full disk, not all
+            self._copied += written
+            rest = rest[written:]
 
     def close(self) -> None:
         """Copy no more; the file stays."""

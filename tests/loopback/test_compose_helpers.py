@@ -6,12 +6,14 @@ so.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -153,6 +155,40 @@ def test_an_engine_that_is_away_for_a_while_costs_no_history(box: Path, tmp_path
         (box / "engine-down").unlink()
         write(box, "broker_started", "joined")
         wait_until(lambda: len(copy.history().events) == 3, 10.0, "what happened since")
+    finally:
+        follower.close()
+
+
+class FullDisk:
+    """A file on a disk that takes ``room`` bytes more, and then says that it is full."""
+
+    def __init__(self, file: Any, room: int) -> None:
+        self._file = file
+        self.room = room
+        self.refused = threading.Event()
+
+    def write(self, data: bytes) -> int:
+        taken = bytes(data[: self.room])
+        if not taken:
+            self.refused.set()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.room -= len(taken)
+        return int(self._file.write(taken))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def test_a_disk_that_was_full_for_a_while_costs_no_history(box: Path, tmp_path: Path) -> None:
+    write(box, "broker_started")
+    follower: Any = Follower(Engine("p", os.environ), "c0ffee", tmp_path / "copy")
+    disk = follower._file = FullDisk(follower._file, room=10)
+    try:
+        write(box, "joined", "lost")
+        assert disk.refused.wait(10.0)
+        disk.room = 1 << 20
+        whole = (box / "events.jsonl").read_bytes()
+        wait_until(lambda: (tmp_path / "copy").read_bytes() == whole, 10.0, "what the disk had no room for")
     finally:
         follower.close()
 
