@@ -11,12 +11,14 @@ LABKIT_BACKEND, has said compose once.
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from labkit.cluster.run_folder import RunFolder
 from labkit.cluster.stack import NAMED_WORKERS
 from labkit.core.errors import N_, InvalidInput
+from labkit.i18n import translate_error
 from labkit.settings import BACKENDS, Settings
 
 if TYPE_CHECKING:
@@ -59,7 +61,13 @@ def open_cluster(
         # Containers are the host's: what wants a cluster of its own has processes in this one.
         backend = "local"
         settings = replace(settings, keys=None, key=None, redis_url=None, folder=None, control=None)
-    if chosen(backend, settings) == "compose":
+    backend = chosen(backend, settings)
+    if capabilities is None and (backend == "local" or settings.control is None):
+        from labkit.cluster.plan import unknown_filters
+
+        for warning in unknown_filters(settings, backend):
+            warnings.warn(translate_error(warning), stacklevel=2)
+    if backend == "compose":
         from labkit.cluster import compose_start
 
         return compose_start.open_cluster(

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,12 +27,11 @@ from labkit.cluster.children import MAX_WORKERS, PAUSED, RESTARTING, RUNNING
 from labkit.cluster.compose import UP_S, ComposeCluster
 from labkit.cluster.engine import Engine
 from labkit.cluster.guardian import Guardian
-from labkit.cluster.plan import Capabilities, rule_variables, unknown_filters
+from labkit.cluster.plan import Capabilities, rule_variables
 from labkit.cluster.projects import PROJECT
 from labkit.cluster.run_folder import RunFolder
 from labkit.core import policies
 from labkit.core.errors import N_, ClusterError, InvalidInput, PortInUse
-from labkit.i18n import translate_error
 from labkit.settings import Settings
 
 READY_S = 60.0
@@ -61,8 +59,6 @@ def open_cluster(
                 )
             )
         return _inside(settings, ready_timeout_s)
-    for warning in unknown_filters(settings, "compose") if capabilities is None else ():
-        warnings.warn(translate_error(warning), stacklevel=3)
     asked = ports.asked_for(os.environ)
     for attempt in range(1, PORT_ATTEMPTS + 1):
         chosen = ports.choose("127.0.0.1", asked, usual=False)

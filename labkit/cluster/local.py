@@ -18,7 +18,6 @@ import secrets
 import stat
 import tempfile
 import time
-import warnings
 from collections import deque
 from importlib import import_module
 from pathlib import Path
@@ -28,11 +27,10 @@ from labkit.cluster import control, ports, processes
 from labkit.cluster.base import Cluster
 from labkit.cluster.children import REDIS
 from labkit.cluster.lifeline import DOWN_S, Lifeline, collect_detached
-from labkit.cluster.plan import Capabilities, environment, make_plan, unknown_filters
+from labkit.cluster.plan import Capabilities, environment, make_plan
 from labkit.cluster.run_folder import RunFolder, State
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning, InvalidInput, PortInUse
 from labkit.credentials import Credentials, Token, of_folder
-from labkit.i18n import translate_error
 from labkit.key_folder import CLIENT, LOCAL, KeyFolder
 from labkit.settings import Settings
 
@@ -62,11 +60,9 @@ def open_cluster(
     mirror. ``settings``: default from the environment. ``ready_timeout_s=None``: do not wait.
 
     Raises ClusterError if it does not come up, PortInUse for a port that the environment asks for and that is
-    taken. Warns of filters in WORKER_CAPABILITIES that do not exist.
+    taken.
     """
     settings = settings or Settings.from_environment()
-    for warning in unknown_filters(settings) if capabilities is None else ():
-        warnings.warn(translate_error(warning), stacklevel=2)
     sweep_private()
     label = name or f"private-{os.getpid()}"
     folder = RunFolder(Path(tempfile.gettempdir()) / f"{PRIVATE}{secrets.token_hex(6)}")

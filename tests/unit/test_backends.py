@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from labkit.cluster import compose_start
-from labkit.cluster.backends import chosen, connect, of_running
+from labkit.cluster import compose_start, local
+from labkit.cluster.backends import chosen, connect, of_running, open_cluster
 from labkit.cluster.compose_start import project_of
 from labkit.cluster.projects import cluster_of
 from labkit.cluster.run_folder import RunFolder
-from labkit.core.errors import InvalidInput
+from labkit.core.errors import ClusterError, InvalidInput
 from labkit.settings import Settings
 
 
@@ -37,6 +39,24 @@ def test_the_call_comes_before_the_environment(settings: Settings) -> None:
 def test_an_unknown_backend_is_answered_with_the_known_ones(settings: Settings) -> None:
     with pytest.raises(InvalidInput, match="'podman' is unknown; known: local, compose"):
         chosen("podman", settings)
+
+
+@pytest.mark.parametrize("backend", ["local", "compose"])
+def test_the_warning_of_unknown_filters_names_the_line_that_opens_the_cluster(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setattr(local, "_start", lambda *_a, **_k: None)
+    monkeypatch.setattr(compose_start, "_private", lambda *_a, **_k: None)
+    misspelt = replace(settings, worker_capabilities=("blurr",))
+    with pytest.warns(UserWarning, match="names blurr, which no filter") as told:
+        open_cluster(backend=backend, settings=misspelt, ready_timeout_s=None)
+    assert [warning.filename for warning in told] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_cluster(backend=backend, settings=misspelt, capabilities=["blur"], ready_timeout_s=None)
+        inside = replace(misspelt, control=settings.home)
+        with pytest.raises(ClusterError, match="is what it is"):  # and its workers are not ours to name
+            open_cluster(1, backend="compose", settings=inside)
 
 
 def test_what_up_has_noted_is_found_again_without_saying_so(settings: Settings) -> None:
