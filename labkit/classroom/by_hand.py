@@ -1,4 +1,7 @@
-"""Two workers for a bug hunt, played by hand: both do their task right, and one is given up for dead."""
+"""Two workers for a bug hunt, played by hand: both do their task right, and one is given up for dead.
+
+Each stands here whole: the notebook shows both, and the reader looks for the one line in which they differ.
+"""
 
 from __future__ import annotations
 

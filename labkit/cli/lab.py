@@ -117,9 +117,9 @@ def _listen(server: Any, asked: int | None) -> None:
         server.io_loop.run_sync(a_turn)
         return
     except SystemExit:  # it was not fast enough, and would leave
-        first = server.port + 1 if asked is None else MAX_PORT
-    for server.port in range(first, min(first + OTHER_PORTS, MAX_PORT)):
-        with contextlib.suppress(OSError):
+        others = range(server.port + 1, MAX_PORT + 1)[:OTHER_PORTS] if asked is None else range(0)
+    for server.port in others:
+        with contextlib.suppress(OSError):  # taken, too, or not for us
             server.io_loop.run_sync(listen)
             return
     raise _in_use(USUAL_PORT if asked is None else asked)

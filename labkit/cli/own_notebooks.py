@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from labkit.core.errors import N_, LabkitError
-from labkit.i18n import LANGUAGES, _
+from labkit.i18n import LANGUAGES, _, translate_error
 
 MADE = ".made.json"
 COPIED = ("*.ipynb", "*.md")
@@ -153,4 +153,7 @@ def bring(courses: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    bring(Path(sys.argv[1]), Path(sys.argv[2]))
+    try:
+        bring(Path(sys.argv[1]), Path(sys.argv[2]))
+    except CopiesFailed as failed:
+        sys.exit(translate_error(failed))

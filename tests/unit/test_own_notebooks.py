@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from labkit.cli import own_notebooks
 from labkit.cli.own_notebooks import CopiesFailed, bring, make
+from tests.cli_support import ROOT
 
 
 @pytest.fixture
@@ -144,6 +148,17 @@ def test_a_folder_that_cannot_be_written_is_told_of_with_the_way_out(course: Pat
     (tmp_path / "file").touch()
     with pytest.raises(CopiesFailed, match="cannot be copied to .*; make room, or set LABKIT_HOME"):
         make(course, tmp_path / "file" / "es")
+
+
+def test_a_container_whose_volume_cannot_be_written_says_so_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "full").touch()
+    ran = subprocess.run(
+        [sys.executable, "-P", "-m", "labkit.cli.own_notebooks", str(tmp_path), str(tmp_path / "full")],
+        capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "LABKIT_LANG": "es", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.count("\n") == 1 and "no se pueden copiar" in ran.stderr
 
 
 def test_a_container_brings_all_languages_and_says_what_stays_behind(
