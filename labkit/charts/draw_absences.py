@@ -54,7 +54,8 @@ class Absence(NamedTuple):
     requeued_s: float | None
     requeued: int
     """How many of its tasks were in the queue again."""
-    elsewhere_s: float | None
+    retried_s: float | None
+    """When the first of them had a result from another attempt; a worker that is back may have made it."""
     back_s: float | None
     """When it joined again."""
     healed_s: float | None
@@ -140,7 +141,7 @@ def absences_table(histories: Mapping[str, History]) -> Table:
     """Return the chart's numbers, a row per history; seconds after the command, None: it did not happen."""
     columns = (
         _("what"), _("command"), _("suspect (s)"), _("lost (s)"), _("left (s)"), _("tasks requeued"),
-        _("requeued (s)"), _("first result elsewhere (s)"), _("there again (s)"), _("late results"),
+        _("requeued (s)"), _("first retry done (s)"), _("there again (s)"), _("late results"),
         _("tasks without an outcome"),
     )  # fmt: skip
     rows: list[tuple[object, ...]] = []
@@ -152,7 +153,7 @@ def absences_table(histories: Mapping[str, History]) -> Table:
             rows.append(
                 (
                     _name(key), f"{a.fault} {a.target}", a.suspect_s, a.lost_s, a.left_s, a.requeued,
-                    a.requeued_s, a.elsewhere_s, a.back_s, a.late, a.open_tasks,
+                    a.requeued_s, a.retried_s, a.back_s, a.late, a.open_tasks,
                 )
             )  # fmt: skip
     return Table(columns, rows)
@@ -165,7 +166,7 @@ def _name(key: str) -> str:
 def _until(lanes: list[Absence]) -> float:
     """Return where the time axis ends: when the last of them is over it."""
     ends = [
-        max(t for t in (0.3, a.lost_s, a.left_s, a.elsewhere_s, a.back_s, a.healed_s) if t is not None)
+        max(t for t in (0.3, a.lost_s, a.left_s, a.retried_s, a.back_s, a.healed_s) if t is not None)
         for a in lanes
     ]
     return min(max(ends) * 1.08 + 0.1, LONGEST_S)
@@ -186,7 +187,7 @@ def _look(state: str, colour: str) -> dict[str, Any]:
 SIGNS = {
     "healed": ("|", N_("the command is undone")),
     "requeued": ("^", N_("its tasks are in the queue again")),
-    "elsewhere": ("*", N_("the first of them has a result from another attempt")),
+    "retried": ("*", N_("the first of them has a result from another attempt")),
     "back": ("o", N_("it has joined again")),
 }
 
@@ -207,7 +208,7 @@ def _draw(axes: Axes, row: int, a: Absence) -> None:
             row + 0.16, end, BAND, left=0, facecolor="none", edgecolor=FAULT, hatch="\\\\", linewidth=1.0,
             label="_slowed",
         )  # fmt: skip
-    instants = {"healed": a.healed_s, "requeued": a.requeued_s, "elsewhere": a.elsewhere_s, "back": a.back_s}
+    instants = {"healed": a.healed_s, "requeued": a.requeued_s, "retried": a.retried_s, "back": a.back_s}
     for name, at in instants.items():
         if at is not None and at <= until:
             axes.plot([at], [row + 0.16], label=f"_{name}", zorder=6, **_marker(name))
@@ -216,7 +217,7 @@ def _draw(axes: Axes, row: int, a: Absence) -> None:
 def _marker(name: str) -> dict[str, Any]:
     wide = {"marker": "|", "markersize": 26, "markeredgewidth": 2.2, "markeredgecolor": PALE}
     filled = {
-        "marker": SIGNS[name][0], "markersize": 13 if name == "elsewhere" else 9,
+        "marker": SIGNS[name][0], "markersize": 13 if name == "retried" else 9,
         "markerfacecolor": "white", "markeredgecolor": INK, "markeredgewidth": 1.4,
     }  # fmt: skip
     return {"linestyle": "none", **(wide if name == "healed" else filled)}
@@ -246,8 +247,8 @@ def _sentence(a: Absence | None) -> str:
     if a.requeued_s is not None:
         text = ngettext("{n} task requeued after {t}", "{n} tasks requeued after {t}", a.requeued)
         parts.append(text.format(n=a.requeued, t=seconds(a.requeued_s)))
-    if a.elsewhere_s is not None:
-        parts.append(_("done elsewhere after {t}").format(t=seconds(a.elsewhere_s)))
+    if a.retried_s is not None:
+        parts.append(_("retry done after {t}").format(t=seconds(a.retried_s)))
     if a.back_s is not None:
         parts.append(_("there again after {t}").format(t=seconds(a.back_s)))
     if a.open_tasks:
@@ -273,7 +274,7 @@ def _legend(lanes: list[tuple[str, Absence | None]]) -> list[tuple[Any, str]]:
     happened = {
         "healed": any(a is not None and a.healed_s is not None for _n, a in lanes),
         "requeued": any(a is not None and a.requeued_s is not None for _n, a in lanes),
-        "elsewhere": any(a is not None and a.elsewhere_s is not None for _n, a in lanes),
+        "retried": any(a is not None and a.retried_s is not None for _n, a in lanes),
         "back": any(a is not None and a.back_s is not None for _n, a in lanes),
     }
     for name, (_sign, words_of) in SIGNS.items():

@@ -290,6 +290,9 @@ lesson.checkpoint(1, (answer, future.worker) == (42, "by-hand"))
 # **Si sobra tiempo.** El identificador de la tarea lo inventa el cliente. ¿Por qué no el broker? (Para poder
 # pedirla otra vez sin que se haga dos veces.)
 #
+# **Te preguntarán** qué son los bytes raros de la ruta: un cero y un número que el `ROUTER` inventa para cada
+# conexión.
+#
 # **Si falla.** Si una celda dice que esperó un mensaje en vano, alguien ejecutó solo la mitad de la
 # conversación: se repite desde `lesson.open("empty", …)`. Quien calla dos segundos está muerto para el
 # broker; por eso la conversación entera cabe en una celda. Los 6 s de `patience_s` son otra cosa: lo que
@@ -306,6 +309,9 @@ lesson.checkpoint(1, (answer, future.worker) == (42, "by-hand"))
 #
 # **If there is time.** The client makes up the task's id. Why not the broker? (So that it can ask again without
 # its being done twice.)
+#
+# **They will ask** what the odd bytes of the route are: a zero and a number that the `ROUTER` makes up for each
+# connection.
 #
 # **If it goes wrong.** If a cell says that it waited for a message in vain, somebody ran only half of the
 # conversation: run again from `lesson.open("empty", …)`. Whoever is silent for two seconds is dead to the
@@ -542,7 +548,8 @@ lesson.checkpoint(3, not broken and len(absent) == 4)
 #
 # **Si sobra tiempo.** ¿Por qué no esperar solo 0,1 s antes de darlo por muerto? (Cualquier pausa de la
 # máquina parecería una muerte, y el trabajo se haría dos veces.) ¿Qué pasa con el resultado que el congelado
-# tenía a medias cuando despierta? (El primero válido gana; el otro se cuenta y se tira.)
+# tenía a medias cuando despierta? (El primero válido gana; el otro se cuenta y se tira. Aquí suele ganar el
+# suyo, que llega antes que el segundo intento: por eso la tabla dice 0 tardíos.)
 #
 # **Si falla.** En una máquina muy cargada el «lento» puede llegar a callar más de un segundo y salir como
 # sospechoso: es correcto, y es una buena conversación. Si una celda se interrumpe a medias, ejecuta
@@ -557,8 +564,9 @@ lesson.checkpoint(3, not broken and len(absent) == 4)
 # **Ask.** Could the broker tell a frozen worker from an unplugged cable? (No: it hears only silence.)
 #
 # **If there is time.** Why not wait for just 0.1 s before giving it up? (Any pause of the machine would look
-# like a death, and work would be done twice.) What becomes of the result that the frozen one had half done
-# when it wakes? (The first valid one wins; the other is counted and dropped.)
+# like a death, and work would be done twice.) What becomes of the result that the frozen one had half done when
+# it wakes? (The first valid one wins; the other is counted and dropped. Here it is mostly its own, which comes
+# before the second attempt's: so the table says 0 late.)
 #
 # **If it goes wrong.** On a very busy machine the "slow" one may be silent for more than a second and show
 # up as suspect: that is right, and worth talking about. If a cell is interrupted half-way, run
@@ -710,10 +718,14 @@ measured
 # The third is tomorrow's, day 4. Everything else is on the [start page](index.ipynb).
 
 # %% [markdown] lang="es" teacher=true silent=1
-# **Di.** Una pareja, una pregunta, una frase. No resuelvas la tercera: mañana empieza por ella.
+# **Di.** Una pareja, una pregunta, una frase. La primera: mientras callaba, lo suyo volvió a la cola, así que
+# empieza de cero y nadie, tampoco él, cree que aún lo tiene. La segunda: todos los workers, con cada borrado y
+# con cada caída de Redis. No resuelvas la tercera: mañana empieza por ella.
 
 # %% [markdown] lang="en" teacher=true silent=1
-# **Say.** One pair, one question, one sentence. Do not resolve the third: tomorrow begins with it.
+# **Say.** One pair, one question, one sentence. The first: while it was silent, what it held went back to the
+# queue, so it begins anew, and nobody, itself included, believes that it still has it. The second: all the
+# workers, with each wipe and each fall of Redis. Do not resolve the third: tomorrow begins with it.
 
 # %% [markdown] lang="es"
 # ## La hora libre

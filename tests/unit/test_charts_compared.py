@@ -107,23 +107,25 @@ def test_nothing_is_written_beyond_the_figures_edges(draw: Draw) -> None:
 # --- absences -----------------------------------------------------------------------------------------------
 
 
-def test_a_crash_is_lost_requeued_done_elsewhere_and_there_again() -> None:
+def test_a_crash_is_lost_requeued_retried_and_there_again() -> None:
     absence = absence_of(History(demo()))
     (chain,) = History(demo()).recoveries()
     assert absence is not None and (absence.fault, absence.target) == ("kill", "worker-2")
     assert absence.lost_s == pytest.approx(chain.detection_s)
-    assert absence.elsewhere_s == pytest.approx(chain.recovery_s)
+    assert absence.retried_s == pytest.approx(chain.recovery_s)
     assert absence.requeued == 1 and absence.back_s is not None and absence.open_tasks == 0
 
 
 def test_a_polite_stop_is_nobodys_loss() -> None:
     absence = absence_of(stopped())
     assert absence is not None and absence.lost_s is None and absence.left_s == pytest.approx(0.4)
-    assert absence.requeued == 1 and absence.elsewhere_s == pytest.approx(0.5)
+    assert absence.requeued == 1 and absence.retried_s == pytest.approx(0.5)
     figure = charts.absences({"stop": stopped()})
     assert "polite stop" in written(figure)
     assert any("has left after 0.40 s, empty-handed" in text for text in written(figure))
     assert bars(figure.axes[0], "_lost") == [] and len(bars(figure.axes[0], "_left")) == 1
+    words = [*written(figure), figure.axes[0].get_xlabel(), *legend_of(figure.axes[0])]
+    assert not [text for text in words if "fault" in text], "it is none"
 
 
 def test_a_slow_worker_is_never_lost_and_its_slowness_is_hatched() -> None:
@@ -133,13 +135,13 @@ def test_a_slow_worker_is_never_lost_and_its_slowness_is_hatched() -> None:
     assert (bar.get_x(), bar.get_width()) == pytest.approx((0.0, 1.0)) and bar.get_hatch()
 
 
-def test_a_result_of_the_lost_attempt_itself_is_not_done_elsewhere() -> None:
+def test_a_result_of_the_lost_attempt_itself_is_no_retry() -> None:
     events = list(demo())
     requeued = next(e for e in events if e.kind == "requeued")
     late = [e for e in events if not (e.task == requeued.task and e.attempt == 2)]
     late += [requeued._replace(at=requeued.at + 0.05, kind="done", detail={"compute_s": 0.1})]
     absence = absence_of(History(sorted(late, key=lambda e: e.at)))
-    assert absence is not None and absence.requeued == 1 and absence.elsewhere_s is None
+    assert absence is not None and absence.requeued == 1 and absence.retried_s is None
 
 
 def test_the_bands_are_the_states_and_the_signs_stand_at_their_instants() -> None:
@@ -149,7 +151,7 @@ def test_the_bands_are_the_states_and_the_signs_stand_at_their_instants() -> Non
     axes = charts.absences({"crash": history}).axes[0]
     (band,) = bars(axes, "_lost")
     assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx((absence.lost_s, absence.back_s))
-    for sign, at in (("_requeued", absence.requeued_s), ("_elsewhere", absence.elsewhere_s)):
+    for sign, at in (("_requeued", absence.requeued_s), ("_retried", absence.retried_s)):
         (point,) = labelled(axes, sign)
         assert list(point.get_xdata()) == [at]
     assert {"ready", "lost", "it has joined again"} <= set(legend_of(axes))
