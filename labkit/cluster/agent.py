@@ -54,8 +54,11 @@ RUN_FILE = "container"
 class Contained(Child):
     """A child whose output is the container's, and which Docker starts again, not we."""
 
-    def _open_log(self) -> int:
+    def _open_log_file(self) -> int:
         return os.dup(1)
+
+    def _open_log(self) -> int:
+        return self._open_log_file()  # Docker says itself when it started
 
 
 class Agent:

@@ -268,7 +268,11 @@ class Child:
         self.born = processes.birth(self._process.pid) or ""
 
     def _say_in_log(self, line: str) -> None:
-        log = self._open_log_file()
+        """Write a line of ours between two processes' lines, where there can be one."""
+        try:
+            log = self._open_log_file()
+        except OSError:  # no descriptors, not even for nowhere
+            return
         _write(log, f"--- {line} ---\n")
         os.close(log)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labkit.cluster.children import WORKER, Child, check_fits
+from labkit.cluster.agent import Contained
+from labkit.cluster.children import LOCKED, WORKER, Child, check_fits
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import ClusterError
 from tests.support import require, wait_until
@@ -61,6 +62,37 @@ def test_a_supervisor_without_descriptors_tries_again_later(
     assert child.picture(0.0)["last_exit"] == "cannot be started: Too many open files"
     child.tick(1.0)
     assert child.state == "running"
+
+
+def locked(make: type[Child], folder: Path) -> Child:
+    """A worker that ends as one does whose task kept the interpreter lock."""
+    require(sys.platform != "win32", "a shell")
+    return make("worker-1", WORKER, ["sh", "-c", "kill -PROF $$"], {}, RunFolder(folder), DRAIN_S)
+
+
+def test_a_supervisor_without_descriptors_lives_on_when_it_has_something_to_say_in_a_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    (tmp_path / "logs").mkdir()
+    child = locked(Child, tmp_path)
+    child.start(0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", no_more)
+        ended(child, 1.0)
+    assert child.picture(1.0)["last_exit"] == LOCKED
+
+
+def test_in_a_container_what_is_said_in_a_log_is_in_the_containers(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    child = locked(Contained, tmp_path / "nowhere")
+    child.start(0.0)
+    ended(child, 1.0)
+    (line,) = capfd.readouterr().out.splitlines()
+    assert line == "--- worker-1 ended: a task kept Python's interpreter lock (see above) ---"
 
 
 def test_to_freeze_what_is_just_ending_is_no_error_where_there_is_no_signal_for_it(
