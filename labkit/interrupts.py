@@ -40,12 +40,13 @@ def endings() -> tuple[int, ...]:
 
 @contextmanager
 def deaf_children() -> Iterator[None]:
-    """Let Ctrl-C wait until this is over; a process started meanwhile never hears it.
+    """Start processes that never hear Ctrl-C; this thread hears it when the block is over.
 
     A terminal sends Ctrl-C to all processes of a program, and those of a pool would each print a traceback;
-    they are ended in order by whoever started them and heard it too. A process inherits what is blocked, so
-    it is deaf from its first moment. (Windows blocks nothing: there, one that is only just starting prints a
-    traceback when it ends.)
+    they are ended in order by whoever started them and heard it too. A process inherits what is blocked in
+    the thread that starts it, so it is deaf from its first moment. (Other threads of this program do not
+    wait: Ctrl-C may come through one of them. Windows blocks nothing: there, a process that is only just
+    starting prints a traceback when it ends.)
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -85,7 +85,7 @@ def _show(decision: Decision) -> None:
     told = text.format(
         at=time.strftime("%H:%M:%S"), before=decision.before, size=decision.size, n=decision.open_tasks
     )
-    if decision.open_tasks and decision.work_s is not None:
+    if decision.work_s:
         told += _(", {seconds:.1f} s of work for one").format(seconds=decision.work_s)
     say.line(told)
     sys.stdout.flush()

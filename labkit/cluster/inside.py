@@ -72,12 +72,6 @@ class InsideCluster(Cluster):
         found = self._sockets.rglob(f"{name}{SUFFIX}")
         return next(found, self._sockets / f"{name}{SUFFIX}")
 
-    def _is_ready(self, row: dict[str, Any], picture: dict[str, Any]) -> bool:
-        return any(
-            known["id"] == row["name"] and known["pid"] == row["pid"] and known["status"] in ("ready", "busy")
-            for known in picture["workers"]
-        )
-
     # --- what is the host's ---------------------------------------------------------------------------------
 
     def scale(self, n: int) -> list[str]:
