@@ -230,9 +230,10 @@ class Child:
         self._process = None
         self._paused = False
         self._kill_at = None
-        if _describe(code) == LOCKED:
+        how = how_it_ended(code)
+        if how == LOCKED:
             self._say_in_log(f"{self.name} ended: a task kept Python's interpreter lock (see above)")
-        self._ended(_describe(code), now)
+        self._ended(how, now)
         return True
 
     def _ended(self, how: str, now: float) -> None:
@@ -329,8 +330,8 @@ def _own_group() -> dict[str, Any]:
     return {"process_group": 0}
 
 
-def _describe(code: int) -> str:
-    """Return a process's end in words: "exit 86", "SIGKILL"."""
+def how_it_ended(code: int) -> str:
+    """Return a process's end in words ("exit 86", "SIGKILL"); ``code`` is as ``Popen.returncode``."""
     if code >= 0:
         return f"exit {code}"
     try:

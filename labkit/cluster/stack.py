@@ -21,6 +21,7 @@ from labkit.cluster.children import (
     RUNNING,
     STOPPED,
     WORKER,
+    how_it_ended,
 )
 from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
 
@@ -134,7 +135,8 @@ def _last_exit(state: dict[str, Any]) -> str:
         return ""  # it has not ended yet
     if state["OOMKilled"]:
         return "SIGKILL: out of memory"
-    return "SIGKILL" if state["ExitCode"] == SIGKILL_CODE else f"exit {state['ExitCode']}"
+    code: int = state["ExitCode"]
+    return how_it_ended(128 - code if code > 128 else code)  # 137 is a shell's word for SIGKILL
 
 
 def _age_s(instant: str) -> float:

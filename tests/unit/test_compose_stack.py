@@ -64,6 +64,7 @@ def test_an_elastic_worker_is_called_after_its_container() -> None:
         ({"Status": "exited", "ExitCode": 137, "FinishedAt": "2026"}, "killed", "SIGKILL"),
         ({"Status": "exited", "ExitCode": 137, "OOMKilled": True, "FinishedAt": "2026"}, "killed", MEMORY),
         ({"Status": "restarting", "ExitCode": 2, "FinishedAt": "2026"}, "restarting", "exit 2"),
+        ({"Status": "restarting", "ExitCode": 155, "FinishedAt": "2026"}, "restarting", "SIGPROF"),
     ],
 )  # fmt: skip
 def test_dockers_states_are_told_in_the_labs_words(state: dict[str, Any], word: str, last_exit: str) -> None:
