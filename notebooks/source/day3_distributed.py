@@ -541,8 +541,8 @@ lesson.checkpoint(3, not broken and len(absent) == 4)
 
 # %% [markdown] lang="es" teacher=true
 # **Di.** «Un muerto no puede volver tarde; un congelado, sí.» Es la frase del bloque: de ahí salen las épocas,
-# los intentos numerados y el «caducado». Con el panel abierto debajo, que la
-# clase mire la tarjeta de `worker-2` mientras corre cada celda.
+# los intentos numerados y el «caducado». Con el panel abierto debajo, que la clase mire la tarjeta de
+# `worker-2` mientras corre cada celda.
 #
 # **Pregunta.** ¿Podría el broker distinguir un congelado de un cable desconectado? (No: solo oye silencio.)
 #
@@ -558,8 +558,8 @@ lesson.checkpoint(3, not broken and len(absent) == 4)
 
 # %% [markdown] lang="en" teacher=true
 # **Say.** "The dead cannot come back late; the frozen can." That is the sentence of this block: epochs,
-# numbered attempts and "stale" all come from it. With the panel open below, let the
-# class watch the card of `worker-2` while each cell runs.
+# numbered attempts and "stale" all come from it. With the panel open below, let the class watch the card of
+# `worker-2` while each cell runs.
 #
 # **Ask.** Could the broker tell a frozen worker from an unplugged cable? (No: it hears only silence.)
 #
@@ -844,12 +844,14 @@ story(answered, asked)
 # %% [markdown] lang="es"
 # ### El congelado y el lento, de cerca
 #
-# La cadena de recuperación del congelado, para compararla con la del principio:
+# La cadena de recuperación del congelado, para compararla con la del principio. El «otro worker» puede ser él
+# mismo: al volver entró como uno nuevo.
 
 # %% [markdown] lang="en"
 # ### The frozen one and the slow one, closely
 #
-# The recovery chain of the frozen one, to compare it with the first one of today:
+# The recovery chain of the frozen one, to compare it with the first one of today. "Elsewhere" may be itself: when
+# it came back, it joined as a new worker.
 
 # %%
 show(charts.recovery, absent["freeze"])
