@@ -5,7 +5,7 @@ Rules:
 * One run is an anecdote. `measured` warms up once, runs several times and keeps every time; the middle one
   speaks (the median, which one bad run does not move), the least and the most are its spread.
 * The same work for all that is compared, memory included. A page that is touched for the first time costs a
-  thread a visit to the kernel. Of fifty blurred pictures of 2 MB, kept until the end of a run, one thread had
+  thread a visit to the kernel. Of 72 blurred pictures of 2 MB, kept until the end of a run, one thread had
   33,000 and two threads 8,000, because memory that they had freed was used again: two threads on two cores
   came out 2.4 times as fast as one. So what is timed drops its results (`without_result`), and what is freed
   stays with the process (`KEPT_BYTES`): then there are none, however many threads there are.

@@ -266,12 +266,14 @@ with ThreadPoolExecutor(4) as pool:
 show(charts.timeline, recording.spans)
 
 # %% [markdown] lang="es"
-# La fila `main` trabaja mientras las demás esperan: `as_completed` entrega cada foto en cuanto llega.
+# La fila `main` (sus barras cortas) trabaja mientras las demás esperan: `as_completed` entrega cada foto en cuanto
+# llega.
 #
 # **Punto de control**: todas las fotos están reducidas y el servidor nunca pasó de su límite.
 
 # %% [markdown] lang="en"
-# The row `main` works while the others wait: `as_completed` hands out each photo as soon as it arrives.
+# The row `main` (its short bars) works while the others wait: `as_completed` hands out each photo as soon as it
+# arrives.
 #
 # **Checkpoint**: every photo is resized, and the server never went beyond its limit.
 
@@ -344,9 +346,9 @@ show(charts.guesses, [unlocked], unit="additions")
 race.slow_motion()
 
 # %% [markdown] lang="es"
-# Los dos leyeron 0, así que los dos escribieron 1: la suma de A se perdió. (Si arriba dice justo 500, los cuatro hilos
-# leyeron lo mismo en cada vuelta.) Entre **leer** y **escribir** no debe
-# colarse nadie. Eso lo garantiza un cerrojo (`Lock`):
+# Los dos leyeron 0, así que los dos escribieron 1: la suma de A se perdió. (Si arriba dice justo 500, los cuatro
+# hilos leyeron lo mismo en cada vuelta.) Entre **leer** y **escribir** no debe colarse nadie. Eso lo garantiza un
+# cerrojo (`Lock`):
 
 # %% [markdown] lang="en"
 # Both read 0, so both wrote 1: A's addition was lost. (If it says exactly 500 above, all four threads read the same
@@ -427,12 +429,13 @@ show(charts.pictures, suspicious)
 
 # %% [markdown] lang="es"
 # Las fotos no corresponden a sus nombres: `as_completed` las entrega **en el orden en que acaban**, y `zip`
-# las empareja con los nombres en el orden en que se pidieron. El arreglo: recordar de quién es cada futuro.
+# las empareja con los nombres en el orden en que se pidieron. El arreglo: recordar de quién es cada **futuro**, el
+# resguardo que da `submit` por un resultado que aún no existe.
 
 # %% [markdown] lang="en"
 # The photos do not belong to their names: `as_completed` hands them out **in the order in which they end**,
-# and `zip` pairs them with the names in the order in which they were asked for. The cure: remember whose
-# future each one is.
+# and `zip` pairs them with the names in the order in which they were asked for. The cure: remember whose each
+# **future** is, the ticket that `submit` gives for a result that does not exist yet.
 
 # %%
 with ThreadPoolExecutor(6) as pool:

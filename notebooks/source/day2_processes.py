@@ -45,14 +45,14 @@
 # %% [markdown] lang="es"
 # ## Repaso y una primera victoria · 0–5 min
 #
-# Ayer los hilos **esperaban**. Hoy **calculan**. Primera victoria: el mismo trabajo en tres motores cambiando
-# una sola palabra, y los mismos píxeles.
+# Ayer los hilos **esperaban**. Hoy **calculan**. Primera victoria: el mismo trabajo en tres motores (de una en una,
+# con hilos, con procesos) cambiando una sola palabra, y los mismos píxeles.
 
 # %% [markdown] lang="en"
 # ## Recap and a first win · 0–5 min
 #
-# Yesterday the threads **waited**. Today they **compute**. A first win: the same work on three engines by
-# changing a single word, and the same pixels.
+# Yesterday the threads **waited**. Today they **compute**. A first win: the same work on three engines (one after the
+# other, threads, processes) by changing a single word, and the same pixels.
 
 # %%
 from labkit.classroom import begin, gap, show
@@ -107,7 +107,7 @@ all(same)
 # hilo que espera lo suelta (por eso ayer funcionó). ¿Y uno que calcula? Depende de **quién** calcula.
 #
 # Dos filtros: `vignette_python` es un bucle de Python, píxel a píxel; `blur` llama a OpenCV, escrito en C++.
-# OpenCV trae sus propios hilos; los apagamos para contar solo los nuestros.
+# OpenCV trae sus propios hilos; los apagamos para contar solo los nuestros. `counts` dice cuántos probaremos.
 
 # %% [markdown] lang="en"
 # ## Block 1. Who holds the GIL? · 5–15 min
@@ -116,7 +116,7 @@ all(same)
 # waits lets go of it (that is why yesterday worked). And one that computes? It depends on **who** computes.
 #
 # Two filters: `vignette_python` is a Python loop, pixel by pixel; `blur` calls OpenCV, which is written in
-# C++. OpenCV brings threads of its own; we turn them off, to count only ours.
+# C++. OpenCV brings threads of its own; we turn them off, to count only ours. `counts` says how many we shall try.
 
 # %%
 import cv2
@@ -170,24 +170,24 @@ for name, image in work.items():
 show(charts.speed_up, curves, "threads", guess, cores=cores())
 
 # %% [markdown] lang="es"
-# Lee la figura con su dispersión. `vignette_python` se queda cerca de 1: sus hilos se turnan el GIL, así que
-# no importa cuántos haya. `blur` puede subir hasta donde haya núcleos **libres**: OpenCV suelta el GIL mientras
-# calcula. Más arriba no puede: si un punto pasa de tus núcleos, la medida con un hilo salió lenta. Con un solo
-# núcleo las dos curvas se parecen. En una máquina ocupada deciden también los demás programas: la curva sube menos, y
-# más hilos que núcleos pueden arañarles aún un trozo de procesador. La dispersión lo delata: cierra lo que puedas y
-# mide otra vez.
+# Lee la figura con su dispersión. `vignette_python` se queda cerca de 1: sus hilos se turnan el GIL, así que no
+# importa cuántos haya. `blur` puede subir hasta donde haya núcleos **libres**: OpenCV suelta el GIL mientras
+# calcula. Más arriba no puede: si un punto pasa de tus núcleos, la medida con un hilo salió lenta, porque otro
+# programa le quitó el suyo. Con un solo núcleo las dos curvas se parecen. En una máquina ocupada deciden también
+# los demás programas: la curva sube menos, y más hilos que núcleos pueden arañarles aún un trozo de procesador. La
+# dispersión lo delata: cierra lo que puedas y mide otra vez.
 #
 # La regla no es «los hilos no sirven para calcular», sino: **estorba el código Python, no el cálculo**.
 #
 # **Punto de control**: los dos filtros se midieron con los mismos números de hilos.
 
 # %% [markdown] lang="en"
-# Read the figure with its spread. `vignette_python` stays near 1: its threads take turns with the GIL, so it
-# does not matter how many there are. `blur` can rise as far as there are **free** cores: OpenCV lets go of
-# the GIL while it computes. Higher it cannot: if a point exceeds your cores, the run with one thread was slow. With
-# a single core the two curves look alike. On a busy machine other programs decide, too: the curve rises less, and
-# more threads than cores may still wrest a share of the processor from them. The spread gives it away: close what
-# you can, and measure again.
+# Read the figure with its spread. `vignette_python` stays near 1: its threads take turns with the GIL, so it does
+# not matter how many there are. `blur` can rise as far as there are **free** cores: OpenCV lets go of the GIL
+# while it computes. Higher it cannot: if a point exceeds your cores, the run with one thread was slow, because
+# another program took its core away. With a single core the two curves look alike. On a busy machine other
+# programs decide, too: the curve rises less, and more threads than cores may still wrest a share of the processor
+# from them. The spread gives it away: close what you can, and measure again.
 #
 # The rule is not "threads are no good for computing", it is: **Python code is in the way, computing is not**.
 #
@@ -197,13 +197,14 @@ show(charts.speed_up, curves, "threads", guess, cores=cores())
 lesson.checkpoint(1, all(list(curve) == counts for curve in curves.values()))
 
 # %% [markdown] lang="es" teacher=true
-# **Di.** Haz que apuesten por separado para cada filtro: `guess` tiene una apuesta de cada uno. Cuando vean las dos curvas, calla diez segundos.
+# **Di.** Haz que apuesten por separado para cada filtro: `guess` tiene una apuesta de cada uno. Cuando vean las
+# dos curvas, calla diez segundos.
 #
 # **Pregunta.** ¿Qué tendrías que mirar en una biblioteca para saber si tus hilos la aceleran? (Si suelta el GIL
 # mientras calcula; y si no lo dice, se mide.) ¿Y NumPy? (Casi todas sus operaciones grandes sueltan el GIL.) Si hay
 # línea de núcleos en la figura, ¿por qué la curva deja de subir ahí? (Más hilos se turnan los mismos núcleos.)
 #
-# **Si preguntan por `without_result`.** Antes se guardaban las 56 fotos de cada medida, y dos hilos en dos núcleos
+# **Si preguntan por `without_result`.** Antes se guardaban las 72 fotos de cada medida, y dos hilos en dos núcleos
 # salían 2,4 veces más rápidos que uno. No era magia: a un hilo le tocaba estrenar 33 000 páginas de memoria y a dos
 # 8 000, porque lo liberado por ellos se reutilizaba. **Una aceleración mayor que los núcleos es una pregunta, no un
 # éxito**: ¿hicieron los dos el mismo trabajo?
@@ -212,14 +213,15 @@ lesson.checkpoint(1, all(list(curve) == counts for curve in curves.values()))
 # «núcleos libres». En un Python sin GIL (*free-threaded*) subirán los dos: enséñalo como curiosidad.
 
 # %% [markdown] lang="en" teacher=true
-# **Say.** Let them bet for each filter separately: `guess` holds one of each. When they see both curves, keep silent for ten seconds.
+# **Say.** Let them bet for each filter separately: `guess` holds one of each. When they see both curves, keep
+# silent for ten seconds.
 #
 # **Ask.** What would you look for in a library to know whether your threads speed it up? (Whether it lets go of the
 # GIL while it computes; where it does not say so, measure.) And NumPy? (Most of its large operations let go of the
 # GIL.) If there is a line of the cores in the figure, why does the curve stop rising there? (More threads take turns
 # on the same cores.)
 #
-# **If they ask about `without_result`.** Once the 56 pictures of each run were kept, and two threads on two cores came
+# **If they ask about `without_result`.** Once the 72 pictures of each run were kept, and two threads on two cores came
 # out 2.4 times as fast as one. No magic: one thread had to take 33,000 pages of fresh memory and two took 8,000,
 # because what they had freed was used again. **A speed-up beyond the cores is a question, no success**: did both do
 # the same work?
@@ -321,9 +323,8 @@ show(charts.curve, {"echo": travel}, "megabytes", {"guess": guess_travel})
 
 # %% [markdown] lang="es"
 # Un mensaje diez veces mayor que el diminuto no cuesta ni de lejos diez veces más: pagas el viaje. Los grandes
-# cuestan por lo que pesan.
-# De ahí el truco de **viajar juntos**: 300 sumas, de una en una o en grupos (`chunksize`). **Apuesta**: ¿desde
-# qué tamaño deja de mejorar? La apuesta de partida supone que todo el tiempo es viaje.
+# cuestan por lo que pesan. De ahí el truco de **viajar juntos**: 300 sumas, de una en una o en grupos (`chunksize`).
+# **Apuesta**: ¿desde qué tamaño deja de mejorar? La apuesta de partida supone que todo el tiempo es viaje.
 
 # %% [markdown] lang="en"
 # A message ten times as large as the tiny one costs nothing like ten times as much: you pay for the journey. The
@@ -426,17 +427,17 @@ ideal = {n: n for n in counts}
 show(charts.speed_up, {"open_and_filter": whole}, "processes", {"amdahl": amdahl, "ideal": ideal}, cores=cores())
 
 # %% [markdown] lang="es"
-# ¿Por qué lo medido no coincide con Amdahl? La ley no sabe tres cosas: que el trabajo viaja, que tus núcleos
-# se acaban (la línea vertical; si tienes más de ocho, cae fuera de la figura), y que la máquina hace algo más. **La
-# predicción es un techo, no una promesa**: si un punto la supera, también ella se midió, y su dispersión cuenta. Si
+# ¿Por qué lo medido no coincide con Amdahl? La ley no sabe cuatro cosas: que el trabajo viaja, que tus núcleos se
+# acaban (la línea vertical; si tienes más de ocho, cae fuera de la figura), que comparten la memoria y a veces más, y
+# que la máquina hace algo más. **La predicción es un techo, no una promesa**: si un punto la supera, también ella se midió, y su dispersión cuenta. Si
 # supera incluso a la ideal, la medida con un proceso salió lenta: mira su dispersión.
 #
 # **Punto de control**: repartido o no, salen los mismos píxeles.
 
 # %% [markdown] lang="en"
-# Why does the measurement differ from Amdahl? The law does not know three things: that work travels, that
-# your cores come to an end (the vertical line; with more than eight it lies outside the figure), and that the
-# machine does something else as well. **The prediction is a ceiling, not a promise**: if a point lies beyond it,
+# Why does the measurement differ from Amdahl? The law does not know four things: that work travels, that your cores
+# come to an end (the vertical line; with more than eight it lies outside the figure), that they share the memory and
+# sometimes more, and that the machine does something else as well. **The prediction is a ceiling, not a promise**: if a point lies beyond it,
 # remember that the prediction was measured too, and has a spread. If it even beats the ideal, the run with one
 # process was slow: look at its spread.
 #
