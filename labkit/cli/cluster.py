@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from labkit import own_policies
 from labkit.cli import say
 from labkit.cli.commands import UsageError
-from labkit.cli.parser import Parser
+from labkit.cli.parser import Parser, port_number
 from labkit.cluster.children import MAX_WORKERS
 from labkit.cluster.plan import unknown_filters
 from labkit.cluster.ports import USUAL, VARIABLES
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from labkit.cluster import Cluster
 
 READY_S = 30.0
-MAX_PORT = 65535
 
 
 def configure(name: str, parser: Parser) -> None:
@@ -101,12 +100,8 @@ def _up(options: argparse.Namespace, settings: Settings) -> int:
         )  # fmt: skip
     for kind, variable in VARIABLES.items():
         if (port := getattr(options, f"{kind}_port")) is not None:
-            if not (port.isdecimal() and 1 <= int(port) <= MAX_PORT):
-                raise UsageError(
-                    N_("--{option} {value}: a number from 1 to {most} is expected"),
-                    option=f"{kind}-port", value=port, most=MAX_PORT,
-                )  # fmt: skip
-            os.environ[variable] = port  # the option is the setting, said for this once
+            # The option is the setting, said for this once.
+            os.environ[variable] = str(port_number(f"{kind}-port", port))
     settings = Settings.from_environment()
     cluster, is_new = _started_or_found(options, settings)
     for warning in unknown_filters(settings, cluster.backend) if is_new else ():

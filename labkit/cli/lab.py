@@ -26,7 +26,7 @@ from typing import Any
 
 from labkit.cli import own_notebooks, say
 from labkit.cli.commands import UsageError
-from labkit.cli.parser import Parser
+from labkit.cli.parser import MAX_PORT, Parser, port_number
 from labkit.cluster import ports
 from labkit.core.errors import N_, LabkitError, PortInUse
 from labkit.i18n import LANGUAGES, _, language, set_language
@@ -35,7 +35,6 @@ from labkit.settings import Settings
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 USUAL_PORT, OTHER_PORTS = 8888, 100
-MAX_PORT = 65535
 COPIES = "course"
 """The folder in LABKIT_HOME for the learner's copies, one folder a language."""
 
@@ -191,12 +190,7 @@ def _in_use(port: int) -> PortInUse:
 
 
 def _asked_port(text: str) -> int:
-    if not (text.isdecimal() and 1 <= int(text) <= MAX_PORT):
-        raise UsageError(
-            N_("--{option} {value}: a number from 1 to {most} is expected"),
-            option="port", value=text, most=MAX_PORT,
-        )  # fmt: skip
-    port = int(text)
+    port = port_number("port", text)
     reason = ports.obstacle(HOST, port)
     if reason == ports.IN_USE:
         raise _in_use(port)

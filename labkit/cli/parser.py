@@ -20,6 +20,9 @@ from labkit.numerals import real, whole
 VERSION = "0.1.0"
 
 
+MAX_PORT = 65535
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that shows its examples as they stand, and whose errors are ours to show."""
 
@@ -38,6 +41,20 @@ class Parser(argparse.ArgumentParser):
         """Show these commands below the options; each begins after ``python -m labkit``."""
         commands = "".join(f"  {call()} {line}\n" for line in lines)
         self.epilog = _("examples:") + "\n" + commands
+
+
+def port_number(option: str, text: str) -> int:
+    """Return the port that ``text``, the value of ``--option``, names. Raises UsageError."""
+    try:
+        port = whole(text)
+    except ValueError:
+        port = 0
+    if not 1 <= port <= MAX_PORT:
+        raise UsageError(
+            N_("--{option} {value}: a number from 1 to {most} is expected"),
+            option=option, value=text, most=MAX_PORT,
+        )  # fmt: skip
+    return port
 
 
 def parse(words: list[str]) -> argparse.Namespace | None:

@@ -117,6 +117,8 @@ def test_a_command_like_no_other_leads_to_the_list(lab: Commands) -> None:
         (["submit", "--filters", "blur", "--out", ""], "--out ''"),
         (["submit", "", "--filters", "blur", "--out", "x"], "'' names no picture"),
         (["scale", "1_0"], "'1_0'"),
+        (["up", "--client-port", "٦٠٠٠"], "--client-port ٦٠٠٠: a number from 1 to 65535"),
+        (["lab", "--port", "٨٨٨٨"], "--port ٨٨٨٨: a number from 1 to 65535"),
         (["autoscale", "--target", "1_0"], "'1_0'"),
         (["up", "--workers", "1_0"], "'1_0'"),
         (["simulate", "--faults", "meteor"], "'meteor' is unknown; known:"),
