@@ -280,11 +280,6 @@ class Endpoint:
         return self._dropping is not None
 
     @property
-    def is_used(self) -> bool:
-        """Whether anybody is connected."""
-        return bool(self._open)
-
-    @property
     def held_bytes(self) -> int:
         """How much waits for peers that do not read, here and in libzmq."""
         return self._backlog.size

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 import signal
 import sys
@@ -247,9 +248,8 @@ class Broker:
     def _timeout_s(self) -> float:
         now = time.monotonic()
         due = self.scheduler.next_deadline()
-        wait_s = 60.0 if due is None else due - now
-        if self._clients.is_used or self._workers.is_used:
-            wait_s = min(wait_s, self._memory.look_at - now)
+        wait_s = math.inf if due is None else due - now
+        wait_s = min(wait_s, self._memory.look_at - now)  # nobody tells of subscribers: somebody may be here
         if self._pending_events:
             wait_s = min(wait_s, self._recorded_at + RECORD_EVERY_S - now)
         if self._mirror is not None:

@@ -21,6 +21,7 @@ from labkit.core import messages as m
 from labkit.core.rules import Rules
 from labkit.core.signals import ClientClosed, WorkerClosed
 from labkit.credentials import Token
+from labkit.event_stream import EventStream
 from tests.loopback.rig import HOST, ThreadBroker
 from tests.support import wait_until
 
@@ -38,6 +39,17 @@ def test_what_has_left_is_not_counted_as_held() -> None:
         leaving = broker.broker._workers._backlog._leaving
         assert leaving, "it was large enough to be followed"
         wait_until(lambda: not any(list(leaving.values())), what="the broker to see that it has left")
+
+
+def test_its_size_is_looked_at_also_when_nobody_but_subscribers_may_fill_it() -> None:
+    with ThreadBroker() as broker, EventStream(broker.address("event"), broker.credentials):
+        looks = {broker.broker._memory.look_at}
+
+        def looked_again() -> bool:
+            looks.add(broker.broker._memory.look_at)
+            return len(looks) > 3
+
+        wait_until(looked_again, 10, "the next looks")
 
 
 class Door:
