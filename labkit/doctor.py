@@ -174,11 +174,11 @@ def _ports(settings: Settings) -> Iterator[Finding]:
         "event": settings.event_port,
         "redis": settings.redis_port,
     }
-    asked = ports.asked_for(os.environ)
+    asked, hosts = ports.asked_for(os.environ), ports.hosts(settings.host)
     of_clusters = _ports_of_clusters(settings)
     free = []
     for kind, port in wanted.items():
-        if (obstacle := ports.obstacle(settings.host, port)) is None:
+        if (obstacle := ports.obstacle(hosts[kind], port)) is None:
             free.append(str(port))
         elif port in of_clusters:
             found = said(

@@ -2,7 +2,7 @@
 
 It stands outside the cluster, as a person at the keyboard does, and uses what that person has: ``status`` and
 ``scale``. So it is the same for every backend, and if it dies the cluster stays as large as it is. While the
-broker does not answer it does nothing: who cannot see does not steer.
+broker or the supervisor does not answer it does nothing: who cannot see does not steer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from labkit.cluster.children import MAX_WORKERS, STOPPING, WORKER
 from labkit.core.autoscaler import Autoscaler, Decision, Limits, load_of
-from labkit.core.errors import N_, InvalidInput
+from labkit.core.errors import N_, InvalidInput, LabkitError
 
 if TYPE_CHECKING:
     from labkit.cluster.base import Cluster
@@ -74,7 +74,11 @@ class Autoscaling:
         autoscaler = Autoscaler(self.limits, time.monotonic())
         try:
             while not self._over.wait(LOOK_EVERY_S):
-                self._look(autoscaler)
+                try:
+                    self._look(autoscaler)
+                except LabkitError as error:
+                    if error.definite:
+                        raise  # otherwise nobody had the time to answer: the next look will tell
         except Exception as error:  # noqa: BLE001 - handed on: a thread has nobody to raise it to
             # The cluster is down, or cannot be scaled; or nobody reads any more what on_decision prints.
             self.error = error

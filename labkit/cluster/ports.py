@@ -47,52 +47,52 @@ def choose(host: str, asked: Mapping[str, int], *, usual: bool) -> dict[str, int
     the usual ports for the rest.
     """
     chosen = dict(asked)
-    hosts = _hosts(host)
+    where = hosts(host)
     for name, port in asked.items():
-        if (reason := obstacle(hosts[name], port)) == IN_USE:
+        if (reason := obstacle(where[name], port)) == IN_USE:
             raise PortInUse(
                 N_(
                     "port {port} of {host} ({name}) cannot be used: it is in use; "
                     "choose another, or end the program that has it"
                 ),
-                port=port, host=hosts[name], name=name,
+                port=port, host=where[name], name=name,
             )  # fmt: skip
         if reason is not None:
             raise PortInUse(
                 N_(
                     "port {port} of {host} ({name}) cannot be used: {reason}; choose another"
                 ),
-                port=port, host=hosts[name], name=name, reason=reason,
+                port=port, host=where[name], name=name, reason=reason,
             )  # fmt: skip
     if usual:
         for name, port in USUAL.items():
-            if port not in chosen.values() and obstacle(hosts[name], port) is None:
+            if port not in chosen.values() and obstacle(where[name], port) is None:
                 chosen.setdefault(name, port)
     if len(chosen) < len(USUAL):
-        free = _neighbours(hosts, avoid=set(chosen.values()))
+        free = _neighbours(where, avoid=set(chosen.values()))
         for name, port in free.items():
             chosen.setdefault(name, port)
     return {name: chosen[name] for name in USUAL}
 
 
-def _hosts(host: str) -> dict[str, str]:
+def hosts(host: str) -> dict[str, str]:
+    """Return at which address each of the ports listens, in a cluster whose broker is at ``host``."""
     return {name: REDIS_HOST if name == "redis" else host for name in USUAL}
 
 
-def _neighbours(hosts: Mapping[str, str], avoid: set[int]) -> dict[str, int]:
-    chance = (
-        random.Random()
-    )  # its own, seeded by the system: a learner's random.seed(0) does not choose our ports
+def _neighbours(where: Mapping[str, str], avoid: set[int]) -> dict[str, int]:
+    # Its own, seeded by the system: a learner's random.seed(0) does not choose our ports.
+    chance = random.Random()
     for _ in range(_ATTEMPTS):
         first = chance.randrange(FIRST, LAST, len(USUAL))
         found = {name: first + i for i, name in enumerate(USUAL)}
         if not avoid.isdisjoint(found.values()):
             continue
-        if all(obstacle(hosts[name], port) is None for name, port in found.items()):
+        if all(obstacle(where[name], port) is None for name, port in found.items()):
             return found
     raise ClusterError(
         N_("no four free ports in a row were found on {host} between {first} and {last}"),
-        host=hosts["client"], first=FIRST, last=LAST,
+        host=where["client"], first=FIRST, last=LAST,
     )  # fmt: skip
 
 

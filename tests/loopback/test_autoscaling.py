@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from labkit import jobs
 from labkit.cluster import Cluster, open_cluster
+from labkit.cluster.control import TimedOut
 from labkit.core import history as h
 from labkit.core.autoscaler import Decision, Limits
 from labkit.core.errors import ClusterError, InvalidInput
@@ -72,6 +75,23 @@ def test_it_ends_with_the_cluster_and_says_why() -> None:
     assert not autoscaling.is_running
     assert isinstance(autoscaling.error, ClusterError)
     autoscaling.close()
+
+
+def test_a_supervisor_that_has_no_time_to_answer_does_not_end_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, missed = cluster.status, threading.Event()
+
+    def busy() -> dict[str, Any]:
+        if missed.is_set():
+            return status()
+        missed.set()
+        raise TimedOut("it was asked for its status")
+
+    monkeypatch.setattr(cluster, "status", busy)
+    with cluster.autoscale(Limits(least=2, most=2)) as autoscaling:
+        wait_until(lambda: autoscaling.decisions or autoscaling.error, 20, "a decision")
+        assert missed.is_set() and autoscaling.error is None
 
 
 def test_it_ends_with_an_error_of_whoever_hears_of_its_decisions(cluster: Cluster) -> None:

@@ -146,6 +146,12 @@ def test_a_taken_port_is_named_with_who_has_it(taken_port: int) -> None:
     assert f"pid {os.getpid()}" in str(found[0].found)
 
 
+def test_the_port_of_redis_is_looked_at_where_redis_listens(taken_port: int) -> None:
+    lab = settings(host="127.0.0.2", redis_port=taken_port)
+    found = [f for f in doctor._ports(lab) if str(taken_port) in str(f.found)]
+    assert [finding.state for finding in found] == [WARN]
+
+
 def test_a_taken_port_that_was_asked_for_fails(taken_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABKIT_WORKER_PORT", str(taken_port))
     found = [f for f in doctor._ports(Settings.from_environment()) if f.state == FAIL]
