@@ -19,7 +19,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -185,8 +185,7 @@ class Cluster(ABC):
             return False
         if events is not None:
             # It is its own witness: what it has promised to write must be on the disk before it dies.
-            while find_fault(events.read(), fault, target) is None and time.monotonic() < deadline:
-                time.sleep(POLL_S)
+            wait_for_fault(events, fault, target, deadline)
         return True
 
     def _events_from_now_on(self) -> EventFile:
@@ -410,15 +409,18 @@ class Cluster(ABC):
         self.close()
 
 
-def find_fault(events: Iterable[Event], fault: str, target: str) -> Event | None:
-    """Return the event that tells of this fault, or None."""
+def wait_for_fault(events: EventFile, fault: str, target: str, until: float) -> Event | None:
+    """Return the event that tells of this fault when it is in the file; None if it is not by then."""
     from labkit.core.history import FAULT
 
-    for event in events:
-        told = event.detail
-        if event.kind == FAULT and (told.get("fault"), told.get("target")) == (fault, target):
-            return event
-    return None
+    while True:
+        for event in events.read():
+            told = event.detail
+            if event.kind == FAULT and (told.get("fault"), told.get("target")) == (fault, target):
+                return event
+        if time.monotonic() >= until:
+            return None
+        time.sleep(POLL_S)
 
 
 def _runs(rows: list[dict[str, Any]], kind: str) -> bool:

@@ -23,7 +23,7 @@ from typing import Any
 
 from labkit.cluster import compose_keys as keys
 from labkit.cluster import stack
-from labkit.cluster.base import NOTE_S, POLL_S, Cluster, find_fault
+from labkit.cluster.base import NOTE_S, Cluster, wait_for_fault
 from labkit.cluster.children import (
     BROKER,
     KILLED,
@@ -132,9 +132,7 @@ class ComposeCluster(Cluster):
         noted_at = super()._fault(fault, name)
         if len(self._unrecorded) > unrecorded:
             return noted_at
-        deadline = time.monotonic() + NOTE_S
-        while (event := find_fault(events.read(), fault, name)) is None and time.monotonic() < deadline:
-            time.sleep(POLL_S)
+        event = wait_for_fault(events, fault, name, time.monotonic() + NOTE_S)
         return noted_at if event is None else event.at
 
     def _is_ready(self, row: dict[str, Any], picture: dict[str, Any]) -> bool:

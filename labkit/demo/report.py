@@ -28,7 +28,6 @@ from labkit.demo.targets import Target, chain_numbers
 
 PART = ".part"
 CHARTS = ("overview", "throughput", "gantt", "recovery", "share")
-REPORT = "report.json"
 
 
 class OutFolder:
