@@ -305,12 +305,13 @@ except CannotTravel as error:
 # %% [markdown] lang="es"
 # Viaja el **nombre** de la función, no su código: por eso las de este curso viven en módulos. Y los datos,
 # ¿cuánto cuestan? `echo` solo va y vuelve. **Apuesta**: ¿qué pasa con diez veces más megabytes? La apuesta de partida
-# es un milisegundo por megabyte.
+# es un milisegundo por megabyte. (En las dos figuras que vienen, cada raya del eje vertical es diez veces la de abajo.)
 
 # %% [markdown] lang="en"
 # What travels is the **name** of the function, not its code: that is why this course's live in modules. And
 # data, what do they cost? `echo` only goes there and back. **Bet**: what happens with ten times the
-# megabytes? The bet to start from is a millisecond for each.
+# megabytes? The bet to start from is a millisecond for each. (In the next two figures each line of the vertical axis
+# is ten times the one below.)
 
 # %%
 megabytes = [0.01, 0.1, 1, 10]
