@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -53,26 +52,24 @@ class Forgetful:
 def bare_pool(workers: int) -> Iterator[Executor]:
     """A cluster without observers, as an executor."""
     from labkit.client import Client
+    from labkit.cluster import ports
     from labkit.credentials import Token
     from labkit.executors import ClusterExecutor
 
     secret = secrets.token_hex(32)
-    client_port, worker_port, event_port = _free_ports(3)
+    chosen = ports.choose(HOST, {}, usual=False)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         token_file = folder / "token"
         token_file.touch(mode=0o600)
         token_file.write_text(secret)
         common = {"LABKIT_TOKEN_FILE": str(token_file), "REDIS_URL": ""}
-        ports = {
-            "LABKIT_CLIENT_PORT": str(client_port), "LABKIT_WORKER_PORT": str(worker_port),
-            "LABKIT_EVENT_PORT": str(event_port),
-        }  # fmt: skip
-        stack.enter_context(_process(folder / "broker.log", "benchmarks.bare", common | ports))
+        listens = {ports.VARIABLES[name]: str(port) for name, port in chosen.items()}
+        stack.enter_context(_process(folder / "broker.log", "benchmarks.bare", common | listens))
         for number in range(1, workers + 1):
-            told = {"LABKIT_BROKER": f"tcp://{HOST}:{worker_port}", "WORKER_ID": f"bare-{number}"}
+            told = {"LABKIT_BROKER": f"tcp://{HOST}:{chosen['worker']}", "WORKER_ID": f"bare-{number}"}
             stack.enter_context(_process(folder / f"worker-{number}.log", "workers", common | told))
-        client = Client(f"tcp://{HOST}:{client_port}", Token(secret), connect_timeout_s=START_S)
+        client = Client(f"tcp://{HOST}:{chosen['client']}", Token(secret), connect_timeout_s=START_S)
         executor = ClusterExecutor(client)
         stack.callback(executor.shutdown, cancel_futures=True)
         wake_all(executor, workers)
@@ -99,14 +96,6 @@ def _process(log: Path, module: str, told: dict[str, str]) -> Iterator[None]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for free in sockets:
-            free.bind((HOST, 0))
-        return [free.getsockname()[1] for free in sockets]
 
 
 def _main() -> int:
