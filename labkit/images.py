@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.core.errors import N_, ImageError
+from labkit.files import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -189,15 +189,8 @@ def write(path: str | os.PathLike[str], image: np.ndarray, quality: int = 90) ->
 
 def write_bytes(path: str | os.PathLike[str], data: Buffer) -> None:
     """Write ``data`` to ``path``, whole or not at all: readers never meet half a file."""
-    target = Path(path)
-    # In the same folder, so that the last step is a rename within one file system, which is atomic.
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
-        try:
-            unfinished.write_bytes(data)
-            os.replace(unfinished, target)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        write_whole(Path(path), data)
     except OSError as error:
         raise ImageError(
             N_("{path} cannot be written: {reason}"), path=str(path), reason=error.strerror or str(error)

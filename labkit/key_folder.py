@@ -36,6 +36,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from labkit.core.errors import N_, InvalidInput, SettingsError
+from labkit.files import write_whole
 
 CLIENT, WORKER = "client", "worker"
 ROLES = (CLIENT, WORKER)
@@ -338,12 +339,4 @@ def certificate_text(certificate: Certificate) -> str:
 def write_new(path: Path, text: str, mode: int) -> None:
     """Write a file that did not exist, whole, with these permissions from its first moment."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # does not end like a key: nobody reads it
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.rename(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    write_whole(path, text.encode(), mode)  # what it writes first does not end like a key: nobody reads it

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labkit.files import write_whole
+
 if TYPE_CHECKING:
     from labkit.broker.service import PictureObserver
     from labkit.core.policies import Policy
@@ -62,9 +64,7 @@ def _announce(folder: Path, settings: Settings, epoch: bytes) -> None:
         "pid": os.getpid(), "epoch": epoch.hex(), "client_port": settings.client_port,
         "worker_port": settings.worker_port, "event_port": settings.event_port,
     }  # fmt: skip
-    part = folder / f"broker.json.{os.getpid()}"
     try:
-        part.write_text(json.dumps(told) + "\n", encoding="ascii")
-        part.replace(folder / "broker.json")
+        write_whole(folder / "broker.json", (json.dumps(told) + "\n").encode())
     except OSError as error:  # a full disk is no reason not to serve
         logging.getLogger(__name__).warning("broker.json cannot be written: %s", error)

@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from labkit.core.errors import N_, LabkitError
+from labkit.files import write_whole
 from labkit.i18n import LANGUAGES, _, translate_error
 
 MADE = ".made.json"
@@ -83,11 +83,11 @@ def _make(course: Path, folder: Path, fresh: bool) -> Copies:
             kept = copy.rename(_free_name(copy))
             done.kept.append(kept.name)
         if present != newest:
-            _write(copy, text)
+            write_whole(copy, text)
             done.made.append(source.name)
         if was_made_of != newest:  # after the copy: interrupted before this, the next time finds both alike
             known[source.name] = newest
-            _write(record, json.dumps(known, indent=1).encode())
+            write_whole(record, json.dumps(known, indent=1).encode())
     return done
 
 
@@ -111,16 +111,6 @@ def _free_name(copy: Path) -> Path:
     while (free := copy.with_name(f"{copy.stem}_mine_{number}{copy.suffix}")).exists():
         number += 1
     return free
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write ``data``; whoever looks sees the file whole, before or after."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def digest(data: bytes) -> str:

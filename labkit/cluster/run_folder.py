@@ -33,6 +33,7 @@ from typing import Any
 
 from labkit.cluster import processes
 from labkit.core.errors import N_, ClusterError, InvalidInput
+from labkit.files import write_whole
 
 VERSION = 1
 """Of ``cluster.json``; another version's is not understood."""
@@ -118,7 +119,7 @@ class RunFolder:
         """Note that this cluster is a compose project: the next command finds it without ``--backend``."""
         if self.compose_project() != project:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_whole(self.compose_file, json.dumps({"project": project}) + "\n")
+            _write(self.compose_file, json.dumps({"project": project}) + "\n")
 
     def read_token(self) -> str:
         """Return the cluster's secret. Raises ClusterError if it is gone."""
@@ -171,11 +172,11 @@ class RunFolder:
 
     def write_state(self, state: State) -> None:
         """Write ``cluster.json``, whole or not at all."""
-        write_whole(self.state_file, json.dumps({"version": VERSION, **state}, indent=1) + "\n")
+        _write(self.state_file, json.dumps({"version": VERSION, **state}, indent=1) + "\n")
 
     def write_token(self, token: str) -> None:
         """Write the cluster's secret, readable by its owner alone."""
-        write_whole(self.token_file, token + "\n")
+        _write(self.token_file, token + "\n")
 
     def open_log(self, name: str, max_bytes: int = 1 << 20) -> int:
         """Return a descriptor that appends to the log of ``name``; a log too long is put aside first."""
@@ -208,7 +209,7 @@ class RunFolder:
         # The secret goes last: as long as cluster.json names processes, they can be found and ended.
         passing = [
             *self.path.glob("*.part"),
-            *self.path.glob("broker.json*"),
+            self.broker_file,
             self.state_file,
             self.token_file,
         ]
@@ -246,14 +247,9 @@ def _read_json(path: Path) -> Any:
         return None
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that only its owner may read; readers see the old text or the new one, never a part."""
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    part.replace(path)
+def _write(path: Path, text: str) -> None:
+    """Write a file of ours, whole, that only its owner may read."""
+    write_whole(path, text.encode(), 0o600)
 
 
 def _lock(path: Path) -> int:

@@ -185,15 +185,16 @@ def test_a_full_disk_ends_no_cluster(opened: Open, folder: RunFolder) -> None:
     before = cluster.row("worker-1")
     folder.log_file("worker-1").unlink()
     folder.log_file("worker-1").symlink_to("/dev/full")
-    obstacle = folder.path / "cluster.json.part"  # where it would be written
-    obstacle.mkdir()
+    folder.state_file.unlink()
+    folder.state_file.mkdir()  # in its way, as a full disk would be
     os.kill(before["pid"], signal.SIGKILL)
     wait_until(lambda: cluster.row("worker-1")["restarts"] == 1, what="its restart")
     after = cluster.row("worker-1")
     assert after["state"] == "running"
-    assert cluster.all_processes()["worker-1"][0] == before["pid"], "that could not be written yet"
-    obstacle.rmdir()
-    wait_until(lambda: cluster.all_processes()["worker-1"][0] == after["pid"], what="cluster.json")
+    assert folder.state_file.is_dir(), "that could not be written yet"
+    folder.state_file.rmdir()
+    wait_until(folder.state_file.exists, what="cluster.json")
+    assert cluster.all_processes()["worker-1"][0] == after["pid"]
 
 
 def test_what_a_child_has_started_ends_with_it(opened: Open) -> None:

@@ -20,6 +20,7 @@ FLOORS = {
     "labkit.core": 0,
     "labkit.codec": 1,
     "labkit.credentials": 1,
+    "labkit.files": 1,
     "labkit.filters": 1,
     "labkit.i18n": 1,
     "labkit.images": 1,
@@ -63,6 +64,8 @@ FLOORS = {
 # Arrows between neighbours on one floor: who may import whom.
 SIDEWAYS = {
     ("labkit.filters", "labkit.images"),
+    ("labkit.images", "labkit.files"),
+    ("labkit.key_folder", "labkit.files"),
     ("labkit.filters", "labkit.numerals"),
     ("labkit.settings", "labkit.numerals"),
     ("labkit.photos", "labkit.images"),

@@ -299,12 +299,10 @@ def test_a_write_that_fails_leaves_the_old_file_whole(
     images.write(target, noise(8, 8))
     before = target.read_bytes()
 
-    def full(path: Path, data: bytes) -> int:
-        with open(path, "wb") as file:
-            file.write(data[:10])
+    def full(_unfinished: Path, _target: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(ImageError, match=r"cat\.png cannot be written: No space left on device"):
         images.write(target, noise(30, 30))
     assert target.read_bytes() == before

@@ -12,6 +12,7 @@ import pytest
 
 from labkit.cli import own_notebooks
 from labkit.cli.own_notebooks import CopiesFailed, bring, make
+from labkit.files import write_whole
 from tests.cli_support import ROOT
 
 
@@ -124,7 +125,7 @@ def test_interrupted_anywhere_nothing_is_half_there_and_the_next_time_finishes(
     make(course, mine)
     for name in ("day1.ipynb", "day2.ipynb"):
         (course / name).write_text(f"second {name}", encoding="utf-8")
-    write, left = own_notebooks._write, 0
+    write, left = write_whole, 0
 
     def interrupted(path: Path, data: bytes) -> None:
         nonlocal left
@@ -133,7 +134,7 @@ def test_interrupted_anywhere_nothing_is_half_there_and_the_next_time_finishes(
         left -= 1
         write(path, data)
 
-    monkeypatch.setattr(own_notebooks, "_write", interrupted)
+    monkeypatch.setattr(own_notebooks, "write_whole", interrupted)
     for steps in (0, 1, 1, 1):
         left = steps
         with pytest.raises(KeyboardInterrupt):
