@@ -88,8 +88,8 @@ class Autoscaling:
         if status["broker"] is None:
             return
         rows = status["processes"]
-        size = sum(row["kind"] == WORKER and row["state"] != STOPPING for row in rows)
-        decision = autoscaler.observe(load_of(status["broker"], size), time.monotonic())
+        own = {row["name"] for row in rows if row["kind"] == WORKER and row["state"] != STOPPING}
+        decision = autoscaler.observe(load_of(status["broker"], own), time.monotonic())
         if decision is not None:
             self._cluster.scale(decision.size)
             self.decisions.append(decision)

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -84,11 +84,15 @@ class Decision(NamedTuple):
     """Seconds of work that were open."""
 
 
-def load_of(status: Mapping[str, Any], size: int) -> Load:
-    """Return the load that a broker's status (``Scheduler.status``) tells of, in a cluster of this size."""
-    ready = [row for row in status["workers"] if row["status"] in READY]
+def load_of(status: Mapping[str, Any], own: Collection[str]) -> Load:
+    """Return the load that a broker's status (``Scheduler.status``) tells of.
+
+    ``own`` are the names of the cluster's workers, and only they are looked at: guests from elsewhere help,
+    but nobody here starts them, and they may go at any moment.
+    """
+    ready = [row for row in status["workers"] if row["id"] in own and row["status"] in READY]
     return Load(
-        size=size,
+        size=len(own),
         ready=len(ready),
         slots=sum(row["slots"] for row in ready),
         busy=sum(min(row["in_flight"], row["slots"]) for row in ready),

@@ -81,7 +81,8 @@ class Autoscaling:
         self._loop.after(LOOK_EVERY_S, self._look)
         if self._broker.accepts:  # otherwise a query would have no answer
             status = self._broker.scheduler.status(self._loop.now)
-            decision = self._autoscaler.observe(load_of(status, self.size), self._loop.now)
+            own = {post.name for post in self._posts[: self.size]}
+            decision = self._autoscaler.observe(load_of(status, own), self._loop.now)
             if decision is not None:
                 self._judge(decision.size)
                 self._note("scale", str(decision.size))

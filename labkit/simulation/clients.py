@@ -19,8 +19,6 @@ from labkit.simulation.network import Link, Network
 from labkit.simulation.process import Process
 from labkit.simulation.work import Work
 
-Blame = Callable[[str, str], None]  # (invariant, what is wrong)
-
 
 class Outcome(NamedTuple):
     """What a client saw of one task: ``kind`` is done, cancelled, or the code of a failure."""

@@ -216,7 +216,15 @@ def test_the_load_is_read_from_the_brokers_status() -> None:
     lab = a_lab(1, 2, 3, 4)
     lab.worker("w3", slots=4)
     lab.pass_time(1.5, "w1", "w2")  # w3 is suspect
-    assert load_of(lab.status(), size=5) == Load(5, ready=2, slots=3, busy=3, open_tasks=4, work_s=0.0)
+    own = {"w1", "w2", "w3", "w4", "w5"}
+    assert load_of(lab.status(), own) == Load(5, ready=2, slots=3, busy=3, open_tasks=4, work_s=0.0)
+
+
+def test_workers_from_elsewhere_are_no_part_of_the_load() -> None:
+    lab = a_lab(1, 2, 3, 4)
+    lab.worker("w-guest", slots=4)
+    lab.tick()
+    assert load_of(lab.status(), {"w1", "w2"}) == Load(2, ready=2, slots=3, busy=3, open_tasks=4, work_s=0.0)
 
 
 def test_the_open_work_is_told_by_what_each_job_took_so_far() -> None:
