@@ -28,10 +28,19 @@ NOT_THE_MATTER = re.compile(
 """Lines of Docker's output that never say why something failed."""
 
 
+class DockerTimedOut(ClusterError):
+    """Docker did not answer in time; what it was asked for may have happened."""
+
+    definite = False
+
+
 def run(
     command: Sequence[str], environ: Mapping[str, str] | None = None, timeout_s: float = COMMAND_S
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command and return what became of it. Raises BackendMissing if there is no such program."""
+    """Run a command and return what became of it.
+
+    Raises BackendMissing if there is no such program, DockerTimedOut if it takes longer than ``timeout_s``.
+    """
     try:
         return subprocess.run(
             command, env=environ, timeout=timeout_s, capture_output=True, stdin=subprocess.DEVNULL,
@@ -40,7 +49,7 @@ def run(
     except FileNotFoundError as error:
         raise no_docker() from error
     except subprocess.TimeoutExpired as error:
-        raise ClusterError(
+        raise DockerTimedOut(
             N_("{command} has not ended within {seconds:g} s; docker ps -a shows what became of it"),
             command=" ".join(command[:4]), seconds=timeout_s,
         ) from error  # fmt: skip

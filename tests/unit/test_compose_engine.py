@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from labkit import i18n, open_cluster
 from labkit.cli import say
 from labkit.cluster import compose_start, ports
-from labkit.cluster.engine import Engine, explain
+from labkit.cluster.engine import DockerTimedOut, Engine, explain, run
 from labkit.core.errors import BackendMissing, ClusterError, PortInUse
 from labkit.demo import reference
 from labkit.i18n import translate_error
@@ -217,3 +218,9 @@ def test_the_step_that_is_named_is_called_as_the_user_calls_the_lab(
     assert line == say.as_called(
         "no containers of the project 'labkit' are running; python -m labkit up --backend compose starts them"
     )
+
+
+def test_a_command_that_takes_too_long_may_have_done_what_was_asked() -> None:
+    with pytest.raises(DockerTimedOut, match="has not ended within 0.1 s") as caught:
+        run([sys.executable, "-c", "import time; time.sleep(60)"], timeout_s=0.1)
+    assert not caught.value.definite
