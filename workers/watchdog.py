@@ -5,8 +5,8 @@ leaves (``EXIT_HUNG``). A call that never lets go of the interpreter lock (a run
 ``sum(range(10**12))``) also stops the thread that talks: no heartbeat, no report, and nothing written in
 Python can help. So the operating system does. A timer counts the *processor time* of this process, and is
 wound up again at every look at the clock. When it runs down, nobody has had the lock for that long, and it
-ends the process. The traceback of every thread is then in the log; that of the "Current thread", the one that
-was computing, names the line to blame.
+ends the process. The traceback of every thread is then in the log; that of the "Current thread", the one
+that was computing, names the line to blame.
 
 Processor time stands still while a process is frozen, so one that wakes up after an hour is not bitten. A
 task that *waits* with the lock (no code of Python's own does) is not found. Windows has no such timer.
