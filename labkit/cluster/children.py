@@ -232,7 +232,8 @@ class Child:
         self._kill_at = None
         how = how_it_ended(code)
         if how == LOCKED:
-            self._say_in_log(f"{self.name} ended: a task kept Python's interpreter lock; 'Current thread' says where")
+            why = "a task kept the interpreter lock; 'Current thread' says where"
+            self._say_in_log(f"{self.name} ended: {why}")
         self._ended(how, now)
         return True
 

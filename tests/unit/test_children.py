@@ -92,7 +92,7 @@ def test_in_a_container_what_is_said_in_a_log_is_in_the_containers(
     child.start(0.0)
     ended(child, 1.0)
     (line,) = capfd.readouterr().out.splitlines()
-    assert line == "--- worker-1 ended: a task kept Python's interpreter lock; 'Current thread' says where ---"
+    assert line == "--- worker-1 ended: a task kept the interpreter lock; 'Current thread' says where ---"
 
 
 def test_to_freeze_what_is_just_ending_is_no_error_where_there_is_no_signal_for_it(
