@@ -147,6 +147,7 @@ class Connection:
         self.of_worker = socket.allowed is m.FROM_WORKER
         self.peer_open = True
         self.broker_open = True
+        self.is_broken = False  # under its ends, whether they have learned of it or not
         self.up = Pipe(network.loop, network.random, self.link, self._at_broker)
         self.down = Pipe(network.loop, network.random, self.link, self._at_peer)
         self.last_arrival = network.loop.now
@@ -201,8 +202,10 @@ class Connection:
     def break_down(self, broker_learns: bool = True, peer_learns: bool = True) -> None:
         """The connection breaks under two living ends; what is on the way is lost.
 
-        An end that does not learn of it goes on talking to nobody (a half-open connection).
+        An end that does not learn of it goes on talking to nobody (a half-open connection); to one that does,
+        the news comes after all that was on the way.
         """
+        self.is_broken = True
         for pipe, learns in (
             (self.up, self.broker_open and broker_learns),
             (self.down, self.peer_open and peer_learns),
@@ -231,8 +234,9 @@ class Socket:
 
     @property
     def fooled(self) -> bool:
-        """Whether it takes a connection for whole that its other end has given up: only silence will tell."""
-        return self.connection is not None and not self.connection.broker_open
+        """Whether it takes a connection for whole that is not, any more: only silence will tell."""
+        connection = self.connection
+        return connection is not None and (connection.is_broken or not connection.broker_open)
 
     def send(self, message: m.Message) -> None:
         """Send a message now, or as soon as there is a connection."""

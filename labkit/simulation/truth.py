@@ -53,6 +53,13 @@ class Truth:
             return talks and long_enough and not process.frozen and not post.link.cut
         return False
 
+    def instance_of(self, name: str, epoch: str) -> bytes | None:
+        """Return which living process is the worker of this epoch; None if it has another one by now."""
+        for post in self.posts:
+            if post.up is not None and post.name == name and post.up.session.epoch.hex() == epoch:
+                return post.up.session.instance
+        return None
+
     def overruns(self, task: bytes) -> int:
         """Return how many runs of a task have gone past its lease, the present ones included."""
         now = self._loop.now

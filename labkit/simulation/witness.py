@@ -405,7 +405,8 @@ class Witness:
     def _lost(self, event: Event) -> None:
         """12: a worker is given up only for what it did: it was silent, hung, or its connection broke.
 
-        Neither is one that is well ever given up because of another one with its id.
+        Neither is one that is well ever given up because of another one with its id. A hello of its own that
+        comes late, by a connection that it has left meanwhile, is no other's.
         """
         hand = self._hand(event)
         cause = event.detail["cause"]
@@ -417,6 +418,12 @@ class Witness:
         hung = cause == "lease" and any(self._truth.overruns(bytes.fromhex(name)) for name in hand.held)
         if cause == "lease" and not hung:
             self.blame("on_time", f"{event.worker} was given up without a hung task")
-        if not hung and self._truth.is_well(event.worker, hand.epoch):
+        by = self._event
+        overtaken = (
+            type(by) is FromWorker and type(by.message) is m.WorkerHello
+            and by.message.epoch.hex() != hand.epoch
+            and by.message.instance == self._truth.instance_of(event.worker, hand.epoch)
+        )  # fmt: skip
+        if not hung and not overtaken and self._truth.is_well(event.worker, hand.epoch):
             self.blame("on_time", f"{event.worker} was given up ({cause}) and is well")
         self._left(event)

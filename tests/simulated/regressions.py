@@ -103,4 +103,16 @@ REGRESSIONS = (
         "the judge took a task that was given back for one that was lost",
         tasks=60,
     ),
+    Seed(
+        11076,
+        "break,broker_restart,duplicate,lock,pause,poison,slow",
+        "the judge took a worker's own late hello for another worker's",
+        workers=3,
+    ),
+    Seed(
+        11531,
+        "break,duplicate,lock,partition,pause,slow",
+        "the judge took a connection for whole whose end had not come through yet",
+        workers=2,
+    ),
 )
