@@ -25,22 +25,20 @@ SLACK_S = 1.0
 
 
 class Watchdog:
-    """Ends this process when it has computed for too long without being wound up.
+    """Ends this process when it has computed for too long without being wound up; once it was, first."""
 
-    ``slots``: how many threads compute. They share the processor time that is counted, so a process may use
-    up as many leases. It begins with the first ``wind``.
-    """
-
-    def __init__(self, slots: int) -> None:
-        self._slots = slots
-        self.lease_s = 0.0
+    def __init__(self) -> None:
+        self.wound_s = 0.0
         """What it was wound up for."""
         if sys.platform != "win32":
             # Written in C: it needs no interpreter lock. ``chain``: then the signal ends the process.
             faulthandler.register(signal.SIGPROF, all_threads=True, chain=True)
 
-    def wind(self, lease_s: float) -> None:
-        """From now on, no slot may compute for longer than ``lease_s`` before this is called again."""
-        self.lease_s = lease_s
+    def wind(self, leases_s: float) -> None:
+        """From now on, this process may compute for so long, and no longer, before this is called again.
+
+        What computes at the same time shares the processor time that is counted: ``leases_s`` is the sum.
+        """
+        self.wound_s = leases_s
         if sys.platform != "win32":
-            signal.setitimer(signal.ITIMER_PROF, lease_s * self._slots + SLACK_S)
+            signal.setitimer(signal.ITIMER_PROF, leases_s + SLACK_S)

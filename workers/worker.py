@@ -79,7 +79,9 @@ class Worker:
         self._serving_file = serving_file
         self._said_serving_at = 0.0
         self._said_epoch = b""
-        self._watchdog = Watchdog(slots)
+        self._slots = slots
+        self._watchdog = Watchdog()
+        self._last_lease_s = 0.0
         self._asking_since: float | None = None  # and no broker has taken this worker in
         self._said_missing = False
 
@@ -150,8 +152,8 @@ class Worker:
             self._do(handle(started, now))
         if now - self._ticked_at > TICK_EVERY_S or now >= self._session.next_deadline():
             self._ticked_at = now
-            self._do(handle(Tick(), now))
-            self._watchdog.wind(self._session.longest_lease_s)
+            self._do(handle(Tick(time.process_time()), now))
+            self._watchdog.wind(self._session.leases_s)
             self._say_joined()
             self._say_missing(now)
             if self._serving_file is not None and now - self._said_serving_at > SAY_SERVING_EVERY_S:
@@ -191,8 +193,7 @@ class Worker:
             if kind is Send:
                 self._link.put(action.message)
             elif kind is Run:
-                if action.task.lease_s != self._watchdog.lease_s:
-                    self._watchdog.wind(self._session.longest_lease_s)
+                self._wind_for(action.task)
                 self._compute.add(action.task)
             elif kind is Withdraw:
                 if self._compute.withdraw(action.task, action.attempt):
@@ -201,6 +202,14 @@ class Worker:
                 self._link.open()
             elif kind is Exit and self._exit is None:
                 self._exit = action
+
+    def _wind_for(self, task: m.Task) -> None:
+        """Let the watchdog know of a task before it runs; of one like the last, that only waits, it does."""
+        if task.lease_s != self._last_lease_s or self._session.runs <= self._slots:
+            self._last_lease_s = task.lease_s
+            leases_s = self._session.leases_s
+            if leases_s != self._watchdog.wound_s:
+                self._watchdog.wind(leases_s)
 
     def _leave(self, exit: Exit) -> int:
         self._link.flush()

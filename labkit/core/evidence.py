@@ -5,10 +5,11 @@ Part of the scheduler's mind, and imported by nobody else. Rules:
 * Only tasks that had *started* in a worker whose connection broke are blamed for the crash. All that it held
   is tried again *carefully*: announced, confirmed and alone, so that evidence cannot be lost any more.
 * A worker that fell silent may be frozen, cut off, or stuck in a call that keeps Python's interpreter lock.
-  All that it held is tried again carefully as well. If its connection then breaks and it has not said another
-  word, that was a crash; the last of the three ends so, by its watchdog (``workers.watchdog``).
-* A task that was running in a second worker when that fell silent waits until something is heard of it, so
-  that one task does not silence worker after worker; for as long as a hang may take to be noticed, at most.
+  All that it held is tried again carefully as well. If its connection then breaks before it has said hello
+  again, or goodbye, that was a crash; the last of the three ends so, by its watchdog (``workers.watchdog``).
+* A task that was running in a second worker when that fell silent waits until that has said either, or has
+  ended, so that one task does not silence worker after worker; for as long as a hang may take to be noticed,
+  at most. Another word does not do: it may come from between two calls that keep the lock.
 * A broken connection is taken for a crash until the same process says hello again; then the blame is taken
   back.
 * A worker that beats but has not reported on an attempt within twice its lease has hung with it.
@@ -96,7 +97,7 @@ class Evidence:
         return self._notice_s(task) if task.silences > 1 and task.started_at is not None else 0.0
 
     def end_silence(self, route: Route, tasks: Mapping[bytes, OpenTask]) -> list[OpenTask]:
-        """Something is heard by this connection: return the open ``tasks`` that ran in who fell silent."""
+        """Whoever fell silent has no more to do with what ran in it: return which of the ``tasks`` are open."""
         silence = self.silent.pop(route, None)
         return [] if silence is None else _still_open(silence.tasks, tasks)
 
@@ -122,9 +123,9 @@ class Evidence:
         """Twice the lease: a worker's own count stands still while its process is frozen, this goes on."""
         return 2 * task.lease_s + self._rules.dead_s
 
-    def blame_hang(self, task: OpenTask) -> bool:
-        """The task has outrun its lease; return whether that was once too often."""
-        task.hangs += 1
+    def blame_hang(self, task: OpenTask, attempt: int) -> bool:
+        """This attempt has outrun its lease, whoever says so; return whether that was once too often."""
+        task.hung |= {attempt}
         return task.hangs >= self._rules.max_hangs
 
     # --- verdicts -------------------------------------------------------------------------------------------

@@ -15,11 +15,11 @@ The life of a task::
 Rules, each of which the simulation checks (``labkit.simulation.witness`` and ``invariants``):
 
 * A worker that says hello again is a new worker; nothing of its former epoch is merged into the new one.
-* A result counts if its attempt was dispatched to that worker's epoch and the task is still open, however
-  late; any other result is counted and dropped. So each task has exactly one visible outcome.
+* A result (or failure) counts if its attempt was dispatched to that worker's epoch and the task is still
+  open, however late; any other is counted and dropped. So each task has exactly one visible outcome.
 * A task that was in flight at a crash is tried again *carefully*: its worker announces the start and waits
   for ``Go``. Who is to blame for what, ``evidence`` decides; who gets which task, ``placement``.
-* A task that two workers in turn fell silent with is set aside until one of them is heard of, or ends.
+* A task that two workers in turn fell silent with is set aside until the second begins anew, or ends.
 * What was taken from a worker stays charged to it until it answers: it may still be computing it.
 * Every open task has a deadline armed: nothing can hang.
 * Liveness is judged only in ``Tick``, which the shell sends after it has drained what had arrived; and a
@@ -337,6 +337,8 @@ class Scheduler:
 
     def _on_worker_hello(self, route: Route, hello: m.WorkerHello, now: float) -> None:
         self._lift_head(now)
+        # Accepted or not: it lives.
+        self._reconsider(self.evidence.acquit(hello.instance, self.tasks), "", now)
         present = self.fleet.get(hello.worker)
         here = self.fleet.at(route)
         reason = ""
@@ -360,7 +362,6 @@ class Scheduler:
                 self._welcome(former)
                 return
             self._lose(former, "rejoined", now)
-        self._reconsider(self.evidence.acquit(hello.instance, self.tasks), "", now)
         capabilities = frozenset(hello.capabilities.split(",")) if hello.capabilities else _NOTHING
         worker = Worker(
             hello.worker, route, hello.instance, hello.epoch, hello.slots, capabilities, hello.pid, now
@@ -384,13 +385,16 @@ class Scheduler:
 
     def _on_stale_message(self, route: Route, message: m.Message, now: float) -> None:
         """A message from a connection without a living worker: a lost one woke up, or this broker is new."""
-        self._reconsider(self.evidence.end_silence(route, self.tasks), "", now)
         key = self._stale.get(route)
         if type(message) is m.Done and key is not None:
             self._on_late_result(key, message, now)
+        elif type(message) is m.WorkerError and key is not None:
+            self._on_late_error(key, message, now)
         else:
             self.counters["stale_worker_messages"] += 1
-        if type(message) is not m.WorkerGoodbye:
+        if type(message) is m.WorkerGoodbye:
+            self._reconsider(self.evidence.end_silence(route, self.tasks), "", now)
+        else:
             self._out.append(ToWorker(route, m.Stale()))
 
     def _on_started(self, worker: Worker, started: m.Started, now: float) -> None:
@@ -430,6 +434,15 @@ class Scheduler:
         self._revoke(task)
         self._finish(task, key, done, now)
 
+    def _on_late_error(self, key: bytes, error: m.WorkerError, now: float) -> None:
+        """A failure of an attempt that was taken from its worker: it is the outcome, as a late result is."""
+        task = self.tasks.get(error.task)
+        if task is None or task.holders.get(error.attempt) != key:
+            self.counters["stale_errors"] += 1
+        elif error.code != "HUNG" or self.evidence.blame_hang(task, error.attempt):
+            self._revoke(task)
+            self._fail_as_told(task, error, _name(key), now)
+
     def _finish(self, task: OpenTask, key: bytes, done: m.Done, now: float) -> None:
         worker_id = _name(key)
         worker = self.fleet.get(worker_id)
@@ -453,11 +466,14 @@ class Scheduler:
             self.counters["stale_errors"] += 1
             self._on_revoked_answer(worker, error)
             return
-        if error.code == "HUNG" and not self.evidence.blame_hang(task):
+        if error.code == "HUNG" and not self.evidence.blame_hang(task, error.attempt):
             self._requeue(task, "hung", now)
-            return
+        else:
+            self._fail_as_told(task, error, worker.id, now)
+
+    def _fail_as_told(self, task: OpenTask, error: m.WorkerError, worker: str, now: float) -> None:
         code = "HUNG" if error.code == "HUNG" else "ERROR"
-        self._fail(task, code, worker.id, error.error, error.payload, now)
+        self._fail(task, code, worker, error.error, error.payload, now, error.attempt)
 
     def _on_returned(self, worker: Worker, returned: m.Returned, now: float) -> None:
         task = worker.tasks.get(returned.task)
@@ -563,9 +579,10 @@ class Scheduler:
             task.worker = None
 
     def _fail(
-        self, task: OpenTask, code: str, worker: str, error: str, payload: m.Payload, now: float
-    ) -> None:
-        attempt = task.attempt
+        self, task: OpenTask, code: str, worker: str, error: str, payload: m.Payload, now: float,
+        attempt: int | None = None,
+    ) -> None:  # fmt: skip
+        attempt = attempt or task.attempt
         self._end(task)
         self._events.append(
             Event(now, h.FAILED, task.hex, attempt, worker, {"code": code, "error": error[:200]})
@@ -656,7 +673,7 @@ class Scheduler:
 
     def _fail_hung(self, worker: Worker, now: float) -> None:
         for task in list(worker.tasks.values()):
-            if self.evidence.is_hung(task, now) and self.evidence.blame_hang(task):
+            if self.evidence.is_hung(task, now) and self.evidence.blame_hang(task, task.attempt):
                 self._fail(task, "HUNG", worker.id, "it outran its lease", m.EMPTY, now)
 
     def _beat(self) -> None:

@@ -38,6 +38,9 @@ class Arrived(NamedTuple):
 class Tick(NamedTuple):
     """It happened: time has passed, and everything that had arrived was handed over."""
 
+    processor_s: float = 0.0
+    """How much processor time this process has used in its life; 0 where nobody asks."""
+
 
 class Send(NamedTuple):
     """To do: send this message to the broker."""

@@ -37,7 +37,7 @@ class OpenTask:
     """One accepted task without an outcome yet. Implements ``policies.TaskView``."""
 
     __slots__ = (
-        "attempt", "careful", "client", "crashed", "deadline", "expected_s", "hangs", "hex", "holders",
+        "attempt", "careful", "client", "crashed", "deadline", "expected_s", "hex", "holders", "hung",
         "id", "job", "lease_s", "needs", "payload", "release_at", "silences", "size", "started_at", "state",
         "tick", "worker",
     )  # fmt: skip
@@ -63,7 +63,7 @@ class OpenTask:
         self.started_at: float | None = None
         self.expected_s = 0.0
         self.crashed: tuple[bytes, ...] = ()  # the processes (instances) that died while it ran in them
-        self.hangs = 0
+        self.hung: frozenset[int] = frozenset()  # the attempts that outran their lease
         self.silences = 0  # how many workers fell silent while they had it
         self.careful = False
         self.release_at = 0.0  # if it is set aside
@@ -74,6 +74,11 @@ class OpenTask:
     def crashes(self) -> int:
         """How many processes died while it ran in them, as far as there is evidence."""
         return len(self.crashed)
+
+    @property
+    def hangs(self) -> int:
+        """How often it has outrun its lease."""
+        return len(self.hung)
 
 
 Lane = OrderedDict[bytes, "OrderedDict[bytes, OpenTask]"]  # client id -> task id -> task

@@ -15,19 +15,24 @@ Rules:
 
 * Every hello has a fresh epoch, and what was held under the former one is dropped: not started work is
   withdrawn, and what is computing may finish, but its result is not sent.
+* A gap in the ticks in which the process used the processor was no freeze: a task kept Python's interpreter
+  lock. That time counts as computing, or such a task would never outrun its lease. If the worker was given up
+  meanwhile, it ends what it computes before it says hello: the late result counts, and who began anew at once
+  would only be silenced, and lost, again.
 * A task is announced as started when it has been running for a moment; one that is done before that just
   sends its result. A *careful* task (it was in flight when a worker crashed) is announced first and runs only
   after ``Go``.
 * A task that outruns its lease cannot be stopped from outside its thread: the worker reports it and leaves
   with ``EXIT_HUNG``, and whoever supervises starts it again.
 * A task that never lets go of the interpreter lock keeps even that from being seen: the shell's watchdog ends
-  the process then, on its own, and has to know the longest lease (``longest_lease_s``).
+  the process then, on its own, and has to know how long what runs may compute (``leases_s``).
 * The worker never retries anything, and answers each task that it was sent exactly once: with its result, its
   error, or by giving it back, also when it was told to drop it.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -38,6 +43,8 @@ from labkit.core.session import Phase, Session, Tick
 
 EXIT_REFUSED = 75
 """Exit code of a worker that the broker did not accept (another one has its id)."""
+LOCKED_SHARE = 1 / 3
+"""Who used the processor for this share of a gap in the ticks was not frozen."""
 EXIT_HUNG = 86
 """Exit code of a worker that left because a task outran its lease."""
 
@@ -114,6 +121,7 @@ class Lease(NamedTuple):
 
     since: float
     until: float
+    lease_s: float
 
 
 class WorkerSession(Session):
@@ -143,6 +151,9 @@ class WorkerSession(Session):
         self._runs: dict[Key, Lease | None] = {}
         self._alone: Key | None = None  # the careful attempt among them, beside which nothing may run
         self._awake_since = 0.0
+        self._processor_s = 0.0
+        self._was_locked = False  # the last gap in the ticks was no freeze
+        self._given_up = False  # and told so, but not done with what it computes
         self._refusals = 0
         self._retry_hello_at: float | None = None
         self._drain_until = 0.0
@@ -163,11 +174,20 @@ class WorkerSession(Session):
         return min([due, *(lease.until for lease in self._runs.values() if lease is not None)])
 
     @property
-    def longest_lease_s(self) -> float:
-        """How long the longest of the attempts that it has may compute; the usual lease if it has none."""
-        leases = [task.lease_s for task in self.held.values()]
-        leases += [lease.until - lease.since for lease in self._runs.values() if lease is not None]
-        return max(leases, default=self.rules.lease_s)
+    def runs(self) -> int:
+        """How many attempts the shell has: they compute, or wait for a slot."""
+        return len(self._runs)
+
+    @property
+    def leases_s(self) -> float:
+        """How long those of them that may compute at once, the longest, may take together."""
+        leases = []
+        for key, lease in self._runs.items():
+            known = lease or self.held.get(key)
+            leases.append(self.rules.lease_s if known is None else known.lease_s)
+        if self.slots == 1:
+            return max(leases, default=self.rules.lease_s)
+        return sum(heapq.nlargest(self.slots, leases)) or self.rules.lease_s
 
     # --- connection -----------------------------------------------------------------------------------------
 
@@ -177,6 +197,7 @@ class WorkerSession(Session):
         self.held.clear()
         self._line.clear()
         self._asking = None
+        self._was_locked = self._given_up = False
         self._retry_hello_at = None
         self.epoch = self._fresh()
         serves = ",".join(sorted(self.capabilities))
@@ -204,9 +225,14 @@ class WorkerSession(Session):
 
     def _on_stale(self, _: m.Stale, now: float) -> None:
         if self.phase is Phase.READY:
-            self._greet(now, connect=False)
+            if self._was_locked and not self._given_up:
+                self._given_up = True
+                self._drop_line()
+                self._withdraw_waiting()
+            if not self._given_up or not self.held:
+                self._greet(now, connect=False)
         elif self.phase is Phase.DRAINING:
-            self._exit(0, "stopped; the broker had already given this worker up")
+            self._leave(now, "stopped; the broker had already given this worker up")
 
     # --- tasks ----------------------------------------------------------------------------------------------
 
@@ -265,9 +291,9 @@ class WorkerSession(Session):
         since = max(event.at, self._awake_since)
         task = self.held.get(key)
         if task is None:  # of a former epoch: nobody waits for it
-            self._runs[key] = Lease(since, since + self.rules.lease_s)
+            self._runs[key] = Lease(since, since + self.rules.lease_s, self.rules.lease_s)
             return
-        self._runs[key] = Lease(since, since + task.lease_s)
+        self._runs[key] = Lease(since, since + task.lease_s, task.lease_s)
         if not task.careful:
             self._send(m.Started(event.task, event.attempt, 0), now)
 
@@ -315,11 +341,22 @@ class WorkerSession(Session):
             Withdraw(*key) for key in reversed(self.held) if key in self._runs and self._runs[key] is None
         ]
 
+    def _drop_line(self) -> list[m.Task]:
+        """Forget what was not handed over yet; returns it, the newest first."""
+        dropped = list(reversed(self._line))
+        for task in dropped:
+            del self.held[task.task, task.attempt]
+        self._line.clear()
+        self._asking = None
+        return dropped
+
     def _let_go(self, key: Key, now: float) -> None:
         del self.held[key]
         self._advance(now)
         if self.phase is Phase.DRAINING and not self.held:
             self._leave(now, "stopped")
+        elif self._given_up and not self.held:
+            self._greet(now, connect=False)
 
     # --- leaving --------------------------------------------------------------------------------------------
 
@@ -330,11 +367,8 @@ class WorkerSession(Session):
             self.phase = Phase.DRAINING
             self._drain_until = now + self.rules.drain_s
             self._send(m.Leaving(), now)
-            for task in reversed(self._line):
+            for task in self._drop_line():
                 self._send(m.Returned(task.task, task.attempt), now)
-                del self.held[task.task, task.attempt]
-            self._line.clear()
-            self._asking = None
             self._withdraw_waiting()
             if not self.held:
                 self._leave(now, "stopped")
@@ -349,9 +383,12 @@ class WorkerSession(Session):
 
     # --- time -----------------------------------------------------------------------------------------------
 
-    def _on_tick(self, _: Tick, now: float) -> None:
+    def _on_tick(self, tick: Tick, now: float) -> None:
+        used_s, self._processor_s = tick.processor_s - self._processor_s, tick.processor_s
         if slept_s := self._slept_s(now):
-            self._overslept(slept_s, now)
+            self._was_locked = used_s >= slept_s * LOCKED_SHARE
+            if not self._was_locked:
+                self._overslept(slept_s, now)
         for (task, attempt), lease in self._runs.items():
             if lease is not None and now >= lease.until:
                 if (task, attempt) in self.held:
@@ -383,7 +420,7 @@ class WorkerSession(Session):
         self._awake_since = now
         for key, lease in self._runs.items():
             if lease is not None:
-                self._runs[key] = Lease(lease.since, lease.until + slept_s)
+                self._runs[key] = lease._replace(until=lease.until + slept_s)
 
     # --- which does what ------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from labkit.core import client_session as cs
 from labkit.core import messages as m
 from labkit.core.rules import Rules
-from labkit.core.session import Arrived, Connect, Send, Tick
+from labkit.core.session import Arrived, Connect, Send
 from labkit.simulation.loop import Loop
 from labkit.simulation.network import Link, Network
 from labkit.simulation.process import Process
@@ -33,7 +33,6 @@ class ClientProcess(Process):
     """A client for the whole run."""
 
     arrived = Arrived
-    tick = Tick()
     may_send = m.FROM_CLIENT
 
     def __init__(

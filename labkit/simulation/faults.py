@@ -311,7 +311,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "autoscale": Fault(N_("an autoscaler starts and drains workers as the work asks"), _autoscale),
     "duplicate": Fault(N_("a second worker with the id of another one is started"), _plan(2, _duplicate)),
     "hang": Fault(N_("some tasks never end")),
-    "lock": Fault(N_("some tasks keep the interpreter lock for ever")),
+    "lock": Fault(N_("some tasks keep the interpreter lock, for seconds or for ever")),
     "poison": Fault(N_("some tasks kill their worker")),
     "error": Fault(N_("some tasks raise an exception")),
     "broker_restart": Fault(N_("the broker is killed and a new one started"), _plan(2, _broker_restart)),
@@ -324,7 +324,9 @@ FAULTS: Final[dict[str, Fault]] = {
         N_("the broker gets messages that are forged, stale or out of place"), _plan(4, _garbage)
     ),
 }
-NATURES: Final = {"hang": "hangs", "lock": "locks", "poison": "poison", "error": "raises"}
+NATURES: Final = {
+    "hang": ("hangs",), "lock": ("locks", "stalls"), "poison": ("poison",), "error": ("raises",),
+}  # fmt: skip
 
 
 def checked(faults: tuple[str, ...]) -> tuple[str, ...]:

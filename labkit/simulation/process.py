@@ -14,6 +14,7 @@ from random import Random
 from typing import Any, ClassVar, Protocol
 
 from labkit.core import messages as m
+from labkit.core.session import Tick
 from labkit.simulation.loop import Loop
 from labkit.simulation.network import Link, Network, Socket
 
@@ -35,8 +36,9 @@ class Process:
     """One life of a program; subclasses add what it does besides talking."""
 
     arrived: ClassVar[type]
-    tick: ClassVar[Any]
     may_send: ClassVar[frozenset[type]]
+    reports: ClassVar[frozenset[type]] = frozenset()
+    """Events of its own threads, which a shell looks at before the clock."""
 
     def __init__(self, name: str, loop: Loop, network: Network, random: Random, link: Link) -> None:
         self.name = name
@@ -53,6 +55,10 @@ class Process:
         self._offset_s = random.uniform(-1e5, 1e5)
         self._inbox: list[Any] = []
         self._wakes_at = FOREVER
+
+    def tick(self) -> Any:
+        """Return the session's event of that name."""
+        return Tick()
 
     def clock(self) -> float:
         """Return what this process's own monotonic clock shows."""
@@ -101,7 +107,7 @@ class Process:
         if self.frozen or not self.alive:
             return
         if self.session.next_deadline() <= self.clock():
-            self.feed(type(self).tick)
+            self.feed(self.tick())
         else:
             self._sleep()
 
@@ -136,13 +142,16 @@ class Process:
         if self.socket is not None:
             self.socket.frozen = False
         inbox, self._inbox = self._inbox, []
+        for event in [event for event in inbox if type(event) in self.reports]:
+            inbox.remove(event)
+            self.feed(event)
         clock_first = self.random.random() < 0.5
         if clock_first:
-            self.feed(type(self).tick)
+            self.feed(self.tick())
         for event in inbox:
             self.feed(event)
         if not clock_first:
-            self.feed(type(self).tick)
+            self.feed(self.tick())
 
     def end(self, lost: int) -> None:
         """The process is no more; of its last messages ``lost`` never leave the machine."""

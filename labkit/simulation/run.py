@@ -109,7 +109,7 @@ def simulate(
     rules = rules or RULES
     if "flood" in names:
         rules = replace(rules, max_client_tasks=12, max_queued_tasks=10, max_client_bytes=25 << 20)
-    natures = [NATURES[name] for name in names if name in NATURES]
+    natures = [nature for name in names for nature in NATURES.get(name, ())]
     works = plan(
         Random(f"{seed} work"), tasks, safety_s * 0.7, rules.lease_s, natures, cancels="cancel" in names,
         bulk_share=0.08 if "slow" in names else 0.02,

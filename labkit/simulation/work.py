@@ -7,6 +7,7 @@ fine      it takes its time and has a result
 raises    it takes its time and raises
 hangs     it never ends
 locks     it never ends, and nothing else in its process runs any more: no heartbeat either
+stalls    it takes its time and has a result, but before, nothing else runs for seconds, two or three times
 poison    it kills its worker's process
 ========  ==============================================================================
 """

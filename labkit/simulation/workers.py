@@ -24,6 +24,8 @@ from labkit.simulation.work import Work
 
 WATCHDOG_SLACK = 1.5
 """A process whose interpreter lock is held ends after one lease, or this many times that."""
+STALL_EVERY_S = 0.05
+"""What is left to the others between two times at which a task keeps the lock."""
 ANNOUNCE_AFTER_S = 0.001
 """An attempt that has run for this long is reported as begun, as the real shell does."""
 
@@ -31,7 +33,9 @@ ANNOUNCE_AFTER_S = 0.001
 class Computing:
     """An attempt in one of a worker's slots."""
 
-    __slots__ = ("attempt", "lease_s", "left_s", "ran_s", "reported", "since", "started_at", "task", "work")
+    __slots__ = (
+        "attempt", "lease_s", "left_s", "ran_s", "reported", "since", "stalls", "started_at", "task", "work",
+    )  # fmt: skip
 
     def __init__(self, task: m.Task, work: Work, duration_s: float, now: float) -> None:
         self.task = task.task
@@ -40,6 +44,7 @@ class Computing:
         self.work = work
         self.left_s = duration_s
         self.ran_s = 0.0
+        self.stalls = 0  # how often it will still keep the interpreter lock for a while
         self.started_at = now
         self.since = now
         self.reported = False
@@ -49,8 +54,8 @@ class WorkerProcess(Process):
     """One process of a worker."""
 
     arrived = Arrived
-    tick = Tick()
     may_send = m.FROM_WORKER
+    reports = frozenset({ws.Finished, ws.Raised})
 
     def __init__(self, post: Post, loop: Loop, network: Network, random: Random) -> None:
         super().__init__(post.name, loop, network, random, post.link)
@@ -63,6 +68,7 @@ class WorkerProcess(Process):
         self.computing: dict[tuple[bytes, int], Computing] = {}
         self._begun: set[bytes] = set()
         self.locked_by: bytes | None = None  # the task that has the interpreter lock, and keeps it
+        self._processor_s = 0.0  # used while the lock was kept; what else it uses is of no interest
         self._frozen_at = 0.0
         self._generation = 0  # raised by a freeze: what was scheduled before it does not count
         self.performers = {
@@ -107,28 +113,56 @@ class WorkerProcess(Process):
             self.computing[task.task, task.attempt] = computing
             self._begin(task.task)
             if work.nature == "locks":
-                self._lock(task)
+                self._lock(task.task)
+                self.loop.after(task.lease_s * self.random.uniform(1.0, WATCHDOG_SLACK), self._bite)
+            elif work.nature == "stalls":
+                computing.stalls = self.random.choice((2, 3))
+                self._stall(computing, self._generation)
             else:
                 self._schedule(computing)
 
-    def _lock(self, task: m.Task) -> None:
-        """Be as good as frozen for ever, until the watchdog ends the process."""
-        self.locked_by = task.task
+    def _lock(self, task: bytes) -> None:
+        """Be as good as frozen."""
+        self.locked_by = task
         self.freeze()
-        self.loop.after(task.lease_s * self.random.uniform(1.0, WATCHDOG_SLACK), self._bite)
 
     def _bite(self) -> None:
+        """The watchdog ends the process."""
         if self.alive:
             self.post.crash()
+
+    def _stall(self, computing: Computing, generation: int) -> None:
+        """Keep the lock for a while; whatever else computes is as good as frozen meanwhile."""
+        if generation == self._generation and self.alive:
+            computing.stalls -= 1
+            for_s = self.random.uniform(0.1, 0.9) * self.post.rules.lease_s
+            self._lock(computing.task)
+            self.loop.after(for_s, self._let_go, for_s)
+
+    def _let_go(self, for_s: float) -> None:
+        """The lock is free again. That was no freeze: the processor was used."""
+        if self.alive:
+            self._processor_s += for_s
+            for computing in self.computing.values():
+                computing.ran_s += for_s
+            self._frozen_at = self.loop.now
+            self.locked_by = None
+            self.thaw()
+
+    def tick(self) -> Tick:
+        """Return the session's event of that name."""
+        return Tick(self._processor_s)
 
     def _schedule(self, computing: Computing) -> None:
         """Schedule what comes next of an attempt that computes now."""
         computing.since = self.loop.now
         if not computing.reported and (
-            computing.left_s > ANNOUNCE_AFTER_S or computing.work.nature == "hangs"
+            computing.left_s > ANNOUNCE_AFTER_S or computing.work.nature == "hangs" or computing.stalls
         ):
             self.loop.after(ANNOUNCE_AFTER_S, self._announce, computing, self._generation)
-        if computing.work.nature != "hangs":
+        if computing.stalls:
+            self.loop.after(STALL_EVERY_S, self._stall, computing, self._generation)
+        elif computing.work.nature != "hangs":
             self.loop.after(computing.left_s, self._over, computing, self._generation)
 
     def _announce(self, computing: Computing, generation: int) -> None:

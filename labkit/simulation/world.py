@@ -214,7 +214,7 @@ class World:
         compute_s = sum(
             work.compute_s for work in self.works.values() if work.nature not in ("hangs", "locks")
         )
-        hung_s = natures.count("hangs") * r.max_hangs * (r.lease_s + 3.0)
+        hung_s = (natures.count("hangs") + natures.count("stalls")) * r.max_hangs * (r.lease_s + 3.0)
         crash_s = natures.count("poison") * r.max_crashes * (1.0 + r.dead_s)
         # Once for nothing: who keeps the lock from the start cannot announce it. Then carefully.
         locked_s = (
@@ -262,7 +262,7 @@ class World:
             blame("one_outcome", f"task {name}: {outcome.kind} after {client.outcomes[work.task].kind}")
         if outcome.kind == "done":
             assert message is not None
-            if work.nature != "fine" or message.payload != work.result:
+            if work.nature not in ("fine", "stalls") or message.payload != work.result:
                 blame("right_result", f"task {name} ({work.nature}) has the result {message.payload.body!r}")
         elif outcome.kind == "cancelled":
             if work.task not in client.cancelled:

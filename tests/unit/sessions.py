@@ -21,6 +21,7 @@ class AWorker:
     def __init__(self, slots: int = 1) -> None:
         self.now = 100.0
         self.made = 0
+        self.processor_s = 3.0
         self.out: list[Any] = []
         self.session = w.WorkerSession(
             "worker-1", frozenset({"edges", "blur"}), slots, 77, RULES, self._fresh
@@ -56,11 +57,17 @@ class AWorker:
             self.now = max(self.now + 0.001, min(end, self.session.next_deadline()))
             if broker_beats:
                 self.hears(m.Heartbeat())
-            self.sees(Tick())
+            self.sees(Tick(self.processor_s))
 
     def oversleep(self, seconds: float) -> None:
+        """The process is frozen."""
         self.now += seconds
-        self.sees(Tick())
+        self.sees(Tick(self.processor_s))
+
+    def is_locked(self, seconds: float) -> None:
+        """A task keeps the interpreter lock; the processor is another one's for half of that time."""
+        self.processor_s += seconds / 2
+        self.oversleep(seconds)
 
     def is_welcomed(self, broker: bytes = b"broker-1") -> None:
         self.hears(m.WorkerWelcome(broker, self.session.epoch, 0.5, 6.0))

@@ -312,14 +312,40 @@ def test_it_waits_as_long_as_a_hang_may_take_to_be_noticed_at_most() -> None:
     assert lab.tasks_of("w3") == [(task, 3)]
 
 
-def test_it_waits_no_more_when_the_silent_worker_speaks() -> None:
+def test_it_waits_no_more_when_the_silent_worker_begins_anew() -> None:
     lab = a_lab(workers=0)
     task = silence_two(lab)
     lab.say("w2", m.Heartbeat())
     lab.tick()
+    assert lab.tasks_of("w3") == [], "it may still compute it, and be silent again in a moment"
+    lab.worker("w2")
+    lab.tick()
     assert lab.tasks_of("w3") == [(task, 3)]
     lab.close("w2")
-    assert lab.scheduler.tasks[task].crashes == 0, "it has spoken: its end tells nothing of this task"
+    assert lab.scheduler.tasks[task].crashes == 0, "it began anew: its end tells nothing of this task"
+
+
+def test_it_waits_no_more_when_the_silent_worker_says_goodbye_and_that_is_no_crash() -> None:
+    lab = a_lab(workers=0)
+    task = silence_two(lab)
+    lab.say("w2", m.WorkerGoodbye())
+    lab.close("w2")
+    lab.tick()
+    assert lab.tasks_of("w3") == [(task, 3)]
+    assert lab.scheduler.tasks[task].crashes == 0
+
+
+def test_a_process_that_is_refused_has_not_crashed_either() -> None:
+    lab = a_lab(workers=0)
+    task = lab.submit()
+    silence(lab, "w1", task, 1)
+    lab.close("w1")
+    assert lab.scheduler.tasks[task].crashes == 1
+    lab.worker("w other", name="w1", instance="other")
+    lab.worker("w1 again", name="w1")
+    lab.tick()
+    assert lab.happened("refused")
+    assert lab.scheduler.tasks[task].crashes == 0
 
 
 def test_it_waits_no_more_when_the_silent_process_says_hello_on_another_connection() -> None:
@@ -355,6 +381,33 @@ def test_a_late_result_of_a_silent_worker_ends_the_task_that_waits() -> None:
     lab.done(task, "w1", 1)
     assert lab.outcomes() == [(task, "RESULT")]
     assert len(lab.scheduler.queue) == 0
+
+
+def test_a_late_error_of_a_silent_worker_ends_the_task_too() -> None:
+    lab = a_lab(workers=0)
+    task = silence_two(lab)
+    lab.error(task, "ERROR", "w1", 1)
+    assert lab.outcomes() == [(task, "ERROR")]
+    assert [event.attempt for event in lab.happened("failed")] == [1]
+    assert len(lab.scheduler.queue) == 0
+
+
+def test_a_late_error_of_an_attempt_that_was_another_workers_changes_nothing() -> None:
+    lab = a_lab(workers=0)
+    task = silence_two(lab)
+    lab.error(task, "ERROR", "w1", 2)
+    assert lab.outcomes() == []
+    assert lab.count("stale_errors") == 1
+
+
+def test_silent_workers_that_report_later_that_it_outran_its_lease_are_believed() -> None:
+    lab = a_lab(workers=0)
+    task = silence_two(lab)
+    lab.error(task, "HUNG", "w1", 1)
+    lab.error(task, "HUNG", "w1", 1)
+    assert lab.outcomes() == [], "that was one attempt"
+    lab.error(task, "HUNG", "w2", 2)
+    assert lab.outcomes() == [(task, "HUNG")]
 
 
 def test_a_task_that_waits_can_be_cancelled() -> None:

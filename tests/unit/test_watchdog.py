@@ -21,16 +21,16 @@ import threading, time
 from labkit.jobs import hog, spin
 from workers import watchdog
 watchdog.SLACK_S = 0.0
-dog = watchdog.Watchdog(slots={slots})
+dog = watchdog.Watchdog()
 dog.wind({lease_s})
 """
 PATIENCE_S = 60
 
 
 @contextmanager
-def a_process(program: str, lease_s: float, slots: int = 1) -> Iterator[subprocess.Popen[str]]:
+def a_process(program: str, lease_s: float) -> Iterator[subprocess.Popen[str]]:
     """A process with a watchdog, which does what ``program`` says."""
-    text = BEGIN.format(slots=slots, lease_s=lease_s) + program
+    text = BEGIN.format(lease_s=lease_s) + program
     process = subprocess.Popen(
         [sys.executable, "-c", text], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -79,10 +79,3 @@ def test_a_process_that_was_frozen_for_longer_than_its_lease_lives_on() -> None:
         process.send_signal(signal.SIGCONT)
         out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out, err) == (0, "woke\n", "")
-
-
-def test_each_slot_may_use_up_a_lease_of_its_own() -> None:
-    program = "spin(0.3); print('whole')"
-    with a_process(program, lease_s=0.2, slots=2) as process:
-        out, err = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, out, err) == (0, "whole\n", "")

@@ -57,6 +57,18 @@ def test_a_start_that_is_reported_after_a_freeze_counts_from_its_end() -> None:
     assert worker.exit_code() is None
 
 
+def test_time_in_which_a_task_kept_the_interpreter_lock_is_computing() -> None:
+    worker = a_worker()
+    worker.gets(A, lease_s=5.0)
+    worker.begins(A)
+    worker.is_locked(3.0)
+    worker.pass_time(1.0)
+    assert worker.exit_code() is None
+    worker.is_locked(3.0)
+    assert worker.exit_code() == w.EXIT_HUNG
+    assert [type(message) for message in worker.said()[-2:]] == [m.WorkerError, m.WorkerGoodbye]
+
+
 def test_a_hung_task_of_a_former_epoch_costs_the_worker_too_but_is_not_reported() -> None:
     worker = a_worker()
     worker.gets(A, lease_s=5.0)
@@ -67,6 +79,111 @@ def test_a_hung_task_of_a_former_epoch_costs_the_worker_too_but_is_not_reported(
     worker.pass_time(5.1)
     assert worker.exit_code() == w.EXIT_HUNG
     assert [type(message) for message in worker.said()] == [m.WorkerGoodbye]
+
+
+def test_what_it_may_compute_is_the_leases_of_as_many_attempts_as_there_are_slots() -> None:
+    worker = a_worker(slots=2)
+    assert worker.session.leases_s == RULES.lease_s
+    worker.gets(A, lease_s=5.0)
+    assert worker.session.leases_s == 5.0
+    worker.gets(B, lease_s=9.0)
+    worker.begins(A)
+    assert worker.session.leases_s == 14.0
+    worker.gets(C, lease_s=7.0)
+    assert worker.session.leases_s == 16.0
+
+
+def test_neither_what_waits_behind_a_careful_task_nor_a_freeze_allows_it_to_compute_for_longer() -> None:
+    worker = a_worker()
+    worker.gets(A, careful=1, lease_s=5.0)
+    worker.hears(m.Go(A, 1))
+    worker.gets(B, lease_s=900.0)
+    worker.begins(A)
+    worker.oversleep(60.0)
+    assert worker.session.leases_s == 5.0
+
+
+def test_an_attempt_of_a_former_epoch_of_which_nothing_is_known_has_the_usual_lease() -> None:
+    worker = a_worker()
+    worker.gets(A, lease_s=900.0)
+    worker.hears(m.Stale())
+    worker.is_welcomed()
+    worker.gets(B, lease_s=0.5)
+    assert worker.session.leases_s == RULES.lease_s
+
+
+# --- given up while a task kept the interpreter lock ----------------------------------------------------------
+
+
+def given_up_while_locked(*waiting: bytes) -> AWorker:
+    """A worker whose task A kept the interpreter lock for so long that the broker gave it up; A computes on."""
+    worker = a_worker()
+    worker.gets(A, *waiting, lease_s=30.0)
+    worker.begins(A)
+    worker.is_locked(3.0)
+    worker.out.clear()
+    worker.hears(m.Stale())
+    return worker
+
+
+def test_who_was_given_up_while_a_task_kept_the_lock_ends_it_and_sends_the_result_before_it_begins_anew() -> None:
+    worker = given_up_while_locked()
+    assert worker.said() == []
+    worker.pass_time(2.0)
+    worker.is_locked(3.0)
+    worker.hears(m.Stale(), m.Stale())
+    assert worker.said() == []
+    worker.finishes(A)
+    done, hello = worker.said()
+    assert (done.task, type(hello)) == (A, m.WorkerHello)
+    worker.is_welcomed()
+    worker.gets(B)
+    assert worker.ran() == [B]
+
+
+def test_it_gives_up_what_only_waits() -> None:
+    worker = given_up_while_locked(B)
+    assert worker.withdrew() == [B]
+    worker.sees(w.Withdrawn(B, 1))
+    worker.finishes(A)
+    assert [type(message) for message in worker.said()] == [m.Returned, m.Done, m.WorkerHello]
+
+
+def test_if_what_kept_the_lock_is_over_it_begins_anew_at_once() -> None:
+    worker = a_worker()
+    worker.gets(A)
+    worker.begins(A)
+    worker.is_locked(3.0)
+    worker.finishes(A)
+    worker.out.clear()
+    worker.hears(m.Stale())
+    assert [type(message) for message in worker.said()] == [m.WorkerHello]
+
+
+def test_who_was_frozen_after_that_begins_anew_at_once() -> None:
+    worker = a_worker()
+    worker.gets(A)
+    worker.begins(A)
+    worker.is_locked(1.5)
+    worker.oversleep(3.0)
+    worker.out.clear()
+    worker.hears(m.Stale())
+    assert [type(message) for message in worker.said()] == [m.WorkerHello]
+
+
+def test_it_outruns_its_lease_as_any_other_and_says_so() -> None:
+    worker = given_up_while_locked()
+    worker.pass_time(30.0)
+    assert worker.exit_code() == w.EXIT_HUNG
+    assert [type(message) for message in worker.said()] == [m.WorkerError, m.WorkerGoodbye]
+
+
+def test_asked_to_stop_meanwhile_it_leaves_with_a_goodbye() -> None:
+    worker = given_up_while_locked()
+    worker.sees(w.StopAsked())
+    worker.hears(m.Stale())
+    assert [type(message) for message in worker.said()] == [m.Leaving, m.WorkerGoodbye]
+    assert worker.exit_code() == 0
 
 
 # --- leaving ------------------------------------------------------------------------------------------------
