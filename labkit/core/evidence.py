@@ -97,7 +97,7 @@ class Evidence:
         return self._notice_s(task) if task.silences > 1 and task.started_at is not None else 0.0
 
     def end_silence(self, route: Route, tasks: Mapping[bytes, OpenTask]) -> list[OpenTask]:
-        """Whoever fell silent has no more to do with what ran in it: return which of the ``tasks`` are open."""
+        """Whoever fell silent is done with what ran in it: return which of the ``tasks`` are open."""
         silence = self.silent.pop(route, None)
         return [] if silence is None else _still_open(silence.tasks, tasks)
 

@@ -554,7 +554,7 @@ class Scheduler:
         task.state = State.QUEUED
         detail: dict[str, Any] = {"cause": cause}
         if wait_s:
-            detail["wait_s"] = wait_s
+            detail["wait_s"] = round(wait_s, 3)
             self.queue.set_aside(task, now + wait_s)
         else:
             self.queue.push(task, front=True)

@@ -143,6 +143,8 @@ def _told(event: Event) -> tuple[str, str] | None:
             text, mood = _("command: {fault} {target}"), PLAIN if detail.get("fault") in HEALING else HARM
         case h.LOST:
             text, mood = _("{worker} is lost: {cause}"), HARM
+        case h.REQUEUED if "wait_s" in detail:
+            text, mood = _("task {task} waits: {worker} is not the first worker to fall silent with it"), HARM
         case h.REQUEUED:
             text, mood = _("task {task} is first in the queue again: {worker} no longer has it"), GOOD
         case h.SUSPECT:

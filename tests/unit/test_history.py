@@ -211,6 +211,15 @@ def test_a_task_that_is_submitted_again_to_a_new_broker_is_one_row() -> None:
     assert history.busy() == [(1.0, 3.0)]
 
 
+def test_the_story_of_a_task_that_was_set_aside_does_not_say_that_it_is_next() -> None:
+    lost = Event(CLOCK + 2, "requeued", A, 1, "worker-1", {"cause": "lost"})
+    again = Event(CLOCK + 4, "requeued", A, 2, "worker-2", {"cause": "lost", "wait_s": 62.0})
+    first, second = History([lost, again]).story(A)
+    assert str(first).startswith("first in the queue again")
+    assert str(second).startswith("in the queue again, but nobody gets it until worker-2 begins anew or ends")
+    assert "62.0 s at most" in str(second)
+
+
 def test_the_story_of_a_task_names_the_fault_and_the_loss_that_struck_its_worker() -> None:
     history = History(demo())
     task = history.recoveries()[0].held[0]

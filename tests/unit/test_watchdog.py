@@ -42,12 +42,19 @@ def a_process(program: str, lease_s: float) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_who_keeps_the_interpreter_lock_is_ended_and_the_line_is_told() -> None:
-    program = "threading.Thread(target=hog, name='computes').start()\nprint('not reached', flush=True)"
+    program = """
+begin = threading.Event()
+threading.Thread(target=lambda: begin.wait() and hog()).start()
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()  # the youngest, as a crew's other thread
+begin.set()
+time.sleep(60)
+print("not reached", flush=True)
+"""
     with a_process(program, lease_s=0.2) as process:
         out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == -signal.SIGPROF
-    (current,) = [thread for thread in err.split("\n\n") if thread.startswith("Current thread")]
-    assert 'labkit/jobs.py", line' in current and "in hog" in current
+    first_line = err.partition("Current thread")[2].splitlines()[1]
+    assert 'labkit/jobs.py", line' in first_line and "in hog" in first_line
 
 
 def test_who_computes_for_long_but_lets_others_run_is_not_ended() -> None:

@@ -112,11 +112,11 @@ def test_an_attempt_of_a_former_epoch_of_which_nothing_is_known_has_the_usual_le
     assert worker.session.leases_s == RULES.lease_s
 
 
-# --- given up while a task kept the interpreter lock ----------------------------------------------------------
+# --- given up while a task kept the interpreter lock --------------------------------------------------------
 
 
 def given_up_while_locked(*waiting: bytes) -> AWorker:
-    """A worker whose task A kept the interpreter lock for so long that the broker gave it up; A computes on."""
+    """A worker whose task A kept the lock for so long that the broker gave it up; A computes on."""
     worker = a_worker()
     worker.gets(A, *waiting, lease_s=30.0)
     worker.begins(A)
@@ -126,7 +126,7 @@ def given_up_while_locked(*waiting: bytes) -> AWorker:
     return worker
 
 
-def test_who_was_given_up_while_a_task_kept_the_lock_ends_it_and_sends_the_result_before_it_begins_anew() -> None:
+def test_who_was_given_up_while_a_task_kept_the_lock_ends_it_before_it_begins_anew() -> None:
     worker = given_up_while_locked()
     assert worker.said() == []
     worker.pass_time(2.0)

@@ -147,6 +147,7 @@ def _ledger_row(record: TaskRecord, start: float) -> LedgerRow:
     )
 
 
+_SET_ASIDE = "set aside"  # a requeue with an interval
 _SENTENCES = {
     e.SUBMITTED: N_("submitted by {client}: {job}, {bytes} bytes"),
     e.DISPATCHED: N_("sent to {worker} as attempt {attempt}"),
@@ -154,6 +155,10 @@ _SENTENCES = {
     e.DONE: N_("{worker} delivered the result after computing for {compute_ms} ms"),
     e.FAILED: N_("failed as {code}: {error}"),
     e.REQUEUED: N_("first in the queue again, because attempt {attempt} ended: {cause}"),
+    _SET_ASIDE: N_(
+        "in the queue again, but nobody gets it until {worker} begins anew or ends, {wait_s} s at most: "
+        "it is not the first worker to fall silent with it"
+    ),
     e.POISONED: N_("not tried again: it was running in {crashes} workers when they crashed"),
     e.CANCELLED: N_("cancelled"),
     e.DUPLICATE: N_("another result, of attempt {attempt} by {worker}, was counted and dropped"),
@@ -208,7 +213,8 @@ def _story_row(event: Event, start: float) -> StoryRow:
         "target": event.detail.get("target", "?"),
         "compute_ms": f"{compute_s * 1e3:.1f}" if isinstance(compute_s, (int, float)) else "?",
     }
-    template = _SENTENCES.get(event.kind, "{event}")
+    set_aside = event.kind == e.REQUEUED and "wait_s" in event.detail
+    template = _SENTENCES.get(_SET_ASIDE if set_aside else event.kind, "{event}")
     return StoryRow(event.at - start, event.kind, event.attempt, event.worker, template, params)
 
 
