@@ -16,9 +16,9 @@ Rules:
 * Every hello has a fresh epoch, and what was held under the former one is dropped: not started work is
   withdrawn, and what is computing may finish, but its result is not sent.
 * A gap in the ticks in which the process used the processor was no freeze: a task kept Python's interpreter
-  lock. That time counts as computing, or such a task would never outrun its lease. If the worker was given up
-  meanwhile, it ends what it computes before it says hello: the late result counts, and who began anew at once
-  would only be silenced, and lost, again.
+  lock. Processor time counts as computing, or such a task would never outrun its lease. If the worker was
+  given up meanwhile, it ends what it computes before it says hello: the late result counts, and who began
+  anew at once would only be silenced, and lost, again.
 * A task is announced as started when it has been running for a moment; one that is done before that just
   sends its result. A *careful* task (it was in flight when a worker crashed) is announced first and runs only
   after ``Go``.
@@ -43,8 +43,9 @@ from labkit.core.session import Phase, Session, Tick
 
 EXIT_REFUSED = 75
 """Exit code of a worker that the broker did not accept (another one has its id)."""
-LOCKED_SHARE = 1 / 3
-"""Who used the processor for this share of a gap in the ticks was not frozen."""
+LOCKED_SHARE = 1 / 4
+"""Who used the processor for this share of a gap in the ticks was not frozen: that would be less, even after
+a whole heartbeat of computing."""
 EXIT_HUNG = 86
 """Exit code of a worker that left because a task outran its lease."""
 
@@ -151,7 +152,7 @@ class WorkerSession(Session):
         self._runs: dict[Key, Lease | None] = {}
         self._alone: Key | None = None  # the careful attempt among them, beside which nothing may run
         self._awake_since = 0.0
-        self._processor_s = 0.0
+        self._processor_s: float | None = None  # at the last tick
         self._was_locked = False  # the last gap in the ticks was no freeze
         self._given_up = False  # and told so, but not done with what it computes
         self._refusals = 0
@@ -384,11 +385,11 @@ class WorkerSession(Session):
     # --- time -----------------------------------------------------------------------------------------------
 
     def _on_tick(self, tick: Tick, now: float) -> None:
-        used_s, self._processor_s = tick.processor_s - self._processor_s, tick.processor_s
+        before_s, self._processor_s = self._processor_s, tick.processor_s
         if slept_s := self._slept_s(now):
+            used_s = 0.0 if before_s is None else min(tick.processor_s - before_s, slept_s)
             self._was_locked = used_s >= slept_s * LOCKED_SHARE
-            if not self._was_locked:
-                self._overslept(slept_s, now)
+            self._overslept(slept_s - used_s, now - used_s)
         for (task, attempt), lease in self._runs.items():
             if lease is not None and now >= lease.until:
                 if (task, attempt) in self.held:
@@ -415,9 +416,9 @@ class WorkerSession(Session):
         at = self._retry_hello_at
         return self.phase is Phase.GREETING and at is not None and now >= at
 
-    def _overslept(self, slept_s: float, now: float) -> None:
-        """This process was frozen: that time does not count as computing either."""
-        self._awake_since = now
+    def _overslept(self, slept_s: float, awake_since: float) -> None:
+        """This process was frozen, or had no processor: that time does not count as computing either."""
+        self._awake_since = awake_since
         for key, lease in self._runs.items():
             if lease is not None:
                 self._runs[key] = lease._replace(until=lease.until + slept_s)

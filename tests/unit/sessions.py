@@ -64,9 +64,10 @@ class AWorker:
         self.now += seconds
         self.sees(Tick(self.processor_s))
 
-    def is_locked(self, seconds: float) -> None:
-        """A task keeps the interpreter lock; the processor is another one's for half of that time."""
-        self.processor_s += seconds / 2
+    def is_locked(self, seconds: float, share: float = 1.0) -> None:
+        """A task keeps the interpreter lock, and has this share of the processor."""
+        self.sees(Tick(self.processor_s))
+        self.processor_s += seconds * share
         self.oversleep(seconds)
 
     def is_welcomed(self, broker: bytes = b"broker-1") -> None:

@@ -69,6 +69,29 @@ def test_time_in_which_a_task_kept_the_interpreter_lock_is_computing() -> None:
     assert [type(message) for message in worker.said()[-2:]] == [m.WorkerError, m.WorkerGoodbye]
 
 
+def test_of_that_time_only_what_the_processor_was_its_own_counts() -> None:
+    worker = a_worker()
+    worker.gets(A, lease_s=5.0)
+    worker.begins(A)
+    worker.is_locked(8.0, share=0.5)
+    worker.pass_time(0.9)
+    assert worker.exit_code() is None
+    worker.pass_time(0.2)
+    assert worker.exit_code() == w.EXIT_HUNG
+
+
+def test_a_start_that_is_reported_after_such_a_time_counts_from_its_begin() -> None:
+    worker = a_worker()
+    worker.gets(A, lease_s=5.0)
+    began = worker.now
+    worker.is_locked(3.0)
+    worker.sees(w.Began(A, 1, began))
+    worker.pass_time(1.9)
+    assert worker.exit_code() is None
+    worker.pass_time(0.2)
+    assert worker.exit_code() == w.EXIT_HUNG
+
+
 def test_a_hung_task_of_a_former_epoch_costs_the_worker_too_but_is_not_reported() -> None:
     worker = a_worker()
     worker.gets(A, lease_s=5.0)
