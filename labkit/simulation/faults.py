@@ -105,6 +105,7 @@ def _pause(world: World, random: Random) -> None:
 
 def _freeze(world: World, process: Process, for_s: float) -> None:
     world.note("pause", process.name)
+    process.struck_at = world.loop.now
     process.freeze()
     _later(world, for_s, _thaw, world, process)
 

@@ -50,6 +50,7 @@ class Process:
         self.alive = True
         self.frozen = False
         self.since = loop.now  # alive and not frozen since then
+        self.struck_at = -FOREVER  # when somebody froze it
         self.socket: Socket | None = None
         self.performers: dict[type, Callable[[Any], None]] = {}
         self._offset_s = random.uniform(-1e5, 1e5)

@@ -7,7 +7,7 @@ well all the time. ``posts`` and ``clients`` are everybody there is, present and
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NoReturn
 
 from labkit.core.rules import Rules
@@ -80,6 +80,22 @@ class Truth:
             and post.up.session.epoch.hex() == epoch
             for post in self.posts
         )
+
+    def computing(self, task: bytes, sent: Mapping[int, str], awake_since: float) -> list[str]:
+        """Return who computes one of these attempts, and was neither struck nor cut off since it began.
+
+        ``sent`` says who got which attempt; the broker has been well since ``awake_since``.
+        """
+        found = []
+        for post in self.posts:
+            for computing in post.up.computing.values() if post.up is not None else ():
+                process, link = post.up, post.link
+                assert process is not None and process.socket is not None
+                well_since = max(process.struck_at, link.mended_at, awake_since)
+                cut_off = link.cut or process.socket.fooled or well_since >= computing.started_at
+                if computing.task == task and sent.get(computing.attempt) == post.name and not cut_off:
+                    found.append(post.name)
+        return found
 
     def evidence(self, task: bytes, present: set[bytes]) -> int:
         """Return in how many processes a task had begun that are dead, or look like it now.

@@ -236,7 +236,7 @@ class Witness:
                 idle = other.in_flight
                 if idle < busy and idle <= other.slots and other.ready_for(seen.needs):
                     self.blame("least_busy", f"{name} got a task on top of {busy}; {other_name} had {idle}")
-        if self._works[bytes.fromhex(event.task)].nature == "locks":
+        if self._works[bytes.fromhex(event.task)].nature in ("locks", "stalls"):
             self._judge_containment(event, seen)
         if attempt == 1:
             lane = seen.client, seen.needs
@@ -249,13 +249,20 @@ class Witness:
         self._queued -= 1
 
     def _judge_containment(self, event: Event, seen: Seen) -> None:
-        """Fault table: a task that keeps the interpreter lock has two workers silent at once, never more."""
+        """Fault table: a task that keeps the interpreter lock has two workers silent at once, never more.
+
+        If it lets go now and then, two that nothing else has befallen compute it at once, never more.
+        """
         task = bytes.fromhex(event.task)
-        standing = {self._epoch_of.get(route) for route in self.connections}
-        stuck = [
-            name for name, epoch in seen.sent.values()
-            if epoch in standing and self._truth.keeps_lock(task, name, epoch)
-        ]  # fmt: skip
+        if self._works[task].nature == "stalls":
+            sent = {attempt: name for attempt, (name, _) in seen.sent.items()}
+            stuck = self._truth.computing(task, sent, self._awake_since)
+        else:
+            standing = {self._epoch_of.get(route) for route in self.connections}
+            stuck = [
+                name for name, epoch in seen.sent.values()
+                if epoch in standing and self._truth.keeps_lock(task, name, epoch)
+            ]  # fmt: skip
         self._demand(
             len(stuck) < 2, "containment", "task {} has silenced {}, and goes to {}",
             event.task, stuck, event.worker,

@@ -289,6 +289,22 @@ class NeverWaits(Scheduler):
         self.evidence.wait_s = lambda task: 0.0  # type: ignore[method-assign]
 
 
+class AWordIsEnough(Scheduler):
+    """Lets a task that was set aside on as soon as the silent worker says anything."""
+
+    def _on_stale_message(self, route: Any, message: Any, now: float) -> None:
+        self._reconsider(self.evidence.end_silence(route, self.tasks), "", now)
+        super()._on_stale_message(route, message, now)
+
+
+class AlwaysBeginsAnew(WorkerSession):
+    """Takes every gap in its ticks for a freeze, and drops what kept the interpreter lock meanwhile."""
+
+    def _overslept(self, slept_s: float, awake_since: float) -> None:
+        self._was_locked = False
+        super()._overslept(slept_s, awake_since)
+
+
 class NeverAsks(WorkerSession):
     """Does not announce careful tasks, so the evidence of quick crashes dies with the worker."""
 
@@ -369,6 +385,8 @@ FURTHER: dict[str, Mutant] = {
     "poison": _scheduler(DyingIsFine, "liveness"),
     "death in silence": _scheduler(SilenceIsFine, "liveness")._replace(faults=("lock",)),
     "containment": _scheduler(NeverWaits, "containment")._replace(faults=("lock",)),
+    "a word is not enough": _scheduler(AWordIsEnough, "containment")._replace(faults=("lock",)),
+    "what kept the lock ends first": _worker(AlwaysBeginsAnew, "containment")._replace(faults=("lock",)),
     "evidence of quick crashes": _worker(NeverAsks, "liveness"),
     "bounds of the autoscaler": _autoscaler("autoscaler", autoscaler=KnowsNoBounds),
     "calm of the autoscaler": _autoscaler("autoscaler", autoscaler=Flaps),
