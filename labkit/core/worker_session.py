@@ -152,7 +152,7 @@ class WorkerSession(Session):
         self._runs: dict[Key, Lease | None] = {}
         self._alone: Key | None = None  # the careful attempt among them, beside which nothing may run
         self._awake_since = 0.0
-        self._processor_s: float | None = None  # at the last tick
+        self._processor_s: float | None = None  # at the last tick; the first one comes at once
         self._was_locked = False  # the last gap in the ticks was no freeze
         self._given_up = False  # and told so, but not done with what it computes
         self._refusals = 0

@@ -151,6 +151,7 @@ class Connection:
         self.up = Pipe(network.loop, network.random, self.link, self._at_broker)
         self.down = Pipe(network.loop, network.random, self.link, self._at_peer)
         self.last_arrival = network.loop.now
+        self.last_word = float("-inf")  # to open it is no word
         self.link.connections.append(self)
 
     @property
@@ -166,7 +167,7 @@ class Connection:
             self._forget_if_over()
             self._network.broker.closed(self)
         else:
-            self.last_arrival = self._network.loop.now
+            self.last_arrival = self.last_word = self._network.loop.now
             self._network.broker.arrived(self, item)
 
     def _at_peer(self, item: Any) -> None:

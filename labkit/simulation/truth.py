@@ -36,7 +36,7 @@ class Truth:
         client = next(client for client in self.clients if client.name == name)
         if client.session.phase is Phase.OVER:
             return True
-        heard = [c.last_arrival for c in client.link.connections if c.broker_open]
+        heard = [c.last_word for c in client.link.connections if c.broker_open]
         silent_s = self._loop.now - max(heard, default=-self._rules.client_gone_s)
         return silent_s >= self._rules.client_gone_s - 1e-6
 

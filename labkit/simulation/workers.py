@@ -76,6 +76,11 @@ class WorkerProcess(Process):
             ws.Exit: self._exit,
         }  # fmt: skip
 
+    def start(self) -> None:
+        """Begin to live, with a look at the clocks, as the real shell does."""
+        super().start()
+        self.feed(self.tick())
+
     def send(self, action: Any) -> None:
         """Send a message; an announced start is evidence if this process dies."""
         if type(action.message) is m.Started:

@@ -115,4 +115,17 @@ REGRESSIONS = (
         "the judge took a connection for whole whose end had not come through yet",
         workers=2,
     ),
+    Seed(
+        40456,
+        "break,lock,partition,pause",
+        "a simulated worker had not looked at its clocks before a task kept the lock",
+        workers=8,
+    ),
+    Seed(
+        40792,
+        "autoscale,break,cancel,client_pause,drain,duplicate,error,garbage,hang,kill,lock,partition,pause,slow",
+        "the judge took a client's opening of a connection for a word",
+        workers=2,
+        tasks=20,
+    ),
 )
