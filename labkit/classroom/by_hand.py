@@ -1,6 +1,6 @@
 """Two workers for a bug hunt, played by hand: both do their task right, and one is given up for dead.
 
-Each stands here whole: the notebook shows both, and the reader looks for the one line in which they differ.
+Each stands here whole: the notebook shows the first, and says in which line the other differs.
 """
 
 from __future__ import annotations

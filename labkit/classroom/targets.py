@@ -42,7 +42,8 @@ class Measured:
             word = _("met") if target.met else _("MISSED")
             rows.append((_(target.template).format(**target.params), target.measured, word))
             if target.id == "recovery" and chain is not None:
-                rows += [(f"· {link}", after, "") for link, after in chain_in_words(chain)]
+                # Without the last link: a class's few pictures end too soon to tell the pace after it.
+                rows += [(f"· {link}", after, "") for link, after in chain_in_words(chain)[:-1]]
         return Table((_("target"), _("measured"), ""), rows)
 
     def _repr_html_(self) -> str:

@@ -152,15 +152,19 @@ show(charts.recovery, history)
 history.counts()["done"], history.counts()["requeued"], history.check()
 
 # %% [markdown] lang="es" teacher=true silent=1
-# **Di.** Retoma la tercera pregunta de ayer: allí un proceso muerto rompía el grupo entero. Abre el panel y
+# **Di.** Retoma la tercera pregunta de ayer: allí un proceso muerto rompía el grupo entero. Antes de que nadie
+# pulse nada, que cada cual escriba la apuesta de la celda que viene. Abre el panel y
 # calla un minuto: alguien de la clase pulsa `enviar trabajo`, `matar` en `worker-2`, mira qué pasa y pulsa
 # `iniciar` (la celda que viene lo necesita en pie) y otra vez `enviar trabajo`, que así para. Después de la
-# gráfica: «Acabáis de matar un servidor en plena faena y nadie ha perdido nada. Los próximos cuarenta minutos
-# son para entender por qué.» La tarjeta `redis` espera al bloque 2. En la gráfica, la zona sombreada es el
+# gráfica: «Acabáis de matar un servidor en plena faena y nadie ha perdido nada. El resto de la clase
+# es para entender por qué.» La tarjeta `redis` espera al bloque 2. En la gráfica, la zona sombreada es el
 # tiempo sin `worker-2`.
 #
 # **Pregunta.** ¿Por qué el rendimiento baja a dos tercios y no a cero? (Quedan dos de los tres, y siguen
 # trabajando.)
+#
+# **Te preguntarán** por qué tarda un cuarto de segundo si la tarea dura 0,1 s y vuelve la primera a la cola: los
+# otros dos acaban antes la que calculan y la siguiente, que ya tenían.
 #
 # **Si falla.** Si `open_cluster` dice que un worker no está listo, la máquina va muy cargada: cierra otros
 # cuadernos (`Kernel` → `Shut Down All Kernels`) y repite la celda, que cierra antes lo que había abierto. Si
@@ -168,15 +172,19 @@ history.counts()["done"], history.counts()["requeued"], history.check()
 # desde arriba. Mientras se ejecuta una celda el panel sigue vivo, pero los clics esperan a que acabe.
 
 # %% [markdown] lang="en" teacher=true silent=1
-# **Say.** Go back to yesterday's third question: there one dead process broke the whole pool. Open the panel
+# **Say.** Go back to yesterday's third question: there one dead process broke the whole pool. Before anybody
+# presses anything, everybody writes down the bet of the next cell. Open the panel
 # and be silent for a minute: somebody in class presses `send work`, `kill` on `worker-2`, sees what happens,
 # and presses `start` (the next cell needs it up) and `send work` again, which stops it. After the chart: "You
-# have just killed a server in the middle of its work, and nobody lost anything. The next forty minutes are for
+# have just killed a server in the middle of its work, and nobody lost anything. The rest of the lesson is for
 # understanding why." The card `redis` can wait until block 2. In the chart, the shaded zone is the time without
 # `worker-2`.
 #
 # **Ask.** Why does the throughput fall to two thirds and not to zero? (Two of the three are left, and go on
 # working.)
+#
+# **They will ask** why it takes a quarter of a second if the task takes 0.1 s and is the first in the queue again:
+# the other two finish the one they compute and the next, which they held already.
 #
 # **If it goes wrong.** If `open_cluster` says that a worker is not ready, the machine is very busy: close
 # other notebooks (`Kernel` → `Shut Down All Kernels`) and run the cell again, which first closes what it had
@@ -184,14 +192,14 @@ history.counts()["done"], history.counts()["requeued"], history.check()
 # the top. While a cell runs the panel stays alive, but clicks wait for its end.
 
 # %% [markdown] lang="es"
-# ## Bloque 1. Los mensajes, uno a uno · 10–18 min
+# ## Bloque 1. Los mensajes, uno a uno · 10–19 min
 #
 # Broker y workers hablan con **ZeroMQ**. Un `ROUTER` tiene muchas conexiones y a cada mensaje que llega le
 # pone delante de quién viene; un `DEALER` no añade nada y envía y recibe cuando quiere, sin esperar turno.
 # Aquí están los dos, sin nada más; uno saluda y el otro contesta:
 
 # %% [markdown] lang="en"
-# ## Block 1. The messages, one by one · 10–18 min
+# ## Block 1. The messages, one by one · 10–19 min
 #
 # Broker and workers speak **ZeroMQ**. A `ROUTER` has many connections, and puts in front of each message that
 # arrives whom it is from; a `DEALER` adds nothing, and sends and receives whenever it likes, without waiting
@@ -319,14 +327,14 @@ lesson.checkpoint(1, (answer, future.worker) == (42, "by-hand"))
 # the worker waits for a silent broker.
 
 # %% [markdown] lang="es"
-# ## Bloque 2. ¿A quién le toca? · 18–28 min
+# ## Bloque 2. ¿A quién le toca? · 19–28 min
 #
 # Elegir worker es una función de una línea; aquí hay dos, tal como están en el laboratorio. `round_robin`
 # escoge al que hace más que no le toca, por ocupado que esté; `least_busy`, al que menos tareas tiene a medias
 # y, de los que empatan, al que hace más que no se usa.
 
 # %% [markdown] lang="en"
-# ## Block 2. Whose turn is it? · 18–28 min
+# ## Block 2. Whose turn is it? · 19–28 min
 #
 # Choosing a worker is a function of one line; here are two, as they stand. `round_robin` takes the one whose
 # last turn was longest ago, however busy it is; `least_busy` the one with the fewest tasks in flight and, among
@@ -388,11 +396,11 @@ registry = Registry(cluster)
 registry.beside_broker()
 
 # %% [markdown] lang="es"
-# Algo roto a propósito: `FLUSHALL` borra Redis entero mientras hay cuarenta tareas en marcha. ¿Se perderá alguna?
+# Algo roto a propósito: `FLUSHALL` borra Redis entero, con cuarenta tareas enviadas. ¿Se perderá alguna?
 # **Apuesta**: ¿cuántos segundos pasarán hasta que Redis enseñe otra vez los tres workers?
 
 # %% [markdown] lang="en"
-# Something broken on purpose: `FLUSHALL` wipes all of Redis while forty tasks are under way. Will any be lost?
+# Something broken on purpose: `FLUSHALL` wipes all of Redis, with forty tasks submitted. Will any be lost?
 # **Bet**: how many seconds until Redis shows all three workers again?
 
 # %%
@@ -426,33 +434,30 @@ ended = [history.counts()["done"] for history in by_policy.values()]
 lesson.checkpoint(2, ended == [len(uneven)] * 2 and lost == 0)
 
 # %% [markdown] lang="es" teacher=true
-# **Di.** Antes de enseñar la gráfica de esperas, pide a la clase que la dibuje en el aire. Casi nadie espera
-# que la mayoría de los puntos estén juntos y unos pocos lejísimos.
-#
-# **Pregunta.** ¿Qué pasaría si el broker leyera de Redis? (Un `FLUSHALL` le borraría los workers y las tareas,
-# y la caída de Redis sería también la suya.)
+# **Di.** La gráfica de esperas se lee de abajo arriba: casi todos los puntos juntos y unos pocos lejísimos.
 #
 # **Si sobra tiempo.** Si todas las tareas llegan a la vez, ¿cambia algo la política? (Casi nada: un worker nunca
 # tiene más que la tarea que calcula y la siguiente; lo demás espera en el broker, y la política decide tarde.)
 #
 # **Te preguntarán** por qué el latido de Redis es más viejo que el del broker: es una copia y, mientras no cambia
-# nada, se renueva una vez por segundo.
+# nada, se renueva de vez en cuando. Y por qué las tareas terminadas no suman ciento veinte: las que `worker-2` hizo
+# antes de morir se fueron con él; el que volvió es otro y cuenta desde cero. En una terminal, a `redis-cli -u` le
+# hace falta lo que diga `cluster.redis_url`.
 #
 # **Si falla.** Sin Redis (Windows), las celdas del registro lo dicen y siguen. Si la gráfica de
 # `least_busy` enseña alguna espera larga, la máquina se paró un momento: mira cuántas son, no cuál.
 
 # %% [markdown] lang="en" teacher=true
-# **Say.** Before you show the chart of the waits, ask the class to draw it in the air. Hardly anybody expects
-# most points together and a few of them far away.
-#
-# **Ask.** What would happen if the broker read from Redis? (A `FLUSHALL` would take its workers and tasks, and it
-# would fall whenever Redis does.)
+# **Say.** Read the chart of the waits from the bottom up: nearly all points together, and a few of them far
+# away.
 #
 # **If there is time.** If all tasks come at once, does the policy change anything? (Hardly: a worker never holds
 # more than the task it computes and the next one; the others wait at the broker, and the policy decides late.)
 #
 # **They will ask** why the heartbeat in Redis is older than the broker's: it is a copy and, while nothing
-# changes, renewed once a second.
+# changes, renewed now and then. And why the tasks done do not add up to a hundred and twenty: those that `worker-2`
+# did before it died went with it; the one that came back is another, and counts from zero. In a terminal,
+# `redis-cli -u` wants what `cluster.redis_url` says.
 #
 # **If it goes wrong.** Without a Redis (Windows), the cells about the registry say so and go on. If the chart
 # shows a long wait for `least_busy`, the machine paused for a moment: look at how many there are, not at
@@ -503,13 +508,13 @@ cluster.start("worker-2")
 absent["stop"] = work.finish()
 
 # %%
-show(charts.absences, absent)
-
-# %%
 frozen = absent["freeze"].recoveries()[0]
 row = charts.Guessed("freeze", guess_frozen, Timing((frozen.detection_s,)))
 show(charts.guesses, [row])
 gap(row)
+
+# %%
+show(charts.absences, absent)
 
 # %% [markdown] lang="es"
 # Lee los cuatro carriles de arriba abajo:
@@ -576,16 +581,16 @@ lesson.checkpoint(3, not broken and len(absent) == 4)
 # %% [markdown] lang="es"
 # ## Comprobación: a la caza de un error · 35–43 min
 #
-# Dos workers hechos a mano reciben una tarea igual, que dura 2,6 s. Los dos la calculan bien y los dos
-# entregan. Pero a uno el broker lo da por perdido. ¿Cuál, y por qué? Este es el código del primero, donde
-# `time.sleep` hace de cálculo y dura lo que la tarea (`task_s`):
+# Un worker hecho a mano recibe una tarea que dura 2,6 s, la calcula bien y la entrega. Pero el broker lo da por
+# perdido. ¿Qué línea tiene la culpa, y por qué? En este código `time.sleep` hace de cálculo y dura lo que la
+# tarea (`task_s`):
 
 # %% [markdown] lang="en"
 # ## Check: a bug hunt · 35–43 min
 #
-# Two workers made by hand get a task each, alike, which takes 2.6 s. Both compute it right, and both deliver. But
-# the broker gives one of them up as lost. Which one, and why? This is the code of the first one, in which
-# `time.sleep` stands for the computing and lasts as long as the task (`task_s`):
+# A worker made by hand gets a task that takes 2.6 s, computes it right, and delivers it. But the broker gives it
+# up as lost. Which line is to blame, and why? In this code `time.sleep` stands for the computing and lasts as
+# long as the task (`task_s`):
 
 # %%
 from labkit.classroom import by_hand
@@ -605,13 +610,13 @@ story(hunted, future.task_id)
 
 # %% [markdown] lang="es"
 # El resultado es correcto y aun así algo fue mal: antes de que acabara, el broker lo dio por muerto. Con más
-# workers, la tarea se habría hecho **dos veces**. El otro solo se distingue en una línea: no dice
+# workers, la tarea se habría hecho **dos veces**. Y ahora otro, que se distingue en una sola línea: no dice
 # `time.sleep(task_s)`, sino `me.rest(task_s)`.
 
 # %% [markdown] lang="en"
 # The result is right, and still something went wrong: before it had finished, the broker took it for dead. With
-# more workers the task would have been done **twice**. The other one differs in a single line: it does not say
-# `time.sleep(task_s)`, but `me.rest(task_s)`.
+# more workers the task would have been done **twice**. And now another one, which differs in a single line: it
+# does not say `time.sleep(task_s)`, but `me.rest(task_s)`.
 
 # %%
 question = Work(empty)
@@ -629,8 +634,8 @@ empty.close()
 #
 # ### Los objetivos del día, medidos
 #
-# Fotografías de verdad, varias veces, en un clúster nuevo de tres workers; uno muere a mitad y vuelve. Cada
-# píxel se compara con el bucle sencillo.
+# Lo que prometía el día, medido con fotografías de verdad, varias veces, en un clúster nuevo de tres workers; uno
+# muere y vuelve. Cada píxel se compara con el bucle sencillo.
 
 # %% [markdown] lang="en"
 # **The bug**: while it computed it did not beat; `rest` lasts as long, and beats. In a real worker the
@@ -639,8 +644,8 @@ empty.close()
 #
 # ### The day's targets, measured
 #
-# Real photographs, several times, on a new cluster of three workers; one of them dies half-way and comes
-# back. Every pixel is compared with the plain loop's.
+# What the day had promised, measured with real photographs, several times, on a new cluster of three workers; one
+# of them dies and comes back. Every pixel is compared with the plain loop's.
 
 # %%
 from labkit.classroom.targets import measure_targets
@@ -650,38 +655,40 @@ with open_cluster(workers=3, backend="local") as fresh:
 measured
 
 # %% [markdown] lang="es" teacher=true silent=1.5
-# **Di.** Un minuto y medio de silencio con el código del primero en la pared. Quien lo vea, que no lo diga: que
+# **Di.** Un minuto y medio de silencio con el código en la pared. Quien lo vea, que no lo diga: que
 # escriba qué línea y por qué.
 #
 # **Pregunta.** ¿Qué demuestra un latido? (Que el proceso vive; no que la tarea avance. Para eso está el plazo
 # de cada intento.)
 #
-# **Si sobra tiempo.** ¿Qué objetivo de la tabla fallaría si `worker-2` no volviera? (El de los tres activos, y
-# el de volver al ritmo de antes. Perderse, no se perdería nada.)
+# **Si sobra tiempo.** ¿Qué objetivo de la tabla fallaría seguro si `worker-2` no volviera? (El de los tres
+# activos. Perderse, no se perdería nada.)
 #
 # **Te preguntarán** por qué «17 % a 50 %»: el objetivo es un tercio cada uno, y se da por bueno si nadie se
-# aparta más de la mitad. Y por qué aquí el broker puede tardar más en notar la muerte que al principio: los
+# aparta más de la mitad de eso, o si a cada uno le tocó lo que su velocidad merecía: en una máquina ocupada un
+# worker va más despacio y el menos ocupado le da menos, como debe; entonces la tabla lo dice. Y por qué aquí el broker puede tardar más en notar la muerte que al principio: los
 # workers calculan de verdad y ocupan los núcleos.
 #
-# **Si falla.** Si la tabla dice `NO CUMPLIDO` en el reparto, mira el texto: en una máquina ocupada un worker va
-# más despacio y el menos ocupado le da menos, como debe. Vuelve a ejecutar la celda y compara.
+# **Si falla.** Si la tabla dice `NO CUMPLIDO` en el reparto, la máquina cambió de ritmo a mitad de la medida (por
+# ejemplo, porque otra cosa empezó a trabajar en ella). Vuelve a ejecutar la celda y compara.
 
 # %% [markdown] lang="en" teacher=true silent=1.5
-# **Say.** A minute and a half of silence with the code of the first one on the wall. Whoever sees it does not
+# **Say.** A minute and a half of silence with the code on the wall. Whoever sees it does not
 # say it: they write down which line, and why.
 #
 # **Ask.** What does a heartbeat prove? (That the process lives; not that the task advances. That is what the
 # lease of each attempt is for.)
 #
-# **If there is time.** Which target of the table would be missed if `worker-2` did not come back? (That all
-# three are active, and that the former pace is reached again. Nothing would be lost.)
+# **If there is time.** Which target of the table would surely be missed if `worker-2` did not come back? (That
+# all three are active. Nothing would be lost.)
 #
 # **They will ask** why "17 % to 50 %": the target is a third each, and it counts as met if nobody is off by
-# more than half of that. And why the broker may take longer here to notice the death than at the beginning:
+# more than half of that, or if each got what its speed deserved: on a busy machine one worker is slower, and the
+# least busy gives it less, as it should; then the table says so. And why the broker may take longer here to notice the death than at the beginning:
 # these workers really compute, and occupy the cores.
 #
-# **If it goes wrong.** If the table says `MISSED` about the shares, read its text: on a busy machine one
-# worker is slower, and the least busy gives it less, as it should. Run the cell again and compare.
+# **If it goes wrong.** If the table says `MISSED` about the shares, the machine changed its pace in the middle of
+# the measurement (because something else began to work on it, say). Run the cell again and compare.
 
 # %% [markdown] lang="es"
 # ## Resumen y avance · 43–45 min
@@ -689,7 +696,7 @@ measured
 # **Tres hechos**
 #
 # 1. El broker guarda la tarea hasta tener su resultado; por eso la muerte de un worker cuesta tiempo y no datos.
-# 2. Una conexión que se cierra avisa en milésimas; de un silencio solo se sabe esperando.
+# 2. Una conexión que se cierra avisa enseguida; de un silencio solo se sabe esperando.
 # 3. Una tarea puede ejecutarse más de una vez, pero su desenlace se ve exactamente una.
 #
 # **Tres preguntas**
@@ -706,7 +713,7 @@ measured
 # **Three facts**
 #
 # 1. The broker keeps a task until it has its result; so a worker's death costs time and no data.
-# 2. A connection that closes tells within milliseconds; of a silence one learns only by waiting.
+# 2. A connection that closes tells at once; of a silence one learns only by waiting.
 # 3. A task may be executed more than once, but its outcome is seen exactly once.
 #
 # **Three questions**
@@ -896,14 +903,14 @@ with in_containers(workers=3) as boxed:
 # **La celda de contenedores.** Si la quieres, antes de clase: `python3 lab.py up --backend compose` construye
 # las imágenes una vez, con red y en unos minutos; sin ellas la celda se salta.
 #
-# **Di.** Con Docker, esto es `docker-compose stop worker-2` y `docker-compose start worker-2`. Sin Docker no se
+# **Di.** Con Docker, esto es `docker-compose kill worker-2` y `docker-compose start worker-2`. Sin Docker no se
 # pierde nada: no se aprende nada distinto.
 
 # %% [markdown] lang="en" teacher=true
 # **The cell about containers.** If you want it, before class: `python3 lab.py up --backend compose` builds the
 # images once, with a network and in some minutes; without them the cell is skipped.
 #
-# **Say.** With Docker this is `docker-compose stop worker-2` and `docker-compose start worker-2`. Without it
+# **Say.** With Docker this is `docker-compose kill worker-2` and `docker-compose start worker-2`. Without it
 # nothing is missed: there is nothing else to be learned here.
 
 # %% [markdown] lang="es"
@@ -914,7 +921,8 @@ with in_containers(workers=3) as boxed:
 # * **Imprescindible**: mata a dos de los tres workers. Antes, apuesta cuánto bajará el rendimiento. ¿Qué pasa
 #   si matas a los tres y después arrancas uno?
 # * **Objetivo**: mata al `broker` con el panel mientras hay trabajo y vuelve a iniciarlo. ¿Por qué no se pierde
-#   nada? Búscalo en `story(cluster.history(), ...)` con una tarea que estuviera en marcha.
+#   nada? Búscalo en `story(cluster.history(), "…")`, donde van los primeros seis signos de una tarea que estuviera
+#   en marcha: el registro del panel los enseña.
 # * **Para ir más allá**: haz de worker que devuelve: recibe una tarea con `Conversation` y contesta
 #   `m.Returned(task.task, task.attempt)`. ¿Quién la hace después? ¿Y si contestas dos veces `m.Done`?
 
@@ -926,7 +934,8 @@ with in_containers(workers=3) as boxed:
 # * **Must**: kill two of the three workers. Bet first how far the throughput will fall. What happens if you
 #   kill all three and then start one?
 # * **Target**: kill the `broker` on the panel while there is work, and start it again. Why is nothing lost?
-#   Look for it in `story(cluster.history(), ...)` with a task that was under way.
+#   Look for it in `story(cluster.history(), "…")`, with the first six characters of a task that was under way:
+#   the panel's log shows them.
 # * **Stretch**: play a worker that gives back: take a task with `Conversation` and answer
 #   `m.Returned(task.task, task.attempt)`. Who does it afterwards? And if you say `m.Done` twice?
 
