@@ -27,7 +27,7 @@ class Broken(Exception):
 class Seen:
     """An open task as the history tells it."""
 
-    __slots__ = ("attempt", "client", "needs", "number", "sent", "started_at", "state", "worker")
+    __slots__ = ("attempt", "client", "needs", "number", "sent", "sent_at", "started_at", "state", "worker")
 
     def __init__(self, client: str, needs: frozenset[str], number: int) -> None:
         self.client = client
@@ -38,6 +38,7 @@ class Seen:
         self.attempt = 0
         self.started_at: float | None = None
         self.sent: dict[int, tuple[str, str]] = {}  # attempt -> (worker, epoch)
+        self.sent_at: dict[int, float] = {}
 
 
 class Hand:

@@ -81,10 +81,10 @@ class Truth:
             for post in self.posts
         )
 
-    def computing(self, task: bytes, sent: Mapping[int, str], awake_since: float) -> list[str]:
-        """Return who computes one of these attempts, and was neither struck nor cut off since it began.
+    def computing(self, task: bytes, sent: Mapping[int, tuple[str, float]], awake_since: float) -> list[str]:
+        """Return who computes one of these attempts, and was neither struck nor cut off since it was sent.
 
-        ``sent`` says who got which attempt; the broker has been well since ``awake_since``.
+        ``sent`` says who got which attempt, and when; the broker has been well since ``awake_since``.
         """
         found = []
         for post in self.posts:
@@ -92,8 +92,9 @@ class Truth:
                 process, link = post.up, post.link
                 assert process is not None and process.socket is not None
                 well_since = max(process.struck_at, link.mended_at, awake_since)
-                cut_off = link.cut or process.socket.fooled or well_since >= computing.started_at
-                if computing.task == task and sent.get(computing.attempt) == post.name and not cut_off:
+                name, sent_at = sent.get(computing.attempt, ("", 0.0))
+                cut_off = link.cut or process.socket.fooled or well_since >= sent_at
+                if computing.task == task and name == post.name and not cut_off:
                     found.append(post.name)
         return found
 

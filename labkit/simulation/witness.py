@@ -245,6 +245,7 @@ class Witness:
             self._in_turn[lane] = seen.number
         seen.state, seen.worker, seen.attempt, seen.started_at = ASSIGNED, name, attempt, None
         seen.sent[attempt] = name, hand.epoch
+        seen.sent_at[attempt] = event.at
         hand.held.add(event.task)
         self._queued -= 1
 
@@ -255,7 +256,7 @@ class Witness:
         """
         task = bytes.fromhex(event.task)
         if self._works[task].nature == "stalls":
-            sent = {attempt: name for attempt, (name, _) in seen.sent.items()}
+            sent = {attempt: (name, seen.sent_at[attempt]) for attempt, (name, _) in seen.sent.items()}
             stuck = self._truth.computing(task, sent, self._awake_since)
         else:
             standing = {self._epoch_of.get(route) for route in self.connections}

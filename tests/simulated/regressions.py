@@ -128,4 +128,10 @@ REGRESSIONS = (
         workers=2,
         tasks=20,
     ),
+    Seed(
+        51727,
+        "break,duplicate,lock,partition",
+        "the judge forgot a break between a task's dispatch and its start",
+        tasks=60,
+    ),
 )
