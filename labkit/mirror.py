@@ -47,7 +47,7 @@ LATEST_S = 1.0
 """Without any change, a new picture (with newer heartbeats) is wanted after this long."""
 LONG_QUEUE = 10_000
 """With more pending tasks than this, a picture costs the broker milliseconds: one every ``LATEST_S``."""
-BUSY_SHARE = 0.05
+BUSY_SHARE = 0.02
 """The thread shares the interpreter with the broker's loop: writing may take this share of the time."""
 
 REFRESH_S = 0.5
