@@ -170,24 +170,24 @@ for name, image in work.items():
 show(charts.speed_up, curves, "threads", guess, cores=cores())
 
 # %% [markdown] lang="es"
-# Lee la figura con su dispersión. `vignette_python` se queda cerca de 1: sus hilos se turnan el GIL, así que no importa
-# cuántos haya. `blur` puede subir hasta donde haya núcleos **libres**: OpenCV suelta el GIL mientras calcula. Más arriba
-# no puede: si un punto pasa de tus núcleos, la medida con un hilo salió lenta, porque otros programas la estorbaron. Con
-# un solo núcleo las dos curvas se parecen. En una máquina ocupada deciden también los demás programas: la curva sube
-# menos, y más hilos que núcleos pueden arañarles aún un trozo de procesador. La dispersión lo delata: cierra lo que
-# puedas y mide otra vez.
+# Lee la figura con su dispersión. `vignette_python` no pasa de 1: sus hilos se turnan el GIL, así que no ayuda que haya
+# más; si baja de 1, es que turnarse también cuesta. `blur` puede subir hasta donde haya núcleos **libres**: OpenCV
+# suelta el GIL mientras calcula. Más arriba no puede: si un punto pasa de tus núcleos, la medida con un hilo salió
+# lenta, porque otros programas la estorbaron. Con un solo núcleo las dos curvas se parecen. En una máquina ocupada
+# deciden también los demás programas: la curva sube menos, y más hilos que núcleos pueden arañarles aún un trozo de
+# procesador. La dispersión lo delata: cierra lo que puedas y mide otra vez.
 #
 # La regla no es «los hilos no sirven para calcular», sino: **estorba el código Python, no el cálculo**.
 #
 # **Punto de control**: los dos filtros se midieron con los mismos números de hilos.
 
 # %% [markdown] lang="en"
-# Read the figure with its spread. `vignette_python` stays near 1: its threads take turns with the GIL, so it does not
-# matter how many there are. `blur` can rise as far as there are **free** cores: OpenCV lets go of the GIL while it
-# computes. Higher it cannot: if a point exceeds your cores, the run with one thread was slow, because other programs
-# were in its way. With a single core the two curves look alike. On a busy machine other programs decide, too: the curve
-# rises less, and more threads than cores may still wrest a share of the processor from them. The spread gives it away:
-# close what you can, and measure again.
+# Read the figure with its spread. `vignette_python` does not exceed 1: its threads take turns with the GIL, so more of
+# them do not help; if it falls below 1, taking turns has its price, too. `blur` can rise as far as there are **free**
+# cores: OpenCV lets go of the GIL while it computes. Higher it cannot: if a point exceeds your cores, the run with one
+# thread was slow, because other programs were in its way. With a single core the two curves look alike. On a busy
+# machine other programs decide, too: the curve rises less, and more threads than cores may still wrest a share of the
+# processor from them. The spread gives it away: close what you can, and measure again.
 #
 # The rule is not "threads are no good for computing", it is: **Python code is in the way, computing is not**.
 #
