@@ -30,7 +30,7 @@ DEFINITE = {
     # the cluster
     "ClusterError": True, "ClusterNotRunning": True, "PortInUse": True, "BackendMissing": True,
     "AccessDenied": True, "InvariantBroken": True,
-    "BrokerUnreachable": False, "ClusterReplaced": False, "TimedOut": False,
+    "BrokerUnreachable": False, "ClusterReplaced": False, "TimedOut": False, "DockerTimedOut": False,
 }  # fmt: skip
 
 TALKING = ("labkit.core", "labkit.broker", "labkit.cluster", "labkit.cli.commands")
