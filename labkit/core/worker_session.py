@@ -362,8 +362,8 @@ class WorkerSession(Session):
     # --- leaving --------------------------------------------------------------------------------------------
 
     def _on_stop(self, _: StopAsked, now: float) -> None:
-        if self.phase is Phase.GREETING:
-            self._exit(0, "stopped before the broker had answered")
+        if self.phase is Phase.GREETING:  # the welcome may be on its way: without a goodbye it would be lost
+            self._leave(now, "stopped before the broker had answered")
         elif self.phase is Phase.READY:
             self.phase = Phase.DRAINING
             self._drain_until = now + self.rules.drain_s

@@ -219,11 +219,11 @@ def test_an_idle_worker_that_is_asked_to_stop_says_goodbye_at_once() -> None:
     assert worker.exit_code() == 0
 
 
-def test_a_worker_that_nobody_has_answered_just_stops() -> None:
+def test_a_worker_whose_welcome_may_be_on_its_way_says_goodbye_too() -> None:
     worker = AWorker()
     worker.out.clear()
     worker.sees(w.StopAsked())
-    assert worker.said() == []
+    assert [type(message) for message in worker.said()] == [m.WorkerGoodbye]
     assert worker.exit_code() == 0
 
 
