@@ -30,7 +30,7 @@ messages: environment  ## bring the Spanish catalogue up to date with the code, 
 		-o .venv/labkit.pot $(wildcard labkit workers benchmarks lab.py)
 	$(BIN)/pybabel -q update --locale=es --no-wrap --no-fuzzy-matching --ignore-obsolete \
 		--ignore-pot-creation-date -i .venv/labkit.pot -o $(CATALOGUE)
-	$(PYTHON) lab.py test -n 0 -q tests/unit/test_i18n.py
+	$(PYTHON) lab.py test -n 0 -q tests/unit/support/test_i18n.py
 
 notebooks: environment  ## build the course from notebooks/source and run it, in both languages
 	$(BIN)/python notebooks/build.py

@@ -126,7 +126,7 @@ class Problem(Exception):
 
 
 def spanish(environ: Mapping[str, str]) -> bool:
-    """Return whether this environment asks for Spanish, by the same rule as labkit.i18n.detect."""
+    """Return whether this environment asks for Spanish, by the same rule as labkit.support.i18n.detect."""
     names = [environ.get(variable) for variable in ("LABKIT_LANG", "LC_ALL", "LC_MESSAGES", "LANG")]
     name = next((name for name in names if name), "")
     if WINDOWS and not name:

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from benchmarks.figures import INCONCLUSIVE, MISS, PASS, BenchFailed, Figure, Section, Spread, Target
 from labkit.core.errors import N_, InvalidInput
-from labkit.i18n import _, translate_argparse
+from labkit.support.i18n import _, translate_argparse
 
 __all__ = ["INCONCLUSIVE", "MISS", "PASS", "BenchFailed", "Figure", "Section", "Spread", "Target", "main"]
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.setup import wake_all
-from labkit.interrupts import deaf_children
+from labkit.support.signals import deaf_children
 
 HOST = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,10 +51,10 @@ class Forgetful:
 @contextmanager
 def bare_pool(workers: int) -> Iterator[Executor]:
     """A cluster without observers, as an executor."""
-    from labkit.client import Client
-    from labkit.cluster import ports
-    from labkit.credentials import Token
+    from labkit.client.client import Client
+    from labkit.cluster.local import ports
     from labkit.executors import ClusterExecutor
+    from labkit.security.credentials import Token
 
     secret = secrets.token_hex(32)
     chosen = ports.choose(HOST, {}, usual=False)
@@ -78,7 +78,7 @@ def bare_pool(workers: int) -> Iterator[Executor]:
 
 @contextmanager
 def _process(log: Path, module: str, told: dict[str, str]) -> Iterator[None]:
-    from labkit.cluster.plan import KEEP_FREED_MEMORY
+    from labkit.cluster.local.plan import KEEP_FREED_MEMORY
 
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LABKIT_")}
     environment = {**kept, **KEEP_FREED_MEMORY, **told, "PYTHONPATH": str(ROOT)}
@@ -101,7 +101,7 @@ def _process(log: Path, module: str, told: dict[str, str]) -> Iterator[None]:
 def _main() -> int:
     from labkit import broker
     from labkit.broker import service
-    from labkit.settings import Settings
+    from labkit.support.settings import Settings
 
     service.Recorder = Forgetful  # type: ignore[assignment,attr-defined]
     return broker.main(Settings.from_environment())

@@ -24,7 +24,7 @@ import zmq
 
 from benchmarks.figures import BenchFailed
 from labkit.core.errors import N_
-from labkit.interrupts import deaf_children
+from labkit.support.signals import deaf_children
 
 HOST = "tcp://127.0.0.1"
 START_S = 15.0

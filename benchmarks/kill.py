@@ -15,8 +15,8 @@ from benchmarks.setup import Setup, executor_on, wait_until
 from labkit.core import history as h
 from labkit.core.errors import N_
 from labkit.core.history import Event
-from labkit.i18n import _
 from labkit.jobs import sleep_for
+from labkit.support.i18n import _
 
 if TYPE_CHECKING:
     from labkit.cluster import Cluster

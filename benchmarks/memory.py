@@ -19,10 +19,10 @@ import psutil
 from benchmarks.figures import Figure, Section, Target
 from benchmarks.pictures import FILTERS, resized_photos
 from benchmarks.setup import Setup, executor_on, wait_until
+from labkit.batch import process_batch
 from labkit.core.errors import N_
-from labkit.i18n import _
 from labkit.jobs import echo
-from labkit.pipeline import process_batch
+from labkit.support.i18n import _
 
 if TYPE_CHECKING:
     from labkit.cluster import LocalCluster
@@ -112,7 +112,7 @@ def _sums(readings: list[dict[str, float]]) -> list[float]:
 
 @contextmanager
 def _open(workers: int) -> Iterator[tuple[LocalCluster, Executor]]:
-    from labkit.cluster.local import open_cluster
+    from labkit.cluster.local.handle import open_cluster
 
     with open_cluster(workers) as cluster, executor_on(cluster) as executor:
         yield cluster, executor

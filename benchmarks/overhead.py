@@ -14,7 +14,7 @@ from benchmarks.figures import TIMES, Figure, Section, Target, rates, ratios
 from benchmarks.setup import LABKIT, Setup, alternate, cluster_pool, timed
 from benchmarks.tiny import QUICK_TASKS, TASKS, TASKS_PER_S, by_map
 from labkit.core.errors import N_
-from labkit.i18n import _
+from labkit.support.i18n import _
 
 TITLE = N_("what history, mirror and supervisor cost")
 TARGET = Target(0.85)

@@ -25,10 +25,10 @@ from benchmarks.setup import (
     process_pool,
     timed,
 )
-from labkit import photos
+from labkit.batch import process_batch
 from labkit.core.errors import N_
-from labkit.i18n import _
-from labkit.pipeline import process_batch
+from labkit.imaging import photos
+from labkit.support.i18n import _
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

@@ -17,8 +17,8 @@ from benchmarks.figures import TIMES, Figure, Section, Target, percentile, ratio
 from benchmarks.setup import LABKIT, POOL, VERSUS_POOL, Setup, alternate, cluster_pool, process_pool
 from benchmarks.tiny import BODY, CHAIN
 from labkit.core.errors import N_
-from labkit.i18n import _
 from labkit.jobs import echo
+from labkit.support.i18n import _
 
 TITLE = N_("round trip of one tiny task")
 TARGET = Target(1.6, at_most=True)
@@ -61,6 +61,4 @@ def measure(setup: Setup) -> Section:
             Figure(f"{p}.chain_ratio", f"{p}: {LABKIT} / {CHAIN}", ratios(ours, chain), TIMES),
         ]
     note = _("{calls} calls a round, one at a time; {workers} workers on each side; lower is better")
-    return Section(
-        figures, [note.format(calls=count, workers=setup.workers)], {"calls_per_round": count}
-    )
+    return Section(figures, [note.format(calls=count, workers=setup.workers)], {"calls_per_round": count})

@@ -1,6 +1,7 @@
 """What scheduling costs per task, with 3 and with 1,000 workers, with a hundred and with a million queued.
 
-No socket and no process: a `labkit.core.scheduler.Scheduler` and simulated workers that answer at once. A
+No socket and no process: a `labkit.core.broker.scheduler.Scheduler` and simulated workers that answer at
+once. A
 *turn* is what the broker does in one: some results, as many new tasks, one ``Tick`` that hands out work.
 Heartbeats of all workers are part of it. Only this thread's processor time counts, and the scheduler's clock
 runs with it.
@@ -25,13 +26,13 @@ import psutil
 
 from benchmarks.figures import TIMES, Figure, Section, Target, ratios
 from benchmarks.setup import Setup, alternate
-from labkit.core import messages as m
-from labkit.core.clients import Route
+from labkit.core.broker.client_table import Route
+from labkit.core.broker.inputs import FromClient, FromWorker, Tick, ToWorker
+from labkit.core.broker.scheduler import Scheduler
 from labkit.core.errors import N_
-from labkit.core.rules import Rules
-from labkit.core.scheduler import Scheduler
-from labkit.core.signals import FromClient, FromWorker, Tick, ToWorker
-from labkit.i18n import _
+from labkit.core.protocol import messages as m
+from labkit.core.protocol.rules import Rules
+from labkit.support.i18n import _
 
 TITLE = N_("the scheduler's cost per task, and how it grows")
 TARGET = Target(1.5, at_most=True)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, TypeVar
 from benchmarks.figures import BenchFailed
 from labkit import jobs
 from labkit.core.errors import N_
-from labkit.interrupts import deaf_children
+from labkit.support.signals import deaf_children
 
 if TYPE_CHECKING:
     from labkit.cluster import Cluster

@@ -16,8 +16,8 @@ from pathlib import Path
 from benchmarks.figures import BenchFailed, Figure, Section, Target
 from benchmarks.setup import Setup
 from labkit.core.errors import N_
-from labkit.i18n import _
-from labkit.interrupts import deaf_children
+from labkit.support.i18n import _
+from labkit.support.signals import deaf_children
 
 TITLE = N_("from nothing to three ready workers")
 TARGET = Target(1.2, at_most=True)

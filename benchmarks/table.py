@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.figures import TIMES, Figure, Section, Target
 from benchmarks.setup import Setup, cores
-from labkit.i18n import _
+from labkit.support.i18n import _
 
 WIDTHS = (50, 10, 9, 19)
 BUSY_LOAD_PER_CORE = 0.5

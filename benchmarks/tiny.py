@@ -15,8 +15,8 @@ from benchmarks.echo_chain import EchoChain
 from benchmarks.figures import TIMES, Figure, Section, Target, rates, ratios
 from benchmarks.setup import LABKIT, POOL, VERSUS_POOL, Setup, alternate, cluster_pool, process_pool, timed
 from labkit.core.errors import N_
-from labkit.i18n import _
 from labkit.jobs import echo
+from labkit.support.i18n import _
 
 TITLE = N_("tiny tasks, each scheduled on its own")
 TARGET = Target(3.0, goal=10.0)

@@ -7,7 +7,7 @@ sequential in the caller, at once              anything
 threads    in threads of this process          anything
 processes  in processes of this machine        a function of a module, arguments that pickle knows
 cluster    on the workers of a labkit cluster  a function of a module that the workers allow
-                                               (`labkit.jobs`), arguments that `labkit.codec` knows
+                                               (`labkit.jobs`), arguments that can be serialized
 ========== =================================== ============================================================
 
 The rules that all of them keep are `concurrent.futures.Executor`'s own: ``map`` gives results in the order of
@@ -17,7 +17,7 @@ exception comes out of the future with the traceback of the place where it was r
 `CannotTravel`, which says what to do.
 
 What an exception is on the cluster: always a `TaskFailed`, which names task, worker and attempt, and also
-what was raised there, as far as it is one of Python's or of labkit's (see `labkit.core.outcomes`).
+what was raised there, as far as it is one of Python's or of labkit's (see `labkit.core.peers.task_errors`).
 
 Shutting an executor down never stops a cluster, it only leaves it.
 """
@@ -38,14 +38,15 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from typing import TYPE_CHECKING, Any
 
 from labkit import jobs
+from labkit.calls import registry
 from labkit.core.errors import N_, CannotTravel, InvalidInput
 
 if TYPE_CHECKING:
-    from labkit.client import Client
+    from labkit.client.client import Client
+    from labkit.client.futures import Batch, TaskFuture
     from labkit.cluster import Cluster
-    from labkit.core.client_session import Call
-    from labkit.futures import Batch, TaskFuture
-    from labkit.settings import Settings
+    from labkit.core.peers.client_session import Call
+    from labkit.support.settings import Settings
 
 ENGINES = ("sequential", "threads", "processes", "cluster")
 
@@ -219,7 +220,7 @@ class ProcessExecutor(ProcessPoolExecutor):
 
 def _require_a_name(fn: Callable[..., Any]) -> None:
     if isinstance(fn, types.FunctionType):  # a class, a builtin or a partial is for pickle to judge
-        jobs.name_of(fn)
+        registry.name_of(fn)
 
 
 def _one_thread_each() -> None:
@@ -234,7 +235,8 @@ def _one_thread_each() -> None:
 class ClusterExecutor(Executor):
     """Sends calls to a cluster through a client of its own.
 
-    The futures are `labkit.client.TaskFuture`, with ``task_id``, ``worker`` and ``attempt``. ``cancel`` asks
+    The futures are `labkit.client.client.TaskFuture`, with ``task_id``, ``worker`` and ``attempt``.
+    ``cancel`` asks
     the broker and succeeds while the task has not started on a worker. Results outlive the loss of workers
     and of the broker; a future without an outcome waits for them.
     """
@@ -268,7 +270,7 @@ class ClusterExecutor(Executor):
         """
         ends_at = None if timeout is None else time.monotonic() + timeout
         chunks = _chunks(zip(*iterables, strict=False), _checked_chunksize(chunksize))
-        from labkit.futures import Batch
+        from labkit.client.futures import Batch
 
         batch = Batch(self._client)
         waiting: list[Call] = []
@@ -291,7 +293,7 @@ class ClusterExecutor(Executor):
         if not together:
             return [self._client.prepare(fn, args, {}) for args in chunk]
         try:
-            return [self._client.prepare(jobs.run_each, (jobs.name_of(fn), chunk), {})]
+            return [self._client.prepare(jobs.run_each, (registry.name_of(fn), chunk), {})]
         except CannotTravel:
             if len(chunk) == 1:
                 raise

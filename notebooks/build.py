@@ -20,7 +20,8 @@ The format of a source is jupytext's ``percent``. What it adds to that:
                                                     which ``notebooks/clock.py`` holds to what a class needs
 ==================================================  =========================================================
 
-Rules, which ``tests/unit/test_notebook_sources.py`` keeps: code cells hold no comments and no sentences (what
+Rules, which ``tests/unit/course/test_notebook_sources.py`` keeps: code cells hold no comments and no
+sentences (what
 people read comes from labkit's catalogue); prose of two languages has the same headings, links and code.
 
 From one source, for es and en alike: ``es/NAME.ipynb`` with outputs, and ``es/NAME_teacher.md`` if a cell is

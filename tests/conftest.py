@@ -13,8 +13,8 @@ import hypothesis
 import psutil
 import pytest
 
-from labkit import i18n
-from tests.support import wait_until
+from labkit.support import i18n
+from tests.tools.waiting import wait_until
 
 # Processes that Python's own multiprocessing keeps until the interpreter ends.
 KEPT_BY_PYTHON = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")

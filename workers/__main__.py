@@ -23,9 +23,9 @@ def main() -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
-    from labkit import credentials
     from labkit.core.errors import LabkitError
-    from labkit.settings import Settings
+    from labkit.security import credentials
+    from labkit.support.settings import Settings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
@@ -36,15 +36,16 @@ def main() -> int:
         return 2
     if settings.work is not None:
         sys.path.append(str(settings.work))  # last: a learner's json.py must not replace Python's
-    from labkit import jobs, orphans
+    from labkit.calls import registry
+    from labkit.support import parent_watch
     from workers.worker import Worker
 
     if settings.worker_capabilities:  # otherwise the filters are imported when the first picture comes
-        from labkit.filters import warning_of_unknown
+        from labkit.imaging.filters import warning_of_unknown
 
         if warning := warning_of_unknown("WORKER_CAPABILITIES", settings.worker_capabilities):
             logging.getLogger("workers").warning("%s", warning)
-    jobs.allow(settings.job_modules)
+    registry.allow(settings.job_modules)
     worker = Worker(
         address=settings.broker_addresses()[0],
         credentials=proof,
@@ -56,7 +57,7 @@ def main() -> int:
         serving_file=None if settings.folder is None else settings.folder / "serving",
     )
     worker.stop_on_signals()
-    orphans.end_with(settings.lifeline)
+    parent_watch.end_with(settings.lifeline)
     return worker.run()
 
 

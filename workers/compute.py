@@ -1,7 +1,7 @@
 """What a worker computes: the attempts that wait, those that run, and what became of the others.
 
 No thread is made here and no socket is touched. Whichever thread has time takes an attempt (``take``),
-computes it (``perform``) and reports; who that is, ``workers.crew`` decides.
+computes it (``perform``) and reports; who that is, ``workers.leader_followers`` decides.
 
 An attempt that waits for its turn can be withdrawn: it leaves ``_waiting`` exactly once, by ``take`` or by
 ``withdraw``.
@@ -15,10 +15,10 @@ import traceback
 from collections import deque
 from collections.abc import Sequence
 
-from labkit import codec, jobs
-from labkit.core import messages as m
+from labkit.calls import registry, serialization
 from labkit.core.errors import N_, CannotTravel
-from labkit.core.worker_session import Began, Finished, Raised
+from labkit.core.peers.worker_session import Began, Finished, Raised
+from labkit.core.protocol import messages as m
 
 TRACEBACK_LIMIT = 16_000
 """Characters of a traceback that travel back."""
@@ -120,9 +120,9 @@ class Compute:
 
     def _compute(self, task: m.Task, since: float) -> Finished | Raised:
         try:
-            name, args, kwargs = codec.decode_call(task.payload)
-            function = jobs.resolve(name, self._allowed)
-            payload = codec.encode_value(function(*args, **kwargs))
+            name, args, kwargs = serialization.decode_call(task.payload)
+            function = registry.resolve(name, self._allowed)
+            payload = serialization.encode_value(function(*args, **kwargs))
             if payload.size > self._limit_bytes:
                 raise CannotTravel(
                     N_("the result of {job} is {size} bytes; {limit} bytes can travel"),

@@ -2,8 +2,9 @@
 
 A turn sends what there is to say, waits for the socket, for the bell of the threads that compute, for a
 signal and for the session's next deadline, and handles what came. What to say is decided in
-``labkit.core.worker_session``. Which thread takes the turns, and which computes, is the affair of
-``workers.crew``: heartbeats never come from a thread that is busy computing, and prove only that the process
+``labkit.core.peers.worker_session``. Which thread takes the turns, and which computes, is the affair of
+``workers.leader_followers``: heartbeats never come from a thread that is busy computing, and prove only that
+the process
 lives.
 """
 
@@ -19,10 +20,8 @@ from typing import Any
 
 import zmq
 
-from labkit.core import messages as m
-from labkit.core.rules import Rules
-from labkit.core.session import Connect, Phase, Send, Tick
-from labkit.core.worker_session import (
+from labkit.core.peers.session import Connect, Phase, Send, Tick
+from labkit.core.peers.worker_session import (
     Exit,
     Finished,
     Raised,
@@ -32,13 +31,15 @@ from labkit.core.worker_session import (
     Withdrawn,
     WorkerSession,
 )
-from labkit.credentials import Credentials
-from labkit.interrupts import endings
-from labkit.link import RETRY_S, Link
-from labkit.sockets import WORKER_ROLE
-from labkit.waiting import Bell, Waiter
+from labkit.core.protocol import messages as m
+from labkit.core.protocol.rules import Rules
+from labkit.security.credentials import Credentials
+from labkit.support.signals import endings
+from labkit.transport.connection import RETRY_S, Link
+from labkit.transport.poller import Bell, Waiter
+from labkit.transport.sockets import WORKER_ROLE
 from workers.compute import Compute
-from workers.crew import Crew
+from workers.leader_followers import Crew
 from workers.watchdog import Watchdog
 
 log = logging.getLogger("labkit.worker")

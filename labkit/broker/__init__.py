@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labkit.files import write_whole
+from labkit.support.atomic_files import write_whole
 
 if TYPE_CHECKING:
     from labkit.broker.service import PictureObserver
-    from labkit.core.policies import Policy
-    from labkit.settings import Settings
+    from labkit.core.broker.policies import Policy
+    from labkit.support.settings import Settings
 
 EXIT_PORT_IN_USE = 73
 
@@ -24,9 +24,9 @@ def main(settings: Settings, mirror: PictureObserver | None = None) -> int:
 
     ``mirror`` is whoever shows the broker's state elsewhere; the broker itself does not know Redis.
     """
-    from labkit import credentials
     from labkit.broker.service import Broker
     from labkit.core.errors import PortInUse
+    from labkit.security import credentials
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     known = credentials.of_broker(settings)
@@ -51,11 +51,11 @@ def main(settings: Settings, mirror: PictureObserver | None = None) -> int:
 
 
 def _policy(settings: Settings) -> str | Policy:
-    from labkit import own_policies
-    from labkit.core.policies import POLICIES
+    from labkit.calls import policy_loader
+    from labkit.core.broker.policies import POLICIES
 
     own = settings.policy not in POLICIES
-    return own_policies.load(settings.policy, settings.work) if own else settings.policy
+    return policy_loader.load(settings.policy, settings.work) if own else settings.policy
 
 
 def _announce(folder: Path, settings: Settings, epoch: bytes) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import zmq
 
-from labkit.core import messages as m
+from labkit.core.protocol import messages as m
 
 LARGE_BYTES = 256 << 10
 """Messages larger than this are followed until they have left libzmq."""

@@ -26,13 +26,13 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from labkit.broker import memory
-from labkit.broker.auth import Gate
+from labkit.broker.authenticator import Gate
 from labkit.broker.backlog import LARGE_BYTES, Backlog
 from labkit.broker.connections import bound_again, hang_up, port_of, unread_bytes
-from labkit.core import messages as m
 from labkit.core.errors import N_, PortInUse, ProtocolError
-from labkit.core.rules import Rules
-from labkit.waiting import readable
+from labkit.core.protocol import messages as m
+from labkit.core.protocol.rules import Rules
+from labkit.transport.poller import readable
 
 RECORD_BUDGET = 10_000
 """Records read in one turn: one message may hold thousands."""

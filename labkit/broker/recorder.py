@@ -24,12 +24,12 @@ from pathlib import Path
 import zmq
 
 from labkit.broker import memory
-from labkit.broker.auth import EVENT_DOMAIN, Gate
+from labkit.broker.authenticator import EVENT_DOMAIN, Gate
 from labkit.broker.connections import at_port, bound_again, hang_up, port_of, unread_bytes
 from labkit.core import history as h
 from labkit.core.history import Event, encode_event, encode_events
-from labkit.event_stream import weight
-from labkit.sockets import EVENT_TOPIC
+from labkit.transport.event_stream import weight
+from labkit.transport.sockets import EVENT_TOPIC
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ A turn of the loop::
       → Tick                                      → liveness, deadlines, handing out work
       → send it all, one envelope a peer          → observers get the turn's transitions
 
-What a task is, where it goes and who is dead is decided in ``labkit.core.scheduler``; there is no ``if``
+What a task is, where it goes and who is dead is decided in ``labkit.core.broker.scheduler``; there is no
+``if``
 about a task in this file. Observers (the recorder, the Redis mirror) are handed in by whoever starts the
 broker; none of them can hold the loop up.
 """
@@ -27,24 +28,24 @@ from typing import Any, Protocol
 
 import zmq
 
-from labkit import shortcut
 from labkit.broker import memory
-from labkit.broker.auth import CLIENT_DOMAIN, WORKER_DOMAIN, Gate
+from labkit.broker.authenticator import CLIENT_DOMAIN, WORKER_DOMAIN, Gate
 from labkit.broker.endpoint import Endpoint
 from labkit.broker.recorder import Recorder
 from labkit.core import history as h
-from labkit.core import messages as m
+from labkit.core.broker.inputs import ClientClosed, FromClient, FromWorker, Tick, ToClient, WorkerClosed
+from labkit.core.broker.policies import Policy
+from labkit.core.broker.scheduler import Scheduler
+from labkit.core.broker.snapshot import Picture
 from labkit.core.errors import N_, PortInUse
 from labkit.core.history import Event
-from labkit.core.picture import Picture
-from labkit.core.policies import Policy
-from labkit.core.rules import Rules
-from labkit.core.scheduler import Scheduler
-from labkit.core.signals import ClientClosed, FromClient, FromWorker, Tick, ToClient, WorkerClosed
-from labkit.credentials import Token, check_host
-from labkit.interrupts import endings
-from labkit.key_folder import CLIENT, WORKER, KeyFolder
-from labkit.waiting import Bell, Waiter
+from labkit.core.protocol import messages as m
+from labkit.core.protocol.rules import Rules
+from labkit.security.credentials import Token, check_host
+from labkit.security.key_store import CLIENT, WORKER, KeyFolder
+from labkit.support.signals import endings
+from labkit.transport import unix_socket
+from labkit.transport.poller import Bell, Waiter
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ it)."""
 
 
 class PictureObserver(Protocol):
-    """Somebody who shows the broker's state elsewhere, such as ``labkit.mirror.Mirror``."""
+    """Somebody who shows the broker's state elsewhere, such as ``labkit.mirror.writer.Mirror``."""
 
     def wants(self, now: float, changed: bool = True) -> bool:
         """Return whether a picture is due."""
@@ -132,10 +133,10 @@ class Broker:
 
     def _open_shortcuts(self, secret: str) -> None:
         """Listen on Unix sockets, too, for peers on this machine."""
-        shortcut.sweep()
+        unix_socket.sweep()
         for endpoint in (self._clients, self._workers):
             port = endpoint.port
-            path = shortcut.path_for(port, secret)
+            path = unix_socket.path_for(port, secret)
             if path is not None and not endpoint.listen_also(path):
                 log.warning("no Unix socket at %s: peers use port %d", path, port)
 

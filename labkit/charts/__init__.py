@@ -15,7 +15,7 @@ Two put several histories side by side, by name:
 ``waits``             how long each task waited, for comparing policies
 ====================  ==================================================================================
 
-For the lessons, some more that take what `labkit.measuring` measured:
+For the lessons, some more that take what `labkit.support.timing` measured:
 
 ====================  ==================================================================================
 ``guesses``           a guess beside the time that something took

@@ -22,7 +22,7 @@ from labkit.core import history as h
 from labkit.core.errors import N_
 from labkit.core.history import History
 from labkit.core.history.recovery import HEALING
-from labkit.i18n import _, ngettext
+from labkit.support.i18n import _, ngettext
 
 LANE = 0.86
 """Inches a lane takes."""

@@ -28,8 +28,8 @@ from labkit.charts.style import (
 )
 from labkit.charts.table import Table
 from labkit.core.errors import N_
-from labkit.i18n import _
-from labkit.measuring import Timing
+from labkit.support.i18n import _
+from labkit.support.timing import Timing
 
 Curve = Mapping[Any, Timing]
 """Value that was varied, a number -> times."""
@@ -146,9 +146,7 @@ def _plain(x: float) -> float:
     return int(x) if float(x).is_integer() else float(x)
 
 
-def _columns(
-    curves: Curves, over: str, predictions: Mapping[str, Prediction], unit: str
-) -> tuple[str, ...]:
+def _columns(curves: Curves, over: str, predictions: Mapping[str, Prediction], unit: str) -> tuple[str, ...]:
     columns = [_(OVER[over])]
     for name in curves:
         columns += [name + unit, _("least"), _("most")]

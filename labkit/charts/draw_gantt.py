@@ -14,7 +14,7 @@ from labkit.charts.marks import View, draw_marks, in_words, marks_height, marks_
 from labkit.charts.style import FAULT, INK, MARGIN, WIDTH, Chart, mixed, seconds, worker_colour
 from labkit.charts.table import Table
 from labkit.core.history import History, Interval
-from labkit.i18n import _, ngettext
+from labkit.support.i18n import _, ngettext
 
 ROW = 0.42
 """Inches a row takes, as long as there is room."""

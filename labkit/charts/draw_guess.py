@@ -11,8 +11,8 @@ from labkit.charts import style
 from labkit.charts.style import BLUE, INK, MARGIN, PALE, SMALL, WIDTH, Chart, seconds
 from labkit.charts.table import Table
 from labkit.core.errors import N_, InvalidInput
-from labkit.i18n import _
-from labkit.measuring import Timing
+from labkit.support.i18n import _
+from labkit.support.timing import Timing
 
 ROW = 0.62
 BAR = 0.32
@@ -101,9 +101,7 @@ def guesses(rows: Sequence[Guessed], unit: str = "seconds") -> Chart:
     for number, row in enumerate(rows):
         above, below = number - BAR / 2 - 0.03, number + BAR / 2 + 0.03
         if row.guess_s is not None:
-            axes.barh(
-                above, row.guess_s, BAR, facecolor="white", edgecolor=PALE, hatch="///", label="_guess"
-            )
+            axes.barh(above, row.guess_s, BAR, facecolor="white", edgecolor=PALE, hatch="///", label="_guess")
         axes.barh(below, row.timing.median, BAR, color=BLUE, label="_measured")
         axes.plot([row.timing.least, row.timing.most], [below] * 2, color=INK, linewidth=1.6, label="_spread")
         for y, end, text in (

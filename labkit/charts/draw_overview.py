@@ -7,7 +7,7 @@ from labkit.charts.marks import marks_height, marks_of, view_of
 from labkit.charts.style import INK, MARGIN, WIDTH, Chart, seconds
 from labkit.charts.table import Table
 from labkit.core.history import History, Recovery
-from labkit.i18n import _, ngettext
+from labkit.support.i18n import _, ngettext
 
 HEADLINE = 0.42
 THROUGHPUT = 2.4

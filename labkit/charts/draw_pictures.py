@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from labkit.charts import style
 from labkit.charts.style import INK, MARGIN, SMALL, WIDTH, Chart
 from labkit.charts.table import Table
-from labkit.i18n import _
+from labkit.support.i18n import _
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,9 +59,7 @@ def pictures(named: Mapping[str, np.ndarray]) -> PictureChart:
 
 def pictures_table(named: Mapping[str, np.ndarray]) -> Table:
     """Return name, width and height of each."""
-    rows: list[tuple[object, ...]] = [
-        (name, image.shape[1], image.shape[0]) for name, image in named.items()
-    ]
+    rows: list[tuple[object, ...]] = [(name, image.shape[1], image.shape[0]) for name, image in named.items()]
     return Table((_("picture"), _("width"), _("height")), rows)
 
 

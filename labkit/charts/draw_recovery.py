@@ -11,7 +11,7 @@ from labkit.charts import style
 from labkit.charts.style import FAULT, GRID, INK, MARGIN, NORMAL, PALE, WIDTH, Chart, seconds
 from labkit.charts.table import Table
 from labkit.core.history import History, Recovery
-from labkit.i18n import _, ngettext
+from labkit.support.i18n import _, ngettext
 
 HEIGHT = 1.7
 """Inches the four rows of a chain take."""

@@ -9,7 +9,7 @@ from labkit.charts import style
 from labkit.charts.style import INK, MARGIN, PALE, SMALL, WIDTH, Chart, worker_colour
 from labkit.charts.table import Table
 from labkit.core.history import History
-from labkit.i18n import _, ngettext
+from labkit.support.i18n import _, ngettext
 
 ROW = 0.42
 MAX_BARS = 24

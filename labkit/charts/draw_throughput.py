@@ -11,7 +11,7 @@ from labkit.charts.style import FAULT, INK, MARGIN, WIDTH, Chart, seconds, worke
 from labkit.charts.table import Table
 from labkit.core.history import History, Recovery, Sample, natural
 from labkit.core.history.recovery import RESTORED
-from labkit.i18n import _, ngettext
+from labkit.support.i18n import _, ngettext
 
 MAX_WORKERS_NAMED = 10
 """With more workers than this, only their sum is drawn."""

@@ -1,4 +1,4 @@
-"""Who did what when: the calls that a `labkit.measuring.Recording` noted, a row for each thread."""
+"""Who did what when: the calls that a `labkit.support.timing.Recording` noted, a row for each thread."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from labkit.charts import style
 from labkit.charts.style import MARGIN, SMALL, WIDTH, Chart, seconds, worker_colour
 from labkit.charts.table import Table
 from labkit.core.history import natural
-from labkit.i18n import _, ngettext
-from labkit.measuring import Span
+from labkit.support.i18n import _, ngettext
+from labkit.support.timing import Span
 
 ROW = 0.30
 MAX_ROWS = 24

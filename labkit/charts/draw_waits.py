@@ -18,8 +18,8 @@ from labkit.charts.draw_guess import checked_guess
 from labkit.charts.style import GRID, INK, MARGIN, PALE, SMALL, WIDTH, Chart, seconds, worker_colour
 from labkit.charts.table import Table
 from labkit.core.history import History, natural
-from labkit.i18n import _, ngettext
-from labkit.measuring import Timing
+from labkit.support.i18n import _, ngettext
+from labkit.support.timing import Timing
 
 ROW = 1.05
 """Inches a row takes."""
@@ -109,9 +109,7 @@ def waits_table(histories: Mapping[str, History], guesses: Mapping[str, float] |
         found = sorted(wait.wait_s for wait in waits_of(history))
         if found:
             tenth = found[min(len(found) - 1, int(0.9 * len(found)))]
-            rows.append(
-                (name, len(found), median(found), tenth, found[-1], sum(t > LONG_S for t in found))
-            )
+            rows.append((name, len(found), median(found), tenth, found[-1], sum(t > LONG_S for t in found)))
         else:
             rows.append((name, 0, None, None, None, 0))
     if guesses is not None:

@@ -31,7 +31,7 @@ import logging
 # first cell. Before the imports below, one of which it is.
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
-from labkit.classroom.exhibit import gap, show, source  # noqa: E402
+from labkit.classroom.display import gap, show, source  # noqa: E402
 from labkit.classroom.lesson import Lesson, begin, check_machine  # noqa: E402
 
 __all__ = ["Lesson", "begin", "check_machine", "gap", "show", "source"]

@@ -7,8 +7,8 @@ from concurrent.futures import Executor
 from itertools import repeat
 from typing import TYPE_CHECKING
 
-from labkit import images
-from labkit.filters import Step, resize
+from labkit.imaging import image_files
+from labkit.imaging.filters import Step, resize
 from labkit.jobs import process_image
 
 if TYPE_CHECKING:
@@ -26,5 +26,5 @@ def open_and_filter(
     They are opened and made small here, one after the other: the serial part. They are filtered in ``pool``,
     in ``groups`` of one size as far as that is possible, so ``groups`` of its processes work.
     """
-    pictures = [resize(images.decode(file), WIDTH, HEIGHT) for file in files]
+    pictures = [resize(image_files.decode(file), WIDTH, HEIGHT) for file in files]
     return list(pool.map(process_image, pictures, repeat(steps), chunksize=-(-len(pictures) // groups)))

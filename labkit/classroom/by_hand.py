@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 
-from labkit.classroom.conversation import Peer
-from labkit.core import messages as m
+from labkit.classroom.raw_peer import Peer
+from labkit.core.protocol import messages as m
 
 
 def one(me: Peer, task_s: float) -> None:

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from labkit import doctor
+from labkit.cli import doctor_checks
 from labkit.core.errors import LabkitError
-from labkit.i18n import _, translate_error
-from labkit.settings import Settings
+from labkit.support.i18n import _, translate_error
+from labkit.support.settings import Settings
 
 if TYPE_CHECKING:
     from labkit.cluster import Cluster
@@ -54,13 +54,13 @@ def in_containers(workers: int = 3) -> Iterator[Cluster | None]:
 
 def _why_not(settings: Settings) -> str:
     """Return why no cluster of containers can be had at once; empty if one can."""
-    from labkit.cluster import images
-    from labkit.cluster.engine import Engine
+    from labkit.cluster.compose import images
+    from labkit.cluster.compose.docker import Engine
 
     if settings.control is not None:
         return ""  # we are in one
-    docker = next(finding for finding in doctor.examine(settings) if finding.topic == "docker")
-    if docker.state != doctor.OK:
+    docker = next(finding for finding in doctor_checks.examine(settings) if finding.topic == "docker")
+    if docker.state != doctor_checks.OK:
         found = _(docker.found.template).format(**docker.found.params)
         return _("Docker: {found}").format(found=found)
     if not images.are_built(Engine(PROJECT, os.environ), images.source_digest()):

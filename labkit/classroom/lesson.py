@@ -30,11 +30,11 @@ from typing import Any, ParamSpec, TypeVar
 
 import psutil
 
-from labkit import i18n
-from labkit.classroom.telling import tell_errors
+from labkit.classroom.error_display import tell_errors
 from labkit.core.errors import N_, LabkitError
-from labkit.i18n import _, ngettext
-from labkit.measuring import cores
+from labkit.support import i18n
+from labkit.support.i18n import _, ngettext
+from labkit.support.timing import cores
 
 END_S = 10.0
 """How long what is ending may take to end."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import sleep
 
 from labkit.charts.table import Table
-from labkit.i18n import _
+from labkit.support.i18n import _
 
 
 class Counter:

@@ -19,11 +19,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from labkit.charts import Table
-from labkit.cluster import words
-from labkit.cluster.children import REDIS
+from labkit.cluster import status_text
+from labkit.cluster.supervisor.child import REDIS
 from labkit.core.errors import N_, LabkitError
-from labkit.i18n import _
-from labkit.mirror import PENDING_KEY, WORKERS_KEY
+from labkit.mirror.writer import PENDING_KEY, WORKERS_KEY
+from labkit.support.i18n import _
 
 if TYPE_CHECKING:
     import redis
@@ -72,11 +72,11 @@ class Registry:
         for name in sorted({*truth, *picture}):
             told, shown = truth.get(name), picture.get(name)
             left = (None,) * 4 if told is None else (
-                _(words.STATES[told["status"]]), told["in_flight"], told["tasks_completed"],
+                _(status_text.STATES[told["status"]]), told["in_flight"], told["tasks_completed"],
                 told["last_heartbeat_age_s"],
             )  # fmt: skip
             right = (None,) * 4 if shown is None else (
-                _(words.STATES[shown["status"]]), shown["in_flight"], shown["tasks_completed"],
+                _(status_text.STATES[shown["status"]]), shown["in_flight"], shown["tasks_completed"],
                 now - shown["last_heartbeat"],
             )  # fmt: skip
             rows.append((name, *left, *right))

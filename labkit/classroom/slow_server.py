@@ -31,9 +31,9 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote, unquote
 
-from labkit import photos
 from labkit.core.errors import N_, LabkitError
-from labkit.photos import Photo
+from labkit.imaging import photos
+from labkit.imaging.photos import Photo
 
 HOST = "127.0.0.1"
 

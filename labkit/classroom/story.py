@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from labkit.charts import Table
-from labkit.cluster.words import cause_in_words
+from labkit.cluster.status_text import cause_in_words
 from labkit.core.history import History, StoryRow
-from labkit.i18n import _
+from labkit.support.i18n import _
 
 
 def story(history: History, task: str) -> Table:

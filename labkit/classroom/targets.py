@@ -12,8 +12,8 @@ from labkit.demo.run import VICTIM, Run
 from labkit.demo.story import recovery_of
 from labkit.demo.targets import Target, chain_in_words, measure
 from labkit.demo.view import View
-from labkit.i18n import _
-from labkit.photos import bundled
+from labkit.imaging.photos import bundled
+from labkit.support.i18n import _
 
 if TYPE_CHECKING:
     from labkit.cluster import Cluster

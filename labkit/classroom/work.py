@@ -25,15 +25,15 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from labkit.classroom.stuck import LessonStuck, Watch
+from labkit.classroom.stall_watch import LessonStuck, Watch
 from labkit.core import history as h
 from labkit.core.errors import N_
 from labkit.core.history import Event, History
 from labkit.jobs import sleep_for
 
 if TYPE_CHECKING:
+    from labkit.client.futures import TaskFuture
     from labkit.cluster import Cluster
-    from labkit.futures import TaskFuture
 
 PATIENCE_S = 40.0
 POLL_S = 0.005

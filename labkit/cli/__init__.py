@@ -22,9 +22,9 @@ import sys
 from collections.abc import Sequence
 
 from labkit.cli.commands import OWN_HELP, TAKES_WORDS, find, load
-from labkit.cli.say import complain
+from labkit.cli.output import complain
 from labkit.core.errors import N_, InvalidInput, InvariantBroken, LabkitError
-from labkit.i18n import _, language, set_language, translate_error
+from labkit.support.i18n import _, language, set_language, translate_error
 
 DONE, FAILED, NOT_UNDERSTOOD, INTERRUPTED, READER_LEFT = 0, 1, 2, 130, 141
 OURS = ("labkit", "workers", "benchmarks")
@@ -72,7 +72,7 @@ def _run(words: list[str]) -> int:
         find(words[0])
         asks_help = words[1:2] in (["-h"], ["--help"]) and words[0] not in OWN_HELP
         if words[0] in TAKES_WORDS and not asks_help:
-            from labkit.settings import Settings
+            from labkit.support.settings import Settings
 
             code: int = load(words[0]).run_words(words[1:], Settings.from_environment())
             return code
@@ -81,7 +81,7 @@ def _run(words: list[str]) -> int:
     options = parse(words)
     if options is None:
         return DONE
-    from labkit.settings import Settings
+    from labkit.support.settings import Settings
 
     code = options.run(options, Settings.from_environment())
     return code

@@ -8,12 +8,12 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from labkit.cli import say
+from labkit.cli import output
 from labkit.cli.cluster import connected, json_option, name_option
 from labkit.cli.parser import Parser
 from labkit.core.autoscaler import Limits
-from labkit.i18n import _, ngettext
-from labkit.settings import Settings
+from labkit.support.i18n import _, ngettext
+from labkit.support.settings import Settings
 
 if TYPE_CHECKING:
     from labkit.cluster.autoscaling import Autoscaling
@@ -53,8 +53,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             _wait(autoscaling)
         except KeyboardInterrupt:
             if not options.json:
-                say.line()
-                say.line(_("The autoscaler has ended. The cluster stays as large as it is."))
+                output.line()
+                output.line(_("The autoscaler has ended. The cluster stays as large as it is."))
             raise
     assert autoscaling.error is not None
     raise autoscaling.error
@@ -70,9 +70,7 @@ def _show_start(limits: Limits) -> None:
         "Between {least} and {most} workers, so that what is open is done in {target:g} s; "
         "fewer after {calm:g} s of calm. Ctrl-C ends it."
     )
-    say.line(
-        text.format(least=limits.least, most=limits.most, target=limits.target_s, calm=limits.calm_s)
-    )
+    output.line(text.format(least=limits.least, most=limits.most, target=limits.target_s, calm=limits.calm_s))
     sys.stdout.flush()
 
 
@@ -87,7 +85,7 @@ def _show(decision: Decision) -> None:
     )
     if decision.work_s:
         told += _(", {seconds:.1f} s of work for one").format(seconds=decision.work_s)
-    say.line(told)
+    output.line(told)
     sys.stdout.flush()
 
 

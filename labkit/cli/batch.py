@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from labkit import images, photos
 from labkit.core.errors import N_, ClusterNotRunning, ImageError, InvalidInput, LabkitError
-from labkit.filters import Step
-from labkit.interrupts import deaf_children
+from labkit.imaging import image_files, photos
+from labkit.imaging.filters import Step
 from labkit.jobs import process_encoded
+from labkit.support.signals import deaf_children
 
 MOST_UNDER_WAY = 64
 MOST_BYTES_UNDER_WAY = 128 << 20
@@ -209,7 +209,7 @@ class Batch:
 
     def _submit(self, source: Path) -> None:
         try:
-            data = images.read_bytes(source)
+            data = image_files.read_bytes(source)
             with deaf_children():
                 future = self._executor.submit(process_encoded, data, self._steps, self._format)
         except LabkitError as error:
@@ -239,7 +239,7 @@ class Batch:
             self._fail(source, ImageError(N_("{path}: cancelled"), path=str(source)))
             return
         try:
-            images.write_bytes(output, data)
+            image_files.write_bytes(output, data)
         except ImageError as error:
             self._fail(source, error)
             return
@@ -261,7 +261,7 @@ def _in_our_words(source: Path, error: LabkitError) -> LabkitError:
     if not isinstance(error, ImageError):
         return error
     try:
-        images.read(source)
+        image_files.read(source)
     except ImageError as same:
         return same
     return error

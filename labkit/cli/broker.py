@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from labkit import broker, orphans
+from labkit import broker
+from labkit.core.broker.snapshot import Picture
 from labkit.core.errors import N_, InvalidInput
-from labkit.core.picture import Picture
-from labkit.i18n import _
-from labkit.settings import Settings
+from labkit.support import parent_watch
+from labkit.support.i18n import _
+from labkit.support.settings import Settings
 
 if TYPE_CHECKING:
     from labkit.cli.parser import Parser
@@ -34,10 +35,10 @@ def run_words(words: list[str], settings: Settings) -> int:
         raise InvalidInput(
             N_("broker takes no arguments, but got {word!r}; python -m labkit broker --help"), word=words[0]
         )
-    orphans.end_with(settings.lifeline)
+    parent_watch.end_with(settings.lifeline)
     if settings.redis_url is None:
         return broker.main(settings)
-    from labkit.mirror import Mirror
+    from labkit.mirror.writer import Mirror
 
     mirror = Mirror(settings.redis_url)
     mirror.start()

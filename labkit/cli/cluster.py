@@ -6,19 +6,19 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from labkit import own_policies
-from labkit.cli import say
+from labkit.calls import policy_loader
+from labkit.cli import output
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser, port_number
-from labkit.cluster.children import MAX_WORKERS
-from labkit.cluster.plan import unknown_filters
-from labkit.cluster.ports import USUAL, VARIABLES
-from labkit.cluster.views import way_back
+from labkit.cluster.local.plan import unknown_filters
+from labkit.cluster.local.ports import USUAL, VARIABLES
+from labkit.cluster.status import way_back
+from labkit.cluster.supervisor.child import MAX_WORKERS
+from labkit.core.broker.policies import POLICIES
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
-from labkit.core.policies import POLICIES
-from labkit.i18n import _, ngettext, translate_error
-from labkit.mirror import without_password
-from labkit.settings import BACKENDS, Settings
+from labkit.mirror.writer import without_password
+from labkit.support.i18n import _, ngettext, translate_error
+from labkit.support.settings import BACKENDS, Settings
 
 if TYPE_CHECKING:
     from labkit.cluster import Cluster
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 def _up(options: argparse.Namespace, settings: Settings) -> int:
     if options.policy is not None:
-        own_policies.load(options.policy, settings.work)
+        policy_loader.load(options.policy, settings.work)
     if options.workers is not None and not 0 <= options.workers <= MAX_WORKERS:
         raise UsageError(
             N_("a cluster cannot have {n} workers; 0 to {most} are possible"),
@@ -105,11 +105,11 @@ def _up(options: argparse.Namespace, settings: Settings) -> int:
     settings = Settings.from_environment()
     cluster, is_new = _started_or_found(options, settings)
     for warning in unknown_filters(settings, cluster.backend) if is_new else ():
-        say.complain(_("warning: {what}").format(what=translate_error(warning)))
+        output.complain(_("warning: {what}").format(what=translate_error(warning)))
     with cluster:
         told = _told(cluster, is_new)
     if options.json:
-        say.as_json(told)
+        output.as_json(told)
     else:
         _show_up(told, cluster, options, settings)
     return 0
@@ -173,13 +173,11 @@ def _told(cluster: Cluster, is_new: bool) -> dict[str, Any]:
     }
 
 
-def _show_up(
-    told: dict[str, Any], cluster: Cluster, options: argparse.Namespace, settings: Settings
-) -> None:
+def _show_up(told: dict[str, Any], cluster: Cluster, options: argparse.Namespace, settings: Settings) -> None:
     n = len(told["workers"])
     if told["cleaned_up"]:
         listed = ", ".join(told["cleaned_up"])
-        say.line(
+        output.line(
             _("An earlier cluster had crashed; ended what was left of it: {processes}.").format(
                 processes=listed
             )
@@ -194,8 +192,8 @@ def _show_up(
             "The cluster {name!r} was up already, with {n} workers.",
             n,
         )
-    say.line(text.format(name=cluster.name, n=n))
-    say.line()
+    output.line(text.format(name=cluster.name, n=n))
+    output.line()
     address = cluster.address.rpartition(":")[0]
     redis = _redis(cluster) or _(
         "off: no Redis on this machine (python -m labkit doctor); all else works without"
@@ -209,7 +207,7 @@ def _show_up(
         rows.append((_("folder"), str(cluster.folder)))
     width = max(len(title) for title, _value in rows)
     for title, value in rows:
-        say.line(f"  {title:<{width}}   {value}")
+        output.line(f"  {title:<{width}}   {value}")
     steps = [
         ("status --watch", _("watch it work")),
         ("submit --filters sharpen,edges --out out", _("process photographs")),
@@ -220,7 +218,7 @@ def _show_up(
     if not told["started_now"] and options.workers not in (None, n):
         steps.insert(0, (f"scale {options.workers}", _("change the number of workers")))
     name = "" if cluster.name == settings.cluster else f" --name {cluster.name}"
-    say.next_steps(*((command + name, meaning) for command, meaning in steps))
+    output.next_steps(*((command + name, meaning) for command, meaning in steps))
 
 
 def _redis(cluster: Cluster) -> str | None:
@@ -237,8 +235,8 @@ def _redis(cluster: Cluster) -> str | None:
 
 
 def _down(options: argparse.Namespace, settings: Settings) -> int:
-    from labkit.cluster.backends import of_running
-    from labkit.cluster.local import clean_up
+    from labkit.cluster.local.handle import clean_up
+    from labkit.cluster.open import of_running
 
     try:
         cluster = connected(options, settings)
@@ -249,16 +247,16 @@ def _down(options: argparse.Namespace, settings: Settings) -> int:
         if not ended:
             raise
         text = _("The cluster had crashed; ended what was left of it: {processes}.")
-        say.line(text.format(processes=", ".join(ended)))
+        output.line(text.format(processes=", ".join(ended)))
         return 0
     with cluster:
         file = cluster.keep_history()
         cluster.down()
     if file is None:
-        say.line(_("The cluster {name!r} is down.").format(name=cluster.name))
+        output.line(_("The cluster {name!r} is down.").format(name=cluster.name))
     else:
         text = _("The cluster {name!r} is down. What happened in it stays in {file}.")
-        say.line(text.format(name=cluster.name, file=file))
+        output.line(text.format(name=cluster.name, file=file))
     return 0
 
 
@@ -274,9 +272,9 @@ def _scale(options: argparse.Namespace, settings: Settings) -> int:
     text = ngettext(
         "The cluster has {n} worker now: {names}.", "The cluster has {n} workers now: {names}.", len(names)
     )
-    say.line(text.format(n=len(names), names=listed) if names else _("The cluster has no workers now."))
+    output.line(text.format(n=len(names), names=listed) if names else _("The cluster has no workers now."))
     if leaving := sorted(before - set(names)):
-        say.line(
+        output.line(
             _("Leaving, as soon as they have finished what they hold: {names}.").format(
                 names=", ".join(leaving)
             )
@@ -284,19 +282,19 @@ def _scale(options: argparse.Namespace, settings: Settings) -> int:
     steps = [("status", _("show them"))]
     down = [name for name in down if name in names]
     if down:
-        say.line(_("Down by command: {names}.").format(names=", ".join(down)))
+        output.line(_("Down by command: {names}.").format(names=", ".join(down)))
         steps.insert(0, (f"start {down[0]}", _("start it again")))
     if mend:
         steps.insert(0, broker_is_down(mend))
     name = f" --name {options.name}" if options.name else ""
-    say.next_steps(*((command + name, meaning) for command, meaning in steps))
+    output.next_steps(*((command + name, meaning) for command, meaning in steps))
     return 0
 
 
 def broker_is_down(mend: str) -> tuple[str, str]:
     """Say that the workers wait for the broker; return the step that brings it back: ``mend``, of it."""
     if mend == "resume":
-        say.line(_("The broker is frozen, and the workers wait for it."))
+        output.line(_("The broker is frozen, and the workers wait for it."))
         return "resume broker", _("let it go on")
-    say.line(_("The broker is down, and the workers wait for it."))
+    output.line(_("The broker is down, and the workers wait for it."))
     return "start broker", _("start the broker")

@@ -36,11 +36,11 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "lab": ("labkit.cli.lab", N_("open the notebooks of the course in JupyterLab")),
     },
     N_("faults"): {
-        "kill": ("labkit.cli.harm", N_("kill a worker, as a crash would (SIGKILL)")),
-        "pause": ("labkit.cli.harm", N_("freeze a worker (SIGSTOP)")),
-        "resume": ("labkit.cli.harm", N_("let a frozen worker go on")),
-        "stop": ("labkit.cli.harm", N_("stop a worker politely: it finishes what it holds")),
-        "start": ("labkit.cli.harm", N_("start a worker that was killed or stopped")),
+        "kill": ("labkit.cli.process_commands", N_("kill a worker, as a crash would (SIGKILL)")),
+        "pause": ("labkit.cli.process_commands", N_("freeze a worker (SIGSTOP)")),
+        "resume": ("labkit.cli.process_commands", N_("let a frozen worker go on")),
+        "stop": ("labkit.cli.process_commands", N_("stop a worker politely: it finishes what it holds")),
+        "start": ("labkit.cli.process_commands", N_("start a worker that was killed or stopped")),
         "faults": (
             "labkit.cli.faults",
             N_("try every fault on a cluster of its own, and measure what was promised"),

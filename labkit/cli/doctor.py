@@ -1,4 +1,4 @@
-"""``doctor``: what ``labkit.doctor`` finds, for people or as JSON."""
+"""``doctor``: what ``labkit.cli.doctor_checks`` finds, for people or as JSON."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import argparse
 import os
 import sys
 
-from labkit import doctor
-from labkit.cli import say
+from labkit.cli import doctor_checks, output
 from labkit.cli.cluster import json_option
+from labkit.cli.doctor_checks import FAIL, OK, WARN, Said
 from labkit.cli.parser import Parser
-from labkit.doctor import FAIL, OK, WARN, Said
-from labkit.i18n import _
-from labkit.settings import Settings
+from labkit.support.i18n import _
+from labkit.support.settings import Settings
 
 COLOURS = {OK: "32", WARN: "33", FAIL: "1;31"}
 
@@ -31,19 +30,19 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     words = {OK: _("ok"), WARN: _("note"), FAIL: _("FAILS")}
     width = max(len(word) for word in words.values())
-    indent = max(len(_(topic)) for topic in doctor.TOPICS.values())
+    indent = max(len(_(topic)) for topic in doctor_checks.TOPICS.values())
     failed = False
-    for finding in doctor.examine(settings):
+    for finding in doctor_checks.examine(settings):
         mark = f"{words[finding.state]:<{width}}"
         if colour:
             mark = f"\x1b[{COLOURS[finding.state]}m{mark}\x1b[0m"
-        say.line(f"{mark}  {_(doctor.TOPICS[finding.topic]):<{indent}}  {_text(finding.found)}")
+        output.line(f"{mark}  {_(doctor_checks.TOPICS[finding.topic]):<{indent}}  {_text(finding.found)}")
         if finding.advice.template:
-            say.line(f"{'':<{width}}  {'':<{indent}}  → {_text(finding.advice)}")
+            output.line(f"{'':<{width}}  {'':<{indent}}  → {_text(finding.advice)}")
         sys.stdout.flush()
         failed |= finding.state == FAIL
-    say.line()
-    say.line(
+    output.line()
+    output.line(
         _("Something that the lab needs is missing; see above.") if failed else _("The lab can run here.")
     )
     return 1 if failed else 0
@@ -54,11 +53,11 @@ def _text(sentence: Said) -> str:
 
 
 def _as_json(settings: Settings) -> int:
-    findings = list(doctor.examine(settings))
+    findings = list(doctor_checks.examine(settings))
     failed = any(finding.state == FAIL for finding in findings)
     checks = [
         {"check": each.topic, "state": each.state, "found": str(each.found), "advice": str(each.advice)}
         for each in findings
     ]
-    say.as_json({"ok": not failed, "checks": checks})
+    output.as_json({"ok": not failed, "checks": checks})
     return 1 if failed else 0

@@ -6,11 +6,11 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from labkit.cli import say
+from labkit.cli import output
 from labkit.cli.cluster import json_option
 from labkit.cli.parser import Parser
-from labkit.i18n import _
-from labkit.settings import Settings
+from labkit.support.i18n import _
+from labkit.support.settings import Settings
 
 if TYPE_CHECKING:
     from labkit.faults.case import Case
@@ -37,15 +37,15 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     cases = suite.chosen(options.only)
     if options.list:
         if options.json:
-            say.as_json({case.name: {"fault": case.fault, "promise": case.promise} for case in cases})
+            output.as_json({case.name: {"fault": case.fault, "promise": case.promise} for case in cases})
             return 0
         width = max(len(case.name) for case in cases)
         for case in cases:
-            say.line(f"{case.name:<{width}}  {_(case.fault)}")
+            output.line(f"{case.name:<{width}}  {_(case.fault)}")
         return 0
     results = _all(cases, settings)
     if options.json:
-        say.as_json(table.as_json(cases, results))
+        output.as_json(table.as_json(cases, results))
     else:
         table.print_table(cases, results)
     return {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: NOTHING_SHOWN}[verdict_of_all(results)]

@@ -7,15 +7,15 @@ import os
 import time
 from pathlib import Path
 
-from labkit.cli import say
+from labkit.cli import output
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
-from labkit.cluster import images
-from labkit.cluster.engine import Engine
-from labkit.cluster.projects import PROJECT
+from labkit.cluster.compose import images
+from labkit.cluster.compose.docker import Engine
+from labkit.cluster.compose.projects import PROJECT
 from labkit.core.errors import N_
-from labkit.i18n import _
-from labkit.settings import Settings
+from labkit.support.i18n import _
+from labkit.support.settings import Settings
 
 ACTIONS = ("list", "build", "export", "import")
 
@@ -52,8 +52,8 @@ def _list(engine: Engine, _file: Path) -> None:
         else:
             state = _("up to date")
         size = _("{n} MB").format(n=sizes[image] // 10**6) if image in sizes else "-"
-        say.line(f"  {image:<16} {size:>8}   {state}")
-    say.next_steps(
+        output.line(f"  {image:<16} {size:>8}   {state}")
+    output.next_steps(
         ("images build", _("build what is not up to date")),
         ("images export FILE", _("take them to machines without network")),
     )
@@ -62,18 +62,20 @@ def _list(engine: Engine, _file: Path) -> None:
 def _build(engine: Engine, _file: Path) -> None:
     began = time.monotonic()
     if images.build_if_need_be(engine):
-        say.line(_("The images are built, after {span}.").format(span=say.seconds(time.monotonic() - began)))
+        output.line(
+            _("The images are built, after {span}.").format(span=output.seconds(time.monotonic() - began))
+        )
     else:
-        say.line(_("The images are up to date."))
+        output.line(_("The images are up to date."))
 
 
 def _export(engine: Engine, file: Path) -> None:
     size = images.export_images(engine, file)
-    say.line(_("{file} holds all images: {n} MB.").format(file=file, n=size // 10**6))
-    say.next_steps((f"images import {file.name}", _("on the other machine")))
+    output.line(_("{file} holds all images: {n} MB.").format(file=file, n=size // 10**6))
+    output.next_steps((f"images import {file.name}", _("on the other machine")))
 
 
 def _import(engine: Engine, file: Path) -> None:
     names = images.import_images(engine, file)
-    say.line(_("Imported: {names}.").format(names=", ".join(names)))
-    say.next_steps(("up --backend compose", _("start the cluster; nothing is built or fetched")))
+    output.line(_("Imported: {names}.").format(names=", ".join(names)))
+    output.next_steps(("up --backend compose", _("start the cluster; nothing is built or fetched")))

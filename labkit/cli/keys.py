@@ -1,6 +1,7 @@
 """``keys``: who may join a cluster of more than one machine. Makes, lists, hands out and removes CURVE keys.
 
-What lies where, and what it means, stands in ``labkit.key_folder``; this is its command. The folder is
+What lies where, and what it means, stands in ``labkit.security.key_store``; this is its command. The folder
+is
 LABKIT_KEYS, or ``keys`` in LABKIT_HOME.
 """
 
@@ -11,11 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from labkit.cli import say
+from labkit.cli import output
 from labkit.cli.parser import Parser
 from labkit.core.errors import N_, InvalidInput
-from labkit.i18n import _, translate_error
-from labkit.key_folder import (
+from labkit.security.key_store import (
     BROKER,
     CLIENT,
     LOCAL,
@@ -26,7 +26,8 @@ from labkit.key_folder import (
     KeyFolder,
     read_certificate,
 )
-from labkit.settings import Settings
+from labkit.support.i18n import _, translate_error
+from labkit.support.settings import Settings
 
 
 def configure(_name: str, parser: Parser) -> None:
@@ -83,12 +84,12 @@ def _make(folder: KeyFolder, options: argparse.Namespace) -> None:
     made.append(folder.add(WORKER, LOCAL, _new_pair(), ["worker-*"]))
     _tell_made(folder, made, options)
     if not options.json:
-        say.next_steps(
+        output.next_steps(
             ("keys add worker lab-2", _("admit a worker on another machine")),
             ("keys list", _("see who is admitted")),
         )
-        say.line()
-        say.line(
+        output.line()
+        output.line(
             _(
                 "With LABKIT_KEYS={folder} and LABKIT_HOST=0.0.0.0, 'python -m labkit up' is open to other "
                 "machines, and to nobody who is not on the list."
@@ -102,8 +103,8 @@ def _add(folder: KeyFolder, options: argparse.Namespace) -> None:
     made = folder.add(options.role, options.name, _new_pair(), ids)
     _tell_made(folder, [made], options)
     if not options.json:
-        say.line(_("A broker that runs admits it at once."))
-        say.next_steps(
+        output.line(_("A broker that runs admits it at once."))
+        output.next_steps(
             (
                 f"keys give {options.role} {options.name} for-{options.name}",
                 _("write what that machine needs into a folder"),
@@ -122,10 +123,10 @@ def _ids(options: argparse.Namespace) -> list[str]:
 def _give(folder: KeyFolder, options: argparse.Namespace) -> None:
     written = folder.give_out(options.role, options.name, options.folder)
     if options.json:
-        say.as_json({"written": [str(path) for path in written]})
+        output.as_json({"written": [str(path) for path in written]})
         return
     _tell_files(_("What {name} needs is in {folder}:"), written, name=options.name, folder=options.folder)
-    say.line(
+    output.line(
         _(
             "It holds a secret: carry it there safely and delete it here. On that machine: "
             "python -m labkit keys import {folder}"
@@ -138,29 +139,29 @@ def _import(folder: KeyFolder, options: argparse.Namespace) -> None:
 
 
 def _import_compose(folder: KeyFolder, options: argparse.Namespace, settings: Settings) -> None:
-    from labkit.cluster.compose_keys import import_to
-    from labkit.cluster.compose_start import engine_of
+    from labkit.cluster.compose.keys import import_to
+    from labkit.cluster.compose.start import engine_of
 
     _tell_copied(folder, import_to(engine_of(settings), folder.path), options)
 
 
 def _tell_copied(folder: KeyFolder, written: list[Path], options: argparse.Namespace) -> None:
     if options.json:
-        say.as_json({"folder": str(folder.path), "written": [str(path) for path in written]})
+        output.as_json({"folder": str(folder.path), "written": [str(path) for path in written]})
     elif written:
         _tell_files(_("Copied into {folder}:"), written, folder=folder.path)
-        say.line(_("A process uses them if LABKIT_KEYS={folder} is set.").format(folder=folder.path))
+        output.line(_("A process uses them if LABKIT_KEYS={folder} is set.").format(folder=folder.path))
     else:
-        say.line(_("Nothing to copy: all of it is in {folder} already.").format(folder=folder.path))
+        output.line(_("Nothing to copy: all of it is in {folder} already.").format(folder=folder.path))
 
 
 def _remove(folder: KeyFolder, options: argparse.Namespace) -> None:
     removed = folder.remove(options.role, options.name)
     if options.json:
-        say.as_json({"removed": [str(path) for path in removed]})
+        output.as_json({"removed": [str(path) for path in removed]})
         return
     _tell_files(_("Removed:"), removed)
-    say.line(_("A broker that runs hangs up on whoever uses it within a second or two."))
+    output.line(_("A broker that runs hangs up on whoever uses it within a second or two."))
 
 
 def _list(folder: KeyFolder, options: argparse.Namespace) -> None:
@@ -175,7 +176,7 @@ def _list(folder: KeyFolder, options: argparse.Namespace) -> None:
     ]  # fmt: skip
     own_key = read_certificate(broker).public if broker.exists() else None
     if options.json:
-        say.as_json(
+        output.as_json(
             {
                 "folder": str(folder.path), "broker": own_key,
                 "broker_secret_here": folder.file(BROKER, "", SECRET).exists(), "admitted": rows,
@@ -185,23 +186,23 @@ def _list(folder: KeyFolder, options: argparse.Namespace) -> None:
             }
         )  # fmt: skip
         return
-    say.line(_("folder  {folder}").format(folder=folder.path))
+    output.line(_("folder  {folder}").format(folder=folder.path))
     if own_key is None:
-        say.line(_("There are no keys of a broker yet; python -m labkit keys make"))
+        output.line(_("There are no keys of a broker yet; python -m labkit keys make"))
     else:
-        say.line(_("broker  {key}").format(key=own_key))
-    say.line()
+        output.line(_("broker  {key}").format(key=own_key))
+    output.line()
     if rows:
         _table(rows)
     elif folder.secret_files():
         for path in folder.secret_files():
-            say.line(_("own secret: {path}").format(path=path))
+            output.line(_("own secret: {path}").format(path=path))
     else:
-        say.line(_("Nobody is on the list."))
+        output.line(_("Nobody is on the list."))
     for error in wrong:
-        say.complain(translate_error(error))
+        output.complain(translate_error(error))
     for path in folder.exposed():
-        say.complain(_("others on this machine may read {path}; chmod 600 {path}").format(path=path))
+        output.complain(_("others on this machine may read {path}; chmod 600 {path}").format(path=path))
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
@@ -213,7 +214,7 @@ def _table(rows: list[dict[str, Any]]) -> None:
     ]
     widths = [max(len(line[column]) for line in (titles, *cells)) for column in range(len(titles))]
     for line in (titles, *cells):
-        say.line("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+        output.line("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _has_secret(folder: KeyFolder, grant: Any) -> bool:
@@ -223,15 +224,15 @@ def _has_secret(folder: KeyFolder, grant: Any) -> bool:
 def _tell_made(folder: KeyFolder, made: list[Path], options: argparse.Namespace) -> None:
     if options.json:
         keys = {str(path.relative_to(folder.path)): read_certificate(path).public for path in made}
-        say.as_json({"folder": str(folder.path), "made": keys})
+        output.as_json({"folder": str(folder.path), "made": keys})
         return
     _tell_files(_("Made, each with its secret beside it:"), made)
 
 
 def _tell_files(title: str, paths: list[Path], **values: Any) -> None:
-    say.line(title.format(**values))
+    output.line(title.format(**values))
     for path in paths:
-        say.line(f"  {path}")
+        output.line(f"  {path}")
 
 
 def _new_pair() -> tuple[str, str]:

@@ -24,13 +24,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from labkit.cli import own_notebooks, say
+from labkit.cli import output, own_notebooks
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import MAX_PORT, Parser, port_number
-from labkit.cluster import ports
+from labkit.cluster.local import ports
 from labkit.core.errors import N_, LabkitError, PortInUse
-from labkit.i18n import LANGUAGES, _, language, set_language
-from labkit.settings import Settings
+from labkit.support.i18n import LANGUAGES, _, language, set_language
+from labkit.support.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
@@ -84,11 +84,11 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     server = LabApp.initialize_server(_arguments(asked, token, copies, start, browser=not options.no_browser))
     _listen(server, asked)
     trust_the_course(server.contents_manager.notary)
-    say.line(_("The course is at http://{host}:{port}{start}?token={token}").format(
+    output.line(_("The course is at http://{host}:{port}{start}?token={token}").format(
         host=HOST, port=server.port, start=start, token=token
     ))  # fmt: skip
     _tell(made, copies / lang)
-    say.line(_("Ctrl-C ends it, with every notebook that runs; what is saved stays."))
+    output.line(_("Ctrl-C ends it, with every notebook that runs; what is saved stays."))
     print(end="", flush=True)
     # Its own handler asks whether that is meant, and without a terminal it leaves the kernels to themselves.
     signal.signal(signal.SIGINT, lambda _number, _frame: server.stop(from_signal=True))
@@ -142,15 +142,15 @@ def _leave(patience_s: float = 2.0) -> None:
 
 def _tell(done: own_notebooks.Copies, folder: Path) -> None:
     """Say where the learner's notebooks are, and which of them are not as the course has them now."""
-    say.line(_("You work on your own copies: {folder}").format(folder=folder))
+    output.line(_("You work on your own copies: {folder}").format(folder=folder))
     if done.kept:
-        say.line(_("What you had written is kept there as {names}.").format(names=", ".join(done.kept)))
+        output.line(_("What you had written is kept there as {names}.").format(names=", ".join(done.kept)))
     if done.outdated:
         text = _(
             "There is a newer version of {names}; yours stay as they are. python -m labkit lab --fresh "
             "brings the new ones, and keeps yours beside."
         )
-        say.line(text.format(names=", ".join(done.outdated)))
+        output.line(text.format(names=", ".join(done.outdated)))
 
 
 def trust_the_course(notary: Any) -> None:

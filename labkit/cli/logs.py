@@ -12,15 +12,15 @@ import time
 from collections import deque
 from pathlib import Path
 
-from labkit.cli import say
+from labkit.cli import output
 from labkit.cli.cluster import connected, name_option
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
-from labkit.cluster.backends import of_running
+from labkit.cluster.open import of_running
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
-from labkit.i18n import _
-from labkit.settings import Settings
+from labkit.support.i18n import _
+from labkit.support.settings import Settings
 
 POLL_S = 0.2
 CHUNK = 1 << 20
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             N_("{process!r} has no log; there are {known}"), process=options.process, known=", ".join(files)
         )
     if folder.running() is None:
-        say.complain(_("The cluster {name!r} is not running; this is what it left.").format(name=name))
+        output.complain(_("The cluster {name!r} is not running; this is what it left.").format(name=name))
     views = {each: _View(path) for each, path in files.items() if options.process in (None, each)}
     for each, view in views.items():
         lines = view.last(options.lines)
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 def _of_containers(options: argparse.Namespace, settings: Settings) -> int:
     """Show the logs of containers, which Docker keeps."""
-    from labkit.cluster.compose import ComposeCluster
+    from labkit.cluster.compose.handle import ComposeCluster
 
     with connected(options, settings) as cluster:
         if options.follow and isinstance(cluster, ComposeCluster):

@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from labkit.core.errors import N_, LabkitError
-from labkit.files import write_whole
-from labkit.i18n import LANGUAGES, _, translate_error
+from labkit.support.atomic_files import write_whole
+from labkit.support.i18n import LANGUAGES, _, translate_error
 
 MADE = ".made.json"
 COPIED = ("*.ipynb", "*.md")

@@ -9,12 +9,12 @@ import argparse
 import platform
 from typing import Any, NoReturn
 
-from labkit import i18n
 from labkit.cli.commands import COMMANDS, GROUPS, TAKES_WORDS, UsageError, load
-from labkit.cli.say import CALL, as_called, call
+from labkit.cli.output import CALL, as_called, call
 from labkit.core.errors import N_
-from labkit.i18n import _
-from labkit.numerals import real, whole
+from labkit.support import i18n
+from labkit.support.i18n import _
+from labkit.support.numbers import real, whole
 
 # Not `from labkit import __version__`: the package is the door for others, one floor up.
 VERSION = "0.1.0"

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from labkit.cli.parser import Parser
 from labkit.core.errors import N_, LabkitError
-from labkit.settings import Settings
+from labkit.support.settings import Settings
 
 
 class BenchMissing(LabkitError):

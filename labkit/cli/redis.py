@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from labkit.cli import say
+from labkit.cli import output
 from labkit.cli.cluster import name_option
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
+from labkit.cli.redis_shell import no_advice
+from labkit.cli.redis_shell import run as run_shell
 from labkit.cluster import connect
-from labkit.cluster.backends import of_running
-from labkit.cluster.redis_shell import no_advice
-from labkit.cluster.redis_shell import run as run_shell
+from labkit.cluster.open import of_running
 from labkit.cluster.run_folder import RunFolder
-from labkit.cluster.views import way_back
+from labkit.cluster.status import way_back
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
-from labkit.i18n import _
-from labkit.settings import Settings
+from labkit.support.i18n import _
+from labkit.support.settings import Settings
 
 EXPECTED = {
     "--name": N_("--name: the name of a cluster is expected"),
@@ -47,7 +47,7 @@ def run_words(words: list[str], settings: Settings) -> int:
         settings, cluster=name or settings.cluster, backend=said.get("--backend", settings.backend)
     )
     option = "" if name is None else f" --name {name}"
-    return run_shell(redis_url(settings), words, lambda: say.as_called(_advice(settings, option)))
+    return run_shell(redis_url(settings), words, lambda: output.as_called(_advice(settings, option)))
 
 
 def _options_in_front(words: list[str]) -> tuple[dict[str, str], list[str]]:

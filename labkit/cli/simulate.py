@@ -9,17 +9,17 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from labkit import own_policies
-from labkit.cli import say
+from labkit.calls import policy_loader
+from labkit.cli import output
 from labkit.cli.cluster import json_option
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
+from labkit.core.broker.policies import POLICIES
 from labkit.core.errors import N_
 from labkit.core.history import encode_event
-from labkit.core.policies import POLICIES
-from labkit.i18n import _
-from labkit.settings import Settings
 from labkit.simulation import DEFAULT_FAULTS, FAULTS, simulate
+from labkit.support.i18n import _
+from labkit.support.settings import Settings
 
 if TYPE_CHECKING:
     from labkit.simulation import Run
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
                 value=value,
                 most=most,
             )
-    policy = own_policies.load(options.policy, settings.work)
+    policy = policy_loader.load(options.policy, settings.work)
     began = time.monotonic()
     result = simulate(
         options.seed, options.workers, options.tasks, faults,
@@ -90,7 +90,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     result = replace(result, policy=options.policy)  # the name by which it can be asked for again
     seconds = time.monotonic() - began
     if options.json:
-        say.as_json(_as_json(result, seconds), indent=None)
+        output.as_json(_as_json(result, seconds), indent=None)
     else:
         _show(result, seconds)
     return 0 if result.ok else 1
@@ -100,14 +100,16 @@ def _show(result: Run, seconds: float) -> None:
     from labkit.simulation.timeline import timeline
 
     for line in timeline(result, shutil.get_terminal_size((100, 24)).columns, _):
-        say.line(line)
-    say.line()
+        output.line(line)
+    output.line()
     text = _("{virtual:.0f} s of cluster life in {real:.2f} s; the same run again: {command}")
-    say.line(text.format(virtual=result.ended_at, real=seconds, command=result.command))
+    output.line(text.format(virtual=result.ended_at, real=seconds, command=result.command))
     if not result.ok:
         sys.stdout.flush()
-        say.complain(_("A promise was broken. This is a bug in labkit, or in the policy; please report it:"))
-        say.complain(result.report())
+        output.complain(
+            _("A promise was broken. This is a bug in labkit, or in the policy; please report it:")
+        )
+        output.complain(result.report())
 
 
 def _as_json(result: Run, seconds: float) -> dict[str, Any]:

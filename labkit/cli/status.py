@@ -14,14 +14,14 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from labkit.cli import say
+from labkit.cli import output
 from labkit.cli.cluster import connected, json_option, name_option
 from labkit.cli.parser import Parser
-from labkit.cluster import words
+from labkit.cluster import status_text
 from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
-from labkit.i18n import _, ngettext
-from labkit.mirror import without_password
-from labkit.settings import Settings
+from labkit.mirror.writer import without_password
+from labkit.support.i18n import _, ngettext
+from labkit.support.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -55,7 +55,7 @@ NUMBERS = (IN_FLIGHT, COMPLETED, SLOTS, PID)
 DROPPED_FIRST = (SLOTS, PID, HEARD, SERVES, COMPLETED, IN_FLIGHT)
 GAP = 2
 
-STATES = {name: (words.STATES[name], colour) for name, colour in _COLOURS.items()}
+STATES = {name: (status_text.STATES[name], colour) for name, colour in _COLOURS.items()}
 
 
 def configure(_name: str, parser: Parser) -> None:
@@ -76,12 +76,12 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             if options.watch:
                 _watch(cluster)
             elif options.json:
-                say.as_json({"up": True, **cluster.status()})
+                output.as_json({"up": True, **cluster.status()})
             else:
                 _print(cluster.status())
     except ClusterNotRunning:
         if options.json:
-            say.as_json({"up": False, "cluster": options.name or settings.cluster})
+            output.as_json({"up": False, "cluster": options.name or settings.cluster})
         raise
     return 0
 
@@ -141,7 +141,7 @@ def _row(worker: Status, where: str = "") -> list[Any]:
     numbers = [str(worker[key]) if known else "-" for key in ("in_flight", "tasks_completed", "slots")]
     serves = ", ".join(worker["capabilities"]) or _("all filters") if known else "-"
     age_s = worker["last_heartbeat_age_s"]
-    heard = _("{span} ago").format(span=say.seconds(age_s)) if known and age_s is not None else "-"
+    heard = _("{span} ago").format(span=output.seconds(age_s)) if known and age_s is not None else "-"
     text, style = state(worker)
     if where:
         text = f"{text}, {where}"
@@ -151,7 +151,7 @@ def _row(worker: Status, where: str = "") -> list[Any]:
 def state(worker: Status) -> tuple[str, str]:
     """Return a worker's state in words, and its colour."""
     process, status = worker["process"], worker["status"]
-    word, style = STATES[words.state_of(worker)]
+    word, style = STATES[status_text.state_of(worker)]
     text = _(word)
     if process == "paused" and status in ("suspect", "lost"):
         text = f"{text}, {_(STATES[status][0])}"
@@ -180,7 +180,7 @@ def _facts(status: Status) -> list[str]:
     if broker is None:
         return [_("Redis {mirror}").format(mirror=mirror)]
     if status["redis_url"] is not None:
-        mirror = f"{mirror} ({words.mirror_in_words(broker.get('mirror', 'starting'))})"
+        mirror = f"{mirror} ({status_text.mirror_in_words(broker.get('mirror', 'starting'))})"
     return [
         _("queue {queued}   in flight {assigned}   clients {clients}").format(
             queued=broker["queued"], assigned=broker["assigned"], clients=_others(broker["clients"])
@@ -221,7 +221,7 @@ def _warnings(status: Status) -> list[str]:
             n,
         )
         lines.append(f"[yellow]{text.format(n=n)}[/]")
-    return [say.as_called(line) for line in lines]
+    return [output.as_called(line) for line in lines]
 
 
 def _print(status: Status) -> None:

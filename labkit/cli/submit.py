@@ -10,16 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.cli import say
+from labkit.cli import output
 from labkit.cli.batch import Batch, Failure, Outputs, Report, find_pictures, make_folder
 from labkit.cli.cluster import json_option, name_option
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.executors import ENGINES, open_executor
-from labkit.filters import FILTERS, Step, parse_steps, parse_value
-from labkit.i18n import _, ngettext, translate_error
-from labkit.settings import Settings
+from labkit.imaging.filters import FILTERS, Step, parse_steps, parse_value
+from labkit.support.i18n import _, ngettext, translate_error
+from labkit.support.settings import Settings
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             report = batch.run(pictures)
     report.failed[:0] = failed
     if options.json:
-        say.as_json(_as_json(report, options, steps))
+        output.as_json(_as_json(report, options, steps))
     else:
         _say(report, options, cluster)
     return 1 if report.failed else 0
@@ -152,9 +152,7 @@ def _steps(options: argparse.Namespace) -> list[Step]:
 
 
 @contextmanager
-def _engine(
-    options: argparse.Namespace, settings: Settings
-) -> Iterator[tuple[Executor, Cluster | None]]:
+def _engine(options: argparse.Namespace, settings: Settings) -> Iterator[tuple[Executor, Cluster | None]]:
     """Open the engine; at the end, also an early one, leave nothing of it behind."""
     if options.engine != "cluster":
         executor = open_executor(options.engine)
@@ -237,7 +235,7 @@ OnProgress = Callable[[Report], None]
 def _progress(total: int, quiet: bool) -> Iterator[tuple[OnProgress, Callable[[str], None]]]:
     """Show a bar on a terminal, nothing elsewhere; yields what to call on progress, and to tell something."""
     if quiet or not sys.stderr.isatty():
-        yield (lambda report: None), say.complain
+        yield (lambda report: None), output.complain
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -258,13 +256,13 @@ def _progress(total: int, quiet: bool) -> Iterator[tuple[OnProgress, Callable[[s
             rate = _("{rate:.1f} pictures/s").format(rate=report.total / seconds if seconds else 0.0)
             progress.update(bar, completed=report.total, rate=rate)
 
-        yield show, lambda text: console.print(say.as_called(text), markup=False)
+        yield show, lambda text: console.print(output.as_called(text), markup=False)
 
 
 def _say(report: Report, options: argparse.Namespace, cluster: Cluster | None) -> None:
     written = len(report.written)
     text = ngettext("{written} of {n} picture in {span}", "{written} of {n} pictures in {span}", report.total)
-    line = text.format(written=written, n=report.total, span=say.seconds(report.seconds))
+    line = text.format(written=written, n=report.total, span=output.seconds(report.seconds))
     if written:
         line += _(": {rate:.1f} per second").format(rate=report.per_second)
     if cluster is not None:
@@ -274,16 +272,16 @@ def _say(report: Report, options: argparse.Namespace, cluster: Cluster | None) -
         )
     else:
         line += _(", engine {engine}").format(engine=options.engine)
-    say.line(line + ".")
+    output.line(line + ".")
     if again := sum(done.attempt > 1 for done in report.written):
         text = ngettext(
             "{n} of them was started again elsewhere, because its worker was lost.",
             "{n} of them were started again elsewhere, because their worker was lost.",
             again,
         )
-        say.line(text.format(n=again))
+        output.line(text.format(n=again))
     if written:
-        say.line(_("The results are in {folder}.").format(folder=options.out))
+        output.line(_("The results are in {folder}.").format(folder=options.out))
     sys.stdout.flush()
     _complain(report)
 
@@ -292,20 +290,20 @@ def _complain(report: Report) -> None:
     """List what failed and why; of those that only had no time left, the number."""
     failed = report.failed
     if report.ended_by is not None:
-        say.complain(translate_error(report.ended_by))
+        output.complain(translate_error(report.ended_by))
         unprocessed = [failure for failure in failed if failure.error is report.ended_by]
         failed = [failure for failure in failed if failure.error is not report.ended_by]
         text = ngettext(
             "{n} picture was not processed.", "{n} pictures were not processed.", len(unprocessed)
         )
-        say.complain(text.format(n=len(unprocessed)))
+        output.complain(text.format(n=len(unprocessed)))
     for failure in failed[:LISTED]:
-        say.complain(_("failed: {what}").format(what=_what(failure)))
+        output.complain(_("failed: {what}").format(what=_what(failure)))
     if len(failed) > LISTED:
         text = ngettext(
             "... and {n} more (--json lists all)", "... and {n} more (--json lists all)", len(failed) - LISTED
         )
-        say.complain(text.format(n=len(failed) - LISTED))
+        output.complain(text.format(n=len(failed) - LISTED))
 
 
 def _what(failure: Failure) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labkit.cluster.backends import connect, open_cluster, start_background
-    from labkit.cluster.base import Cluster
-    from labkit.cluster.local import LocalCluster
+    from labkit.cluster.cluster import Cluster
+    from labkit.cluster.local.handle import LocalCluster
+    from labkit.cluster.open import connect, open_cluster, start_background
 
 __all__ = ["Cluster", "LocalCluster", "WorkerInfo", "connect", "open_cluster", "start_background"]
 
@@ -21,5 +21,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    homes = {"Cluster": "base", "WorkerInfo": "views", "LocalCluster": "local"}
-    return getattr(import_module(f"labkit.cluster.{homes.get(name, 'backends')}"), name)
+    homes = {"Cluster": "cluster", "WorkerInfo": "status", "LocalCluster": "local.handle"}
+    return getattr(import_module(f"labkit.cluster.{homes.get(name, 'open')}"), name)

@@ -13,12 +13,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
-from labkit.cluster.children import MAX_WORKERS, STOPPING, WORKER
+from labkit.cluster.supervisor.child import MAX_WORKERS, STOPPING, WORKER
 from labkit.core.autoscaler import Autoscaler, Decision, Limits, load_of
 from labkit.core.errors import N_, InvalidInput, LabkitError
 
 if TYPE_CHECKING:
-    from labkit.cluster.base import Cluster
+    from labkit.cluster.cluster import Cluster
 
 LOOK_EVERY_S = 0.5
 MOST_REMEMBERED = 1000

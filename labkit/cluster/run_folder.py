@@ -31,9 +31,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from labkit.cluster import processes
 from labkit.core.errors import N_, ClusterError, InvalidInput
-from labkit.files import write_whole
+from labkit.support import process_groups
+from labkit.support.atomic_files import write_whole
 
 VERSION = 1
 """Of ``cluster.json``; another version's is not understood."""
@@ -45,7 +45,7 @@ KEPT_HISTORY_BYTES = 256 << 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 State = dict[str, Any]
-"""What ``cluster.json`` holds; see ``labkit.cluster.supervisor``."""
+"""What ``cluster.json`` holds; see ``labkit.cluster.supervisor.supervisor``."""
 
 
 class RunFolder:
@@ -107,7 +107,7 @@ class RunFolder:
         if state is None:
             return None
         supervisor = state["processes"].get("supervisor", (0, ""))
-        return state if processes.is_alive(*supervisor) else None
+        return state if process_groups.is_alive(*supervisor) else None
 
     def compose_project(self) -> str | None:
         """Return the compose project that this cluster is, or None without a note that we understand."""
@@ -165,8 +165,8 @@ class RunFolder:
         state = self.read_state() or {}
         ended = []
         for name, (pid, born) in state.get("processes", {}).items():
-            if processes.is_alive(pid, born):
-                processes.end(pid, born)
+            if process_groups.is_alive(pid, born):
+                process_groups.end(pid, born)
                 ended.append(name)
         return ended
 

@@ -1,1 +1,1 @@
-"""The lab's minds: pure state machines and tables, without socket, clock, thread, randomness or file."""
+"""The lab's decisions: pure state machines and tables, without socket, clock, thread, randomness or file."""

@@ -22,11 +22,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from labkit.i18n import _
-from labkit.settings import BACKENDS
+from labkit.support.i18n import _
+from labkit.support.settings import BACKENDS
 
 if TYPE_CHECKING:
-    from labkit.settings import Settings
+    from labkit.support.settings import Settings
 
 OUT = "labkit-demo"
 

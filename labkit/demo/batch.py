@@ -19,10 +19,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from labkit import images
 from labkit.core.errors import N_, ImageError
-from labkit.filters import Step, parse_steps
-from labkit.photos import Photo
+from labkit.imaging import image_files
+from labkit.imaging.filters import Step, parse_steps
+from labkit.imaging.photos import Photo
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,7 +134,7 @@ def _framed(image: np.ndarray, framing: int) -> bytes:
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     cut = cv2.resize(image[top : top + height, left : left + width], size, interpolation=how)
     colours = cut if cut.ndim == 2 else cut[:, :, :3]  # JPEG knows no transparency
-    return images.encode(colours, "jpeg", QUALITY)
+    return image_files.encode(colours, "jpeg", QUALITY)
 
 
 def _place(framing: int) -> tuple[float, float, float]:

@@ -20,7 +20,7 @@ from labkit.core.history import natural
 from labkit.demo.progress import SPARK, Progress, WorkerProgress, heights, per_s, spark
 from labkit.demo.story import GOOD, HARM, Line
 from labkit.demo.view import View
-from labkit.i18n import _
+from labkit.support.i18n import _
 
 FRAMES_PER_S = 10
 CHART_LINES = 4

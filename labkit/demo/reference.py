@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from labkit import images
 from labkit.demo.batch import Picture
 from labkit.executors import open_executor
-from labkit.filters import Step
+from labkit.imaging import image_files
+from labkit.imaging.filters import Step
 from labkit.jobs import process_encoded
 
 
@@ -59,4 +59,4 @@ def _same_pixels(expected: bytes, found: bytes) -> bool:
         return True  # the same file has the same pixels
     import numpy as np
 
-    return np.array_equal(images.decode(expected), images.decode(found))
+    return np.array_equal(image_files.decode(expected), image_files.decode(found))

@@ -26,13 +26,13 @@ from labkit.demo.batch import Picture
 from labkit.demo.progress import Progress
 from labkit.demo.story import Story
 from labkit.demo.view import View
-from labkit.filters import Step
+from labkit.imaging.filters import Step
 from labkit.jobs import process_encoded
 
 if TYPE_CHECKING:
-    from labkit.client import Client
+    from labkit.client.client import Client
+    from labkit.client.futures import TaskFuture
     from labkit.cluster import Cluster
-    from labkit.futures import TaskFuture
 
 VICTIM = "worker-2"
 KILL_AT, RESTART_AT = 1 / 3, 0.7

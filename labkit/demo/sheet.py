@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from labkit import images
 from labkit.charts import style
 from labkit.charts.style import FAULT, INK, MARGIN, PALE, SMALL, Chart
 from labkit.demo.batch import Picture
 from labkit.demo.run import VICTIM, Ran
 from labkit.demo.story import recovery_of
-from labkit.i18n import _
+from labkit.imaging import image_files
+from labkit.support.i18n import _
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,7 +112,7 @@ def _tile(data: bytes, lines: bool) -> np.ndarray:
     import cv2
     import numpy as np
 
-    image = images.decode(data)
+    image = image_files.decode(data)
     colours = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)
     width, height = round(TILE_WIDTH * style.DPI), round(TILE_HEIGHT * style.DPI)
     scale = max(width / colours.shape[1], height / colours.shape[0])

@@ -18,18 +18,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit import photos
-from labkit.cluster import backends
+from labkit.cluster import open
 from labkit.core.errors import N_, InvalidInput
 from labkit.demo import batch
 from labkit.demo.batch import Gathered
 from labkit.demo.view import View, choose
-from labkit.i18n import _, ngettext, translate_error
+from labkit.imaging import photos
+from labkit.support.i18n import _, ngettext, translate_error
 
 if TYPE_CHECKING:
     from labkit.demo.run import Ran
     from labkit.demo.targets import Target
-    from labkit.settings import Settings
+    from labkit.support.settings import Settings
 
 RUN_S = 8.0
 """About how long the cluster should be busy: long enough to watch, short enough for a lesson."""
@@ -87,7 +87,7 @@ class Demo:
         """Do everything; return 0 if every target was met."""
         from labkit.demo.report import OutFolder, report_file, summary
 
-        backends.check(self._backend, self._settings)
+        open.check(self._backend, self._settings)
         with OutFolder(self._out).prepared() as out:
             with self._view:
                 self._view.title(

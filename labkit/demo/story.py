@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from labkit.charts.style import seconds
-from labkit.cluster.words import cause_in_words
+from labkit.cluster.status_text import cause_in_words
 from labkit.core.history import History, Recovery
 from labkit.demo.progress import Progress
-from labkit.i18n import _, ngettext
+from labkit.support.i18n import _, ngettext
 
 HARM, GOOD, PLAIN = "harm", "good", "plain"
 

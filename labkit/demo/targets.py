@@ -16,7 +16,7 @@ from labkit.core.errors import N_
 from labkit.core.history import Recovery
 from labkit.demo.run import VICTIM, Ran
 from labkit.demo.story import recovery_of, rejoined_at
-from labkit.i18n import _
+from labkit.support.i18n import _
 
 FAIR_SHARE_TOLERANCE = 0.5
 """How far a worker's share may be from an equal one, as a part of it: 33 % may be 17 % to 50 %.

@@ -18,7 +18,7 @@ from labkit.core.history import Recovery
 from labkit.demo.run import VICTIM, Ran
 from labkit.demo.story import recovery_of
 from labkit.demo.targets import Target, chain_in_words
-from labkit.i18n import _
+from labkit.support.i18n import _
 
 PIPED_WIDTH = 120
 WIDEST = 110

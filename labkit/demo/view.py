@@ -12,7 +12,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
-from labkit.i18n import _
+from labkit.support.i18n import _
 
 if TYPE_CHECKING:
     from labkit.demo.progress import Progress

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from labkit.cluster import plan
+from labkit.cluster.local import plan
 from labkit.core import history as h
 from labkit.core.errors import N_
 from labkit.executors import ClusterExecutor, open_executor
 from labkit.faults.case import case
-from labkit.faults.stand import Stand
+from labkit.faults.test_bed import Stand
 from labkit.jobs import process_image
 
 DEATHS = 3
@@ -28,7 +28,7 @@ def broker_killed(stand: Stand) -> None:
     """Kill the broker whenever a task of 6 MB has started, through an executor's futures."""
     import numpy as np
 
-    from labkit.filters import apply_steps, parse_steps
+    from labkit.imaging.filters import apply_steps, parse_steps
 
     work, judge = stand.work, stand.judge
     image: Any = np.random.default_rng(6).integers(0, 256, (1000, 2000, 3), np.uint8)

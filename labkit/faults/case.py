@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from labkit.faults.stand import Stand
+from labkit.faults.test_bed import Stand
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,7 @@ class Case:
     """What the stand is made with: workers, redis, capabilities, rules."""
 
 
-def case(
-    name: str, *, fault: str, promise: str, **cluster: Any
-) -> Callable[[Callable[[Stand], None]], Case]:
+def case(name: str, *, fault: str, promise: str, **cluster: Any) -> Callable[[Callable[[Stand], None]], Case]:
     """Return a decorator that makes a case of a function."""
     return lambda function: Case(name, fault, promise, function, cluster)
 

@@ -9,13 +9,13 @@ import time
 
 import psutil
 
-from labkit.client import Client
+from labkit.client.client import Client
 from labkit.core import history as h
 from labkit.core.errors import N_, AccessDenied, LabkitError
-from labkit.credentials import Token
 from labkit.faults.case import case
-from labkit.faults.stand import Stand
+from labkit.faults.test_bed import Stand
 from labkit.jobs import echo
+from labkit.security.credentials import Token
 
 FLOODING, EACH = 3, 3_000
 QUEUE = 2_000
@@ -29,10 +29,10 @@ NAMED_WITHIN_S = 3.0
 
 VISITOR = """
 import os
-from labkit import credentials
-from labkit.client import Client
+from labkit.security import credentials
+from labkit.client.client import Client
 from labkit.jobs import sleep_for
-from labkit.settings import Settings
+from labkit.support.settings import Settings
 proof = credentials.of_client(Settings.from_environment())
 client = Client(os.environ["VISITED"], proof, name="visitor")
 futures = [client.submit(sleep_for, 1.0, deadline_s=60) for _ in range(30)]

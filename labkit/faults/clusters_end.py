@@ -9,13 +9,13 @@ from pathlib import Path
 
 import psutil
 
-from labkit.cluster import processes
-from labkit.cluster.local import sweep_private
+from labkit.cluster.local.handle import sweep_private
 from labkit.cluster.run_folder import RunFolder
 from labkit.core import history as h
 from labkit.core.errors import N_, ClientGone
 from labkit.faults.case import case
-from labkit.faults.stand import Stand
+from labkit.faults.test_bed import Stand
+from labkit.support import process_groups
 
 DOWN_S = 3.0
 
@@ -78,7 +78,7 @@ def shutdown(stand: Stand) -> None:
     took_s = time.monotonic() - began
     judge.within(N_("down after {seconds}"), took_s, DOWN_S, began)
     judge.recovered(took_s)
-    left = [name for name, (pid, born) in marks.items() if processes.is_alive(pid, born)]
+    left = [name for name, (pid, born) in marks.items() if process_groups.is_alive(pid, born)]
     judge.count(N_("{n} processes left"), len(left), 0)
     judge.true(N_("its folder is gone"), not stand.cluster.folder.exists())
     named = sum(
@@ -110,12 +110,12 @@ def all_killed(stand: Stand) -> None:
         lambda: frozen.status() == psutil.STATUS_STOPPED, N_("it did not freeze within {seconds:g} s")
     )
     began = time.monotonic()
-    os.kill(supervisor[0], processes.KILL)
+    os.kill(supervisor[0], process_groups.KILL)
     opener.kill()
     opener.wait(10)
 
     def left() -> list[str]:
-        return [name for name, mark in marks.items() if processes.is_alive(*mark)]
+        return [name for name, mark in marks.items() if process_groups.is_alive(*mark)]
 
     stand.wait_until(lambda: not left(), N_("some were still there after {seconds:g} s"), 20.0)
     judge.within(N_("all gone after {seconds}"), time.monotonic() - began, DOWN_S, began)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import time
 
-from labkit.client import Client
+from labkit.client.client import Client
 from labkit.core import history as h
 from labkit.core.errors import N_
 from labkit.core.history import Event
 from labkit.faults.case import case
 from labkit.faults.network import Network
-from labkit.faults.stand import Stand
+from labkit.faults.test_bed import Stand
 from labkit.jobs import echo, sleep_for
 
 FAR = "worker-far"

@@ -113,9 +113,7 @@ class Network:
                 connection = Connection(near, far)
                 self._connections.append(connection)
             for source, sink in ((near, far), (far, near)):
-                threading.Thread(
-                    target=self._pass_on, args=(connection, source, sink), daemon=True
-                ).start()
+                threading.Thread(target=self._pass_on, args=(connection, source, sink), daemon=True).start()
 
     def _pass_on(self, connection: Connection, source: socket.socket, sink: socket.socket) -> None:
         try:

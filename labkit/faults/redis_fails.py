@@ -11,13 +11,13 @@ import statistics
 import time
 from collections.abc import Callable
 
-from labkit.client import Client
-from labkit.cluster.redis_server import ping
-from labkit.cluster.resp import RedisLink, parse_url
+from labkit.client.client import Client
 from labkit.core.errors import N_, ProtocolError
 from labkit.faults.case import case
-from labkit.faults.stand import CannotTry, Stand
+from labkit.faults.test_bed import CannotTry, Stand
 from labkit.jobs import echo
+from labkit.mirror.resp import RedisLink, parse_url
+from labkit.mirror.server import ping
 
 ROUND_TRIPS = 60
 HEALED_S = 1.0
@@ -70,9 +70,7 @@ def tasks_do_not_notice(stand: Stand, client: Client, usual_s: float) -> None:
     )
 
 
-def is_away(
-    stand: Stand, take_away: Callable[[str], float], bring_back: Callable[[str], float]
-) -> None:
+def is_away(stand: Stand, take_away: Callable[[str], float], bring_back: Callable[[str], float]) -> None:
     """Take Redis away under work, change what it should show, and bring it back, which returns since when it
     serves; claim that no task noticed, and that the picture heals."""
     url, client = redis_of(stand), stand.client()

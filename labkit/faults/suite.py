@@ -18,9 +18,9 @@ from labkit.faults import (
 )
 from labkit.faults.case import Case, cases_of
 from labkit.faults.judge import EXCUSED_SHARE, NotReached
-from labkit.faults.stand import CannotTry, NoCluster, Stand
+from labkit.faults.test_bed import CannotTry, NoCluster, Stand
 from labkit.faults.verdict import Claim, Result
-from labkit.settings import Settings
+from labkit.support.settings import Settings
 
 FAMILIES = (
     workers_die,

@@ -17,7 +17,7 @@ from labkit.core.errors import N_
 from labkit.faults.case import Case
 from labkit.faults.judge import shown_seconds
 from labkit.faults.verdict import Claim, Result, Verdict, verdict_of_all
-from labkit.i18n import _, translate_error
+from labkit.support.i18n import _, translate_error
 
 PIPED_WIDTH = 140
 WIDEST = 160

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from labkit.client.futures import TaskFuture
 from labkit.core import history as h
 from labkit.core.errors import N_, NoWorker, TaskFailed, TaskHung, TaskPoisoned
 from labkit.faults.case import case
-from labkit.faults.stand import CannotTry, Stand
-from labkit.futures import TaskFuture
+from labkit.faults.test_bed import CannotTry, Stand
 from labkit.jobs import crash, fail, hang, hog, process_image
 
 EXIT_HUNG, EXIT_LOCKED = "exit 86", "SIGPROF"
@@ -139,7 +139,7 @@ def no_worker(stand: Stand) -> None:
     """Ask workers that only blur for edges, with a deadline of one second."""
     import numpy as np
 
-    from labkit.filters import apply_steps, parse_steps
+    from labkit.imaging.filters import apply_steps, parse_steps
 
     client, work, judge = stand.client(), stand.work, stand.judge
     image = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)

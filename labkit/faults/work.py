@@ -9,8 +9,8 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labkit.client import Client
-    from labkit.futures import TaskFuture
+    from labkit.client.client import Client
+    from labkit.client.futures import TaskFuture
 
 
 class Work:

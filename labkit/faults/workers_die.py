@@ -11,7 +11,7 @@ from labkit.core import history as h
 from labkit.core.errors import N_
 from labkit.core.history import History
 from labkit.faults.case import case
-from labkit.faults.stand import Stand
+from labkit.faults.test_bed import Stand
 
 KILLS = 6
 KEEP_OPEN = 100

@@ -14,8 +14,8 @@ Source: the deterministic simulation of FoundationDB, the checkers of Jepsen and
 from __future__ import annotations
 
 from labkit.simulation.faults import FAULTS, mix
+from labkit.simulation.model import Violation
 from labkit.simulation.run import DEFAULT_FAULTS, RULES, Run, simulate
-from labkit.simulation.shadow import Violation
 from labkit.simulation.world import Parts
 
 __all__ = ["DEFAULT_FAULTS", "FAULTS", "RULES", "Parts", "Run", "Violation", "mix", "simulate"]

@@ -12,10 +12,10 @@ from random import Random
 from typing import Any, Final, NamedTuple, Protocol
 
 from labkit.core import history as h
-from labkit.core import messages as m
+from labkit.core.broker.inputs import ClientClosed, FromClient, FromWorker, Tick, ToClient, WorkerClosed
+from labkit.core.broker.scheduler import Scheduler
 from labkit.core.history import Event
-from labkit.core.scheduler import Scheduler
-from labkit.core.signals import ClientClosed, FromClient, FromWorker, Tick, ToClient, WorkerClosed
+from labkit.core.protocol import messages as m
 from labkit.simulation.loop import Loop
 from labkit.simulation.network import Connection, Network
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
-from labkit.core import client_session as cs
-from labkit.core import messages as m
-from labkit.core.rules import Rules
-from labkit.core.session import Arrived, Connect, Send
+from labkit.core.peers import client_session as cs
+from labkit.core.peers.session import Arrived, Connect, Send
+from labkit.core.protocol import messages as m
+from labkit.core.protocol.rules import Rules
 from labkit.simulation.loop import Loop
 from labkit.simulation.network import Link, Network
 from labkit.simulation.process import Process

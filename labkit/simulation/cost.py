@@ -17,11 +17,11 @@ from dataclasses import replace
 from random import Random
 from typing import Final, NamedTuple
 
-from labkit.core import messages as m
-from labkit.core.policies import Policy
-from labkit.core.rules import Rules
-from labkit.core.scheduler import Scheduler
-from labkit.core.signals import Action, FromClient, FromWorker, Tick
+from labkit.core.broker.inputs import Action, FromClient, FromWorker, Tick
+from labkit.core.broker.policies import Policy
+from labkit.core.broker.scheduler import Scheduler
+from labkit.core.protocol import messages as m
+from labkit.core.protocol.rules import Rules
 
 CLIENT: Final = "client"
 BATCH: Final = 64

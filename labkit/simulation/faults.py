@@ -14,9 +14,9 @@ from collections.abc import Callable
 from random import Random
 from typing import Final, NamedTuple
 
-from labkit.core import messages as m
+from labkit.core.broker.inputs import FromClient, FromWorker
 from labkit.core.errors import N_, InvalidInput
-from labkit.core.signals import FromClient, FromWorker
+from labkit.core.protocol import messages as m
 from labkit.simulation.broker import Garbage
 from labkit.simulation.clients import ClientProcess
 from labkit.simulation.network import USUAL_BYTES_PER_S, Connection

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from labkit.core.evidence import MAX_SILENT
-from labkit.core.fleet import MAX_DEPARTED_REMEMBERED
-from labkit.core.scheduler import MAX_LANES, MAX_STALE_ROUTES, Scheduler
-from labkit.core.tasks import State
+from labkit.core.broker.blame import MAX_SILENT
+from labkit.core.broker.scheduler import MAX_LANES, MAX_STALE_ROUTES, Scheduler
+from labkit.core.broker.task_queue import State
+from labkit.core.broker.worker_table import MAX_DEPARTED_REMEMBERED
 
 Invariant = Callable[[Scheduler, float], Iterator[str]]
 

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, Final, Protocol
 
-from labkit.core import messages as m
+from labkit.core.protocol import messages as m
 from labkit.simulation.loop import Loop
 
 RECONNECT_S: Final = 0.1

@@ -1,6 +1,7 @@
 """A simulated process: a session of the real core, a socket, and a clock of its own.
 
-It does what the shells do (``workers/worker.py``, ``labkit/client.py``): hands the session what arrived, lets
+It does what the shells do (``workers/worker.py``, ``labkit/client/client.py``): hands the session what
+arrived, lets
 it look at the clock when it wants to, and does what comes out. It can be frozen (SIGSTOP), thawed, and
 killed.
 
@@ -13,8 +14,8 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any, ClassVar, Protocol
 
-from labkit.core import messages as m
-from labkit.core.session import Tick
+from labkit.core.peers.session import Tick
+from labkit.core.protocol import messages as m
 from labkit.simulation.loop import Loop
 from labkit.simulation.network import Link, Network, Socket
 

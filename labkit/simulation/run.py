@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
+from labkit.core.broker.policies import Policy
 from labkit.core.errors import N_, InvariantBroken
 from labkit.core.history import Event
 from labkit.core.history.check import check
-from labkit.core.policies import Policy
-from labkit.core.rules import Rules
+from labkit.core.protocol.rules import Rules
 from labkit.simulation.clients import Outcome
 from labkit.simulation.faults import FAULTS, NATURES, checked
-from labkit.simulation.shadow import Violation
+from labkit.simulation.model import Violation
 from labkit.simulation.work import plan
 from labkit.simulation.world import Parts, World
 
@@ -101,7 +101,8 @@ def simulate(
 ) -> Run:
     """Run a cluster of ``workers`` and ``tasks`` under a seeded choice of faults and return what happened.
 
-    ``policy`` is a name of ``labkit.core.policies`` or a function of the learner's own. ``thorough`` compares
+    ``policy`` is a name of ``labkit.core.broker.policies`` or a function of the learner's own. ``thorough``
+    compares
     all tables after every event (slow), ``wire`` sends every message as its bytes. Raises InvalidInput for an
     unknown fault.
     """

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from random import Random
 from typing import Final, NamedTuple
 
-from labkit.core import messages as m
+from labkit.core.protocol import messages as m
 
 CAPABILITIES: Final = ("blur", "edges", "resize")
 IMPOSSIBLE: Final = "teleport"

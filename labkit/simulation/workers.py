@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
-from labkit.core import messages as m
-from labkit.core import worker_session as ws
-from labkit.core.rules import Rules
-from labkit.core.session import Arrived, Connect, Send, Tick
+from labkit.core.peers import worker_session as ws
+from labkit.core.peers.session import Arrived, Connect, Send, Tick
+from labkit.core.protocol import messages as m
+from labkit.core.protocol.rules import Rules
+from labkit.simulation.ground_truth import Truth
 from labkit.simulation.loop import Loop
 from labkit.simulation.network import Link, Network
 from labkit.simulation.process import Process
-from labkit.simulation.truth import Truth
 from labkit.simulation.work import Work
 
 WATCHDOG_SLACK = 1.5

@@ -15,24 +15,24 @@ from random import Random
 from typing import Final
 
 from labkit.core import history as h
-from labkit.core import messages as m
 from labkit.core.autoscaler import Autoscaler, Limits
-from labkit.core.client_session import ClientSession
+from labkit.core.broker.policies import Policy
+from labkit.core.broker.scheduler import Scheduler
 from labkit.core.history import Event
-from labkit.core.policies import Policy
-from labkit.core.rules import Rules
-from labkit.core.scheduler import Scheduler
-from labkit.core.session import Phase
-from labkit.core.worker_session import WorkerSession
+from labkit.core.peers.client_session import ClientSession
+from labkit.core.peers.session import Phase
+from labkit.core.peers.worker_session import WorkerSession
+from labkit.core.protocol import messages as m
+from labkit.core.protocol.rules import Rules
 from labkit.simulation.autoscaling import Autoscaling
 from labkit.simulation.broker import BrokerHost
 from labkit.simulation.clients import ClientProcess, Outcome
+from labkit.simulation.ground_truth import Truth
 from labkit.simulation.loop import Loop
+from labkit.simulation.model import Broken, Violation
 from labkit.simulation.network import USUAL_BYTES_PER_S, Link, Network
+from labkit.simulation.online_checker import WHOLE_CHECK_EVERY, Witness
 from labkit.simulation.process import Process
-from labkit.simulation.shadow import Broken, Violation
-from labkit.simulation.truth import Truth
-from labkit.simulation.witness import WHOLE_CHECK_EVERY, Witness
 from labkit.simulation.work import CAPABILITIES, Work
 from labkit.simulation.workers import WATCHDOG_SLACK, Post
 

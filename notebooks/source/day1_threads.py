@@ -58,9 +58,10 @@ lesson = begin("{{lang}}")
 # %%
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from labkit import charts, images
+from labkit import charts
+from labkit.imaging import image_files
 from labkit.classroom.slow_server import fetch, open_slow_server
-from labkit.measuring import Recording, Timing, doublings, in_threads, measured, measured_over
+from labkit.support.timing import Recording, Timing, doublings, in_threads, measured, measured_over
 
 # %% [markdown] lang="es"
 # Este servidor web es nuestro, vive en este cuaderno y es lento a propósito: espera antes de enviar cada
@@ -85,7 +86,7 @@ urls[0]
 # %%
 with ThreadPoolExecutor(8) as pool:
     files = list(pool.map(fetch, urls))
-album = {name: images.decode(file) for name, file in zip(names, files)}
+album = {name: image_files.decode(file) for name, file in zip(names, files)}
 show(charts.pictures, album)
 
 # %% [markdown] lang="es" teacher=true
@@ -251,7 +252,7 @@ server.most_at_once
 # While some threads wait, the main one can work on what has arrived: resize and blur each photo.
 
 # %%
-from labkit.filters import parse_steps
+from labkit.imaging.filters import parse_steps
 from labkit.jobs import process_image
 
 size = {"width": 320, "height": 240}
@@ -262,7 +263,7 @@ recording = Recording()
 download, soften = recording.of(fetch), recording.of(process_image, "blur")
 with ThreadPoolExecutor(4) as pool:
     waiting = {pool.submit(download, url): name for name, url in zip(names, urls)}
-    small = {waiting[f]: soften(images.decode(f.result()), steps) for f in as_completed(waiting)}
+    small = {waiting[f]: soften(image_files.decode(f.result()), steps) for f in as_completed(waiting)}
 show(charts.timeline, recording.spans)
 
 # %% [markdown] lang="es"
@@ -423,7 +424,7 @@ server.reset(latency_s=0.06)
 server.slow_down(names[0], by_s=0.5)
 with ThreadPoolExecutor(6) as pool:
     futures = [pool.submit(fetch, url) for url in urls[:6]]
-    arrived = [images.decode(future.result()) for future in as_completed(futures)]
+    arrived = [image_files.decode(future.result()) for future in as_completed(futures)]
 suspicious = dict(zip(names, arrived))
 show(charts.pictures, suspicious)
 
@@ -440,7 +441,7 @@ show(charts.pictures, suspicious)
 # %%
 with ThreadPoolExecutor(6) as pool:
     owner = {pool.submit(fetch, url): name for name, url in zip(names, urls[:6])}
-    right = {owner[future]: images.decode(future.result()) for future in as_completed(owner)}
+    right = {owner[future]: image_files.decode(future.result()) for future in as_completed(owner)}
 all((right[name] == album[name]).all() for name in right)
 
 # %% [markdown] lang="es" teacher=true silent=2

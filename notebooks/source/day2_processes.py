@@ -64,11 +64,13 @@ from itertools import repeat
 
 import numpy as np
 
-from labkit import charts, images, open_executor, process_batch
-from labkit.filters import parse_steps, resize
+from labkit import charts, open_executor, process_batch
+from labkit.imaging import image_files
+from labkit.imaging.filters import parse_steps, resize
+from labkit.imaging.photos import bundled
 from labkit.jobs import add, echo, process_image
-from labkit.measuring import calls_lasting, cores, doublings, in_threads, measured, measured_over, without_result
-from labkit.photos import bundled
+from labkit.support.timing import calls_lasting, cores, doublings, in_threads
+from labkit.support.timing import measured, measured_over, without_result
 
 # %%
 photos = [photo.array() for photo in bundled()[:6]]
@@ -295,7 +297,7 @@ gap(rows[2])
 
 # %%
 from labkit.core.errors import CannotTravel
-from labkit.i18n import translate_error
+from labkit.support.i18n import translate_error
 
 try:
     pool.submit(lambda: 6 * 7)
@@ -404,8 +406,8 @@ lesson.checkpoint(2, list(pool.map(add, range(300), repeat(1), chunksize=16)) ==
 
 # %%
 files = [photo.bytes() for photo in bundled()[:8]]
-thumbs = [resize(images.decode(file), 192, 144) for file in files]
-serial = measured(lambda: [resize(images.decode(file), 192, 144) for file in files], runs=5)
+thumbs = [resize(image_files.decode(file), 192, 144) for file in files]
+serial = measured(lambda: [resize(image_files.decode(file), 192, 144) for file in files], runs=5)
 parallel = measured(lambda: list(map(process_image, thumbs, repeat(vignette))), runs=5)
 predicted = {n: serial.median + parallel.median / n for n in counts}
 print(f"{serial} + {parallel}")

@@ -119,7 +119,7 @@ show(charts.throughput, history, 0.5)
 # what was measured:
 
 # %%
-from labkit.measuring import Timing
+from labkit.support.timing import Timing
 
 chain = history.recoveries()[0]
 row = charts.Guessed("kill", guess_recovery, Timing((chain.recovery_s,)))
@@ -239,9 +239,9 @@ context.destroy(linger=0)
 guess_bytes = 2000
 
 # %%
-from labkit.classroom.conversation import Conversation
+from labkit.classroom.raw_peer import Conversation
 from labkit.classroom.work import Work
-from labkit.core import messages as m
+from labkit.core.protocol import messages as m
 from labkit.jobs import add
 
 empty = lesson.open("empty", open_cluster, workers=0, redis=False)
@@ -341,7 +341,7 @@ lesson.checkpoint(1, (answer, future.worker) == (42, "by-hand"))
 # equals, the one used longest ago.
 
 # %%
-from labkit.core.policies import least_busy, round_robin
+from labkit.core.broker.policies import least_busy, round_robin
 
 source(round_robin)
 source(least_busy)
@@ -755,9 +755,9 @@ measured
 # Not everybody can do everything. Here only `worker-3` can sharpen; the other two blur.
 
 # %%
-from labkit.filters import parse_steps
+from labkit.imaging.filters import parse_steps
 from labkit.jobs import process_image
-from labkit.photos import bundled
+from labkit.imaging.photos import bundled
 
 skills = {"worker-1": ["blur"], "worker-2": ["blur"], "worker-3": ["sharpen"]}
 special = lesson.open("special", open_cluster, workers=3, capabilities=skills, redis=False)

@@ -16,7 +16,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from notebooks import build
-from tests.browser.jupyterlab import Notebook, browser_page, jupyterlab
+from tests.tools.jupyterlab import Notebook, browser_page, jupyterlab
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.xdist_group("notebooks")]
 

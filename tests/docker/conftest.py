@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from labkit.cluster.compose import ComposeCluster
-from tests.docker.rig import Stack, built, require_engine, stack_up
+from labkit.cluster.compose.handle import ComposeCluster
+from tests.tools.docker_rig import Stack, built, require_engine, stack_up
 
 
 @pytest.fixture(scope="module")

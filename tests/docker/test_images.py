@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from labkit.cluster import images
-from labkit.cluster.engine import COMPOSE_FILE, Engine
-from tests.cli_support import ROOT, Commands
-from tests.docker.rig import built, require_engine
+from labkit.cluster.compose import images
+from labkit.cluster.compose.docker import COMPOSE_FILE, Engine
+from tests.tools.command_line import ROOT, Commands
+from tests.tools.docker_rig import built, require_engine
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.xdist_group("docker")]
 

@@ -12,10 +12,10 @@ import jupytext
 import nbformat
 import pytest
 
-from labkit.cluster.compose import ComposeCluster
+from labkit.cluster.compose.handle import ComposeCluster
 from labkit.core.errors import LabkitError
-from tests.docker.rig import Stack
-from tests.support import wait_until
+from tests.tools.docker_rig import Stack
+from tests.tools.waiting import wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.xdist_group("docker")]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from labkit import open_cluster, open_executor, process_batch
-from labkit.cluster.engine import Engine
-from labkit.photos import bundled
-from tests.cli_support import ROOT, command
-from tests.docker.rig import built, require_engine
-from tests.support import wait_until
+from labkit.cluster.compose.docker import Engine
+from labkit.imaging.photos import bundled
+from tests.tools.command_line import ROOT, command
+from tests.tools.docker_rig import built, require_engine
+from tests.tools.waiting import wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.xdist_group("docker")]
 

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 
 from labkit import cli, jobs
-from labkit.client import Client
-from labkit.cluster.compose import ComposeCluster
+from labkit.client.client import Client
+from labkit.cluster.compose.handle import ComposeCluster
 from labkit.core import history as h
 from labkit.core.errors import AccessDenied
 from labkit.core.history import Event
-from labkit.credentials import Token, of_client
-from labkit.settings import Settings
-from tests.docker.rig import Load, Stack
-from tests.support import wait_until
+from labkit.security.credentials import Token, of_client
+from labkit.support.settings import Settings
+from tests.tools.docker_rig import Load, Stack
+from tests.tools.waiting import wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.xdist_group("docker")]
 

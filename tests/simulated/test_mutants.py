@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from labkit.simulation import mix, simulate
-from tests.simulated.mutants import DEMANDED, FURTHER, Mutant
+from tests.tools.mutants import DEMANDED, FURTHER, Mutant
 
 SEEDS = 500
 

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 import pytest
 
 from labkit.core import history as h
+from labkit.core.broker.policies import TaskView, WorkerView
 from labkit.core.errors import InvalidInput, InvariantBroken
 from labkit.core.history import History, encode_event
-from labkit.core.policies import TaskView, WorkerView
 from labkit.simulation import FAULTS, Run, mix, simulate
 from labkit.simulation.cost import microseconds_per_task
 from labkit.simulation.process import Process
 from labkit.simulation.timeline import timeline
-from tests.simulated.mutants import DEMANDED
+from tests.tools.mutants import DEMANDED
 
 EVERYTHING = tuple(FAULTS)
 FINGERPRINT = """

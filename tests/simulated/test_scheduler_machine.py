@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from labkit.core import history as h
-from labkit.core import messages as m
-from labkit.core.rules import Rules
-from labkit.core.scheduler import Scheduler
-from labkit.core.signals import ClientClosed, FromClient, FromWorker, Tick, ToClient, WorkerClosed
+from labkit.core.broker.inputs import ClientClosed, FromClient, FromWorker, Tick, ToClient, WorkerClosed
+from labkit.core.broker.scheduler import Scheduler
+from labkit.core.protocol import messages as m
+from labkit.core.protocol.rules import Rules
 from labkit.simulation.invariants import broken
 
 RULES = replace(

@@ -10,9 +10,9 @@ from random import Random
 
 import pytest
 
-from labkit.core.policies import POLICIES
+from labkit.core.broker.policies import POLICIES
 from labkit.simulation import FAULTS, Run, mix, simulate
-from tests.simulated.regressions import NOT_IN_ALL, REGRESSIONS, Seed
+from tests.tools.regressions import NOT_IN_ALL, REGRESSIONS, Seed
 
 SEEDS = 2000 if os.environ.get("CI") == "true" else 500
 CHUNK = 25

@@ -1,0 +1,202 @@
+"""Who may speak to the broker: the proof that its sockets demand, and the gate that judges it.
+
+Every connection proves who it is, on loopback too: a port on 127.0.0.1 is open to every user of the machine,
+and to any web page's POST, so an address alone proves nothing.
+
+* On one machine it shows the cluster's secret (ZMTP PLAIN), under its role as the name.
+* Where there are keys (CURVE, for any address), it proves that it has the secret of a key on the list. The
+  list is the public files of a ``KeyFolder``; it is looked at every ``LOOK_S``, and before a key is refused.
+  So a key that is added or removed takes effect without a restart, and a connection whose key was removed is
+  cut.
+
+A role opens its own domain only: a worker's key, or the secret under the name ``worker``, opens the workers'
+socket. A worker's key also says as which worker ids: ``Gate.vouches``.
+
+The gate runs before any socket is bound, and the sockets insist on it (``ZAP_ENFORCE_DOMAIN``): were its
+thread dead, nobody would get in, instead of everybody. Whom it refuses is told by libzmq that it is refused,
+and nothing else.
+
+Source: ZeroMQ RFC 27 (ZAP). pyzmq's own authenticator is not used: it brings an event loop, reads the list
+once, and has no word for what a key may be used for.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hmac
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+from zmq.utils import z85
+
+from labkit.security.credentials import Token
+from labkit.security.key_store import CLIENT, WORKER, Grants, KeyFolder
+from labkit.transport.poller import Bell, Waiter
+from labkit.transport.sockets import CLIENT_ROLE, WORKER_ROLE
+
+log = logging.getLogger(__name__)
+
+HANDSHAKE_MS = 3000
+"""A connection that has not proved who it is by then is closed; silence must not use up what there is."""
+LOOK_S = 1.0
+"""How often the list of keys is looked at."""
+REFUSALS_TOLD = 20
+"""Refusals that are written to the log, each second."""
+
+CLIENT_DOMAIN = "labkit.clients"
+WORKER_DOMAIN = "labkit.workers"
+EVENT_DOMAIN = "labkit.events"
+
+_ZAP = "inproc://zeromq.zap.01"
+_ROLE_OF = {CLIENT_DOMAIN: CLIENT, EVENT_DOMAIN: CLIENT, WORKER_DOMAIN: WORKER}
+_NAME_OF = {CLIENT_DOMAIN: CLIENT_ROLE, EVENT_DOMAIN: CLIENT_ROLE, WORKER_DOMAIN: WORKER_ROLE}
+
+
+class Gate:
+    """The ZAP handler of one context: ``start`` before binding, ``guard`` each socket, ``stop`` at the end.
+
+    ``known`` is the cluster's ``Token``, or the ``KeyFolder`` with its keys. ``on_change`` is called, in the
+    gate's own thread, after the list of keys has changed.
+    """
+
+    def __init__(
+        self, context: zmq.Context[Any], known: Token | KeyFolder, on_change: Callable[[], None] | None = None
+    ) -> None:
+        self.context = context
+        self._known = known
+        self._on_change = on_change
+        self._grants: Grants = {}
+        self._signature: object = None
+        self._secret = known.broker_secret().encode() if isinstance(known, KeyFolder) else b""
+        self._bell = Bell()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._told = 0
+        self._look_at = 0.0
+        self.refused = 0
+        """Connections that were not let in."""
+
+    # --- the sockets' side ----------------------------------------------------------------------------------
+
+    def guard(self, socket: zmq.Socket[bytes], domain: str) -> None:
+        """Let nobody reach ``socket`` but who is admitted to ``domain``, soon. Call it before binding."""
+        if isinstance(self._known, Token):
+            socket.plain_server = True
+        else:
+            socket.curve_server = True
+            socket.curve_secretkey = self._secret
+        socket.zap_domain = domain.encode()
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        socket.handshake_ivl = HANDSHAKE_MS
+
+    def vouches(self, user: str, worker_id: str) -> bool:
+        """Return whether the connection of ``user`` (its User-Id) may be the worker called ``worker_id``."""
+        if isinstance(self._known, Token):
+            return True
+        grant = self._grants.get((WORKER, user))
+        return grant is not None and any(fnmatch.fnmatchcase(worker_id, ids) for ids in grant.ids)
+
+    def admits(self, role: str, user: str) -> bool:
+        """Return whether ``user`` (a User-Id) is still on the list in this role."""
+        return isinstance(self._known, Token) or (role, user) in self._grants
+
+    # --- the thread -----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to judge; returns when the gate is there. Raises ZMQError if the context has one already."""
+        self._look()
+        socket = self.context.socket(zmq.REP)
+        socket.linger = 0
+        try:
+            socket.bind(_ZAP)
+        except BaseException:
+            socket.close()
+            raise
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, args=(socket,), name="labkit-gate", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; from then on nobody is let in."""
+        if self._thread is None:
+            return
+        self._stopping = True
+        self._bell.ring()
+        self._thread.join()
+        self._thread = None
+
+    def close(self) -> None:
+        """``stop``, for good."""
+        self.stop()
+        self._bell.close()
+
+    def _run(self, socket: zmq.Socket[bytes]) -> None:
+        waiter = Waiter()
+        waiter.add(socket)
+        waiter.add(self._bell)
+        try:
+            while True:
+                self._bell.listen()
+                if self._stopping:
+                    break
+                ready = waiter.wait(60.0 if isinstance(self._known, Token) else LOOK_S)
+                self._bell.hush(self._bell in ready)
+                if socket in ready:
+                    socket.send_multipart(self._answer(socket.recv_multipart()))
+                if time.monotonic() >= self._look_at:
+                    self._look_at = time.monotonic() + LOOK_S
+                    self._told = 0
+                    self._look()
+        finally:
+            waiter.close()
+            socket.close()
+
+    def _answer(self, question: list[bytes]) -> list[bytes]:
+        """Return the reply to one ZAP request. Its frames come from libzmq, their content from a stranger."""
+        version, request, domain, address, _routing_id, mechanism = question[:6]
+        user = self._judge(domain.decode(), mechanism, question[6:])
+        if user is None:
+            self._refuse(domain.decode(), address.decode(errors="replace"), mechanism, question[6:])
+            return [version, request, b"400", b"not admitted", b"", b""]
+        return [version, request, b"200", b"OK", user, b""]
+
+    def _judge(self, domain: str, mechanism: bytes, proof: list[bytes]) -> bytes | None:
+        """Return the User-Id of who may come in: a role's name, or a public key; None for anybody else."""
+        if isinstance(self._known, Token):
+            if mechanism != b"PLAIN" or len(proof) != 2:
+                return None
+            name = _NAME_OF.get(domain, "").encode()
+            named = hmac.compare_digest(proof[0], name)
+            knows = hmac.compare_digest(proof[1], self._known.secret.encode())
+            return name if named and knows and name else None
+        if mechanism != b"CURVE" or len(proof) != 1 or len(proof[0]) != 32:
+            return None
+        key = z85.encode(proof[0])
+        entry = (_ROLE_OF.get(domain, ""), key.decode("ascii"))
+        if entry not in self._grants:
+            self._look()  # it may have been added just now; this costs less than the handshake did
+        return key if entry in self._grants else None
+
+    def _refuse(self, domain: str, address: str, mechanism: bytes, proof: list[bytes]) -> None:
+        self.refused += 1
+        self._told += 1
+        if self._told <= REFUSALS_TOLD:
+            key = f" with the key {z85.encode(proof[0]).decode('ascii')}" if mechanism == b"CURVE" else ""
+            log.warning("refused a connection from %s to %s%s", address, domain, key)
+
+    def _look(self) -> None:
+        """Read the list of keys again, if it has changed."""
+        if isinstance(self._known, Token) or (seen := self._known.signature()) == self._signature:
+            return
+        first, self._signature = self._signature is None, seen
+        self._grants, wrong = self._known.grants()
+        for error in wrong:
+            log.error("nobody is admitted by this file: %s", error)
+        admitted = ", ".join(sorted(f"{grant.role} {grant.name}" for grant in self._grants.values()))
+        log.info("admitted by their keys: %s", admitted or "nobody")
+        if self._on_change is not None and not first:
+            self._on_change()

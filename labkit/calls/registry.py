@@ -1,0 +1,231 @@
+"""What a worker may run, by name.
+
+A function never travels, its name does: ``labkit.jobs:process_image``, that is ``module:qualname``. The
+worker imports the module and runs the function, if the module is one that it allows: ``labkit.jobs`` and
+``work``, the learner's folder. The rules:
+
+1. A function can be sent if its name leads back to it: defined with ``def`` at the top level of an
+   importable module.
+2. A worker runs a function if its module is allowed (or lies below an allowed one), if the function was
+   *defined* there (``labkit.jobs:os.abort`` belongs to another module), and if the module lists it in
+   ``__jobs__``, should it have such a list.
+3. Some workers serve some filters only. `needs` derives from the arguments of a call which capabilities it
+   takes.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+import sys
+import types
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from labkit.core.errors import N_, CannotTravel, JobRefused
+
+Job = Callable[..., Any]
+AnyFunction = TypeVar("AnyFunction", bound=Job)
+
+ALLOWED = ("labkit.jobs", "work")
+"""The modules whose functions a worker runs unless its settings name others."""
+
+_NAME = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
+"""Python's own names and dots on both sides of a colon."""
+
+
+# --- names --------------------------------------------------------------------------------------------------
+
+
+def name_of(function: Job) -> str:
+    """Return the name under which ``function`` travels: "module:qualname".
+
+    Raises `CannotTravel`, which says what to do, for a lambda, a function inside a function, a method of an
+    object, a function of ``__main__`` (a script or a notebook cell), a built-in and anything else that its
+    name does not lead to.
+    """
+    if type(function) is types.FunctionType:
+        known = _names.get(function)
+        if known and look_up(sys.modules.get(function.__module__), function.__qualname__) is function:
+            return known
+    if isinstance(function, functools.partial):
+        raise CannotTravel(
+            N_(
+                "a functools.partial cannot be sent to a worker; "
+                "send its function, and its arguments as arguments"
+            )
+        )
+    module = getattr(function, "__module__", None)
+    qualname = getattr(function, "__qualname__", None)
+    if not callable(function) or not isinstance(module, str) or not isinstance(qualname, str):
+        raise CannotTravel(
+            N_("{function} cannot be sent to a worker: it is of type {type}, not a function of a module"),
+            function=repr(function)[:80],
+            type=type(function).__name__,
+        )
+    if isinstance(function, types.BuiltinFunctionType) or module == "builtins":
+        raise CannotTravel(
+            N_(
+                "{name} is built into Python and cannot be sent to a worker; "
+                "call it in a function of your own"
+            ),
+            name=qualname,
+        )
+    if isinstance(function, types.MethodType):
+        raise CannotTravel(
+            N_(
+                "{name} is a method of an object, which stays here; "
+                "write a function at the top level of a module and pass it what it needs"
+            ),
+            name=qualname,
+        )
+    if "<lambda>" in qualname:
+        raise CannotTravel(
+            N_(
+                "a lambda has no name that a worker could import; "
+                "write it with def, in a module such as work/my_job.py"
+            )
+        )
+    if "<locals>" in qualname:
+        raise CannotTravel(
+            N_(
+                "{name} is defined inside a function; "
+                "move it to the top level of a module such as work/my_job.py"
+            ),
+            name=qualname,
+        )
+    if module == "__main__":
+        raise CannotTravel(
+            N_(
+                "{name} is defined in the program that runs (or in a notebook cell), "
+                "which a worker cannot import; "
+                "put it into a module such as work/my_job.py and import it from there"
+            ),
+            name=qualname,
+        )
+    if look_up(sys.modules.get(module), qualname) is not function:
+        raise CannotTravel(
+            N_(
+                "{module}:{name} is not (or no longer) this function, so a worker would run another one; "
+                "was it decorated under another name, or its module imported again?"
+            ),
+            module=module,
+            name=qualname,
+        )
+    name = f"{module}:{qualname}"
+    if type(function) is types.FunctionType:
+        _names[function] = name
+    return name
+
+
+_names: weakref.WeakKeyDictionary[Job, str] = weakref.WeakKeyDictionary()
+"""Functions that can travel: all but the last question about them is answered once."""
+
+
+def resolve(name: str, allowed: Sequence[str] = ALLOWED) -> Job:
+    """Return the function called ``name`` ("module:qualname"), importing its module if need be.
+
+    ``allowed`` are the modules that may be run; what lies below them (``work.blur`` for ``work``) may be,
+    too. Raises `JobRefused` for anything else, before importing it. Answers are remembered: a module that was
+    edited is read again by a new process only.
+    """
+    return _resolve(name, tuple(allowed))
+
+
+# Refusals are exceptions, and those are not remembered: a module that was corrected is tried again.
+@functools.lru_cache(maxsize=4096)
+def _resolve(name: str, allowed: tuple[str, ...]) -> Job:
+    parts = _NAME.fullmatch(name)
+    if parts is None:
+        raise JobRefused(N_("{name!r} is not the name of a job; a name is module:function"), name=name[:200])
+    module_name, qualname = parts.groups()
+    if not any(module_name == root or module_name.startswith(root + ".") for root in allowed):
+        raise JobRefused(
+            N_("{name} is refused: this worker runs functions of {allowed} only"),
+            name=name,
+            allowed=", ".join(allowed),
+        )
+    importlib.invalidate_caches()  # a file that the learner wrote a moment ago is found
+    try:
+        module = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:  # a learner's module may raise anything, or call exit()
+        raise JobRefused(
+            N_("{name} cannot be run: importing {module} failed with {error}"),
+            name=name,
+            module=module_name,
+            error=f"{type(error).__name__}: {error}",
+        ) from error
+    function: Job | None = look_up(module, qualname)
+    if function is None:
+        raise JobRefused(
+            N_("{name} cannot be run: {module} has no {function} (on the worker's side)"),
+            name=name,
+            module=module_name,
+            function=qualname,
+        )
+    defined_here = getattr(function, "__module__", None) == module_name and (
+        getattr(function, "__qualname__", None) == qualname
+    )
+    if not callable(function) or not defined_here or qualname not in getattr(module, "__jobs__", (qualname,)):
+        raise JobRefused(
+            N_("{name} is refused: {module} does not offer it as a job"), name=name, module=module_name
+        )
+    return function
+
+
+_allowed_here: tuple[str, ...] = ALLOWED
+
+
+def allow(modules: Sequence[str]) -> None:
+    """Say once, when a worker starts, what it may run: `run_each` has to know."""
+    global _allowed_here
+    _allowed_here = tuple(modules)
+
+
+def resolve_here(name: str) -> Job:
+    """Return the function called ``name``, among the modules that this process allows (`allow`)."""
+    return resolve(name, _allowed_here)
+
+
+def look_up(module: types.ModuleType | None, qualname: str) -> Any:
+    """Return what ``qualname`` leads to from ``module``, or None."""
+    found: Any = module
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+# --- capabilities -------------------------------------------------------------------------------------------
+
+
+def needs(capabilities: Callable[..., Iterable[str]]) -> Callable[[AnyFunction], AnyFunction]:
+    """Return a decorator for a job whose calls need ``capabilities(*args, **kwargs)`` of their worker.
+
+    ``@needs(lambda image: {"blur"})`` above ``def soften(image)``: no worker without ``blur`` ever gets it.
+    """
+
+    def decorate(function: AnyFunction) -> AnyFunction:
+        function.needs = capabilities  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def needs_of(
+    function: Job, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+) -> frozenset[str]:
+    """Return the capabilities that a worker must have for this call; none for a function without `needs`.
+
+    Arguments that the function would not accept raise here what they would raise there.
+    """
+    capabilities = getattr(function, "needs", None)
+    return frozenset() if capabilities is None else frozenset(capabilities(*args, **(kwargs or {})))
+
+
+def needs_of_each(name: str, calls: Sequence[tuple[Any, ...]]) -> frozenset[str]:
+    """Return the capabilities that a worker must have for all these calls of the job ``name``."""
+    module, _, qualname = name.partition(":")
+    function = look_up(sys.modules.get(module), qualname)
+    return frozenset().union(*[needs_of(function, args) for args in calls])

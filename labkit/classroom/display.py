@@ -1,0 +1,50 @@
+"""What a cell shows: a chart with its numbers under it, and one sentence on how far off a guess was."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+from labkit import charts
+from labkit.charts import Chart, Guessed
+from labkit.charts.style import seconds
+from labkit.support.i18n import _
+
+NEAR = 1.1
+"""A guess within ten per cent is a good one."""
+
+
+def show(draw: Callable[..., Chart], *args: Any, **kwargs: Any) -> None:
+    """Show ``draw(*args, **kwargs)`` and under it the table of the same numbers.
+
+    ``draw`` is one of `labkit.charts`; its table is made by the function beside it, called ``..._table``.
+    """
+    from IPython.display import display
+
+    display(draw(*args, **kwargs))
+    display(getattr(charts, f"{draw.__name__}_table")(*args, **kwargs))
+
+
+def source(function: Callable[..., Any]) -> None:
+    """Print the source of ``function``."""
+    print(textwrap.dedent(inspect.getsource(function)))
+
+
+def gap(row: Guessed) -> None:
+    """Print one sentence on the gap between a guess and what was measured."""
+    if row.guess_s is None:
+        print(_("{name}: you did not guess.").format(name=row.name))
+        return
+    measured = row.timing.median
+    times = max(row.guess_s, measured) / max(min(row.guess_s, measured), 1e-9)
+    if row.guess_s == 0:
+        text = _("{name}: you guessed {guess} and it took {time}: no work takes no time.")
+    elif times < NEAR:
+        text = _("{name}: you guessed {guess} and it took {time}: well guessed.")
+    elif row.guess_s > measured:
+        text = _("{name}: you guessed {guess} and it took {time}: {times:.1f} times as fast as you thought.")
+    else:
+        text = _("{name}: you guessed {guess} and it took {time}: {times:.1f} times as slow as you thought.")
+    print(text.format(name=row.name, guess=seconds(row.guess_s), time=seconds(measured), times=times))

@@ -1,0 +1,300 @@
+"""Speaking the lab's protocol by hand: a DEALER in the notebook that plays a client or a worker.
+
+::
+
+    talk = Conversation(cluster)
+    with talk.worker("by-hand") as me:
+        me.say(m.WorkerHello(me.instance, me.epoch, 1, 0, me.name, ""))
+        me.hear(m.WorkerWelcome)
+        task = me.hear(m.Task)
+        me.say(m.Done(task.task, task.attempt, 0.0, me.compute(task)))
+    talk
+
+What is said and heard are the messages of ``labkit.core.protocol.messages``, as real clients and workers
+exchange
+them; the broker on the other side is the real one and cannot tell the difference. Nothing is filtered: the
+transcript holds every envelope that crossed the socket, in order, with its frames and bytes.
+
+Nobody beats for these peers unless they say so: who is silent is taken for dead, as PROTOCOL.md has it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import zmq
+
+from labkit.calls import serialization
+from labkit.calls.registry import name_of, resolve
+from labkit.charts import Table
+from labkit.classroom.stall_watch import LOOK_S, Watch
+from labkit.core.errors import N_, LabkitError
+from labkit.core.protocol import messages as m
+from labkit.core.protocol.rules import Rules
+from labkit.support.i18n import _
+from labkit.transport import sockets
+from labkit.transport.sockets import CLIENT_ROLE, WORKER_ROLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from labkit.cluster import Cluster
+
+PATIENCE_S = 10.0
+SHOWN_BYTES = 12
+SHOWN_TEXT = 60
+
+
+class NotHeard(LabkitError):
+    """The message that a peer waits for does not come."""
+
+
+class Line(NamedTuple):
+    """One envelope that crossed a socket."""
+
+    at_s: float
+    peer: str
+    outgoing: bool
+    messages: tuple[Any, ...]
+    envelope: bytes
+    frames: tuple[int, ...]
+    """Bytes of each payload frame behind the envelope."""
+
+
+class Conversation:
+    """What peers that were played by hand said and heard; a notebook shows it as a table."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._began = time.monotonic()
+        self.lines: list[Line] = []
+
+    def client(self, name: str = "client") -> Peer:
+        """Return a DEALER that is connected to the broker's ROUTER for clients."""
+        return Peer(self, name, CLIENT_ROLE, self._cluster.address, self._cluster, m.TO_CLIENT)
+
+    def worker(self, name: str = "by-hand") -> Peer:
+        """Return a DEALER that is connected to the broker's ROUTER for workers."""
+        host = self._cluster.address.rpartition(":")[0]
+        address = f"{host}:{self._cluster.ports['worker']}"
+        return Peer(self, name, WORKER_ROLE, address, self._cluster, m.TO_WORKER)
+
+    def note(
+        self, peer: str, outgoing: bool, messages: list[Any], envelope: bytes, frames: tuple[int, ...]
+    ) -> None:
+        """Write down one envelope."""
+        at_s = time.monotonic() - self._began
+        self.lines.append(Line(at_s, peer, outgoing, tuple(messages), envelope, frames))
+
+    @property
+    def size(self) -> int:
+        """How many bytes of frames crossed the socket; what ZeroMQ and the network add is not in it."""
+        return sum(len(line.envelope) + sum(line.frames) for line in self.lines)
+
+    # --- the transcript -------------------------------------------------------------------------------------
+
+    def table(self) -> Table:
+        """Return the transcript: when (s), who to whom, what, its fields, and its frames."""
+        columns = (_("at (s)"), _("from"), _("to"), _("message"), _("fields"), _("frames"))
+        rows: list[tuple[object, ...]] = []
+        for line in self.lines:
+            sender, receiver = (line.peer, "broker") if line.outgoing else ("broker", line.peer)
+            for number, message in enumerate(line.messages):
+                first = number == 0
+                rows.append(
+                    (
+                        line.at_s if first else None, sender if first else "", receiver if first else "",
+                        type(message).__name__, fields_of(message), _frames(line) if first else "",
+                    )
+                )  # fmt: skip
+        return Table(columns, rows)
+
+    def anatomy(self, kind: type) -> Table:
+        """Return the bytes of the last envelope with a message of this kind, part by part."""
+        for line in reversed(self.lines):
+            if any(type(message) is kind for message in line.messages):
+                return _anatomy(line)
+        raise NotHeard(N_("no {kind} was said or heard"), kind=kind.__name__)
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for line in self.lines:
+            arrow = "DEALER → ROUTER" if line.outgoing else "ROUTER → DEALER"
+            who = f"{escape(line.peer)}<br><small>{arrow}</small>"
+            what = "<br>".join(
+                f"<b>{type(message).__name__}</b> <small>{escape(fields_of(message))}</small>"
+                for message in line.messages
+            )
+            colour = "rgba(0, 114, 178, .10)" if line.outgoing else "rgba(230, 159, 0, .12)"
+            rows.append(
+                f'<tr style="background: {colour}"><td>{line.at_s:.3f}</td>'
+                f'<td style="text-align: {"left" if line.outgoing else "right"}">{who}</td>'
+                f'<td style="text-align: left">{what}</td>'
+                f'<td style="text-align: left"><code>{escape(_frames(line))}</code></td></tr>'
+            )
+        heads = (_("at (s)"), _("direction"), _("messages in the envelope"), _("frames"))
+        head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+class Peer:
+    """One DEALER of a conversation. It belongs to the notebook's thread; use it with ``with``."""
+
+    def __init__(
+        self, talk: Conversation, name: str, role: str, address: str, cluster: Cluster,
+        accepts: frozenset[type],
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.id = os.urandom(16)
+        """A client's identity."""
+        self.instance = os.urandom(8)
+        """A worker's process."""
+        self.epoch = os.urandom(8)
+        """A worker's hello."""
+        self._talk = talk
+        self._cluster = cluster
+        self._accepts = accepts
+        self._waiting: list[Any] = []
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._socket = sockets.dealer(self._context, role, cluster.credentials, Rules().max_message_bytes)
+        self._socket.connect(address)
+
+    def say(self, *messages: Any) -> None:
+        """Send messages of ``labkit.core.protocol.messages``; those that fit share an envelope."""
+        for envelope, frames in m.envelopes(messages):
+            sizes = tuple(m.frame_size(frame) for frame in frames)
+            said = m.decode(envelope, frames)
+            sockets.send(self._socket, envelope, frames)
+            self._talk.note(self.name, True, said, envelope, sizes)
+
+    def hear(self, kind: type, timeout_s: float = PATIENCE_S) -> Any:
+        """Return the next message of this kind; what comes before it goes to the transcript only.
+
+        Raises NotHeard if it does not come in time, and LessonStuck if the broker is down or frozen.
+        """
+        deadline = time.monotonic() + timeout_s
+        watch = Watch(self._cluster)
+        while True:
+            while self._waiting:
+                message = self._waiting.pop(0)
+                if type(message) is kind:
+                    return message
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise NotHeard(
+                    N_("{peer} waited {seconds:g} s for a {kind} of the broker, in vain"),
+                    peer=self.name, seconds=timeout_s, kind=kind.__name__,
+                )  # fmt: skip
+            if self._socket.poll(int(min(left_s, LOOK_S) * 1000) + 1):
+                self._read()
+            else:
+                watch.refuse_if_stuck()
+
+    def rest(self, seconds: float) -> None:
+        """Let this much time pass, as a worker that computes does: it says twice a second that it lives."""
+        ends_at = time.monotonic() + seconds
+        while (left_s := ends_at - time.monotonic()) > 0:
+            self.say(m.Heartbeat())
+            time.sleep(min(left_s, Rules().heartbeat_s))
+
+    def submission(self, function: Callable[..., Any], *args: Any) -> m.Submit:
+        """Return the message that submits one call."""
+        name = name_of(function)
+        payload = serialization.encode_call(name, args, {})
+        return m.Submit(os.urandom(16), 60.0, 0.0, name, "", payload)
+
+    def compute(self, task: m.Task) -> m.Payload:
+        """Return the result of a task, computed here and now."""
+        name, args, kwargs = serialization.decode_call(task.payload)
+        return serialization.encode_value(resolve(name)(*args, **kwargs))
+
+    def value(self, result: m.Result) -> Any:
+        """Return the value that a result carries."""
+        return serialization.decode_value(result.payload)
+
+    def _read(self) -> None:
+        envelope, frames = sockets.receive(self._socket)
+        messages = m.decode(envelope, frames, self._accepts)
+        self._talk.note(self.name, False, messages, envelope, tuple(map(m.frame_size, frames)))
+        self._waiting += messages
+
+    def close(self) -> None:
+        """Close the socket, after what was said has gone."""
+        self._socket.close(linger=500)
+        self._context.term()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+# --- words --------------------------------------------------------------------------------------------------
+
+
+def fields_of(message: Any) -> str:
+    """Return the fields of a message as text: ids shortened, payloads as what they carry."""
+    parts = []
+    for name, value in zip(message._fields, message, strict=True):
+        if isinstance(value, m.Payload):
+            parts.append(f"{name}={_payload(value)}")
+        elif isinstance(value, bytes):
+            parts.append(f"{name}={_bytes(value)}")
+        elif isinstance(value, float):
+            parts.append(f"{name}={value:g}")
+        else:
+            parts.append(f"{name}={value!r}")
+    return ", ".join(parts)
+
+
+def _bytes(value: bytes) -> str:
+    return value.hex() if len(value) <= 4 else f"{value[:3].hex()}…"
+
+
+def _payload(payload: m.Payload) -> str:
+    for read in (serialization.decode_call, serialization.decode_value):
+        try:
+            said: Any = read(payload)
+        except LabkitError:
+            continue
+        if read is serialization.decode_call:
+            name, args, _kwargs = said
+            said = f"{name.partition(':')[2]}({', '.join(map(repr, args))})"
+        text = str(said)
+        return text if len(text) <= SHOWN_TEXT else text[:SHOWN_TEXT] + "…"
+    return _("{n} bytes").format(n=payload.size)
+
+
+def _frames(line: Line) -> str:
+    """Return the frames of one message: the envelope's size and first bytes, then the payload's sizes."""
+    begin = line.envelope[:SHOWN_BYTES].hex(" ")
+    more = " …" if len(line.envelope) > SHOWN_BYTES else ""
+    frames = "".join(f" + [{size} B]" for size in line.frames)
+    return f"[{len(line.envelope)} B: {begin}{more}]{frames}"
+
+
+def _anatomy(line: Line) -> Table:
+    """Return an envelope taken apart as PROTOCOL.md, section 4, does."""
+    rows: list[tuple[object, ...]] = [(0, m.MAGIC.hex(" "), _("magic (the letter L) and version"))]
+    position = len(m.MAGIC)
+    for message in line.messages:
+        record, _frames_of = m.encode(message)
+        rows.append((position, record[:1].hex(), _("kind: {kind}").format(kind=type(message).__name__)))
+        owned = int.from_bytes(record[1:3], "big")
+        rows.append((position + 1, record[1:3].hex(" "), _("payload frames of its own: {n}").format(n=owned)))
+        length = int.from_bytes(record[3:7], "big")
+        rows.append((position + 3, record[3:7].hex(" "), _("length of the body: {n}").format(n=length)))
+        if body := record[7:]:
+            shown = body[:24].hex(" ") + (" …" if len(body) > 24 else "")
+            rows.append((position + 7, shown, fields_of(message)))
+        position += len(record)
+    return Table((_("offset"), _("bytes"), _("meaning")), rows)

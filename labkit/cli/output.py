@@ -1,0 +1,89 @@
+"""How the command line speaks: answers on stdout, complaints and progress on stderr, JSON where it is wanted.
+
+Every sentence comes here already in the reader's language. Commands in it are written ``python -m labkit
+up``; what is shown is how *this* reader calls labkit, so that the next step can be copied as it stands.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from labkit.support.i18n import _
+
+CALL = "python -m labkit"
+ROOT = Path(__file__).parents[2]
+
+_folder: Path | None = None
+
+
+def typed_in(folder: Path | None) -> None:
+    """From now on show commands as one types them in ``folder``; None: where this process runs.
+
+    A notebook runs in a folder of its own, and whoever reads it types in the lab's.
+    """
+    global _folder
+    _folder = folder
+    call.cache_clear()
+
+
+@functools.cache
+def call() -> str:
+    """Return what the user types to run labkit here: ``python -m labkit``, or lab.py with its path.
+
+    lab.py runs labkit in the environment ``.venv``, which the user's own ``python`` knows only once it is
+    activated.
+    """
+    own = ROOT / ".venv"
+    if Path(sys.prefix) != own or os.environ.get("VIRTUAL_ENV") == str(own):
+        return CALL
+    try:
+        script = os.path.relpath(ROOT / "lab.py", _folder)
+    except (OSError, ValueError):  # no working folder, or on Windows another drive
+        script = str(ROOT / "lab.py")
+    script = f'"{script}"' if " " in script else script
+    return f"{'py' if os.name == 'nt' else 'python3'} {script}"
+
+
+def as_called(text: str) -> str:
+    """Return ``text`` with each ``python -m labkit`` as this user would type it."""
+    return text.replace(CALL, call())
+
+
+def line(text: str = "") -> None:
+    """Print one answer."""
+    print(as_called(text))
+
+
+def complain(text: str) -> None:
+    """Print one line for people that is no answer: an error, a warning, what one might do about it."""
+    print(as_called(text), file=sys.stderr, flush=True)
+
+
+def as_json(value: Any, indent: int | None = 2) -> None:
+    """Print the one JSON document that a command with ``--json`` prints."""
+    import json
+
+    print(json.dumps(value, indent=indent))
+
+
+def next_steps(*steps: tuple[str, str]) -> None:
+    """Print the commands that make sense now, each (command, what it does)."""
+    width = max(len(call()) + 1 + len(command) for command, _meaning in steps)
+    line()
+    for command, meaning in steps:
+        line(f"  {f'{call()} {command}':<{width}}   {meaning}")
+
+
+def seconds(value: float) -> str:
+    """Return a span for people: "0.4 s", "12 s", "3 min", "2 h"."""
+    if value < 9.95:
+        return _("{number:.1f} s").format(number=value)
+    if value < 99.5:
+        return _("{number:.0f} s").format(number=value)
+    if value < 3600:
+        return _("{number:.0f} min").format(number=value / 60)
+    return _("{number:.0f} h").format(number=value / 3600)

@@ -1,0 +1,165 @@
+"""``kill``, ``pause``, ``resume``, ``stop``, ``start``: do it to a worker, and say what became of it."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+from labkit.cli import output
+from labkit.cli.cluster import READY_S, broker_is_down, connected, name_option
+from labkit.cli.parser import Parser
+from labkit.cli.status import STATES
+from labkit.cluster.status import way_back
+from labkit.core import history as h
+from labkit.core.errors import N_, ClusterError
+from labkit.support.i18n import _, ngettext
+from labkit.support.settings import Settings
+
+if TYPE_CHECKING:
+    from labkit.cluster import Cluster
+    from labkit.cluster.history_file import EventFile
+
+NOTICE_S = 1.0
+"""How long `kill` waits for the broker to notice; a closed connection takes it a few milliseconds."""
+POLL_S = 0.01
+
+
+def configure(name: str, parser: Parser) -> None:
+    """Declare the options of the command called ``name``."""
+    parser.add_argument("target", metavar="WORKER", help=_("worker-1, worker-2 ...; also broker or redis"))
+    name_option(parser)
+    parser.examples(f"{name} worker-2")
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Do it; return the exit code."""
+    do = {"kill": _kill, "pause": _pause, "resume": _resume, "stop": _stop, "start": _start}[options.command]
+    with connected(options, settings) as cluster:
+        try:
+            steps = do(cluster, options.target, settings)
+        except ClusterError as error:
+            raise _why_not(error) from error
+    name = f" --name {options.name}" if options.name else ""
+    output.next_steps(*((command + name, meaning) for command, meaning in steps))
+    return 0
+
+
+Steps = list[tuple[str, str]]
+
+
+def _why_not(error: ClusterError) -> ClusterError:
+    """Return the error for a fault that does not apply with the state in words, and the next step."""
+    state, name = str(error.params.get("state", "")), error.params.get("name")
+    if "fault" not in error.params or state not in STATES:
+        return error
+    command = {"killed": "start", "stopped": "start", "paused": "resume"}.get(state, "status")
+    return ClusterError(
+        N_("{name} is {state} already, so there is nothing to {fault}; python -m labkit {command}"),
+        name=name, state=_(STATES[state][0]), fault=error.params["fault"],
+        command=command if command == "status" else f"{command} {name}",
+    )  # fmt: skip
+
+
+def _watch() -> tuple[str, str]:
+    return "status", _("see what became of it")
+
+
+def _kill(cluster: Cluster, target: str, _settings: Settings) -> Steps:
+    events = cluster.event_file()
+    events.skip()
+    noted_at = cluster.kill(target)
+    output.line(_("{target} was killed (SIGKILL). It stays down until it is started.").format(target=target))
+    if target.startswith("worker"):
+        _say_who_noticed(events, target, noted_at)
+    elif target == "broker":
+        output.line(
+            _(
+                "Nothing is lost: clients keep what they have submitted, "
+                "and submit it again to the next broker."
+            )
+        )
+    elif target == "redis":
+        output.line(_("The cluster does not need it to work; only the view with redis-cli is gone."))
+    return [(f"start {target}", _("start it again")), _watch()]
+
+
+def _say_who_noticed(events: EventFile, worker: str, noted_at: float) -> None:
+    """Say what the history knows of the death: how soon it was seen, and what became of the tasks."""
+    deadline = time.monotonic() + NOTICE_S
+    since: list[h.Event] = []
+    while time.monotonic() < deadline:
+        since += [event for event in events.read() if event.at >= noted_at and event.worker == worker]
+        lost = next((event for event in since if event.kind == h.LOST), None)
+        if lost is not None:
+            n = sum(event.kind == h.REQUEUED for event in since)
+            text = ngettext(
+                "The broker noticed after {ms:.0f} ms and put {n} task back at the head of the queue.",
+                "The broker noticed after {ms:.0f} ms and put {n} tasks back at the head of the queue.",
+                n,
+            )
+            if n == 0:
+                text = _("The broker noticed after {ms:.0f} ms. The worker held no task.")
+            output.line(text.format(ms=(lost.at - noted_at) * 1000, n=n))
+            return
+        time.sleep(POLL_S)
+
+
+def _pause(cluster: Cluster, target: str, settings: Settings) -> Steps:
+    cluster.pause(target)
+    output.line(
+        _("{target} is frozen (SIGSTOP): it keeps its connections and its work, and does nothing.").format(
+            target=target
+        )
+    )
+    if target.startswith("worker"):
+        rules = settings.rules
+        text = _(
+            "The broker suspects it after {suspect:g} s of silence, gives it up after {dead:g} s, "
+            "and hands on its tasks."
+        )
+        output.line(text.format(suspect=rules.suspect_s, dead=rules.dead_s))
+    return [(f"resume {target}", _("let it go on")), _watch()]
+
+
+def _resume(cluster: Cluster, target: str, _settings: Settings) -> Steps:
+    cluster.resume(target)
+    output.line(_("{target} goes on.").format(target=target))
+    if target.startswith("worker"):
+        output.line(
+            _("If it was given up meanwhile, it is told so, drops its old work, and joins as a new worker.")
+        )
+    return [_watch()]
+
+
+def _stop(cluster: Cluster, target: str, _settings: Settings) -> Steps:
+    cluster.stop(target)
+    last_exit = next((row["last_exit"] for row in cluster.status()["processes"] if row["name"] == target), "")
+    if last_exit == "SIGKILL":
+        output.line(
+            _("{target} did not finish in time and was killed; its tasks go to others.").format(target=target)
+        )
+    elif target.startswith("worker"):
+        output.line(
+            _("{target} has finished what it held and is down. It stays down until it is started.").format(
+                target=target
+            )
+        )
+    else:
+        output.line(_("{target} is down. It stays down until it is started.").format(target=target))
+    return [(f"start {target}", _("start it again")), _watch()]
+
+
+def _start(cluster: Cluster, target: str, _settings: Settings) -> Steps:
+    cluster.start(target)
+    if mend := way_back(cluster.status()["processes"], "broker"):
+        output.line(_("{target} is started.").format(target=target))
+        return [broker_is_down(mend), _watch()]
+    began = time.monotonic()
+    cluster.wait_until_ready(READY_S)
+    output.line(
+        _("{target} is up again, after {span}.").format(
+            target=target, span=output.seconds(time.monotonic() - began)
+        )
+    )
+    return [_watch()]

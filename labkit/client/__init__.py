@@ -1,0 +1,1 @@
+"""The client: submits tasks to a broker and resolves their futures."""

@@ -1,0 +1,166 @@
+"""What the user holds while tasks are away: a future for one task, or a batch for very many.
+
+A future is what Python programs know, with its own lock and its own callbacks; for a task that takes five
+microseconds to compute, that is most of what it costs. ``Batch`` is the same promise for a whole ``map``:
+results in the order of the calls, each once, without a future for each.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, Future
+from functools import partial
+from typing import Any, Protocol
+
+from labkit.calls import serialization
+from labkit.core.errors import LabkitError, ProtocolError
+from labkit.core.peers.client_session import Call
+from labkit.core.peers.task_errors import outcome_error, unreadable_result
+from labkit.core.protocol import messages as m
+
+
+class Client(Protocol):
+    """What futures and batches need of the client that made them (``labkit.client.client.Client``)."""
+
+    def cancel(self, future: TaskFuture) -> bool:
+        """Cancel a task that has not started."""
+
+    def call_back(self, fn: Callable[[Future[Any]], object], future: Future[Any]) -> None:
+        """Call ``fn`` in a thread where it may take its time."""
+
+    def submit_for(self, batch: Batch, calls: Iterable[Call]) -> None:
+        """Submit a batch's calls; each outcome goes to ``batch.take``."""
+
+    def forget(self, batch: Batch, tasks: Iterable[bytes]) -> None:
+        """Cancel a batch's tasks, and do not tell it of them any more."""
+
+    def wait_for(
+        self, done: Callable[[], bool], block: Callable[[float | None], Any], ends_at: float | None
+    ) -> None:
+        """Return when ``done()``, or after ``block(timeout_s)``."""
+
+
+class TaskFuture(Future[Any]):
+    """A future that knows its task: ``task_id`` (32 hex digits), and, once known, ``worker`` and ``attempt``.
+
+    ``cancel`` asks the broker: it succeeds only for a task of which no worker has said that it has started,
+    and then there will be no other outcome. (A task that waits at its worker may begin before that hears of
+    it; its result is dropped.) It may wait for the broker's answer for up to five seconds, and is False when
+    none comes.
+    """
+
+    def __init__(self, client: Client, task: bytes) -> None:
+        super().__init__()
+        self._client = client
+        self.task = task
+        self.worker: str | None = None
+        self.attempt = 0
+        self.compute_s: float | None = None
+
+    @property
+    def task_id(self) -> str:
+        """The task's id as the history and Redis show it."""
+        return self.task.hex()
+
+    def cancel(self) -> bool:
+        """Cancel the task if it has not started; see the class."""
+        if self.cancelled():
+            return True
+        if self.running() or self.done():
+            return False
+        return self._client.cancel(self)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """As ``Future.result``; while it waits, this thread talks to the broker."""
+        self._wait(timeout)
+        return super().result(0)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """As ``Future.exception``; while it waits, this thread talks to the broker."""
+        self._wait(timeout)
+        return super().exception(0)
+
+    def _wait(self, timeout: float | None) -> None:
+        if not self.done():
+            ends_at = None if timeout is None else time.monotonic() + timeout
+            self._client.wait_for(self.done, super().exception, ends_at)
+
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        """Have ``fn`` called with this future when it is done, in a thread where it may take its time."""
+        super().add_done_callback(partial(self._client.call_back, fn))
+
+
+def _value(call: Call, message: Any) -> Any:
+    try:
+        return serialization.decode_value(message.payload)
+    except ProtocolError as error:
+        raise unreadable_result(call, message, error) from error
+
+
+class Batch:
+    """Many calls of one client, whose results are read in order by one thread.
+
+    ``submit`` may be called several times before ``results``. Unread results are kept as they came; they are
+    decoded by the thread that reads them.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._order: deque[Call] = deque()
+        self._arrived: dict[bytes, m.Message | LabkitError] = {}  # an error: the client is over
+        self._wanted: bytes | None = None
+        self._news = threading.Event()
+
+    def submit(self, calls: Iterable[Call]) -> None:
+        """Send these calls; they come after those that were submitted before."""
+        calls = list(calls)
+        self._order.extend(calls)
+        self._client.submit_for(self, calls)
+
+    def results(self, ends_at: float | None = None) -> Iterator[Any]:
+        """Yield each call's result in order; an exception ends it, and whatever ends it early cancels the
+        rest.
+
+        ``ends_at`` is an instant of ``time.monotonic``; after it, TimeoutError.
+        """
+        try:
+            while self._order:
+                call = self._order[0]
+                message = self._wait_for(call.task, ends_at)
+                self._order.popleft()
+                if type(message) is m.CancelReply:
+                    raise CancelledError
+                if isinstance(message, LabkitError):
+                    raise message
+                if type(message) is m.Failed:
+                    raise outcome_error(call, message)
+                yield _value(call, message)
+        finally:
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Cancel what has not started, and forget the rest; does not wait."""
+        self._client.forget(self, [call.task for call in self._order])
+        self._order.clear()
+        self._arrived.clear()
+
+    def take(self, task: bytes, message: m.Message | LabkitError) -> None:
+        """Called by the client's I/O thread, once a task: its outcome is here."""
+        self._arrived[task] = message
+        if self._wanted == task:
+            self._news.set()
+
+    def _wait_for(self, task: bytes, ends_at: float | None) -> m.Message | LabkitError:
+        arrived = self._arrived
+        while task not in arrived:
+            self._news.clear()
+            self._wanted = task
+            if task not in arrived:  # it may have come between the two lines above
+                self._client.wait_for(lambda: task in arrived, self._news.wait, ends_at)
+                if task not in arrived and ends_at is not None and time.monotonic() >= ends_at:
+                    raise TimeoutError
+        self._wanted = None
+        return arrived.pop(task)

@@ -1,0 +1,330 @@
+"""A client's conversation with its broker: link and session, led by one thread at a time.
+
+Whoever leads sends, waits, reads and lets the session decide. There is a thread that does nothing else, so
+that the client beats and hears results whatever the user's program is doing. But a user's thread that waits
+for a result has nothing better to do: while it waits, *it* leads. A result then meets no second thread on its
+way, which for a task of microseconds would cost more than the task.
+
+::
+
+    conversation's own thread   LEADS ──────────────► STANDS BACK ──────────► LEADS
+                                  a user's thread       none has led for
+                                  claims the lead       LINGER_S
+
+    a user's thread             submit: hands over what is to be sent; or, if nobody leads, sends it
+                                result: leads until it is there, unless another user's thread waits already
+
+Rules:
+
+* Link, session and waiter are touched under ``_lead`` only.
+* Several users' threads that wait at the same time are served by the conversation's own thread.
+* The conversation's own thread stands back for milliseconds only: nothing depends on a user who never comes
+  back.
+* A user's thread that leads cannot be interrupted in the middle of a step (``labkit.support.signals``).
+* It is its process's own. A forked child has a copy of it without its thread, and of locks that nobody there
+  will let go of: it gets an error instead, and leaves the sockets alone.
+
+Source: the Leader/Followers pattern (Schmidt and others, Pattern-Oriented Software Architecture 2, 2000).
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakSet
+
+import zmq
+
+from labkit.core.errors import N_, AccessDenied, ClientGone
+from labkit.core.peers import client_session as cs
+from labkit.core.peers.session import Connect, Send, Tick
+from labkit.core.protocol import messages as m
+from labkit.security.credentials import Credentials
+from labkit.support.signals import PutOff
+from labkit.transport.connection import RETRY_S, TURN_BUDGET, Link
+from labkit.transport.poller import Bell, Waiter
+from labkit.transport.sockets import CLIENT_ROLE
+
+FAREWELL_MS = 500
+TICK_EVERY_S = 0.1
+"""How often the session looks at the clock, however much there is to read."""
+LINGER_S = 0.003
+"""For how long after a user's thread has led the conversation's own thread leaves the lead to it."""
+LONG_LEAD_S = 0.01
+LOOK_EVERY_S = 0.05
+"""A lead that has lasted for LONG_LEAD_S is looked at this often, and ends with a call."""
+
+
+class Conversation:
+    """See the module's head. ``act`` is called with what the session wants done beyond the connection, by
+    whoever leads; ``ended`` once, when the conversation is over and the sockets are closed."""
+
+    def __init__(
+        self,
+        session: cs.ClientSession,
+        address: str,
+        credentials: Credentials,
+        max_message_bytes: int,
+        act: Callable[[Any], None],
+        ended: Callable[[], None],
+    ) -> None:
+        self.session = session
+        self.denied: AccessDenied | None = None
+        """Why the broker does not let us in: at once, or for long after it did."""
+        self.welcomed = threading.Event()
+        """Set when the broker has answered, or has refused us."""
+        self._act = act
+        self._ended = ended
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._bell = Bell()
+        self._waiter = Waiter()
+        self._link = Link(
+            self._context, self._waiter, address, CLIENT_ROLE, credentials, m.TO_CLIENT, max_message_bytes
+        )
+        self._inbox: deque[Any] = deque()  # events for the session, from any thread
+        self._ticked_at = 0.0
+        self._denied_since: float | None = None
+        self._closing = False
+        self._is_copy = False
+        self._lead = threading.Lock()
+        self._leader = 0  # the thread that leads
+        self._claim = threading.Lock()  # held by the user's thread that leads, or is about to
+        self._left_at = float("-inf")  # when a user's thread last led
+        self._blocked: set[int] = set()  # users' threads that wait without leading
+        self._parked = False
+        self._alarm: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="labkit-client", daemon=True)
+        _conversations.add(self)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    # --- any thread -----------------------------------------------------------------------------------------
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether ``close`` was called, or the conversation broke."""
+        return self._closing
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether the calling thread leads."""
+        return self._leader == threading.get_ident()
+
+    def post(self, event: Any) -> None:
+        """Hand an event to the session, or a list of calls to be submitted."""
+        self._inbox.append(event)
+        self._nudge()
+
+    def post_now(self, event: Any) -> None:
+        """As ``post``; if nobody leads just now, this thread sends what comes of it."""
+        if self._parked:
+            with PutOff(self._bell.ring):
+                if self._lead.acquire(blocking=False):
+                    self._inbox.append(event)
+                    self._lead_on(lambda: self._take_in([], time.monotonic()))
+                    return
+        self.post(event)
+
+    def wait_for(
+        self, done: Callable[[], bool], block: Callable[[float | None], Any], ends_at: float | None
+    ) -> None:
+        """Return when ``done()``, leading until then; where another thread serves, ``block(timeout_s)``.
+
+        ``ends_at`` is an instant of ``time.monotonic``: then ``block`` is called with 0. ClientGone in a
+        forked child.
+        """
+        if self._is_copy:
+            raise ClientGone(N_("this client belongs to the process that opened it; a fork opens its own"))
+        if not self._blocked and not self.is_mine:
+            with PutOff(self._bell.ring) as signals:
+                if self._claim.acquire(blocking=False):
+                    try:
+                        self._lead_until(lambda: done() or bool(signals.noted), ends_at)
+                    finally:
+                        self._claim.release()
+        if not done():
+            me = threading.get_ident()
+            self._blocked.add(me)
+            try:
+                block(None if ends_at is None else max(0.0, ends_at - time.monotonic()))
+            finally:
+                self._blocked.discard(me)
+
+    def end(self) -> None:
+        """As ``close``, without waiting for it: for whoever cannot, such as the garbage collector."""
+        self._closing = True
+        self._nudge()
+
+    def close(self) -> None:
+        """Say goodbye and end. Returns when that is done, unless the conversation's own thread calls."""
+        if self._is_copy:
+            return
+        self.end()
+        if threading.current_thread() is not self._thread and self._thread.ident is not None:
+            self._thread.join()
+
+    def _nudge(self) -> None:
+        self._bell.ring()
+        if self._parked:
+            self._alarm.put(None)
+
+    # --- a user's thread ------------------------------------------------------------------------------------
+
+    def _lead_until(self, done: Callable[[], bool], ends_at: float | None) -> None:
+        began = time.monotonic()
+        if not self._lead.acquire(blocking=False):
+            self._bell.ring()  # the conversation's own thread has it, and lets go of it now
+            self._lead.acquire()
+        self._lead_on(lambda: self._take_turns(done, ends_at))
+        if self._inbox or self._closing or self._blocked or self._left_at - began > LONG_LEAD_S:
+            self._alarm.put(None)
+
+    def _take_turns(self, done: Callable[[], bool], ends_at: float | None) -> None:
+        while not (done() or self._closing):
+            if ends_at is not None and time.monotonic() >= ends_at:
+                return
+            self._turn(ends_at)
+
+    def _lead_on(self, work: Callable[[], None]) -> None:
+        """Do ``work`` as the one who leads, having taken ``_lead``, which is let go of at the end."""
+        try:
+            self._leader = threading.get_ident()
+            work()
+            self._link.flush()
+        except BaseException:
+            self._closing = True  # half a step: nothing that comes after it can be trusted
+            raise
+        finally:
+            self._leader = 0
+            self._left_at = time.monotonic()
+            self._lead.release()
+
+    # --- the conversation's own thread ----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self._waiter.add(self._bell)
+        try:
+            self._as_leader(lambda: self._do(self.session.start(time.monotonic())))
+            while not self._closing:
+                if self._is_led():
+                    self._stand_back()
+                else:
+                    self._as_leader(lambda: self._turn(None))
+            self._as_leader(lambda: self._do(self.session.handle(cs.CloseAsked(), time.monotonic())))
+        finally:
+            self._closing = True
+            self._as_leader(self._finish)
+
+    def _as_leader(self, work: Callable[[], None]) -> None:
+        with self._lead:
+            self._leader = threading.get_ident()
+            work()
+            self._leader = 0
+
+    def _is_led(self) -> bool:
+        """Whether a user's thread leads, or is likely to in a moment."""
+        if self._claim.locked():
+            return True
+        return not (self._blocked or self._inbox) and time.monotonic() - self._left_at < LINGER_S
+
+    def _stand_back(self) -> None:
+        lasts_long = self._claim.locked() and time.monotonic() - self._left_at > LONG_LEAD_S
+        self._parked = True
+        if self._is_led() and not self._closing:  # asked once more: whoever posts from now on sees the above
+            try:
+                self._alarm.get(timeout=LOOK_EVERY_S if lasts_long else LINGER_S)
+            except queue.Empty:
+                pass  # it was only a look at the clock
+        self._parked = False
+
+    def _finish(self) -> None:
+        self._link.flush()
+        has_met_it = self.welcomed.is_set() and not self.denied
+        self._link.close(FAREWELL_MS if has_met_it else 0)
+        self._waiter.close()
+        self._bell.close()
+        self._context.term()
+        self._ended()
+
+    # --- whoever leads --------------------------------------------------------------------------------------
+
+    def _turn(self, ends_at: float | None) -> None:
+        self._link.flush()
+        self._bell.listen()
+        ready = self._waiter.wait(self._timeout_s(ends_at))
+        self._bell.hush(self._bell in ready)
+        self._take_in(ready, time.monotonic())
+
+    def _timeout_s(self, ends_at: float | None) -> float:
+        if self._inbox or self._closing or (self._claim.locked() and self._leader == self._thread.ident):
+            return 0.0
+        due = self.session.next_deadline()
+        if ends_at is not None:
+            due = min(due, ends_at)
+        wait_s = due - time.monotonic()
+        return min(wait_s, RETRY_S) if self._link.congested else wait_s
+
+    def _take_in(self, ready: list[Any], now: float) -> None:
+        inbox, handle = self._inbox, self.session.handle
+        for _ in range(min(len(inbox), TURN_BUDGET)):
+            event = inbox.popleft()
+            if type(event) is list:
+                self._do(self.session.submit(event, now))
+            else:
+                self._do(handle(event, now))
+        for messages in self._link.read(ready):
+            self._do(self.session.handle_envelope(messages, now))
+        if self._link.was_denied(ready):
+            self._on_denied(now)
+        if now - self._ticked_at > TICK_EVERY_S or now >= self.session.next_deadline():
+            self._ticked_at = now
+            self._do(handle(Tick(), now))
+
+    def _on_denied(self, now: float) -> None:
+        """Whoever was welcomed once waits a while for its own broker to come back to the address."""
+        if not self.welcomed.is_set():
+            self.denied = self._link.why_denied()
+            self.welcomed.set()
+            return
+        if self._denied_since is None:
+            self._denied_since = now
+        if now - self._denied_since >= self.session.rules.broker_gone_s:
+            self.denied = self._link.why_denied()
+            self._closing = True
+
+    def _do(self, actions: list[Any]) -> None:
+        for action in actions:
+            kind = type(action)
+            if kind is Send:
+                self._link.put(action.message)
+            elif kind is cs.Welcomed:
+                self._denied_since = None
+                self.welcomed.set()
+            elif kind is Connect:
+                self._link.open()
+            else:
+                self._act(action)
+
+    # --- in a forked child ----------------------------------------------------------------------------------
+
+    def _become_copy(self) -> None:
+        self._closing = self._is_copy = True
+
+
+_conversations: WeakSet[Conversation] = WeakSet()
+
+
+def _in_forked_child() -> None:
+    for conversation in list(_conversations):
+        conversation._become_copy()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)

@@ -1,0 +1,1 @@
+"""Backend: a cluster of containers, driven through ``docker compose``."""

@@ -1,0 +1,210 @@
+"""Runs ``docker`` and ``docker compose``, and says in our own words what went wrong, with the next step.
+
+The compose file is the project's own, ``docker-compose.yml`` beside labkit. Compose is found as ``docker
+compose`` or as ``docker-compose``, whichever is there.
+
+Nothing here knows what a cluster is; ``labkit.cluster.compose.containers`` does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from labkit.cluster.local.plan import ROOT
+from labkit.core.errors import N_, BackendMissing, ClusterError, LabkitError, PortInUse
+
+COMPOSE_FILE = ROOT / "docker-compose.yml"
+COMMAND_S = 60.0
+BUILD_S = 1800.0
+"""The first build fetches some 300 MB."""
+
+NOT_THE_MATTER = re.compile(
+    r"^\s*$|DEPRECATED|buildx|docs\.docker\.com|(Container|Network|Volume|Image) \S+ [A-Z][a-z]+ *$"
+)
+"""Lines of Docker's output that never say why something failed."""
+
+
+class DockerTimedOut(ClusterError):
+    """Docker did not answer in time; what it was asked for may have happened."""
+
+    definite = False
+
+
+def run(
+    command: Sequence[str], environ: Mapping[str, str] | None = None, timeout_s: float = COMMAND_S
+) -> subprocess.CompletedProcess[str]:
+    """Run a command and return what became of it.
+
+    Raises BackendMissing if there is no such program, DockerTimedOut if it takes longer than ``timeout_s``.
+    """
+    try:
+        return subprocess.run(
+            command, env=environ, timeout=timeout_s, capture_output=True, stdin=subprocess.DEVNULL,
+            text=True, errors="replace",
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise no_docker() from error
+    except subprocess.TimeoutExpired as error:
+        raise DockerTimedOut(
+            N_("{command} has not ended within {seconds:g} s; docker ps -a shows what became of it"),
+            command=" ".join(command[:4]), seconds=timeout_s,
+        ) from error  # fmt: skip
+
+
+def no_docker() -> BackendMissing:
+    """Return the error of a machine without Docker."""
+    return BackendMissing(
+        N_(
+            "Docker is not installed; get it from https://docs.docker.com/get-docker/, "
+            "or use the local backend, which needs nothing"
+        )
+    )
+
+
+class Engine:
+    """Docker, for one compose project. ``environ``: what compose is to put into the file's variables."""
+
+    def __init__(self, project: str, environ: Mapping[str, str]) -> None:
+        self.project = project
+        self.environ = {**environ, "COMPOSE_PROJECT_NAME": project, "DOCKER_CLI_HINTS": "false"}
+        self._compose: list[str] | None = None
+
+    def docker(self, *words: str, timeout_s: float = COMMAND_S) -> str:
+        """Run ``docker WORDS`` and return what it printed. Raises what ``explain`` makes of a failure."""
+        ran = run(["docker", *words], self.environ, timeout_s)
+        if ran.returncode != 0:
+            raise explain(f"docker {words[0]}", ran.stderr + ran.stdout)
+        return ran.stdout
+
+    def compose(self, *words: str, timeout_s: float = COMMAND_S) -> str:
+        """Run ``docker compose WORDS`` on the project, likewise."""
+        ran = run([*self.compose_command(), *words], self.environ, timeout_s)
+        if ran.returncode != 0:
+            raise explain(f"docker compose {words[0]}", ran.stderr + ran.stdout)
+        return ran.stdout
+
+    def compose_command(self) -> list[str]:
+        """Return how compose is called here, up to its own words. Raises BackendMissing without one."""
+        if self._compose is None:
+            self._compose = [*_find_compose(self.environ), "-f", str(COMPOSE_FILE), "-p", self.project]
+        return self._compose
+
+    def containers(self) -> list[dict[str, Any]]:
+        """Return ``docker inspect`` of every container of the project, running or not."""
+        label = f"label=com.docker.compose.project={self.project}"
+        for _attempt in range(3):
+            ids = self.docker("ps", "-aq", "--no-trunc", "--filter", label).split()
+            if not ids:
+                return []
+            ran = run(["docker", "inspect", *ids], self.environ)
+            if ran.returncode == 0:
+                told: list[dict[str, Any]] = json.loads(ran.stdout)
+                return told
+            if "No such object" not in ran.stderr:
+                break  # otherwise one has been removed between the two questions: ask again
+        raise explain("docker inspect", ran.stderr)
+
+
+def _find_compose(environ: Mapping[str, str]) -> list[str]:
+    for command in (["docker", "compose"], ["docker-compose"]):
+        try:
+            ran = run([*command, "version", "--short"], environ)
+        except BackendMissing:
+            continue
+        version = re.match(r"v?(\d+)", ran.stdout.strip())
+        if ran.returncode == 0 and version is not None and int(version[1]) >= 2:
+            return command
+    run(["docker", "--version"], environ)  # without Docker itself, that is what is to be said
+    raise BackendMissing(
+        N_(
+            "Docker is here, but not Compose 2 or newer; install Docker Desktop or the package "
+            "docker-compose-plugin, or use the local backend, which needs nothing"
+        )
+    )
+
+
+# --- what went wrong ----------------------------------------------------------------------------------------
+
+
+def explain(command: str, complaint: str) -> LabkitError:
+    """Return the error that says what Docker's ``complaint`` means, and what to do."""
+    text = complaint.lower()
+    sockets = ("docker.sock", "daemon socket", "docker api")
+    if "permission denied" in text and any(name in text for name in sockets):
+        return BackendMissing(
+            N_(
+                "you may not use Docker: no permission on its socket; "
+                "sudo usermod -aG docker $USER, then log in again"
+            )
+        )
+    if (
+        "cannot connect to the docker daemon" in text
+        or "error during connect" in text
+        or ("failed to connect to the docker api" in text)
+    ):
+        return BackendMissing(
+            N_(
+                "Docker's engine does not answer; start Docker Desktop, or on Linux: "
+                "sudo systemctl start docker"
+            )
+        )
+    if "is already allocated" in text or "address already in use" in text:
+        found = re.search(r"(?:\d+\.\d+\.\d+\.\d+|localhost|\[::\]):(\d+)", complaint)
+        return PortInUse(
+            N_(
+                "port {port} is taken; end the program that has it, or choose another one "
+                "(--client-port, --event-port, --redis-port; LABKIT_LAB_PORT)"
+            ),
+            port=found[1] if found else "?",
+        )
+    if "no space left on device" in text:
+        return ClusterError(
+            N_(
+                "no space is left on Docker's disk; 'docker system df' shows what it holds, "
+                "'docker image prune' frees some"
+            )
+        )
+    if (
+        "could not find a version" in text
+        or "no matching distribution" in text
+        or ("newconnectionerror" in text or "temporary failure in name resolution" in text)
+    ):
+        return ClusterError(
+            N_(
+                "the packages for the images could not be fetched: is this machine online? "
+                "Without a network: python -m labkit images import FILE"
+            )
+        )
+    if _cannot_pull(text):
+        found = re.search(r"Image (\S+) Error", complaint) or re.search(
+            r"(?:image|for|manifest for) [\"'`]?([\w./-]+(?::[\w.-]+)?)", complaint
+        )
+        return ClusterError(
+            N_(
+                "the image {image} cannot be pulled ({why}); is this machine online? "
+                "Without a network: python -m labkit images import FILE"
+            ),
+            image=found[1] if found else "python:3.11-slim", why=_last_line(complaint),
+        )  # fmt: skip
+    return ClusterError(
+        N_("{command} failed: {why}; python -m labkit doctor looks at Docker too"),
+        command=command, why=_last_line(complaint),
+    )  # fmt: skip
+
+
+def _cannot_pull(text: str) -> bool:
+    signs = (
+        "pull access denied", "manifest unknown", "failed to resolve", "error pulling image",
+        "failed to pull", "registry-1.docker.io", "no such image", "tls handshake timeout",
+        "not found: manifest", "lookup registry",
+    )  # fmt: skip
+    return any(sign in text for sign in signs)
+
+
+def _last_line(complaint: str) -> str:
+    lines = [line.strip() for line in complaint.splitlines() if not NOT_THE_MATTER.search(line)]
+    return lines[-1] if lines else "it said nothing"

@@ -1,0 +1,115 @@
+"""The images of the compose backend: built when the code has changed, saved to a file, loaded from one.
+
+An image's tag is a digest of the sources that it was made of. ``python -m labkit up`` builds when there is
+none of the sources that are here. So a class that has loaded the images from a file, and has the same code,
+needs neither a network nor a build; and two copies of the lab on one machine do not get each other's code.
+
+What was built last is ``latest`` as well: that is what ``docker-compose up -d`` takes. (By itself it builds
+what is missing; ``docker-compose build`` is for code that has changed.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+from labkit.cluster.compose.docker import BUILD_S, Engine, explain, run
+from labkit.cluster.local.plan import ROOT
+from labkit.core.errors import N_, InvalidInput
+from labkit.support.i18n import _
+
+BUILT = ("labkit-broker", "labkit-worker", "labkit-lab")
+FETCHED = ("redis:7-alpine",)
+SOURCES = ("labkit", "workers", "notebooks", "docker", "requirements.txt", ".dockerignore")
+SERVICES = ("broker", "worker-1", "lab")
+"""One service for each image of ours."""
+LATEST = "latest"
+FILE_S = 900.0
+
+
+def source_digest(root: Path = ROOT) -> str:
+    """Return a digest of everything that an image is made of."""
+    digest = hashlib.sha256()
+    for name in SOURCES:
+        top = root / name
+        for path in [top] if top.is_file() else sorted(top.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts and ".ipynb_checkpoints" not in path.parts:
+                digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def build_if_need_be(engine: Engine) -> bool:
+    """Build the images unless there are some of the sources that are here; return whether it was needed.
+
+    From then on ``engine`` means these images.
+    """
+    digest = source_digest()
+    engine.environ["LABKIT_TAG"] = digest
+    if are_built(engine, digest):
+        return False
+    text = _("Building the images for the containers: a few minutes the first time, later seconds.")
+    print(text, file=sys.stderr, flush=True)
+    engine.compose("build", "--quiet", *SERVICES, timeout_s=BUILD_S)
+    for image in BUILT:
+        engine.docker("tag", f"{image}:{digest}", f"{image}:{LATEST}")
+    return True
+
+
+def are_built(engine: Engine, digest: str) -> bool:
+    """Return whether there are images of the sources with this digest: then nothing needs to be built."""
+    return all(is_here(engine, f"{image}:{digest}") for image in BUILT)
+
+
+def is_here(engine: Engine, image: str) -> bool:
+    """Return whether there is such an image on this machine."""
+    ran = run(["docker", "image", "inspect", image], engine.environ)
+    if ran.returncode != 0 and "no such image" not in ran.stderr.lower():
+        raise explain("docker image", ran.stderr)
+    return ran.returncode == 0
+
+
+def sizes(engine: Engine) -> dict[str, int]:
+    """Return the size of each image that is here, in bytes."""
+    here = [image for image in (*BUILT, *FETCHED) if is_here(engine, image)]
+    return {image: int(engine.docker("image", "inspect", "--format", "{{.Size}}", image)) for image in here}
+
+
+def export_images(engine: Engine, file: Path) -> int:
+    """Write all images to ``file`` (``docker save``), built and fetched first; return its size in bytes."""
+    if not file.parent.is_dir():
+        raise InvalidInput(N_("there is no folder {folder}"), folder=str(file.parent))
+    build_if_need_be(engine)
+    for image in FETCHED:
+        if not is_here(engine, image):
+            engine.docker("pull", "--quiet", image, timeout_s=BUILD_S)
+    part = file.with_name(file.name + ".part")
+    try:
+        tags = (engine.environ["LABKIT_TAG"], LATEST)
+        built = [f"{image}:{tag}" for image in BUILT for tag in tags]
+        engine.docker("save", "--output", str(part), *built, *FETCHED, timeout_s=FILE_S)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    return file.stat().st_size
+
+
+def import_images(engine: Engine, file: Path) -> list[str]:
+    """Load the images in ``file``; return their names. Raises InvalidInput if it is no such file."""
+    if not file.is_file():
+        raise InvalidInput(N_("there is no file {file}"), file=str(file))
+    ran = run(["docker", "load", "--input", str(file)], engine.environ, FILE_S)
+    if ran.returncode != 0:
+        signs = ("invalid tar", "unexpected EOF", "archive/tar", "manifest.json")
+        if any(sign in ran.stderr for sign in signs):
+            raise InvalidInput(
+                N_(
+                    "{file} holds no images, or only a part of them; "
+                    "python -m labkit images export writes such a file"
+                ),
+                file=str(file),
+            )  # fmt: skip
+        raise explain("docker load", ran.stderr)
+    lines = ran.stdout.splitlines()
+    return [line.removeprefix("Loaded image: ") for line in lines if line.startswith("Loaded")]

@@ -1,0 +1,142 @@
+"""The keys of a cluster in containers: made once, each where it is needed and nowhere else.
+
+``python -m labkit.cluster.compose.keys``, run by the one-shot service ``keys`` of the compose file, fills one
+named volume for each peer, mounted below ``/out``::
+
+    broker/         its own secret, the list of those who are admitted, a client's key for its health check
+    worker-1/ ...   the broker's public key, and the secret with which one is worker-1, and nobody else
+    worker/         likewise for the elastic workers, whose ids are their containers' names
+    lab/            the secret of the client ``lab``, and the token of JupyterLab
+    host/           the secret of the client ``host``: for this machine outside the containers
+
+So a worker, which runs learners' code, holds the one secret that lets it be itself. Volumes live on: the keys
+are made once, and are new after ``docker-compose down --volumes``. A run that was interrupted left no mark
+that it had finished, and is begun anew.
+
+On the host the backend reads ``host/`` out of the service's container (``docker cp``) whenever it connects;
+nothing is left on the disk for it. ``python -m labkit keys import-compose`` writes it to a folder, for
+programs that are to connect by themselves.
+"""
+
+from __future__ import annotations
+
+import io
+import secrets
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from labkit.cluster.compose import containers
+from labkit.cluster.compose.docker import Engine, explain
+from labkit.core.errors import N_, ClusterError
+from labkit.security.credentials import Keys, of_folder
+from labkit.security.key_store import BROKER, CLIENT, WORKER, KeyFolder
+
+OUT = Path("/out")
+HOST, HEALTH = "host", "health"
+CLIENTS = (HOST, containers.LAB, HEALTH)
+TOKEN = "lab.token"
+FINISHED = "finished"
+ELASTIC_IDS = f"{WORKER}-" + "?" * containers.SHORT_ID
+
+
+# --- in the container ---------------------------------------------------------------------------------------
+
+
+def make(out: Path) -> bool:
+    """Make all keys and hand them out below ``out``; return whether that was needed."""
+    import zmq
+
+    if (out / BROKER / FINISHED).exists():
+        return False
+    peers = [*containers.NAMED_WORKERS, containers.ELASTIC, containers.LAB, HOST]
+    for name in (BROKER, *peers):
+        _empty(out / name)
+    with tempfile.TemporaryDirectory() as folder:
+        everything = KeyFolder(Path(folder))
+
+        def pair() -> tuple[str, str]:
+            public, secret = zmq.curve_keypair()
+            return public.decode(), secret.decode()
+
+        everything.add(BROKER, BROKER, pair())
+        for name in CLIENTS:
+            everything.add(CLIENT, name, pair())
+        for name in containers.NAMED_WORKERS:
+            everything.add(WORKER, name, pair())
+        everything.add(WORKER, containers.ELASTIC, pair(), [ELASTIC_IDS])
+        for name in peers:
+            role = CLIENT if name in CLIENTS else WORKER
+            everything.give_out(role, name, out / name)
+        (out / containers.LAB / TOKEN).write_text(secrets.token_hex(24) + "\n", encoding="ascii")
+        (out / containers.LAB / TOKEN).chmod(0o600)
+        for path in everything.secret_files():
+            if path.parent.name != f"{WORKER}s" and path.name.split(".")[0] in (BROKER, HEALTH):
+                continue
+            path.unlink()  # the broker needs to know who they are, and must not be able to be them
+        shutil.copytree(folder, out / BROKER, dirs_exist_ok=True)
+    (out / BROKER / FINISHED).touch()
+    return True
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def main() -> int:
+    """Make the keys unless they are there; say which."""
+    print("the keys are made" if make(OUT) else "the keys are here already")
+    return 0
+
+
+# --- on the host --------------------------------------------------------------------------------------------
+
+
+def of_host(engine: Engine) -> Keys:
+    """Return the keys with which this machine is a client of the project's broker."""
+    with tempfile.TemporaryDirectory() as folder:
+        import_to(engine, Path(folder))
+        return of_folder(KeyFolder(Path(folder)), CLIENT, HOST)
+
+
+def import_to(engine: Engine, folder: Path) -> list[Path]:
+    """Write the host's keys into ``folder``; return the files that are new. See ``KeyFolder.take_in``."""
+    with tempfile.TemporaryDirectory() as received:
+        _copy_out(engine, HOST, Path(received))
+        return KeyFolder(folder).take_in(Path(received) / HOST)
+
+
+def lab_token(engine: Engine) -> str:
+    """Return the token of JupyterLab."""
+    with tempfile.TemporaryDirectory() as received:
+        _copy_out(engine, f"{containers.LAB}/{TOKEN}", Path(received))
+        return (Path(received) / TOKEN).read_text(encoding="ascii").strip()
+
+
+def _copy_out(engine: Engine, what: str, to: Path) -> None:
+    """Copy a file or folder below ``OUT`` out of the container of the keys, which has ended."""
+    found = [c for c in engine.containers() if containers.service_of(c) == containers.KEYS]
+    if not found:
+        raise ClusterError(
+            N_(
+                "the container that made the keys of {project} is not there; "
+                "python -m labkit down, then up, makes them anew"
+            ),
+            project=engine.project,
+        )
+    ran = subprocess.run(
+        ["docker", "cp", f"{found[0]['Id']}:{OUT}/{what}", "-"], stdin=subprocess.DEVNULL,
+        capture_output=True, env=engine.environ, check=False,
+    )  # fmt: skip
+    if ran.returncode != 0:
+        raise explain("docker cp", ran.stderr.decode("utf-8", "replace"))
+    with tarfile.open(fileobj=io.BytesIO(ran.stdout)) as tar:
+        tar.extractall(to, filter="data")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

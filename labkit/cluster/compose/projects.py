@@ -1,0 +1,76 @@
+"""The compose projects of this lab that run on this machine, whoever started them.
+
+One question to Docker, answered in tens of milliseconds or not at all: whoever wants to know everything that
+is here (``labkit.cli.doctor_checks``) must not hang with an engine that does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from labkit.cluster.run_folder import RunFolder
+
+PROJECT = "labkit"
+"""What the project of the cluster "default" is called; others are ``labkit-NAME``."""
+ENV_FILE = Path(__file__).parents[3] / ".env"
+"""Beside docker-compose.yml."""
+ASK_S = 3.0
+OF_OURS = ("labkit-broker", "labkit-worker", "labkit-lab")
+"""The images that nobody else has."""
+
+_SETTING = re.compile(r"^\s*(?:export\s+)?((?:LABKIT_|WORKER_|COMPOSE_)\w+)\s*=", re.MULTILINE)
+_PUBLISHED = re.compile(r":(\d+)->")
+_FORMAT = '{{.Label "com.docker.compose.project"}}\t{{.Image}}\t{{.Ports}}'
+
+
+class Project(NamedTuple):
+    """A compose project with containers that run, and the ports of this machine that it has."""
+
+    name: str
+    ports: frozenset[int]
+
+
+def running() -> list[Project]:
+    """Return the lab's projects that run, by name; none where there is no Docker, or it does not answer."""
+    if shutil.which("docker") is None:
+        return []
+    try:
+        ran = subprocess.run(
+            ["docker", "ps", "--format", _FORMAT], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            errors="replace", timeout=ASK_S, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return []  # what is wrong with Docker is somebody else's question
+    ports: dict[str, set[int]] = {}
+    ours = set()
+    for line in ran.stdout.splitlines() if ran.returncode == 0 else ():
+        project, image, published = line.split("\t")
+        ports.setdefault(project, set()).update(map(int, _PUBLISHED.findall(published)))
+        if image.partition(":")[0] in OF_OURS:
+            ours.add(project)
+    return [Project(name, frozenset(ports[name])) for name in sorted(ours)]
+
+
+def cluster_of(project: str, home: Path) -> str:
+    """Return the name of the cluster that ``project`` is: as ``up`` noted it in ``home``, or by rule."""
+    for folder in sorted((home / "clusters").glob("*/")):
+        if RunFolder(folder).compose_project() == project:
+            return folder.name
+    return "default" if project == PROJECT else project.removeprefix(f"{PROJECT}-")
+
+
+def only_in_env_file(path: Path = ENV_FILE) -> list[str]:
+    """Return the settings that stand in compose's file ``.env`` and not in the environment.
+
+    docker-compose reads that file by itself, and nothing else of the lab does.
+    """
+    try:
+        names = _SETTING.findall(path.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return []  # there is none, as usual
+    return [name for name in dict.fromkeys(names) if name not in os.environ]

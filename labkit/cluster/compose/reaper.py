@@ -1,0 +1,82 @@
+"""Takes a private stack down when the process that opened it ends, however it ends.
+
+``python -m labkit.cluster.compose.reaper COMMAND ...``: waits for the end of its standard input, a pipe
+whose other
+end only the opener holds, then becomes COMMAND (``docker compose down``). The opener's own ``close`` closes
+the pipe too, so there is one way down, not two. Containers have no parent that could do this for them: they
+belong to Docker's engine, and would outlive a notebook that was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import weakref
+from collections.abc import Mapping, Sequence
+
+from labkit.cluster.local.plan import python
+
+
+class Guardian:
+    """A guardian process that runs ``command`` in ``environ`` when this process ends, or at ``let_go``."""
+
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            python("labkit.cluster.compose.reaper", *command), stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, env=dict(environ), start_new_session=sys.platform != "win32",
+        )  # fmt: skip
+        _guardians.add(self)
+
+    def let_go(self, timeout_s: float) -> str:
+        """Have the command run, wait for its end, and return what it complained of: nothing, if all went
+        well."""
+        self._close_pipe()
+        assert self._process.stderr is not None
+        try:
+            _, complaint = self._process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            _, complaint = self._process.communicate()
+            complaint += b"\nit took too long"
+        return complaint.decode("utf-8", "replace") if self._process.returncode else ""
+
+    def _close_pipe(self) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+            self._process.stdin = None
+
+
+_guardians: weakref.WeakSet[Guardian] = weakref.WeakSet()
+
+
+def _close_in_forked_child() -> None:
+    for guardian in list(_guardians):
+        guardian._close_pipe()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_forked_child)
+
+
+def main(command: Sequence[str]) -> int:
+    """Wait for the end of the standard input, then run ``command``; return its exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the one we wait for
+    while os.read(0, 4096):
+        pass
+    # Its output is kept until it has ended: who would read ours may be gone, and it must not stumble there.
+    ran = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    if ran.returncode != 0:
+        try:
+            os.write(2, ran.stdout)
+        except BrokenPipeError:
+            pass  # nobody is left to be told
+    return ran.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

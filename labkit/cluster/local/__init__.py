@@ -1,0 +1,1 @@
+"""Backend: a cluster of local processes."""

@@ -1,0 +1,211 @@
+"""Works out what a local cluster's supervisor is to run: commands, environments, ports.
+
+Everything that needs thought or imports happens here, in the process of whoever starts the cluster. The
+supervisor gets plain JSON and only carries it out.
+
+* All processes run the Python that runs now, with the folder that holds labkit on their path
+  (``PYTHONPATH``), and with ``-P``: a learner's ``random.py`` in the current folder must not take the place
+  of Python's own.
+* They start in the current folder, so that a task finds ``photos/cat.jpg`` as its author does.
+* Their settings are the starter's, said again as variables. What is not said does not reach them: a worker
+  does not learn where Redis is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from labkit.calls import policy_loader
+from labkit.cluster.compose.containers import NAMED_WORKERS, capabilities_variable
+from labkit.cluster.run_folder import RunFolder
+from labkit.cluster.supervisor.child import MAX_WORKERS
+from labkit.core.errors import N_, BackendMissing, InvalidInput
+from labkit.core.protocol.rules import Rules
+from labkit.imaging.filters import UnknownFilters, warning_of_unknown
+from labkit.mirror.server import server_command, url_of
+from labkit.security.credentials import check_host, is_loopback
+from labkit.security.key_store import LOCAL, ROLES, KeyFolder
+from labkit.support.parent_watch import dying_with_parent
+from labkit.support.settings import Settings, words
+
+ROOT = Path(__file__).resolve().parents[3]
+"""The folder that holds the packages labkit and workers."""
+
+Capabilities = Sequence[str] | Mapping[str, Sequence[str]] | None
+"""Filters that every worker serves, or by worker; None (or a worker left out): all."""
+
+
+KEEP_FREED_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+    "MALLOC_TOP_PAD_": str(4 << 20),
+}
+"""For glibc, others ignore it: keep up to 64 MiB of what was freed, instead of having the kernel take back
+and clear every picture's pages. With pictures of 512 x 512 that is a sixth of a task's processor time."""
+
+
+def make_plan(
+    folder: RunFolder,
+    name: str,
+    settings: Settings,
+    ports: Mapping[str, int],
+    *,
+    workers: int,
+    private: bool,
+    capabilities: Capabilities = None,
+    slots: int | None = None,
+    policy: str | None = None,
+    redis: bool = True,
+) -> dict[str, Any]:
+    """Return the supervisor's plan, ready for JSON. Raises InvalidInput for too many workers."""
+    if not 0 <= workers <= MAX_WORKERS:
+        raise InvalidInput(
+            N_("a cluster cannot have {n} workers; 0 to {most} are possible"), n=workers, most=MAX_WORKERS
+        )
+    # Here, where it can be told; a broker could only refuse to start.
+    policy_loader.load(policy or settings.policy, settings.work)
+    keys = _keys(settings)
+    own_redis = None
+    redis_url = settings.redis_url if redis else None
+    if redis_url is None and redis:
+        own_redis = _redis(folder, ports["redis"], private)
+        redis_url = url_of(ports["redis"]) if own_redis is not None else None
+    reachable = "127.0.0.1" if settings.host in ("0.0.0.0", "*") else settings.host
+    address = {kind: f"tcp://{reachable}:{ports[kind]}" for kind in ("client", "worker", "event")}
+    rules = rule_variables(settings.rules)
+    broker = {
+        "LABKIT_HOST": settings.host,
+        **{f"LABKIT_{kind.upper()}_PORT": str(ports[kind]) for kind in ("client", "worker", "event")},
+        **_proof(folder, keys),
+        "LABKIT_FOLDER": str(folder.path),
+        "LABKIT_POLICY": policy or settings.policy,
+        "LABKIT_WORK": str(settings.work or Path.cwd()),
+        "REDIS_URL": redis_url or "",
+        **KEEP_FREED_MEMORY,
+        **rules,
+    }
+    worker = {
+        "LABKIT_BROKER": address["worker"],
+        **_proof(folder, keys),
+        "LABKIT_SLOTS": str(settings.worker_slots if slots is None else slots),
+        "LABKIT_JOB_MODULES": ",".join(settings.job_modules),
+        "LABKIT_WORK": str(settings.work or Path.cwd()),
+        # One computing thread a worker: two cores shared by three greedy libraries are slower than one each.
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        **KEEP_FREED_MEMORY,
+        **_capabilities(capabilities if capabilities is not None else settings.worker_capabilities),
+        **rules,
+    }
+    drain_s = settings.rules.drain_s + 1.0  # the worker's own limit comes first
+    by_worker = capabilities.items() if isinstance(capabilities, Mapping) else ()
+    return {
+        "folder": str(folder.path),
+        "private": private,
+        "workers": workers,
+        "drain_s": drain_s,
+        "broker": {"command": python("labkit", "broker"), "environment": broker},
+        "redis": own_redis,
+        "worker": {
+            "command": python("workers"),
+            "environment": worker,
+            "own": {name: _capabilities(listed) for name, listed in by_worker},
+        },
+        "told": {
+            "name": name,
+            "backend": "local",
+            "ports": dict(ports),
+            "address": address["client"],
+            "event_address": address["event"],
+            "redis_url": redis_url,
+            "keys": None if keys is None else str(keys),
+            "policy": policy or settings.policy,
+            "started": time.time(),
+            "private": private,
+            "drain_s": drain_s,
+        },
+    }
+
+
+def unknown_filters(settings: Settings, backend: str = "local") -> list[UnknownFilters]:
+    """Return a warning for each variable that names filters which are not the lab's.
+
+    In containers each named worker has a variable of its own too.
+    """
+    named: dict[str, Sequence[str]] = {"WORKER_CAPABILITIES": settings.worker_capabilities}
+    if backend == "compose":
+        for worker in NAMED_WORKERS:
+            variable = capabilities_variable(worker)
+            named[variable] = words(os.environ.get(variable, ""))
+    warnings = (warning_of_unknown(variable, filters) for variable, filters in named.items())
+    return [warning for warning in warnings if warning is not None]
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module of ours in the Python that runs now."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return what every process of the cluster has in its environment, before its own settings are added."""
+    ours = ("WORKER_ID", "WORKER_CAPABILITIES", "REDIS_URL")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("LABKIT_") and k not in ours}
+    path = kept.get("PYTHONPATH")
+    return {
+        **kept,
+        "LABKIT_HOME": str(settings.home),
+        **({"LABKIT_LANG": settings.lang} if settings.lang is not None else {}),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{path}" if path else str(ROOT),
+        "PYTHONUNBUFFERED": "1",  # what a task prints is in its log at once
+        "PYTHONIOENCODING": "utf-8:backslashreplace",
+    }
+
+
+def _keys(settings: Settings) -> Path | None:
+    """Return the folder of keys that the cluster uses, None if its own secret does: on loopback, where that
+    is faster, and where LABKIT_KEYS may just be what this machine needs to join another one's cluster.
+
+    Raises SettingsError if other machines can reach it and the keys are not complete.
+    """
+    if is_loopback(settings.host):
+        return None
+    check_host(settings.host, None if settings.keys is None else KeyFolder(settings.keys))
+    assert settings.keys is not None
+    keys = KeyFolder(settings.keys)
+    keys.broker_secret()  # here, where it can be told: the processes could only refuse to start
+    for role in ROLES:
+        keys.own(role, LOCAL)
+    return settings.keys.resolve()
+
+
+def _proof(folder: RunFolder, keys: Path | None) -> dict[str, str]:
+    """What lets the cluster's own processes in."""
+    if keys is None:
+        return {"LABKIT_TOKEN_FILE": str(folder.token_file)}
+    return {"LABKIT_KEYS": str(keys), "LABKIT_KEY": LOCAL}
+
+
+def _redis(folder: RunFolder, port: int, private: bool) -> dict[str, Any] | None:
+    try:
+        command = server_command(port, folder.path)
+    except BackendMissing:
+        return None  # the cluster runs all the same; its status says that there is no Redis
+    return {"command": dying_with_parent(command) if private else command, "environment": {}}
+
+
+def _capabilities(listed: Capabilities) -> dict[str, str]:
+    if not listed or isinstance(listed, Mapping):
+        return {}
+    return {"WORKER_CAPABILITIES": ",".join(listed)}
+
+
+def rule_variables(rules: Rules) -> dict[str, str]:
+    usual = Rules()
+    changed = {field.name: getattr(rules, field.name) for field in fields(Rules)}
+    return {f"LABKIT_{k.upper()}": repr(v) for k, v in changed.items() if v != getattr(usual, k)}

@@ -1,0 +1,163 @@
+"""One door for both backends: a cluster of local processes, or of containers.
+
+``backend``: "local" (default) or "compose"; None: what LABKIT_BACKEND says. Everything after the door is the
+one interface ``Cluster``.
+
+A background cluster is found under its name: local processes by their run folder, a compose project because
+``up`` has left a note there. One that ``docker-compose up -d`` started has no note until a command, or
+LABKIT_BACKEND, has said compose once.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from labkit.cluster.compose.containers import NAMED_WORKERS
+from labkit.cluster.run_folder import RunFolder
+from labkit.core.errors import N_, InvalidInput
+from labkit.support.i18n import translate_error
+from labkit.support.settings import BACKENDS, Settings
+
+if TYPE_CHECKING:
+    from labkit.cluster.cluster import Cluster
+    from labkit.cluster.local.plan import Capabilities
+
+
+def open_cluster(
+    workers: int = 3,
+    name: str | None = None,
+    *,
+    backend: str | None = None,
+    capabilities: Capabilities = None,
+    slots: int | None = None,
+    policy: str | None = None,
+    redis: bool = True,
+    settings: Settings | None = None,
+    ready_timeout_s: float | None = 30.0,
+) -> Cluster:
+    """Return a private cluster that is ready; use it with ``with``. It ends with this process at the latest.
+
+    ``backend``: "local" (processes) or "compose" (containers); default LABKIT_BACKEND, else local. In the
+    ``lab`` container, "compose" is the cluster that it stands in, and which does not end; it is the default
+    there for whoever has no wishes (three workers, nothing else said), and processes are for the others.
+    A cluster of no workers is made of processes unless "compose" is said here.
+    ``capabilities``: filters that the workers serve, all of them alike or by worker (default: all filters).
+    ``slots``: tasks that a worker computes at once. ``policy``: as for LABKIT_POLICY. ``redis=False``: no
+    mirror. ``settings``: default from the environment. ``ready_timeout_s=None``: do not wait.
+
+    Raises ClusterError if it does not come up, PortInUse for a port that the environment asks for and that is
+    taken, BackendMissing where there is no Docker. Warns of filters in WORKER_CAPABILITIES that do not exist.
+    """
+    settings = settings or Settings.from_environment()
+    if backend is None and workers == 0:
+        # For whoever brings workers of their own: they need the workers' port and the shared secret, and
+        # containers publish the one no more than they have the other.
+        backend = "local"
+    has_wishes = workers != len(NAMED_WORKERS) or not redis or any((capabilities, slots, policy))
+    if backend is None and settings.control is not None and has_wishes:
+        # Containers are the host's: what wants a cluster of its own has processes in this one.
+        backend = "local"
+        settings = replace(settings, keys=None, key=None, redis_url=None, folder=None, control=None)
+    backend = chosen(backend, settings)
+    if capabilities is None and (backend == "local" or settings.control is None):
+        from labkit.cluster.local.plan import unknown_filters
+
+        for warning in unknown_filters(settings, backend):
+            warnings.warn(translate_error(warning), stacklevel=2)
+    if backend == "compose":
+        from labkit.cluster.compose import start
+
+        return start.open_cluster(
+            workers, name, capabilities=capabilities, slots=slots, policy=policy, redis=redis,
+            settings=settings, ready_timeout_s=ready_timeout_s,
+        )  # fmt: skip
+    from labkit.cluster.local import handle
+
+    return handle.open_cluster(
+        workers, name, capabilities=capabilities, slots=slots, policy=policy, redis=redis, settings=settings,
+        ready_timeout_s=ready_timeout_s,
+    )  # fmt: skip
+
+
+def start_background(
+    workers: int = 3,
+    name: str | None = None,
+    *,
+    backend: str | None = None,
+    capabilities: Capabilities = None,
+    slots: int | None = None,
+    policy: str | None = None,
+    redis: bool = True,
+    settings: Settings | None = None,
+    ready_timeout_s: float = 30.0,
+) -> Cluster:
+    """Start the cluster that stays until ``down``, and return a handle when it is ready.
+
+    Options as for ``open_cluster``. Raises ClusterError if it runs already.
+    """
+    settings = settings or Settings.from_environment()
+    if chosen(backend, settings) == "compose":
+        from labkit.cluster.compose import start
+
+        return start.start_background(
+            workers, name, capabilities=capabilities, slots=slots, policy=policy, redis=redis,
+            settings=settings, ready_timeout_s=ready_timeout_s,
+        )  # fmt: skip
+    from labkit.cluster.local import handle
+
+    return handle.start_background(
+        workers, name, capabilities=capabilities, slots=slots, policy=policy, redis=redis, settings=settings,
+        ready_timeout_s=ready_timeout_s,
+    )  # fmt: skip
+
+
+def connect(
+    name: str | None = None, settings: Settings | None = None, *, backend: str | None = None
+) -> Cluster:
+    """Return a handle on a cluster that runs in the background. ``name``: default LABKIT_CLUSTER.
+
+    Raises ClusterNotRunning, saying what to do.
+    """
+    settings = settings or Settings.from_environment()
+    if of_running(name, settings, backend) == "compose":
+        from labkit.cluster.compose import start
+
+        return start.connect(name, settings)
+    from labkit.cluster.local import handle
+
+    return handle.connect(name, settings)
+
+
+def check(backend: str | None = None, settings: Settings | None = None) -> None:
+    """Raise BackendMissing if no cluster of this backend can be had here: before long work, not after."""
+    settings = settings or Settings.from_environment()
+    if chosen(backend, settings) == "compose" and settings.control is None:
+        from labkit.cluster.compose.docker import Engine
+        from labkit.cluster.compose.projects import PROJECT
+
+        engine = Engine(PROJECT, os.environ)
+        engine.docker("version")
+        engine.compose_command()
+
+
+def of_running(name: str | None, settings: Settings, backend: str | None = None) -> str:
+    """Return the backend of the background cluster called ``name``, if it runs: of two, the local one."""
+    folder = RunFolder.of(settings.home, name or settings.cluster)
+    if backend is None and settings.backend is None and folder.compose_project() is not None:
+        return "local" if folder.running() is not None else "compose"
+    return chosen(backend, settings)
+
+
+def chosen(backend: str | None, settings: Settings) -> str:
+    """Return the backend that is meant. Raises InvalidInput for an unknown one."""
+    backend = backend or settings.backend or BACKENDS[0]
+    if backend not in BACKENDS:
+        raise InvalidInput(
+            N_("the backend {backend!r} is unknown; known: {known}"),
+            backend=backend,
+            known=", ".join(BACKENDS),
+        )
+    return backend

@@ -1,0 +1,1 @@
+"""The parent of a local cluster's processes. Imports the standard library and nothing else."""

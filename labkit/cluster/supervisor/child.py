@@ -1,0 +1,341 @@
+"""One child process of a cluster, and the rule by which it is started again.
+
+::
+
+               started                    exits unasked
+      down ──────────────▶ running ────────────────────────▶ restarting ──(after a while)──▶ running
+       ▲                    │    ▲                              │
+       │        pause       ▼    │ resume                       │ kill, stop
+       │                  paused                                ▼
+       └── exits ◀── stopping (SIGTERM, then SIGKILL) ◀── kill, stop          down: killed | stopped
+
+The rule is Docker's ``unless-stopped``: a child that ends by itself, whatever its exit code, is started
+again; one that was killed or stopped by command stays down until it is started by command.
+
+A child that ends is started again at once. If it keeps ending within seconds, each further start waits
+longer, ten seconds at most: a worker that cannot live (a broken environment, a full disk) must not eat the
+machine that it shares.
+
+Each child leads a process group of its own: a terminal's Ctrl-C does not reach it, and what it has started
+itself is frozen and killed together with it. Its output goes to its log.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from labkit.cluster.run_folder import RunFolder
+from labkit.core.errors import N_, ClusterError
+from labkit.support import process_groups
+
+WORKER, BROKER, REDIS = "worker", "broker", "redis"
+STARTED = "--- {name} started at "
+"""How the line in a log begins with which we announce each process of that name."""
+LOCKED = "SIGPROF"
+"""How a worker ends in which a task keeps the interpreter lock (``workers.watchdog``)."""
+MAX_WORKERS = 256
+
+LONG_LIFE_S = 10.0
+"""A child that lived this long did not end because it cannot live."""
+BACKOFF_S = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+MAX_LOG_BYTES = 8 << 20
+"""A log that grows beyond this while its process runs is emptied."""
+
+RUNNING, PAUSED, STOPPING, RESTARTING = "running", "paused", "stopping", "restarting"
+STOPPED, KILLED = "stopped", "killed"
+
+
+def backoff_s(short_lives: int) -> float:
+    """Return how long to wait before the next start, after this many short lives in a row."""
+    return BACKOFF_S[min(short_lives, len(BACKOFF_S) - 1)]
+
+
+def check_fits(fault: str, name: str, state: str) -> None:
+    """Raise ClusterError if this command makes no sense for a process in this state."""
+    fits = {
+        "kill": (RUNNING, PAUSED, STOPPING),
+        "stop": (RUNNING, PAUSED, RESTARTING),
+        "pause": (RUNNING,),
+        "resume": (PAUSED,),
+        "start": (STOPPED, KILLED, STOPPING, RESTARTING),
+    }
+    if state not in fits.get(fault, ()):
+        raise ClusterError(
+            N_("{name} is {state}: {fault} does not apply"), name=name, state=state, fault=fault
+        )
+
+
+class Child:
+    """A child called ``name``. The supervisor's loop calls ``collect`` and ``tick``; users cause the rest."""
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        folder: RunFolder,
+        drain_s: float,
+        lifeline: int | None = None,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self._command = list(command)
+        self._environment = dict(environment)
+        self._folder = folder
+        self._drain_s = drain_s
+        self._lifeline = lifeline  # the descriptor of a pipe that it is to watch
+        self._process: subprocess.Popen[bytes] | None = None
+        self._wanted = False
+        self._paused = False
+        self._down_as = STOPPED  # what it is when it is down: the last command decides
+        self._kill_at: float | None = None
+        self._started_at = 0.0
+        self._restart_at: float | None = None
+        self._short_lives = 0
+        self._starts = 0
+        self._last_exit = ""
+        self.last_code: int | None = None
+        """As ``Popen.returncode``: negative for a signal."""
+        self.born = ""
+        self.leaving = False
+        """It is to vanish from the cluster when it has ended (scaled away)."""
+        self.when_ended: list[Callable[[], None]] = []
+        """Called once, when the present process has ended."""
+
+    # --- what it is -----------------------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it has a process."""
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def state(self) -> str:
+        """running, paused, stopping, restarting, stopped or killed."""
+        if self._process is not None:
+            if not self._wanted:
+                return STOPPING
+            return PAUSED if self._paused else RUNNING
+        return RESTARTING if self._wanted else self._down_as
+
+    def picture(self, now: float) -> dict[str, Any]:
+        """Return everything about it, ready for JSON."""
+        wait_s = max(0.0, self._restart_at - now) if self._restart_at is not None else None
+        return {
+            "name": self.name, "kind": self.kind, "state": self.state, "pid": self.pid,
+            "restarts": max(0, self._starts - 1), "short_lives": self._short_lives,
+            "last_exit": self._last_exit, "restart_in_s": wait_s,
+            "up_s": now - self._started_at if self._process is not None else None,
+        }  # fmt: skip
+
+    def check(self, fault: str) -> None:
+        """Raise ClusterError if this command makes no sense in the child's present state."""
+        check_fits(fault, self.name, self.state)
+
+    # --- commands -------------------------------------------------------------------------------------------
+
+    def start(self, now: float) -> None:
+        """Start it by command. If its last process is still ending, the next one follows at once."""
+        self._wanted = True
+        self.leaving = False
+        self._short_lives = 0
+        if self._process is None:
+            self._spawn(now)
+
+    def kill(self) -> None:
+        """SIGKILL; it stays down."""
+        self._stay_down(KILLED)
+        self._signal(process_groups.KILL)
+
+    def stop(self, now: float, drain_s: float | None = None) -> None:
+        """SIGTERM, and SIGKILL if it takes longer than ``drain_s``; it stays down."""
+        self._stay_down(STOPPED)
+        if self._process is None:
+            return  # between two lives; a time limit would be the next one's
+        self._kill_at = now + (self._drain_s if drain_s is None else drain_s)
+        if sys.platform == "win32":
+            process_groups.signal_group(self._process.pid, signal.CTRL_BREAK_EVENT)
+        else:
+            self._process.terminate()
+        self._thaw()  # a frozen process would hear it when it wakes
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        self._paused = True
+        if sys.platform == "win32":
+            self._do_on_windows("suspend")
+        else:
+            self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._thaw()
+
+    def _thaw(self) -> None:
+        if self._paused and sys.platform == "win32":
+            self._do_on_windows("resume")
+        elif sys.platform != "win32":
+            self._signal(signal.SIGCONT)
+        self._paused = False
+
+    def _do_on_windows(self, do: str) -> None:
+        """Suspend or resume the process, where there is no signal for it."""
+        import psutil
+
+        if self._process is None:
+            return
+        try:
+            getattr(psutil.Process(self._process.pid), do)()
+        except psutil.NoSuchProcess:
+            pass  # it has ended at this very moment
+
+    def _stay_down(self, as_: str) -> None:
+        self._wanted = False
+        self._down_as = as_
+        self._restart_at = None
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            process_groups.signal_group(self._process.pid, number)
+
+    # --- the supervisor's loop ------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """Return when ``tick`` has something to do, or None."""
+        if self._process is not None:
+            return self._kill_at
+        return self._restart_at
+
+    def tick(self, now: float) -> None:
+        """Do what is due: the next start, or the end of somebody who does not drain."""
+        if self._process is not None and self._kill_at is not None and now >= self._kill_at:
+            self._kill_at = None
+            self._signal(process_groups.KILL)
+        if self._process is None and self._restart_at is not None and now >= self._restart_at:
+            self._spawn(now)
+
+    def collect(self, now: float) -> bool:
+        """Notice that the process has ended; return whether it has."""
+        if self._process is None or self._process.poll() is None:
+            return False
+        self.last_code = code = self._process.returncode
+        process_groups.signal_group(self._process.pid, process_groups.KILL)  # what it had started itself
+        self._process = None
+        self._paused = False
+        self._kill_at = None
+        how = how_it_ended(code)
+        if how == LOCKED:
+            why = "a task kept the interpreter lock; 'Current thread' says where"
+            self._say_in_log(f"{self.name} ended: {why}")
+        self._ended(how, now)
+        return True
+
+    def _ended(self, how: str, now: float) -> None:
+        self._last_exit = how
+        if self._wanted:
+            self._short_lives = 0 if now - self._started_at >= LONG_LIFE_S else self._short_lives
+            self._restart_at = now + backoff_s(self._short_lives)
+            self._short_lives += 1
+        when_ended, self.when_ended = self.when_ended, []
+        for call in when_ended:
+            call()
+
+    def _spawn(self, now: float) -> None:
+        self._restart_at = None
+        self._started_at = now
+        self._starts += 1
+        log = None
+        try:
+            log = self._open_log()
+            self._process = subprocess.Popen(
+                self._command, env={**os.environ, **self._environment, **self._told_lifeline()},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, **_own_group(),
+                pass_fds=() if self._lifeline is None else (self._lifeline,),
+            )  # fmt: skip
+        except OSError as error:  # no memory, no descriptors, no such program: like one that ends at once
+            if log is not None:
+                _write(log, f"cannot be started: {error}\n")
+            self._ended(f"cannot be started: {error.strerror}", now)
+            return
+        finally:
+            if log is not None:
+                os.close(log)
+        self.born = process_groups.birth(self._process.pid) or ""
+
+    def _say_in_log(self, line: str) -> None:
+        """Write a line of ours between two processes' lines, where there can be one."""
+        try:
+            log = self._open_log_file()
+        except OSError:  # no descriptors, not even for nowhere
+            return
+        _write(log, f"--- {line} ---\n")
+        os.close(log)
+
+    def _told_lifeline(self) -> dict[str, str]:
+        return {} if self._lifeline is None else {"LABKIT_LIFELINE": str(self._lifeline)}
+
+    def _open_log(self) -> int:
+        """Return a descriptor for what the next process prints."""
+        log = self._open_log_file()
+        _write(log, f"{STARTED.format(name=self.name)}{time.strftime('%Y-%m-%d %H:%M:%S')} ---\n")
+        return log
+
+    def _open_log_file(self) -> int:
+        """Return a descriptor of its log; where there can be no log, one to nowhere."""
+        try:
+            return self._folder.open_log(self.name)
+        except OSError:  # a full disk: the process may live all the same
+            return os.open(os.devnull, os.O_WRONLY)
+
+    @property
+    def popen(self) -> subprocess.Popen[bytes] | None:
+        """The process itself, for a thread that waits for its end where there is no SIGCHLD."""
+        return self._process
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for the end of a process that has been killed, for a bounded time."""
+        if self._process is not None:
+            try:
+                self._process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                return  # not even SIGKILL helps against a dead disk
+
+    def shorten_log(self) -> None:
+        """Empty a log that has grown beyond all measure, as when a task prints in a loop."""
+        path = self._folder.log_file(self.name)
+        try:
+            if sys.platform != "win32" and path.stat().st_size > MAX_LOG_BYTES:
+                os.truncate(path, 0)  # the child appends, so it goes on at the new end
+        except FileNotFoundError:
+            pass  # somebody has tidied up
+
+
+def _write(log: int, line: str) -> None:
+    """Write a line of ours into a child's log, if the disk has room for it."""
+    try:
+        os.write(log, line.encode())
+    except OSError:
+        pass  # a log is for looking things up: nobody may die for want of one
+
+
+def _own_group() -> dict[str, Any]:
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"process_group": 0}
+
+
+def how_it_ended(code: int) -> str:
+    """Return a process's end in words ("exit 86", "SIGKILL"); ``code`` is as ``Popen.returncode``."""
+    if code >= 0:
+        return f"exit {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

@@ -1,0 +1,348 @@
+"""The supervisor: one small process per cluster that owns all the others.
+
+``python -m labkit.cluster.supervisor FOLDER``, started by ``labkit.cluster.local``. It reads a plan (one line
+of JSON, made by ``labkit.cluster.local.plan``) from its standard input, starts Redis, broker and workers at
+once,
+says on its standard output in one line of JSON whether that worked, and serves the control port until it is
+told to end.
+
+* It decides nothing: which ports, which commands, which settings stands in the plan. It keeps children alive
+  (``labkit.cluster.supervisor.child``) and does what users ask (``labkit.cluster.supervisor.control``).
+* It ends when its standard input does, whatever became of the process at the other end: no cluster survives a
+  notebook that was killed. A background cluster's starter says ``detach`` first; from then on only ``down``
+  or a signal ends it.
+* The end, in order and within 3 s: workers, broker, Redis, each politely and then not; the folder is tidied
+  last.
+* One thread and one selector, no polling. Only what the standard library gives cheaply is imported: it idles
+  in about 12 MiB. (It has one more thread, which sleeps on the standard input; on Windows one per child, for
+  want of SIGCHLD.)
+
+The faults that it is told of are in the history already: whoever asks for one has noted it with the broker.
+Those that could not be noted, because the broker was down, are counted here and shown in the status.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from labkit.cluster.run_folder import RunFolder
+from labkit.cluster.supervisor.child import BROKER, MAX_WORKERS, REDIS, WORKER, Child
+from labkit.cluster.supervisor.control import ControlServer, Request, encode_error
+from labkit.cluster.supervisor.wakeups import Wakeups, read_line
+from labkit.core.errors import N_, ClusterError, InvalidInput, LabkitError
+from labkit.support import process_groups
+
+STAGES = ((WORKER, 1.4), (BROKER, 0.6), (REDIS, 0.3))
+"""The order of the end, and how long each kind may take before it is killed."""
+KILLED_S = 0.4
+"""How long a killed process may take to vanish before the end goes on without it."""
+LOOK_AT_LOGS_S = 5.0
+WRITE_AGAIN_S = 1.0
+"""When ``cluster.json`` could not be written, it is tried again after this."""
+UNRECORDED_SHOWN = 20
+
+
+class Supervisor:
+    """The children of one cluster, and the loop that looks after them."""
+
+    def __init__(self, plan: dict[str, Any], folder: RunFolder) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._selector = selectors.DefaultSelector()
+        self.wakeups = Wakeups(self._selector)
+        self._children: dict[str, Child] = {}
+        self._dirty = True  # cluster.json is not up to date
+        self._write_again_at: float | None = None  # the disk refused it
+        self._wait_for_end: list[Request] = []
+        self._stage: int | None = None  # of the end
+        self._stage_over_at = 0.0
+        self._unrecorded: list[dict[str, Any]] = []
+        self._look_at_logs_at = time.monotonic() + LOOK_AT_LOGS_S
+        self._control: ControlServer | None = None
+        # The starter's pipe, once more: a private cluster's processes watch it themselves, should we be
+        # killed (labkit.support.parent_watch). Redis cannot.
+        self._lifeline = os.dup(0) if plan["private"] and sys.platform != "win32" else None
+
+    # --- the loop -------------------------------------------------------------------------------------------
+
+    def start(self) -> dict[str, Any]:
+        """Start everything at once and return what ``cluster.json`` says."""
+        token = os.urandom(32).hex()
+        self._folder.write_token(token)
+        self._control = ControlServer(self._selector, token, self._on_request)
+        now = time.monotonic()
+        for kind in (BROKER, REDIS):
+            if (part := self._plan.get(kind)) is not None:
+                self._add(kind, kind, part["command"], part["environment"], now)
+        for number in range(1, self._plan["workers"] + 1):
+            self._add_worker(number, now)
+        self._dirty = False
+        state = self._state()
+        self._folder.write_state(state)
+        return state
+
+    def run(self) -> None:
+        """Look after the children until everything is down."""
+        while not self._is_over():
+            for key, _events in self._selector.select(self._timeout_s()):
+                key.data()
+            now = time.monotonic()
+            if self.wakeups.end_asked and self._stage is None:
+                self._begin_the_end(now)
+            for child in list(self._children.values()):
+                self._dirty |= child.collect(now)
+                before = child.pid
+                child.tick(now)
+                self._dirty |= child.pid != before
+                self.wakeups.watch(child.popen)
+                if child.leaving and child.pid is None:
+                    del self._children[child.name]
+            if self._stage is not None:
+                self._go_on_ending(now)
+            assert self._control is not None
+            self._control.sweep(now)
+            if now >= self._look_at_logs_at:
+                self._look_at_logs_at = now + LOOK_AT_LOGS_S
+                for child in self._children.values():
+                    child.shorten_log()
+            if self._dirty and (self._write_again_at is None or now >= self._write_again_at):
+                self._bring_up_to_date(now)
+
+    def _bring_up_to_date(self, now: float) -> None:
+        """Write ``cluster.json``. A disk that is full ends no cluster: it is tried again until there is room.
+
+        Meanwhile only those miss something who would clear away a cluster whose supervisor was killed: the
+        latest processes' numbers.
+        """
+        try:
+            self._folder.write_state(self._state())
+        except OSError:
+            self._write_again_at = now + WRITE_AGAIN_S
+        else:
+            self._dirty, self._write_again_at = False, None
+
+    def _timeout_s(self) -> float:
+        assert self._control is not None
+        due = [self._look_at_logs_at, self._write_again_at, self._control.next_deadline()]
+        due += [child.next_deadline() for child in self._children.values()]
+        if self._stage is not None:
+            due.append(self._stage_over_at + KILLED_S)
+        return max(0.0, min(at for at in due if at is not None) - time.monotonic())
+
+    def _add(self, name: str, kind: str, command: list[str], environment: dict[str, str], now: float) -> None:
+        drain_s = self._plan["drain_s"] if kind == WORKER else 2.0
+        lifeline = self._lifeline if kind != REDIS else None
+        child = Child(name, kind, command, environment, self._folder, drain_s, lifeline)
+        self._children[name] = child
+        child.start(now)
+        self._dirty = True
+
+    def _add_worker(self, number: int, now: float) -> None:
+        name = f"worker-{number}"
+        part = self._plan[WORKER]
+        environment = {**part["environment"], "WORKER_ID": name, **part["own"].get(name, {})}
+        self._add(name, WORKER, part["command"], environment, now)
+
+    def _state(self) -> dict[str, Any]:
+        assert self._control is not None
+        here = {"supervisor": (os.getpid(), process_groups.birth(os.getpid()) or "")}
+        here.update({c.name: (c.pid, c.born) for c in self._children.values() if c.pid is not None})
+        return {**self._plan["told"], "control_port": self._control.port, "processes": here}
+
+    # --- what users ask -------------------------------------------------------------------------------------
+
+    def _on_request(self, request: Request) -> None:
+        answers: dict[str, Callable[..., None]] = {
+            "status": self._answer_status, "check": self._check, "act": self._act, "scale": self._scale,
+            "down": self._down,
+        }  # fmt: skip
+        if self._stage is not None and request.do in ("act", "scale"):
+            raise ClusterError(N_("the cluster is going down"))
+        try:
+            answers[request.do](request, **request.parameters)
+        except LabkitError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise ClusterError(
+                N_("the cluster's supervisor does not understand {do!r}: {reason}"),
+                do=request.do, reason=f"{type(error).__name__}: {error}",
+            ) from error  # fmt: skip
+
+    def _answer_status(self, request: Request) -> None:
+        now = time.monotonic()
+        request.answer(
+            {
+                "processes": [child.picture(now) for child in self._children.values()],
+                "unrecorded_faults": self._unrecorded,
+                "pid": os.getpid(),
+                "detached": self.wakeups.detached,
+            }
+        )
+
+    def _check(self, request: Request, fault: str, name: str) -> None:
+        """Whether this fault could be done now, and whether the broker is there to note it."""
+        self._child(name).check(fault)
+        broker = self._children.get(BROKER)
+        request.answer({"broker": broker.state if broker is not None else "none"})
+
+    def _act(self, request: Request, fault: str, name: str, recorded: bool) -> None:
+        child = self._child(name)
+        child.check(fault)
+        now = time.monotonic()
+        if not recorded:
+            self._unrecorded.append({"fault": fault, "target": name, "wall": time.time()})
+            del self._unrecorded[:-UNRECORDED_SHOWN]
+        if fault == "start":
+            child.start(now)
+            self._dirty = True
+        elif fault == "stop":
+            child.stop(now)
+        else:
+            {"kill": child.kill, "pause": child.pause, "resume": child.resume}[fault]()
+        if fault in ("kill", "stop") and child.pid is not None:
+            child.when_ended.append(lambda: request.answer(None))
+        else:
+            request.answer(None)
+
+    def _scale(self, request: Request, n: int) -> None:
+        """Add workers, or drain those with the highest numbers; answer at once with the names that stay."""
+        if not (isinstance(n, int) and 0 <= n <= MAX_WORKERS):
+            raise InvalidInput(
+                N_("a cluster cannot have {n} workers; 0 to {most} are possible"), n=n, most=MAX_WORKERS
+            )
+        now = time.monotonic()
+        for number in range(1, n + 1):
+            child = self._children.get(f"worker-{number}")
+            if child is None:
+                self._add_worker(number, now)
+            elif child.leaving:
+                child.start(now)
+        for child in self._workers():
+            if int(child.name.removeprefix("worker-")) > n and not child.leaving:
+                child.leaving = True
+                child.stop(now)
+        request.answer([child.name for child in self._workers() if not child.leaving])
+
+    def _down(self, request: Request) -> None:
+        self._wait_for_end.append(request)
+        self.wakeups.ask_for_the_end()
+
+    def _workers(self) -> list[Child]:
+        return [child for child in self._children.values() if child.kind == WORKER]
+
+    def _child(self, name: str) -> Child:
+        try:
+            return self._children[name]
+        except KeyError:
+            raise InvalidInput(
+                N_("{name!r} is unknown; the cluster has {known}"), name=name, known=", ".join(self._children)
+            ) from None
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def _begin_the_end(self, now: float) -> None:
+        self._stage = -1
+        self._stage_over_at = now
+        for child in self._workers():
+            child.leaving = False
+        self._go_on_ending(now)
+
+    def _go_on_ending(self, now: float) -> None:
+        """Go to the next stage when this one's children are gone, or when its time is over."""
+        assert self._stage is not None
+        while self._stage < len(STAGES):
+            patience_over = now >= self._stage_over_at + KILLED_S
+            if self._stage >= 0 and self._of_stage() and not patience_over:
+                return
+            self._stage += 1
+            if self._stage < len(STAGES):
+                self._stage_over_at = now + STAGES[self._stage][1]
+                for child in self._of_stage():
+                    child.stop(now, STAGES[self._stage][1])
+
+    def _of_stage(self) -> list[Child]:
+        assert self._stage is not None
+        kind = STAGES[self._stage][0]
+        # "restarting" has no process, but would have one soon.
+        return [
+            c
+            for c in self._children.values()
+            if c.kind == kind and (c.pid is not None or c.state == "restarting")
+        ]
+
+    def _is_over(self) -> bool:
+        return self._stage is not None and self._stage >= len(STAGES)
+
+    def close(self) -> None:
+        """Kill whoever is left, tidy the folder, and only then answer whoever asked for the end."""
+        for child in self._children.values():
+            child.kill()
+        for child in self._children.values():
+            child.wait(KILLED_S)
+        if sys.platform == "win32":
+            _print_to(os.open(os.devnull, os.O_WRONLY))  # it cannot remove a log that is open
+        self._folder.leave(keep=not self._plan["private"])
+        for request in self._wait_for_end:
+            request.answer(None)
+        if self._control is not None:
+            self._control.close()
+        self.wakeups.close()
+
+
+def main() -> int:
+    """Run one cluster from the plan on the standard input; exit code 1 if it did not come up."""
+    plan_line = read_line(0)
+    if not plan_line:
+        return 0  # whoever started us has changed their mind
+    plan = json.loads(plan_line)
+    folder = RunFolder(Path(plan["folder"]))
+    supervisor = Supervisor(plan, folder)
+    supervisor.wakeups.hear_signals()
+    try:
+        ended = folder.take()
+    except (LabkitError, OSError) as error:
+        _report({"error": encode_error(_named(error, folder))})
+        return 1
+    try:
+        supervisor.wakeups.watch_standard_input()
+        state = supervisor.start()
+        _report({"state": state, "ended": ended})
+        _print_to(folder.open_log("supervisor"))
+        supervisor.run()
+    except (LabkitError, OSError) as error:
+        _report({"error": encode_error(_named(error, folder))})
+        return 1
+    finally:
+        supervisor.close()
+    return 0
+
+
+def _named(error: LabkitError | OSError, folder: RunFolder) -> LabkitError:
+    if isinstance(error, LabkitError):
+        return error
+    return ClusterError(
+        N_("the cluster cannot use its folder {folder}: {reason}; LABKIT_HOME chooses another"),
+        folder=str(folder.path), reason=error.strerror or str(error),
+    )  # fmt: skip
+
+
+def _report(told: dict[str, Any]) -> None:
+    """Say one line to whoever started us; they may have gone."""
+    try:
+        os.write(1, json.dumps(told).encode() + b"\n")
+    except OSError:
+        pass  # then the standard input has ended too, and so shall we
+
+
+def _print_to(descriptor: int) -> None:
+    """Send what this process prints there; whoever waits for our standard output sees its end."""
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)

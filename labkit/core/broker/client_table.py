@@ -1,0 +1,84 @@
+"""The broker's table of clients: who is connected by which route, and how much each has open.
+
+A client keeps its id across reconnects; a route belongs to one connection. A client whose connection is gone
+keeps its tasks for ``Rules.client_gone_s``, so that a short break costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from labkit.core.broker.task_queue import OpenTask
+
+Route = Hashable
+
+
+class ClientRecord:
+    """One client: its current route (None while disconnected), its open tasks and their bytes."""
+
+    __slots__ = ("acks", "bytes", "id", "last_heard", "name", "patience_s", "refused_at", "route", "tasks")
+
+    def __init__(self, id: bytes, name: str, route: Route, now: float) -> None:
+        self.id = id
+        self.name = name
+        self.route: Route | None = route
+        self.last_heard = now
+        self.patience_s = 0.0
+        self.refused_at = float("-inf")
+        self.tasks: dict[bytes, OpenTask] = {}
+        self.bytes = 0
+        self.acks: list[bytes] = []
+
+
+class Clients:
+    """All clients, by id and by route."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[bytes, ClientRecord] = {}
+        self._by_route: dict[Route, ClientRecord] = {}
+
+    def __iter__(self) -> Iterator[ClientRecord]:
+        return iter(self._by_id.values())
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def get(self, id: bytes) -> ClientRecord | None:
+        """Return the client of this id, connected or not."""
+        return self._by_id.get(id)
+
+    def at(self, route: Route) -> ClientRecord | None:
+        """Return the client that speaks by this route."""
+        return self._by_route.get(route)
+
+    def join(self, id: bytes, name: str, route: Route, now: float) -> ClientRecord:
+        """Return the client of this id, now speaking by this route; new or come back."""
+        self.disconnect(route)  # another client may have spoken by it before
+        client = self._by_id.get(id)
+        if client is None:
+            client = self._by_id[id] = ClientRecord(id, name, route, now)
+        elif client.route is not None:
+            self._by_route.pop(client.route, None)
+        client.route = route
+        client.last_heard = now
+        client.patience_s = 0.0
+        self._by_route[route] = client
+        return client
+
+    def disconnect(self, route: Route) -> ClientRecord | None:
+        """Forget a closed connection; the client itself stays for a while."""
+        client = self._by_route.pop(route, None)
+        if client is not None:
+            client.route = None
+            client.patience_s = 0.0
+            client.acks.clear()
+        return client
+
+    def remove(self, client: ClientRecord) -> None:
+        """Forget the client altogether."""
+        del self._by_id[client.id]
+        if client.route is not None:
+            self._by_route.pop(client.route, None)
+            client.route = None

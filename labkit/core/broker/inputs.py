@@ -1,0 +1,64 @@
+"""What can happen to the scheduler, and what it can want done: the vocabularies of its method ``handle``.
+
+A *route* names one connection; what it is, is the shell's business (a ZeroMQ routing id, an object in the
+simulator).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from labkit.core.broker.client_table import Route
+from labkit.core.protocol import messages as m
+
+# --- what happens to it -------------------------------------------------------------------------------------
+
+
+class FromClient(NamedTuple):
+    """A message arrived on the clients' socket."""
+
+    route: Route
+    message: m.Message
+
+
+class FromWorker(NamedTuple):
+    """A message arrived on the workers' socket."""
+
+    route: Route
+    message: m.Message
+
+
+class ClientClosed(NamedTuple):
+    """A client's connection is gone."""
+
+    route: Route
+
+
+class WorkerClosed(NamedTuple):
+    """A worker's connection is gone: locally within milliseconds of its death."""
+
+    route: Route
+
+
+class Tick(NamedTuple):
+    """All that had arrived has been handed over: judge liveness, expire deadlines, hand out work."""
+
+
+# --- what it wants done -------------------------------------------------------------------------------------
+
+
+class ToClient(NamedTuple):
+    """Send this message on the clients' socket."""
+
+    route: Route
+    message: m.Message
+
+
+class ToWorker(NamedTuple):
+    """Send this message on the workers' socket."""
+
+    route: Route
+    message: m.Message
+
+
+Action = ToClient | ToWorker

@@ -1,0 +1,67 @@
+"""Which task goes to which worker next: the queue's order, the fleet's credit, and a policy's choice.
+
+Part of the scheduler's mind, and imported by nobody else. ``least_busy`` is read off the fleet's index in
+constant time; any other policy, a learner's too, is called with all workers that may get the task. A policy
+that fails is replaced by ``least_busy`` for that task, and told of: it never takes the broker down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from labkit.core.broker.policies import POLICIES, Policy, least_busy
+from labkit.core.broker.task_queue import OpenTask, TaskQueue
+from labkit.core.broker.worker_table import Fleet, Worker
+
+
+class Placement:
+    """``choose`` is a policy's name or a policy function; ``failed`` is told what went wrong with it."""
+
+    def __init__(
+        self, queue: TaskQueue, fleet: Fleet, choose: str | Policy, failed: Callable[[str, float], None]
+    ) -> None:
+        self.policy: Policy = POLICIES[choose] if isinstance(choose, str) else choose
+        self._queue = queue
+        self._fleet = fleet
+        self._failed = failed
+
+    def pairs(self, now: float) -> Iterator[tuple[OpenTask, Worker]]:
+        """Yield task and worker, one task a lane in turn, until no lane has both a task and a worker.
+
+        Each task has left the queue; it must be charged to its worker before the next pair is asked for.
+        """
+        queue = self._queue
+        choose = self._least_busy if self.policy is least_busy else self._by_policy
+        lanes = list(queue.lanes)
+        while lanes:
+            still: list[frozenset[str]] = []
+            for needs in lanes:
+                worker = choose(needs, now)
+                if worker is None:
+                    continue
+                yield queue.pop(needs), worker
+                if needs in queue.lanes:
+                    still.append(needs)
+            lanes = still
+
+    def _least_busy(self, needs: frozenset[str], now: float) -> Worker | None:
+        return self._fleet.least_busy(needs)
+
+    def _by_policy(self, needs: frozenset[str], now: float) -> Worker | None:
+        eligible = self._fleet.eligible(needs)
+        if not eligible:
+            return None
+        try:
+            chosen = self.policy(self._queue.head(needs), eligible, now)
+        except Exception as error:  # noqa: BLE001 - a learner's code must not take the broker down
+            return self._instead(f"{type(error).__name__}: {error}", needs, now)
+        if chosen is None:
+            return None
+        for worker in eligible:
+            if worker is chosen:
+                return worker
+        return self._instead(f"it chose {chosen!r}, which it was not offered", needs, now)
+
+    def _instead(self, why: str, needs: frozenset[str], now: float) -> Worker | None:
+        self._failed(why, now)
+        return self._fleet.least_busy(needs)

@@ -1,0 +1,78 @@
+"""What the broker shows of itself at one moment: its workers, its queue, and how much work that is.
+
+A picture is made by the scheduler for whoever displays the cluster (the Redis mirror, the status command).
+It is a copy: nothing that is done to it changes the scheduler, and nothing ever reads it back as the truth.
+
+The core has no wall clock, so a picture says how *long ago* a worker was last heard; whoever shows it to
+people turns that age into a time of day.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any, NamedTuple
+
+from labkit.core.broker.task_queue import TaskQueue
+from labkit.core.broker.worker_table import Fleet, Worker
+
+MAX_LOOKED_AT = 1000
+"""Queued tasks that are looked at to tell how much work is open."""
+
+
+class Picture(NamedTuple):
+    """One moment of the broker; both parts are complete, so a later picture replaces an earlier one.
+
+    ``workers``: one dict per worker, with the keys
+
+    ======================  ==========================================================================
+    id                      str, the worker's name; no two workers of a picture share one
+    capabilities            list of str, sorted: the filters it serves
+    last_heartbeat_age_s    float, seconds since anything was last heard from it, 0 or more
+    status                  str: ready, busy, suspect, draining, lost or left
+    tasks_completed         int, tasks that this epoch of the worker has finished
+    in_flight               int, tasks dispatched to it and not yet answered
+    slots                   int, tasks that it computes at the same time
+    epoch                   str of hex digits, fresh for every hello of the worker
+    pid                     int, the number of its process, as it said
+    ======================  ==========================================================================
+
+    ``pending``: the ids (32 hex digits) of the tasks that wait for a worker, oldest first.
+    """
+
+    workers: tuple[dict[str, Any], ...] = ()
+    pending: tuple[str, ...] = ()
+
+
+def worker_rows(fleet: Fleet, now: float) -> list[dict[str, Any]]:
+    """Return the rows of a picture's workers, those that are gone last."""
+    living = [_row(worker, worker.status, now) for worker in fleet]
+    return living + [_row(worker, status, now) for worker, status in fleet.departed.values()]
+
+
+def _row(worker: Worker, status: str, now: float) -> dict[str, Any]:
+    return {
+        "id": worker.id, "capabilities": sorted(worker.capabilities),
+        "last_heartbeat_age_s": now - worker.last_heard,
+        "status": status, "tasks_completed": worker.completed, "in_flight": worker.in_flight,
+        "slots": worker.slots,
+        "epoch": worker.epoch.hex(), "pid": worker.pid,
+    }  # fmt: skip
+
+
+def open_work_s(fleet: Fleet, queue: TaskQueue, now: float) -> float:
+    """Return for how many seconds one slot would compute what is open, by what each job took so far.
+
+    A job of which no run has ended yet is expected to take what its longest present run has taken. Of a very
+    long queue a part stands for the whole.
+    """
+    assigned = list(fleet.all_tasks())
+    longest_s: dict[str, float] = {}
+    for task in assigned:
+        if task.started_at is not None:
+            longest_s[task.job] = max(longest_s.get(task.job, 0.0), now - task.started_at)
+    looked_at = [*assigned, *islice(queue, MAX_LOOKED_AT)]
+    work_s = 0.0
+    for task in looked_at:
+        expected_s = fleet.expected_s(task.job)
+        work_s += longest_s.get(task.job, 0.0) if expected_s is None else expected_s
+    return work_s * (len(assigned) + len(queue)) / len(looked_at) if looked_at else 0.0

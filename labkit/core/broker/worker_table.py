@@ -1,0 +1,280 @@
+"""The broker's table of workers, and the index that finds the least busy one in constant time.
+
+::
+
+        hello            silent suspect_s          silent dead_s, or its connection closed
+    ──────────► ready ─────────────────► suspect ──────────────────► lost
+                  │ ▲                       │                          ▲
+                  │ └───── heard again ─────┘                          │
+                  └── leaving ──► draining ── goodbye ──► left         │
+                                      └────────────────────────────────┘
+
+Workers with the same capabilities form a *group*. In a group, one ordered dictionary per load (tasks in
+flight) holds the workers that may get a task now; whoever's load changes goes to the end of its new load. The
+first worker of the lowest non-empty load is therefore the least busy, and among equals the least recently
+used: exactly ``policies.least_busy``, for 3 workers as for 10,000.
+
+*Credit is time, not count.* A worker may hold ``slots + 1`` tasks, so that the next one is there when it
+finishes; more only as long as all that it holds is expected to take less than ``work_ahead_s``. So tiny tasks
+keep it busy, and long ones are never hoarded by one worker while another is idle. What a job is expected to
+take is a moving average of what its past runs took.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from labkit.core.broker.client_table import Route
+from labkit.core.protocol.rules import Rules
+
+if TYPE_CHECKING:
+    from labkit.core.broker.task_queue import OpenTask
+
+MAX_SLOTS = 64
+MAX_JOBS_REMEMBERED = 4096
+MAX_DEPARTED_REMEMBERED = 256
+LONGEST_RUN_S = 1e6
+
+
+class Worker:
+    """One worker of one epoch. Implements ``policies.WorkerView``."""
+
+    __slots__ = (
+        "ahead_s", "capabilities", "completed", "draining", "epoch", "group", "id", "in_flight", "instance",
+        "key", "last_dispatch", "last_heard", "last_used", "listed", "patience_s", "pid", "revoked", "route",
+        "slots", "suspect", "tasks",
+    )  # fmt: skip
+
+    def __init__(
+        self, id: str, route: Route, instance: bytes, epoch: bytes, slots: int,
+        capabilities: frozenset[str], pid: int, now: float,
+    ) -> None:  # fmt: skip
+        self.id = id
+        self.route = route
+        self.instance = instance
+        self.epoch = epoch
+        self.key = epoch + id.encode()  # names this worker of this epoch
+        self.slots = slots
+        self.capabilities = capabilities  # empty = everything
+        self.pid = pid
+        self.tasks: dict[bytes, OpenTask] = {}  # in order of dispatch
+        # Attempts that were taken from it and that it may still compute: what each is expected to take.
+        self.revoked: dict[tuple[bytes, int], float] = {}
+        self.in_flight = 0  # sent to it and not answered: ``tasks`` and ``revoked``
+        self.ahead_s = 0.0
+        self.completed = 0
+        self.last_used = 0
+        self.last_dispatch = 0
+        self.last_heard = now
+        self.patience_s = 0.0  # allowance for announced bulk
+        self.suspect = False
+        self.draining = False
+        self.listed: int | None = None  # the load under which the index holds it
+        self.group: Group | None = None
+
+    @property
+    def status(self) -> str:
+        """ready, busy, suspect or draining."""
+        if self.draining:
+            return "draining"
+        if self.suspect:
+            return "suspect"
+        return "busy" if self.in_flight else "ready"
+
+    def can(self, needs: frozenset[str]) -> bool:
+        """Return whether it states all the capabilities that a task needs."""
+        return not self.capabilities or needs <= self.capabilities
+
+
+class Group:
+    """Workers of equal capabilities that may get a task now, by load."""
+
+    __slots__ = ("capabilities", "loads", "lowest", "members")
+
+    def __init__(self, capabilities: frozenset[str], highest: int) -> None:
+        self.capabilities = capabilities
+        self.members = 0
+        self.loads: list[dict[str, Worker]] = [{} for _ in range(highest + 1)]
+        self.lowest = highest
+
+    def add(self, worker: Worker) -> None:
+        load = worker.in_flight
+        self.loads[load][worker.id] = worker
+        worker.listed = load
+        if load < self.lowest:
+            self.lowest = load
+
+    def discard(self, worker: Worker) -> None:
+        if worker.listed is not None:
+            del self.loads[worker.listed][worker.id]
+            worker.listed = None
+
+    def first(self) -> Worker | None:
+        """Return the least busy worker, or None when nobody has credit."""
+        loads = self.loads
+        while not loads[self.lowest]:
+            if self.lowest == len(loads) - 1:
+                return None
+            self.lowest += 1
+        return next(iter(loads[self.lowest].values()))
+
+
+class Fleet:
+    """All living workers, by id and by route, and what is remembered of those that went."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._highest = max(rules.max_ahead, MAX_SLOTS)
+        self._clock = 0
+        self._by_id: dict[str, Worker] = {}
+        self._by_route: dict[Route, Worker] = {}
+        self._groups: dict[frozenset[str], Group] = {}
+        self._matching: dict[frozenset[str], tuple[Group, ...]] = {}
+        self._mean_s: dict[str, float] = {}
+        self.departed: dict[str, tuple[Worker, str]] = {}
+
+    def __iter__(self) -> Iterator[Worker]:
+        return iter(self._by_id.values())
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def get(self, id: str) -> Worker | None:
+        """Return the living worker of this id."""
+        return self._by_id.get(id)
+
+    def at(self, route: Route) -> Worker | None:
+        """Return the living worker that speaks by this route."""
+        return self._by_route.get(route)
+
+    def join(self, worker: Worker) -> None:
+        """Take a new worker in. Its id must be free."""
+        self._by_id[worker.id] = worker
+        self._by_route[worker.route] = worker
+        self.departed.pop(worker.id, None)
+        group = self._groups.get(worker.capabilities)
+        if group is None:
+            group = self._groups[worker.capabilities] = Group(worker.capabilities, self._highest)
+            self._matching.clear()
+        group.members += 1
+        worker.group = group
+        self.touch(worker)
+
+    def remove(self, worker: Worker, status: str) -> None:
+        """Take a worker out; it is remembered as ``lost`` or ``left``."""
+        del self._by_id[worker.id]
+        del self._by_route[worker.route]
+        group = worker.group
+        assert group is not None
+        group.discard(worker)
+        group.members -= 1
+        if not group.members:
+            del self._groups[group.capabilities]
+            self._matching.clear()
+        self.departed[worker.id] = worker, status
+        if len(self.departed) > MAX_DEPARTED_REMEMBERED:
+            del self.departed[next(iter(self.departed))]
+
+    # --- load and credit ------------------------------------------------------------------------------------
+
+    def has_credit(self, worker: Worker) -> bool:
+        """Return whether this worker may get one more task now."""
+        if worker.suspect or worker.draining:
+            return False
+        if worker.in_flight <= worker.slots:
+            return True
+        return (
+            worker.ahead_s < self._rules.work_ahead_s * worker.slots
+            and worker.in_flight < self._rules.max_ahead
+        )
+
+    def touch(self, worker: Worker) -> None:
+        """File a worker under its present load, as the most recently used one."""
+        self._clock += 1
+        worker.last_used = self._clock
+        group = worker.group
+        assert group is not None
+        group.discard(worker)
+        if self.has_credit(worker):
+            group.add(worker)
+
+    def dispatched(self, worker: Worker, task: OpenTask) -> None:
+        """Charge a task to a worker."""
+        worker.tasks[task.id] = task
+        worker.in_flight += 1
+        task.expected_s = self._mean_s.get(task.job, self._rules.work_ahead_s)
+        worker.ahead_s += task.expected_s
+        self.touch(worker)
+        worker.last_dispatch = self._clock
+
+    def released(self, worker: Worker, task: OpenTask) -> None:
+        """Give a worker its credit back: the task ended, or was taken from it."""
+        del worker.tasks[task.id]
+        worker.in_flight -= 1
+        worker.ahead_s = worker.ahead_s - task.expected_s if worker.in_flight else 0.0
+        self.touch(worker)
+
+    def revoked(self, worker: Worker, task: OpenTask) -> None:
+        """Take a task from a living worker, which stays charged until it answers: it may be computing it."""
+        del worker.tasks[task.id]
+        worker.revoked[task.id, task.attempt] = task.expected_s
+
+    def answered(self, worker: Worker, task_id: bytes, attempt: int) -> None:
+        """The worker has no more to do with a revoked attempt; anything else is ignored."""
+        expected_s = worker.revoked.pop((task_id, attempt), None)
+        if expected_s is not None:
+            worker.in_flight -= 1
+            worker.ahead_s = worker.ahead_s - expected_s if worker.in_flight else 0.0
+            self.touch(worker)
+
+    def learn(self, job: str, compute_s: float) -> None:
+        """Remember how long a run of this job took; what no clock can have measured is ignored."""
+        if not 0.0 <= compute_s < LONGEST_RUN_S:  # NaN, too
+            return
+        mean = self._mean_s.get(job)
+        if mean is None:
+            if len(self._mean_s) >= MAX_JOBS_REMEMBERED:
+                del self._mean_s[next(iter(self._mean_s))]
+            self._mean_s[job] = compute_s
+        else:
+            self._mean_s[job] = mean + (compute_s - mean) * 0.2
+
+    def expected_s(self, job: str) -> float | None:
+        """Return what a run of this job is expected to take; None if none has ended yet."""
+        return self._mean_s.get(job)
+
+    # --- choosing -------------------------------------------------------------------------------------------
+
+    def least_busy(self, needs: frozenset[str]) -> Worker | None:
+        """Return the worker that ``policies.least_busy`` would choose for these needs, in constant time."""
+        groups = self._matching.get(needs)
+        if groups is None:
+            if len(self._matching) > MAX_JOBS_REMEMBERED:
+                self._matching.clear()
+            groups = self._matching[needs] = tuple(
+                group
+                for group in self._groups.values()
+                if not group.capabilities or needs <= group.capabilities
+            )
+        best: Worker | None = None
+        for group in groups:
+            worker = group.first()
+            if worker is not None and (
+                best is None or (worker.in_flight, worker.last_used) < (best.in_flight, best.last_used)
+            ):
+                best = worker
+        return best
+
+    def eligible(self, needs: frozenset[str]) -> list[Worker]:
+        """Return all workers that may get a task with these needs now."""
+        return [worker for worker in self._by_id.values() if worker.listed is not None and worker.can(needs)]
+
+    def any_can(self, needs: frozenset[str]) -> bool:
+        """Return whether a living worker states these capabilities, busy or not."""
+        return any(worker.can(needs) for worker in self._by_id.values())
+
+    def all_tasks(self) -> Iterable[OpenTask]:
+        """Yield every assigned task."""
+        for worker in self._by_id.values():
+            yield from worker.tasks.values()

@@ -1,0 +1,333 @@
+"""The client's side of the protocol, without a socket, a clock or a thread.
+
+::
+
+              Connect, hello                    welcome (new epoch or not): submit everything that is open
+    (start) ───────────────────► GREETING ──────────────────────────────────► READY
+                                    ▲                                           │
+                                    └─────── broker silent, or "stale" ─────────┘
+
+Rules:
+
+* A task's payload is kept until its outcome is here. After every welcome all open tasks are submitted again
+  under their own ids; a broker that still has them only says so. So neither a broken connection nor a dead
+  broker loses one.
+* The first outcome of a task is handed out, any later one counted and dropped.
+* What exceeds the quota that the broker grants waits here, in order. A refusal (BUSY) makes the window shrink
+  to what the broker did take, and every outcome lets it grow by one: the client slows down by itself.
+* A deadline is armed here too, a little later than the broker's, for the case that there is no broker any
+  more.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from labkit.core.deadlines import Timers
+from labkit.core.peers.session import Phase, Session, Tick
+from labkit.core.protocol import messages as m
+from labkit.core.protocol.rules import Rules
+
+
+class Call(NamedTuple):
+    """One task as its client made it. ``deadline`` is absolute, on the client's own clock."""
+
+    task: bytes
+    deadline: float
+    lease_s: float
+    job: str
+    needs: str
+    payload: m.Payload
+    size: int
+
+
+# --- what happens to it -------------------------------------------------------------------------------------
+
+
+class SubmitAsked(NamedTuple):
+    """The user wants this task done."""
+
+    call: Call
+
+
+class CancelAsked(NamedTuple):
+    """The user no longer wants it; answered by ``CancelAnswer``."""
+
+    task: bytes
+
+
+class Ask(NamedTuple):
+    """Send a ``Note`` or ``Query`` as soon as there is a broker to send it to."""
+
+    message: m.Message
+
+
+class ForgetAsked(NamedTuple):
+    """Nobody waits for the answer to question ``number`` any more: it is not sent again."""
+
+    number: int
+
+
+class CloseAsked(NamedTuple):
+    """The user is done: say goodbye."""
+
+
+# --- what it wants done -------------------------------------------------------------------------------------
+
+
+class Outcome(NamedTuple):
+    """The task's one visible outcome: a ``Result`` or a ``Failed`` message."""
+
+    call: Call
+    message: m.Message
+
+
+class NowRunning(NamedTuple):
+    """The task has started on a worker."""
+
+    task: bytes
+    worker: str
+
+
+class CancelAnswer(NamedTuple):
+    """``done``: the task will not have any other outcome."""
+
+    task: bytes
+    done: bool
+
+
+class Answer(NamedTuple):
+    """A ``Noted`` or ``Info`` came."""
+
+    message: m.Message
+
+
+class Welcomed(NamedTuple):
+    """The connection stands; ``new_broker`` if this broker did not know the client's tasks."""
+
+    new_broker: bool
+
+
+class ClientSession(Session):
+    """See the module's head. ``client`` is 16 random bytes, the same for the client's whole life."""
+
+    def __init__(self, client: bytes, name: str, rules: Rules) -> None:
+        super().__init__(rules)
+        self.client = client
+        self.name = name
+        self.open: dict[bytes, Call] = {}
+        self._waiting: OrderedDict[bytes, None] = OrderedDict()  # open, and not with the broker
+        self._sent: OrderedDict[bytes, float] = (
+            OrderedDict()
+        )  # with the broker, not acknowledged: when it was sent
+        self._accepted: set[bytes] = set()
+        self._out_bytes = 0
+        self._quota_tasks = rules.max_client_tasks
+        self._quota_bytes = rules.max_client_bytes
+        self._window = self._quota_tasks
+        self._hold_until = float("-inf")
+        self._questions: dict[int, m.Message] = {}
+        self._cancelling: dict[bytes, None] = {}  # a set that remembers the order
+        self._timers = Timers()
+        self._ticks: dict[bytes, int] = {}
+        self.duplicates = 0
+        self.refusals = 0
+
+    def submit(self, calls: Iterable[Call], now: float) -> list[Any]:
+        """Do what ``handle`` does for ``SubmitAsked`` with each of many calls."""
+        if self.phase is not Phase.OVER:
+            for call in calls:
+                self._add(call)
+            self._pump(now)
+        return self._take()
+
+    def next_deadline(self) -> float:
+        """Return the instant at which a ``Tick`` is due even if nothing happens."""
+        due = self._due()
+        if self.phase is Phase.READY and self._waiting and self._hold_until > self._last_tick:
+            due = min(due, self._hold_until)
+        task = self._timers.next_deadline()
+        return due if task is None else min(due, task)
+
+    # --- connection -----------------------------------------------------------------------------------------
+
+    def _greet(self, now: float, connect: bool) -> None:
+        self._say_hello(m.ClientHello(self.client, self.name), now, connect)
+
+    def _on_welcome(self, welcome: m.ClientWelcome, now: float) -> None:
+        new_broker = bool(self.broker_epoch) and welcome.epoch != self.broker_epoch
+        self.phase = Phase.READY
+        self.broker_epoch = welcome.epoch
+        self._heartbeat_s = welcome.heartbeat_s
+        self._patience_s = welcome.patience_s
+        self._quota_tasks = self._window = max(1, welcome.max_tasks)
+        self._quota_bytes = welcome.max_bytes
+        self._hold_until = float("-inf")
+        self._waiting = OrderedDict.fromkeys(self.open)  # in the order of their submission
+        self._sent.clear()
+        self._accepted.clear()
+        self._out_bytes = 0
+        self._out.append(Welcomed(new_broker))
+        for question in self._questions.values():
+            self._send(question, now)
+        self._pump(now)
+        for task in self._cancelling:  # after the tasks: a broker that never had one must not start it next
+            self._send(m.Cancel(task), now)
+
+    def _on_stale(self, _: m.Stale, now: float) -> None:
+        if self.phase is Phase.READY:
+            self._greet(now, connect=False)
+
+    # --- tasks ----------------------------------------------------------------------------------------------
+
+    def _on_submit(self, event: SubmitAsked, now: float) -> None:
+        self._add(event.call)
+        self._pump(now)
+
+    def _add(self, call: Call) -> None:
+        self.open[call.task] = call
+        self._ticks[call.task] = self._timers.arm(call.task, call.deadline + self.rules.dead_s)
+        self._waiting[call.task] = None
+
+    def _pump(self, now: float) -> None:
+        """Send what waits, as far as window and quota allow."""
+        if self.phase is not Phase.READY or now < self._hold_until:
+            return
+        while self._waiting and len(self._sent) + len(self._accepted) < self._window:
+            call = self.open[next(iter(self._waiting))]
+            alone = not self._sent and not self._accepted
+            if self._out_bytes + call.size > self._quota_bytes and not alone:
+                return
+            del self._waiting[call.task]
+            self._sent[call.task] = now
+            self._out_bytes += call.size
+            if call.size > m.BULK_BYTES:
+                self._send(m.Bulk(call.size), now)
+            budget_s = max(0.001, call.deadline - now)
+            fields = (call.task, budget_s, call.lease_s, call.job, call.needs, call.payload)
+            self._send(m.new(m.Submit, fields), now)
+
+    def _on_accepted(self, accepted: m.Accepted, now: float) -> None:
+        for task in m.task_ids(accepted.tasks):
+            if self._sent.pop(task, None) is not None:
+                self._accepted.add(task)
+
+    def _on_refused(self, refused: m.Refused, now: float) -> None:
+        back = [task for task in m.task_ids(refused.tasks) if self._sent.pop(task, None) is not None]
+        self.refusals += len(back)
+        for task in reversed(back):
+            self._out_bytes -= self.open[task].size
+            self._waiting[task] = None
+            self._waiting.move_to_end(task, last=False)
+        self._window = max(1, len(self._accepted))
+        self._hold_until = now + refused.retry_after_s
+
+    def _on_running(self, running: m.Running, now: float) -> None:
+        if running.task in self.open:
+            self._out.append(NowRunning(running.task, running.worker))
+
+    def _on_outcome(self, message: m.Message, now: float) -> None:
+        call = self.open.get(message.task)
+        if call is None:
+            self.duplicates += 1
+            return
+        self._close_call(call)
+        self._out.append(m.new(Outcome, (call, message)))
+        if call.task in self._cancelling:
+            del self._cancelling[call.task]
+            self._out.append(CancelAnswer(call.task, False))
+        self._pump(now)
+
+    def _close_call(self, call: Call) -> None:
+        del self.open[call.task]
+        self._timers.disarm(call.task, self._ticks.pop(call.task))
+        if self._sent.pop(call.task, None) is not None or call.task in self._accepted:
+            self._accepted.discard(call.task)
+            self._out_bytes -= call.size
+            self._window = min(self._quota_tasks, self._window + 1)
+        else:
+            del self._waiting[call.task]
+
+    def _on_cancel(self, event: CancelAsked, now: float) -> None:
+        task = event.task
+        call = self.open.get(task)
+        if call is None:
+            self._out.append(CancelAnswer(task, False))
+        elif task in self._sent or task in self._accepted:
+            self._cancelling[task] = None
+            if self.phase is Phase.READY:
+                self._send(m.Cancel(task), now)
+        else:  # it never left, or the broker that had it is gone
+            self._close_call(call)
+            self._out.append(CancelAnswer(task, True))
+
+    def _on_cancel_reply(self, reply: m.CancelReply, now: float) -> None:
+        if reply.task not in self._cancelling:
+            return
+        del self._cancelling[reply.task]
+        call = self.open.get(reply.task)
+        done = bool(reply.done) or reply.task in self._waiting  # waiting: no broker has it
+        if done and call is not None:
+            self._close_call(call)
+        self._out.append(CancelAnswer(reply.task, done))
+        self._pump(now)
+
+    # --- questions ------------------------------------------------------------------------------------------
+
+    def _on_ask(self, event: Ask, now: float) -> None:
+        self._questions[event.message.number] = event.message
+        if self.phase is Phase.READY:
+            self._send(event.message, now)
+
+    def _on_forget(self, event: ForgetAsked, now: float) -> None:
+        self._questions.pop(event.number, None)
+
+    def _on_answer(self, message: m.Message, now: float) -> None:
+        if self._questions.pop(message.number, None) is not None:
+            self._out.append(Answer(message))
+
+    def _on_close(self, _: CloseAsked, now: float) -> None:
+        if self.phase is Phase.READY:
+            self._send(m.ClientGoodbye(), now)
+        self.phase = Phase.OVER
+
+    # --- time -----------------------------------------------------------------------------------------------
+
+    def _on_tick(self, _: Tick, now: float) -> None:
+        self._slept_s(now)
+        for task in self._timers.expire(now):
+            self._on_outcome(
+                m.Failed(task, 0, "DEADLINE", "", "no broker reported on it in time", m.EMPTY), now
+            )
+        if self._is_broker_gone(now):
+            self._greet(now, connect=True)
+        elif self.phase is Phase.READY:
+            if self._unacknowledged_for_long(now):
+                self._greet(now, connect=True)
+            else:
+                self._pump(now)
+                self._beat(now)
+
+    def _unacknowledged_for_long(self, now: float) -> bool:
+        """A broker that beats but does not acknowledge has not got the task: say everything again."""
+        if not self._sent:
+            return False
+        patience_s = self._patience_s + self._out_bytes / self.rules.slow_link_bytes_per_s
+        return now - next(iter(self._sent.values())) >= patience_s
+
+    # --- which does what ------------------------------------------------------------------------------------
+
+    _handlers = {
+        **Session._handlers,
+        SubmitAsked: _on_submit, CancelAsked: _on_cancel, Ask: _on_ask,
+        ForgetAsked: _on_forget, CloseAsked: _on_close, Tick: _on_tick,
+    }  # fmt: skip
+
+    _message_handlers = {
+        **Session._message_handlers,
+        m.ClientWelcome: _on_welcome, m.Stale: _on_stale, m.Accepted: _on_accepted, m.Refused: _on_refused,
+        m.Running: _on_running, m.Result: _on_outcome, m.Failed: _on_outcome,
+        m.CancelReply: _on_cancel_reply, m.Noted: _on_answer, m.Info: _on_answer,
+    }  # fmt: skip

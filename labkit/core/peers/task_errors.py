@@ -1,0 +1,164 @@
+"""The error that a task's future raises, made from what the broker says about the task's end.
+
+Each way to fail has its class in `labkit.core.errors`. The most frequent one, an exception in the task's own
+code, travels as text, because nothing may be unpickled: its type and message ("ValueError: the cup is empty")
+and its traceback. Here it becomes an exception again:
+
+* It is always a `TaskFailed`, so it names task, job, worker and attempt, whatever went wrong.
+* It is *also* what was raised there, if that is one of Python's own exceptions or of labkit's: code that says
+  ``except ValueError`` works on the cluster as it does on every other engine.
+* Its ``__cause__`` is a `RemoteTraceback`, so Python prints the worker's traceback above it, as it does for
+  ``concurrent.futures.ProcessPoolExecutor``.
+
+An exception of somebody else's class is a `TaskFailed` and no more: building it would mean running its code.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+from typing import Any
+
+from labkit.core import errors
+from labkit.core.errors import (
+    N_,
+    DeadlineExceeded,
+    LabkitError,
+    NoWorker,
+    ProtocolError,
+    ResultUnreadable,
+    TaskError,
+    TaskFailed,
+    TaskHung,
+    TaskPoisoned,
+)
+from labkit.core.peers.client_session import Call
+from labkit.core.protocol import messages as m
+
+# They cannot be built from a sentence alone, or mean something to Python itself: a parent stands in for them.
+_NOT_THESE = (
+    SyntaxError,
+    UnicodeDecodeError,
+    UnicodeEncodeError,
+    UnicodeTranslateError,
+    BaseExceptionGroup,
+    StopIteration,
+    StopAsyncIteration,
+    errors.ProtocolError,
+)
+
+
+def outcome_error(call: Call, failed: m.Failed) -> TaskError:
+    """Return the error that a ``Failed`` message stands for; it names task, job, worker and attempt."""
+    named = {
+        "task": call.task.hex(), "job": call.job, "worker": failed.worker or "?", "attempt": failed.attempt,
+        "error": failed.error,
+    }  # fmt: skip
+    if failed.code == "ERROR":
+        return _failure(
+            failed.error, bytes(failed.payload.body).decode("utf-8", "replace"),
+            N_("{job} failed on {worker} (task {task}, attempt {attempt}): {error}"), **named,
+        )  # fmt: skip
+    if failed.code == "POISONED":
+        return TaskPoisoned(
+            N_(
+                "{job} is poisoned: {error} (task {task}, last on {worker}, attempt {attempt}); "
+                "it is not tried again. python -m labkit logs {worker} may show what happened"
+            ),
+            **named,
+        )
+    if failed.code == "HUNG":
+        return TaskHung(
+            N_(
+                "{job} hung: it outran its lease on every attempt "
+                "(task {task}, last on {worker}, attempt {attempt})"
+            ),
+            **named,
+        )
+    if failed.code == "NO_WORKER" and not failed.attempt:
+        return NoWorker(
+            N_("{job} was not done: {error} (task {task}); python -m labkit status shows the workers"),
+            **named,
+        )
+    if failed.code == "NO_WORKER":
+        return NoWorker(
+            N_(
+                "{job} was not done: {error} (task {task}, after attempt {attempt}); "
+                "python -m labkit status shows the workers"
+            ),
+            **named,
+        )
+    if not failed.attempt:
+        return DeadlineExceeded(N_("{job} was not done before its deadline (task {task}): {error}"), **named)
+    return DeadlineExceeded(
+        N_(
+            "{job} was not done before its deadline "
+            "(task {task}, last on {worker}, attempt {attempt}): {error}"
+        ),
+        **named,
+    )
+
+
+def unreadable_result(call: Call, result: m.Result, why: ProtocolError) -> ResultUnreadable:
+    """Return the error for a result that cannot be decoded."""
+    return ResultUnreadable(
+        N_(
+            "{job} was done by {worker}, but its result cannot be read "
+            "(task {task}, attempt {attempt}): {why}"
+        ),
+        task=call.task.hex(), job=call.job, worker=result.worker, attempt=result.attempt, why=why,
+    )  # fmt: skip
+
+
+# --- an exception of the task's own -------------------------------------------------------------------------
+
+
+class RemoteTraceback(Exception):
+    """A worker's traceback as text: the cause of the error that came back."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text.rstrip()}\n"""'
+
+
+def _failure(said: str, traceback: str, template: str, **params: Any) -> TaskFailed:
+    """Return the error for an exception that a worker described as ``said`` ("ValueError: …").
+
+    ``template`` and ``params`` are the sentence, as for every `LabkitError`.
+    """
+    error = _like(said.partition(":")[0])(template, traceback=traceback, **params)
+    error.__cause__ = RemoteTraceback(traceback)
+    return error
+
+
+@functools.lru_cache(maxsize=256)
+def _like(name: str) -> type[TaskFailed]:
+    """Return `TaskFailed`, or a class that is that and the exception called ``name`` as well."""
+    named = getattr(errors, name, None) or getattr(builtins, name, None)
+    if not (isinstance(named, type) and issubclass(named, Exception)):
+        return TaskFailed
+    base = next(parent for parent in named.__mro__ if not issubclass(parent, _NOT_THESE))
+    if base in (Exception, LabkitError) or issubclass(base, TaskFailed):
+        return TaskFailed
+    # Python's OSError takes the sentence for an errno; there is none here.
+    own = {"errno": None, "strerror": None, "also": name, "__module__": TaskFailed.__module__}
+    return type(f"TaskFailed[{name}]", (_TwoInOne, base), own)
+
+
+class _TwoInOne(TaskFailed):
+    """A `TaskFailed` that is also something else. Its class is made when needed, so pickle is told how."""
+
+    also = ""
+    """The other name."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.also, self.template, self.params, self.__cause__)
+
+
+def _rebuild(name: str, template: str, params: dict[str, Any], cause: BaseException | None) -> TaskFailed:
+    error = _like(name)(template, **params)
+    error.__cause__ = cause
+    return error

@@ -1,0 +1,438 @@
+"""The worker's side of the protocol, without a socket, a clock or a thread.
+
+::
+
+              Connect, hello              welcome
+    (start) ───────────────► GREETING ─────────────► READY ── stop asked ──► DRAINING ──► Exit
+                               ▲   │ refused for long          │  empty-handed, or drain_s
+                               │   └──────────► Exit           │
+                               └── broker silent, or "stale" ──┘
+
+The shell (``workers/``) owns the socket and the threads that compute. It hands in what happened and does what
+comes out: ``Send`` a message, ``Connect`` a new socket, ``Run`` or ``Withdraw`` an attempt, ``Exit``.
+
+Rules:
+
+* Every hello has a fresh epoch, and what was held under the former one is dropped: not started work is
+  withdrawn, and what is computing may finish, but its result is not sent.
+* A gap in the ticks in which the process used the processor was no freeze: a task kept Python's interpreter
+  lock. Processor time counts as computing, or such a task would never outrun its lease. If the worker was
+  given up meanwhile, it ends what it computes before it says hello: the late result counts, and who began
+  anew at once would only be silenced, and lost, again.
+* A task is announced as started when it has been running for a moment; one that is done before that just
+  sends its result. A *careful* task (it was in flight when a worker crashed) is announced first and runs only
+  after ``Go``.
+* A task that outruns its lease cannot be stopped from outside its thread: the worker reports it and leaves
+  with ``EXIT_HUNG``, and whoever supervises starts it again.
+* A task that never lets go of the interpreter lock keeps even that from being seen: the shell's watchdog ends
+  the process then, on its own, and has to know how long what runs may compute (``leases_s``).
+* The worker never retries anything, and answers each task that it was sent exactly once: with its result, its
+  error, or by giving it back, also when it was told to drop it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from labkit.core.peers.session import Phase, Session, Tick
+from labkit.core.protocol import messages as m
+from labkit.core.protocol.rules import Rules
+
+EXIT_REFUSED = 75
+"""Exit code of a worker that the broker did not accept (another one has its id)."""
+LOCKED_SHARE = 1 / 4
+"""Who used the processor for this share of a gap in the ticks was not frozen: that would be less, even after
+a whole heartbeat of computing."""
+EXIT_HUNG = 86
+"""Exit code of a worker that left because a task outran its lease."""
+
+
+# --- what happens to it -------------------------------------------------------------------------------------
+
+
+class Began(NamedTuple):
+    """An attempt has been computing since ``at`` and is not done yet."""
+
+    task: bytes
+    attempt: int
+    at: float
+
+
+class Finished(NamedTuple):
+    """An attempt has a result."""
+
+    task: bytes
+    attempt: int
+    compute_s: float
+    payload: m.Payload
+
+
+class Raised(NamedTuple):
+    """An attempt raised; ``payload.body`` is the traceback."""
+
+    task: bytes
+    attempt: int
+    compute_s: float
+    error: str
+    payload: m.Payload
+
+
+class Withdrawn(NamedTuple):
+    """The attempt was still waiting for its turn to compute, and will not run."""
+
+    task: bytes
+    attempt: int
+
+
+class StopAsked(NamedTuple):
+    """Drain and leave (SIGTERM)."""
+
+
+# --- what it wants done -------------------------------------------------------------------------------------
+
+
+class Run(NamedTuple):
+    """Compute this attempt when its turn comes."""
+
+    task: m.Task
+
+
+class Withdraw(NamedTuple):
+    """Do not compute this attempt if it still waits; answered by ``Withdrawn`` if it did."""
+
+    task: bytes
+    attempt: int
+
+
+class Exit(NamedTuple):
+    """Leave with this exit code; ``reason`` is for the log."""
+
+    code: int
+    reason: str
+
+
+Key = tuple[bytes, int]  # task, attempt
+
+
+class Lease(NamedTuple):
+    """How long an attempt has been computing, and when it counts as hung."""
+
+    since: float
+    until: float
+    lease_s: float
+
+
+class WorkerSession(Session):
+    """See the module's head. ``fresh`` returns 8 random bytes: the only chance in a worker's life."""
+
+    def __init__(
+        self,
+        worker: str,
+        capabilities: frozenset[str],
+        slots: int,
+        pid: int,
+        rules: Rules,
+        fresh: Callable[[], bytes],
+    ) -> None:
+        super().__init__(rules)
+        self.worker = worker
+        self.capabilities = capabilities
+        self.slots = slots
+        self.pid = pid
+        self._fresh = fresh
+        self.instance = fresh()
+        self.epoch = b""
+        self.held: dict[Key, m.Task] = {}  # all that this epoch owes an answer for
+        self._line: deque[m.Task] = deque()  # held, but waiting behind a careful task
+        self._asking: m.Task | None = None  # the careful task that waits for Go
+        # What the shell has and has not reported as over, of former epochs too; a lease once it computes.
+        self._runs: dict[Key, Lease | None] = {}
+        self._alone: Key | None = None  # the careful attempt among them, beside which nothing may run
+        self._awake_since = 0.0
+        self._processor_s: float | None = None  # at the last tick; the first one comes at once
+        self._was_locked = False  # the last gap in the ticks was no freeze
+        self._given_up = False  # and told so, but not done with what it computes
+        self._refusals = 0
+        self._retry_hello_at: float | None = None
+        self._drain_until = 0.0
+        self.dropped_results = 0
+
+    def start(self, now: float) -> list[Any]:
+        """Open the first connection and say hello."""
+        self._awake_since = now
+        return super().start(now)
+
+    def next_deadline(self) -> float:
+        """Return the instant at which a ``Tick`` is due even if nothing happens."""
+        due = self._due()
+        if self.phase is Phase.GREETING and self._retry_hello_at is not None:
+            due = min(due, self._retry_hello_at)
+        elif self.phase is Phase.DRAINING:
+            due = min(due, self._drain_until)
+        return min([due, *(lease.until for lease in self._runs.values() if lease is not None)])
+
+    @property
+    def runs(self) -> int:
+        """How many attempts the shell has: they compute, or wait for a slot."""
+        return len(self._runs)
+
+    @property
+    def leases_s(self) -> float:
+        """How long those of them that may compute at once, the longest, may take together."""
+        leases = []
+        for key, lease in self._runs.items():
+            known = lease or self.held.get(key)
+            leases.append(self.rules.lease_s if known is None else known.lease_s)
+        if self.slots == 1:
+            return max(leases, default=self.rules.lease_s)
+        return sum(heapq.nlargest(self.slots, leases)) or self.rules.lease_s
+
+    # --- connection -----------------------------------------------------------------------------------------
+
+    def _greet(self, now: float, connect: bool) -> None:
+        """Become a new worker: drop everything, take a fresh epoch, say hello."""
+        self._withdraw_waiting()
+        self.held.clear()
+        self._line.clear()
+        self._asking = None
+        self._was_locked = self._given_up = False
+        self._retry_hello_at = None
+        self.epoch = self._fresh()
+        serves = ",".join(sorted(self.capabilities))
+        hello = m.WorkerHello(self.instance, self.epoch, self.slots, self.pid, self.worker, serves)
+        self._say_hello(hello, now, connect)
+
+    def _on_welcome(self, welcome: m.WorkerWelcome, now: float) -> None:
+        if self.phase is Phase.GREETING and welcome.worker_epoch == self.epoch:
+            self.phase = Phase.READY
+            self.broker_epoch = welcome.broker_epoch
+            self._heartbeat_s = welcome.heartbeat_s
+            self._patience_s = welcome.patience_s
+            self._refusals = 0
+
+    def _on_refused(self, refused: m.WorkerRefused, now: float) -> None:
+        """Another worker has this id. It may be this one's own predecessor, not yet given up: ask again."""
+        if self.phase is not Phase.GREETING:
+            return
+        # Counted, not timed: a broker that was frozen has to find out first that the other one is dead.
+        self._refusals += 1
+        if (self._refusals - 1) * self.rules.heartbeat_s >= self.rules.dead_s + self.rules.heartbeat_s:
+            self._exit(EXIT_REFUSED, f"the broker refused this worker: {refused.reason}")
+        else:
+            self._retry_hello_at = now + self.rules.heartbeat_s
+
+    def _on_stale(self, _: m.Stale, now: float) -> None:
+        if self.phase is Phase.READY:
+            if self._was_locked and not self._given_up:
+                self._given_up = True
+                self._drop_line()
+                self._withdraw_waiting()
+            if not self._given_up or not self.held:
+                self._greet(now, connect=False)
+        elif self.phase is Phase.DRAINING:
+            self._leave(now, "stopped; the broker had already given this worker up")
+
+    # --- tasks ----------------------------------------------------------------------------------------------
+
+    def _on_task(self, task: m.Task, now: float) -> None:
+        if self.phase is Phase.DRAINING or (task.task, task.attempt) in self._runs:
+            # Draining; or a former broker's attempt of the same number is still in the shell, and a report of
+            # its end could not be told from one of this attempt's. The next attempt has another number.
+            self._send(m.Returned(task.task, task.attempt), now)
+        elif self.phase is Phase.READY:
+            self.held[task.task, task.attempt] = task
+            self._line.append(task)
+            self._advance(now)
+
+    def _advance(self, now: float) -> None:
+        """Hand over what may run: all up to the next careful task, and that one only alone and confirmed."""
+        while self._line and self._asking is None and self._alone is None:
+            task = self._line[0]
+            if task.careful:
+                if not self._runs:
+                    self._asking = task
+                    self._send(m.Started(task.task, task.attempt, 1), now)
+                return
+            self._line.popleft()
+            self._hand_over(task)
+
+    def _hand_over(self, task: m.Task) -> None:
+        self._runs[task.task, task.attempt] = None
+        self._out.append(m.new(Run, (task,)))
+
+    def _on_go(self, go: m.Go, now: float) -> None:
+        task = self._asking
+        if task is not None and (task.task, task.attempt) == (go.task, go.attempt):
+            self._asking = None
+            self._alone = (task.task, task.attempt)
+            self._line.popleft()
+            self._hand_over(task)
+
+    def _on_revoke(self, revoke: m.Revoke, now: float) -> None:
+        key = revoke.task, revoke.attempt
+        task = self.held.get(key)
+        if task is None:
+            return  # its answer is on the way
+        if key in self._runs:
+            self._out.append(Withdraw(*key))
+            return
+        self._line.remove(task)
+        if self._asking is task:
+            self._asking = None
+        self._send(m.Returned(*key), now)
+        self._let_go(key, now)
+
+    def _on_began(self, event: Began, now: float) -> None:
+        key = event.task, event.attempt
+        if key not in self._runs:
+            return  # it is over already
+        since = max(event.at, self._awake_since)
+        task = self.held.get(key)
+        if task is None:  # of a former epoch: nobody waits for it
+            self._runs[key] = Lease(since, since + self.rules.lease_s, self.rules.lease_s)
+            return
+        self._runs[key] = Lease(since, since + task.lease_s, task.lease_s)
+        if not task.careful:
+            self._send(m.Started(event.task, event.attempt, 0), now)
+
+    def _on_finished(self, event: Finished, now: float) -> None:
+        if not self._is_over(event.task, event.attempt, now):
+            self.dropped_results += 1
+            return
+        if event.payload.size > m.BULK_BYTES:
+            self._send(m.Bulk(event.payload.size), now)
+        self._send(m.new(m.Done, event), now)  # it has the same fields
+        self._let_go((event.task, event.attempt), now)
+
+    def _on_raised(self, event: Raised, now: float) -> None:
+        if not self._is_over(event.task, event.attempt, now):
+            self.dropped_results += 1
+            return
+        self._send(
+            m.WorkerError(event.task, event.attempt, event.compute_s, "ERROR", event.error, event.payload),
+            now,
+        )
+        self._let_go((event.task, event.attempt), now)
+
+    def _on_withdrawn(self, event: Withdrawn, now: float) -> None:
+        if self._is_over(event.task, event.attempt, now):
+            self._send(m.Returned(event.task, event.attempt), now)
+            self._let_go((event.task, event.attempt), now)
+
+    def _is_over(self, task: bytes, attempt: int, now: float) -> bool:
+        """The shell no longer has this attempt; return whether this epoch may report on it."""
+        key = task, attempt
+        self._runs.pop(key, None)
+        if self._alone == key:
+            self._alone = None
+        if key in self.held:
+            return True
+        self._advance(now)  # a careful task may have waited for this
+        return False
+
+    def _withdraw_waiting(self) -> None:
+        """Ask for all that is handed over and not known to compute, the newest first.
+
+        What comes back goes to the front of the broker's queue, so the oldest must come last.
+        """
+        self._out += [
+            Withdraw(*key) for key in reversed(self.held) if key in self._runs and self._runs[key] is None
+        ]
+
+    def _drop_line(self) -> list[m.Task]:
+        """Forget what was not handed over yet; returns it, the newest first."""
+        dropped = list(reversed(self._line))
+        for task in dropped:
+            del self.held[task.task, task.attempt]
+        self._line.clear()
+        self._asking = None
+        return dropped
+
+    def _let_go(self, key: Key, now: float) -> None:
+        del self.held[key]
+        self._advance(now)
+        if self.phase is Phase.DRAINING and not self.held:
+            self._leave(now, "stopped")
+        elif self._given_up and not self.held:
+            self._greet(now, connect=False)
+
+    # --- leaving --------------------------------------------------------------------------------------------
+
+    def _on_stop(self, _: StopAsked, now: float) -> None:
+        if self.phase is Phase.GREETING:  # the welcome may be on its way: without a goodbye it would be lost
+            self._leave(now, "stopped before the broker had answered")
+        elif self.phase is Phase.READY:
+            self.phase = Phase.DRAINING
+            self._drain_until = now + self.rules.drain_s
+            self._send(m.Leaving(), now)
+            for task in self._drop_line():
+                self._send(m.Returned(task.task, task.attempt), now)
+            self._withdraw_waiting()
+            if not self.held:
+                self._leave(now, "stopped")
+
+    def _leave(self, now: float, why: str, code: int = 0) -> None:
+        self._send(m.WorkerGoodbye(), now)
+        self._exit(code, why)
+
+    def _exit(self, code: int, reason: str) -> None:
+        self.phase = Phase.OVER
+        self._out.append(Exit(code, reason))
+
+    # --- time -----------------------------------------------------------------------------------------------
+
+    def _on_tick(self, tick: Tick, now: float) -> None:
+        before_s, self._processor_s = self._processor_s, tick.processor_s
+        if slept_s := self._slept_s(now):
+            used_s = 0.0 if before_s is None else min(tick.processor_s - before_s, slept_s)
+            self._was_locked = used_s >= slept_s * LOCKED_SHARE
+            self._overslept(slept_s - used_s, now - used_s)
+        for (task, attempt), lease in self._runs.items():
+            if lease is not None and now >= lease.until:
+                if (task, attempt) in self.held:
+                    ran_s = now - lease.since
+                    self._send(
+                        m.WorkerError(task, attempt, ran_s, "HUNG", "it outran its lease", m.EMPTY), now
+                    )
+                self._leave(now, "a task outran its lease", EXIT_HUNG)
+                return
+        if self.phase is Phase.DRAINING and now >= self._drain_until:
+            self._leave(now, "stopped; what was still running was given up")
+        elif self._is_to_ask_again(now):
+            self._greet(now, connect=False)
+        elif self._is_broker_gone(now):
+            if self.phase is Phase.DRAINING:
+                self._exit(0, "stopped; the broker was gone")
+            else:
+                self._greet(now, connect=True)
+        elif self.phase is not Phase.GREETING:
+            self._beat(now)
+
+    def _is_to_ask_again(self, now: float) -> bool:
+        """Whether it was refused a while ago, and has not been accepted since."""
+        at = self._retry_hello_at
+        return self.phase is Phase.GREETING and at is not None and now >= at
+
+    def _overslept(self, slept_s: float, awake_since: float) -> None:
+        """This process was frozen, or had no processor: that time does not count as computing either."""
+        self._awake_since = awake_since
+        for key, lease in self._runs.items():
+            if lease is not None:
+                self._runs[key] = lease._replace(until=lease.until + slept_s)
+
+    # --- which does what ------------------------------------------------------------------------------------
+
+    _handlers = {
+        **Session._handlers,
+        Began: _on_began, Finished: _on_finished, Raised: _on_raised, Withdrawn: _on_withdrawn,
+        StopAsked: _on_stop, Tick: _on_tick,
+    }  # fmt: skip
+
+    _message_handlers = {
+        **Session._message_handlers,
+        m.WorkerWelcome: _on_welcome, m.WorkerRefused: _on_refused, m.Stale: _on_stale,
+        m.Task: _on_task, m.Go: _on_go, m.Revoke: _on_revoke,
+    }  # fmt: skip

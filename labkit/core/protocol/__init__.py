@@ -1,0 +1,1 @@
+"""What client, broker and worker say to each other: messages, their bytes, the numbers all agree on."""

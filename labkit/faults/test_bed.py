@@ -1,0 +1,326 @@
+"""One live cluster, with all that a case needs: harm it, wait for what the history shows, and judge.
+
+``Stand`` is the cluster and what belongs to it: clients, more processes than a cluster usually has (a second
+worker of the same name, a worker behind a network that can be cut), and the waiting. What is claimed goes to
+its `judge`. Whatever a case opens here is closed with the stand, whatever became of the case.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from labkit.cluster.local import plan
+from labkit.cluster.local.handle import LocalCluster, open_cluster
+from labkit.cluster.run_folder import RunFolder, State
+from labkit.core import history as h
+from labkit.core.errors import N_, LabkitError, PortInUse
+from labkit.core.history import Event, History
+from labkit.core.protocol.rules import Rules
+from labkit.faults.judge import Judge, NotReached
+from labkit.faults.machine import Machine
+from labkit.faults.work import Work
+from labkit.support.settings import Settings
+
+if TYPE_CHECKING:
+    from labkit.client.client import Client
+    from labkit.client.futures import TaskFuture
+    from labkit.faults.network import Network
+
+POLL_S = 0.005
+PATIENCE_S = 60.0
+"""What has not happened after this long is not going to: the claim has failed."""
+HARM_PATIENCE_S = 30.0
+"""What a case needs before it can do any harm (a started task) has to come within this time."""
+T = TypeVar("T")
+
+
+class CannotTry(LabkitError):
+    """The fault could not be done here: no Redis on this machine, a task that was over too soon."""
+
+
+class NoCluster(LabkitError):
+    """The cluster did not come up."""
+
+
+class Stand:
+    """See the module's head. ``rules`` are what differs from the usual ones."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        workers: int = 3,
+        redis: bool = False,
+        capabilities: Mapping[str, Sequence[str]] | None = None,
+        rules: Mapping[str, Any] | None = None,
+    ) -> None:
+        # The promises are in numbers, so they are tried with the usual rules, whatever this user has set.
+        self.settings = replace(
+            settings, rules=Rules(**(rules or {})), redis_url=None, worker_capabilities=()
+        )
+        self._options: dict[str, Any] = {"workers": workers, "redis": redis, "capabilities": capabilities}
+        self._spawned: dict[str, subprocess.Popen[bytes]] = {}
+        self._lifeline: tuple[int, int] | None = (
+            None  # a pipe that ends with this process: labkit.support.parent_watch
+        )
+        self._opened = ExitStack()
+        self.cluster: LocalCluster
+        self.judge: Judge
+        self.machine: Machine
+        self.work = Work()
+
+    def __enter__(self) -> Self:
+        try:
+            self.cluster = self._opened.enter_context(
+                open_cluster(name="faults", settings=self.settings, **self._options)
+            )
+            if sys.platform != "win32":
+                self._lifeline = os.pipe()
+            self._opened.callback(self._end_spawned)
+            self.machine = self._opened.enter_context(Machine(self._pids))
+            self.judge = Judge(self.machine)
+        except PortInUse:  # one that the environment asks for: no case could be tried
+            self._opened.close()
+            raise
+        except LabkitError as error:
+            self._opened.close()
+            raise NoCluster(N_("the cluster did not come up: {error}"), error=error) from error
+        except BaseException:
+            self._opened.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    # --- clients and processes ------------------------------------------------------------------------------
+
+    def client(self, name: str = "") -> Client:
+        """Return a new client, which the stand closes."""
+        return self._opened.enter_context(self.cluster.client(name))
+
+    def network(self, bytes_per_s: float | None = None) -> Network:
+        """Return a network in front of the workers' port, which the stand takes down."""
+        from labkit.faults.network import Network
+
+        return self._opened.enter_context(Network(self.cluster.ports["worker"], bytes_per_s))
+
+    def start_worker(
+        self, name: str, network: Network | None = None, **environment: str
+    ) -> subprocess.Popen[bytes]:
+        """Start one more worker, which no supervisor looks after; through ``network``, if there is one."""
+        own = f"tcp://127.0.0.1:{self.cluster.ports['worker']}"
+        return self.spawn(
+            f"extra-{name}", plan.python("workers"),
+            {
+                "WORKER_ID": name, "LABKIT_BROKER": network.address if network is not None else own,
+                "LABKIT_TOKEN_FILE": str(self.token_file), **plan.rule_variables(self.settings.rules),
+                **environment,
+            },
+        )  # fmt: skip
+
+    def spawn(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        """Start a process beside the cluster's; it is ended with the stand, or, if this process is killed, by
+        itself. What it prints: ``printed``."""
+        watched = {} if self._lifeline is None else {"LABKIT_LIFELINE": str(self._lifeline[0])}
+        with self._log(name).open("ab") as log:
+            process = subprocess.Popen(
+                command, env={**plan.environment(self.settings), **environment, **watched},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                pass_fds=() if self._lifeline is None else self._lifeline[:1],
+            )  # fmt: skip
+        self._spawned[name] = process
+        return process
+
+    def printed(self, name: str) -> str:
+        """Return what a spawned process has printed."""
+        return self._log(name).read_text(encoding="utf-8", errors="replace")
+
+    def _log(self, name: str) -> Path:
+        return self.cluster.folder / "logs" / f"{name}.log"
+
+    def _end_spawned(self) -> None:
+        for process in self._spawned.values():
+            if process.poll() is None:
+                process.kill()
+        for process in self._spawned.values():
+            process.wait(10)
+        for descriptor in self._lifeline or ():
+            os.close(descriptor)
+
+    @property
+    def token_file(self) -> Path:
+        """Where the cluster's secret is."""
+        return self.cluster.folder / "token"
+
+    def pid_of(self, name: str) -> int:
+        """Return the number of a process of the cluster: worker-1, broker, redis."""
+        rows: list[dict[str, Any]] = self.cluster.status()["processes"]
+        pid: int = next(row["pid"] for row in rows if row["name"] == name)
+        return pid
+
+    def state(self) -> State | None:
+        """Return what the cluster's own file says of it; None when it has ended."""
+        return RunFolder(self.cluster.folder).read_state()
+
+    def _pids(self) -> Iterable[int]:
+        """The processes whose want of a processor would excuse a delay: the cluster's, and this one."""
+        state = self.state() or {"processes": {}}
+        named = [pid for pid, _born in state["processes"].values()]
+        return [os.getpid(), *named, *(process.pid for process in self._spawned.values())]
+
+    # --- waiting --------------------------------------------------------------------------------------------
+
+    @property
+    def history(self) -> History:
+        """What has happened, as far as it has been written."""
+        return self.cluster.history()
+
+    def wait_until(self, condition: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
+        """Return the first true value of ``condition()``.
+
+        Raises NotReached after ``patience_s``, having claimed ``what`` has not happened.
+        """
+        value = _waited(condition, patience_s)
+        if not value:
+            error = NotReached(what, seconds=patience_s)
+            self.judge.not_reached(error, patience_s)
+            raise error
+        return value
+
+    def wait_for(self, kind: str, *, worker: str = "", task: str = "", since: float = 0.0) -> Event:
+        """Return the first event of this kind, about this worker or task, at ``since`` (the broker's clock)
+        or later."""
+
+        def found() -> list[Event]:
+            return self.events(kind, worker=worker, task=task, since=since)[:1]
+
+        what = {
+            h.LOST: N_("nobody was given up within {seconds:g} s"),
+            h.JOINED: N_("nobody joined again within {seconds:g} s"),
+            h.DONE: N_("there was no result within {seconds:g} s"),
+        }
+        else_ = N_("what should happen did not within {seconds:g} s")
+        return self.wait_until(found, what.get(kind, else_))[0]
+
+    def events(self, kind: str = "", *, worker: str = "", task: str = "", since: float = 0.0) -> list[Event]:
+        """Return the recorded events of this kind, about this worker or task, at ``since`` or later."""
+        return [
+            event
+            for event in self.history.events
+            if (not kind or event.kind == kind) and (not worker or event.worker == worker)
+            and (not task or event.task == task) and event.at >= since
+        ]  # fmt: skip
+
+    def wait_for_start(
+        self, workers: Iterable[str] = (), future: TaskFuture | None = None, among: set[str] | None = None
+    ) -> tuple[str, str]:
+        """Return (worker, task) of an attempt that has started and not ended: what a fault is to strike.
+
+        ``workers``: one of these. ``future``: that task. ``among``: one of these tasks. Raises CannotTry if
+        there is none for long, or none any more.
+        """
+        wanted = set(workers)
+        tasks = {future.task_id} if future is not None else among
+
+        def started() -> list[tuple[str, str]]:
+            return [
+                (worker, task)
+                for task, worker in running(self.history).items()
+                if (not wanted or worker in wanted) and (tasks is None or task in tasks)
+            ]
+
+        found = _waited(lambda: started() or (future is not None and future.done()), HARM_PATIENCE_S)
+        if found is True:
+            raise CannotTry(N_("the task was over before the fault could be done"))
+        if not found:
+            raise CannotTry(N_("no task had started after {seconds:g} s"), seconds=HARM_PATIENCE_S)
+        return found[0]
+
+    def wait_for_progress(self, n: int) -> None:
+        """Wait until ``n`` more of the work's tasks have an outcome, or all have."""
+        target = min(self.work.done + n, len(self.work.futures))
+        self.wait_until(lambda: self.work.done >= target, N_("the work stood still for {seconds:g} s"))
+
+    def wait_until_ready(self) -> None:
+        """Wait until every worker that should be up is ready again."""
+        self.cluster.wait_until_ready(PATIENCE_S)
+
+    # --- what is judged in every case -----------------------------------------------------------------------
+
+    def finish_work(self) -> None:
+        """Wait for every outcome, and claim that all are right, that each came once, and that the history
+        breaks no promise."""
+        work, judge = self.work, self.judge
+        self.wait_until(
+            lambda: work.done == len(work.futures), N_("not every task had an outcome after {seconds:g} s")
+        )
+        tasks = work.tasks
+        self.wait_until(
+            lambda: not open_at_this_broker(self.history) & tasks,
+            N_("not every outcome was in the history after {seconds:g} s"),
+        )
+        self.wait_until(lambda: sum(work.resolutions.values()) >= len(tasks), N_("a future was not resolved"))
+        judge.count(N_("{n} of {wanted} outcomes right"), work.right, len(tasks))
+        twice = sum(n - 1 for n in work.resolutions.values())
+        judge.count(N_("{n} delivered twice"), twice, 0)
+        violations = [str(violation) for violation in self.history.check(ended=False)]
+        if self.history.has_gaps:
+            judge.true(N_("the history has a gap"), False)
+        if violations:
+            judge.true(N_("a promise was broken: {violation}"), False, violation=violations[0])
+
+    def blame_nobody(self) -> None:
+        """Claim that no worker was given up: none was dead."""
+        n = len(self.events(h.LOST))
+        judge, rules = self.judge, self.settings.rules
+        judge.unless_slow(N_("{n} workers wrongly given up"), n == 0, rules.dead_s - rules.heartbeat_s, n=n)
+
+
+def _waited(condition: Callable[[], T], patience_s: float) -> T:
+    """Return the first true value of ``condition()``, or its last false one after ``patience_s``."""
+    deadline = time.monotonic() + patience_s
+    while not (value := condition()) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    return value
+
+
+def running(history: History) -> dict[str, str]:
+    """Return which attempts have started and not ended: their workers, by task, the latest start last."""
+    found: dict[str, str] = {}
+    for event in history.events:
+        if event.kind == h.STARTED:
+            found.pop(event.task, None)
+            found[event.task] = event.worker
+        elif event.kind in h.OUTCOMES or event.kind == h.REQUEUED:
+            found.pop(event.task, None)
+        elif event.kind == h.BROKER_STARTED:
+            found.clear()
+    return found
+
+
+def open_at_this_broker(history: History) -> set[str]:
+    """Return the tasks that the present broker was given and of which no outcome is recorded.
+
+    A broker that is killed takes the last few hundredths of a second of its recording along. A client that
+    has got its result by then does not submit the task again, so that is all that can be missing.
+    """
+    found: set[str] = set()
+    for event in history.events:
+        if event.kind == h.SUBMITTED:
+            found.add(event.task)
+        elif event.kind in h.OUTCOMES:
+            found.discard(event.task)
+        elif event.kind == h.BROKER_STARTED:
+            found.clear()
+    return found

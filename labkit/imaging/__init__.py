@@ -1,0 +1,1 @@
+"""Pictures: the filters, reading and writing image files, the bundled photos."""

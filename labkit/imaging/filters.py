@@ -1,0 +1,393 @@
+"""The filters of the course: pure functions from a uint8 image and checked parameters to a new uint8 image.
+
+Every filter takes grey ``(height, width)``, BGR ``(height, width, 3)`` and BGRA ``(height, width, 4)`` arrays
+and returns the same layout; only `resize` changes height and width. The alpha channel is resized with its
+picture and otherwise handed on unchanged: transparency is not a colour. The argument is never modified. The
+functions themselves trust their parameters; `apply` and `apply_steps` check them first.
+
+Parameters are numbers with a range. `apply` and `parse_steps` accept numbers only (never text, bool, NaN or
+infinity), text from a command line goes through `parse_value`, and each refusal names the filter, the
+parameter, the value and what is allowed.
+
+Two kinds of filter, for the second day of the course: OpenCV's run in C and let other Python threads run
+meanwhile; ``vignette_python`` is a plain Python loop over real pixels and holds the GIL for as long as it
+takes.
+
+NumPy and OpenCV are imported where they are used, so that the table of filters costs nothing to import.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from labkit.core.errors import N_, FilterError, LabkitError
+from labkit.imaging.image_files import MAX_PIXELS, check
+from labkit.support.numbers import real
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Number = int | float
+Step = tuple[str, dict[str, Number]]
+"""One filter with all of its parameters, ready to travel: ``("sharpen", {"intensity": 3.0})``."""
+
+MAX_STEPS = 32
+"""More filters in one task than anyone means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A number that a filter takes, from ``low`` to ``high``; without ``default`` it must be given."""
+
+    name: str
+    low: Number
+    high: Number
+    default: Number | None = None
+    whole: bool = False
+    """Only whole numbers (3 and 3.0, not 3.5)."""
+
+    def checked(self, filter_name: str, value: object) -> Number:
+        """Return ``value`` as a plain int or float, or raise `FilterError`."""
+        # bool counts as a number in Python. NumPy's numbers do, too; they become plain ones, which travel.
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise self.refused(filter_name, value)
+        given: Any = value
+        if not self.low <= given <= self.high:  # NaN is on neither side of anything, so it ends here as well
+            raise self.refused(filter_name, value)
+        if self.whole and given != int(given):
+            raise self.refused(filter_name, value)
+        return int(given) if self.whole else float(given)
+
+    def refused(self, filter_name: str, value: object) -> FilterError:
+        """Return the error that says what this parameter allows."""
+        if self.whole:
+            template = N_(
+                "{filter}.{parameter} = {value} is not allowed: a whole number from {low} to {high} is"
+            )
+        else:
+            template = N_("{filter}.{parameter} = {value} is not allowed: a number from {low} to {high} is")
+        return FilterError(
+            template,
+            filter=filter_name,
+            parameter=self.name,
+            value=_shown(value),
+            low=self.low,
+            high=self.high,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A filter as `apply` finds it: its function takes the image and one keyword argument a parameter."""
+
+    name: str
+    function: Callable[..., np.ndarray]
+    parameters: tuple[Parameter, ...]
+    holds_gil: bool = False
+    """True if other Python threads stand still while it computes."""
+    check_together: Callable[..., None] | None = None
+    """Takes the parameters, each within its range; raises `FilterError` if all of them together are wrong."""
+
+
+# --- the filters --------------------------------------------------------------------------------------------
+
+
+def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return the image scaled to ``width`` x ``height`` pixels; the proportions are the caller's business."""
+    import cv2
+
+    # Averaging the covered area is right for making smaller; it would make blocks when making larger.
+    smaller = width * height < image.shape[0] * image.shape[1]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+
+
+def _not_too_large(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise FilterError(
+            N_(
+                "resize.width x resize.height = {width} x {height} is not allowed: "
+                "at most {max_pixels} pixels in all are"
+            ),
+            width=width,
+            height=height,
+            max_pixels=MAX_PIXELS,
+        )
+
+
+def blur(image: np.ndarray, radius: float) -> np.ndarray:
+    """Return the image after a Gaussian blur, standard deviation ``radius`` pixels; 0 changes nothing."""
+    import cv2
+
+    if radius == 0:
+        return image.copy()
+    return _on_colours(image, lambda colours: cv2.GaussianBlur(colours, (0, 0), radius))
+
+
+def brightness(image: np.ndarray, factor: float) -> np.ndarray:
+    """Return the image with each colour value times ``factor``, at most 255; 1 changes nothing."""
+    import cv2
+    import numpy as np
+
+    # There are only 256 possible values: compute each once, then look up.
+    table = np.minimum(np.rint(np.arange(256) * factor), 255).astype(np.uint8)
+    return _on_colours(image, lambda colours: cv2.LUT(colours, table))
+
+
+def sharpen(image: np.ndarray, intensity: float) -> np.ndarray:
+    """Return the image plus ``intensity`` times its difference to the four neighbours; 0 changes nothing."""
+    import cv2
+    import numpy as np
+
+    i = intensity
+    kernel = np.array([[0, -i, 0], [-i, 1 + 4 * i, -i], [0, -i, 0]], np.float32)
+    return _on_colours(
+        image, lambda colours: cv2.filter2D(colours, -1, kernel, borderType=cv2.BORDER_REPLICATE)
+    )
+
+
+def edges(image: np.ndarray, threshold1: float, threshold2: float) -> np.ndarray:
+    """Return Canny's edges, white (255) on black, in the layout of the input.
+
+    The edge map itself is ``(height, width)``. For BGR it is repeated in the three channels, for BGRA as
+    well, with the image's own alpha: any filter may follow, and the result looks the same in every layout. A
+    gradient above the larger threshold is an edge, one above the smaller if it touches an edge; their order
+    does not matter.
+    """
+    import cv2
+
+    if image.ndim == 2:
+        return cv2.Canny(image, threshold1, threshold2)
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY if image.shape[2] == 3 else cv2.COLOR_BGRA2GRAY)
+    edge_map = cv2.Canny(grey, threshold1, threshold2)
+    return _on_colours(image, lambda _: cv2.cvtColor(edge_map, cv2.COLOR_GRAY2BGR))
+
+
+def vignette_python(image: np.ndarray, strength: float) -> np.ndarray:
+    """Return the image darkened towards its corners, where ``strength`` of the light (0 to 1) is missing.
+
+    In pure Python, pixel by pixel, on purpose: about a hundred times as slow as OpenCV, and no other thread
+    of this process runs Python meanwhile. The light falls with the square of the distance from the centre.
+    """
+    import numpy as np
+
+    height, width = image.shape[:2]
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    colours = min(channels, 3)  # a fourth channel is alpha
+    pixels = bytearray(image.tobytes())
+    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
+    corner = (centre_x**2 + centre_y**2) or 1.0  # of a single pixel: its centre is its corner
+    at = 0
+    for y in range(height):
+        for x in range(width):
+            light = 1 - strength * ((x - centre_x) ** 2 + (y - centre_y) ** 2) / corner
+            for channel in range(at, at + colours):
+                pixels[channel] = int(pixels[channel] * light + 0.5)
+            at += channels
+    return np.frombuffer(pixels, np.uint8).reshape(image.shape)
+
+
+def _on_colours(image: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return ``change`` of the colour channels, with the alpha channel (if any) as it was."""
+    if image.ndim == 2 or image.shape[2] == 3:
+        return change(image)
+    import numpy as np
+
+    return np.dstack([change(np.ascontiguousarray(image[:, :, :3])), image[:, :, 3]])
+
+
+# 2040 is the steepest gradient that Canny can meet: |dx| + |dy|, each at most 4 x 255 (3 x 3 Sobel).
+FILTERS: dict[str, Filter] = {
+    each.name: each
+    for each in (
+        Filter(
+            "resize",
+            resize,
+            (Parameter("width", 1, 16_384, whole=True), Parameter("height", 1, 16_384, whole=True)),
+            check_together=_not_too_large,
+        ),
+        Filter("blur", blur, (Parameter("radius", 0, 100, default=2),)),
+        Filter("brightness", brightness, (Parameter("factor", 0, 10, default=1.2),)),
+        Filter("sharpen", sharpen, (Parameter("intensity", 0, 20, default=1),)),
+        Filter(
+            "edges",
+            edges,
+            (Parameter("threshold1", 0, 2040, default=50), Parameter("threshold2", 0, 2040, default=150)),
+        ),
+        Filter(
+            "vignette_python", vignette_python, (Parameter("strength", 0, 1, default=0.5),), holds_gil=True
+        ),
+    )
+}
+"""Every filter by name, in the order in which they are shown."""
+
+
+class UnknownFilters(LabkitError):
+    """A worker is to serve what is no filter of the lab. A warning: nothing raises it."""
+
+
+def warning_of_unknown(variable: str, names: Iterable[str]) -> UnknownFilters | None:
+    """Return a warning of those ``names``, the value of ``variable``, that are no filters; None if all are.
+
+    They are allowed, for tasks of the learner's own that need them; but most often they are misspelt.
+    """
+    unknown = [name for name in names if name not in FILTERS]
+    if not unknown:
+        return None
+    return UnknownFilters(
+        N_("{variable} names {unknown}, which no filter of the lab is called; known: {known}"),
+        variable=variable, unknown=", ".join(unknown), known=", ".join(FILTERS),
+    )  # fmt: skip
+
+
+# --- choosing and applying ----------------------------------------------------------------------------------
+
+
+def find(name: object) -> Filter:
+    """Return the filter called ``name``, or raise `FilterError` with the names that exist."""
+    found = FILTERS.get(name) if isinstance(name, str) else None
+    if found is None:
+        raise FilterError(
+            N_("filter {name} is unknown; known: {known}"), name=_shown(name), known=", ".join(FILTERS)
+        )
+    return found
+
+
+def checked_parameters(name: str, given: Mapping[str, object]) -> dict[str, Number]:
+    """Return all parameters of filter ``name``: those ``given``, checked, and the defaults of the others."""
+    chosen = find(name)
+    if not isinstance(given, Mapping):
+        raise FilterError(
+            N_("the parameters of filter {filter!r} must be names with values, not {value}"),
+            filter=name,
+            value=_shown(given),
+        )
+    known = [parameter.name for parameter in chosen.parameters]
+    for parameter_name in given:
+        if parameter_name not in known:
+            raise _unknown_parameter(chosen, parameter_name)
+    values: dict[str, Number] = {}
+    for parameter in chosen.parameters:
+        value = given.get(parameter.name, parameter.default)
+        if value is None and parameter.name not in given:
+            raise FilterError(
+                N_("filter {filter!r} needs {filter}.{parameter}, a number from {low} to {high}"),
+                filter=name,
+                parameter=parameter.name,
+                low=parameter.low,
+                high=parameter.high,
+            )
+        values[parameter.name] = parameter.checked(name, value)
+    if chosen.check_together is not None:
+        chosen.check_together(**values)
+    return values
+
+
+def apply(image: np.ndarray, name: str, /, **params: object) -> np.ndarray:
+    """Return a new image: ``image`` after filter ``name``; parameters left out take their defaults.
+
+    Raises `FilterError` for an unknown filter or a parameter that is not allowed, `ImageError` for a wrong
+    array.
+    """
+    return apply_steps(image, [(name, params)])
+
+
+def parse_steps(
+    filters: Sequence[str], params: Mapping[str, Mapping[str, object]] | None = None
+) -> list[Step]:
+    """Return the chosen filters, in order, each with all of its parameters: checked, defaults filled in.
+
+    ``filters`` and ``params`` are what the HTTP interface takes: ``["sharpen", "edges"]`` and
+    ``{"sharpen": {"intensity": 3}}``. Raises `FilterError` if anything in either is not understood.
+    """
+    if isinstance(filters, str) or not isinstance(filters, Sequence):
+        raise FilterError(
+            N_("filters must be a list of names such as ['sharpen', 'edges'], not {value}"),
+            value=_shown(filters),
+        )
+    if not 1 <= len(filters) <= MAX_STEPS:
+        raise FilterError(
+            N_("{count} filters were given; 1 to {limit} are possible, of these: {known}"),
+            count=len(filters),
+            limit=MAX_STEPS,
+            known=", ".join(FILTERS),
+        )
+    for name in filters:
+        find(name)
+    params = {} if params is None else params
+    if not isinstance(params, Mapping):
+        raise FilterError(
+            N_("parameters must be given per filter, such as {{'sharpen': {{'intensity': 3}}}}, not {value}"),
+            value=_shown(params),
+        )
+    for name in params:
+        find(name)
+        if name not in filters:
+            raise FilterError(
+                N_(
+                    "parameters are given for filter {filter!r}, "
+                    "which is not among the filters chosen: {chosen}"
+                ),
+                filter=name,
+                chosen=", ".join(filters),
+            )
+    return [(name, checked_parameters(name, params.get(name, {}))) for name in filters]
+
+
+def checked_steps(steps: Sequence[tuple[str, Mapping[str, object]]]) -> list[Step]:
+    """Return ``steps``, which may come from anywhere, checked like names and parameters in `parse_steps`."""
+    checked: list[Step] = []
+    for step in steps:
+        try:
+            name, params = step
+        except (TypeError, ValueError) as error:
+            raise FilterError(
+                N_("a step must be a filter's name with its parameters, not {value}"),
+                value=_shown(step),
+            ) from error
+        checked.append((name, checked_parameters(name, params)))
+    return checked
+
+
+def apply_steps(image: np.ndarray, steps: Sequence[tuple[str, Mapping[str, object]]]) -> np.ndarray:
+    """Return ``image`` after each of the ``steps``, in order; a new image also if there are none.
+
+    All steps are checked before the first one is applied. Raises `FilterError` or `ImageError`.
+    """
+    result = check(image).copy(order="C")
+    for name, values in checked_steps(steps):
+        result = FILTERS[name].function(result, **values)
+    return result
+
+
+def parse_value(filter_name: str, parameter_name: str, text: str) -> Number:
+    """Return ``text`` (from a command line) as a number that is right for that filter and parameter."""
+    chosen = find(filter_name)
+    for parameter in chosen.parameters:
+        if parameter.name == parameter_name:
+            try:
+                number = real(text)
+            except ValueError as error:
+                raise parameter.refused(filter_name, text) from error
+            return parameter.checked(filter_name, number)
+    raise _unknown_parameter(chosen, parameter_name)
+
+
+def _unknown_parameter(chosen: Filter, parameter_name: object) -> FilterError:
+    return FilterError(
+        N_("filter {filter!r} has no parameter {parameter}; known: {known}"),
+        filter=chosen.name,
+        parameter=_shown(parameter_name),
+        known=", ".join(parameter.name for parameter in chosen.parameters),
+    )
+
+
+def _shown(value: object) -> str:
+    """Return what an error message quotes of a value that may be anything, and of any length."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python is willing to write
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,144 @@
+"""Real photographs to work on: scikit-image's own, or the user's.
+
+scikit-image brings about twenty public photographs in its installed package: a cat, a cup of coffee, an
+astronaut, the Hubble deep field. They are found as files, without importing scikit-image (a second or so) and
+without a network.
+
+A `Photo` is a name and a path; nothing is read before it is asked for. So a batch with one missing file is
+still a batch: that photo alone raises `ImageError`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib.util
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labkit.core.errors import N_, ImageError
+from labkit.imaging import image_files
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PathLike = str | os.PathLike[str]
+
+# Photographs only; scikit-image's drawings, chessboards, phantoms and logos are left out. Colour first.
+_PHOTOGRAPHS = (
+    "astronaut.png",
+    "chelsea.png",
+    "coffee.png",
+    "rocket.jpg",
+    "motorcycle_left.png",
+    "motorcycle_right.png",
+    "hubble_deep_field.jpg",
+    "retina.jpg",
+    "ihc.png",
+    "camera.png",
+    "coins.png",
+    "moon.png",
+    "brick.png",
+    "grass.png",
+    "gravel.png",
+    "clock_motion.png",
+    "page.png",
+    "text.png",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A picture file and a short name for it, unique among the photos it was loaded with."""
+
+    name: str
+    path: Path
+
+    def bytes(self) -> builtins.bytes:
+        """Return the file as it is, still encoded; `ImageError` if it cannot be read."""
+        return image_files.read_bytes(self.path)
+
+    def array(self) -> np.ndarray:
+        """Return the decoded picture (see `labkit.imaging.image_files.decode`); `ImageError` if it cannot be
+        read."""
+        return image_files.read(self.path)
+
+
+def bundled() -> list[Photo]:
+    """Return scikit-image's photographs, colour first: 448 x 172 to 1411 x 1411 pixels.
+
+    Raises `ImageError` if scikit-image is not installed.
+    """
+    found = importlib.util.find_spec("skimage")  # locates the package without importing it
+    folders = (found.submodule_search_locations or []) if found else []
+    paths = [Path(folder, "data", name) for folder in folders for name in _PHOTOGRAPHS]
+    photos = _named(path for path in paths if path.is_file())
+    if not photos:
+        raise ImageError(
+            N_(
+                "scikit-image's photographs are not installed; "
+                "install scikit-image, or name a folder with photos of your own"
+            )
+        )
+    return photos
+
+
+def from_folder(path: PathLike) -> list[Photo]:
+    """Return the PNG and JPEG files (by suffix) in the folder ``path`` itself, sorted by name.
+
+    Raises `ImageError` if it is not a folder, cannot be read, or holds no such file.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ImageError(N_("{path} is not a folder"), path=str(path))
+    return _named(_pictures_in(folder))
+
+
+def load(source: PathLike | Sequence[PathLike] | None = None) -> list[Photo]:
+    """Return photos from ``source``: None for the bundled ones, a folder, a file, or several of both.
+
+    Whether a named *file* exists shows when it is read, so that one wrong name does not stop the others.
+    """
+    if source is None:
+        return bundled()
+    sources = [source] if isinstance(source, str | os.PathLike) else source
+    paths: list[Path] = []
+    for each in sources:
+        path = Path(each)
+        paths.extend(_pictures_in(path) if path.is_dir() else [path])
+    return _named(paths)
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    """Return the folder's pictures, sorted, without hidden files (macOS writes ``._cat.jpg``)."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+    except OSError as error:
+        raise ImageError(
+            N_("{path} cannot be read: {reason}"), path=str(folder), reason=error.strerror or str(error)
+        ) from error
+    pictures = [
+        name for name in names if name.lower().endswith(image_files.SUFFIXES) and not name.startswith(".")
+    ]
+    if not pictures:
+        raise ImageError(
+            N_("{path} holds no PNG or JPEG files; name another folder, or none for the lab's own photos"),
+            path=str(folder),
+        )
+    return [folder / name for name in pictures]
+
+
+def _named(paths: Iterable[Path]) -> list[Photo]:
+    """Return the photos with names that are unique: ``cat``; for a second one ``cat-2``."""
+    photos: list[Photo] = []
+    taken: set[str] = set()
+    for path in paths:
+        name, number = path.stem, 1
+        while name.lower() in taken:  # some file systems take Cat and cat for one file
+            number += 1
+            name = f"{path.stem}-{number}"
+        taken.add(name.lower())
+        photos.append(Photo(name, path))
+    return photos

@@ -1,0 +1,1 @@
+"""Redis: a copy of the broker's state for people to read, and the server that holds it."""

@@ -1,0 +1,340 @@
+"""Shows the broker's registry and queue in Redis, to whoever looks with redis-cli, a notebook or a dashboard.
+
+* What is written: the hash ``workers`` (field: worker id, value: JSON) and the list ``image_tasks`` (ids of
+  the pending tasks, oldest first, so that LLEN is the queue's length), both in one MULTI: nobody ever sees
+  half a picture. With a ``prefix`` the keys are ``<prefix>workers`` and ``<prefix>image_tasks``; two
+  clusters on one Redis need two prefixes. The keys belong to the mirror: whatever else is found there, of
+  whatever type, is replaced.
+* Redis is a picture, never the truth. The mirror reads back only the lengths and the ends of what it has just
+  written, to learn that somebody flushed, restarted or edited Redis; it then writes everything again.
+* The broker's loop never waits: it leaves the latest picture in a slot, and a thread of the mirror's own
+  writes it. A picture that was not written in time is replaced by the next one: the latest state wins.
+
+::
+
+    starting --written--> ok <--written-- unreachable | denied | unusable      any --close()--> closed
+                          ok --an error-> (one of these three; tried again after 0.05 s, doubling to 0.5 s)
+
+Guarantee: Redis may be down, slow, frozen, flushed, restarted, foreign or no Redis at all: the caller of
+``offer`` does not notice, and 1 s after Redis serves (again) the picture there is whole.
+
+Source: the slot is ZeroMQ's CONFLATE option. Own thread, short timeouts and no retries, because redis-py
+retries by default: one HSET to a frozen server blocked its caller for 57 s.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from labkit.core.broker.snapshot import Picture
+
+if TYPE_CHECKING:
+    import redis  # costs 0.1 s and 18 MiB, so the mirror's thread imports it when there is something to write
+
+log = logging.getLogger("labkit.mirror")
+
+WORKERS_KEY = "workers"
+PENDING_KEY = "image_tasks"
+
+SOON_S = 0.1
+"""After a change, a new picture is wanted this long after the last one, at the earliest."""
+LATEST_S = 1.0
+"""Without any change, a new picture (with newer heartbeats) is wanted after this long."""
+LONG_QUEUE = 10_000
+"""With more pending tasks than this, a picture costs the broker milliseconds: one every ``LATEST_S``."""
+BUSY_SHARE = 0.02
+"""The thread shares the interpreter with the broker's loop: writing may take this share of the time."""
+
+REFRESH_S = 0.5
+"""Without a new picture the last one is written again after this long: a flush is healed within 1 s."""
+SOCKET_TIMEOUT_S = 0.25
+FIRST_BACKOFF_S = 0.05
+MAX_BACKOFF_S = 0.5
+CHUNK = 1_000
+"""Ids per RPUSH: a long list is many commands of moderate size, still in one transaction."""
+
+
+class Change(NamedTuple):
+    """How the old list becomes the new one: ``drop`` ids leave at the front, ``append`` joins at the back."""
+
+    drop: int
+    append: tuple[str, ...]
+
+
+def plan(old: tuple[str, ...], new: tuple[str, ...]) -> Change:
+    """Return the change from ``old`` to ``new``: short if ``new`` is ``old`` minus a prefix plus a suffix.
+
+    That is what a queue does nearly always. For everything else (a task requeued at the front, one
+    cancelled in the middle) the change is to drop all and append all. Task ids are unique; with repeated
+    ones the result is still right, only perhaps longer than need be. Time is linear in the two lengths, all
+    of it in C loops.
+    """
+    everything = Change(len(old), new)
+    if not old or not new:
+        return everything
+    try:
+        first = old.index(new[0])
+    except ValueError:
+        return everything
+    kept = len(old) - first
+    if old[first:] == new[:kept]:
+        return Change(first, new[kept:])
+    return everything
+
+
+def worker_fields(picture: Picture, wall: float) -> dict[str, str]:
+    """Return the fields of the hash ``workers`` for a picture taken at the unix time ``wall`` (seconds)."""
+    return {
+        worker["id"]: json.dumps(
+            {
+                "id": worker["id"],
+                "capabilities": list(worker["capabilities"]),
+                "last_heartbeat": round(wall - worker["last_heartbeat_age_s"], 3),
+                "status": worker["status"],
+                "tasks_completed": worker["tasks_completed"],
+                "in_flight": worker["in_flight"],
+                "slots": worker["slots"],
+                "epoch": worker["epoch"],
+            }
+        )
+        for worker in picture.workers
+    }
+
+
+def without_password(url: str) -> str:
+    """Return ``url`` fit for a log or a message: what stands before the ``@`` is left out."""
+    return re.sub(r"//.*@", "//***@", url)
+
+
+class Health(NamedTuple):
+    """What became of the last attempt to write.
+
+    ``state``: starting, ok, unreachable (refused, timed out, broken off), denied (password or rights),
+    unusable (no Redis, read-only, out of memory, no Redis URL), broken (a bug of ours, its traceback is in
+    the log), closed.
+    ``detail``: one English line, empty where there is nothing to add.
+    """
+
+    state: str
+    detail: str = ""
+
+
+class _Shot(NamedTuple):
+    picture: Picture
+    wall: float
+
+
+class Mirror:
+    """The mirror of one broker in the Redis at ``url``: ``start``, ``wants`` and ``offer``, then ``close``.
+
+    The broker's loop, each turn::
+
+        if mirror.wants(now, changed):
+            mirror.offer(scheduler.picture(now))
+            changed = False
+    """
+
+    def __init__(self, url: str, prefix: str = "") -> None:
+        self._url = url
+        self._prefix = prefix
+        self._granted_at = float("-inf")
+        self._write_s = 0.0
+        self._latest: _Shot | None = None
+        self._health = Health("starting")
+        self._news = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="labkit-mirror", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; nothing is written before the first ``offer``."""
+        self._thread.start()
+
+    @property
+    def health(self) -> Health:
+        """What became of the last attempt to write; may be read from any thread."""
+        return Health("closed") if self._closing.is_set() else self._health
+
+    def due_at(self, changed: bool) -> float:
+        """Return when ``wants`` will next say yes, in the seconds of its ``now``; -inf at first."""
+        latest = self._latest
+        long_queue = latest is not None and len(latest.picture.pending) > LONG_QUEUE
+        if not changed or long_queue or self._health.state != "ok":
+            return self._granted_at + LATEST_S
+        return self._granted_at + min(LATEST_S, max(SOON_S, self._write_s / BUSY_SHARE))
+
+    def wants(self, now: float, changed: bool = True) -> bool:
+        """Return whether the broker should make a picture and offer it; yes is said once a period.
+
+        ``now``: the broker's monotonic seconds. ``changed``: whether anything but heartbeats differs from the
+        last picture. Costs less than a microsecond.
+        """
+        if now < self.due_at(changed) or self._closing.is_set():
+            return False
+        self._granted_at = now
+        return True
+
+    def offer(self, picture: Picture) -> None:
+        """Leave the latest picture for the thread and return at once; an older one is forgotten."""
+        # The hour is noted here: the picture's ages count from now, not from when Redis is reachable again.
+        self._latest = _Shot(picture, time.time())
+        self._news.set()
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Write what was offered last, if Redis is well, and end the thread; takes ``timeout_s`` at most.
+
+        A broker that leaves in peace offers an empty ``Picture()`` first: no worker that has gone stays on
+        display.
+        """
+        self._closing.set()
+        self._news.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        copy: _Copy | None = None
+        written: _Shot | None = None
+        backoff_s = 0.0
+        while True:
+            # After a failure new pictures must not hurry the next attempt; only close() may.
+            if backoff_s:
+                self._closing.wait(backoff_s)
+            else:
+                self._news.wait(REFRESH_S)
+            self._news.clear()  # before the slot is read: an offer from here on sets it again
+            closing = self._closing.is_set()
+            shot = self._latest
+            # At the end only what is new is written, and only if Redis was well.
+            if shot is not None and not (closing and (backoff_s or shot is written)):
+                begun = time.monotonic()
+                try:
+                    if copy is None:
+                        copy = _Copy(self._url, self._prefix)
+                    copy.write(shot.picture.pending, worker_fields(shot.picture, shot.wall))
+                except Exception as error:  # noqa: BLE001 - the thread outlives whatever a stranger replies
+                    self._failed(error)
+                    if copy is not None:
+                        copy.close()
+                        copy = None
+                    backoff_s = min(MAX_BACKOFF_S, max(FIRST_BACKOFF_S, backoff_s * 2))
+                else:
+                    self._write_s = time.monotonic() - begun
+                    self._set_health(Health("ok"))
+                    written = shot
+                    backoff_s = 0.0
+            if closing:
+                if copy is not None:
+                    copy.close()
+                return
+
+    def _failed(self, error: Exception) -> None:
+        detail = str(error) or type(error).__name__
+        if isinstance(error, ValueError):  # its text may quote the URL, password and all
+            detail = "no Redis URL, or no Redis at it"
+        self._set_health(Health(_state_of(error), detail), error)
+
+    def _set_health(self, health: Health, error: Exception | None = None) -> None:
+        before, self._health = self._health.state, health
+        if health.state == before or self._closing.is_set():  # at the end Redis may well leave first: no news
+            return
+        if health.state == "ok":
+            log.info("mirror: writing to %s", without_password(self._url))
+            return
+        log.warning(
+            "mirror: %s is %s (%s); the cluster runs on without it, and it is tried again",
+            without_password(self._url),
+            health.state,
+            health.detail,
+            exc_info=error if health.state == "broken" else None,
+        )
+
+
+def _state_of(error: Exception) -> str:
+    """Return the health's state that an error stands for."""
+    from redis import exceptions as kinds
+
+    # Most specific first: redis-py's AuthenticationError is a ConnectionError.
+    if isinstance(error, (kinds.AuthenticationError, kinds.AuthorizationError, kinds.NoPermissionError)):
+        return "denied"
+    if isinstance(error, (kinds.ConnectionError, kinds.TimeoutError, OSError)):
+        return "unreachable"
+    if isinstance(error, (kinds.RedisError, ValueError)):
+        return "unusable"
+    return "broken"
+
+
+class _Copy:
+    """The two keys in one Redis, and what we last wrote there; used by the mirror's thread alone.
+
+    Every method may raise redis.RedisError, OSError or ValueError; then this copy is at its end: close it.
+    """
+
+    def __init__(self, url: str, prefix: str) -> None:
+        import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        self._workers_key = prefix + WORKERS_KEY
+        self._pending_key = prefix + PENDING_KEY
+        self._written: tuple[str, ...] | None = None
+        # RESP 2 and no driver info: connecting costs no round trips but those for password and database.
+        self._client: redis.Redis = redis.Redis.from_url(
+            url,
+            socket_timeout=SOCKET_TIMEOUT_S,
+            socket_connect_timeout=SOCKET_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            max_connections=1,
+            protocol=2,
+            driver_info=None,
+        )
+
+    def write(self, pending: tuple[str, ...], workers: dict[str, str]) -> None:
+        """Make the two keys show this; on return they did."""
+        import redis
+
+        if self._written is not None:
+            try:
+                if self._transact(pending, workers, plan(self._written, pending)):
+                    return
+            except redis.ResponseError:
+                log.debug("mirror: the difference was refused (another type at a key?), writing everything")
+        self._written = None
+        # A frozen server executes, on waking, what it was sent before. So the transaction goes out only
+        # after the server has answered on this connection: what older connections sent is then behind it,
+        # not before it.
+        self._client.ping()
+        if not self._transact(pending, workers, None):
+            raise redis.InvalidResponse("the server does not show what the same transaction wrote")
+
+    def _transact(self, pending: tuple[str, ...], workers: dict[str, str], change: Change | None) -> bool:
+        """Write by ``change`` (None: everything anew) and return whether Redis then showed what it should."""
+        pipe = self._client.pipeline(transaction=True)
+        # The workers are few and their heartbeats always differ: anew each time, which removes who has gone.
+        pipe.delete(self._workers_key)
+        if workers:
+            pipe.hset(self._workers_key, mapping=cast("dict[Any, Any]", workers))
+        if change is None:
+            pipe.delete(self._pending_key)
+            change = Change(0, pending)
+        if change.drop:
+            pipe.ltrim(self._pending_key, change.drop, -1)
+        for start in range(0, len(change.append), CHUNK):
+            pipe.rpush(self._pending_key, *change.append[start : start + CHUNK])
+        pipe.hlen(self._workers_key)
+        pipe.llen(self._pending_key)
+        pipe.lindex(self._pending_key, 0)
+        pipe.lindex(self._pending_key, -1)
+        shown: list[Any] = pipe.execute()[-4:]
+        ends = [pending[0].encode(), pending[-1].encode()] if pending else [None, None]
+        right = shown == [len(workers), len(pending), *ends]
+        self._written = pending if right else None
+        return right
+
+    def close(self) -> None:
+        self._client.close()

@@ -1,0 +1,239 @@
+"""``Panel``: the life of a control panel, from its first display to its cluster's end.
+
+::
+
+    made ──shown, with a frontend──► live ──close(), the cluster is down, a bug──► closed
+      └────shown, without one──────► a picture of the moment, and nothing else
+
+Threads:
+
+* One thread per live panel, ``labkit-panel``, looks at the cluster twice a second and is the only one that
+  sets a widget's value. It ends with the panel, and the panel with its cluster.
+* A command is carried out by a short-lived thread of its own, because a polite stop may take ten seconds and
+  the kernel is not to wait for it.
+* A click only leaves word; it never waits. (Frontends deliver it between two cells: while one runs, the panel
+  stays up to date, and a click comes when the cell has ended.)
+
+Whether there is a frontend cannot be asked for. A kernel that JupyterLab started for a notebook knows the
+notebook's name, and one that nbval or nbconvert started does not; so without it nothing is started, and what
+is stored in the notebook is the picture. Another frontend that shows widgets: ``cluster.panel(live=True)``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from labkit.core.errors import N_, ClusterNotRunning, LabkitError
+from labkit.panel import page
+from labkit.panel.pulse import Pulse
+from labkit.panel.view import Moment, moment_of
+from labkit.support.i18n import _, translate_error
+
+if TYPE_CHECKING:
+    from labkit.cluster import Cluster
+    from labkit.panel.board import Board
+    from labkit.panel.load import Load
+
+log = logging.getLogger(__name__)
+
+PERIOD_S = 0.5
+CLOSE_S = 5.0
+"""Patience with the panel's thread, which may wait for a broker that does not answer."""
+FRONTEND = "JPY_SESSION_NAME"
+"""Set by Jupyter's server for the kernel of a notebook that somebody has opened."""
+COMMANDS = ("kill", "pause", "resume", "stop", "start")
+
+
+class Command:
+    """One thing that is being done to one process."""
+
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+
+
+class Panel:
+    """See the module's head; made by ``Cluster.panel``."""
+
+    def __init__(self, cluster: Cluster, live: bool | None = None, work: bool = False) -> None:
+        self._cluster = cluster
+        self._live = FRONTEND in os.environ if live is None else live
+        self._working = work
+        self._events = cluster.event_file()
+        self._pulse = Pulse()
+        self._load: Load | None = None
+        self._board: Board | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()  # for what follows
+        self._pending: dict[str, Command] = {}
+        self._said = ""
+        self._end = ""
+        """Why the panel is closed; empty while it is not."""
+        self._news = threading.Event()
+
+    # --- being shown ----------------------------------------------------------------------------------------
+
+    def _repr_mimebundle_(self, **_options: Any) -> dict[str, Any]:
+        """Return what a notebook shows: the widgets for a frontend, and the picture for whoever has none."""
+        try:
+            moment = self._moment()
+        except LabkitError as error:
+            said = translate_error(error)
+            return {"text/plain": said, "text/html": page.said_html(said)}
+        bundle = {"text/plain": page.text(moment), "text/html": page.static_html(moment)}
+        if self._live and not self._end:
+            root = self._started(moment).root
+            bundle |= root._repr_mimebundle_() or {}
+            bundle["text/plain"] = page.text(moment)
+        return bundle
+
+    def __repr__(self) -> str:
+        try:
+            return page.text(self._moment())
+        except LabkitError as error:
+            return translate_error(error)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the panel is shown and kept up to date."""
+        return self._thread is not None and self._thread.is_alive() and not self._end
+
+    def _started(self, moment: Moment) -> Board:
+        """Return the widgets, and see to it that they live."""
+        if self._board is None:
+            from labkit.panel.board import Board
+
+            self._board = Board(self.command, self.scale, self.work, self._working)
+            self._board.show(moment)
+            self._board.beat()
+            atexit.register(self.close)
+            self._thread = threading.Thread(target=self._run, name="labkit-panel", daemon=True)
+            self._thread.start()
+        return self._board
+
+    def _moment(self) -> Moment:
+        status = self._cluster.status()
+        with self._lock:
+            self._pulse.read(self._events.stream(), time.monotonic(), time.time())
+            pending = {name: command.fault for name, command in self._pending.items()}
+            return moment_of(status, self._pulse, time.monotonic(), pending)
+
+    # --- what the user does ---------------------------------------------------------------------------------
+
+    def command(self, fault: str, name: str) -> None:
+        """Begin to do ``fault`` (kill, pause, resume, stop, start) to a process, and return at once.
+
+        What came of it is seen on the panel. While something is being done to the process nothing else is,
+        except that a polite stop may be cut short by a kill.
+        """
+        assert fault in COMMANDS, fault
+        with self._lock:
+            running = self._pending.get(name)
+            if self._end or (running is not None and (running.fault, fault) != ("stop", "kill")):
+                return
+            command = self._pending[name] = Command(fault)
+            self._said = ""
+        self._begin(lambda: getattr(self._cluster, fault)(name), name, command)
+
+    def scale(self, workers: int) -> None:
+        """Begin to give the cluster so many workers, and return at once."""
+        self._begin(lambda: self._cluster.scale(workers), "", Command("scale"))
+
+    def work(self, wanted: bool) -> None:
+        """Send a steady stream of small tasks from now on, or stop it."""
+        self._working = wanted
+        self._news.set()
+
+    def _begin(self, do: Any, name: str, command: Command) -> None:
+        threading.Thread(
+            target=self._carry_out, args=(do, name, command), name=f"labkit-{command.fault}", daemon=True
+        ).start()
+        self._news.set()
+
+    def _carry_out(self, do: Any, name: str, command: Command) -> None:
+        said = ""
+        try:
+            do()
+        except LabkitError as error:
+            said = translate_error(error)
+        except Exception as error:
+            log.exception("%s %s, asked for by a click", command.fault, name)
+            said = _("This is a bug in labkit: {error}").format(error=f"{type(error).__name__}: {error}")
+        with self._lock:
+            if self._pending.get(name) is command:
+                del self._pending[name]
+            self._said = said or self._said
+        self._news.set()
+
+    # --- the thread -----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        board = self._board
+        assert board is not None
+        try:
+            while not self._end:
+                self._refresh(board)
+                self._news.wait(PERIOD_S)
+                self._news.clear()
+        except ClusterNotRunning:
+            self._closed_because(_("The cluster of this panel is down."))
+        except Exception as error:
+            log.exception("the panel's thread")
+            text = _("This panel has stopped, because of a bug in labkit: {error}")
+            self._closed_because(text.format(error=f"{type(error).__name__}: {error}"))
+        finally:
+            self._stop_load()
+            board.close(self._end)
+
+    def _refresh(self, board: Board) -> None:
+        """Look and show. While the cluster does not answer nothing beats: the browser draws the curtain."""
+        try:
+            moment = self._moment()
+        except ClusterNotRunning:
+            raise
+        except LabkitError as error:
+            board.say(translate_error(error))
+            return
+        board.show(moment)
+        board.say(self._said)
+        board.beat()
+        try:
+            self._keep_working(moment)
+        except ClusterNotRunning:
+            raise
+        except LabkitError as error:
+            board.say(translate_error(error))
+
+    def _keep_working(self, moment: Moment) -> None:
+        if not self._working:
+            self._stop_load()
+            return
+        if self._load is None:
+            from labkit.panel.load import Load
+
+            self._load = Load(self._cluster)
+        if not moment.problem:  # without a broker there is nobody to send to
+            self._load.top_up(moment.workers)
+
+    def _stop_load(self) -> None:
+        load, self._load = self._load, None
+        if load is not None:
+            load.stop()
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def _closed_because(self, why: str) -> None:
+        with self._lock:
+            self._end = self._end or why
+        self._news.set()
+
+    def close(self, why: str = N_("This panel is closed; cluster.panel() makes a new one.")) -> None:
+        """End the panel: its thread is over when this returns, and its view says so. ``why`` is a message."""
+        self._closed_because(_(why))
+        atexit.unregister(self.close)
+        if self._thread is not None and threading.current_thread() is not self._thread:
+            self._thread.join(CLOSE_S)

@@ -1,0 +1,1 @@
+"""Secrets, CURVE keys and the files that hold them."""

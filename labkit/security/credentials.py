@@ -1,0 +1,115 @@
+"""How one proves who one is: the cluster's secret, or a key of one's own.
+
+* ``Token``: what all of a cluster on one machine share. It crosses the connection in the clear (ZMTP PLAIN),
+  so it is for loopback only.
+* ``Keys``: a pair of one's own, and the broker's public key (ZMTP CURVE). Both sides prove who they are, all
+  is encrypted, and each key can be taken off the list by itself.
+
+A peer has one or the other; the broker has a ``Token`` or a whole ``KeyFolder``. Which it is, the settings
+say: ``LABKIT_KEYS`` names a folder of keys, ``LABKIT_TOKEN_FILE`` a file with the secret, and keys come
+first.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+
+from labkit.core.errors import N_, InvalidInput, SettingsError
+from labkit.security.key_store import CLIENT, WORKER, KeyFolder, is_key
+from labkit.support.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """The cluster's shared secret."""
+
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """A peer's own key pair, and the public key of the broker that it wants to talk to; text in Z85.
+
+    Raises ``InvalidInput`` for what is no key: here, before a thread of its own stumbles over it.
+    """
+
+    public: str
+    secret: str = field(repr=False)
+    broker: str
+
+    def __post_init__(self) -> None:
+        if not all(map(is_key, (self.public, self.secret, self.broker))):
+            raise InvalidInput(N_("a CURVE key is 40 characters of Z85; at least one of these three is none"))
+
+
+Credentials = Token | Keys
+
+_NEITHER = N_(
+    "neither LABKIT_TOKEN_FILE nor LABKIT_KEYS is set: a broker and its peers know each other by the "
+    "cluster's secret or by keys"
+)
+
+
+def of_client(settings: Settings) -> Credentials:
+    """Return how a client proves who it is; SettingsError if nothing is set, or cannot be read."""
+    return _of_peer(settings, CLIENT, None)
+
+
+def of_worker(settings: Settings) -> Credentials:
+    """Return how a worker proves who it is; SettingsError if nothing is set, or cannot be read."""
+    return _of_peer(settings, WORKER, settings.worker_id)
+
+
+def _of_peer(settings: Settings, role: str, usual: str | None) -> Credentials:
+    if settings.keys is not None:
+        return of_folder(KeyFolder(settings.keys), role, settings.key, usual)
+    token = settings.token()
+    if token is None:
+        raise SettingsError(_NEITHER)
+    return Token(token)
+
+
+def of_folder(folder: KeyFolder, role: str, chosen: str | None, usual: str | None = None) -> Keys:
+    """Return a peer's keys out of a folder; for the names see ``KeyFolder.own``."""
+    own = folder.own(role, chosen, usual)
+    assert own.secret is not None
+    return Keys(own.public, own.secret, folder.broker_public())
+
+
+def of_broker(settings: Settings) -> Token | KeyFolder:
+    """Return how a broker knows its peers; SettingsError if nothing is set, or it would not be safe."""
+    known: Token | KeyFolder
+    if settings.keys is not None:
+        known = KeyFolder(settings.keys)
+        known.broker_secret()  # here, where it can be told
+    else:
+        known_secret = settings.token()
+        if known_secret is None:
+            check_host(settings.host, None)
+            raise SettingsError(_NEITHER)
+        known = Token(known_secret)
+    check_host(settings.host, known)
+    return known
+
+
+def check_host(host: str, known: Token | KeyFolder | None) -> None:
+    """Raise ``SettingsError`` if other machines can reach ``host`` and no keys protect it."""
+    if isinstance(known, KeyFolder) or is_loopback(host):
+        return
+    raise SettingsError(
+        N_(
+            "LABKIT_HOST={host}: other machines could reach this address, and the cluster's secret would "
+            "cross the network in the clear; set LABKIT_KEYS to a folder of keys (python -m labkit keys "
+            "make), or use 127.0.0.1"
+        ),
+        host=host,
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach ``host``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,160 @@
+"""The reader's language: every sentence that labkit prints for people goes through here.
+
+Rules:
+
+* ``_("{done} of {total} done")`` looks an English sentence up in the catalogue; ``.format(...)`` comes
+  afterwards, so that the catalogue holds the template. ``N_`` (labkit.core.errors) marks a sentence that is
+  looked up later.
+* ``LABKIT_LANG`` decides (es or en), otherwise the locale; whatever is not Spanish is English.
+* Logs, JSON and code stay English: they never come here.
+
+The catalogue is ``locale/es/LC_MESSAGES/labkit.po``. It is compiled in memory when the first Spanish sentence
+is needed, so there is no second, binary file to forget, and an English run never loads Babel.
+``make messages`` brings it up to date with the code; a test lists what is missing.
+"""
+
+from __future__ import annotations
+
+import functools
+import gettext
+import io
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from labkit.core.errors import N_, LabkitError
+
+LANGUAGES = ("en", "es")
+CATALOGUE = Path(__file__).parents[1] / "locale" / "es" / "LC_MESSAGES" / "labkit.po"
+
+_chosen: str | None = None
+
+
+def language() -> str:
+    """Return the language in force: "en" or "es"."""
+    return _chosen if _chosen is not None else _detected()
+
+
+def set_language(name: str | None) -> None:
+    """Speak ``name`` ("en" or "es") from now on; None lets environment and locale decide again.
+
+    Raises ValueError for a language without a catalogue.
+    """
+    global _chosen
+    if name is not None and name not in LANGUAGES:
+        raise ValueError(f"no catalogue for language {name!r}; known: {', '.join(LANGUAGES)}")
+    _detected.cache_clear()
+    _chosen = name
+
+
+def detect(environ: Mapping[str, str]) -> str:
+    """Return the language that an environment asks for: the first of its variables that is set decides.
+
+    lab.py does the same without labkit, before anything is installed; a test compares the two.
+    """
+    names = (environ.get(variable) for variable in ("LABKIT_LANG", "LC_ALL", "LC_MESSAGES", "LANG"))
+    name = next((name for name in names if name), "") or _windows_locale()
+    return "es" if re.split(r"[-_.@]", name.lower())[0] in ("es", "spanish") else "en"
+
+
+def _(message: str) -> str:
+    """Return ``message`` in the reader's language; the English text itself where there is no translation."""
+    return message if language() == "en" else _spanish().gettext(message)
+
+
+def ngettext(singular: str, plural: str, n: int) -> str:
+    """Return the form for ``n`` things, in the reader's language."""
+    if language() == "en":
+        return singular if n == 1 else plural
+    return _spanish().ngettext(singular, plural, n)
+
+
+def translate_error(error: BaseException) -> str:
+    """Return what ``error`` says, in the reader's language; an error that is not labkit's speaks for itself.
+
+    An error among its parameters (the cause that it names) is translated too.
+    """
+    if not isinstance(error, LabkitError):
+        return str(error)
+    params: dict[str, Any] = {
+        name: translate_error(value) if isinstance(value, LabkitError) else value
+        for name, value in error.params.items()
+    }
+    return _(error.template).format(**params)
+
+
+def translate_argparse() -> None:
+    """Make argparse's own words ("usage:", "invalid choice") follow the language; call it before any parser.
+
+    argparse calls ``gettext.gettext`` by the module-level name ``_``, and that one wants a compiled file in a
+    folder and has its own idea of the language. So argparse's two names are pointed here instead: they have
+    been the same since Python 2.7, and a test notices should they change.
+    """
+    import argparse
+
+    # Its plurals are looked up one form at a time: Spanish and English agree on what is plural.
+    vars(argparse).update(_=_, ngettext=lambda singular, plural, n: _(singular if n == 1 else plural))
+
+
+@functools.cache
+def _detected() -> str:
+    return detect(os.environ)
+
+
+@functools.cache
+def _spanish() -> gettext.GNUTranslations:
+    from babel.messages.mofile import write_mo
+    from babel.messages.pofile import read_po
+
+    compiled = io.BytesIO()
+    with CATALOGUE.open("rb") as source:
+        write_mo(compiled, read_po(source, locale="es"))
+    compiled.seek(0)
+    return gettext.GNUTranslations(compiled)
+
+
+def _windows_locale() -> str:
+    """The user's locale on Windows, where it is not in the environment: "es_ES" or "Spanish_Spain"."""
+    if os.name != "nt":
+        return ""
+    import locale
+
+    return locale.getlocale()[0] or ""
+
+
+# What argparse may say to a user (Python 3.11 to 3.14), marked here because its source is not ours.
+ARGPARSE_MESSAGES = (
+    N_("usage: "),
+    N_("%(heading)s:"),
+    N_("positional arguments"),
+    N_("options"),
+    N_("subcommands"),
+    N_("show this help message and exit"),
+    N_("show program's version number and exit"),
+    N_(" (default: %(default)s)"),
+    N_("%(prog)s: error: %(message)s\n"),
+    N_("%(prog)s: warning: %(message)s\n"),
+    N_("argument %(argument_name)s: %(message)s"),
+    N_("ambiguous option: %(option)s could match %(matches)s"),
+    N_("can't open '%(filename)s': %(error)s"),
+    N_("command '%(parser_name)s' is deprecated"),
+    N_("option '%(option)s' is deprecated"),
+    N_("argument '%(argument_name)s' is deprecated"),
+    N_("expected one argument"),
+    N_("expected at most one argument"),
+    N_("expected at least one argument"),
+    N_("ignored explicit argument %r"),
+    N_("invalid %(type)s value: %(value)r"),
+    N_("invalid choice: %(value)r (choose from %(choices)s)"),
+    N_("invalid choice: %(value)r, maybe you meant %(suggestion)r? (choose from %(choices)s)"),
+    N_("not allowed with argument %s"),
+    N_("one of the arguments %s is required"),
+    N_("the following arguments are required: %s"),
+    N_("unexpected option string: %s"),
+    N_("unknown parser %(parser_name)r (choices: %(choices)s)"),
+    N_("unrecognized arguments: %s"),
+    N_("expected %s argument"),
+    N_("expected %s arguments"),
+)

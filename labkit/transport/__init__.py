@@ -1,0 +1,1 @@
+"""ZeroMQ sockets, and how one thread waits for them: the parts that broker, client and worker share."""

@@ -1,0 +1,137 @@
+"""A client's or a worker's connection to the broker: one DEALER, opened, read, written and replaced as a
+whole.
+
+The thread that owns the link opens it anew when its session says so: then everything that still waits in the
+old socket is thrown away with it, which is the point (a worker without a broker would otherwise pile up
+heartbeats and replay them all to the next one).
+
+What cannot be sent at once is kept in order and tried again on every ``flush``. It stays little: a worker has
+no more to say than its credit, a client no more than its window, and a broker that does not read for long is
+gone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import zmq
+
+from labkit.core.errors import AccessDenied, ProtocolError
+from labkit.core.protocol import messages as m
+from labkit.security.credentials import Credentials, Token
+from labkit.transport import sockets, unix_socket
+from labkit.transport.handshake_monitor import Handshakes, access_denied
+from labkit.transport.poller import Waiter
+
+TURN_BUDGET = 200
+"""Messages read in one turn, so that the session looks at the clock in between."""
+RETRY_S = 0.005
+
+
+class Link:
+    """See the module's head. ``role`` is the name shown to the broker; ``accepts`` the kinds it may send
+    us."""
+
+    def __init__(
+        self, context: zmq.Context[Any], waiter: Waiter, address: str, role: str,
+        credentials: Credentials, accepts: frozenset[type], max_message_bytes: int,
+    ) -> None:  # fmt: skip
+        self.address = address
+        self.dropped = 0
+        """Messages that were not this protocol."""
+        self._context = context
+        self._waiter = waiter
+        self._role = role
+        self._credentials = credentials
+        self._accepts = accepts
+        self._max_message_bytes = max_message_bytes
+        self._socket: zmq.Socket[bytes] | None = None
+        self._handshakes: Handshakes | None = None
+        self._outbox: list[m.Message] = []
+        self._budget = 1
+        self._kept: deque[tuple[bytes, tuple[Any, ...]]] = deque()
+
+    def open(self) -> None:
+        """Throw the old socket away, with all that waits in it, and open a new one."""
+        self.close()
+        self._outbox.clear()
+        self._kept.clear()
+        socket = sockets.dealer(self._context, self._role, self._credentials, self._max_message_bytes)
+        self._handshakes = Handshakes(socket, self.address, self._credentials)
+        self._waiter.add(socket)
+        self._waiter.add(self._handshakes.socket, often=False)
+        token = self._credentials
+        socket.connect(
+            unix_socket.best(self.address, token.secret) if isinstance(token, Token) else self.address
+        )
+        self._socket = socket
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Close the socket; what was sent may still go out for ``linger_ms``."""
+        if self._socket is not None and self._handshakes is not None:
+            self._waiter.remove(self._socket)
+            self._waiter.remove(self._handshakes.socket)
+            self._handshakes.close()
+            self._socket.close(linger=linger_ms)
+            self._socket = self._handshakes = None
+
+    def read(self, ready: list[Any]) -> Iterator[list[m.Message]]:
+        """Yield the messages of each envelope that has arrived; ends when the link is opened anew in
+        between."""
+        socket = self._socket
+        if socket is None or socket not in ready:
+            return
+        budget = self._budget  # as in labkit.broker.endpoint: ask for one after one, for many after many
+        for count in range(budget):
+            try:
+                envelope, frames = sockets.receive(socket)
+            except zmq.Again:
+                self._budget = max(1, count)
+                return
+            try:
+                messages = m.decode(envelope, frames, self._accepts)
+            except ProtocolError:
+                self.dropped += 1  # if this is all that comes, the session will find the broker silent
+                continue
+            yield messages
+            if self._socket is not socket:
+                return
+        self._budget = min(TURN_BUDGET, 2 * budget)
+
+    def was_denied(self, ready: list[Any]) -> bool:
+        """Return whether the broker does not let this link in; ``why_denied`` says why."""
+        return self._handshakes is not None and self._handshakes.socket in ready and self._handshakes.read()
+
+    def why_denied(self) -> AccessDenied:
+        """Return the error for people, after ``was_denied``."""
+        denial = None if self._handshakes is None else self._handshakes.denial
+        return access_denied(self.address, self._credentials, denial)
+
+    def put(self, message: m.Message) -> None:
+        """Leave a message for the next ``flush``; what is flushed together shares envelopes."""
+        self._outbox.append(message)
+
+    @property
+    def congested(self) -> bool:
+        """Whether something is kept because the broker does not read; flush again after ``RETRY_S``."""
+        return bool(self._kept)
+
+    def flush(self) -> None:
+        """Send what was put, as far as it goes."""
+        if self._outbox:
+            self._kept.extend(m.envelopes(self._outbox))
+            self._outbox.clear()
+        self._send_kept()
+
+    def _send_kept(self) -> None:
+        if self._socket is None:
+            return
+        while self._kept:
+            envelope, frames = self._kept[0]
+            try:
+                sockets.send(self._socket, envelope, frames)
+            except zmq.Again:
+                return
+            self._kept.popleft()

@@ -1,0 +1,126 @@
+"""The events of a cluster as they happen: a subscription to the broker's third socket.
+
+``EventStream`` yields the broker's batches of events, in order. It is for whoever shows a cluster while it
+runs; the whole story is in the run folder's ``events.jsonl``.
+
+* A subscription begins somewhere in the middle: what was published before is not repeated.
+* Batches are numbered. Whoever reads too slowly misses some, and is told how many events by a ``gap`` event.
+* A broker that starts anew counts anew. The stream finds it by itself, and the first thing that this broker
+  says is ``broker_started``.
+
+A stream belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import zmq
+
+from labkit.core.errors import ProtocolError
+from labkit.core.history import BROKER_STARTED, GAP, Event, decode_event
+from labkit.security.credentials import Credentials
+from labkit.transport import sockets
+from labkit.transport.handshake_monitor import Handshakes, access_denied
+from labkit.transport.poller import Waiter
+
+_NUMBER = struct.Struct("!Q")
+_IDLE_S = 60.0
+
+
+def weight(event: Event) -> int:
+    """Return for how many events this one counts: a gap for those that are missing."""
+    return int(event.detail["missing"]) if event.kind == GAP else 1
+
+
+class EventStream:
+    """A subscription to the events at ``address`` (tcp://127.0.0.1:5557). See the module's head."""
+
+    def __init__(self, address: str, credentials: Credentials) -> None:
+        sockets.check_address(address)
+        self.address = address
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._credentials = credentials
+        self._socket = sockets.subscriber(self._context, credentials)
+        self._handshakes = Handshakes(self._socket, address, credentials)
+        self._waiter = Waiter()
+        self._waiter.add(self._socket)
+        self._waiter.add(self._handshakes.socket, often=False)
+        self._expected: int | None = None
+        self._closed = False
+        self._socket.connect(address)
+
+    def recv(self, timeout_s: float) -> list[Event]:
+        """Return the next batch of events; empty if none comes within ``timeout_s``.
+
+        Raises ``AccessDenied`` if the broker does not let us in.
+        """
+        ends_at = time.monotonic() + timeout_s
+        while not self._closed:
+            try:
+                topic, lines = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                pass
+            except ValueError:
+                continue  # not two frames: not from a broker
+            else:
+                if batch := self._batch(topic, lines):
+                    return batch
+                continue
+            wait_s = ends_at - time.monotonic()
+            if wait_s <= 0:
+                break
+            self._check_access(self._waiter.wait(wait_s))
+        return []
+
+    def __iter__(self) -> Iterator[list[Event]]:
+        """Yield batch after batch, for as long as it takes; ends when the stream is closed."""
+        while not self._closed:
+            if batch := self.recv(_IDLE_S):
+                yield batch
+
+    def close(self) -> None:
+        """End the subscription."""
+        if self._closed:
+            return
+        self._closed = True
+        self._waiter.close()
+        self._handshakes.close()
+        self._socket.close(linger=0)
+        self._context.term()
+
+    def __enter__(self) -> EventStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _check_access(self, ready: list[Any]) -> None:
+        if self._handshakes.socket in ready and self._handshakes.read():
+            raise access_denied(self.address, self._credentials, self._handshakes.denial)
+
+    def _batch(self, topic: bytes, lines: bytes) -> list[Event]:
+        """Return the events of one message, with a gap in front if some are missing before them."""
+        try:
+            (number,) = _NUMBER.unpack(topic[len(sockets.EVENT_TOPIC) :])
+            events = [decode_event(line) for line in lines.decode("ascii").splitlines()]
+        except (struct.error, UnicodeDecodeError, ProtocolError):
+            return []  # its number will be missed
+        if not events:
+            return []
+        missing = self._missing_before(number, events[0])
+        self._expected = number + sum(map(weight, events))
+        if missing:
+            events.insert(0, Event(events[0].at, GAP, detail={"missing": missing}))
+        return events
+
+    def _missing_before(self, number: int, first: Event) -> int:
+        expected = self._expected
+        if expected is None or first.kind == BROKER_STARTED:
+            return 0  # the beginning of the subscription, or of another broker's count
+        if number < expected:
+            return number  # another broker, whose beginning was missed
+        return number - expected

@@ -1,0 +1,125 @@
+"""ZeroMQ sockets as the lab uses them: options, proof of who one is, whole messages in and out.
+
+Rules that every socket here keeps:
+
+* One thread owns it, from its making to its closing.
+* Nothing is sent with a blocking call, and queues are bounded: what cannot go now is the owner's to keep.
+* Closing drops what waits in the queue (LINGER 0), unless a farewell is given a moment to go out.
+* Connections prove who they are, by the cluster's secret (ZMTP PLAIN, loopback) or by a key (CURVE). A
+  refusal is noticed by the socket's monitor only, because a send to nowhere raises nothing:
+  ``labkit.transport.handshake_monitor``.
+
+libzmq reports one part of a message at a time; ``receive`` returns the envelope and its payload frames
+together, and never leaves half a message behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import zmq
+
+from labkit.core.errors import N_, InvalidInput
+from labkit.core.protocol import messages as m
+from labkit.security.credentials import Credentials, Token
+from labkit.support.settings import is_address
+
+TASK_HWM = 1000
+"""Messages that may wait in a DEALER's queues; large ones are bounded by credit and quota, not by count."""
+EVENT_HWM = 500
+"""Batches of events that may wait for a subscriber."""
+RECONNECT_MS = 50
+RECONNECT_MAX_MS = 500
+CONNECT_TIMEOUT_MS = 2000
+
+EVENT_TOPIC = b"events"
+"""Begins the first frame of every message on the events' socket; the number of its first event follows."""
+
+CLIENT_ROLE = "client"
+WORKER_ROLE = "worker"
+
+
+def dealer(
+    context: zmq.Context[Any], role: str, credentials: Credentials, max_message_bytes: int
+) -> zmq.Socket[bytes]:
+    """Return a DEALER that is to be connected, and keeps reconnecting; ``role`` is the name it shows."""
+    socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
+    _limit(socket, max_message_bytes)
+    socket.sndhwm = socket.rcvhwm = TASK_HWM
+    socket.reconnect_ivl = RECONNECT_MS
+    socket.reconnect_ivl_max = RECONNECT_MAX_MS
+    socket.connect_timeout = CONNECT_TIMEOUT_MS
+    _prove(socket, role, credentials)
+    return socket
+
+
+def subscriber(context: zmq.Context[Any], credentials: Credentials) -> zmq.Socket[bytes]:
+    """Return a SUB that is to be connected to a broker's events; what opens them is a client's."""
+    socket: zmq.Socket[bytes] = context.socket(zmq.SUB)
+    socket.linger = 0
+    socket.rcvhwm = EVENT_HWM
+    socket.reconnect_ivl = RECONNECT_MS
+    socket.reconnect_ivl_max = RECONNECT_MAX_MS
+    _prove(socket, CLIENT_ROLE, credentials)
+    socket.subscribe(EVENT_TOPIC)
+    return socket
+
+
+def _prove(socket: zmq.Socket[bytes], role: str, credentials: Credentials) -> None:
+    """Let ``socket`` show who it is, when it connects."""
+    if isinstance(credentials, Token):
+        socket.plain_username = role.encode()
+        socket.plain_password = credentials.secret.encode()
+        return
+    socket.curve_serverkey = credentials.broker.encode()
+    socket.curve_publickey = credentials.public.encode()
+    socket.curve_secretkey = credentials.secret.encode()
+
+
+def check_address(address: str) -> None:
+    """Raise ``InvalidInput`` if nobody could connect to ``address``: before a thread of its own stumbles."""
+    if not is_address(address):
+        raise InvalidInput(
+            N_("{address!r} is no address of a broker; one looks like tcp://127.0.0.1:5555"), address=address
+        )
+
+
+def _limit(socket: zmq.Socket[bytes], max_message_bytes: int) -> None:
+    socket.linger = 0
+    socket.maxmsgsize = max_message_bytes + m.HEADER_BYTES  # a larger frame costs the connection
+    socket.setsockopt(zmq.IPV6, 0)
+
+
+def receive(socket: zmq.Socket[bytes]) -> tuple[bytes, list[zmq.Frame]]:
+    """Return one waiting message: its envelope, and its payload frames uncopied. Raises ``zmq.Again`` if none
+    waits."""
+    envelope = socket.recv(zmq.NOBLOCK)
+    if not socket.getsockopt(zmq.RCVMORE):
+        return envelope, []
+    frames: list[zmq.Frame] = []
+    more = True
+    while more:
+        frame = socket.recv(copy=False)
+        frames.append(frame)
+        more = frame.more
+    return envelope, frames
+
+
+def send(socket: zmq.Socket[bytes], envelope: bytes, frames: Iterable[Any]) -> None:
+    """Send one message without blocking. Raises ``zmq.Again`` when the queue is full; then nothing was
+    sent."""
+    frames = list(frames)
+    if not frames:
+        socket.send(envelope, zmq.NOBLOCK)
+        return
+    socket.send(envelope, zmq.NOBLOCK | zmq.SNDMORE)
+    send_frames(socket, frames)
+
+
+def send_frames(socket: zmq.Socket[bytes], frames: list[Any]) -> None:
+    """Send a message's payload frames after its envelope; libzmq has already taken the message as a whole."""
+    last = len(frames) - 1
+    for index, frame in enumerate(frames):
+        # Uncopied: libzmq holds a reference until the bytes have gone, and payloads are never written to.
+        socket.send(frame, zmq.SNDMORE if index < last else 0, copy=m.frame_size(frame) < m.COALESCE_BYTES)

@@ -1,0 +1,314 @@
+"""What day 3 relies on, on real clusters: work that is followed, messages said by hand, the registry."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from labkit.classroom import Lesson, by_hand, containers, stall_watch, work
+from labkit.classroom.raw_peer import Conversation, NotHeard
+from labkit.classroom.registry import ForeignRedis, Registry
+from labkit.classroom.slowed import slowed
+from labkit.classroom.stall_watch import LessonStuck
+from labkit.classroom.story import story
+from labkit.classroom.work import Work, send
+from labkit.cli import doctor_checks
+from labkit.cluster import Cluster, open_cluster
+from labkit.cluster.compose import images
+from labkit.cluster.local import ports
+from labkit.core.errors import BrokerUnreachable, ClusterError
+from labkit.core.protocol import messages as m
+from labkit.jobs import add, fail
+from labkit.mirror.server import RedisServer, find_binary
+from labkit.support.i18n import set_language, translate_error
+from labkit.support.settings import Settings
+from tests.tools.waiting import require, wait_until
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with open_cluster(workers=2, redis=False) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def empty() -> Iterator[Cluster]:
+    with open_cluster(workers=0, redis=False) as cluster:
+        yield cluster
+
+
+# --- work ---------------------------------------------------------------------------------------------------
+
+
+def test_the_history_of_a_work_is_its_own_alone(cluster: Cluster) -> None:
+    cluster.kill("worker-1")
+    cluster.start("worker-1")
+    cluster.wait_until_ready()
+    with cluster.client("somebody else") as other:
+        strange = other.submit(add, 1, 2)
+        ours = send(cluster, 6 * [0.01])
+        assert strange.result(10) == 3
+        history = ours.finish()
+    assert len(history.ledger()) == 6 and history.faults() == [] and history.recoveries() == []
+    assert set(history.share()) == {"worker-1", "worker-2"} and history.check() == []
+
+
+def test_a_worker_that_is_said_to_compute_holds_that_task_when_it_is_killed(cluster: Cluster) -> None:
+    ours = send(cluster, 8 * [0.3])
+    task = ours.until_computing("worker-2")
+    cluster.kill("worker-2")
+    assert ours.until_seen("lost", "worker-2") > 0
+    cluster.start("worker-2")
+    history = ours.finish()
+    (chain,) = history.recoveries()
+    assert task in chain.held and (chain.fault, chain.target) == ("kill", "worker-2")
+
+
+def test_work_in_which_a_task_is_meant_to_fail_ends_with_its_outcome(cluster: Cluster) -> None:
+    ours = Work(cluster)
+    future = ours.submit(fail)
+    assert ours.end().ledger()[0].outcome == "failed"
+    assert isinstance(future.exception(), Exception)
+
+
+def test_what_does_not_come_is_named_wholly_in_the_lessons_language(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "PATIENCE_S", 0.2)
+    ours = send(cluster, [0.01])
+    with pytest.raises(LessonStuck, match="for worker-9 to compute") as caught:
+        ours.until_computing("worker-9")
+    set_language("es")
+    assert translate_error(caught.value) == (
+        "se esperó en vano, durante 0 s, a que worker-9 calculara; ¿está muy ocupada esta máquina?"
+    )
+    monkeypatch.undo()
+    ours.finish()
+
+
+@pytest.mark.parametrize(("harm", "mend"), [("kill", "start"), ("pause", "resume")])
+def test_a_worker_that_somebody_took_down_is_not_waited_for(cluster: Cluster, harm: str, mend: str) -> None:
+    getattr(cluster, harm)("worker-2")
+    ours = send(cluster, [0.01])
+    with pytest.raises(LessonStuck, match="worker-2 is down or frozen.*then run this cell again"):
+        ours.until_computing("worker-2")
+    getattr(cluster, mend)("worker-2")
+    ours.finish()
+
+
+@pytest.mark.parametrize(("harm", "mend", "says"), [("kill", "start", "down"), ("pause", "resume", "frozen")])
+def test_a_broker_that_is_not_there_is_told_of_within_seconds_and_how_to_bring_it_back(
+    cluster: Cluster, harm: str, mend: str, says: str
+) -> None:
+    ours = send(cluster, 2 * [0.3])
+    getattr(cluster, harm)("broker")
+    began = time.monotonic()
+    with pytest.raises(LessonStuck, match=f"does not answer, because it is {says}.*cluster.{mend}..broker"):
+        ours.until_done(1.0)
+    with pytest.raises(LessonStuck, match="does not answer"):
+        ours.finish()
+    with Conversation(cluster).client("me") as me, pytest.raises(LessonStuck, match=says):
+        me.hear(m.ClientWelcome)
+    with pytest.raises(BrokerUnreachable, match=f"cluster.{mend}..broker"):
+        cluster.client("another", 0.1)
+    assert time.monotonic() - began < work.PATIENCE_S / 2
+    getattr(cluster, mend)("broker")
+    cluster.wait_until_ready()  # on a busy machine it may take longer than a lesson's patience
+    ours.finish()
+
+
+def test_a_broker_that_should_be_up_and_says_nothing_is_told_of_too(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stall_watch, "SILENT_S", 0.3)
+    monkeypatch.setattr(stall_watch, "LOOK_S", 0.1)
+    ours = send(cluster, [0.01])
+    ours.until_done(1.0)
+    broker = next(row["pid"] for row in cluster.status()["processes"] if row["kind"] == "broker")
+    psutil.Process(broker).suspend()
+    with pytest.raises(LessonStuck, match="the broker has not answered for .* s"):
+        ours.until_computing("worker-1")
+    psutil.Process(broker).resume()
+    ours.finish()
+
+
+def test_where_every_worker_is_out_nobody_is_waited_for(cluster: Cluster) -> None:
+    cluster.kill("worker-1")
+    cluster.pause("worker-2")
+    ours = send(cluster, [0.01])
+    with pytest.raises(LessonStuck, match="every worker is down or frozen"):
+        ours.finish()
+    cluster.start("worker-1")
+    ours.finish()
+
+
+# --- a lesson's clusters ------------------------------------------------------------------------------------
+
+
+def test_the_cell_of_a_cluster_that_is_run_twice_leaves_one_cluster_and_one_panel() -> None:
+    lesson = Lesson()
+    first = lesson.open("cluster", open_cluster, workers=1, redis=False)
+    panel = first.panel(live=True)
+    panel._repr_mimebundle_()
+    processes = [psutil.Process(row["pid"]) for row in first.status()["processes"]]
+    second = lesson.open("cluster", open_cluster, workers=1, redis=False)
+    assert not any(process.is_running() for process in processes) and not first.folder.exists()
+    assert panel._board is not None and "has been closed" in panel._board._beat.value
+    second.close()
+    lesson.end()
+
+
+# --- conversation -------------------------------------------------------------------------------------------
+
+
+def test_a_client_by_hand_is_served_as_any_other_and_every_envelope_is_in_the_transcript(
+    cluster: Cluster,
+) -> None:
+    talk = Conversation(cluster)
+    with talk.client("me") as me:
+        me.say(m.ClientHello(me.id, me.name))
+        me.hear(m.ClientWelcome)
+        me.say(me.submission(add, 1, 2))
+        assert me.value(me.hear(m.Result)) == 3
+        me.say(m.ClientGoodbye())
+    kinds = [type(message).__name__ for line in talk.lines for message in line.messages]
+    assert [kind for kind in kinds if kind != "Accepted"] == [
+        "ClientHello", "ClientWelcome", "Submit", "Result", "ClientGoodbye",
+    ]  # fmt: skip
+    assert all(m.decode(line.envelope) == list(line.messages) for line in talk.lines if not line.frames)
+    assert len(talk.table().rows) == len(kinds) and "payload=add(1, 2)" in str(talk)
+    assert talk.size == sum(len(line.envelope) for line in talk.lines), "no large frames in this one"
+    shown = talk._repr_html_()
+    assert shown.count("<tr") == 1 + len(talk.lines) and "DEALER → ROUTER" in shown
+
+
+def test_the_anatomy_of_an_envelope_accounts_for_its_bytes(cluster: Cluster) -> None:
+    talk = Conversation(cluster)
+    with talk.client() as me:
+        me.say(m.ClientHello(me.id, me.name), m.Heartbeat())
+        me.hear(m.ClientWelcome)
+        me.say(m.ClientGoodbye())
+    rows = talk.anatomy(m.Heartbeat).rows
+    envelope = talk.lines[0].envelope
+    for offset, shown, _meaning in rows:
+        part = bytes.fromhex(str(shown).removesuffix(" …"))
+        assert envelope[int(str(offset)) :].startswith(part)
+    assert [row[2] for row in rows if "kind" in str(row[2])] == ["kind: ClientHello", "kind: Heartbeat"]
+    with pytest.raises(NotHeard, match="no Task"):
+        talk.anatomy(m.Task)
+
+
+def test_a_worker_by_hand_gets_the_task_and_its_answer_is_the_result(empty: Cluster) -> None:
+    question = Work(empty)
+    future = question.submit(add, 20, 22)
+    talk = Conversation(empty)
+    with talk.worker("by-hand") as me:
+        me.say(m.WorkerHello(me.instance, me.epoch, 1, 0, me.name, ""))
+        me.hear(m.WorkerWelcome)
+        task = me.hear(m.Task)
+        me.say(m.Started(task.task, task.attempt, 0))
+        me.say(m.Done(task.task, task.attempt, 0.0, me.compute(task)))
+        assert (future.result(10), future.worker) == (42, "by-hand")
+        me.say(m.WorkerGoodbye())
+    told = story(question.finish(), future.task_id)
+    assert [row[1] for row in told.rows][1:2] == ["sent to by-hand as attempt 1"]
+
+
+def test_what_is_not_said_is_not_heard(cluster: Cluster) -> None:
+    with Conversation(cluster).client("me") as me:
+        with pytest.raises(NotHeard, match="me waited 0.2 s for a ClientWelcome"):
+            me.hear(m.ClientWelcome, timeout_s=0.2)
+
+
+def test_the_silent_worker_of_the_bug_hunt_is_lost_and_the_other_one_is_not(empty: Cluster) -> None:
+    lost = {}
+    for name, play in (("one", by_hand.one), ("other", by_hand.other)):
+        question = Work(empty)
+        future = question.submit(add, 20, 22)
+        with Conversation(empty).worker(name) as me:
+            play(me, 2.6)
+            assert future.result(10) == 42
+        lost[name] = question.end().counts().get("lost", 0)
+    assert lost == {"one": 1, "other": 0}
+
+
+# --- slow, registry, containers -----------------------------------------------------------------------------
+
+
+def test_a_slowed_worker_gets_less_and_the_history_says_when(cluster: Cluster) -> None:
+    ours = send(cluster, 30 * [0.05])
+    with slowed(cluster, "worker-2"):
+        ours.until_done(0.8)
+    history = ours.finish()
+    assert [(fault, target) for _at, fault, target in history.faults()] == [
+        ("slow", "worker-2"), ("heal", "worker-2"),
+    ]  # fmt: skip
+    assert history.share()["worker-2"] < history.share()["worker-1"] and history.check() == []
+    with pytest.raises(ClusterError, match="worker-9"), slowed(cluster, "worker-9"):
+        pytest.fail("there is no such worker")
+
+
+def test_a_flush_is_seen_and_healed() -> None:
+    require(find_binary(), "a Redis server")
+    with open_cluster(workers=2) as cluster:
+        registry = Registry(cluster)
+        registry.until_whole()
+        assert registry.flush() == 0
+        registry.until_whole()
+        assert registry.count() == 2
+        rows = registry.beside_broker().rows
+        assert [row[0] for row in rows] == ["worker-1", "worker-2"] and all(row[1] == row[5] for row in rows)
+        registry.close()
+
+
+def test_a_redis_of_the_learners_own_is_never_emptied(tmp_path: Path) -> None:
+    require(find_binary(), "a Redis server")
+    port = ports.choose("127.0.0.1", {}, usual=False)["redis"]
+    with RedisServer.start(port, tmp_path / "data", tmp_path / "log") as server:
+        settings = replace(Settings.from_environment(), redis_url=server.url)
+        with open_cluster(workers=1, settings=settings) as cluster:
+            registry = Registry(cluster)
+            registry.until_whole()
+            with pytest.raises(ForeignRedis, match="is yours"):
+                registry.flush()
+            assert registry.count() == 1
+            registry.close()
+
+
+def test_without_a_redis_the_registry_says_so(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    registry = Registry(cluster)
+    assert (registry.flush(), registry.until_whole(), registry.count(), registry.queue()) == (0, 0.0, 0, 0)
+    registry.raw("worker-1")
+    wait_until(lambda: len(registry.beside_broker().rows) == 2, 5.0, "the broker's own rows")
+    assert "Redis is a picture, never the truth" in capsys.readouterr().out
+    registry.close()
+
+
+def test_without_an_engine_the_containers_are_skipped_in_plain_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = doctor_checks.Finding(
+        "docker", doctor_checks.WARN, doctor_checks.said("not installed"), doctor_checks.NOTHING
+    )
+    monkeypatch.setattr(doctor_checks, "examine", lambda _settings: iter([absent]))
+    with containers.in_containers() as cluster:
+        assert cluster is None
+    assert capsys.readouterr().out.startswith("Skipped, no containers here: Docker: not installed\n")
+
+
+def test_with_an_engine_and_no_images_the_containers_are_skipped_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = doctor_checks.Finding(
+        "docker", doctor_checks.OK, doctor_checks.said("29.1"), doctor_checks.NOTHING
+    )
+    monkeypatch.setattr(doctor_checks, "examine", lambda _settings: iter([there]))
+    monkeypatch.setattr(images, "is_here", lambda _engine, _image: False)
+    with containers.in_containers() as cluster:
+        assert cluster is None
+    assert "its images are not built yet" in capsys.readouterr().out

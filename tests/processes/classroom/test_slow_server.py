@@ -1,0 +1,126 @@
+"""The slow web server of the first day: it waits, has a limit, serves its photographs only, and ends."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labkit.classroom.slow_server import DownloadFailed, SlowServer, fetch, open_slow_server
+from labkit.imaging.photos import Photo, bundled
+from labkit.support.timing import Recording, in_threads
+from tests.tools.waiting import wait_until
+
+
+@pytest.fixture
+def server() -> Iterator[SlowServer]:
+    with open_slow_server(latency_s=0.0) as running:
+        yield running
+
+
+def test_a_photograph_arrives_as_it_is(server: SlowServer) -> None:
+    for photo in bundled()[:3]:
+        assert fetch(server.url(photo.name)) == photo.bytes()
+    assert server.names == [photo.name for photo in bundled()]
+    assert [url.rpartition("/")[2] for url in server.urls] == server.names
+
+
+def test_it_waits_before_it_answers(server: SlowServer) -> None:
+    server.latency_s = 0.2
+    began = time.monotonic()
+    fetch(server.urls[0])
+    assert time.monotonic() - began >= 0.2
+
+
+def test_one_photograph_can_be_slower_than_the_others(server: SlowServer) -> None:
+    server.slow_down("coffee", by_s=0.3)
+    recording = Recording()
+    in_threads(2, recording.of(fetch), [server.url("coffee"), server.url("moon")])
+    taken = {span.what: span.end - span.begin for span in recording.spans}
+    assert taken["coffee"] >= 0.3 and taken["coffee"] > taken["moon"]
+    with pytest.raises(DownloadFailed, match="no photograph called tea"):
+        server.slow_down("tea", by_s=1)
+
+
+def test_it_never_serves_more_at_once_than_its_limit() -> None:
+    with open_slow_server(latency_s=0.05, at_once=3) as server:
+        in_threads(12, fetch, server.urls[:12])
+        assert server.most_at_once == 3
+
+
+def test_many_connections_at_once_are_all_taken(server: SlowServer) -> None:
+    assert len(in_threads(64, fetch, [server.url("text")] * 128)) == 128
+
+
+@pytest.mark.parametrize("path", ["", "nothing", "../lab.py", "..%2f..%2flab.py", "astronaut/..", "%00"])
+def test_no_name_leads_to_anything_but_a_photograph(server: SlowServer, path: str) -> None:
+    base = server.url("x").removesuffix("x")
+    with pytest.raises(DownloadFailed, match="the server answers 404"):
+        fetch(base + path)
+
+
+def test_it_listens_on_this_machine_only(server: SlowServer) -> None:
+    assert server.urls[0].startswith("http://127.0.0.1:")
+
+
+def test_a_proxy_of_the_environment_is_not_asked(server: SlowServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert fetch(server.urls[0])
+
+
+def test_a_download_that_takes_too_long_fails_by_name(server: SlowServer) -> None:
+    server.latency_s = 30.0
+    with pytest.raises(DownloadFailed, match="astronaut: no answer"):
+        fetch(server.url("astronaut"), timeout_s=0.1)
+
+
+def test_closing_ends_waits_threads_and_port() -> None:
+    server = open_slow_server(latency_s=60.0)
+    url = server.url("moon")
+    arrived: list[object] = []
+    client = threading.Thread(target=lambda: arrived.append(fetch(url)))
+    client.start()
+    wait_until(lambda: server.most_at_once == 1, what="the request to arrive")
+    server.close()
+    server.close()
+    client.join()
+    assert arrived, "what was being served is served, only sooner"
+    assert not [thread for thread in threading.enumerate() if thread.name == "slow-server"]
+    with pytest.raises(DownloadFailed, match="is the slow server open"):
+        fetch(url)
+
+
+def test_a_client_that_says_nothing_does_not_keep_it_from_closing() -> None:
+    server = open_slow_server(latency_s=0.0)
+    port = int(server.url("x").split(":")[2].partition("/")[0])
+    with socket.create_connection(("127.0.0.1", port)) as silent:
+        fetch(server.url("moon"))  # the silent one, who came before, has been accepted
+        closing = threading.Thread(target=server.close)
+        closing.start()
+        closing.join(timeout=10)
+        assert not closing.is_alive()
+        assert silent.recv(1) == b""
+
+
+def test_a_client_that_leaves_is_no_error(server: SlowServer, capfd: pytest.CaptureFixture[str]) -> None:
+    port = int(server.url("x").split(":")[2].partition("/")[0])
+    server.latency_s = 0.1
+    for _time in range(3):
+        with socket.create_connection(("127.0.0.1", port)) as impatient:
+            impatient.sendall(b"GET /retina HTTP/1.0\r\n\r\n")
+    wait_until(lambda: server.most_at_once >= 1)
+    server.close()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_photograph_that_is_missing_is_told_when_the_server_opens(tmp_path: Path) -> None:
+    from labkit.core.errors import ImageError
+
+    with pytest.raises(ImageError, match="does not exist"):
+        open_slow_server(pictures=[Photo("gone", tmp_path / "gone.png")])
+    assert not [thread for thread in threading.enumerate() if thread.name == "slow-server"]

@@ -1,0 +1,179 @@
+"""``submit``, on every engine: the same files, the same results, and each bad file named."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from labkit.executors import ENGINES
+from labkit.imaging import image_files
+from labkit.imaging.filters import apply_steps, parse_steps
+from tests.tools.command_line import Commands, background_cluster, command, free_ports
+from tests.tools.waiting import wait_until
+
+STEPS = parse_steps(["sharpen", "edges"], {"sharpen": {"intensity": 3}})
+FILTERS = ("--filters", "sharpen,edges", "--param", "sharpen.intensity=3")
+
+
+@pytest.fixture
+def lab(capsys: pytest.CaptureFixture[str]) -> Commands:
+    return Commands(capsys)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    home = tmp_path_factory.mktemp("home")
+    with background_cluster(home, "--workers", 2):
+        yield home
+
+
+@pytest.fixture
+def cluster(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LABKIT_HOME", str(home))
+    return home
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six pictures that differ, 96 x 64."""
+    folder = tmp_path_factory.mktemp("photos")
+    chance = np.random.default_rng(3)
+    for number in range(6):
+        image = chance.integers(0, 256, (64, 96, 3), np.uint8)
+        image_files.write(folder / f"photo-{number}.png", image)
+    return folder
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_writes_the_same_pixels(
+    lab: Commands, cluster: Path, photos: Path, tmp_path: Path, engine: str
+) -> None:
+    said = lab.done("submit", photos, *FILTERS, "--out", tmp_path, "--engine", engine)
+    assert "6 of 6 pictures" in said.out
+    for photo in photos.iterdir():
+        expected = apply_steps(image_files.read(photo), STEPS)
+        assert np.array_equal(image_files.read(tmp_path / f"{photo.stem}-sharpen-edges.png"), expected)
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_json_tells_what_became_of_each_file(
+    lab: Commands, cluster: Path, photos: Path, tmp_path: Path
+) -> None:
+    told = lab.done("submit", photos, *FILTERS, "--out", tmp_path, "--format", "jpg", "--json").json()
+    assert told["pictures"] == 6 and told["failed"] == [] and told["images_per_s"] > 0
+    assert sum(told["workers"].values()) == 6 and set(told["workers"]) <= {"worker-1", "worker-2"}
+    for written in told["written"]:
+        assert Path(written["output"]).read_bytes().startswith(b"\xff\xd8")
+        assert written["attempt"] == 1
+
+
+def test_bad_files_are_named_and_the_others_are_processed(
+    lab: Commands, cluster: Path, photos: Path, tmp_path: Path
+) -> None:
+    good = photos / "photo-1.png"
+    text, truncated, empty = tmp_path / "text.png", tmp_path / "truncated.png", tmp_path / "empty"
+    text.write_text("no picture")
+    truncated.write_bytes(good.read_bytes()[:500])
+    empty.mkdir()
+    out = tmp_path / "out"
+    said = lab("submit", good, text, truncated, empty, tmp_path / "missing.png", *FILTERS, "--out", out)
+    assert said.code == 1
+    assert "1 of 5 pictures" in said.out
+    failed = said.err.splitlines()
+    assert len(failed) == 4 and all(line.startswith("failed: ") for line in failed)
+    for name in (
+        "text.png is not a PNG",
+        "truncated.png is truncated",
+        "empty holds no",
+        "missing.png does not exist",
+    ):
+        assert any(name in line for line in failed), said.err
+    assert [path.name for path in out.iterdir()] == ["photo-1-sharpen-edges.png"]
+
+
+def test_nothing_is_made_when_the_filters_are_wrong(
+    lab: Commands, cluster: Path, photos: Path, tmp_path: Path
+) -> None:
+    lab.refused("submit", photos, "--filters", "sharpen,edgs", "--out", tmp_path / "out", code=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_killed_worker_costs_no_picture(lab: Commands, cluster: Path, photos: Path, tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    large.mkdir()
+    chance = np.random.default_rng(5)
+    for number in range(6):
+        image_files.write(large / f"{number}.png", chance.integers(0, 256, (400, 600, 3), np.uint8))
+    batch = command("submit", large, "--filters", "vignette_python", "--out", tmp_path / "out", "--json")
+
+    def working() -> bool:
+        rows = lab.done("status", "--json").json()["workers"]
+        return any(row["name"] == "worker-2" and row["status"] == "busy" for row in rows)
+
+    wait_until(working, 20.0, "worker-2 to work")
+    lab.done("kill", "worker-2")
+    out, err = batch.communicate(timeout=60)
+    lab.done("start", "worker-2")
+    told = json.loads(out)
+    assert (batch.returncode, err) == (0, "")
+    assert len(told["written"]) == 6
+    assert any(written["attempt"] > 1 for written in told["written"])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_interrupted_nothing_is_half_written_and_nobody_works_on(
+    lab: Commands, cluster: Path, tmp_path: Path, engine: str
+) -> None:
+    out = tmp_path / "out"
+    # In a process group of its own, all of which is interrupted: that is what a terminal's Ctrl-C does.
+    batch = command(
+        "submit",
+        "--filters",
+        "blur,vignette_python",
+        "--out",
+        out,
+        "--engine",
+        engine,
+        start_new_session=True,
+    )
+    wait_until(lambda: out.exists() and any(out.glob("*.png")), 30.0, "the first picture")
+    os.killpg(batch.pid, signal.SIGINT)
+    said, err = batch.communicate(timeout=30)
+    assert (batch.returncode, said, err) == (130, "", "")
+    assert not list(out.glob(".*"))
+    for written in out.iterdir():
+        image_files.read(written)
+    if engine == "cluster":
+        told: dict[str, Any] = {}
+
+        def idle() -> bool:
+            told.update(lab.done("status", "--json").json()["broker"])
+            return told["queued"] == told["assigned"] == 0
+
+        wait_until(idle, 20.0, f"the cluster to have dropped the batch: {told}")
+
+
+def test_a_cluster_that_goes_down_in_the_middle_is_one_line(
+    lab: Commands, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A worker that does other work: so the batch is in the queue when the cluster goes down, and stays there.
+    told = {**free_ports(), "LABKIT_HOME": str(tmp_path / "home"), "WORKER_CAPABILITIES": "resize"}
+    for variable, value in told.items():
+        monkeypatch.setenv(variable, value)
+    lab.done("up", "--workers", "1")
+    batch = command("submit", photos, *FILTERS, "--out", tmp_path / "out")
+    wait_until(
+        lambda: lab.done("status", "--json").json()["broker"]["queued"] > 0, 20.0, "the batch to arrive"
+    )
+    lab.done("down")
+    out, err = batch.communicate(timeout=30)
+    assert batch.returncode == 1 and "0 of 6 pictures" in out
+    assert "went down in the middle" in err and "6 pictures were not processed" in err
+    assert "Traceback" not in err

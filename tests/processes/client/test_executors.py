@@ -1,0 +1,232 @@
+"""The engine "cluster" keeps the contract too, on real processes; and what it promises beyond it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, as_completed, wait
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labkit import open_cluster
+from labkit.calls.registry import resolve
+from labkit.client.futures import TaskFuture
+from labkit.cluster import Cluster, start_background
+from labkit.core.errors import BrokerUnreachable, CannotTravel, ClientGone, JobRefused, TaskFailed
+from labkit.core.peers.task_errors import RemoteTraceback
+from labkit.executors import ClusterExecutor, open_executor
+from labkit.jobs import add, echo, fail, sleep_for
+from labkit.support.settings import Settings
+from tests.tools.executor_contract import Engine, ExecutorContract
+from tests.tools.waiting import wait_until
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def one_worker() -> Iterator[Cluster]:
+    with open_cluster(1, redis=False) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def two_workers() -> Iterator[Cluster]:
+    with open_cluster(2, redis=False) as cluster:
+        yield cluster
+
+
+class TestCluster(ExecutorContract):
+    by_name = True
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls, one_worker: Cluster, two_workers: Cluster) -> Engine:
+        clusters = {1: one_worker, 2: two_workers}
+        return lambda workers: open_executor("cluster", cluster=clusters[workers])
+
+
+@pytest.fixture
+def executor(two_workers: Cluster) -> Iterator[ClusterExecutor]:
+    with ClusterExecutor(two_workers.client()) as executor:
+        yield executor
+
+
+# --- what a future knows ------------------------------------------------------------------------------------
+
+
+def test_a_future_knows_its_task_and_its_worker(executor: ClusterExecutor, two_workers: Cluster) -> None:
+    future = executor.submit(echo, 1)
+    assert isinstance(future, TaskFuture) and future.result(30) == 1
+    assert future.worker in ("worker-1", "worker-2") and future.attempt == 1
+    wait_until(lambda: two_workers.history().story(future.task_id)[-1:], what="its story")
+
+
+def test_an_exception_names_task_worker_and_the_remote_traceback(executor: ClusterExecutor) -> None:
+    future = executor.submit(fail, "the cup is empty")
+    error = future.exception(30)
+    assert isinstance(error, TaskFailed) and isinstance(error, RuntimeError)
+    assert "labkit.jobs:fail failed on worker-" in str(error) and future.task_id in str(error)
+    assert "raise RuntimeError(message)" in error.remote_traceback
+    assert isinstance(error.__cause__, RemoteTraceback)
+    assert repr(error) == f"TaskFailed[RuntimeError]({str(error)!r})", "what a notebook shows of it"
+
+
+def test_an_object_that_the_codec_does_not_know_fails_at_submit(executor: ClusterExecutor) -> None:
+    with pytest.raises(CannotTravel, match=r"args\[0\]\['photo'\]"):
+        executor.submit(echo, {"photo": object()})
+    with pytest.raises(CannotTravel, match=r"args\[0\]"):
+        executor.map(echo, [1, 2, object()])
+
+
+def test_a_chunk_runs_only_what_the_worker_allows(executor: ClusterExecutor) -> None:
+    with pytest.raises(JobRefused, match="runs functions of labkit.jobs, work only"):
+        list(executor.map(resolve_elsewhere, [1, 2], chunksize=2))
+    with pytest.raises(JobRefused, match="does not offer it as a job"):
+        list(executor.map(resolve, ["os:abort"], chunksize=2))
+
+
+def resolve_elsewhere(number: int) -> int:
+    return number
+
+
+# --- the cluster stays --------------------------------------------------------------------------------------
+
+
+def test_a_shutdown_leaves_the_cluster_as_it_is(two_workers: Cluster) -> None:
+    for _ in range(2):
+        with open_executor("cluster", cluster=two_workers) as executor:
+            assert executor.submit(add, 1, 2).result(30) == 3
+    assert [worker.status for worker in two_workers.workers()] == ["ready", "ready"]
+
+
+def test_without_a_handle_it_finds_the_cluster_in_the_background(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    cluster = start_background(1, redis=False, settings=settings)
+    try:
+        with open_executor("cluster", settings=settings) as executor:
+            assert executor.submit(add, 1, 2).result(30) == 3
+        assert [worker.status for worker in cluster.workers()] == ["ready"]
+    finally:
+        cluster.down()
+
+
+# --- losses and races ---------------------------------------------------------------------------------------
+
+
+def test_a_map_outlives_the_loss_of_a_worker() -> None:
+    with open_cluster(2, redis=False) as cluster, open_executor("cluster", cluster=cluster) as executor:
+        results = executor.map(sleep_for, [0.02] * 60)
+        first = next(results)
+        cluster.kill("worker-2")
+        assert [first, *results] == [0.02] * 60
+
+
+def test_whoever_submits_while_another_thread_closes_gets_an_answer(two_workers: Cluster) -> None:
+    for _ in range(10):
+        client = two_workers.client()
+        futures: list[Future[Any]] = []
+        refused = threading.Event()
+
+        def submit_until_refused(
+            client: Any = client, futures: list[Future[Any]] = futures, refused: Any = refused
+        ) -> None:
+            try:
+                while True:
+                    futures.append(client.submit(echo, 1))
+            except BrokerUnreachable:
+                refused.set()
+
+        thread = threading.Thread(target=submit_until_refused)
+        thread.start()
+        wait_until(lambda futures=futures: len(futures) > 20, what="some futures")  # type: ignore[misc]
+        client.close()
+        thread.join(10)
+        assert refused.is_set()
+        assert not wait(futures, timeout=10).not_done, "a future that is never resolved"
+        errors = {type(future.exception()) for future in futures}
+        assert errors <= {type(None), ClientGone}
+
+
+def test_closing_while_something_is_being_cancelled_is_no_error(two_workers: Cluster) -> None:
+    client = two_workers.client()
+    futures = [client.submit(sleep_for, 0.05) for _ in range(20)]
+    closing = threading.Thread(target=client.close, args=(True,))
+    closing.start()
+    client.cancel_many(futures)
+    closing.join(10)
+    assert not closing.is_alive() and all(future.done() for future in futures)
+    late = TaskFuture(client, futures[0].task)
+    began = time.monotonic()
+    assert not late.cancel() and time.monotonic() - began < 1, "a closed client says no at once"
+
+
+def test_a_slow_callback_holds_nothing_up(executor: ClusterExecutor) -> None:
+    began = threading.Event()
+    go_on = threading.Event()
+
+    def take_your_time(_: Future[Any]) -> None:
+        began.set()
+        go_on.wait(10)
+
+    future = executor.submit(sleep_for, 0.1)
+    future.add_done_callback(take_your_time)
+    assert began.wait(10)
+    try:
+        assert executor.submit(echo, "others go on").result(5) == "others go on"
+    finally:
+        go_on.set()
+
+
+def test_a_callback_may_cancel_the_others(one_worker: Cluster) -> None:
+    with open_executor("cluster", cluster=one_worker) as executor:
+        first, *others = [executor.submit(sleep_for, 0.1) for _ in range(20)]
+        first.add_done_callback(lambda _: [future.cancel() for future in others])
+        began = time.monotonic()
+        assert {*as_completed([first, *others], timeout=30)} == {first, *others}
+        assert others[-1].cancelled() and time.monotonic() - began < 1.5
+
+
+# --- the end of the program ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["", "executor.shutdown(wait=False)"])
+def test_a_program_ends_when_its_results_are_there(tmp_path: Path, end: str) -> None:
+    settings = Settings(home=tmp_path)
+    cluster = start_background(1, redis=False, settings=settings)
+    program = f"""
+        from labkit import jobs, open_executor
+
+        executor = open_executor("cluster")
+        for _ in range(3):
+            executor.submit(jobs.sleep_for, 0.1).add_done_callback(lambda f: print(f.result(), flush=True))
+        {end}
+    """
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(program)],
+            cwd=ROOT, env={**os.environ, "LABKIT_HOME": str(tmp_path)}, capture_output=True, text=True,
+            timeout=60,
+        )  # fmt: skip
+    finally:
+        cluster.down()
+    assert (ran.returncode, ran.stdout.split(), ran.stderr) == (0, ["0.1"] * 3, "")
+
+
+def test_an_executor_that_is_dropped_leaves_when_its_results_are_there(two_workers: Cluster) -> None:
+    def clients() -> int:
+        return sum(thread.name == "labkit-client" for thread in threading.enumerate())
+
+    before = clients()
+    future = open_executor("cluster", cluster=two_workers).submit(sleep_for, 0.2)
+    results = open_executor("cluster", cluster=two_workers).map(echo, range(5))
+    abandoned = open_executor("cluster", cluster=two_workers).map(sleep_for, [0.2] * 5)
+    assert future.result(20) == 0.2 and list(results) == [*range(5)] and next(abandoned) == 0.2
+    del abandoned
+    wait_until(lambda: clients() == before, what="the threads of all three to end")

@@ -1,0 +1,229 @@
+"""The agent between a container's init and its one process, without any container."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labkit.cluster.compose import agent
+from labkit.cluster.compose.inside import InsideCluster
+from labkit.cluster.run_folder import RunFolder
+from labkit.cluster.supervisor import control
+from labkit.core.errors import ClusterError
+from labkit.support.settings import Settings
+from tests.tools.command_line import ROOT
+from tests.tools.waiting import require, wait_until
+
+SLEEPS = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+print("up", flush=True)
+time.sleep(600)
+"""
+
+Agent = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Agent]:
+    """Starts an agent with a program of Python's; what is left at the end is killed with its process."""
+    require(sys.platform != "win32", "Unix sockets")
+    started: list[subprocess.Popen[str]] = []
+
+    def _start(program: str = SLEEPS, role: str = "worker", **environ: str) -> subprocess.Popen[str]:
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "labkit.cluster.compose.agent",
+            role,
+            sys.executable,
+            "-c",
+            program,
+        ]
+        env = {**os.environ, "LABKIT_CONTROL": str(tmp_path), "WORKER_ID": "worker-7", **environ}
+        process = subprocess.Popen(
+            command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        return process
+
+    yield _start
+    for process in started:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+def ask(folder: Path, do: str, **parameters: Any) -> Any:
+    return control.ask(folder / "worker-7.sock", "", do, **parameters)
+
+
+def heard(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"{line}\n"
+
+
+def test_the_process_speaks_through_the_container_and_its_exit_code_is_the_containers(start: Agent) -> None:
+    process = start("import sys; print('hello', flush=True); sys.exit(75)")
+    heard(process, "hello")
+    assert process.wait(10) == 75
+
+
+def test_a_crash_ends_the_container_as_a_shell_would_say_it(start: Agent) -> None:
+    process = start("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert process.wait(10) == 128 + signal.SIGKILL
+
+
+def test_sigterm_reaches_the_process_and_ends_the_agent_in_peace(start: Agent) -> None:
+    process = start()
+    heard(process, "up")
+    process.terminate()
+    assert process.wait(10) == 0
+
+
+def test_what_the_lab_killed_stays_down_until_it_is_started(start: Agent, tmp_path: Path) -> None:
+    process = start()
+    heard(process, "up")
+    before = ask(tmp_path, "status")
+    assert (before["name"], before["kind"], before["state"]) == ("worker-7", "worker", "running")
+    ask(tmp_path, "act", fault="kill")
+    killed = ask(tmp_path, "status")
+    assert (killed["state"], killed["last_exit"], killed["pid"]) == ("killed", "SIGKILL", None)
+    with pytest.raises(ClusterError, match="worker-7 is killed: pause does not apply"):
+        ask(tmp_path, "check", fault="pause")
+    assert process.poll() is None, "the container goes on, so that it can be started from the lab"
+    ask(tmp_path, "act", fault="start")
+    heard(process, "up")
+    assert ask(tmp_path, "status")["pid"] not in (None, before["pid"])
+
+
+def test_a_frozen_process_goes_on_and_a_stopped_one_ends_politely(start: Agent, tmp_path: Path) -> None:
+    heard(start(), "up")
+    ask(tmp_path, "act", fault="pause")
+    assert ask(tmp_path, "status")["state"] == "paused"
+    ask(tmp_path, "act", fault="resume")
+    ask(tmp_path, "act", fault="stop", timeout_s=10.0)
+    stopped = ask(tmp_path, "status")
+    assert (stopped["state"], stopped["last_exit"]) == ("stopped", "exit 0")
+
+
+def test_the_host_asks_the_agent_through_its_own_command(
+    start: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard(start(), "up")
+    monkeypatch.setenv("LABKIT_CONTROL", str(tmp_path))
+    assert agent.main(["--ask", "worker-7", "start"]) == 1
+    assert capsys.readouterr().err == "worker-7 is running: start does not apply\n"
+    assert agent.main(["--ask", "worker-7", "pause"]) == 0
+    assert agent.main(["--ask", "worker-7", "resume"]) == 0
+
+
+def test_only_its_owner_may_open_the_socket(start: Agent, tmp_path: Path) -> None:
+    heard(start(), "up")
+    assert (tmp_path / "worker-7.sock").stat().st_mode & 0o077 == 0
+
+
+def test_a_worker_without_a_name_is_called_after_its_container(start: Agent, tmp_path: Path) -> None:
+    heard(
+        start("import os; print(os.environ['WORKER_ID'], flush=True)", WORKER_ID=""),
+        f"worker-{os.uname().nodename}",
+    )
+
+
+def test_an_agent_that_was_killed_leaves_a_socket_that_its_successor_takes(
+    start: Agent, tmp_path: Path
+) -> None:
+    first = start()
+    heard(first, "up")
+    child = ask(tmp_path, "status")["pid"]
+    first.kill()
+    first.wait(10)
+    os.kill(child, signal.SIGKILL)
+    heard(start(), "up")
+    assert ask(tmp_path, "status")["state"] == "running"
+
+
+def test_an_elastic_worker_takes_its_socket_along(start: Agent, tmp_path: Path) -> None:
+    elastic, named = start(WORKER_ID=""), start()
+    heard(elastic, "up")
+    heard(named, "up")
+    ears = {f"worker-{os.uname().nodename}.sock", "worker-7.sock"}
+    assert {path.name for path in tmp_path.iterdir()} == ears
+    for process in (elastic, named):
+        process.terminate()
+        assert process.wait(10) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["worker-7.sock"], "it is known as stopped"
+
+
+def test_an_elastic_worker_removes_the_sockets_of_those_that_were_killed(
+    start: Agent, tmp_path: Path
+) -> None:
+    alive, killed = start(WORKER_ID="worker-a"), start(WORKER_ID="worker-b")
+    heard(alive, "up")
+    heard(killed, "up")
+    child = control.ask(tmp_path / "worker-b.sock", "", "status")["pid"]
+    killed.kill()
+    killed.wait(10)
+    os.kill(child, signal.SIGKILL)
+    assert (tmp_path / "worker-b.sock").exists()
+    heard(start(WORKER_ID=""), "up")
+    assert not (tmp_path / "worker-b.sock").exists()
+    assert control.ask(tmp_path / "worker-a.sock", "", "status")["state"] == "running"
+
+
+def test_the_lab_sees_who_is_there_and_who_does_not_answer(start: Agent, tmp_path: Path) -> None:
+    heard(start(WORKER_ID="worker-1"), "up")
+    gone = start(WORKER_ID="worker-2")
+    heard(gone, "up")
+    child = control.ask(tmp_path / "worker-2.sock", "", "status")["pid"]
+    gone.kill()
+    gone.wait(10)
+    os.kill(child, signal.SIGKILL)
+    secret = tmp_path / "token"
+    secret.write_text("secret", encoding="ascii")
+    cluster = InsideCluster(Settings(control=tmp_path, folder=tmp_path, token_file=secret))
+    states = {row["name"]: row["state"] for row in cluster._backend_status()["processes"]}
+    assert states == {"worker-1": "running", "worker-2": "stopped"}
+    with pytest.raises(ClusterError, match="docker-compose start worker-2"):
+        cluster.start("worker-2")
+    with pytest.raises(ClusterError, match="docker-compose up -d --no-recreate --scale worker=1"):
+        cluster.scale(4)
+
+
+def test_another_container_begins_another_history_and_the_same_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path)
+    agent.begin_history(folder)
+    folder.events_file.write_text("one\n", encoding="ascii")
+    agent.begin_history(folder)
+    assert folder.events_file.read_text("ascii") == "one\n"
+    monkeypatch.setattr("socket.gethostname", lambda: "another")
+    agent.begin_history(folder)
+    assert not folder.events_file.exists()
+    assert (tmp_path / "events-1.jsonl").read_text("ascii") == "one\n"
+
+
+def test_nobody_answers_at_a_socket_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError):
+        ask(tmp_path, "status", timeout_s=1.0)
+    wait_until(lambda: not list(tmp_path.iterdir()))
+
+
+def test_what_it_does_not_understand_is_refused_and_ends_nothing(start: Agent, tmp_path: Path) -> None:
+    process = start()
+    heard(process, "up")
+    with pytest.raises(ClusterError, match="worker-7 is running: explode does not apply"):
+        ask(tmp_path, "act", fault="explode")
+    with pytest.raises(ClusterError, match="worker-7 is running: None does not apply"):
+        ask(tmp_path, "check")
+    with pytest.raises(ClusterError, match="the agent of worker-7 cannot scale"):
+        ask(tmp_path, "scale", n=3)
+    assert ask(tmp_path, "status")["state"] == "running"

@@ -1,0 +1,153 @@
+"""The demo as its users run it: a process of its own, to its end or to a Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from labkit.core.history import History
+from labkit.imaging import image_files, photos
+from tests.tools.waiting import require, wait_until
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[3]
+CHARTS = {"overview.png", "throughput.png", "gantt.png", "recovery.png", "share.png"}
+FILES = {*CHARTS, "contact-sheet.png", "events.jsonl", "report.json"}
+TARGETS = ["workers_active", "equal_shares", "others_suffice", "recovery"]
+TARGETS += ["nothing_lost", "nothing_twice", "same_pixels"]
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "labkit", "demo", *map(str, words)]
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    return {**os.environ, "LABKIT_HOME": str(home), "TMPDIR": str(home), **more}
+
+
+def assert_targets_met(report: dict[str, Any]) -> None:
+    targets = {target["id"]: target for target in report["targets"]}
+    assert list(targets) == TARGETS
+    assert [name for name, target in targets.items() if not target["passed"]] == [], targets
+    assert report["passed"] is True
+    assert targets["workers_active"]["after_kill"] == 2
+    assert 0 < targets["recovery"]["detected_s"] <= targets["recovery"]["first_result_elsewhere_s"] < 30
+    assert report["batch"]["tasks"] >= 60
+    assert targets["nothing_lost"]["held_by_the_killed"] > 0, "it was killed while it worked"
+    assert targets["same_pixels"]["equal"] == report["batch"]["tasks"]
+
+
+def test_the_demo_meets_its_targets(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ran = subprocess.run(
+        command("--json", "--out", out), cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, ""), ran
+    report = json.loads(ran.stdout)
+    assert_targets_met(report)
+    assert {path.name for path in out.iterdir()} == FILES
+    assert json.loads((out / "report.json").read_text()) == report
+    for path in out.glob("*.png"):
+        assert image_files.read(path).shape[1] == 1000
+    with (out / "events.jsonl").open() as lines:
+        history = History.from_lines(lines)
+    assert not history.torn and not history.has_gaps
+    assert [(fault, target) for _, fault, target in history.faults()] == [
+        ("kill", "worker-2"),
+        ("start", "worker-2"),
+    ]
+    assert nothing_runs_in(tmp_path)
+
+
+def test_in_a_terminal_it_shows_a_picture_and_lists_photos_that_it_cannot_use(tmp_path: Path) -> None:
+    require(sys.platform != "win32", "a pseudo terminal")
+    import pty
+
+    own = tmp_path / "photos"
+    own.mkdir()
+    for photo in photos.bundled()[:2]:
+        shutil.copy(photo.path, own)
+    (own / "broken.jpg").write_bytes(photos.bundled()[3].bytes()[:9000])
+    terminal, inner = pty.openpty()
+    size = {"COLUMNS": "80", "LINES": "24", "TERM": "xterm-256color"}
+    process = subprocess.Popen(
+        command("--photos", own, "--out", tmp_path / "out"),
+        cwd=ROOT, env=environment(tmp_path, **size), stdin=inner, stdout=inner, stderr=inner,
+    )  # fmt: skip
+    os.close(inner)
+    shown = read_all(terminal, process, 120)
+    assert process.returncode == 0, shown
+    assert shown.endswith("\r\n") and "\x1b[?25h" in shown, "the cursor is there again"
+    shown = " ".join(re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", shown).split())
+    assert "broken.jpg is truncated" in shown
+    assert "made from 2 photographs" in shown
+    assert "kill -9 worker-2" in shown
+    assert "7 of 7 targets met" in shown
+    assert_targets_met(json.loads((tmp_path / "out" / "report.json").read_text()))
+
+
+@pytest.mark.parametrize(
+    "moment", ["labkit demo", "made from", "plain loop", "a cluster", "kill -9", "pixels compared"]
+)
+def test_ctrl_c_leaves_no_process_and_no_file(tmp_path: Path, moment: str) -> None:
+    require(sys.platform != "win32", "signals")
+    process = subprocess.Popen(
+        command("--out", tmp_path / "out"), cwd=ROOT, env=environment(tmp_path), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if moment in line:
+            process.send_signal(signal.SIGINT)
+            break
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, (out, err)
+    assert err == "interrupted: the cluster has ended, and nothing was written\n"
+    wait_until(lambda: nothing_runs_in(tmp_path), 5.0, "the last process to end")
+    sockets = (
+        tmp_path / f"labkit-{os.getuid()}"
+    )  # one for all clusters of this user (labkit.transport.unix_socket)
+    assert [path for path in tmp_path.iterdir() if path != sockets] == []
+    assert not sockets.exists() or list(sockets.iterdir()) == []
+
+
+def read_all(terminal: int, process: subprocess.Popen[bytes], timeout_s: float) -> str:
+    """Return what a process writes to a terminal until it ends."""
+    shown = b""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        ready, _, _ = select.select([terminal], [], [], 0.2)
+        if ready:
+            try:
+                shown += os.read(terminal, 65536)
+            except OSError:  # Linux says so when the other end is closed
+                break
+        elif process.poll() is not None:
+            break
+    os.close(terminal)
+    process.wait(10)
+    return shown.decode("utf-8", "replace")
+
+
+def nothing_runs_in(home: Path) -> bool:
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("LABKIT_HOME") == str(home):
+                return False
+        except psutil.Error:
+            continue  # ended meanwhile, or somebody else's
+    return True

@@ -1,0 +1,394 @@
+"""State machines with one rule taken out each: if the simulation does not catch them, it proves nothing.
+
+The first are those that the project demands; the others are bugs that were really there (the simulation or a
+review found them) or promises of the fault table. Each states by which invariants it may be caught, so that
+none is caught by accident.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from labkit.core.autoscaler import Autoscaler, Load
+from labkit.core.broker.client_table import ClientRecord, Route
+from labkit.core.broker.scheduler import Scheduler
+from labkit.core.broker.task_queue import OpenTask
+from labkit.core.broker.worker_table import Worker
+from labkit.core.peers import client_session as cs
+from labkit.core.peers.session import Phase, Send
+from labkit.core.peers.worker_session import WorkerSession
+from labkit.core.protocol import messages as m
+from labkit.simulation import Parts
+from labkit.simulation.workers import Post
+
+# --- the five that must be caught ---------------------------------------------------------------------------
+
+
+class NoFencing(Scheduler):
+    """Takes a result for an open task from anybody."""
+
+    def _on_late_result(self, key: bytes, done: m.Done, now: float) -> None:
+        task = self.tasks.get(done.task)
+        if task is None:
+            super()._on_late_result(key, done, now)
+        else:
+            self._revoke(task)
+            self._finish(task, key, done, now)
+
+
+class OldEpochsCount(Scheduler):
+    """Takes a worker's hello for a greeting of an old friend: it keeps the tasks of its former epoch."""
+
+    def _lose(self, worker: Worker, cause: str, now: float) -> None:
+        if cause != "rejoined":
+            super()._lose(worker, cause, now)
+            return
+        kept = list(worker.tasks.values())
+        worker.tasks.clear()
+        super()._lose(worker, cause, now)
+        for task in kept:
+            task.worker = None
+
+
+class NoRequeue(Scheduler):
+    """Forgets the tasks of a lost worker, so thoroughly that all its tables agree."""
+
+    def _requeue(self, task: OpenTask, cause: str, now: float, wait_s: float = 0.0) -> None:
+        self._end(task)
+
+
+class NoDedupe(Scheduler):
+    """Opens a resubmitted task a second time."""
+
+    def _on_submit(self, client: ClientRecord, submit: m.Submit, now: float) -> None:
+        known = self.tasks.get(submit.task)
+        if known is not None:
+            self._revoke(known)
+            self._end(known)
+        super()._on_submit(client, submit, now)
+
+
+class TwiceToTheUser(cs.ClientSession):
+    """Hands out every outcome that comes, the second one too."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.calls: dict[bytes, cs.Call] = {}
+
+    def _on_message(self, message: m.Message, now: float) -> None:
+        if type(message) is m.Result:
+            if message.task in self.open:
+                self.calls[message.task] = self.open[message.task]
+            elif message.task in self.calls:
+                self._out.append(cs.Outcome(self.calls[message.task], message))
+        super()._on_message(message, now)
+
+
+class NoForgiveness(Scheduler):
+    """Blames others for the time in which it slept. Hidden by a drained inbox: see ``sweep_first``."""
+
+    def _forgive_silence(self, now: float) -> None:
+        pass
+
+
+class BlamesEverybody(Scheduler):
+    """Holds a crash against all tasks that its worker had, started or not."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        blame_crash = self.evidence.blame_crash
+
+        def blame(worker: Worker) -> None:
+            for task in worker.tasks.values():
+                if task.started_at is None:
+                    task.started_at = worker.last_heard
+            blame_crash(worker)
+
+        self.evidence.blame_crash = blame  # type: ignore[method-assign]
+
+
+# --- bugs that were there -----------------------------------------------------------------------------------
+
+
+class NeverAcquits(Scheduler):
+    """Counts a broken connection as a crash even when the process is heard again."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.evidence.acquit = lambda *_: []  # type: ignore[method-assign]
+
+
+class ForgetsVerdicts(Scheduler):
+    """Runs a poisoned task again when its client did not get the message."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.evidence.record = lambda failed: None  # type: ignore[method-assign]
+
+
+class KeepsTheDead(Scheduler):
+    """Remembers departed workers with all that they held."""
+
+    def _lose(self, worker: Worker, cause: str, now: float) -> None:
+        held = dict(worker.tasks)
+        super()._lose(worker, cause, now)
+        worker.tasks.update(held)
+
+
+class RevokedIsIdle(Scheduler):
+    """Takes a worker for idle although it may still compute what was taken from it."""
+
+    def _revoke(self, task: OpenTask) -> None:
+        worker = task.worker
+        super()._revoke(task)
+        if worker is not None:
+            self.fleet.answered(worker, task.id, task.attempt)
+
+
+class SleepIsComputing(Scheduler):
+    """Counts the time in which it slept, or a worker was silent, against leases; and gives little grace."""
+
+    def _extend_leases(self, worker: Worker, by_s: float) -> None:
+        pass
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        grace_s = self.rules.dead_s
+        self.evidence.is_hung = lambda task, now: (  # type: ignore[method-assign]
+            task.started_at is not None and now > task.started_at + task.lease_s + grace_s
+        )
+
+
+class MixesNamesakes(WorkerSession):
+    """Runs an attempt although one of the same number, of a former broker, is still in the shell."""
+
+    def _on_message(self, message: m.Message, now: float) -> None:
+        if type(message) is m.Task:
+            self._runs.pop((message.task, message.attempt), None)
+        super()._on_message(message, now)
+
+
+class FreezeIsComputing(WorkerSession):
+    """Counts the time in which its process was frozen against leases."""
+
+    def _overslept(self, slept_s: float, now: float) -> None:
+        pass
+
+
+class SwallowsRevoked(WorkerSession):
+    """Drops a revoked task without a word."""
+
+    def _send(self, message: m.Message, now: float) -> None:
+        if type(message) is not m.Returned or self.phase is not Phase.READY:
+            super()._send(message, now)
+
+
+class NeverGreetsAgain(cs.ClientSession):
+    """Says hello once a connection and waits for ever."""
+
+    def _greet(self, now: float, connect: bool) -> None:
+        if self.phase is Phase.GREETING and self._last_sent:
+            self._last_heard = now
+        else:
+            super()._greet(now, connect)
+
+
+class NeverResubmits(cs.ClientSession):
+    """Thinks that what it sent is known for ever."""
+
+    def _on_message(self, message: m.Message, now: float) -> None:
+        again = type(message) is m.ClientWelcome and self.broker_epoch
+        super()._on_message(message, now)
+        if again:
+            self._out = [a for a in self._out if type(a) is not Send or type(a.message) is not m.Submit]
+
+
+# --- promises of the fault table ----------------------------------------------------------------------------
+
+
+class SuspectsWork(Scheduler):
+    """Gives new work to workers that have been silent for a while."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.fleet.has_credit = lambda worker: worker.in_flight <= worker.slots  # type: ignore[method-assign]
+
+
+class IgnoresNeeds(Scheduler):
+    """Sends a task to the least busy worker, whether it can do it or not."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        least_busy = self.fleet.least_busy
+        self.fleet.least_busy = lambda needs: least_busy(frozenset())  # type: ignore[method-assign]
+
+
+class MostBusy(Scheduler):
+    """Sends a task to the busiest worker that has credit."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.fleet.least_busy = lambda needs: max(  # type: ignore[method-assign]
+            self.fleet.eligible(needs), key=lambda worker: worker.in_flight, default=None
+        )
+
+
+class SilentFailures(Scheduler):
+    """Ends tasks whose deadline has come without telling their client."""
+
+    def _expire(self, task: OpenTask, now: float) -> None:
+        self._revoke(task)
+        self._end(task)
+
+
+class NoPatience(Scheduler):
+    """Expects heartbeats from behind a large message that is still on its way."""
+
+    def _on_worker_bulk(self, worker: Worker, bulk: m.Bulk, now: float) -> None:
+        pass
+
+
+class TakesAnybody(Scheduler):
+    """Lets a second worker of the same name take the first one's place."""
+
+    def _on_worker_hello(self, route: Route, hello: m.WorkerHello, now: float) -> None:
+        present = self.fleet.get(hello.worker)
+        if present is not None:
+            present.instance = hello.instance
+        super()._on_worker_hello(route, hello, now)
+
+
+class NeverSweeps(Scheduler):
+    """Waits for the silent for ever."""
+
+    def _sweep(self, now: float) -> None:
+        pass
+
+
+class DyingIsFine(Scheduler):
+    """Lets a task crash one worker after another."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.evidence.blame_crash = lambda worker: None  # type: ignore[method-assign]
+
+
+class SilenceIsFine(Scheduler):
+    """Lets a task silence one worker after another: those that end without a word are no evidence."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.evidence.blame_silent = lambda *_: []  # type: ignore[method-assign]
+
+
+class NeverWaits(Scheduler):
+    """Gives a task that keeps the interpreter lock to the next worker as soon as the last one is silent."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.evidence.wait_s = lambda task: 0.0  # type: ignore[method-assign]
+
+
+class AWordIsEnough(Scheduler):
+    """Lets a task that was set aside on as soon as the silent worker says anything."""
+
+    def _on_stale_message(self, route: Any, message: Any, now: float) -> None:
+        self._reconsider(self.evidence.end_silence(route, self.tasks), "", now)
+        super()._on_stale_message(route, message, now)
+
+
+class AlwaysBeginsAnew(WorkerSession):
+    """Takes every gap in its ticks for a freeze, and drops what kept the interpreter lock meanwhile."""
+
+    def _overslept(self, slept_s: float, awake_since: float) -> None:
+        self._was_locked = False
+        super()._overslept(slept_s, awake_since)
+
+
+class NeverAsks(WorkerSession):
+    """Does not announce careful tasks, so the evidence of quick crashes dies with the worker."""
+
+    def _advance(self, now: float) -> None:
+        while self._line:
+            self._hand_over(self._line.popleft())
+
+
+class KnowsNoBounds(Autoscaler):
+    """Has as many workers as it wants."""
+
+    def _bounded(self, size: int) -> int:
+        return size
+
+
+class Flaps(Autoscaler):
+    """Shrinks as quickly as it grows."""
+
+    def _next_size(self, load: Load, now: float) -> int:
+        return self._wanted[-1][1]
+
+
+class Mutant(NamedTuple):
+    """A set of parts, and the invariants of which one must catch it (none: any will do)."""
+
+    parts: Parts
+    caught_by: frozenset[str] = frozenset()
+    workers: int = 5
+    faults: tuple[str, ...] = ()  # none: each seed's own mix
+
+
+def _scheduler(cls: type[Scheduler], *caught_by: str, sweep_first: bool = False) -> Mutant:
+    return Mutant(Parts(scheduler=cls, sweep_first=sweep_first), frozenset(caught_by))
+
+
+def _worker(cls: type[WorkerSession], *caught_by: str) -> Mutant:
+    return Mutant(Parts(worker_session=cls), frozenset(caught_by))
+
+
+def _client(cls: type[cs.ClientSession], *caught_by: str) -> Mutant:
+    return Mutant(Parts(client_session=cls), frozenset(caught_by))
+
+
+def _autoscaler(*caught_by: str, **parts: Any) -> Mutant:
+    return Mutant(Parts(**parts), frozenset(caught_by), faults=("autoscale",))
+
+
+DEMANDED: dict[str, Mutant] = {
+    "epoch fencing": _scheduler(NoFencing, "epoch_fencing", "right_result"),
+    "new epoch on rejoin": _scheduler(OldEpochsCount),
+    "requeue": _scheduler(NoRequeue, "conservation", "requeue"),
+    "dedupe at the broker": _scheduler(NoDedupe, "dedupe"),
+    "dedupe at the client": _client(TwiceToTheUser, "one_outcome"),
+    "drain before sweep": _scheduler(NoForgiveness, "on_time", sweep_first=True),
+    "blame rule": _scheduler(BlamesEverybody, "evidence"),
+}
+
+FURTHER: dict[str, Mutant] = {
+    "acquittal": _scheduler(NeverAcquits, "evidence")._replace(workers=2, faults=("break",)),
+    "verdicts": _scheduler(ForgetsVerdicts, "evidence")._replace(faults=("break", "flood", "poison")),
+    "departed workers": _scheduler(KeepsTheDead, "only_the_living_are_referred_to"),
+    "charge for revoked": _scheduler(RevokedIsIdle, "in_flight", "least_busy"),
+    "sleep is no computing": _scheduler(SleepIsComputing, "on_time", "deserved_failure"),
+    "namesakes": _worker(MixesNamesakes, "held"),
+    "freeze is no computing": _worker(FreezeIsComputing, "deserved_failure")._replace(
+        faults=("hang", "pause")
+    ),
+    "answer to revoke": _worker(SwallowsRevoked, "liveness"),
+    "second hello": _client(NeverGreetsAgain, "back_in_time", "liveness")._replace(faults=("break",)),
+    "resubmission": _client(NeverResubmits),
+    "no work for suspects": _scheduler(SuspectsWork, "fit_worker", "only_the_living_are_referred_to"),
+    "capabilities": _scheduler(IgnoresNeeds, "fit_worker"),
+    "least busy": _scheduler(MostBusy, "least_busy"),
+    "visible deadline": _scheduler(SilentFailures, "conservation"),
+    "detection": _scheduler(NeverSweeps, "detection"),
+    "patience with bulk": _scheduler(NoPatience, "on_time", "detection")._replace(faults=("slow",)),
+    "one worker an id": _scheduler(TakesAnybody, "on_time", "liveness")._replace(faults=("duplicate",)),
+    "poison": _scheduler(DyingIsFine, "liveness"),
+    "death in silence": _scheduler(SilenceIsFine, "liveness")._replace(faults=("lock",)),
+    "containment": _scheduler(NeverWaits, "containment")._replace(faults=("lock",)),
+    "a word is not enough": _scheduler(AWordIsEnough, "containment")._replace(faults=("lock",)),
+    "what kept the lock ends first": _worker(AlwaysBeginsAnew, "containment")._replace(faults=("lock",)),
+    "evidence of quick crashes": _worker(NeverAsks, "liveness"),
+    "bounds of the autoscaler": _autoscaler("autoscaler", autoscaler=KnowsNoBounds),
+    "calm of the autoscaler": _autoscaler("autoscaler", autoscaler=Flaps),
+    "drain of the dismissed": _autoscaler("autoscaler", dismiss=Post.kill),
+}

@@ -1,0 +1,76 @@
+"""A learner's policy is found by its name, or it is said what is wrong with it before anything starts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labkit.calls import policy_loader
+from labkit.core.broker.policies import POLICIES
+from labkit.core.errors import InvalidInput, SettingsError
+from labkit.support.settings import Settings
+from tests.tools.command_line import Commands
+
+FIRST = "def choose(task, workers, now):\n    return min(workers, key=lambda worker: worker.id)\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder with a module of its own name, so that no test gets what another has imported."""
+    before = list(sys.path)
+    yield tmp_path
+    sys.path[:] = before
+
+
+def test_a_function_of_the_learners_own_is_found_by_its_name(folder: Path) -> None:
+    (folder / "mine_found.py").write_text(FIRST)
+    assert policy_loader.load("mine_found:choose", folder).__name__ == "choose"
+
+
+def test_the_labs_own_are_found_without_any_import() -> None:
+    assert policy_loader.load("round_robin") is POLICIES["round_robin"]
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "said"),
+    [
+        (FIRST, "mine_a:chose", r"mine_a has no function chose\(task, workers, now\)"),
+        ("choose = 3\n", "mine_b:choose", "has no function choose"),
+        ("def choose(task): ...\n", "mine_c:choose", r"no function choose\(task, workers, now\)"),
+        ("import nothing_of_the_sort\n", "mine_d:choose", "importing mine_d failed with ModuleNotFoundError"),
+        ("def choose(:\n", "mine_e:choose", "importing mine_e failed with SyntaxError"),
+        ("exit(3)\n", "mine_f:choose", "importing mine_f failed with SystemExit"),
+        (FIRST, "mine_g:not.a.name", "is unknown; known: least_busy"),
+        (FIRST, "the_best", "is unknown; known: least_busy, .* or your own, as module:function"),
+    ],
+)
+def test_what_is_wrong_is_said(folder: Path, source: str, name: str, said: str) -> None:
+    (folder / f"{name.partition(':')[0]}.py").write_text(source)
+    with pytest.raises(InvalidInput, match=said):
+        policy_loader.load(name, folder)
+
+
+def test_the_setting_takes_both_kinds_of_names_and_no_other() -> None:
+    for name in ("round_robin", "work.mine:choose"):
+        assert Settings.from_environment({"LABKIT_POLICY": name}).policy == name
+    with pytest.raises(SettingsError, match="LABKIT_POLICY='best'"):
+        Settings.from_environment({"LABKIT_POLICY": "best"})
+
+
+def test_the_simulator_takes_it_and_repeats_its_name(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Commands(capsys)
+    (folder / "mine_simulated.py").write_text(FIRST)
+    monkeypatch.chdir(folder)
+    told = lab.done(
+        "simulate", "--tasks", "20", "--faults", "none", "--policy", "mine_simulated:choose", "--json"
+    ).json()
+    assert told["policy"] == "mine_simulated:choose" and told["command"].endswith("mine_simulated:choose")
+    first = [event["worker"] for event in told["events"] if event["event"] == "dispatched"]
+    assert first.count("worker-1") > len(first) / 2
+    assert "no function chose" in lab.refused("simulate", "--policy", "mine_simulated:chose", code=2)
+    assert "no function chose" in lab.refused("up", "--policy", "mine_simulated:chose", code=2)

@@ -1,0 +1,286 @@
+"""What is drawn is what happened: windows, bars, links and shares, one chart after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.patches import StepPatch
+
+from labkit import charts
+from labkit.charts import style
+from labkit.charts.marks import outages
+from labkit.core.history import Event, History
+from labkit.support import i18n
+from tests.tools.drawn_charts import labelled, legend_of, written
+from tests.tools.made_histories import demo, note, run, with_notes
+
+
+@pytest.fixture(autouse=True)
+def english() -> Iterator[None]:
+    i18n.set_language("en")
+    yield
+    i18n.set_language(None)
+
+
+@pytest.fixture
+def history() -> History:
+    return History(demo())
+
+
+# --- throughput ---------------------------------------------------------------------------------------------
+
+
+def test_the_stack_of_the_workers_is_the_sum_and_holds_every_result(history: History) -> None:
+    axes = charts.throughput(history).axes[0]
+    (total,) = labelled(axes, "_sum")
+    assert isinstance(total, StepPatch)
+    values, edges, _baseline = total.get_data()
+    areas = [value * (b - a) for value, a, b in zip(values, edges, edges[1:], strict=False)]
+    assert sum(areas) == pytest.approx(180)
+    top = labelled(axes, "worker-3")[0].get_data().values
+    assert list(top) == pytest.approx(list(values))
+
+
+def test_the_instant_of_the_fault_is_marked_named_and_shaded_until_the_worker_is_back(
+    history: History,
+) -> None:
+    for figure in (charts.throughput(history), charts.gantt(history)):
+        axes = figure.axes[0]
+        (fault,) = labelled(axes, "_harm")
+        assert list(fault.get_xdata()) == pytest.approx([1.5, 1.5])
+        assert to_hex(fault.get_color()) == style.FAULT.lower()
+        assert {"kill worker-2", "start worker-2"} <= set(written(figure))
+        (outage,) = labelled(axes, "_outage")
+        FigureCanvasAgg(figure).draw()
+        shaded = axes.transData.inverted().transform_bbox(outage.get_window_extent())
+        assert (shaded.x0, shaded.x1) == pytest.approx((1.5, 2.4), abs=0.01)
+
+
+def test_the_95_percent_line_ends_where_throughput_was_back(history: History) -> None:
+    (chain,) = history.recoveries()
+    axes = charts.throughput(history).axes[0]
+    (line,) = labelled(axes, "95 % of the rate before the fault")
+    assert chain.usual_per_s is not None
+    assert list(line.get_xdata()) == pytest.approx([chain.fault_at, chain.restored_at])
+    assert list(line.get_ydata()) == pytest.approx([0.95 * chain.usual_per_s] * 2)
+    (point,) = labelled(axes, "throughput back")
+    assert list(point.get_xdata()) == [chain.restored_at]
+
+
+def test_a_run_that_is_not_restored_has_a_line_to_the_end_and_no_point() -> None:
+    axes = charts.throughput(History(run(kill_at=1.5, back_after=None))).axes[0]
+    assert labelled(axes, "throughput back") == []
+    (line,) = labelled(axes, "95 % of the rate before the fault")
+    assert line.get_xdata()[1] == axes.get_xlim()[1]
+
+
+def test_the_throughput_table_holds_the_windows_that_are_drawn(history: History) -> None:
+    table = charts.throughput_table(history, window_s=0.5)
+    assert table.columns[-3:] == ("worker-1", "worker-2", "worker-3")
+    assert sum(int(str(row[2])) for row in table.rows) == 180
+    assert all(row[2] == sum(row[4:]) for row in table.rows)  # type: ignore[arg-type]
+
+
+def test_with_very_many_workers_only_their_sum_is_drawn() -> None:
+    axes = charts.throughput(History(run(tasks=400, workers=11))).axes[0]
+    assert legend_of(axes) == ["11 workers"]
+
+
+def test_one_result_makes_no_peak() -> None:
+    history = History(run(tasks=1, workers=1))
+    (row,) = charts.throughput_table(history).rows
+    ((begin, end),) = history.busy()
+    assert row[3] == pytest.approx(1 / (end - begin))
+
+
+def test_shades_that_overlap_are_one_shade_and_a_blow_that_passed_has_none() -> None:
+    events = [
+        note(0, "broker_started"),
+        *[note(0.1, "joined", f"worker-{i}") for i in (1, 2, 3)],
+        *[note(1.0 + i, "fault", fault="pause", target=f"worker-{i}") for i in (1, 2)],
+        *[note(5.0 + i, "fault", fault="resume", target=f"worker-{i}") for i in (1, 2)],
+        note(9.0, "fault", fault="slow", target="worker-3"),
+        note(9.5, "broker_stopped"),
+    ]
+    assert outages(History(events)) == {"worker-1": [(2.0, 6.0)], "worker-2": [(3.0, 7.0)]}
+    figure = charts.throughput(History(events))
+    (shade,) = labelled(figure.axes[0], "_outage")
+    FigureCanvasAgg(figure).draw()
+    shaded = figure.axes[0].transData.inverted().transform_bbox(shade.get_window_extent())
+    assert (shaded.x0, shaded.x1) == pytest.approx((2.0, 7.0), abs=0.05)
+
+
+# --- gantt --------------------------------------------------------------------------------------------------
+
+
+def test_there_is_a_bar_for_each_attempt_in_the_row_of_its_worker(history: History) -> None:
+    axes = charts.gantt(history).axes[0]
+    for row, worker in enumerate(("worker-1", "worker-2", "worker-3")):
+        bars = [
+            path
+            for kind in ("_first", "_repeated", "_interrupted")
+            for collection in labelled(axes, f"{kind} {worker}")
+            for path in collection.get_paths()
+        ]
+        assert len(bars) == len(history.intervals()[worker])
+        assert all(row - 0.5 < path.get_extents().y0 < path.get_extents().y1 < row + 0.5 for path in bars)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["worker-1", "worker-2", "worker-3"]
+    assert axes.yaxis_inverted()
+
+
+def test_interrupted_and_repeated_attempts_are_hatched_and_joined_by_an_arrow(history: History) -> None:
+    axes = charts.gantt(history).axes[0]
+    (interrupted,) = labelled(axes, "_interrupted")
+    (repeated,) = labelled(axes, "_repeated")
+    assert (
+        interrupted.get_hatch() and repeated.get_hatch() and interrupted.get_hatch() != repeated.get_hatch()
+    )
+    assert to_hex(interrupted.get_edgecolor()[0]) == style.FAULT.lower()
+    lost = interrupted.get_paths()[0].get_extents()
+    again = repeated.get_paths()[0].get_extents()
+    (arrow,) = [text for text in axes.texts if getattr(text, "arrow_patch", None) is not None]
+    assert arrow.xyann[0] == pytest.approx(lost.x1)  # type: ignore[attr-defined]
+    assert arrow.xy[0] == pytest.approx(again.x0)  # type: ignore[attr-defined]
+    (cross,) = labelled(axes, "_lost")
+    assert list(cross.get_xdata()) == pytest.approx([lost.x1])
+    assert legend_of(axes) == [
+        "computed",
+        "interrupted",
+        "computed again",
+        "from the fault until it joined again",
+    ]
+
+
+def test_an_honest_run_has_no_hatches_in_its_legend() -> None:
+    axes = charts.gantt(History(run())).axes[0]
+    assert legend_of(axes) == ["computed"]
+
+
+def test_each_slot_has_its_row_and_each_worker_one_name() -> None:
+    axes = charts.gantt(History(run(slots=3))).axes[0]
+    assert len(axes.get_yticks()) == 3
+    assert list(axes.get_yticks()) == [1, 4, 7]
+    assert sorted(axes.get_ylim()) == pytest.approx([-0.55, 8.55])
+
+
+def test_bars_that_are_too_thin_to_be_told_apart_still_cover_what_ran() -> None:
+    history = History(run(tasks=5000, workers=2, seconds=(0.002, 0.004)))
+    axes = charts.gantt(history).axes[0]
+    for worker in ("worker-1", "worker-2"):
+        (bars,) = labelled(axes, f"_first {worker}")
+        drawn = sum(path.get_extents().width for path in bars.get_paths())
+        ran = sum(bar.end - bar.start for bar in history.intervals()[worker])
+        assert drawn >= ran
+        assert bars.get_linewidth()[0] == 0
+
+
+def test_the_gantt_table_tells_of_every_attempt_in_words(history: History) -> None:
+    table = charts.gantt_table(history)
+    assert len(table.rows) == 181
+    assert [row[6] for row in table.rows].count("lost with its worker") == 1
+
+
+# --- recovery -----------------------------------------------------------------------------------------------
+
+
+def test_the_chain_is_drawn_link_by_link_with_its_seconds(history: History) -> None:
+    (chain,) = history.recoveries()
+    figure = charts.recovery(history)
+    axes = figure.axes[0]
+    assert axes.get_title(loc="left") == "kill worker-2 at 1.50 s"
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["detected", "requeued", "first result elsewhere", "throughput back at 95 %"]
+    ends = [float(line.get_xdata()[0]) for line in labelled(axes, "_instant")]
+    assert ends == pytest.approx([at - chain.began_at for _name, at in chain.links[1:]])
+    bars = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches]  # type: ignore[attr-defined]
+    assert bars[0] == pytest.approx((0.0, 0.02))
+    assert [begin for begin, _end in bars[1:]] == pytest.approx([end for _begin, end in bars[:-1]])
+    assert {"20 ms", "+ 0 ms = 20 ms", "+ 69 ms = 89 ms", "+ 0.83 s = 0.92 s"} <= set(written(figure))
+
+
+@pytest.mark.parametrize(
+    ("events", "reason"),
+    [
+        (lambda: run(kill_at=1.5, back_after=None), "not before the work ran out"),
+        (lambda: run(kill_at=0.6), "cannot be said: too few results before the fault"),
+        (lambda: run(tasks=60, kill_at=1.4), "cannot be said: too little work was left after it"),
+        (
+            lambda: with_notes(run(), note(2.0, "fault", fault="kill", target="redis")),
+            "it did not fall noticeably",
+        ),
+    ],
+)
+def test_a_link_that_is_missing_says_why(events: Callable[[], list[Event]], reason: str) -> None:
+    assert reason in written(charts.recovery(History(events())))
+
+
+def test_a_crash_that_nobody_caused_is_told_as_that() -> None:
+    figure = charts.recovery(History(run(kill_at=1.5, injected=False)))
+    assert figure.axes[0].get_title(loc="left") == "worker-2 lost at 1.52 s, not on purpose"
+    assert charts.recovery_table(History(run(kill_at=1.5, injected=False))).rows[0][0] == "crash"
+
+
+def test_several_recoveries_are_drawn_one_under_the_other_and_very_many_end_in_the_table() -> None:
+    faults = [note(1.0 + i / 10, "fault", fault="pause", target="worker-1") for i in range(8)]
+    history = History(with_notes(run(), *faults))
+    figure = charts.recovery(history)
+    assert len(figure.axes) == 6
+    assert "2 more recoveries are in the table" in written(figure)
+    assert len(charts.recovery_table(history).rows) == 8
+
+
+def test_the_recovery_table_counts_from_the_fault(history: History) -> None:
+    (row,) = charts.recovery_table(history).rows
+    assert row[:2] == ("kill", "worker-2")
+    assert row[2] == pytest.approx(1.5)
+    assert row[3] == pytest.approx(0.02)
+    assert row[7:] == (1, 0)
+
+
+# --- share and overview -------------------------------------------------------------------------------------
+
+
+def test_the_share_chart_has_a_bar_per_worker_with_number_and_part(history: History) -> None:
+    figure = charts.share(history, until=1.5)
+    counts = history.share(until=1.5)
+    widths = [bar.get_width() for bar in figure.axes[0].patches]  # type: ignore[attr-defined]
+    assert widths == list(counts.values())
+    assert {"20 (34 %)", "19 (32 %)", "equal shares"} <= set(written(figure))
+    (equal,) = labelled(figure.axes[0], "_equal")
+    assert equal.get_xdata()[0] == pytest.approx(sum(counts.values()) / 3)
+    assert charts.share_table(history, until=1.5).rows[0] == ("worker-1", 20, pytest.approx(33.898, abs=0.01))
+
+
+def test_a_worker_without_results_is_in_the_share_chart() -> None:
+    history = History(with_notes(run(), note(0.3, "joined", "worker-9")))
+    assert "0 (0 %)" in written(charts.share(history))
+
+
+def test_more_workers_than_fit_are_counted() -> None:
+    figure = charts.share(History(run(tasks=100, workers=30)))
+    assert "results (6 more workers are not shown)" in written(figure)
+    assert len(charts.share_table(History(run(tasks=100, workers=30))).rows) == 30
+
+
+def test_the_overview_shows_everything_on_one_time_axis(history: History) -> None:
+    figure = charts.overview(history)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles[1:] == ["Who computed what", "Results before the fault", "kill worker-2 at 1.50 s"]
+    above, middle = figure.axes[:2]
+    assert above.get_xlim() == middle.get_xlim()
+    assert above.get_position().x0 == middle.get_position().x0
+    assert "180 of 180 tasks done by 3 workers in 3.34 s" in written(figure)
+
+
+def test_the_overview_table_holds_the_runs_numbers(history: History) -> None:
+    rows: dict[object, object] = {row[0]: row[1] for row in charts.overview_table(history).rows}
+    assert rows["tasks submitted"] == rows["results delivered"] == 180
+    assert rows["tasks failed"] == rows["tasks still open"] == 0
+    assert rows["attempts requeued"] == 1
+    assert (
+        rows["kill worker-2 at 1.50 s: first result elsewhere after (s)"]
+        == history.recoveries()[0].recovery_s
+    )

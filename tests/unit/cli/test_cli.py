@@ -1,0 +1,347 @@
+"""Between commands and people: one line for a mistake, a traceback for a bug, silence for Ctrl-C."""
+
+from __future__ import annotations
+
+import builtins
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from labkit import cli
+from labkit.cli import output
+from labkit.cli.commands import COMMANDS, TAKES_WORDS, find, load
+from labkit.core.errors import ClusterError, InvalidInput, InvariantBroken
+from labkit.support import i18n
+from tests.tools.command_line import ROOT, Commands
+
+TOO_LARGE = ["--filters", "resize", "--param", "resize.width=16384", "--param", "resize.height=16384"]
+
+
+@pytest.fixture
+def lab(capsys: pytest.CaptureFixture[str]) -> Commands:
+    return Commands(capsys)
+
+
+# --- help ---
+
+
+def test_no_command_shows_them_all(lab: Commands) -> None:
+    said = lab.done()
+    assert said == lab.done("--help")
+    for name in COMMANDS:
+        assert f"  {name} " in said.out
+
+
+def test_the_version_is_told(lab: Commands) -> None:
+    assert lab.done("--version").out.startswith("labkit ")
+
+
+HELPED = sorted(set(COMMANDS) - {"bench"})  # it explains itself
+
+
+@pytest.mark.parametrize("language", i18n.LANGUAGES)
+@pytest.mark.parametrize("name", HELPED)
+def test_every_command_explains_itself_with_an_example(lab: Commands, name: str, language: str) -> None:
+    i18n.set_language(language)
+    said = lab.done(name, "--help")
+    assert f"{output.call()} {name}" in said.out.split("\n")[0]
+    if name != "broker":
+        example = said.out.partition(i18n._("examples:"))[2]
+        assert f"{output.call()} {name}" in example
+
+
+def test_every_example_is_understood(lab: Commands) -> None:
+    from labkit.cli.parser import command_parser
+
+    for name in set(HELPED) - TAKES_WORDS:
+        parser = command_parser(name)
+        examples = (parser.epilog or "").partition("examples:")[2].strip().split("\n")
+        for example in examples:
+            words = example.strip().removeprefix(output.call()).split()
+            assert words[0] == name
+            parser.parse_args(words[1:])
+
+
+def test_every_command_has_a_module() -> None:
+    for name in COMMANDS:
+        module = load(name)
+        assert hasattr(module, "run_words" if name in TAKES_WORDS else "run")
+        assert hasattr(module, "configure")
+
+
+# --- mistakes ---
+
+
+def test_an_unknown_command_names_the_nearest(lab: Commands) -> None:
+    assert "is status meant?" in lab.refused("statsu", code=2)
+
+
+def test_a_command_like_no_other_leads_to_the_list(lab: Commands) -> None:
+    assert "--help" in lab.refused("xyzzy", code=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["up", "--workers", "many"], "'many'"),
+        (["up", "--colour"], "--colour"),
+        (["up", "--policy", "best"], "'best' is unknown; known: least_busy"),
+        (["up", "--redis-port", "99999"], "--redis-port 99999"),
+        (["up", "--client-port", "first"], "--client-port first"),
+        (["up", "--workers", "999"], "256"),
+        (["redis", "--name"], "--name"),
+        (["redis", "--name", "../x", "PING"], "'../x'"),
+        (["redis", "--name", "second", "--backend"], "--backend"),
+        (["redis", "--backend=podman", "PING"], "'podman' is unknown; known: local, compose"),
+        (["up", "--name", "../x"], "'../x'"),
+        (["kill"], "WORKER"),
+        (["scale", "some"], "'some'"),
+        (["logs", "--lines", "-1"], "--lines -1"),
+        (["status", "--watch", "--json"], "--watch"),
+        (["status", "--watch"], "terminal"),
+        (["broker", "now"], "'now'"),
+        (["submit", "--out", "x"], "--filters"),
+        (["submit", "--filters", "blur"], "--out"),
+        (["submit", "--filters", "blurr", "--out", "x"], "'blurr' is unknown; known: resize"),
+        (["submit", "--filters", "blur", "--param", "blur", "--out", "x"], "'blur'"),
+        (["submit", "--filters", "blur", "--param", "blur.radius=big", "--out", "x"], "'big'"),
+        (["submit", "--filters", "blur", "--param", "blur.size=1", "--out", "x"], "size"),
+        (["submit", "--filters", "blur", "--engine", "gpu", "--out", "x"], "gpu"),
+        (["submit", "--filters", "blur", "--param", "blur.radius=1_0", "--out", "x"], "'1_0'"),
+        (["submit", "--filters", "blur", *2 * ["--param", "blur.radius=2"], "--out", "x"], "blur.radius is"),
+        (["submit", *TOO_LARGE, "--out", "x"], "at most 25000000 pixels"),
+        (["submit", "--filters", "blur", "--out", ""], "--out ''"),
+        (["submit", "", "--filters", "blur", "--out", "x"], "'' names no picture"),
+        (["scale", "1_0"], "'1_0'"),
+        (["up", "--client-port", "٦٠٠٠"], "--client-port ٦٠٠٠: a number from 1 to 65535"),
+        (["lab", "--port", "٨٨٨٨"], "--port ٨٨٨٨: a number from 1 to 65535"),
+        (["autoscale", "--target", "1_0"], "'1_0'"),
+        (["up", "--workers", "1_0"], "'1_0'"),
+        (["simulate", "--faults", "meteor"], "'meteor' is unknown; known:"),
+        (["simulate", "--workers", "0"], "--workers 0"),
+        (["simulate", "--policy", "best"], "'best'"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_not_understood_is_one_line_that_names_it(
+    lab: Commands, words: list[str], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LABKIT_REDIS_PORT", raising=False)
+    monkeypatch.setattr(os, "environ", dict(os.environ))  # `up` writes its ports there
+    assert named in lab.refused(*words, code=2)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status"],
+        ["down"],
+        ["scale", "2"],
+        ["kill", "worker-1"],
+        ["logs"],
+        ["submit", "--filters", "blur", "--out", "x"],
+        ["redis", "PING"],
+    ],
+    ids=" ".join,
+)
+def test_without_a_cluster_every_command_says_how_to_get_one(lab: Commands, words: list[str]) -> None:
+    line = lab.refused(*words, code=1)
+    assert "'default'" in line and f"{output.call()} up" in line
+
+
+@pytest.mark.parametrize("out", ["", "out/.."], ids=repr)
+def test_results_are_not_written_among_the_inputs(lab: Commands, tmp_path: Path, out: str) -> None:
+    words = ("--filters", "blur", "--engine", "sequential")
+    assert "--out" in lab.refused("submit", tmp_path, *words, "--out", tmp_path / out, code=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_outputs_place_and_an_empty_folder_come_with_a_step(
+    lab: Commands, tmp_path: Path
+) -> None:
+    (file := tmp_path / "file").touch()
+    (empty := tmp_path / "empty").mkdir()
+    words = ("--filters", "blur", "--engine", "sequential")
+    assert "--out names another" in lab.refused("submit", *words, "--out", file, code=2)
+    assert "name another folder" in lab("submit", empty, *words, "--out", tmp_path / "out").err
+
+
+@pytest.mark.parametrize("words", [["down"], ["status"], ["kill", "worker-1"]], ids=" ".join)
+def test_a_step_for_a_cluster_with_a_name_names_it(lab: Commands, words: list[str]) -> None:
+    assert f"{output.call()} up --name second" in lab.refused(*words, "--name", "second", code=1)
+
+
+@pytest.mark.parametrize("words", [["--name", "second", "PING"], ["--name=second", "PING"]], ids=" ".join)
+def test_redis_takes_a_clusters_name_in_front_of_its_words(lab: Commands, words: list[str]) -> None:
+    assert "'second'" in lab.refused("redis", *words, code=1)
+    assert "'default'" in lab.refused("redis", "PING", *words[:-1], code=1)  # these are Redis' own
+    assert "--name" in lab.done("redis", "--help").out
+
+
+def test_a_status_without_a_cluster_is_json_all_the_same(lab: Commands) -> None:
+    said = lab("status", "--json")
+    assert said.code == 1
+    assert said.json() == {"up": False, "cluster": "default"}
+
+
+def test_a_wrong_setting_is_one_line(lab: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABKIT_WORKRES", "3")
+    assert "LABKIT_WORKRES" in lab.refused("status", code=2)
+
+
+def test_a_benchmark_that_is_not_there_is_one_line(lab: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "benchmarks", None)  # importing it fails
+    assert "benchmarks/" in lab.refused("bench", code=1)
+
+
+def test_a_mistake_is_told_in_spanish_to_who_speaks_spanish(lab: Commands) -> None:
+    i18n.set_language("es")
+    assert "statsu" in (line := lab.refused("statsu", code=2))
+    assert "is status meant" not in line
+
+
+# --- what a command may raise ---
+
+
+@pytest.fixture
+def raising(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    """Make ``python -m labkit down`` raise this."""
+
+    def prepare(error: BaseException) -> None:
+        def run(*_arguments: object) -> int:
+            raise error
+
+        monkeypatch.setattr(load("down"), "run", run)
+
+    return prepare
+
+
+Raising = Callable[[BaseException], None]
+
+
+def test_an_error_of_labkits_is_one_line(lab: Commands, raising: Raising) -> None:
+    raising(ClusterError("{who} is gone", who="worker-1"))
+    assert lab.refused("down", code=1) == "worker-1 is gone"
+    raising(InvalidInput("{who} cannot be", who="worker-0"))
+    assert lab.refused("down", code=2) == "worker-0 cannot be"
+
+
+def test_ctrl_c_is_quiet(lab: Commands, raising: Raising) -> None:
+    raising(KeyboardInterrupt())
+    assert lab("down") == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("by zero"), InvariantBroken("impossible"), KeyError("x")], ids=repr
+)
+def test_a_bug_keeps_its_traceback_and_says_whose_it_is(raising: Raising, error: Exception) -> None:
+    raising(error)
+    with pytest.raises(type(error)) as caught:
+        cli.main(["down"])
+    assert "a bug in labkit" in "\n".join(caught.value.__notes__)
+
+
+def test_a_missing_package_leads_to_lab_py(lab: Commands, raising: Raising) -> None:
+    raising(ModuleNotFoundError("No module named 'zmq'", name="zmq"))
+    line = lab.refused("down", code=1)
+    assert "zmq" in line and sys.executable in line and "python3 lab.py" in line
+
+
+def test_a_module_of_ours_that_is_missing_is_a_bug(raising: Raising) -> None:
+    raising(ModuleNotFoundError("No module named 'labkit.nothing'", name="labkit.nothing"))
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["down"])
+
+
+def test_without_babel_a_spanish_reader_is_told_in_english(
+    lab: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    i18n.set_language("es")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "is status meant" in lab.refused("statsu", code=2)
+
+
+# --- output ---
+
+
+def test_a_reader_who_leaves_is_no_error() -> None:
+    script = f"{sys.executable} -m labkit simulate --json | head -c 1; echo ${{PIPESTATUS[0]}}"
+    ran = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.stderr) == ("{141\n", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_line() -> None:
+    script = f"{sys.executable} -m labkit simulate --json > /dev/full"
+    ran = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1 and ran.stderr.count("\n") == 1 and "No space" in ran.stderr
+
+
+def test_closed_outputs_are_no_error() -> None:
+    script = f"{sys.executable} -m labkit --help >&- 2>&-"
+    assert subprocess.run(["bash", "-c", script], cwd=ROOT, check=False).returncode == 0
+
+
+def test_what_a_terminal_cannot_show_does_not_break_it() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "labkit", "doctor"], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert ran.stderr == "" and "ok" in ran.stdout
+
+
+def test_commands_are_shown_as_this_reader_calls_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def call(prefix: Path, activated: str) -> str:
+        monkeypatch.setattr(sys, "prefix", str(prefix))
+        monkeypatch.setenv("VIRTUAL_ENV", activated)
+        output.call.cache_clear()
+        return output.call()
+
+    monkeypatch.chdir(ROOT)
+    own = ROOT / ".venv"
+    try:
+        assert call(own, "") in ("python3 lab.py", "py lab.py")
+        assert output.as_called("is it up? python -m labkit up").endswith(" lab.py up")
+        assert call(own, str(own)) == "python -m labkit"
+        assert call(Path("/usr"), "") == "python -m labkit"
+        monkeypatch.chdir(ROOT / "tests")
+        assert call(own, "").endswith(f" {Path('..', 'lab.py')}")
+    finally:
+        output.call.cache_clear()
+
+
+# --- the price of a start ---
+
+
+def test_a_broker_starts_without_what_it_does_not_need() -> None:
+    unwanted = ["argparse", "rich", "numpy", "cv2", "redis", "babel", "matplotlib", "psutil"]
+    code = (
+        "import sys; from labkit.cli import main; main(['broker']); "
+        f"print([name for name in {unwanted} if name in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "LABKIT_TOKEN_FILE" in ran.stderr
+    assert ran.stdout == "[]\n"
+
+
+def test_the_list_of_commands_imports_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builtins, "__import__", lambda *names: pytest.fail(f"imports {names[0]}"))
+    assert find("demo")[0] == "labkit.cli.programs"
+
+
+def test_a_ctrl_c_inside_an_exec_of_text_is_130_like_any_other() -> None:
+    """Python makes dataclasses that way; a Ctrl-C just then used to end labkit by the signal."""
+    code = (
+        "import sys, labkit.cli, labkit.__main__ as door\n"
+        "def struck():\n"
+        "    try: exec('raise KeyboardInterrupt')\n"
+        "    except KeyboardInterrupt: return 130\n"
+        "labkit.cli.main = struck\n"
+        "sys.exit(door.main())"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 130

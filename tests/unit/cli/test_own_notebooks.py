@@ -1,0 +1,180 @@
+"""A learner's copies of the notebooks: made when missing, brought up to date, and never overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from labkit.cli import own_notebooks
+from labkit.cli.own_notebooks import CopiesFailed, bring, make
+from labkit.support.atomic_files import write_whole
+from tests.tools.command_line import ROOT
+
+
+@pytest.fixture
+def course(tmp_path: Path) -> Path:
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    for name in ("day1.ipynb", "day2.ipynb", "day1_teacher.md"):
+        (folder / name).write_text(f"first {name}", encoding="utf-8")
+    (folder / "build.py").write_text("not for learners", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "course" / "es"
+
+
+def texts(folder: Path) -> dict[str, str]:
+    return {
+        path.name: path.read_text(encoding="utf-8")
+        for path in sorted(folder.iterdir())
+        if path.name != own_notebooks.MADE
+    }
+
+
+FIRST = {name: f"first {name}" for name in ("day1.ipynb", "day1_teacher.md", "day2.ipynb")}
+
+
+def test_the_first_time_everything_is_copied_and_the_second_time_nothing(course: Path, mine: Path) -> None:
+    assert make(course, mine).made == ["day1.ipynb", "day2.ipynb", "day1_teacher.md"]
+    assert texts(mine) == FIRST
+    assert make(course, mine) == ([], [], [])
+
+
+def test_a_copy_that_nobody_has_written_in_follows_the_course(course: Path, mine: Path) -> None:
+    make(course, mine)
+    (course / "day1.ipynb").write_text("second", encoding="utf-8")
+    assert make(course, mine) == (["day1.ipynb"], [], [])
+    assert texts(mine) == FIRST | {"day1.ipynb": "second"}
+
+
+def test_what_a_learner_has_written_stays_and_a_newer_version_is_told_of(course: Path, mine: Path) -> None:
+    make(course, mine)
+    (mine / "day1.ipynb").write_text("mine", encoding="utf-8")
+    assert make(course, mine) == ([], [], [])
+    (course / "day1.ipynb").write_text("second", encoding="utf-8")
+    (course / "day2.ipynb").write_text("second", encoding="utf-8")
+    for made in (["day2.ipynb"], []):
+        assert make(course, mine) == (made, ["day1.ipynb"], [])
+    assert texts(mine) == FIRST | {"day1.ipynb": "mine", "day2.ipynb": "second"}
+
+
+def test_fresh_copies_keep_what_was_written_beside_each_time(course: Path, mine: Path) -> None:
+    make(course, mine)
+    for number in (1, 2):
+        (mine / "day1.ipynb").write_text(f"mine {number}", encoding="utf-8")
+        assert make(course, mine, fresh=True) == (["day1.ipynb"], [], [f"day1_mine_{number}.ipynb"])
+    expected = {"day1_mine_1.ipynb": "mine 1", "day1_mine_2.ipynb": "mine 2"}
+    assert texts(mine) == FIRST | expected
+    assert make(course, mine, fresh=True) == ([], [], [])
+
+
+def notebook(source: str, output: object = "1", **metadata: object) -> str:
+    outputs = [{"output_type": "stream", "name": "stdout", "text": output}]
+    cell = {"cell_type": "code", "source": source, "outputs": outputs, "metadata": metadata}
+    return json.dumps({"cells": [cell], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
+
+
+def test_a_notebook_that_was_only_opened_is_not_written_in_and_one_that_was_run_is(
+    course: Path, mine: Path
+) -> None:
+    (course / "day1.ipynb").write_text(notebook("a\nb", "1\n2"), encoding="utf-8")
+    make(course, mine)
+    opened = notebook("a\nb", ["1\n", "2"], kernelspec="another")
+    (mine / "day1.ipynb").write_text(opened, encoding="utf-8")
+    (course / "day1.ipynb").write_text(notebook("c"), encoding="utf-8")
+    assert make(course, mine) == (["day1.ipynb"], [], [])
+    for written in (notebook("c", "another"), notebook("mine")):
+        (mine / "day1.ipynb").write_text(written, encoding="utf-8")
+        (course / "day1.ipynb").write_text(notebook(f"newer than {written}"), encoding="utf-8")
+        assert make(course, mine) == ([], ["day1.ipynb"], [])
+
+
+def test_a_copy_that_was_deleted_comes_back(course: Path, mine: Path) -> None:
+    make(course, mine)
+    (mine / "day2.ipynb").unlink()
+    assert make(course, mine).made == ["day2.ipynb"]
+
+
+@pytest.mark.parametrize("spoilt", ["", "{", "[]", None])
+def test_without_a_record_nothing_of_the_learners_is_overwritten(
+    course: Path, mine: Path, spoilt: str | None
+) -> None:
+    make(course, mine)
+    (mine / "day1.ipynb").write_text("mine", encoding="utf-8")
+    record = mine / own_notebooks.MADE
+    record.unlink() if spoilt is None else record.write_text(spoilt, encoding="utf-8")
+    (course / "day1.ipynb").write_text("second", encoding="utf-8")
+    make(course, mine)
+    assert texts(mine) == FIRST | {"day1.ipynb": "mine"}
+    # What is as the course has it is known again.
+    (course / "day2.ipynb").write_text("second", encoding="utf-8")
+    assert make(course, mine).made == ["day2.ipynb"]
+
+
+def test_interrupted_anywhere_nothing_is_half_there_and_the_next_time_finishes(
+    course: Path, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(course, mine)
+    for name in ("day1.ipynb", "day2.ipynb"):
+        (course / name).write_text(f"second {name}", encoding="utf-8")
+    write, left = write_whole, 0
+
+    def interrupted(path: Path, data: bytes) -> None:
+        nonlocal left
+        if left == 0:
+            raise KeyboardInterrupt
+        left -= 1
+        write(path, data)
+
+    monkeypatch.setattr(own_notebooks, "write_whole", interrupted)
+    for steps in (0, 1, 1, 1):
+        left = steps
+        with pytest.raises(KeyboardInterrupt):
+            make(course, mine)
+    monkeypatch.undo()
+    make(course, mine)
+    assert texts(mine) == FIRST | {name: f"second {name}" for name in ("day1.ipynb", "day2.ipynb")}
+    assert make(course, mine) == ([], [], [])
+
+
+def test_a_folder_that_cannot_be_written_is_told_of_with_the_way_out(course: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CopiesFailed, match="cannot be copied to .*; make room, or set LABKIT_HOME"):
+        make(course, tmp_path / "file" / "es")
+
+
+def test_a_container_whose_volume_cannot_be_written_says_so_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "full").touch()
+    ran = subprocess.run(
+        [sys.executable, "-P", "-m", "labkit.cli.own_notebooks", str(tmp_path), str(tmp_path / "full")],
+        capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "LABKIT_LANG": "es", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.count("\n") == 1 and "no se pueden copiar" in ran.stderr
+
+
+def test_a_container_brings_all_languages_and_says_what_stays_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    courses, home = tmp_path / "image", tmp_path / "volume"
+    for lang in ("en", "es"):
+        (courses / lang).mkdir(parents=True)
+        (courses / lang / "day1.ipynb").write_text("first", encoding="utf-8")
+    bring(courses, home)
+    assert capsys.readouterr().out == ""
+    (home / "es" / "day1.ipynb").write_text("mine", encoding="utf-8")
+    for lang in ("en", "es"):
+        (courses / lang / "day1.ipynb").write_text("second", encoding="utf-8")
+    bring(courses, home)
+    assert "newer version of es/day1.ipynb; yours stays" in capsys.readouterr().out
+    found = {lang: texts(home / lang)["day1.ipynb"] for lang in ("en", "es")}
+    assert found == {"en": "second", "es": "mine"}

@@ -1,0 +1,191 @@
+"""What ``status`` shows of a cluster, from what the supervisor and the broker tell."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from labkit.cli import output
+from labkit.cli.keyboard import Keys
+from labkit.cli.status import STATES, _watch, picture, state
+from labkit.cli.submit import _why_waiting
+from labkit.core.errors import ClusterNotRunning
+from labkit.support import i18n
+
+
+def worker(
+    name: str = "worker-1", process: str = "running", status: str = "ready", **changed: Any
+) -> dict[str, Any]:
+    return {
+        "name": name, "process": process, "status": status, "pid": 4711, "restarts": 0, "last_exit": "",
+        "restart_in_s": None, "capabilities": [], "tasks_completed": 12, "in_flight": 1, "slots": 1,
+        "last_heartbeat_age_s": 0.25, **changed,
+    }  # fmt: skip
+
+
+def process(name: str, kind: str, state: str = "running", **changed: Any) -> dict[str, Any]:
+    return {"name": name, "kind": kind, "state": state, "last_exit": "", "restart_in_s": None, **changed}
+
+
+def status(*workers: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    return {
+        "cluster": "class[3]", "address": "tcp://127.0.0.1:5555", "redis_url": "redis://127.0.0.1:6379/0",
+        "workers": list(workers), "guests": [],
+        "processes": [process("broker", "broker"), process("redis", "redis")],
+        "broker": {"queued": 7, "assigned": 3, "clients": 2, "mirror": "ok"}, "broker_error": None,
+        "unrecorded_faults": [], **changed,
+    }  # fmt: skip
+
+
+def shown(told: dict[str, Any]) -> str:
+    console = Console(file=io.StringIO(), width=160)
+    console.print(picture(told))
+    return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+def test_a_row_says_who_does_what() -> None:
+    text = shown(status(worker(capabilities=["blur", "edges"], status="busy")))
+    row = next(line for line in text.splitlines() if line.startswith("worker-1"))
+    assert row.split() == ["worker-1", "busy", "1", "12", "1", "blur,", "edges", "0.2", "s", "ago", "4711"]
+
+
+def test_the_whole_is_summed_up() -> None:
+    text = shown(status(worker(), worker("worker-2", "killed", "absent", pid=None)))
+    assert "class[3]: 1 of 2 workers ready" in text
+    assert "queue 7   in flight 3   clients 1" in text  # the client that asks is not counted
+    assert "redis://127.0.0.1:6379/0 (mirror up to date)" in text
+
+
+@pytest.mark.parametrize("language", i18n.LANGUAGES)
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 160])
+def test_on_a_narrow_terminal_whole_columns_go_and_nothing_is_cut(language: str, width: int) -> None:
+    i18n.set_language(language)
+    told = status(worker(capabilities=["blur", "edges"]), worker("worker-2", "paused", "lost", pid=12345))
+    console = Console(file=io.StringIO(), width=width)
+    console.print(picture(told, width))
+    text = str(console.file.getvalue())  # type: ignore[attr-defined]
+    assert "…" not in text and all(len(line.rstrip()) <= width for line in text.splitlines())
+    rows = [line.split() for line in text.splitlines() if line.startswith("worker-")]
+    assert [row[0] for row in rows] == ["worker-1", "worker-2"]
+    assert (rows[0][-1] == "4711") == (width >= {"en": 80, "es": 160}[language])
+
+
+def test_workers_from_elsewhere_are_shown_after_the_clusters_own() -> None:
+    text = shown(status(worker(), guests=[worker("lab-2", "elsewhere", "busy")]))
+    assert "1 of 1 worker ready, and 1 from elsewhere" in text
+    rows = [line.split() for line in text.splitlines() if line.startswith(("worker-1", "lab-2"))]
+    assert [row[0] for row in rows] == ["worker-1", "lab-2"] and rows[1][1:3] == ["busy,", "elsewhere"]
+
+
+def test_of_a_worker_that_is_gone_no_old_numbers_are_shown() -> None:
+    text = shown(status(worker(process="killed", status="lost", pid=None)))
+    row = next(line for line in text.splitlines() if line.startswith("worker-1"))
+    assert row.split() == ["worker-1", "killed", *"------"]
+
+
+def test_a_cluster_without_redis_says_so() -> None:
+    assert "Redis off" in shown(status(worker(), redis_url=None))
+
+
+def test_a_password_is_not_shown() -> None:
+    text = shown(status(worker(), redis_url="redis://ana:secret@10.0.0.7:6379/0"))
+    assert "secret" not in text and "10.0.0.7:6379" in text
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (worker(), "ready"),
+        (worker(status="absent"), "joining"),
+        (worker(process="paused", status="ready"), "frozen"),
+        (worker(process="paused", status="lost"), "frozen, lost"),
+        (worker(process="killed", status="lost"), "killed"),
+        (worker(process="restarting", status="absent", last_exit="exit 86"), "restarting after exit 86"),
+    ],
+    ids=str,
+)
+def test_a_workers_state_is_said_in_words(told: dict[str, Any], expected: str) -> None:
+    assert state(told)[0] == expected
+
+
+def test_every_state_of_the_scheduler_and_of_a_child_has_words() -> None:
+    from labkit.cluster.supervisor import child
+
+    up = {child.RUNNING, child.PAUSED, child.STOPPING, child.RESTARTING}
+    of_children = up | {child.STOPPED, child.KILLED}
+    of_workers = {"ready", "busy", "suspect", "draining", "lost", "left", "absent"}
+    assert of_children | of_workers == set(STATES)
+
+
+@pytest.mark.parametrize(
+    ("changed", "step"),
+    [
+        ({"processes": [process("broker", "broker", "killed")], "broker": None}, "start broker"),
+        ({"processes": [process("broker", "broker", "paused")], "broker": None}, "resume broker"),
+        ({"processes": [process("redis", "redis", "stopped")]}, "start redis"),
+        ({"processes": [process("worker-1", "worker", "restarting", restart_in_s=5.0)]}, "logs worker-1"),
+        ({"broker": None}, "logs broker"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_said_with_the_next_step(changed: dict[str, Any], step: str) -> None:
+    assert f"{output.call()} {step}" in shown(status(worker(), **changed))
+
+
+def test_faults_that_the_history_lacks_are_counted() -> None:
+    faults = [{"fault": "kill", "target": "worker-1"}, {"fault": "start", "target": "broker"}]
+    assert "1 fault is not in the history" in shown(status(worker(), unrecorded_faults=faults))
+
+
+def test_watching_a_cluster_that_goes_down_ends_with_a_word_and_a_step(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Cluster:
+        name = "default"
+        told = iter([status(worker())])
+
+        def status(self) -> dict[str, Any]:
+            for told in self.told:
+                return told
+            raise ClusterNotRunning("the supervisor cannot be reached")
+
+    monkeypatch.setattr(Keys, "__enter__", lambda keys: keys)
+    monkeypatch.setattr(Keys, "__exit__", lambda keys, *exception: None)
+    monkeypatch.setattr(Keys, "pressed", lambda keys, timeout_s: "")
+    with pytest.raises(ClusterNotRunning, match="'default' is down now; python -m labkit up"):
+        _watch(Cluster())  # type: ignore[arg-type]
+
+
+def test_the_picture_speaks_spanish() -> None:
+    i18n.set_language("es")
+    text = shown(status(worker(), worker("worker-2", "killed", "absent")))
+    assert "ready" not in text and "heartbeat" not in text and "killed" not in text
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (status(worker()), ""),
+        (status(worker(process="killed", status="lost")), "start worker-1"),
+        (status(worker(process="paused", status="lost")), "resume worker-1"),
+        (status(), "scale 3"),
+        (status(worker(), processes=[process("broker", "broker", "killed")]), "start broker"),
+        (status(worker(), processes=[process("broker", "broker", "paused")]), "resume broker"),
+        (status(worker(capabilities=["resize"])), "blur"),
+        (status(worker(capabilities=["resize", "blur"])), ""),
+    ],
+    ids=str,
+)
+def test_submit_says_what_it_waits_for(told: dict[str, Any], expected: str) -> None:
+    why = _why_waiting(told, {"blur"})
+    assert expected in why and bool(why) == bool(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (99.6, "2 min"), (7200, "2 h")]
+)
+def test_spans_are_short(value: float, expected: str) -> None:
+    assert output.seconds(value) == expected

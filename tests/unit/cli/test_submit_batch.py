@@ -1,0 +1,224 @@
+"""A batch of files: each is written whole or named among the failed, and no input is ever replaced."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from labkit.cli import batch
+from labkit.cli.batch import Batch, Outputs, Report, find_pictures, make_folder
+from labkit.core.errors import ClusterNotRunning, ImageError, InvalidInput, TaskHung
+from labkit.executors import SequentialExecutor
+from labkit.imaging import image_files
+from labkit.imaging.filters import parse_steps
+from labkit.jobs import process_encoded
+
+STEPS = parse_steps(["blur", "edges"])
+
+
+def picture(path: Path, shade: int = 200) -> Path:
+    """Write a small picture that does not look the same everywhere."""
+    image = np.full((12, 16, 3), shade, np.uint8)
+    image[3:6] = 10
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image_files.write(path, image)
+    return path
+
+
+def run(pictures: list[Path], out: Path, executor: Executor | None = None, **options: Any) -> Report:
+    make_folder(out)
+    outputs = Outputs(out, pictures, STEPS, ".png")
+    return Batch(executor or SequentialExecutor(), STEPS, outputs, "png", **options).run(pictures)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# --- which pictures ---
+
+
+def test_folders_and_files_are_found_and_what_names_nothing_is_a_failure(tmp_path: Path) -> None:
+    inside = picture(tmp_path / "photos" / "cat.png")
+    alone = picture(tmp_path / "dog.png")
+    (tmp_path / "empty").mkdir()
+    found, failed = find_pictures([str(tmp_path / "photos"), str(alone), str(alone), str(tmp_path / "empty")])
+    assert found == [inside, alone]
+    assert [(failure.source, type(failure.error)) for failure in failed] == [(tmp_path / "empty", ImageError)]
+
+
+def test_no_source_means_the_labs_own_photographs() -> None:
+    found, failed = find_pictures([])
+    assert len(found) > 10 and not failed
+
+
+# --- what is written ---
+
+
+def test_each_output_is_the_input_after_the_filters(tmp_path: Path) -> None:
+    cat = picture(tmp_path / "in" / "cat.png")
+    report = run([cat], tmp_path / "out")
+    assert (tmp_path / "out" / "cat-blur-edges.png").read_bytes() == process_encoded(cat.read_bytes(), STEPS)
+    assert [(done.source, done.output.name) for done in report.written] == [(cat, "cat-blur-edges.png")]
+    assert report.total == 1 and report.seconds > 0 and report.per_second > 0
+
+
+def test_equal_names_get_numbers_in_the_order_of_the_input(tmp_path: Path) -> None:
+    pictures = [
+        picture(tmp_path / folder / "cat.png", shade) for folder, shade in (("a", 50), ("b", 120), ("c", 250))
+    ]
+    for _again in range(2):
+        report = run(pictures, tmp_path / "out", ThreadPoolExecutor(3))
+        expected = ["cat-blur-edges.png", "cat-blur-edges-2.png", "cat-blur-edges-3.png"]
+        assert [done.output.name for done in report.written] == expected
+        assert [done.source for done in report.written] == pictures
+    assert names(tmp_path / "out") == sorted(expected)
+
+
+def test_names_that_some_file_systems_cannot_tell_apart_get_numbers(tmp_path: Path) -> None:
+    outputs = Outputs(tmp_path, [], STEPS, ".png")
+    assert [outputs.name(Path(name)).name for name in ("Cat.png", "cat.jpg")] == [
+        "Cat-blur-edges.png",
+        "cat-blur-edges-2.png",
+    ]
+
+
+def test_an_input_is_never_replaced(tmp_path: Path) -> None:
+    cat = picture(tmp_path / "cat.png")
+    earlier = picture(tmp_path / "cat-blur-edges.png")
+    before = earlier.read_bytes()
+    run([cat, earlier], tmp_path)
+    assert earlier.read_bytes() == before
+    assert names(tmp_path) == [
+        "cat-blur-edges-2.png",
+        "cat-blur-edges-blur-edges.png",
+        "cat-blur-edges.png",
+        "cat.png",
+    ]
+
+
+def test_an_input_is_known_behind_a_link_too(tmp_path: Path) -> None:
+    cat = picture(tmp_path / "in" / "cat.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "cat-blur-edges.png").symlink_to(cat)
+    before = cat.read_bytes()
+    run([cat], tmp_path / "out")
+    assert cat.read_bytes() == before
+
+
+def test_a_very_long_name_is_shortened(tmp_path: Path) -> None:
+    long = picture(tmp_path / "in" / "short.png").rename(tmp_path / "in" / f"{'ñ' * 120}.png")
+    assert len(run([long], tmp_path / "out").written) == 1
+
+
+# --- what fails ---
+
+
+def test_what_fails_is_named_and_the_others_are_processed(tmp_path: Path) -> None:
+    good = picture(tmp_path / "in" / "good.png")
+    text = tmp_path / "in" / "text.png"
+    text.write_text("no picture")
+    truncated = tmp_path / "in" / "truncated.png"
+    truncated.write_bytes(good.read_bytes()[:60])
+    gone = tmp_path / "in" / "gone.png"
+    report = run([text, truncated, good, gone], tmp_path / "out")
+    assert [done.source for done in report.written] == [good]
+    assert [failure.source for failure in report.failed] == [text, truncated, gone]
+    for failure, reason in zip(report.failed, ("not a PNG", "truncated", "does not exist"), strict=True):
+        assert str(failure.source) in str(failure.error) and reason in str(failure.error)
+    assert names(tmp_path / "out") == ["good-blur-edges.png"]
+
+
+def test_a_failure_that_is_not_the_pictures_keeps_its_own_words(tmp_path: Path) -> None:
+    cat = picture(tmp_path / "cat.png")
+    report = run(
+        [cat], tmp_path / "out", FakeExecutor(lambda future: future.set_exception(TaskHung("it hung")))
+    )
+    assert [str(failure.error) for failure in report.failed] == ["it hung"]
+
+
+def test_a_folder_that_fills_up_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cat, dog = picture(tmp_path / "in" / "cat.png"), picture(tmp_path / "in" / "dog.png")
+    replace = os.replace
+
+    def fail_for_cat(source: Any, target: Any) -> None:
+        if "cat" in str(target):
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail_for_cat)
+    report = run([cat, dog], tmp_path / "out")
+    assert "No space left" in str(report.failed[0].error)
+    assert names(tmp_path / "out") == ["dog-blur-edges.png"]
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_done(tmp_path: Path, out: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInput, match="file"):
+        make_folder(tmp_path / out)
+
+
+# --- on its way ---
+
+
+class FakeExecutor(Executor):
+    """Ends each call at once, as ``end`` says, or leaves it open."""
+
+    def __init__(self, end: Callable[[Future[Any]], None] = lambda future: None) -> None:
+        self.futures: list[Future[Any]] = []
+        self._end = end
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.futures.append(future)
+        self._end(future)
+        return future
+
+
+def test_a_cluster_that_goes_down_ends_the_batch_and_names_all_that_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "LOOK_EVERY_S", 0.01)
+    pictures = [picture(tmp_path / "in" / f"{number:03}.png") for number in range(batch.MOST_UNDER_WAY + 5)]
+
+    def gone() -> None:
+        raise ClusterNotRunning("it went down")
+
+    executor = FakeExecutor()
+    report = run(pictures, tmp_path / "out", executor, on_wait=gone)
+    assert len(executor.futures) == batch.MOST_UNDER_WAY
+    assert isinstance(report.ended_by, ClusterNotRunning)
+    assert [failure.source for failure in report.failed] == pictures
+
+
+def test_what_is_under_way_is_bounded_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = [picture(tmp_path / "in" / f"{number}.png") for number in range(6)]
+    monkeypatch.setattr(batch, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(batch, "MOST_BYTES_UNDER_WAY", 2 * pictures[0].stat().st_size)
+    executor = FakeExecutor()
+    most_open = 0
+
+    def one_ends() -> None:
+        nonlocal most_open
+        open_now = [future for future in executor.futures if not future.done()]
+        most_open = max(most_open, len(open_now))
+        open_now[0].set_result(b"data")
+
+    report = run(pictures, tmp_path / "out", executor, on_wait=one_ends)
+    assert len(report.written) == 6 and most_open == 2
+
+
+def test_progress_is_told_after_every_picture(tmp_path: Path) -> None:
+    pictures = [picture(tmp_path / "a.png"), tmp_path / "missing.png", picture(tmp_path / "b.png")]
+    told: list[int] = []
+    run(pictures, tmp_path / "out", on_progress=lambda report: told.append(report.total))
+    assert told == [1, 2, 3]

@@ -1,0 +1,197 @@
+"""Containers as Docker describes them become a cluster's processes; the images' list comes from one file."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from labkit.cluster.compose import containers, images
+from labkit.cluster.compose.handle import ComposeCluster
+from labkit.core.errors import ClusterError, InvalidInput
+from labkit.security.credentials import Token
+from tests.tools.command_line import ROOT
+
+MEMORY = "SIGKILL: out of memory"
+NEVER = "0001-01-01T00:00:00Z"
+
+
+def container(
+    service: str, number: int = 1, restarts: int = 0, up_s: float = 60, ports: Any = None, **state: Any
+) -> dict[str, Any]:
+    """Return what ``docker inspect`` says of one container, as far as it matters."""
+    began = datetime.now(UTC) - timedelta(seconds=up_s)
+    state = {
+        "Status": "running", "Pid": 4711, "ExitCode": 0, "OOMKilled": False, "FinishedAt": NEVER,
+        "StartedAt": began.strftime("%Y-%m-%dT%H:%M:%S.%f123Z"), **state,
+    }  # fmt: skip
+    state["Running"] = state["Status"] in ("running", "paused", "restarting")
+    labels = {"service": service, "container-number": str(number)}
+    return {
+        "Id": f"{number}{service.replace('-', '0'):x<63}", "RestartCount": restarts, "State": state,
+        "Config": {
+            "Image": f"labkit-{service}:0123abcd",
+            "Labels": {f"com.docker.compose.{key}": value for key, value in labels.items()},
+        },
+        "HostConfig": {"PortBindings": ports},
+    }  # fmt: skip
+
+
+def test_rows_come_in_the_order_of_a_local_clusters() -> None:
+    services = ["worker-2", "lab", "worker", "redis", "keys", "worker-1", "broker"]
+    rows = containers.rows_of([container(service) for service in services])
+    assert [row["kind"] for row in rows] == ["broker", "redis", "worker", "worker", "worker", "lab"]
+    assert [row["name"] for row in rows[:4]] == ["broker", "redis", "worker-1", "worker-2"]
+
+
+def test_an_elastic_worker_is_called_after_its_container() -> None:
+    (row,) = containers.rows_of([container("worker", 2)])
+    assert row["name"] == f"worker-{row['container'][:12]}" and row["kind"] == "worker"
+
+
+@pytest.mark.parametrize(
+    ("state", "word", "last_exit"),
+    [
+        ({"Status": "running"}, "running", ""),
+        ({"Status": "paused"}, "paused", ""),
+        ({"Status": "created"}, "stopped", ""),
+        ({"Status": "exited", "FinishedAt": "2026"}, "stopped", "exit 0"),
+        ({"Status": "exited", "ExitCode": 137, "FinishedAt": "2026"}, "killed", "SIGKILL"),
+        ({"Status": "exited", "ExitCode": 137, "OOMKilled": True, "FinishedAt": "2026"}, "killed", MEMORY),
+        ({"Status": "restarting", "ExitCode": 2, "FinishedAt": "2026"}, "restarting", "exit 2"),
+        ({"Status": "restarting", "ExitCode": 155, "FinishedAt": "2026"}, "restarting", "SIGPROF"),
+    ],
+)  # fmt: skip
+def test_dockers_states_are_told_in_the_labs_words(state: dict[str, Any], word: str, last_exit: str) -> None:
+    row = containers.row_of(container("worker-1", **state))
+    assert (row["state"], row["last_exit"]) == (word, last_exit)
+
+
+def test_a_worker_that_keeps_restarting_is_told_from_one_that_did_long_ago() -> None:
+    assert containers.row_of(container("worker-1", Status="restarting", restarts=4))["short_lives"] == 4
+    assert containers.row_of(container("worker-1", restarts=4, up_s=2))["short_lives"] == 4
+    assert containers.row_of(container("worker-1", restarts=4, up_s=60))["short_lives"] == 0
+
+
+def test_ports_are_those_published_also_while_a_container_is_down() -> None:
+    bindings = {"5555/tcp": [{"HostIp": "127.0.0.1", "HostPort": "6001"}], "5557/tcp": [{"HostPort": "6003"}]}
+    told = containers.ports_of([container("broker", Status="exited", ports=bindings), container("worker-1")])
+    assert told == {"client": 6001, "event": 6003}
+
+
+def test_what_is_added_is_of_the_code_that_runs() -> None:
+    assert containers.tag_of([container("redis"), container("broker")]) == "0123abcd"
+    assert containers.tag_of([container("redis")]) == "latest"
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+    rows = containers.rows_of([container("broker"), container("worker-1")])
+    with pytest.raises(InvalidInput, match="'worker-9' is unknown; the cluster has broker, worker-1"):
+        containers.find(rows, "worker-9")
+
+
+class Unwilling:
+    """A Docker that shows what is there, and does nothing."""
+
+    project = "p"
+
+    def __init__(self) -> None:
+        self.environ: dict[str, str] = {}
+
+    def containers(self) -> list[dict[str, Any]]:
+        published = {"5555/tcp": [{"HostPort": "1"}], "5557/tcp": [{"HostPort": "2"}]}
+        return [container("broker", ports=published), container("worker-1")]
+
+    def docker(self, *words: str) -> str:
+        raise ClusterError("docker {word} failed", word=words[0])
+
+
+@pytest.fixture
+def unwilling() -> ComposeCluster:
+    return ComposeCluster(Unwilling(), "p", Token("secret"))  # type: ignore[arg-type]
+
+
+def test_a_worker_that_docker_does_not_remove_can_be_used_again(
+    unwilling: ComposeCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    unwilling.scale(0)
+    for thread in list(unwilling._leaving.values()):
+        thread.join(10.0)
+    assert [row["state"] for row in unwilling._backend_status()["processes"]] == ["running", "running"]
+    assert "worker-1 could not be removed: docker stop failed" in caplog.text
+
+
+def test_a_history_that_cannot_be_copied_leaves_no_folder_behind(
+    unwilling: ComposeCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise ClusterError("docker cp failed")
+
+    monkeypatch.setattr("labkit.cluster.compose.handle.Follower", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for _often in range(3):
+        with pytest.raises(ClusterError, match="docker cp failed"):
+            unwilling.history()
+    assert len(list(tmp_path.iterdir())) == 1
+    unwilling.close()
+    assert not list(tmp_path.iterdir())
+
+
+# --- what an image takes from requirements.txt ---
+
+
+@pytest.fixture(scope="module")
+def picker() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "pick_requirements", ROOT / "docker" / "pick_requirements.py"
+    )
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_lines_are_picked_as_they_stand_and_names_compared_as_pypi_does(picker: ModuleType) -> None:
+    lines = ["# people", "PyZMQ==27.3.0   # sockets", "", 'valkey_lite==9.1; sys_platform != "win32"']
+    assert picker.pick(lines, ["pyzmq", "Valkey.Lite"]) == [
+        "PyZMQ==27.3.0",
+        'valkey_lite==9.1; sys_platform != "win32"',
+    ]
+
+
+def test_a_package_that_the_list_lacks_is_an_error(picker: ModuleType, tmp_path: Path, capsys: Any) -> None:
+    listed = tmp_path / "requirements.txt"
+    listed.write_text("numpy==2\n", encoding="utf-8")
+    assert picker.main([str(listed), "numpy", "scipy"]) == 1
+    assert "no package 'scipy'" in capsys.readouterr().err
+
+
+def test_every_image_asks_for_packages_of_the_list_and_pins_nothing_itself(picker: ModuleType) -> None:
+    listed = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    for path in (ROOT / "docker").glob("Dockerfile.*"):
+        text = path.read_text(encoding="utf-8")
+        wanted = re.search(r"/requirements\.txt ((?:[\w.-]+|\\\n|\s)+) > /picked", text)
+        assert wanted is not None, path.name
+        assert all("==" in line for line in picker.pick(listed, wanted[1].replace("\\", "").split()))
+        assert "==" not in text, path.name
+
+
+# --- the digest of the sources ---
+
+
+def test_the_digest_changes_with_what_an_image_is_made_of_and_with_nothing_else(tmp_path: Path) -> None:
+    for name in ("labkit", "workers", "tests"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "labkit" / "jobs.py").write_text("one", encoding="utf-8")
+    before = images.source_digest(tmp_path)
+    (tmp_path / "tests" / "test_jobs.py").write_text("a test", encoding="utf-8")
+    (tmp_path / "labkit" / "__pycache__").mkdir()
+    (tmp_path / "labkit" / "__pycache__" / "jobs.pyc").write_bytes(b"1")
+    assert images.source_digest(tmp_path) == before
+    (tmp_path / "labkit" / "jobs.py").write_text("two", encoding="utf-8")
+    assert images.source_digest(tmp_path) != before

@@ -1,0 +1,64 @@
+"""Which clusters in containers run here, as a stand-in for ``docker`` tells it."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from labkit.cluster.compose import projects
+from labkit.cluster.compose.projects import Project, cluster_of, only_in_env_file
+
+LISTED = """\
+labkit\tlabkit-lab:3f2a\t127.0.0.1:8888->8888/tcp
+labkit\tlabkit-worker:3f2a\t
+labkit\tredis:7-alpine\t127.0.0.1:6400->6379/tcp
+labkit\tlabkit-broker:3f2a\t127.0.0.1:5555->5555/tcp, 127.0.0.1:5557->5557/tcp
+shop\tredis:7-alpine\t0.0.0.0:6379->6379/tcp, [::]:6379->6379/tcp
+\tubuntu\t
+"""
+
+
+def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    docker = folder / "docker"
+    docker.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    docker.chmod(docker.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_the_labs_projects_are_told_from_others_by_their_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "listed").write_text(LISTED, encoding="utf-8")
+    stand_in(tmp_path, monkeypatch, f"cat {tmp_path}/listed")
+    assert projects.running() == [Project("labkit", frozenset({5555, 5557, 6400, 8888}))]
+
+
+@pytest.mark.parametrize("script", ["echo no engine >&2; exit 1", "exec sleep 600"], ids=["fails", "hangs"])
+def test_an_engine_that_does_not_answer_has_no_projects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    monkeypatch.setattr(projects, "ASK_S", 0.2)
+    stand_in(tmp_path, monkeypatch, script)
+    assert projects.running() == []
+
+
+def test_a_project_is_the_cluster_that_up_has_noted(tmp_path: Path) -> None:
+    for name, note in {"mine": '{"project": "shared"}', "broken": "{"}.items():
+        folder = tmp_path / "clusters" / name
+        folder.mkdir(parents=True)
+        (folder / "compose.json").write_text(note, encoding="utf-8")
+    assert cluster_of("shared", tmp_path) == "mine"
+    assert cluster_of("labkit", tmp_path) == "default"
+    assert cluster_of("labkit-second", tmp_path) == "second"
+
+
+def test_what_stands_in_composes_file_alone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert only_in_env_file(tmp_path / "missing") == []
+    monkeypatch.setenv("LABKIT_CLIENT_PORT", "6000")
+    (file := tmp_path / ".env").write_text(
+        "# LABKIT_LANG=es\nLABKIT_CLIENT_PORT=6000\nexport WORKER_2_CAPABILITIES=blur\nPATH_OF_MINE=/x\n",
+        encoding="utf-8",
+    )
+    assert only_in_env_file(file) == ["WORKER_2_CAPABILITIES"]

@@ -1,0 +1,119 @@
+"""A supervised process by itself: the clock is the test's, the processes are a shell's."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from labkit.cluster.compose.agent import Contained
+from labkit.cluster.run_folder import RunFolder
+from labkit.cluster.supervisor.child import LOCKED, WORKER, Child, check_fits
+from labkit.core.errors import ClusterError
+from tests.tools.waiting import require, wait_until
+
+DRAIN_S = 10.0
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator[Child]:
+    """A worker that ends at once, until the file ``well`` is there: from then on it lives."""
+    require(sys.platform != "win32", "a shell")
+    (tmp_path / "logs").mkdir()
+    script = f"test -e {tmp_path / 'well'} && exec sleep 600; exit 3"
+    made = Child("worker-1", WORKER, ["sh", "-c", script], {}, RunFolder(tmp_path), DRAIN_S)
+    yield made
+    made.kill()
+    made.wait(10.0)
+
+
+def ended(child: Child, now: float) -> None:
+    wait_until(lambda: child.collect(now), what="its end")
+
+
+def test_a_stop_between_two_lives_does_not_threaten_the_next_one(child: Child, tmp_path: Path) -> None:
+    child.start(0.0)
+    ended(child, 1.0)
+    assert child.state == "restarting"
+    child.stop(2.0)
+    assert (child.state, child.next_deadline()) == ("stopped", None)
+    (tmp_path / "well").touch()
+    child.start(3.0)
+    assert child.next_deadline() is None, "nobody asked this process to end"
+    child.stop(40.0)
+    assert child.next_deadline() == 40.0 + DRAIN_S
+
+
+def test_a_supervisor_without_descriptors_tries_again_later(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", no_more)
+        child.start(0.0)
+    assert (child.state, child.popen) == ("restarting", None)
+    assert child.picture(0.0)["last_exit"] == "cannot be started: Too many open files"
+    child.tick(1.0)
+    assert child.state == "running"
+
+
+def locked(make: type[Child], folder: Path) -> Child:
+    """A worker that ends as one does whose task kept the interpreter lock."""
+    require(sys.platform != "win32", "a shell")
+    return make("worker-1", WORKER, ["sh", "-c", "kill -PROF $$"], {}, RunFolder(folder), DRAIN_S)
+
+
+def test_a_supervisor_without_descriptors_lives_on_when_it_has_something_to_say_in_a_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    (tmp_path / "logs").mkdir()
+    child = locked(Child, tmp_path)
+    child.start(0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", no_more)
+        ended(child, 1.0)
+    assert child.picture(1.0)["last_exit"] == LOCKED
+
+
+def test_in_a_container_what_is_said_in_a_log_is_in_the_containers(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    child = locked(Contained, tmp_path / "nowhere")
+    child.start(0.0)
+    ended(child, 1.0)
+    (line,) = capfd.readouterr().out.splitlines()
+    assert line == "--- worker-1 ended: a task kept the interpreter lock; 'Current thread' says where ---"
+
+
+def test_to_freeze_what_is_just_ending_is_no_error_where_there_is_no_signal_for_it(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def gone(pid: int) -> None:
+        asked.append(pid)
+        raise psutil.NoSuchProcess(pid)
+
+    child.start(0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(psutil, "Process", gone)
+        child._do_on_windows("suspend")
+        assert asked == [child.pid]
+        ended(child, 1.0)
+        child._do_on_windows("suspend")
+        assert len(asked) == 1, "without a number, psutil would take this very process"
+
+
+def test_a_command_that_there_is_not_applies_never() -> None:
+    with pytest.raises(ClusterError, match="worker-1 is running: explode does not apply"):
+        check_fits("explode", "worker-1", "running")

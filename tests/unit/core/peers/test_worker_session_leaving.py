@@ -1,0 +1,299 @@
+"""How a worker leaves: asked to, with nothing owed, or because a task outran its lease."""
+
+from __future__ import annotations
+
+import pytest
+
+from labkit.core.peers import worker_session as w
+from labkit.core.peers.session import Tick
+from labkit.core.protocol import messages as m
+from tests.tools.sessions import RESULT, RULES, A, AWorker, B, C, a_worker
+
+# --- leases -------------------------------------------------------------------------------------------------
+
+
+def test_a_task_that_outruns_its_lease_is_reported_and_the_worker_leaves_with_its_own_exit_code() -> None:
+    worker = a_worker()
+    worker.gets(A, lease_s=5.0)
+    worker.begins(A)
+    worker.pass_time(4.9)
+    assert worker.exit_code() is None
+    worker.pass_time(0.2)
+    assert worker.exit_code() == w.EXIT_HUNG
+    error, goodbye = worker.said()[-2:]
+    assert (error.task, error.code, type(goodbye)) == (A, "HUNG", m.WorkerGoodbye)
+    assert error.compute_s == pytest.approx(5.0)
+
+
+def test_a_lease_counts_from_the_start_and_not_from_the_arrival() -> None:
+    worker = a_worker()
+    worker.gets(A, B, lease_s=5.0)
+    worker.begins(A)
+    worker.pass_time(4.0)
+    worker.finishes(A)
+    worker.begins(B)
+    worker.pass_time(4.0)
+    assert worker.exit_code() is None
+
+
+def test_a_freeze_of_the_process_is_not_computing() -> None:
+    worker = a_worker()
+    worker.gets(A, lease_s=5.0)
+    worker.begins(A)
+    worker.oversleep(60.0)
+    worker.pass_time(4.9)
+    assert worker.exit_code() is None
+    worker.pass_time(0.3)
+    assert worker.exit_code() == w.EXIT_HUNG
+
+
+def test_a_start_that_is_reported_after_a_freeze_counts_from_its_end() -> None:
+    worker = a_worker()
+    worker.gets(A, lease_s=5.0)
+    began = worker.now
+    worker.oversleep(60.0)
+    worker.sees(w.Began(A, 1, began))
+    worker.pass_time(4.9)
+    assert worker.exit_code() is None
+
+
+def test_time_in_which_a_task_kept_the_interpreter_lock_is_computing() -> None:
+    worker = a_worker()
+    worker.gets(A, lease_s=5.0)
+    worker.begins(A)
+    worker.is_locked(3.0)
+    worker.pass_time(1.0)
+    assert worker.exit_code() is None
+    worker.is_locked(3.0)
+    assert worker.exit_code() == w.EXIT_HUNG
+    assert [type(message) for message in worker.said()[-2:]] == [m.WorkerError, m.WorkerGoodbye]
+
+
+def test_of_that_time_only_what_the_processor_was_its_own_counts() -> None:
+    worker = a_worker()
+    worker.gets(A, lease_s=5.0)
+    worker.begins(A)
+    worker.is_locked(8.0, share=0.5)
+    worker.pass_time(0.9)
+    assert worker.exit_code() is None
+    worker.pass_time(0.2)
+    assert worker.exit_code() == w.EXIT_HUNG
+
+
+def test_a_start_that_is_reported_after_such_a_time_counts_from_its_begin() -> None:
+    worker = a_worker()
+    worker.gets(A, lease_s=5.0)
+    began = worker.now
+    worker.is_locked(3.0)
+    worker.sees(w.Began(A, 1, began))
+    worker.pass_time(1.9)
+    assert worker.exit_code() is None
+    worker.pass_time(0.2)
+    assert worker.exit_code() == w.EXIT_HUNG
+
+
+def test_a_hung_task_of_a_former_epoch_costs_the_worker_too_but_is_not_reported() -> None:
+    worker = a_worker()
+    worker.gets(A, lease_s=5.0)
+    worker.begins(A)
+    worker.hears(m.Stale())
+    worker.is_welcomed()
+    worker.out.clear()
+    worker.pass_time(5.1)
+    assert worker.exit_code() == w.EXIT_HUNG
+    assert [type(message) for message in worker.said()] == [m.WorkerGoodbye]
+
+
+def test_what_it_may_compute_is_the_leases_of_as_many_attempts_as_there_are_slots() -> None:
+    worker = a_worker(slots=2)
+    assert worker.session.leases_s == RULES.lease_s
+    worker.gets(A, lease_s=5.0)
+    assert worker.session.leases_s == 5.0
+    worker.gets(B, lease_s=9.0)
+    worker.begins(A)
+    assert worker.session.leases_s == 14.0
+    worker.gets(C, lease_s=7.0)
+    assert worker.session.leases_s == 16.0
+
+
+def test_neither_what_waits_behind_a_careful_task_nor_a_freeze_allows_it_to_compute_for_longer() -> None:
+    worker = a_worker()
+    worker.gets(A, careful=1, lease_s=5.0)
+    worker.hears(m.Go(A, 1))
+    worker.gets(B, lease_s=900.0)
+    worker.begins(A)
+    worker.oversleep(60.0)
+    assert worker.session.leases_s == 5.0
+
+
+def test_an_attempt_of_a_former_epoch_of_which_nothing_is_known_has_the_usual_lease() -> None:
+    worker = a_worker()
+    worker.gets(A, lease_s=900.0)
+    worker.hears(m.Stale())
+    worker.is_welcomed()
+    worker.gets(B, lease_s=0.5)
+    assert worker.session.leases_s == RULES.lease_s
+
+
+# --- given up while a task kept the interpreter lock --------------------------------------------------------
+
+
+def given_up_while_locked(*waiting: bytes) -> AWorker:
+    """A worker whose task A kept the lock for so long that the broker gave it up; A computes on."""
+    worker = a_worker()
+    worker.gets(A, *waiting, lease_s=30.0)
+    worker.begins(A)
+    worker.is_locked(3.0)
+    worker.out.clear()
+    worker.hears(m.Stale())
+    return worker
+
+
+def test_who_was_given_up_while_a_task_kept_the_lock_ends_it_before_it_begins_anew() -> None:
+    worker = given_up_while_locked()
+    assert worker.said() == []
+    worker.pass_time(2.0)
+    worker.is_locked(3.0)
+    worker.hears(m.Stale(), m.Stale())
+    assert worker.said() == []
+    worker.finishes(A)
+    done, hello = worker.said()
+    assert (done.task, type(hello)) == (A, m.WorkerHello)
+    worker.is_welcomed()
+    worker.gets(B)
+    assert worker.ran() == [B]
+
+
+def test_it_gives_up_what_only_waits() -> None:
+    worker = given_up_while_locked(B)
+    assert worker.withdrew() == [B]
+    worker.sees(w.Withdrawn(B, 1))
+    worker.finishes(A)
+    assert [type(message) for message in worker.said()] == [m.Returned, m.Done, m.WorkerHello]
+
+
+def test_if_what_kept_the_lock_is_over_it_begins_anew_at_once() -> None:
+    worker = a_worker()
+    worker.gets(A)
+    worker.begins(A)
+    worker.is_locked(3.0)
+    worker.finishes(A)
+    worker.out.clear()
+    worker.hears(m.Stale())
+    assert [type(message) for message in worker.said()] == [m.WorkerHello]
+
+
+def test_who_was_frozen_after_that_begins_anew_at_once() -> None:
+    worker = a_worker()
+    worker.gets(A)
+    worker.begins(A)
+    worker.is_locked(1.5)
+    worker.oversleep(3.0)
+    worker.out.clear()
+    worker.hears(m.Stale())
+    assert [type(message) for message in worker.said()] == [m.WorkerHello]
+
+
+def test_it_outruns_its_lease_as_any_other_and_says_so() -> None:
+    worker = given_up_while_locked()
+    worker.pass_time(30.0)
+    assert worker.exit_code() == w.EXIT_HUNG
+    assert [type(message) for message in worker.said()] == [m.WorkerError, m.WorkerGoodbye]
+
+
+def test_asked_to_stop_meanwhile_it_leaves_with_a_goodbye() -> None:
+    worker = given_up_while_locked()
+    worker.sees(w.StopAsked())
+    worker.hears(m.Stale())
+    assert [type(message) for message in worker.said()] == [m.Leaving, m.WorkerGoodbye]
+    assert worker.exit_code() == 0
+
+
+# --- leaving ------------------------------------------------------------------------------------------------
+
+
+def test_an_idle_worker_that_is_asked_to_stop_says_goodbye_at_once() -> None:
+    worker = a_worker()
+    worker.sees(w.StopAsked())
+    assert [type(message) for message in worker.said()] == [m.Leaving, m.WorkerGoodbye]
+    assert worker.exit_code() == 0
+
+
+def test_a_worker_whose_welcome_may_be_on_its_way_says_goodbye_too() -> None:
+    worker = AWorker()
+    worker.out.clear()
+    worker.sees(w.StopAsked())
+    assert [type(message) for message in worker.said()] == [m.WorkerGoodbye]
+    assert worker.exit_code() == 0
+
+
+def test_a_draining_worker_returns_what_waits_and_finishes_what_runs() -> None:
+    worker = a_worker()
+    worker.gets(A, B)
+    worker.begins(A)
+    worker.gets(C, careful=1)
+    worker.out.clear()
+    worker.sees(w.StopAsked())
+    assert worker.said() == [m.Leaving(), m.Returned(C, 1)]
+    assert worker.withdrew() == [B]
+    worker.sees(w.Withdrawn(B, 1))
+    assert worker.exit_code() is None
+    worker.finishes(A)
+    assert worker.said()[2:] == [m.Returned(B, 1), m.Done(A, 1, 0.1, RESULT), m.WorkerGoodbye()]
+    assert worker.exit_code() == 0
+
+
+def test_what_waits_is_returned_from_the_newest_so_that_the_oldest_ends_up_first() -> None:
+    worker = a_worker()
+    worker.gets(A, B, C)
+    worker.sees(w.StopAsked())
+    assert worker.withdrew() == [C, B, A]
+
+
+def test_what_waits_behind_a_careful_task_is_returned_in_that_order_too() -> None:
+    worker = a_worker()
+    worker.gets(A, careful=1)
+    worker.gets(B, C)
+    worker.out.clear()
+    worker.sees(w.StopAsked())
+    assert worker.said()[1:4] == [m.Returned(C, 1), m.Returned(B, 1), m.Returned(A, 1)]
+    assert worker.exit_code() == 0
+
+
+def test_a_task_that_comes_while_draining_is_returned() -> None:
+    worker = a_worker()
+    worker.gets(A)
+    worker.sees(w.StopAsked())
+    worker.gets(B)
+    assert worker.said()[-1] == m.Returned(B, 1)
+    assert worker.ran() == [A]
+
+
+def test_a_drain_ends_after_its_time() -> None:
+    worker = a_worker()
+    worker.gets(A, lease_s=100.0)
+    worker.begins(A)
+    worker.sees(w.StopAsked())
+    worker.pass_time(RULES.drain_s - 0.1)
+    assert worker.exit_code() is None
+    worker.pass_time(0.2)
+    assert worker.exit_code() == 0
+    assert type(worker.said()[-1]) is m.WorkerGoodbye
+
+
+def test_a_draining_worker_that_was_given_up_does_not_come_back() -> None:
+    worker = a_worker()
+    worker.gets(A)
+    worker.sees(w.StopAsked())
+    worker.hears(m.Stale())
+    assert worker.exit_code() == 0
+    assert worker.took(m.WorkerHello) == []
+
+
+def test_what_is_over_is_over() -> None:
+    worker = a_worker()
+    worker.sees(w.StopAsked())
+    worker.out.clear()
+    worker.gets(A)
+    worker.sees(Tick())
+    assert worker.out == []

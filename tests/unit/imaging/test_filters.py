@@ -1,0 +1,378 @@
+"""Filters: pure functions on real layouts, and parameters that are checked by name."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labkit import jobs
+from labkit.calls import registry
+from labkit.core.errors import FilterError, ImageError
+from labkit.imaging import filters
+from labkit.imaging.filters import FILTERS, apply, apply_steps, parse_steps, parse_value
+
+REQUIRED: dict[str, dict[str, int]] = {"resize": {"width": 20, "height": 10}}
+NEUTRAL: dict[str, dict[str, Any]] = {
+    "blur": {"radius": 0},
+    "brightness": {"factor": 1},
+    "sharpen": {"intensity": 0},
+    "vignette_python": {"strength": 0},
+}
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(7).integers(0, 256, shape, np.uint8)
+
+
+LAYOUTS = {"grey": noise(24, 31), "BGR": noise(24, 31, 3), "BGRA": noise(24, 31, 4)}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", FILTERS)
+def test_every_filter_keeps_the_layout_and_leaves_its_argument_alone(name: str, layout: str) -> None:
+    image = LAYOUTS[layout].copy()
+    result = apply(image, name, **REQUIRED.get(name, {}))
+    assert result.dtype == np.uint8
+    assert result.shape == ((10, 20) if name == "resize" else (24, 31)) + image.shape[2:]
+    assert np.array_equal(image, LAYOUTS[layout])
+    assert not np.shares_memory(image, result)
+
+
+@pytest.mark.parametrize("name", [name for name in FILTERS if name != "resize"])
+def test_alpha_passes_through_unchanged(name: str) -> None:
+    image = LAYOUTS["BGRA"]
+    assert np.array_equal(apply(image, name)[:, :, 3], image[:, :, 3])
+
+
+@pytest.mark.parametrize("name", [name for name in FILTERS if name != "resize"])
+def test_colours_do_not_depend_on_an_alpha_channel_beside_them(name: str) -> None:
+    image = LAYOUTS["BGRA"]
+    assert np.array_equal(apply(image, name)[:, :, :3], apply(image[:, :, :3], name))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", FILTERS)
+def test_every_filter_is_deterministic(name: str, layout: str) -> None:
+    params = REQUIRED.get(name, {})
+    assert np.array_equal(apply(LAYOUTS[layout], name, **params), apply(LAYOUTS[layout], name, **params))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", NEUTRAL)
+def test_a_neutral_parameter_changes_nothing(name: str, layout: str) -> None:
+    assert np.array_equal(apply(LAYOUTS[layout], name, **NEUTRAL[name]), LAYOUTS[layout])
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_every_filter_takes_a_single_pixel(name: str) -> None:
+    for image in (noise(1, 1), noise(1, 1, 3), noise(1, 1, 4)):
+        assert apply(image, name, **REQUIRED.get(name, {})).ndim == image.ndim
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_views_with_gaps_or_backwards_and_read_only_arrays_are_images_too(name: str) -> None:
+    params = REQUIRED.get(name, {})
+    view = noise(40, 40, 3)[::-2, 3:30]
+    expected = apply(view.copy(), name, **params)
+    assert np.array_equal(apply(view, name, **params), expected)
+    view.flags.writeable = False
+    assert np.array_equal(apply(view, name, **params), expected)
+
+
+# --- what the single filters do -----------------------------------------------------------------------------
+
+
+def test_resize_averages_when_it_makes_smaller() -> None:
+    image = np.array([[0, 100], [100, 200]], np.uint8)
+    assert apply(image, "resize", width=1, height=1).tolist() == [[100]]
+
+
+def test_blur_spreads_a_point_evenly() -> None:
+    image = np.zeros((21, 21), np.uint8)
+    image[10, 10] = 255
+    result = apply(image, "blur", radius=2)
+    assert 0 < result[10, 10] < 255
+    assert result[10, 8] == result[10, 12] == result[8, 10] == result[12, 10] > 0
+
+
+def test_brightness_multiplies_rounds_and_stops_at_white() -> None:
+    image = np.array([[0, 3, 100, 200]], np.uint8)
+    assert apply(image, "brightness", factor=1.5).tolist() == [[0, 4, 150, 255]]
+    assert apply(image, "brightness", factor=0).tolist() == [[0, 0, 0, 0]]
+
+
+def test_sharpen_leaves_even_areas_and_raises_contrast_at_a_step() -> None:
+    image = np.full((5, 6), 100, np.uint8)
+    assert np.array_equal(apply(image, "sharpen", intensity=3), image)
+    image[:, 3:] = 120
+    assert apply(image, "sharpen", intensity=1)[2].tolist() == [100, 100, 80, 140, 120, 120]
+    assert apply(image, "sharpen")[2].tolist() == [100, 100, 80, 140, 120, 120]
+
+
+def test_edges_are_white_lines_on_black_in_the_layout_of_the_input() -> None:
+    square = np.zeros((30, 30), np.uint8)
+    square[10:20, 10:20] = 255
+    edge_map = apply(square, "edges")
+    assert set(np.unique(edge_map)) == {0, 255}
+    assert edge_map[15, 15] == 0
+    coloured = apply(np.dstack([square, square, square, square // 2]), "edges")
+    for channel in range(3):
+        assert np.array_equal(coloured[:, :, channel], edge_map)
+    assert np.array_equal(coloured[:, :, 3], square // 2)
+    assert np.array_equal(edge_map, apply(square, "edges", threshold1=150, threshold2=50))
+
+
+def test_the_vignette_darkens_the_corners_and_not_the_centre() -> None:
+    result = apply(np.full((11, 11), 200, np.uint8), "vignette_python", strength=1)
+    assert result[5, 5] == 200
+    assert [result[0, 0], result[0, 10], result[10, 0], result[10, 10]] == [0, 0, 0, 0]
+    assert result[0, 5] == result[5, 0] == 100
+
+
+def test_the_vignette_equals_the_same_formula_computed_by_numpy() -> None:
+    image = LAYOUTS["BGR"]
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]].astype(float)
+    centre_y, centre_x = (image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2
+    light = 1 - 0.7 * ((x - centre_x) ** 2 + (y - centre_y) ** 2) / (centre_x**2 + centre_y**2)
+    expected = (image * light[:, :, None] + 0.5).astype(np.uint8)
+    assert np.array_equal(apply(image, "vignette_python", strength=0.7), expected)
+
+
+def test_only_the_python_filter_says_that_it_holds_the_gil() -> None:
+    assert [filter.name for filter in FILTERS.values() if filter.holds_gil] == ["vignette_python"]
+
+
+# --- parameters ---------------------------------------------------------------------------------------------
+
+EVERY_PARAMETER = [(filter.name, parameter) for filter in FILTERS.values() for parameter in filter.parameters]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter"), EVERY_PARAMETER, ids=lambda value: getattr(value, "name", value)
+)
+@pytest.mark.parametrize(
+    "value",
+    [
+        True,
+        False,
+        math.nan,
+        math.inf,
+        -math.inf,
+        "3",
+        "",
+        None,
+        [3],
+        3j,
+        -0.001,
+        1e9,
+        10**400,
+        np.bool_(True),
+    ],
+)
+def test_a_wrong_value_is_refused_by_naming_filter_parameter_value_and_range(
+    name: str, parameter: filters.Parameter, value: object
+) -> None:
+    params: dict[str, object] = {**REQUIRED.get(name, {}), parameter.name: value}
+    with pytest.raises(FilterError) as refusal:
+        apply(LAYOUTS["grey"], name, **params)
+    sentence = str(refusal.value)
+    assert f"{name}.{parameter.name}" in sentence
+    assert str(parameter.low) in sentence
+    assert str(parameter.high) in sentence
+    assert repr(value)[:70] in sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter"), EVERY_PARAMETER, ids=lambda value: getattr(value, "name", value)
+)
+def test_the_ends_of_a_range_are_inside_it(name: str, parameter: filters.Parameter) -> None:
+    image = noise(6, 5, 3)
+    for value in (parameter.low, parameter.high):
+        params = {**({"width": 1, "height": 1} if name == "resize" else {}), parameter.name: value}
+        apply(image, name, **params)
+
+
+def test_numbers_of_other_kinds_become_plain_ones_that_travel() -> None:
+    ((_, params),) = parse_steps(["resize"], {"resize": {"width": np.int64(20), "height": 10.0}})
+    assert params == {"width": 20, "height": 10}
+    assert {type(value) for value in params.values()} == {int}
+    ((_, params),) = parse_steps(["blur"], {"blur": {"radius": Fraction(1, 2)}})
+    assert params == {"radius": 0.5}
+    assert type(params["radius"]) is float
+
+
+def test_an_integer_too_long_to_print_is_refused_with_a_sentence() -> None:
+    with pytest.raises(FilterError) as refusal:
+        apply(LAYOUTS["grey"], "blur", radius=10**9000)
+    assert "blur.radius" in str(refusal.value)
+
+
+def test_half_a_pixel_is_no_width() -> None:
+    with pytest.raises(FilterError, match=r"resize\.width = 2\.5 .* a whole number from 1 to 16384"):
+        apply(LAYOUTS["grey"], "resize", width=2.5, height=3)
+
+
+def test_resize_needs_both_of_its_parameters() -> None:
+    with pytest.raises(FilterError, match=r"needs resize\.height"):
+        apply(LAYOUTS["grey"], "resize", width=3)
+
+
+def test_resize_refuses_more_pixels_than_anything_else_accepts() -> None:
+    too_large = {"width": 16384, "height": 16384}
+    with pytest.raises(FilterError, match="16384 x 16384"):
+        apply(LAYOUTS["grey"], "resize", **too_large)
+    with pytest.raises(FilterError, match="at most 25000000 pixels"):  # before anything is sent anywhere
+        parse_steps(["resize"], {"resize": too_large})
+    with pytest.raises(FilterError, match="at most 25000000 pixels"):
+        registry.needs_of(jobs.process_image, (LAYOUTS["grey"], [("resize", too_large)]))
+    assert parse_steps(["resize"], {"resize": {"width": 5000, "height": 5000}})
+
+
+def test_unknown_filters_and_parameters_are_refused_with_those_that_exist() -> None:
+    with pytest.raises(
+        FilterError, match=r"filter 'sharpn' is unknown; known: resize, blur, .*vignette_python"
+    ):
+        apply(LAYOUTS["grey"], "sharpn")
+    with pytest.raises(
+        FilterError, match=r"'edges' has no parameter 'treshold1'; known: threshold1, threshold2"
+    ):
+        apply(LAYOUTS["grey"], "edges", treshold1=3)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        None,
+        [[1, 2]],
+        noise(3),
+        noise(3, 3, 2),
+        noise(3, 3, 1),
+        noise(0, 3),
+        noise(2, 2, 3, 1),
+        np.zeros((3, 3)),
+    ],
+)
+def test_what_is_no_image_is_refused(image: Any) -> None:
+    with pytest.raises(ImageError):
+        apply(image, "blur")
+
+
+# --- several filters ----------------------------------------------------------------------------------------
+
+
+def test_steps_come_with_all_parameters_in_the_order_of_the_filters() -> None:
+    steps = parse_steps(["sharpen", "edges"], {"sharpen": {"intensity": 3}})
+    assert steps == [("sharpen", {"intensity": 3.0}), ("edges", {"threshold1": 50, "threshold2": 150})]
+
+
+def test_steps_are_applied_one_after_the_other() -> None:
+    image = LAYOUTS["BGR"]
+    steps = parse_steps(["sharpen", "edges"], {"sharpen": {"intensity": 3}})
+    assert np.array_equal(apply_steps(image, steps), apply(apply(image, "sharpen", intensity=3), "edges"))
+
+
+def test_steps_may_arrive_as_lists() -> None:
+    image = LAYOUTS["grey"]
+    assert np.array_equal(apply_steps(image, [["blur", {"radius": 1}]]), apply(image, "blur", radius=1))  # type: ignore[list-item]
+
+
+def test_no_steps_give_a_copy() -> None:
+    image = LAYOUTS["grey"]
+    result = apply_steps(image, [])
+    assert np.array_equal(result, image)
+    assert not np.shares_memory(result, image)
+
+
+@pytest.mark.parametrize(
+    "steps", [[None], ["blur"], [("blur",)], [("blur", None)], [("blur", {"radius": 1}, 2)], [7]]
+)
+def test_a_malformed_step_is_refused(steps: Any) -> None:
+    with pytest.raises(FilterError):
+        apply_steps(LAYOUTS["grey"], steps)
+
+
+def test_all_steps_are_checked_before_the_first_is_applied(monkeypatch: pytest.MonkeyPatch) -> None:
+    applied: list[str] = []
+
+    def spy(image: np.ndarray, radius: float) -> np.ndarray:
+        applied.append("blur")
+        return image
+
+    monkeypatch.setitem(FILTERS, "blur", filters.Filter("blur", spy, FILTERS["blur"].parameters))
+    with pytest.raises(FilterError):
+        apply_steps(LAYOUTS["grey"], [("blur", {}), ("edges", {"threshold1": -1})])
+    assert applied == []
+
+
+@pytest.mark.parametrize(
+    ("chosen", "params", "said"),
+    [
+        ([], None, "0 filters were given"),
+        (["blur"] * 33, None, "33 filters were given; 1 to 32"),
+        ("blur", None, "must be a list of names"),
+        (7, None, "must be a list of names"),
+        (["blur", "nope"], None, "'nope' is unknown"),
+        ([["blur"]], None, "is unknown"),
+        (["blur"], {"nope": {}}, "'nope' is unknown"),
+        (["blur"], {"edges": {}}, "'edges', which is not among the filters chosen: blur"),
+        (["blur"], {"blur": 3}, "must be names with values, not 3"),
+        (
+            ["blur"],
+            [3],
+            "parameters must be given per filter, such as {'sharpen': {'intensity': 3}}, not [3]",
+        ),
+        (["blur"], {"blur": {3: 3}}, "no parameter 3"),
+        (["resize"], None, "needs resize.width, a number from 1 to 16384"),
+    ],
+)
+def test_a_wrong_choice_of_filters_is_refused_with_a_sentence(chosen: Any, params: Any, said: str) -> None:
+    with pytest.raises(FilterError) as refusal:
+        parse_steps(chosen, params)
+    assert said in str(refusal.value)
+
+
+def test_a_long_value_is_quoted_in_part() -> None:
+    with pytest.raises(FilterError) as refusal:
+        parse_steps(["x" * 10_000])
+    assert len(str(refusal.value)) < 300
+
+
+# --- text from a command line -------------------------------------------------------------------------------
+
+
+def test_text_becomes_a_number_that_is_right_for_its_parameter() -> None:
+    assert parse_value("sharpen", "intensity", "3") == 3.0
+    assert parse_value("sharpen", "intensity", "0.5") == 0.5
+    width = parse_value("resize", "width", "320")
+    assert (width, type(width)) == (320, int)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "three", "nan", "inf", "-1", "1e9", "0x3", "3px", "True", "1_0", "٣", "1e999", "."]
+)
+def test_text_that_is_no_number_in_the_range_is_refused(text: str) -> None:
+    with pytest.raises(FilterError, match=r"sharpen\.intensity = "):
+        parse_value("sharpen", "intensity", text)
+
+
+def test_text_for_something_unknown_is_refused() -> None:
+    with pytest.raises(FilterError, match="'sharpn' is unknown"):
+        parse_value("sharpn", "intensity", "3")
+    with pytest.raises(FilterError, match="has no parameter 'x'; known: intensity"):
+        parse_value("sharpen", "x", "3")
+
+
+@given(st.text())
+def test_any_text_gives_a_number_or_a_filter_error(text: str) -> None:
+    try:
+        number = parse_value("blur", "radius", text)
+    except FilterError as refusal:
+        assert "blur.radius" in str(refusal)
+    else:
+        assert 0 <= number <= 100

@@ -1,0 +1,84 @@
+"""The mirror's pure half: what must be sent for a new list, what a worker's field says, when to ask."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labkit.core.broker.snapshot import Picture
+from labkit.mirror.writer import LATEST_S, SOON_S, Change, Mirror, plan, without_password, worker_fields
+
+IDS = st.text("abcdef", min_size=1, max_size=2)
+ANY_LIST = st.lists(IDS, max_size=12).map(tuple)  # may repeat ids, which a queue never does
+QUEUE = st.lists(IDS, max_size=12, unique=True).map(tuple)
+
+
+def applied(change: Change, old: tuple[str, ...]) -> tuple[str, ...]:
+    return old[change.drop :] + change.append
+
+
+@given(old=ANY_LIST, new=ANY_LIST)
+def test_the_plan_turns_any_old_list_into_the_new_one(old: tuple[str, ...], new: tuple[str, ...]) -> None:
+    assert applied(plan(old, new), old) == new
+
+
+@given(queue=QUEUE, data=st.data())
+def test_a_queue_that_moved_on_is_sent_only_what_joined(queue: tuple[str, ...], data: st.DataObject) -> None:
+    seen = data.draw(st.integers(0, len(queue)), "ids that the old list already had")
+    taken = data.draw(st.integers(0, seen), "ids dispatched since")
+    change = plan(queue[:seen], queue[taken:])
+    assert applied(change, queue[:seen]) == queue[taken:]
+    assert change.append == queue[seen:] or taken == seen  # nothing in common: all is new anyway
+
+
+def test_an_unchanged_queue_needs_nothing() -> None:
+    assert plan(("a", "b"), ("a", "b")) == Change(0, ())
+
+
+def test_a_requeued_task_at_the_front_is_a_full_rewrite() -> None:
+    assert plan(("b", "c"), ("a", "b", "c")) == Change(2, ("a", "b", "c"))
+
+
+def test_an_emptied_queue_drops_all() -> None:
+    assert plan(("a", "b"), ()) == Change(2, ())
+
+
+def test_a_heartbeat_is_shown_as_the_time_of_day_it_came() -> None:
+    worker = {
+        "id": "worker-1",
+        "capabilities": ["blur", "resize"],
+        "last_heartbeat_age_s": 0.25,
+        "status": "busy",
+        "tasks_completed": 7,
+        "in_flight": 2,
+        "slots": 1,
+        "epoch": "00ff",
+    }
+    fields = worker_fields(Picture(workers=(worker,)), wall=1_700_000_000.0)
+    shown = json.loads(fields["worker-1"])
+    assert shown.pop("last_heartbeat") == 1_699_999_999.75
+    del worker["last_heartbeat_age_s"]
+    assert shown == worker
+
+
+def test_a_picture_is_wanted_at_once_and_then_once_a_period_while_redis_is_not_reached() -> None:
+    mirror = Mirror("redis://127.0.0.1:1/0")  # never started, so it never gets well
+    assert mirror.wants(100.0)
+    assert not mirror.wants(100.0 + SOON_S)
+    assert not mirror.wants(100.0 + LATEST_S * 0.99, changed=False)
+    assert mirror.wants(100.0 + LATEST_S, changed=False)
+    assert mirror.due_at(changed=False) == 100.0 + 2 * LATEST_S
+
+
+def test_a_closed_mirror_wants_nothing() -> None:
+    mirror = Mirror("redis://127.0.0.1:1/0")
+    mirror.close()
+    assert not mirror.wants(100.0)
+    assert mirror.health.state == "closed"
+
+
+def test_a_password_never_shows_in_a_message() -> None:
+    assert without_password("redis://user:s/e@cret@example:6379/0") == "redis://***@example:6379/0"
+    assert without_password("redis://127.0.0.1:6379/0") == "redis://127.0.0.1:6379/0"

@@ -1,0 +1,543 @@
+"""The panel without a browser: what it makes of a status and a history, in words and as widgets."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from labkit.charts import worker_colour
+from labkit.core.errors import BrokerUnreachable, ClusterError, ClusterNotRunning
+from labkit.core.history import Event
+from labkit.panel import Panel, page, view
+from labkit.panel.board import Board
+from labkit.panel.chart import chart_svg, describe
+from labkit.panel.panel import FRONTEND
+from labkit.panel.pulse import CHART_S, LOG_LINES, Pulse
+from labkit.panel.view import ACTIONS, SIGNS, moment_of
+from labkit.support import i18n
+from tests.tools.made_histories import demo, frozen
+from tests.tools.waiting import wait_until
+
+# --- a cluster's status, made by hand -----------------------------------------------------------------------
+
+
+Status = dict[str, Any]
+
+
+def worker(name: str = "worker-1", process: str = "running", status: str = "ready", **more: Any) -> Status:
+    return {
+        "name": name, "process": process, "status": status, "pid": 41, "restarts": 0, "last_exit": "",
+        "restart_in_s": None, "capabilities": [], "tasks_completed": 7, "in_flight": 0, "slots": 1,
+        "last_heartbeat_age_s": 0.25, **more,
+    }  # fmt: skip
+
+
+def status(*workers: dict[str, Any], broker: str = "running", answers: bool = True) -> dict[str, Any]:
+    rows = [
+        {"name": "broker", "kind": "broker", "state": broker},
+        {"name": "redis", "kind": "redis", "state": "running"},
+    ]
+    rows += [{"name": w["name"], "kind": "worker", "state": w["process"]} for w in workers]
+    picture = {"queued": 4, "assigned": 3, "clients": 2, "mirror": "ok"}
+    return {
+        "cluster": "made", "workers": list(workers), "processes": rows, "unrecorded_faults": [],
+        "broker": picture if answers else None, "broker_error": None if answers else "silence",
+    }  # fmt: skip
+
+
+def pulse_of(events: list[Event]) -> tuple[Pulse, float]:
+    """Return a pulse that has read the events, on the broker's own clock, and the instant of the last one."""
+    told = Pulse()
+    now = events[-1].at
+    told.read(events, monotonic=now, wall=0.0)
+    return told, now
+
+
+def moment(*workers: dict[str, Any], events: list[Event] | None = None, **more: Any) -> view.Moment:
+    told, now = pulse_of(events) if events else (Pulse(), 0.0)
+    pending = more.pop("pending", None)
+    return moment_of(status(*(workers or (worker(),)), **more), told, now, pending)
+
+
+# --- the pulse ----------------------------------------------------------------------------------------------
+
+
+def test_the_pulse_counts_every_result_and_keeps_only_the_time_that_is_shown() -> None:
+    told, now = pulse_of(demo())
+    assert sum(told.done.values()) == 180
+    long_after = now + 100
+    told.read([], long_after, 0.0)
+    assert sum(sum(second.by_worker.values()) for second in told.seconds(long_after)) == 0
+    assert sum(told.done.values()) == 180 and told._seconds == {}
+
+
+def test_the_seconds_hold_the_results_and_the_present_one_is_left_out() -> None:
+    told, now = pulse_of(demo())
+    end = int(told.now(now))
+    seconds = told.seconds(now)
+    assert [second.t for second in seconds] == list(range(end))
+    assert 0 < sum(sum(second.by_worker.values()) for second in seconds) <= 180
+    assert len(told.seconds(now + 1000)) == CHART_S
+
+
+def test_the_log_tells_of_the_kill_of_the_loss_and_of_the_requeue_in_this_order() -> None:
+    told, _now = pulse_of(demo())
+    texts = [line.text for line in told.log]
+    kill = texts.index("command: kill worker-2")
+    lost = texts.index("worker-2 is lost: its connection closed")
+    requeued = next(i for i, text in enumerate(texts) if text.endswith("worker-2 no longer has it"))
+    back = texts.index("command: start worker-2")
+    assert kill < lost < requeued < back
+
+
+def test_the_log_and_the_marks_stay_bounded() -> None:
+    told = Pulse()
+    for i in range(1000):
+        told.read([Event(float(i), "fault", detail={"fault": "kill", "target": "worker-1"})], float(i), 0.0)
+    assert len(told.log) == LOG_LINES and len(told.marks(999.0)) <= CHART_S + 1
+
+
+def test_every_kind_of_event_is_taken_in_with_and_without_its_details() -> None:
+    from labkit.core.history import KINDS
+
+    told = Pulse()
+    for kind in sorted(KINDS):
+        full = Event(1.0, kind, "ab" * 16, 1, "worker-1", {"cause": "closed"})
+        told.read([Event(1.0, kind), full], 1.0, 0.0)
+    told.read([Event(1.0, "of a newer labkit")], 1.0, 0.0)
+    assert told.log and all(line.text for line in told.log)
+
+
+def test_now_is_reckoned_from_the_hour_at_which_the_broker_started() -> None:
+    told = Pulse()
+    told.read([Event(500.0, "broker_started", detail={"wall": 1000.0})], monotonic=77.0, wall=1010.0)
+    assert told.now(77.0) == pytest.approx(10.0)
+    assert told.now(80.0) == pytest.approx(13.0)
+
+
+def test_an_event_that_is_younger_than_reckoned_corrects_the_clock() -> None:
+    told = Pulse()
+    told.read([Event(500.0, "broker_started", detail={"wall": 1000.0})], monotonic=77.0, wall=1001.0)
+    told.read([Event(505.0, "joined", worker="worker-1")], monotonic=78.0, wall=1002.0)
+    assert told.now(78.0) == pytest.approx(5.0)
+
+
+def test_a_pulse_without_events_has_no_past() -> None:
+    told = Pulse()
+    assert (told.now(1234.5), told.seconds(1234.5), told.marks(1234.5)) == (0.0, [], [])
+
+
+# --- the view -----------------------------------------------------------------------------------------------
+
+
+def test_a_card_shows_what_the_process_does_beside_what_the_broker_thinks() -> None:
+    (card, *_) = moment(worker(process="killed", status="lost")).cards
+    assert card.state == "killed, lost" and card.sign == "✕" and card.tone == "harm"
+    assert ("process", "killed") in card.facts and ("broker says", "lost") in card.facts
+    assert ("in flight", "–") in card.facts
+
+
+def test_a_worker_has_the_colour_that_it_has_in_the_charts() -> None:
+    cards = moment(*(worker(f"worker-{n}") for n in (1, 2, 3))).cards
+    assert [c.colour for c in cards[:3]] == [worker_colour(f"worker-{n}") for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("process", "fitting"),
+    [
+        ("running", {"kill", "pause", "stop"}),
+        ("paused", {"kill", "resume", "stop"}),
+        ("stopping", {"kill"}),
+        ("restarting", {"stop"}),
+        ("stopped", {"start"}),
+        ("killed", {"start"}),
+    ],
+)
+def test_the_buttons_that_make_sense_can_be_pressed(process: str, fitting: set[str]) -> None:
+    (card, *_) = moment(worker(process=process)).cards
+    assert card.fits == fitting and fitting <= set(ACTIONS)
+
+
+def test_while_something_is_being_done_only_a_kill_may_cut_a_stop_short() -> None:
+    (stopping, *_) = moment(worker(process="stopping"), pending={"worker-1": "stop"}).cards
+    assert stopping.fits == {"kill"} and stopping.pending == "stop …"
+    (starting, *_) = moment(worker(process="killed"), pending={"worker-1": "start"}).cards
+    assert starting.fits == frozenset()
+
+
+def test_the_rates_are_those_of_the_last_whole_seconds() -> None:
+    shown = moment(*(worker(f"worker-{n}") for n in (1, 2, 3)), events=demo())
+    recent = shown.seconds[-view.RATE_OVER_S :]
+    for card in shown.cards[:3]:
+        expected = sum(s.by_worker.get(card.name, 0) for s in recent) / len(recent)
+        assert dict(card.facts)["per second"] == f"{expected:.1f}"
+        assert int(dict(card.facts)["completed"]) > 0
+    assert "180 done" in shown.headline and "3 of 3 workers ready" in shown.headline
+
+
+def test_a_worker_from_elsewhere_is_shown_and_has_no_button_to_press() -> None:
+    told = {**status(worker()), "guests": [worker("by-hand", process="elsewhere", status="busy")]}
+    shown = moment_of(told, Pulse(), 0.0)
+    card = shown.cards[1]
+    assert (card.name, card.state, card.fits) == ("by-hand", "busy", frozenset())
+    assert ("process", "elsewhere") in card.facts and shown.workers == 1
+
+
+@pytest.mark.parametrize(
+    ("broker", "word"), [("killed", "killed"), ("paused", "frozen"), ("running", "answer")]
+)
+def test_a_broker_that_says_nothing_is_a_problem_in_words(broker: str, word: str) -> None:
+    shown = moment(worker(status="absent"), broker=broker, answers=False)
+    assert word in shown.problem
+    assert moment().problem == ""
+
+
+def test_every_state_has_a_sign_and_a_tone_of_its_own_words() -> None:
+    from labkit.cluster.status_text import STATES
+
+    assert set(SIGNS) == set(STATES) == set(view._TONES)
+
+
+# --- the page -----------------------------------------------------------------------------------------------
+
+
+class Tags(HTMLParser):
+    """Checks that every tag is closed, and notes the texts and attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.open.append(tag)
+        self.attributes += attrs
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def tags(html: str) -> Tags:
+    parser = Tags()
+    parser.feed(html)
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+def many_moments() -> list[view.Moment]:
+    return [
+        moment(),
+        moment(*(worker(f"worker-{n}") for n in (1, 2, 3)), events=demo()),
+        moment(worker(process="paused", status="suspect"), events=frozen()),
+        moment(worker(status="absent"), broker="killed", answers=False),
+        moment(worker("<b>&\"'", capabilities=["<i>"], restart_in_s=2.0, last_exit="<u>"), events=demo()[:1]),
+    ]
+
+
+@pytest.mark.parametrize("lang", i18n.LANGUAGES)
+def test_a_page_is_well_formed_and_lets_nothing_through_unescaped(lang: str) -> None:
+    i18n.set_language(lang)
+    for shown in many_moments():
+        parsed = tags(page.static_html(shown))
+        assert {"b", "i", "u"}.isdisjoint(set(page.face_html(shown.cards[0]).split("<")))
+        assert all(card.name in "".join(parsed.texts) for card in shown.cards)
+        assert page.text(shown).startswith("made: ")
+
+
+def test_the_chart_has_a_bar_per_second_and_worker_and_says_it_in_words() -> None:
+    shown = moment(*(worker(f"worker-{n}") for n in (1, 2, 3)), events=demo())
+    parsed = tags(chart_svg(shown))
+    bars = [value for name, value in parsed.attributes if name == "data-worker"]
+    assert len(bars) == sum(len(second.by_worker) for second in shown.seconds)
+    assert dict(parsed.attributes)["role"] == "img"
+    assert "kill worker-2" in describe(shown) and "kill worker-2" in parsed.texts
+    assert {"results per second", "seconds since the first event"} <= set(parsed.texts)
+
+
+def test_a_chart_of_nothing_says_so() -> None:
+    assert "no results in this time" in tags(chart_svg(moment())).texts
+    alone = moment(events=[Event(3.0, "done", "ab" * 16, 1, "worker-1")])
+    assert "no results in this time" in tags(chart_svg(alone)).texts
+
+
+def test_each_heartbeat_is_a_new_curtain_that_waits_and_the_last_one_stays() -> None:
+    assert page.beat_html(1) != page.beat_html(2)
+    assert "lk-late" in page.beat_html(1) and "lk-late" not in page.closed_html("over")
+    assert f"lk-late 0s linear {page.STALE_S}s" in page.STYLE
+
+
+# --- widgets ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clicked() -> list[tuple[Any, ...]]:
+    return []
+
+
+@pytest.fixture
+def board(clicked: list[tuple[Any, ...]]) -> Board:
+    return Board(
+        lambda action, name: clicked.append((action, name)),
+        lambda n: clicked.append(("scale", n)),
+        lambda wanted: clicked.append(("work", wanted)),
+        work=False,
+    )
+
+
+def test_a_board_shows_what_it_is_given_and_reports_what_is_clicked(
+    board: Board, clicked: list[tuple[Any, ...]]
+) -> None:
+    board.show(moment(worker("worker-1"), worker("worker-2", process="killed")))
+    board.say("it is so")
+    assert list(board._faces) == ["worker-1", "worker-2", "broker", "redis"]
+    assert not board._buttons["worker-1", "kill"].disabled and board._buttons["worker-2", "kill"].disabled
+    assert "it is so" in board._said.value and board._slider.value == 2 and clicked == []
+    board._buttons["worker-1", "kill"].click()
+    board._slider.value = 5
+    board._work.value = True
+    assert clicked == [("kill", "worker-1"), ("scale", 5), ("work", True)]
+
+
+def test_a_slider_that_was_moved_stays_until_the_cluster_has_another_size(
+    board: Board, clicked: list[tuple[Any, ...]]
+) -> None:
+    board.show(moment(worker("worker-1")))
+    board._slider.value = 3
+    board.show(moment(worker("worker-1")))
+    assert board._slider.value == 3
+    board.show(moment(*(worker(f"worker-{n}") for n in range(1, 13))))
+    assert (board._slider.value, board._slider.max) == (12, 12)
+    assert clicked == [("scale", 3)]
+
+
+def test_cards_that_stay_keep_their_widgets_and_others_come_and_go(board: Board) -> None:
+    board.show(moment(worker("worker-1"), worker("worker-2")))
+    before = board._faces["worker-1"], board._cards.children[0]
+    board.show(moment(worker("worker-1"), worker("worker-3")))
+    assert (board._faces["worker-1"], board._cards.children[0]) == before
+    assert "worker-2" not in board._faces and ("worker-2", "kill") not in board._buttons
+    assert len(board._cards.children) == 4
+
+
+def test_every_control_has_words(board: Board) -> None:
+    board.show(moment(worker()))
+    for button in board._buttons.values():
+        assert button.description and button.tooltip
+    assert board._slider.description and board._work.description and board._work.tooltip
+
+
+def test_a_closed_board_says_why_and_has_no_button_left(board: Board) -> None:
+    board.show(moment(worker()))
+    board.close("the cluster has gone")
+    assert "the cluster has gone" in board._beat.value and "lk-closed" in board._beat.value
+    assert all(button.disabled for button in board._buttons.values()) and board._slider.disabled
+
+
+# --- the panel's life ---------------------------------------------------------------------------------------
+
+
+class MadeCluster:
+    """Just what a panel asks of a cluster; each answer may be replaced by a test."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self.answer: Callable[[], dict[str, Any]] = lambda: status(worker("worker-1"), worker("worker-2"))
+        self.obstacle: Callable[[str, str], object] = lambda fault, name: None
+        self.events: list[Event] = []
+
+    def event_file(self) -> MadeCluster:
+        return self
+
+    def stream(self) -> list[Event]:
+        new, self.events = self.events, []
+        return new
+
+    def status(self) -> dict[str, Any]:
+        return self.answer()
+
+    def scale(self, n: int) -> None:
+        self.asked.append(("scale", n))
+
+    def __getattr__(self, fault: str) -> Any:
+        if fault not in ACTIONS:
+            raise AttributeError(fault)
+
+        def act(name: str) -> None:
+            self.asked.append((fault, name))
+            self.obstacle(fault, name)
+
+        return act
+
+
+@pytest.fixture
+def cluster() -> MadeCluster:
+    return MadeCluster()
+
+
+@pytest.fixture
+def live(cluster: MadeCluster) -> Iterator[Panel]:
+    panel = Panel(cluster, live=True)  # type: ignore[arg-type]
+    assert "application/vnd.jupyter.widget-view+json" in panel._repr_mimebundle_()
+    yield panel
+    panel.close()
+    assert not [t for t in threading.enumerate() if t.name == "labkit-panel"]
+
+
+def beats(panel: Panel) -> str:
+    assert panel._board is not None
+    return str(panel._board._beat.value)
+
+
+def said(panel: Panel) -> str:
+    assert panel._board is not None
+    return str(panel._board._said.value)
+
+
+def test_without_a_frontend_a_panel_is_a_picture_and_starts_nothing(
+    cluster: MadeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(FRONTEND, raising=False)
+    before = threading.active_count()
+    panel = Panel(cluster)  # type: ignore[arg-type]
+    bundle = panel._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "text/html"}
+    assert "worker-1" in bundle["text/plain"] and "with buttons" in bundle["text/html"]
+    assert "lk-curtain" not in bundle["text/html"].split("</style>")[1]
+    assert threading.active_count() == before and not panel.is_live
+    panel.close()
+
+
+def test_a_kernel_that_a_server_started_for_a_notebook_has_a_frontend(
+    cluster: MadeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FRONTEND, "day3.ipynb")
+    panel = Panel(cluster)  # type: ignore[arg-type]
+    assert "application/vnd.jupyter.widget-view+json" in panel._repr_mimebundle_() and panel.is_live
+    panel.close()
+    assert "application/vnd.jupyter.widget-view+json" not in panel._repr_mimebundle_()
+
+
+def test_a_panel_that_is_made_and_never_shown_starts_nothing(cluster: MadeCluster) -> None:
+    before = threading.active_count()
+    Panel(cluster, live=True).close()  # type: ignore[arg-type]
+    assert threading.active_count() == before
+
+
+def test_shown_twice_it_is_the_same_panel(live: Panel) -> None:
+    live._repr_mimebundle_()
+    assert [t.name for t in threading.enumerate()].count("labkit-panel") == 1
+
+
+def test_a_live_panel_beats_and_a_closed_one_says_so(live: Panel) -> None:
+    first = beats(live)
+    wait_until(lambda: beats(live) != first, 5.0, "the next heartbeat")
+    live.close("because of a test")
+    assert not live.is_live and "because of a test" in beats(live)
+
+
+def test_a_command_never_blocks_and_is_seen_while_it_is_carried_out(
+    live: Panel, cluster: MadeCluster
+) -> None:
+    hold = threading.Event()
+    cluster.obstacle = lambda fault, name: hold.wait(10.0)
+    began = time.monotonic()
+    live.command("stop", "worker-1")
+    live.command("stop", "worker-1")
+    live.command("start", "worker-1")
+    assert time.monotonic() - began < 5.0
+    assert live._board is not None
+    face = live._board._faces["worker-1"]
+    wait_until(lambda: "stop …" in face.value, 5.0, "the card to say what is being done")
+    assert cluster.asked == [("stop", "worker-1")]
+    live.command("kill", "worker-1")
+    wait_until(lambda: ("kill", "worker-1") in cluster.asked, 5.0, "the kill that cuts the stop short")
+    hold.set()
+    wait_until(lambda: "…" not in face.value, 5.0, "the card to be done with it")
+
+
+def test_an_error_is_said_in_plain_words_and_the_panel_lives_on(live: Panel, cluster: MadeCluster) -> None:
+    def refuse(fault: str, name: str) -> None:
+        text = "{name} is {state}: {fault} does not apply"
+        raise ClusterError(text, name=name, state="killed", fault=fault)
+
+    cluster.obstacle = refuse
+    live.command("pause", "worker-2")
+    expected = "worker-2 is killed: pause does not apply"
+    wait_until(lambda: expected in said(live), 5.0, "the error on the panel")
+    cluster.obstacle = lambda fault, name: None
+    live.command("pause", "worker-2")
+    wait_until(lambda: said(live) == "", 5.0, "the error to go with the next command")
+    assert live.is_live
+
+
+def test_a_bug_in_a_command_is_said_and_logged(
+    live: Panel, cluster: MadeCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    def break_down(fault: str, name: str) -> None:
+        raise ZeroDivisionError("planted")
+
+    cluster.obstacle = break_down
+    live.command("kill", "worker-1")
+    wait_until(lambda: "ZeroDivisionError: planted" in said(live), 5.0, "the bug on the panel")
+    assert "planted" in caplog.text and live.is_live
+
+
+def test_when_the_cluster_is_down_the_panel_says_so_and_ends(live: Panel, cluster: MadeCluster) -> None:
+    def down() -> dict[str, Any]:
+        raise ClusterNotRunning("no cluster")
+
+    cluster.answer = down
+    wait_until(lambda: not live.is_live, 5.0, "the panel to end")
+    wait_until(lambda: "The cluster of this panel is down." in beats(live), 5.0, "the panel to say why")
+
+
+def test_a_cluster_that_does_not_answer_for_a_while_leaves_the_curtain_to_the_browser(
+    live: Panel, cluster: MadeCluster
+) -> None:
+    good = cluster.answer
+
+    def silent() -> dict[str, Any]:
+        raise BrokerUnreachable("nobody answers")
+
+    cluster.answer = silent
+    wait_until(lambda: "nobody answers" in said(live), 5.0, "the panel to say so")
+    still = beats(live)
+    cluster.answer = good
+    wait_until(lambda: beats(live) != still and said(live) == "", 5.0, "the panel to go on")
+
+
+def test_the_slider_scales_the_cluster_without_waiting(live: Panel, cluster: MadeCluster) -> None:
+    assert live._board is not None
+    live._board._slider.value = 4
+    wait_until(lambda: ("scale", 4) in cluster.asked, 5.0, "the cluster to be scaled")
+
+
+def test_a_panel_of_a_cluster_that_is_gone_shows_the_error_and_raises_nothing(cluster: MadeCluster) -> None:
+    def down() -> dict[str, Any]:
+        raise ClusterNotRunning("no cluster")
+
+    cluster.answer = down
+    panel = Panel(cluster, live=True)  # type: ignore[arg-type]
+    assert panel._repr_mimebundle_()["text/plain"] == "no cluster" == repr(panel)
+    assert not panel.is_live
+
+
+def test_the_widgets_are_not_loaded_by_a_clusters_own_processes() -> None:
+    code = "import sys, labkit.cluster.local.handle as _, labkit.cluster.supervisor.supervisor; "
+    code += "sys.exit('ipywidgets' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

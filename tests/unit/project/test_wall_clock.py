@@ -1,0 +1,74 @@
+"""Nobody decides by the wall clock: whoever sets it an hour on or back changes nothing but what is shown.
+
+Each source file is parsed. Where one asks for the time of day, it stands in the list below, with what for.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from tests.tools.source_tree import ROOT, modules_under
+
+WALL = {"time.time", "time.time_ns", "time.gmtime", "time.localtime", "time.strftime", "time.ctime"}
+WALL_MODULES = {"datetime"}
+
+SHOWN_ONLY = {
+    "labkit.mirror.writer": "last_heartbeat in Redis, for people",
+    "labkit.broker.service": "when this broker started, in the history",
+    "labkit.cli.status": "when the live view was drawn",
+    "labkit.cli.autoscale": "when a decision was made",
+    "labkit.cluster.supervisor.supervisor": "when a fault was done that nobody could note",
+    "labkit.cluster.compose.handle": "when a fault was done that nobody could note",
+    "labkit.cluster.local.plan": "when the cluster was started",
+    "labkit.cluster.supervisor.child": "a headline in a log",
+    "labkit.classroom.registry": "how old a heartbeat in Redis is",
+    "labkit.panel.panel": "how old a heartbeat in Redis is",
+}
+DECIDED = {
+    "labkit.cluster.local.handle": "how old a file is, which only the wall clock knows",
+    "labkit.cluster.compose.containers": "a container's age: Docker gives its start by the wall clock",
+}
+
+
+def asks_the_wall(path: Path) -> bool:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.Attribute, ast.Name)) and ast.unparse(node) in WALL:
+            return True
+        if isinstance(node, ast.ImportFrom):
+            taken = {f"{node.module}.{alias.name}" for alias in node.names}
+            if taken & WALL or node.module in WALL_MODULES:
+                return True
+        if isinstance(node, ast.Import) and WALL_MODULES & {alias.name for alias in node.names}:
+            return True
+    return False
+
+
+def test_only_those_listed_ask_for_the_time_of_day() -> None:
+    asking = {
+        module
+        for module, path in modules_under(ROOT).items()
+        if not module.startswith("benchmarks") and asks_the_wall(path)
+    }
+    assert asking == SHOWN_ONLY.keys() | DECIDED.keys()
+
+
+def test_the_core_sessions_and_sockets_never_do() -> None:
+    below = (
+        "labkit.core",
+        "labkit.transport.connection",
+        "labkit.client.client",
+        "labkit.client.io_loop",
+        "workers",
+    )
+    assert not [module for module in SHOWN_ONLY | DECIDED if module.startswith(below)]
+
+
+def test_a_planted_look_at_the_wall_is_seen(tmp_path: Path) -> None:
+    for code in (
+        "import time\nnow = time.time()", "from time import time", "import datetime",
+        "from datetime import datetime", "import time\nf = time.time",
+    ):  # fmt: skip
+        planted = tmp_path / "planted.py"
+        planted.write_text(code)
+        assert asks_the_wall(planted), code

@@ -1,0 +1,54 @@
+"""A file that others read is there whole, or as it was."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from labkit.support.atomic_files import write_whole
+
+
+def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "told"
+    for data in (b"first", bytearray(b"second"), memoryview(b"third")):
+        write_whole(path, data)
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {"told": b"third"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
+def test_its_permissions_are_those_that_are_said_or_the_usual_ones(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        write_whole(tmp_path / "secret", b"", 0o600)
+        write_whole(tmp_path / "public", b"")
+    finally:
+        os.umask(before)
+    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir()}
+    assert modes == {"secret": 0o600, "public": 0o644}
+
+
+def test_a_disk_that_is_full_leaves_the_former_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "told"
+    write_whole(path, b"first")
+
+    def full(_self: Path, _target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(path, b"second")
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {"told": b"first"}
+
+
+def test_what_a_killed_process_of_the_same_number_left_half_done_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / f".told.{os.getpid()}-{threading.get_ident()}.part").write_bytes(b"hal")
+    write_whole(tmp_path / "told", b"whole")
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {"told": b"whole"}

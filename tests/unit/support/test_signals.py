@@ -1,0 +1,137 @@
+"""Ctrl-C is put off while something must not be torn, and then acts as if it had come afterwards."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from labkit.broker.service import Broker
+from labkit.support import signals as interrupts
+from labkit.support.signals import PutOff, deaf_children, endings
+from tests.tools.waiting import require, wait_until
+from workers.worker import Worker
+
+
+def test_ctrl_c_waits_until_the_block_has_ended() -> None:
+    steps: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        with PutOff(lambda: steps.append("woken")) as signals:
+            signal.raise_signal(signal.SIGINT)
+            steps.append("whole")
+            assert signals.noted == [signal.SIGINT]
+    assert steps == ["woken", "whole"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="Windows blocks nothing")
+def test_a_child_started_among_deaf_ones_does_not_hear_ctrl_c_and_its_parent_does_afterwards() -> None:
+    program = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    steps: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        with deaf_children():
+            signal.raise_signal(signal.SIGINT)
+            steps.append(subprocess.check_output([sys.executable, "-c", program], text=True).strip())
+    assert steps == ["True"]
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "False"
+
+
+def test_a_handler_of_the_program_is_called_once_after_the_block() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        with PutOff(lambda: None):
+            signal.raise_signal(signal.SIGTERM)
+            assert heard == []
+        assert heard == [signal.SIGTERM]
+        signal.raise_signal(signal.SIGTERM)
+        assert heard == [signal.SIGTERM] * 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_an_error_in_the_block_is_not_hidden_and_the_handlers_are_back() -> None:
+    with pytest.raises(ValueError, match="mine"), PutOff(lambda: None):
+        raise ValueError("mine")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_ctrl_c_in_the_very_moment_of_putting_back_leaves_nothing_put_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list[int] = []
+    put_back = interrupts._set
+
+    def slowly(number: int, handler: object) -> None:
+        put_back(number, handler)
+        if number == signal.SIGINT and handler is signal.default_int_handler:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        with pytest.raises(KeyboardInterrupt), PutOff(lambda: None):
+            signal.raise_signal(signal.SIGTERM)
+            monkeypatch.setattr(interrupts, "_set", slowly)
+        assert heard == [signal.SIGTERM], "it came during the block, and is not lost"
+        signal.raise_signal(signal.SIGTERM)
+        assert heard == [signal.SIGTERM] * 2, "and its handler is back"
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_ctrl_break_ends_broker_and_worker_in_peace_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    require(hasattr(signal, "SIGUSR1"), "a signal that plays Ctrl-Break, by which Windows' supervisor asks")
+    monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
+    before = {number: signal.getsignal(number) for number in endings()}
+    asked: list[str] = []
+    try:
+        worker = SimpleNamespace(_on_signal=lambda *_: asked.append("worker"))
+        Worker.stop_on_signals(worker)  # type: ignore[arg-type]
+        signal.raise_signal(signal.SIGUSR1)
+        rope, bell_end = socket.socketpair()
+        with rope, bell_end:
+            rope.setblocking(False)
+            bell = SimpleNamespace(rope=rope.fileno())
+            broker = SimpleNamespace(stop=lambda: asked.append("broker"), _bell=bell)
+            Broker.stop_on_signals(broker)  # type: ignore[arg-type]
+            signal.raise_signal(signal.SIGUSR1)
+            signal.set_wakeup_fd(-1)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert asked == ["worker", "broker"]
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with PutOff(lambda: None) as signals:
+            signal.raise_signal(signal.SIGINT)
+        assert signals.noted == []
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_in_another_thread_nothing_is_touched() -> None:
+    seen: list[object] = []
+    leave = threading.Event()
+
+    def block() -> None:
+        with PutOff(lambda: None):
+            seen.append(signal.getsignal(signal.SIGINT))
+            leave.wait(10)
+
+    thread = threading.Thread(target=block)
+    thread.start()
+    wait_until(lambda: seen, what="the thread to be in its block")
+    assert seen == [signal.default_int_handler]
+    leave.set()
+    thread.join()

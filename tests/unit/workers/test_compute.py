@@ -1,0 +1,197 @@
+"""What a worker computes: whatever a task does, exactly one report comes out, and it can be sent."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+import time
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from labkit.calls import serialization
+from labkit.core.peers.worker_session import Finished, Raised
+from labkit.core.protocol import messages as m
+from workers.compute import TRACEBACK_LIMIT, Compute
+
+JOBS = """
+import threading
+
+gate = threading.Event()
+
+class Mute(Exception):
+    def __str__(self):
+        raise RuntimeError("I do not say what I am")
+
+def same(value): return value
+def wait(): return gate.wait(20)
+def mute(): raise Mute
+def odd(): raise ValueError("a file called \\udcff")
+def long(): raise ValueError("x" * 1_000_000)
+def leave(): raise SystemExit(3)
+def deep(n=0): return deep(n + 1)
+def secret(): return object()
+def big(): return bytes(2_000_000)
+"""
+LIMIT = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def odd_jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[types.ModuleType]:
+    """The jobs above as a module."""
+    folder = tmp_path_factory.mktemp("jobs")
+    (folder / "odd_jobs.py").write_text(JOBS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield importlib.import_module("odd_jobs")
+
+
+@pytest.fixture
+def compute(odd_jobs: types.ModuleType) -> Compute:
+    """One slot for those jobs."""
+    odd_jobs.gate.clear()
+    return Compute(1, ("odd_jobs",), LIMIT)
+
+
+def call(job: str, *args: object, attempt: int = 1, module: str = "odd_jobs") -> m.Task:
+    return m.Task(os.urandom(16), attempt, 30.0, 0, serialization.encode_call(f"{module}:{job}", args, {}))
+
+
+def outcome(compute: Compute, task: m.Task) -> Finished | Raised:
+    compute.add(task)
+    return next_report(compute)
+
+
+def next_report(compute: Compute) -> Finished | Raised:
+    taken = compute.take()
+    assert taken is not None
+    return compute.perform(*taken)
+
+
+@contextmanager
+def running(compute: Compute, odd_jobs: types.ModuleType) -> Iterator[m.Task]:
+    """A task that a thread of its own computes until the block ends; its report is handed in."""
+    task = call("wait")
+    compute.add(task)
+    taken = compute.take()
+    assert taken is not None
+    thread = threading.Thread(target=lambda: compute.hand_in(compute.perform(*taken)))
+    thread.start()
+    try:
+        yield task
+    finally:
+        odd_jobs.gate.set()
+        thread.join(10)
+
+
+def test_a_result_comes_back_with_its_time(compute: Compute) -> None:
+    task = call("same", [1, "two"])
+    over = outcome(compute, task)
+    assert isinstance(over, Finished) and (over.task, over.attempt) == (task.task, 1)
+    assert serialization.decode_value(over.payload) == [1, "two"] and over.compute_s >= 0
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        ("mute", "Mute: its text cannot be had"),
+        ("odd", "ValueError: a file called"),
+        ("leave", "SystemExit: 3"),
+        ("deep", "RecursionError: maximum"),
+        ("secret", "CannotTravel: "),
+        ("nothing", "JobRefused: "),
+        ("big", "CannotTravel: the result of odd_jobs:big is 20000"),
+    ],
+)
+def test_whatever_a_task_does_is_reported_in_words_that_travel(compute: Compute, job: str, said: str) -> None:
+    over = outcome(compute, call(job))
+    assert isinstance(over, Raised) and over.error.startswith(said)
+    message = m.WorkerError(over.task, over.attempt, over.compute_s, "ERROR", over.error, over.payload)
+    ((envelope, frames),) = m.envelopes([message])
+    assert m.decode(envelope, frames, m.FROM_WORKER)[0].error.startswith(said)
+    assert isinstance(outcome(compute, call("same", 1)), Finished), "the thread goes on"
+
+
+def test_a_job_of_a_foreign_module_is_refused(compute: Compute) -> None:
+    over = outcome(compute, call("system", "true", module="os"))
+    assert isinstance(over, Raised) and over.error.startswith("JobRefused")
+
+
+def test_bytes_that_are_no_call_are_the_tasks_failure(compute: Compute) -> None:
+    over = outcome(compute, m.Task(bytes(16), 1, 30.0, 0, m.Payload(b"\xc1garbage")))
+    assert isinstance(over, Raised) and over.error.startswith("ProtocolError")
+
+
+def test_a_long_error_and_its_traceback_are_capped(compute: Compute) -> None:
+    over = outcome(compute, call("long"))
+    assert isinstance(over, Raised)
+    assert len(over.error) <= 1000 and len(over.payload.body) < TRACEBACK_LIMIT + 100
+    assert over.payload.body.startswith(b"Traceback") and over.payload.body.rstrip().endswith(b"x")
+
+
+def test_tasks_run_in_the_order_in_which_they_came(compute: Compute) -> None:
+    for number in range(20):
+        compute.add(call("same", number))
+    reports = [next_report(compute) for _ in range(20)]
+    values = [serialization.decode_value(over.payload) for over in reports if isinstance(over, Finished)]
+    assert values == list(range(20))
+    assert compute.take() is None
+
+
+def test_no_more_run_at_once_than_there_are_slots(compute: Compute, odd_jobs: types.ModuleType) -> None:
+    waiting = call("same", 1)
+    with running(compute, odd_jobs):
+        compute.add(waiting)
+        assert not compute.has_work and compute.take() is None
+    assert compute.has_work and next_report(compute).task == waiting.task
+
+
+def test_what_waits_can_be_withdrawn_once_and_what_runs_cannot(
+    compute: Compute, odd_jobs: types.ModuleType
+) -> None:
+    waiting, last = call("same", 1), call("same", 2)
+    with running(compute, odd_jobs) as first:
+        compute.add(waiting)
+        assert not compute.withdraw(first.task, 1)
+        assert compute.withdraw(waiting.task, 1)
+        assert not compute.withdraw(waiting.task, 1)
+    compute.add(last)
+    assert [over.task for over in compute.collect()] == [first.task]
+    assert next_report(compute).task == last.task
+
+
+def test_a_start_is_announced_once_and_only_when_it_takes_a_while(
+    compute: Compute, odd_jobs: types.ModuleType
+) -> None:
+    outcome(compute, call("same", 1))
+    assert compute.begun(time.monotonic() + 9) == [] and compute.announce_at() is None
+    with running(compute, odd_jobs) as task:
+        assert compute.begun(0.0) == [], "it has not run for long"
+        due = compute.announce_at()
+        assert due is not None
+        (start,) = compute.begun(due)
+        assert (start.task, start.attempt) == (task.task, 1) and start.at <= time.monotonic()
+        assert compute.announce_at() is None and compute.begun(time.monotonic() + 9) == []
+    assert compute.begun(time.monotonic() + 9) == []
+    assert [over.task for over in compute.collect()] == [task.task] and not compute.has_news
+
+
+def test_an_attempt_leaves_the_line_exactly_once(compute: Compute) -> None:
+    """Two threads, one that takes and one that withdraws, get each attempt once between them."""
+    tasks = [call("same", number) for number in range(2000)]
+    for task in tasks:
+        compute.add(task)
+    withdrawn: list[bytes] = []
+    thread = threading.Thread(
+        target=lambda: withdrawn.extend(t.task for t in reversed(tasks) if compute.withdraw(t.task, 1))
+    )
+    thread.start()
+    taken: list[bytes] = []
+    while (got := compute.take()) is not None or thread.is_alive():
+        if got is not None:
+            taken.append(compute.perform(*got).task)
+    thread.join()
+    assert sorted(taken + withdrawn) == sorted(task.task for task in tasks)

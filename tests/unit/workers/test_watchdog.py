@@ -1,0 +1,88 @@
+"""A worker's watchdog ends a process in which nobody gets the interpreter lock, and no other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no timer of processor time")
+
+ROOT = Path(__file__).resolve().parents[3]
+BEGIN = """
+import threading, time
+from labkit.jobs import hog, spin
+from workers import watchdog
+watchdog.SLACK_S = 0.0
+dog = watchdog.Watchdog()
+dog.wind({lease_s})
+"""
+PATIENCE_S = 60
+
+
+@contextmanager
+def a_process(program: str, lease_s: float) -> Iterator[subprocess.Popen[str]]:
+    """A process with a watchdog, which does what ``program`` says."""
+    text = BEGIN.format(lease_s=lease_s) + program
+    process = subprocess.Popen(
+        [sys.executable, "-c", text], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_who_keeps_the_interpreter_lock_is_ended_and_the_line_is_told() -> None:
+    program = """
+begin = threading.Event()
+threading.Thread(target=lambda: begin.wait() and hog()).start()
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()  # the youngest, as a crew's other thread
+begin.set()
+time.sleep(60)
+print("not reached", flush=True)
+"""
+    with a_process(program, lease_s=0.2) as process:
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == -signal.SIGPROF
+    first_line = err.partition("Current thread")[2].splitlines()[1]
+    assert 'labkit/jobs.py", line' in first_line and "in hog" in first_line
+
+
+def test_who_computes_for_long_but_lets_others_run_is_not_ended() -> None:
+    program = """
+thread = threading.Thread(target=spin, args=(1.0,))
+thread.start()
+while thread.is_alive():
+    dog.wind(0.3)
+    thread.join(0.02)
+print("whole")
+"""
+    with a_process(program, lease_s=0.3) as process:
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, out, err) == (0, "whole\n", "")
+
+
+def test_who_does_nothing_is_not_ended_however_long_it_sleeps() -> None:
+    with a_process("time.sleep(0.5); print('awake')", lease_s=0.2) as process:
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, out, err) == (0, "awake\n", "")
+
+
+def test_a_process_that_was_frozen_for_longer_than_its_lease_lives_on() -> None:
+    program = "import os, signal; spin(0.1); os.kill(os.getpid(), signal.SIGSTOP); spin(0.1); print('woke')"
+    with a_process(program, lease_s=0.5) as process:
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        time.sleep(1.0)  # what is tested: that this time does not count
+        process.send_signal(signal.SIGCONT)
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, out, err) == (0, "woke\n", "")
