@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from labkit import open_cluster
-from labkit.calls.registry import resolve
+from labkit import jobs, open_cluster
 from labkit.client.futures import TaskFuture
 from labkit.cluster import Cluster, start_background
 from labkit.core.errors import BrokerUnreachable, CannotTravel, ClientGone, JobRefused, TaskFailed
@@ -89,7 +88,7 @@ def test_a_chunk_runs_only_what_the_worker_allows(executor: ClusterExecutor) -> 
     with pytest.raises(JobRefused, match="runs functions of labkit.jobs, work only"):
         list(executor.map(resolve_elsewhere, [1, 2], chunksize=2))
     with pytest.raises(JobRefused, match="does not offer it as a job"):
-        list(executor.map(resolve, ["os:abort"], chunksize=2))
+        list(executor.map(jobs._filters_in, [["blur"]], chunksize=2))
 
 
 def resolve_elsewhere(number: int) -> int:
