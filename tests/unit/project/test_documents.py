@@ -27,11 +27,13 @@ from labkit.core.peers.worker_session import WorkerSession
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
 from labkit.executors import ClusterExecutor
-from tests.tools.source_tree import ROOMS
+from tests.tools.source_tree import LAZY_DOORS, PROCESSES, ROOMS, modules_under
 
 ROOT = Path(__file__).parents[3]
 READMES = ("README.md", "README.es.md")
-DOCUMENTS = (*READMES, "ARCHITECTURE.md", "PROTOCOL.md", "docs/reliability.md")
+DECISIONS = tuple(sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/decisions/*/*.md")))
+INDEX = "docs/decisions/README.md"
+DOCUMENTS = (*READMES, "ARCHITECTURE.md", "PROTOCOL.md", "docs/reliability.md", INDEX, *DECISIONS)
 
 MADE_BY_USERS = ("work/", "out/", "photos/", ".venv/", "labkit-demo/")
 """Folders that a document may name although they are not in a fresh clone."""
@@ -267,6 +269,44 @@ def test_the_rules_have_the_values_of_the_code() -> None:
 
 
 def test_the_rooms_are_those_of_the_architecture_test() -> None:
-    table = section(read("ARCHITECTURE.md"), "## Rooms").split("Arrows that never exist")[0]
-    shown = {row[0].strip("`"): row[1] for row in rows(table)}
-    assert {room: shown.get(room) for room in ROOMS} == ROOMS
+    table = [row for row in rows(section(read("ARCHITECTURE.md"), "## Rooms")) if row[0].startswith("`")]
+    shown = {row[0].strip("`"): SPAN.findall(row[2].replace(CLUSTER_API, API)) for row in table}
+    assert {room: sorted(names) for room, names in shown.items()} == {
+        room: sorted(names.split()) for room, names in ROOMS.items()
+    }
+
+
+CLUSTER_API = "*cluster API*"
+API = " ".join(f"`{room}`" for room in PROCESSES.split())
+
+
+def test_the_cluster_api_is_spelt_out_below_the_rooms() -> None:
+    text = " ".join(section(read("ARCHITECTURE.md"), "## Rooms").split())
+    assert f"The {CLUSTER_API} is {API}." in text
+    for above in (f"`{room}` → `{target}`" for room, target in LAZY_DOORS):
+        assert above in text
+
+
+def test_each_thread_of_the_table_has_its_name_in_the_code() -> None:
+    table = list(rows(section(read("ARCHITECTURE.md"), "## Threads and sockets")))
+    named = {name for row in table for name in SPAN.findall(row[1])}
+    code = "".join(path.read_text(encoding="utf-8") for path in modules_under(ROOT).values())
+    assert named
+    assert not [name for name in named if f'"{name}"' not in code and f'f"{name[:-1]}{{' not in code]
+
+
+# --- docs/decisions -----------------------------------------------------------------------------------------
+
+PARTS = ["## Context", "## Decision", "## What was tried", "## Price"]
+
+
+@pytest.mark.parametrize("name", DECISIONS)
+def test_a_decision_has_its_four_parts(name: str) -> None:
+    assert headings(name)[1:] == PARTS
+
+
+def test_the_index_lists_each_decision_by_its_title() -> None:
+    listed = dict(re.findall(r"^\* \[(.+)\]\(([^)]+)\)$", read(INDEX), re.MULTILINE))
+    folder = Path(INDEX).parent
+    titles = {headings(name)[0][2:]: Path(name).relative_to(folder).as_posix() for name in DECISIONS}
+    assert listed == titles
