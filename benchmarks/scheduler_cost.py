@@ -26,8 +26,8 @@ import psutil
 
 from benchmarks.figures import TIMES, Figure, Section, Target, ratios
 from benchmarks.setup import Setup, alternate
-from labkit.core.broker.client_table import Route
 from labkit.core.broker.inputs import FromClient, FromWorker, Tick, ToWorker
+from labkit.core.broker.records import Route
 from labkit.core.broker.scheduler import Scheduler
 from labkit.core.errors import N_
 from labkit.core.protocol import messages as m

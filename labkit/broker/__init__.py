@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from labkit.support.atomic_files import write_whole
 
 if TYPE_CHECKING:
-    from labkit.broker.service import PictureObserver
+    from labkit.broker.service import SnapshotObserver
     from labkit.core.broker.policies import Policy
     from labkit.support.settings import Settings
 
 EXIT_PORT_IN_USE = 73
 
 
-def main(settings: Settings, mirror: PictureObserver | None = None) -> int:
+def main(settings: Settings, mirror: SnapshotObserver | None = None) -> int:
     """Run a broker in this process and return its exit code: 0 stopped, 73 a port is taken.
 
     ``mirror`` is whoever shows the broker's state elsewhere; the broker itself does not know Redis.

@@ -10,7 +10,7 @@ and to any web page's POST, so an address alone proves nothing.
   cut.
 
 A role opens its own domain only: a worker's key, or the secret under the name ``worker``, opens the workers'
-socket. A worker's key also says as which worker ids: ``Gate.vouches``.
+socket. A worker's key also says as which worker ids: ``Gate.may_use_worker_id``.
 
 The gate runs before any socket is bound, and the sockets insist on it (``ZAP_ENFORCE_DOMAIN``): were its
 thread dead, nobody would get in, instead of everybody. Whom it refuses is told by libzmq that it is refused,
@@ -93,7 +93,7 @@ class Gate:
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         socket.handshake_ivl = HANDSHAKE_MS
 
-    def vouches(self, user: str, worker_id: str) -> bool:
+    def may_use_worker_id(self, user: str, worker_id: str) -> bool:
         """Return whether the connection of ``user`` (its User-Id) may be the worker called ``worker_id``."""
         if isinstance(self._known, Token):
             return True

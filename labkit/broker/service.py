@@ -36,7 +36,7 @@ from labkit.core import history as h
 from labkit.core.broker.inputs import ClientClosed, FromClient, FromWorker, Tick, ToClient, WorkerClosed
 from labkit.core.broker.policies import Policy
 from labkit.core.broker.scheduler import Scheduler
-from labkit.core.broker.snapshot import Picture
+from labkit.core.broker.snapshot import Snapshot
 from labkit.core.errors import N_, PortInUse
 from labkit.core.history import Event
 from labkit.core.protocol import messages as m
@@ -62,14 +62,14 @@ SWITCH_INTERVAL_S = 0.0005
 it)."""
 
 
-class PictureObserver(Protocol):
+class SnapshotObserver(Protocol):
     """Somebody who shows the broker's state elsewhere, such as ``labkit.mirror.writer.Mirror``."""
 
     def wants(self, now: float, changed: bool = True) -> bool:
-        """Return whether a picture is due."""
+        """Return whether a snapshot is due."""
 
-    def offer(self, picture: Picture) -> None:
-        """Take a picture and return at once."""
+    def offer(self, snapshot: Snapshot) -> None:
+        """Take a snapshot and return at once."""
 
     @property
     def health(self) -> Any:
@@ -90,11 +90,11 @@ class Broker:
         rules: Rules,
         policy: str | Policy = "least_busy",
         recorder_path: Any = None,
-        mirror: PictureObserver | None = None,
+        mirror: SnapshotObserver | None = None,
     ) -> None:
         check_host(host, known)
         self.epoch = os.urandom(8)
-        self.scheduler = Scheduler(rules, self.epoch, time.monotonic(), policy, self._vouches)
+        self.scheduler = Scheduler(rules, self.epoch, time.monotonic(), policy, self._may_use_worker_id)
         self._rules = rules
         self._mirror = mirror
         self._context: zmq.Context[Any] = zmq.Context()
@@ -118,7 +118,7 @@ class Broker:
         self._hears_signals = False
         self._pending_events: list[Event] = []
         self._recorded_at = 0.0
-        self._picture_changed = True
+        self._snapshot_changed = True
         self._deferred_turns = 0
         self._memory = memory.MemoryGuard(rules.max_unseen_bytes, self)
         policy_name = policy if isinstance(policy, str) else getattr(policy, "__name__", "?")
@@ -152,9 +152,9 @@ class Broker:
     def _count(self, what: str) -> None:
         self.scheduler.counters[what] += 1
 
-    def _vouches(self, route: Any, worker_id: str) -> bool:
+    def _may_use_worker_id(self, route: Any, worker_id: str) -> bool:
         """Whether the key of this connection is that worker's: the scheduler asks at each hello."""
-        return self.gate.vouches(self._workers.user(route), worker_id)
+        return self.gate.may_use_worker_id(self._workers.user(route), worker_id)
 
     def _on_keys_changed(self) -> None:
         """The list of keys is another one; called in the gate's thread."""
@@ -254,7 +254,7 @@ class Broker:
         if self._pending_events:
             wait_s = min(wait_s, self._recorded_at + RECORD_EVERY_S - now)
         if self._mirror is not None:
-            wait_s = min(wait_s, 0.1 if self._picture_changed else 1.0)
+            wait_s = min(wait_s, 0.1 if self._snapshot_changed else 1.0)
         if self._workers.has_closed or self._clients.has_closed:
             return 0.0
         if self._clients.congested or self._workers.congested:
@@ -319,14 +319,14 @@ class Broker:
         events = self.scheduler.take_events()
         if events:
             self._pending_events += events
-            self._picture_changed = True
+            self._snapshot_changed = True
         waiting = len(self._pending_events)
         if waiting and (now - self._recorded_at >= RECORD_EVERY_S or waiting > RECORD_AT):
             self._record(now)
         mirror = self._mirror
-        if mirror is not None and mirror.wants(now, self._picture_changed):
-            self._picture_changed = False
-            mirror.offer(self.scheduler.picture(now))
+        if mirror is not None and mirror.wants(now, self._snapshot_changed):
+            self._snapshot_changed = False
+            mirror.offer(self.scheduler.snapshot(now))
             self.scheduler.facts["mirror"] = mirror.health.state
 
     def _record(self, now: float) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labkit import broker
-from labkit.core.broker.snapshot import Picture
+from labkit.core.broker.snapshot import Snapshot
 from labkit.core.errors import N_, InvalidInput
 from labkit.support import parent_watch
 from labkit.support.i18n import _
@@ -45,7 +45,7 @@ def run_words(words: list[str], settings: Settings) -> int:
     try:
         code = broker.main(settings, mirror)
         if code == 0:  # one that could not bind would erase the picture of the broker that has its port
-            mirror.offer(Picture())
+            mirror.offer(Snapshot())
         return code
     finally:
         mirror.close()

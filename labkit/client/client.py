@@ -41,7 +41,7 @@ from labkit.core.errors import (
     ProtocolError,
 )
 from labkit.core.peers import client_session as cs
-from labkit.core.peers.task_errors import outcome_error, unreadable_result
+from labkit.core.peers.task_errors import task_error, unreadable_result
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
 from labkit.security.credentials import Credentials
@@ -345,7 +345,7 @@ class Client:
         future.worker = message.worker or None
         future.attempt = message.attempt
         if type(message) is m.Failed:
-            future.set_exception(outcome_error(call, message))
+            future.set_exception(task_error(call, message))
             return
         future.compute_s = message.compute_s
         try:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from labkit.calls import serialization
 from labkit.core.errors import LabkitError, ProtocolError
 from labkit.core.peers.client_session import Call
-from labkit.core.peers.task_errors import outcome_error, unreadable_result
+from labkit.core.peers.task_errors import task_error, unreadable_result
 from labkit.core.protocol import messages as m
 
 
@@ -136,7 +136,7 @@ class Batch:
                 if isinstance(message, LabkitError):
                     raise message
                 if type(message) is m.Failed:
-                    raise outcome_error(call, message)
+                    raise task_error(call, message)
                 yield _value(call, message)
         finally:
             self.cancel()

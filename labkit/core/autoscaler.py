@@ -1,8 +1,8 @@
-"""How many workers a cluster should have: a controller that looks at the broker's picture again and again.
+"""How many workers a cluster should have: a controller that looks at the broker's snapshot again and again.
 
 ::
 
-        the broker's picture ──► observe ──► Decision: so many ──► the cluster is scaled
+        the broker's snapshot ──► observe ──► Decision: so many ──► the cluster is scaled
                  ▲                                                          │
                  └───────────────── workers join, or drain ◄────────────────┘
 

@@ -13,7 +13,7 @@ import heapq
 from math import ceil
 
 
-class Timers:
+class Deadlines:
     """Named deadlines on any monotonic clock, in seconds."""
 
     def __init__(self, tick_s: float = 0.05) -> None:

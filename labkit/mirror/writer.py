@@ -2,13 +2,13 @@
 
 * What is written: the hash ``workers`` (field: worker id, value: JSON) and the list ``image_tasks`` (ids of
   the pending tasks, oldest first, so that LLEN is the queue's length), both in one MULTI: nobody ever sees
-  half a picture. With a ``prefix`` the keys are ``<prefix>workers`` and ``<prefix>image_tasks``; two
+  half a snapshot. With a ``prefix`` the keys are ``<prefix>workers`` and ``<prefix>image_tasks``; two
   clusters on one Redis need two prefixes. The keys belong to the mirror: whatever else is found there, of
   whatever type, is replaced.
-* Redis is a picture, never the truth. The mirror reads back only the lengths and the ends of what it has just
+* Redis shows a copy, never the truth. The mirror reads back only the lengths and the ends of what it has just
   written, to learn that somebody flushed, restarted or edited Redis; it then writes everything again.
-* The broker's loop never waits: it leaves the latest picture in a slot, and a thread of the mirror's own
-  writes it. A picture that was not written in time is replaced by the next one: the latest state wins.
+* The broker's loop never waits: it leaves the latest snapshot in a slot, and a thread of the mirror's own
+  writes it. A snapshot that was not written in time is replaced by the next one: the latest state wins.
 
 ::
 
@@ -16,7 +16,7 @@
                           ok --an error-> (one of these three; tried again after 0.05 s, doubling to 0.5 s)
 
 Guarantee: Redis may be down, slow, frozen, flushed, restarted, foreign or no Redis at all: the caller of
-``offer`` does not notice, and 1 s after Redis serves (again) the picture there is whole.
+``offer`` does not notice, and 1 s after Redis serves (again) the snapshot there is whole.
 
 Source: the slot is ZeroMQ's CONFLATE option. Own thread, short timeouts and no retries, because redis-py
 retries by default: one HSET to a frozen server blocked its caller for 57 s.
@@ -31,7 +31,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from labkit.core.broker.snapshot import Picture
+from labkit.core.broker.snapshot import Snapshot
 
 if TYPE_CHECKING:
     import redis  # costs 0.1 s and 18 MiB, so the mirror's thread imports it when there is something to write
@@ -42,16 +42,16 @@ WORKERS_KEY = "workers"
 PENDING_KEY = "image_tasks"
 
 SOON_S = 0.1
-"""After a change, a new picture is wanted this long after the last one, at the earliest."""
+"""After a change, a new snapshot is wanted this long after the last one, at the earliest."""
 LATEST_S = 1.0
-"""Without any change, a new picture (with newer heartbeats) is wanted after this long."""
+"""Without any change, a new snapshot (with newer heartbeats) is wanted after this long."""
 LONG_QUEUE = 10_000
-"""With more pending tasks than this, a picture costs the broker milliseconds: one every ``LATEST_S``."""
+"""With more pending tasks than this, a snapshot costs the broker milliseconds: one every ``LATEST_S``."""
 BUSY_SHARE = 0.02
 """The thread shares the interpreter with the broker's loop: writing may take this share of the time."""
 
 REFRESH_S = 0.5
-"""Without a new picture the last one is written again after this long: a flush is healed within 1 s."""
+"""Without a new snapshot the last one is written again after this long: a flush is healed within 1 s."""
 SOCKET_TIMEOUT_S = 0.25
 FIRST_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 0.5
@@ -87,8 +87,8 @@ def plan(old: tuple[str, ...], new: tuple[str, ...]) -> Change:
     return everything
 
 
-def worker_fields(picture: Picture, wall: float) -> dict[str, str]:
-    """Return the fields of the hash ``workers`` for a picture taken at the unix time ``wall`` (seconds)."""
+def worker_fields(snapshot: Snapshot, wall: float) -> dict[str, str]:
+    """Return the fields of the hash ``workers`` for a snapshot taken at the unix time ``wall`` (seconds)."""
     return {
         worker["id"]: json.dumps(
             {
@@ -102,7 +102,7 @@ def worker_fields(picture: Picture, wall: float) -> dict[str, str]:
                 "epoch": worker["epoch"],
             }
         )
-        for worker in picture.workers
+        for worker in snapshot.workers
     }
 
 
@@ -125,7 +125,7 @@ class Health(NamedTuple):
 
 
 class _Shot(NamedTuple):
-    picture: Picture
+    snapshot: Snapshot
     wall: float
 
 
@@ -135,7 +135,7 @@ class Mirror:
     The broker's loop, each turn::
 
         if mirror.wants(now, changed):
-            mirror.offer(scheduler.picture(now))
+            mirror.offer(scheduler.snapshot(now))
             changed = False
     """
 
@@ -162,32 +162,32 @@ class Mirror:
     def due_at(self, changed: bool) -> float:
         """Return when ``wants`` will next say yes, in the seconds of its ``now``; -inf at first."""
         latest = self._latest
-        long_queue = latest is not None and len(latest.picture.pending) > LONG_QUEUE
+        long_queue = latest is not None and len(latest.snapshot.pending) > LONG_QUEUE
         if not changed or long_queue or self._health.state != "ok":
             return self._granted_at + LATEST_S
         return self._granted_at + min(LATEST_S, max(SOON_S, self._write_s / BUSY_SHARE))
 
     def wants(self, now: float, changed: bool = True) -> bool:
-        """Return whether the broker should make a picture and offer it; yes is said once a period.
+        """Return whether the broker should make a snapshot and offer it; yes is said once a period.
 
         ``now``: the broker's monotonic seconds. ``changed``: whether anything but heartbeats differs from the
-        last picture. Costs less than a microsecond.
+        last snapshot. Costs less than a microsecond.
         """
         if now < self.due_at(changed) or self._closing.is_set():
             return False
         self._granted_at = now
         return True
 
-    def offer(self, picture: Picture) -> None:
-        """Leave the latest picture for the thread and return at once; an older one is forgotten."""
-        # The hour is noted here: the picture's ages count from now, not from when Redis is reachable again.
-        self._latest = _Shot(picture, time.time())
+    def offer(self, snapshot: Snapshot) -> None:
+        """Leave the latest snapshot for the thread and return at once; an older one is forgotten."""
+        # The hour is noted here: the snapshot's ages count from now, not from when Redis is reachable again.
+        self._latest = _Shot(snapshot, time.time())
         self._news.set()
 
     def close(self, timeout_s: float = 1.0) -> None:
         """Write what was offered last, if Redis is well, and end the thread; takes ``timeout_s`` at most.
 
-        A broker that leaves in peace offers an empty ``Picture()`` first: no worker that has gone stays on
+        A broker that leaves in peace offers an empty ``Snapshot()`` first: no worker that has gone stays on
         display.
         """
         self._closing.set()
@@ -216,7 +216,7 @@ class Mirror:
                 try:
                     if copy is None:
                         copy = _Copy(self._url, self._prefix)
-                    copy.write(shot.picture.pending, worker_fields(shot.picture, shot.wall))
+                    copy.write(shot.snapshot.pending, worker_fields(shot.snapshot, shot.wall))
                 except Exception as error:  # noqa: BLE001 - the thread outlives whatever a stranger replies
                     self._failed(error)
                     if copy is not None:

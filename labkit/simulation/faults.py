@@ -254,9 +254,9 @@ def _may_speak(world: World, connection: Connection) -> bool:
     Nothing overtakes bulk that was announced; and whatever a silent worker says shows that it lives.
     """
     scheduler = world.broker.scheduler
-    if connection.route in scheduler.evidence.silent:
+    if connection.route in scheduler.blame.silent:
         return False
-    worker = scheduler.fleet.at(connection.route)
+    worker = scheduler.workers.at(connection.route)
     return connection.of_worker and (worker is None or not worker.patience_s)
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from labkit.core.broker.blame import MAX_SILENT
+from labkit.core.broker.records import State
 from labkit.core.broker.scheduler import MAX_LANES, MAX_STALE_ROUTES, Scheduler
-from labkit.core.broker.task_queue import State
 from labkit.core.broker.worker_table import MAX_DEPARTED_REMEMBERED
 
 Invariant = Callable[[Scheduler, float], Iterator[str]]
@@ -21,7 +21,7 @@ Invariant = Callable[[Scheduler, float], Iterator[str]]
 def each_open_task_is_in_exactly_one_place(s: Scheduler, now: float) -> Iterator[str]:
     """1: an open task is queued, or assigned to one worker, and belongs to one client; sums agree."""
     queued = [task.id for task in s.queue]
-    assigned = [task.id for worker in s.fleet for task in worker.tasks.values()]
+    assigned = [task.id for worker in s.workers for task in worker.tasks.values()]
     owned = [task for client in s.clients for task in client.tasks]
     if len(queued) != len(s.queue):
         yield f"the queue counts {len(s.queue)} tasks and holds {len(queued)}"
@@ -52,7 +52,7 @@ def each_task_has_at_most_one_current_attempt(s: Scheduler, now: float) -> Itera
 
 def each_worker_is_charged_for_what_it_holds(s: Scheduler, now: float) -> Iterator[str]:
     """4: in flight is what was assigned and is not answered, never above the most that credit allows."""
-    for worker in s.fleet:
+    for worker in s.workers:
         if worker.in_flight != len(worker.tasks) + len(worker.revoked):
             held = f"{len(worker.tasks)} tasks and {len(worker.revoked)} revoked ones"
             yield f"{worker.id} has {worker.in_flight} in flight and {held}"
@@ -62,22 +62,22 @@ def each_worker_is_charged_for_what_it_holds(s: Scheduler, now: float) -> Iterat
 
 def only_the_living_are_referred_to(s: Scheduler, now: float) -> Iterator[str]:
     """5, 7: workers of tasks live and are listed by id and route; lists of those with credit are right."""
-    for worker in s.fleet:
-        if s.fleet.get(worker.id) is not worker or s.fleet.at(worker.route) is not worker:
+    for worker in s.workers:
+        if s.workers.get(worker.id) is not worker or s.workers.at(worker.route) is not worker:
             yield f"{worker.id} is not found by its id and its route"
-        if (worker.listed is not None) != s.fleet.has_credit(worker):
-            yield f"{worker.id} is listed as {worker.listed}, with credit: {s.fleet.has_credit(worker)}"
+        if (worker.listed is not None) != s.workers.has_credit(worker):
+            yield f"{worker.id} is listed as {worker.listed}, with credit: {s.workers.has_credit(worker)}"
         if worker.listed is not None and worker.listed != worker.in_flight:
             yield f"{worker.id} is listed under {worker.listed} and has {worker.in_flight} in flight"
     for task in s.tasks.values():
-        if task.worker is not None and s.fleet.get(task.worker.id) is not task.worker:
+        if task.worker is not None and s.workers.get(task.worker.id) is not task.worker:
             yield f"task {task.hex} is assigned to a former {task.worker.id}"
         if s.clients.get(task.client.id) is not task.client:
             yield f"task {task.hex} belongs to a client that is not there"
     for client in s.clients:
         if client.route is not None and s.clients.at(client.route) is not client:
             yield f"client {client.name} is not found by its route"
-    for worker, _ in s.fleet.departed.values():
+    for worker, _ in s.workers.departed.values():
         if worker.tasks or worker.revoked or worker.in_flight:
             yield f"{worker.id} is gone and still holds {worker.in_flight} tasks"
 
@@ -97,12 +97,12 @@ def everything_stays_in_bounds(s: Scheduler, now: float) -> Iterator[str]:
     for what, size, limit in (
         ("open tasks", len(s.tasks), r.max_queued_tasks),
         ("open bytes", s.queued_bytes, r.max_queued_bytes),
-        ("workers", len(s.fleet), r.max_workers),
+        ("workers", len(s.workers), r.max_workers),
         ("clients", len(s.clients), r.max_clients),
         ("lanes", len(s.queue.lanes), MAX_LANES + len(s.tasks)),
         ("stale routes", len(s._stale), MAX_STALE_ROUTES),
-        ("silent workers", len(s.evidence.silent), MAX_SILENT),
-        ("departed workers", len(s.fleet.departed), MAX_DEPARTED_REMEMBERED),
+        ("silent workers", len(s.blame.silent), MAX_SILENT),
+        ("departed workers", len(s.workers.departed), MAX_DEPARTED_REMEMBERED),
     ):
         if size > limit:
             yield f"{size} {what}, more than {limit}"
@@ -114,7 +114,7 @@ def everything_stays_in_bounds(s: Scheduler, now: float) -> Iterator[str]:
 def every_open_task_has_a_timer(s: Scheduler, now: float) -> Iterator[str]:
     """11: nothing can hang."""
     for task in s.tasks.values():
-        if not s.timers.armed(task.id, task.tick):
+        if not s.deadlines.armed(task.id, task.tick):
             yield f"task {task.hex} has no deadline armed"
 
 
@@ -139,6 +139,6 @@ def fingerprint(s: Scheduler) -> tuple[object, ...]:
     return (
         [(t.id, t.state, t.attempt, t.worker and t.worker.id, t.crashes, t.hangs) for t in s.tasks.values()],
         [task.id for task in s.queue],
-        [(w.id, w.epoch, w.in_flight, w.draining, w.completed, w.route) for w in s.fleet],
+        [(w.id, w.epoch, w.in_flight, w.draining, w.completed, w.route) for w in s.workers],
         [(c.id, c.route, len(c.tasks), c.bytes) for c in s.clients],
     )  # fmt: skip

@@ -148,7 +148,7 @@ class Witness:
             len(scheduler.tasks), len(scheduler.queue), len(self._tasks), self._queued,
         )  # fmt: skip
         self._demand(not self._orphans, "requeue", "{} were neither requeued nor ended", list(self._orphans))
-        for worker in scheduler.fleet:
+        for worker in scheduler.workers:
             hand = self._hands.get(worker.id)
             if hand is None or worker.in_flight != hand.in_flight:
                 self.blame("in_flight", f"{worker.id} has {worker.in_flight}, which the history does not say")
@@ -194,7 +194,7 @@ class Witness:
         """Fault table: who is silent for longer than ``dead_s`` is not counted among the living."""
         now, r = self._loop.now, self._rules
         limit_s = r.dead_s + r.heartbeat_s / 4 + SLACK_S
-        for worker in self._scheduler.fleet:
+        for worker in self._scheduler.workers:
             connection = self.connections.get(worker.route)
             if connection is not None:
                 silent_s = now - max(connection.last_arrival, self._awake_since) - worker.patience_s
@@ -350,7 +350,7 @@ class Witness:
             )
 
     def _evidence(self, task: bytes) -> int:
-        return self._truth.evidence(task, {worker.instance for worker in self._scheduler.fleet})
+        return self._truth.evidence(task, {worker.instance for worker in self._scheduler.workers})
 
     def _requeued(self, event: Event) -> None:
         """1: what is requeued was taken from the worker that had it."""

@@ -240,7 +240,7 @@ class World:
             and all(client.finished for client in self.clients)
             and not self.broker.scheduler.tasks
             and all(post.up is None or not post.up.session.held for post in self.posts)
-            and not any(worker.in_flight for worker in self.broker.scheduler.fleet)
+            and not any(worker.in_flight for worker in self.broker.scheduler.workers)
         )
 
     def _what_is_open(self) -> str:
@@ -317,7 +317,7 @@ class World:
         if len(session.held) != waiting + computing:
             held = f"{len(session.held)}, {waiting} in line and {computing} handed over"
             self.witness.blame("held", f"{post.name} holds {held}")
-        worker = self.broker.scheduler.fleet.get(post.name)
+        worker = self.broker.scheduler.workers.get(post.name)
         here = worker is not None and worker.epoch == session.epoch
         if self._calm(process) and not here and not self.intruders:
             state = session.phase.value

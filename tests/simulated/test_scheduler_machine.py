@@ -125,7 +125,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def held_by(self, route: str, task: bytes, attempt: int) -> tuple[bytes, int]:
         """Return an attempt that the worker really has if ``attempt`` is 0, and the given one otherwise."""
-        worker = self.scheduler.fleet.at(route)
+        worker = self.scheduler.workers.at(route)
         if attempt or worker is None or not worker.tasks:
             return task, attempt
         mine = next(iter(worker.tasks.values()))
@@ -194,7 +194,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def there_is_always_a_next_deadline_while_somebody_is_here(self) -> None:
         due = self.scheduler.next_deadline()
-        somebody = len(self.scheduler.fleet) or len(self.scheduler.clients)
+        somebody = len(self.scheduler.workers) or len(self.scheduler.clients)
         assert due is not None or not somebody
 
     def teardown(self) -> None:
@@ -207,9 +207,9 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.now += 0.4
             self.feed(Tick())
         assert not self.scheduler.tasks and not len(self.scheduler.queue) and not self.scheduler.queued_bytes
-        assert not len(self.scheduler.clients) and not len(self.scheduler.fleet)
+        assert not len(self.scheduler.clients) and not len(self.scheduler.workers)
         assert self.opened == +self.ended
-        assert self.scheduler.timers.next_deadline() is None
+        assert self.scheduler.deadlines.next_deadline() is None
 
 
 TestScheduler = SchedulerMachine.TestCase

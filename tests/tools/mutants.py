@@ -10,10 +10,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from labkit.core.autoscaler import Autoscaler, Load
-from labkit.core.broker.client_table import ClientRecord, Route
+from labkit.core.broker.records import ClientRecord, OpenTask, Route, Worker
 from labkit.core.broker.scheduler import Scheduler
-from labkit.core.broker.task_queue import OpenTask
-from labkit.core.broker.worker_table import Worker
 from labkit.core.peers import client_session as cs
 from labkit.core.peers.session import Phase, Send
 from labkit.core.peers.worker_session import WorkerSession
@@ -96,7 +94,7 @@ class BlamesEverybody(Scheduler):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        blame_crash = self.evidence.blame_crash
+        blame_crash = self.blame.blame_crash
 
         def blame(worker: Worker) -> None:
             for task in worker.tasks.values():
@@ -104,7 +102,7 @@ class BlamesEverybody(Scheduler):
                     task.started_at = worker.last_heard
             blame_crash(worker)
 
-        self.evidence.blame_crash = blame  # type: ignore[method-assign]
+        self.blame.blame_crash = blame  # type: ignore[method-assign]
 
 
 # --- bugs that were there -----------------------------------------------------------------------------------
@@ -115,7 +113,7 @@ class NeverAcquits(Scheduler):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.evidence.acquit = lambda *_: []  # type: ignore[method-assign]
+        self.blame.acquit = lambda *_: []  # type: ignore[method-assign]
 
 
 class ForgetsVerdicts(Scheduler):
@@ -123,7 +121,7 @@ class ForgetsVerdicts(Scheduler):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.evidence.record = lambda failed: None  # type: ignore[method-assign]
+        self.blame.record = lambda failed: None  # type: ignore[method-assign]
 
 
 class KeepsTheDead(Scheduler):
@@ -142,7 +140,7 @@ class RevokedIsIdle(Scheduler):
         worker = task.worker
         super()._revoke(task)
         if worker is not None:
-            self.fleet.answered(worker, task.id, task.attempt)
+            self.workers.answered(worker, task.id, task.attempt)
 
 
 class SleepIsComputing(Scheduler):
@@ -154,7 +152,7 @@ class SleepIsComputing(Scheduler):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         grace_s = self.rules.dead_s
-        self.evidence.is_hung = lambda task, now: (  # type: ignore[method-assign]
+        self.blame.is_hung = lambda task, now: (  # type: ignore[method-assign]
             task.started_at is not None and now > task.started_at + task.lease_s + grace_s
         )
 
@@ -211,7 +209,7 @@ class SuspectsWork(Scheduler):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.fleet.has_credit = lambda worker: worker.in_flight <= worker.slots  # type: ignore[method-assign]
+        self.workers.has_credit = lambda worker: worker.in_flight <= worker.slots  # type: ignore[method-assign]
 
 
 class IgnoresNeeds(Scheduler):
@@ -219,8 +217,8 @@ class IgnoresNeeds(Scheduler):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        least_busy = self.fleet.least_busy
-        self.fleet.least_busy = lambda needs: least_busy(frozenset())  # type: ignore[method-assign]
+        least_busy = self.workers.least_busy
+        self.workers.least_busy = lambda needs: least_busy(frozenset())  # type: ignore[method-assign]
 
 
 class MostBusy(Scheduler):
@@ -228,8 +226,8 @@ class MostBusy(Scheduler):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.fleet.least_busy = lambda needs: max(  # type: ignore[method-assign]
-            self.fleet.eligible(needs), key=lambda worker: worker.in_flight, default=None
+        self.workers.least_busy = lambda needs: max(  # type: ignore[method-assign]
+            self.workers.eligible(needs), key=lambda worker: worker.in_flight, default=None
         )
 
 
@@ -252,7 +250,7 @@ class TakesAnybody(Scheduler):
     """Lets a second worker of the same name take the first one's place."""
 
     def _on_worker_hello(self, route: Route, hello: m.WorkerHello, now: float) -> None:
-        present = self.fleet.get(hello.worker)
+        present = self.workers.get(hello.worker)
         if present is not None:
             present.instance = hello.instance
         super()._on_worker_hello(route, hello, now)
@@ -270,7 +268,7 @@ class DyingIsFine(Scheduler):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.evidence.blame_crash = lambda worker: None  # type: ignore[method-assign]
+        self.blame.blame_crash = lambda worker: None  # type: ignore[method-assign]
 
 
 class SilenceIsFine(Scheduler):
@@ -278,7 +276,7 @@ class SilenceIsFine(Scheduler):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.evidence.blame_silent = lambda *_: []  # type: ignore[method-assign]
+        self.blame.blame_silent = lambda *_: []  # type: ignore[method-assign]
 
 
 class NeverWaits(Scheduler):
@@ -286,14 +284,14 @@ class NeverWaits(Scheduler):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.evidence.wait_s = lambda task: 0.0  # type: ignore[method-assign]
+        self.blame.wait_s = lambda task: 0.0  # type: ignore[method-assign]
 
 
 class AWordIsEnough(Scheduler):
     """Lets a task that was set aside on as soon as the silent worker says anything."""
 
     def _on_stale_message(self, route: Any, message: Any, now: float) -> None:
-        self._reconsider(self.evidence.end_silence(route, self.tasks), "", now)
+        self._reconsider(self.blame.end_silence(route, self.tasks), "", now)
         super()._on_stale_message(route, message, now)
 
 

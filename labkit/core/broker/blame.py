@@ -22,9 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from labkit.core.broker.client_table import Route
-from labkit.core.broker.task_queue import OpenTask
-from labkit.core.broker.worker_table import Worker
+from labkit.core.broker.records import OpenTask, Route, Worker
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
 
@@ -42,7 +40,7 @@ class Silence(NamedTuple):
     tasks: tuple[bytes, ...]
 
 
-class Evidence:
+class Blame:
     """See the module's head."""
 
     def __init__(self, rules: Rules) -> None:

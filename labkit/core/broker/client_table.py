@@ -6,33 +6,12 @@ keeps its tasks for ``Rules.client_gone_s``, so that a short break costs nothing
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-if TYPE_CHECKING:
-    from labkit.core.broker.task_queue import OpenTask
-
-Route = Hashable
+from labkit.core.broker.records import ClientRecord, Route
 
 
-class ClientRecord:
-    """One client: its current route (None while disconnected), its open tasks and their bytes."""
-
-    __slots__ = ("acks", "bytes", "id", "last_heard", "name", "patience_s", "refused_at", "route", "tasks")
-
-    def __init__(self, id: bytes, name: str, route: Route, now: float) -> None:
-        self.id = id
-        self.name = name
-        self.route: Route | None = route
-        self.last_heard = now
-        self.patience_s = 0.0
-        self.refused_at = float("-inf")
-        self.tasks: dict[bytes, OpenTask] = {}
-        self.bytes = 0
-        self.acks: list[bytes] = []
-
-
-class Clients:
+class ClientTable:
     """All clients, by id and by route."""
 
     def __init__(self) -> None:

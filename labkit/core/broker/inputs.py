@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from labkit.core.broker.client_table import Route
+from labkit.core.broker.records import Route
 from labkit.core.protocol import messages as m
 
 # --- what happens to it -------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""Which task goes to which worker next: the queue's order, the fleet's credit, and a policy's choice.
+"""Which task goes to which worker next: the queue's order, the workers's credit, and a policy's choice.
 
-Part of the scheduler's mind, and imported by nobody else. ``least_busy`` is read off the fleet's index in
+Part of the scheduler's mind, and imported by nobody else. ``least_busy`` is read off the workers's index in
 constant time; any other policy, a learner's too, is called with all workers that may get the task. A policy
 that fails is replaced by ``least_busy`` for that task, and told of: it never takes the broker down.
 """
@@ -10,19 +10,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from labkit.core.broker.policies import POLICIES, Policy, least_busy
-from labkit.core.broker.task_queue import OpenTask, TaskQueue
-from labkit.core.broker.worker_table import Fleet, Worker
+from labkit.core.broker.records import OpenTask, Worker
+from labkit.core.broker.task_queue import TaskQueue
+from labkit.core.broker.worker_table import WorkerTable
 
 
 class Placement:
     """``choose`` is a policy's name or a policy function; ``failed`` is told what went wrong with it."""
 
     def __init__(
-        self, queue: TaskQueue, fleet: Fleet, choose: str | Policy, failed: Callable[[str, float], None]
+        self,
+        queue: TaskQueue,
+        workers: WorkerTable,
+        choose: str | Policy,
+        failed: Callable[[str, float], None],
     ) -> None:
         self.policy: Policy = POLICIES[choose] if isinstance(choose, str) else choose
         self._queue = queue
-        self._fleet = fleet
+        self._workers = workers
         self._failed = failed
 
     def pairs(self, now: float) -> Iterator[tuple[OpenTask, Worker]]:
@@ -45,10 +50,10 @@ class Placement:
             lanes = still
 
     def _least_busy(self, needs: frozenset[str], now: float) -> Worker | None:
-        return self._fleet.least_busy(needs)
+        return self._workers.least_busy(needs)
 
     def _by_policy(self, needs: frozenset[str], now: float) -> Worker | None:
-        eligible = self._fleet.eligible(needs)
+        eligible = self._workers.eligible(needs)
         if not eligible:
             return None
         try:
@@ -64,4 +69,4 @@ class Placement:
 
     def _instead(self, why: str, needs: frozenset[str], now: float) -> Worker | None:
         self._failed(why, now)
-        return self._fleet.least_busy(needs)
+        return self._workers.least_busy(needs)

@@ -36,8 +36,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from labkit.core import history as h
-from labkit.core.broker.blame import Evidence
-from labkit.core.broker.client_table import ClientRecord, Clients, Route
+from labkit.core.broker.blame import Blame
+from labkit.core.broker.client_table import ClientTable
 from labkit.core.broker.inputs import (
     Action,
     ClientClosed,
@@ -50,10 +50,11 @@ from labkit.core.broker.inputs import (
 )
 from labkit.core.broker.placement import Placement
 from labkit.core.broker.policies import Policy
-from labkit.core.broker.snapshot import Picture, open_work_s, worker_rows
-from labkit.core.broker.task_queue import OpenTask, State, TaskQueue
-from labkit.core.broker.worker_table import MAX_SLOTS, Fleet, Worker
-from labkit.core.deadlines import Timers
+from labkit.core.broker.records import ClientRecord, OpenTask, Route, State, Worker
+from labkit.core.broker.snapshot import Snapshot, open_work_s, worker_rows
+from labkit.core.broker.task_queue import TaskQueue
+from labkit.core.broker.worker_table import MAX_SLOTS, WorkerTable
+from labkit.core.deadlines import Deadlines
 from labkit.core.history import Event
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
@@ -70,25 +71,25 @@ MIN_LEASE_S = 0.1
 class Scheduler:
     """See the module's head. ``choose`` is a policy's name or a policy function of the learner's own.
 
-    ``vouches(route, id)`` says whether the worker at that connection may be called so; the shell knows by
-    which key it came in.
+    ``may_use_worker_id(route, id)`` returns whether the peer at that connection may use that worker id; the
+    shell knows which key it presented.
     """
 
     def __init__(
         self, rules: Rules, epoch: bytes, now: float, choose: str | Policy = "least_busy",
-        vouches: Callable[[Route, str], bool] = lambda _route, _worker: True,
+        may_use_worker_id: Callable[[Route, str], bool] = lambda _route, _worker: True,
     ) -> None:  # fmt: skip
         self.rules = rules
-        self._vouches = vouches
+        self._may_use_worker_id = may_use_worker_id
         self.epoch = epoch
         self.tasks: dict[bytes, OpenTask] = {}
         self.queue = TaskQueue()
         self.queued_bytes = 0  # payload bytes of all open tasks
-        self.fleet = Fleet(rules)
-        self.evidence = Evidence(rules)
-        self.placement = Placement(self.queue, self.fleet, choose, self._on_policy_error)
-        self.clients = Clients()
-        self.timers = Timers()
+        self.workers = WorkerTable(rules)
+        self.blame = Blame(rules)
+        self.placement = Placement(self.queue, self.workers, choose, self._on_policy_error)
+        self.clients = ClientTable()
+        self.deadlines = Deadlines()
         self.counters: Counter[str] = Counter()
         self.facts: dict[str, Any] = {}  # what the shell adds to ``status``: ports, state of the mirror
         self._stale: dict[Route, bytes] = {}  # connections of lost workers -> their key
@@ -140,18 +141,18 @@ class Scheduler:
 
     def last_heard(self, route: Route) -> float:
         """Return when the peer at this connection last said anything that counted; long ago if it has not."""
-        peer = self.fleet.at(route) or self.clients.at(route)
+        peer = self.workers.at(route) or self.clients.at(route)
         return float("-inf") if peer is None else peer.last_heard
 
     def announced_bytes(self) -> int:
         """Return how much peers are sending now by their own account, within what the broker could take."""
-        patience_s = sum(peer.patience_s for side in (self.fleet, self.clients) for peer in side)
+        patience_s = sum(peer.patience_s for side in (self.workers, self.clients) for peer in side)
         return int(min(patience_s * self.rules.slow_link_bytes_per_s, self.rules.max_queued_bytes))
 
     def next_deadline(self) -> float | None:
         """Return the instant at which a ``Tick`` is due even if nothing arrives; None if nobody is here."""
-        due = self.timers.next_deadline()
-        if len(self.fleet) or len(self.clients):
+        due = self.deadlines.next_deadline()
+        if len(self.workers) or len(self.clients):
             beat = min(self._next_beat, self._next_sweep)
             if self._to_ack:
                 beat = min(beat, self._ack_at)
@@ -183,7 +184,7 @@ class Scheduler:
 
     def _lift_head(self, now: float) -> None:
         """Somebody comes. Where nobody was waiting, no ``Tick`` was due: that pause was no sleep."""
-        if not len(self.fleet) and not len(self.clients):
+        if not len(self.workers) and not len(self.clients):
             self._last_tick = now
 
     def _on_client_hello(self, route: Route, hello: m.ClientHello, now: float) -> None:
@@ -212,7 +213,7 @@ class Scheduler:
             else:
                 self._refuse(client, task_id, "another client's task has this id", now)
             return
-        verdict = self.evidence.verdict(task_id)
+        verdict = self.blame.verdict(task_id)
         if verdict is not None:  # its client did not get the message
             self._out.append(ToClient(client.route, verdict))
             return
@@ -242,7 +243,7 @@ class Scheduler:
         self.tasks[task_id] = client.tasks[task_id] = task
         client.bytes += size
         self.queued_bytes += size
-        task.tick = self.timers.arm(task_id, task.deadline)
+        task.tick = self.deadlines.arm(task_id, task.deadline)
         self.queue.push(task)
         self._work_changed = True
         self._ack(client, task_id, now)
@@ -313,7 +314,7 @@ class Scheduler:
     # --- workers --------------------------------------------------------------------------------------------
 
     def _on_worker_message(self, route: Route, message: m.Message, now: float) -> None:
-        worker = self.fleet.at(route)
+        worker = self.workers.at(route)
         if type(message) is m.WorkerHello:
             self._on_worker_hello(route, message, now)
             return
@@ -326,7 +327,7 @@ class Scheduler:
         if worker.suspect:
             self._extend_leases(worker, now - heard_before)
             worker.suspect = False
-            self.fleet.touch(worker)
+            self.workers.touch(worker)
             self._work_changed = True
             self._events.append(Event(now, h.ALIVE, "", 0, worker.id))
         handler = self._worker_handlers.get(type(message))
@@ -338,19 +339,19 @@ class Scheduler:
     def _on_worker_hello(self, route: Route, hello: m.WorkerHello, now: float) -> None:
         self._lift_head(now)
         # Accepted or not: it lives.
-        self._reconsider(self.evidence.acquit(hello.instance, self.tasks), "", now)
-        present = self.fleet.get(hello.worker)
-        here = self.fleet.at(route)
+        self._reconsider(self.blame.acquit(hello.instance, self.tasks), "", now)
+        present = self.workers.get(hello.worker)
+        here = self.workers.at(route)
         reason = ""
         if not hello.worker or not 1 <= hello.slots <= MAX_SLOTS:
             reason = f"a worker needs an id and 1 to {MAX_SLOTS} slots"
         elif len(hello.worker) > MAX_NAME or len(hello.capabilities) > MAX_NEEDS:
             reason = "its name or its list of capabilities is too long"
-        elif not self._vouches(route, hello.worker):
+        elif not self._may_use_worker_id(route, hello.worker):
             reason = f"its key is not one of {hello.worker}"
         elif present is not None and present.instance != hello.instance:
             reason = f"another worker is called {hello.worker}"
-        elif present is None and len(self.fleet) >= self.rules.max_workers:
+        elif present is None and len(self.workers) >= self.rules.max_workers:
             reason = "too many workers"
         if reason:
             self.counters["refused_workers"] += 1
@@ -367,7 +368,7 @@ class Scheduler:
             hello.worker, route, hello.instance, hello.epoch, hello.slots, capabilities, hello.pid, now
         )
         self._stale.pop(route, None)
-        self.fleet.join(worker)
+        self.workers.join(worker)
         self._work_changed = True
         self._events.append(
             Event(now, h.JOINED, "", 0, worker.id, {
@@ -393,7 +394,7 @@ class Scheduler:
         else:
             self.counters["stale_worker_messages"] += 1
         if type(message) is m.WorkerGoodbye:
-            self._reconsider(self.evidence.end_silence(route, self.tasks), "", now)
+            self._reconsider(self.blame.end_silence(route, self.tasks), "", now)
         else:
             self._out.append(ToWorker(route, m.Stale()))
 
@@ -416,12 +417,12 @@ class Scheduler:
             self._on_revoked_answer(worker, done)
             self._on_late_result(worker.key, done, now)
             return
-        self.fleet.learn(task.job, done.compute_s)
+        self.workers.learn(task.job, done.compute_s)
         self._finish(task, worker.key, done, now)
 
     def _on_revoked_answer(self, worker: Worker, answer: m.Done | m.WorkerError | m.Returned) -> None:
         """The worker answers for an attempt that is not its own any more: it has room again."""
-        self.fleet.answered(worker, answer.task, answer.attempt)
+        self.workers.answered(worker, answer.task, answer.attempt)
         self._work_changed = True
 
     def _on_late_result(self, key: bytes, done: m.Done, now: float) -> None:
@@ -439,13 +440,13 @@ class Scheduler:
         task = self.tasks.get(error.task)
         if task is None or task.holders.get(error.attempt) != key:
             self.counters["stale_errors"] += 1
-        elif error.code != "HUNG" or self.evidence.blame_hang(task, error.attempt):
+        elif error.code != "HUNG" or self.blame.blame_hang(task, error.attempt):
             self._revoke(task)
             self._fail_as_told(task, error, _name(key), now)
 
     def _finish(self, task: OpenTask, key: bytes, done: m.Done, now: float) -> None:
         worker_id = _name(key)
-        worker = self.fleet.get(worker_id)
+        worker = self.workers.get(worker_id)
         if worker is not None and worker.key == key:
             worker.completed += 1
         self._end(task)
@@ -466,7 +467,7 @@ class Scheduler:
             self.counters["stale_errors"] += 1
             self._on_revoked_answer(worker, error)
             return
-        if error.code == "HUNG" and not self.evidence.blame_hang(task, error.attempt):
+        if error.code == "HUNG" and not self.blame.blame_hang(task, error.attempt):
             self._requeue(task, "hung", now)
         else:
             self._fail_as_told(task, error, worker.id, now)
@@ -485,7 +486,7 @@ class Scheduler:
     def _on_leaving(self, worker: Worker, _: m.Leaving, now: float) -> None:
         if not worker.draining:
             worker.draining = True
-            self.fleet.touch(worker)
+            self.workers.touch(worker)
             self._events.append(Event(now, h.DRAINING, "", 0, worker.id))
 
     def _on_worker_goodbye(self, worker: Worker, _: m.WorkerGoodbye, now: float) -> None:
@@ -499,14 +500,14 @@ class Scheduler:
 
     def _on_worker_closed(self, event: WorkerClosed, now: float) -> None:
         key = self._stale.pop(event.route, b"")
-        self._reconsider(self.evidence.blame_silent(event.route, self.tasks), _name(key), now)
-        worker = self.fleet.at(event.route)
+        self._reconsider(self.blame.blame_silent(event.route, self.tasks), _name(key), now)
+        worker = self.workers.at(event.route)
         if worker is not None:
             self._lose(worker, "closed", now)
 
     def _lose(self, worker: Worker, cause: str, now: float) -> None:
         """A worker is no more. ``cause``: closed, silent, lease, rejoined, or left (no fault)."""
-        self.fleet.remove(worker, "left" if cause == "left" else "lost")
+        self.workers.remove(worker, "left" if cause == "left" else "lost")
         if cause == "left":
             self._events.append(Event(now, h.LEFT, "", 0, worker.id))
         else:
@@ -516,14 +517,14 @@ class Scheduler:
             if len(self._stale) > MAX_STALE_ROUTES:
                 del self._stale[next(iter(self._stale))]
         if cause == "closed":
-            self.evidence.blame_crash(worker)
+            self.blame.blame_crash(worker)
         elif cause == "silent":
-            self.evidence.note_silence(worker)
+            self.blame.note_silence(worker)
         for task in reversed(list(worker.tasks.values())):  # each goes to the front: the oldest ends up first
-            if self.evidence.is_poison(task):
+            if self.blame.is_poison(task):
                 self._fail_poison(task, worker.id, now)
             else:
-                wait_s = self.evidence.wait_s(task) if cause == "silent" else 0.0
+                wait_s = self.blame.wait_s(task) if cause == "silent" else 0.0
                 self._requeue(task, "lost" if cause != "left" else "left", now, wait_s)
         worker.tasks.clear()  # it is remembered as departed: without what it held
         worker.revoked.clear()
@@ -532,7 +533,7 @@ class Scheduler:
     def _reconsider(self, tasks: Iterable[OpenTask], worker: str, now: float) -> None:
         """Something is known now of a worker that was silent: what ran in it is poison, or waits no more."""
         for task in tasks:
-            if self.evidence.is_poison(task):
+            if self.blame.is_poison(task):
                 self._revoke(task)
                 self._fail_poison(task, worker, now, "; the last one had fallen silent while it ran")
             elif task.id in self.queue.aside:
@@ -564,8 +565,8 @@ class Scheduler:
     def _release(self, task: OpenTask) -> None:
         worker = task.worker
         assert worker is not None
-        if self.fleet.get(worker.id) is worker:
-            self.fleet.released(worker, task)
+        if self.workers.get(worker.id) is worker:
+            self.workers.released(worker, task)
             self._work_changed = True
         task.worker = None
         task.started_at = None
@@ -575,7 +576,7 @@ class Scheduler:
         worker = task.worker
         if worker is not None:
             self._out.append(ToWorker(worker.route, m.Revoke(task.id, task.attempt)))
-            self.fleet.revoked(worker, task)
+            self.workers.revoked(worker, task)
             task.worker = None
 
     def _fail(
@@ -588,7 +589,7 @@ class Scheduler:
             Event(now, h.FAILED, task.hex, attempt, worker, {"code": code, "error": error[:200]})
         )
         failed = m.Failed(task.id, attempt, code, worker, error, payload)
-        self.evidence.record(failed)
+        self.blame.record(failed)
         if task.client.route is not None:
             self._out.append(ToClient(task.client.route, failed))
 
@@ -602,7 +603,7 @@ class Scheduler:
         del task.client.tasks[task.id]
         task.client.bytes -= task.size
         self.queued_bytes -= task.size
-        self.timers.disarm(task.id, task.tick)
+        self.deadlines.disarm(task.id, task.tick)
 
     # --- time -----------------------------------------------------------------------------------------------
 
@@ -610,7 +611,7 @@ class Scheduler:
         if now - self._last_tick > self.rules.heartbeat_s:
             self._forgive_silence(now)
         self._last_tick = now
-        for task_id in self.timers.expire(now):
+        for task_id in self.deadlines.expire(now):
             self._expire(self.tasks[task_id], now)
         if now >= self._next_sweep:
             self._next_sweep = now + self.rules.heartbeat_s / 4
@@ -626,7 +627,7 @@ class Scheduler:
     def _forgive_silence(self, now: float) -> None:
         """The broker itself was not looking (frozen, suspended, swamped): nobody is blamed for that time."""
         self.counters["oversleeps"] += 1
-        for worker in self.fleet:
+        for worker in self.workers:
             worker.last_heard = now
             self._extend_leases(worker, now - self._last_tick)
         for client in self.clients:
@@ -639,7 +640,7 @@ class Scheduler:
                 task.started_at += by_s
 
     def _expire(self, task: OpenTask, now: float) -> None:
-        if task.state is State.QUEUED and not self.fleet.any_can(task.needs):
+        if task.state is State.QUEUED and not self.workers.any_can(task.needs):
             wanted = ",".join(sorted(task.needs)) or "any task"
             self._fail(task, "NO_WORKER", "", f"no living worker can do {wanted}", m.EMPTY, now)
             return
@@ -651,16 +652,16 @@ class Scheduler:
         """Find the silent and the hung."""
         r = self.rules
         lost: list[tuple[Worker, str]] = []
-        for worker in self.fleet:
+        for worker in self.workers:
             silent_s = now - worker.last_heard - worker.patience_s
             if silent_s >= r.dead_s:
                 lost.append((worker, "silent"))
             elif silent_s >= r.suspect_s:
                 if not worker.suspect:
                     worker.suspect = True
-                    self.fleet.touch(worker)
+                    self.workers.touch(worker)
                     self._events.append(Event(now, h.SUSPECT, "", 0, worker.id))
-            elif any(self.evidence.is_hung(task, now) for task in worker.tasks.values()):
+            elif any(self.blame.is_hung(task, now) for task in worker.tasks.values()):
                 lost.append((worker, "lease"))  # it beats, but does not even report what it should have
         for worker, cause in lost:
             if cause == "lease":
@@ -673,12 +674,12 @@ class Scheduler:
 
     def _fail_hung(self, worker: Worker, now: float) -> None:
         for task in list(worker.tasks.values()):
-            if self.evidence.is_hung(task, now) and self.evidence.blame_hang(task, task.attempt):
+            if self.blame.is_hung(task, now) and self.blame.blame_hang(task, task.attempt):
                 self._fail(task, "HUNG", worker.id, "it outran its lease", m.EMPTY, now)
 
     def _beat(self) -> None:
         beat = m.Heartbeat()
-        self._out += [ToWorker(worker.route, beat) for worker in self.fleet]
+        self._out += [ToWorker(worker.route, beat) for worker in self.workers]
         self._out += [ToClient(client.route, beat) for client in self.clients if client.route is not None]
 
     def _send_acks(self) -> None:
@@ -706,7 +707,7 @@ class Scheduler:
         task.attempt += 1
         task.state = State.ASSIGNED
         task.worker = worker
-        self.fleet.dispatched(worker, task)
+        self.workers.dispatched(worker, task)
         self._events.append(m.new(Event, (now, h.DISPATCHED, task.hex, task.attempt, worker.id, h.NO_DETAIL)))
         if task.size > m.BULK_BYTES:
             self._out.append(ToWorker(worker.route, m.Bulk(task.size)))
@@ -715,19 +716,19 @@ class Scheduler:
 
     # --- pictures of it -------------------------------------------------------------------------------------
 
-    def picture(self, now: float) -> Picture:
+    def snapshot(self, now: float) -> Snapshot:
         """Return what the Redis mirror shows: every worker, those gone included, and the queue."""
-        return Picture(tuple(worker_rows(self.fleet, now)), tuple(task.hex for task in self.queue))
+        return Snapshot(tuple(worker_rows(self.workers, now)), tuple(task.hex for task in self.queue))
 
     def status(self, now: float) -> dict[str, Any]:
         """Return the broker's own picture, ready for JSON; all ages in seconds."""
         return {
             "epoch": self.epoch.hex(),
-            "workers": worker_rows(self.fleet, now),
+            "workers": worker_rows(self.workers, now),
             "queued": len(self.queue),
             "assigned": len(self.tasks) - len(self.queue),
             "open_bytes": self.queued_bytes,
-            "open_work_s": open_work_s(self.fleet, self.queue, now),
+            "open_work_s": open_work_s(self.workers, self.queue, now),
             "clients": len(self.clients),
             "counters": dict(self.counters),
             **self.facts,

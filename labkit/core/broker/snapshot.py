@@ -1,9 +1,9 @@
 """What the broker shows of itself at one moment: its workers, its queue, and how much work that is.
 
-A picture is made by the scheduler for whoever displays the cluster (the Redis mirror, the status command).
+A snapshot is made by the scheduler for whoever displays the cluster (the Redis mirror, the status command).
 It is a copy: nothing that is done to it changes the scheduler, and nothing ever reads it back as the truth.
 
-The core has no wall clock, so a picture says how *long ago* a worker was last heard; whoever shows it to
+The core has no wall clock, so a snapshot says how *long ago* a worker was last heard; whoever shows it to
 people turns that age into a time of day.
 """
 
@@ -12,20 +12,21 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any, NamedTuple
 
+from labkit.core.broker.records import Worker
 from labkit.core.broker.task_queue import TaskQueue
-from labkit.core.broker.worker_table import Fleet, Worker
+from labkit.core.broker.worker_table import WorkerTable
 
 MAX_LOOKED_AT = 1000
 """Queued tasks that are looked at to tell how much work is open."""
 
 
-class Picture(NamedTuple):
-    """One moment of the broker; both parts are complete, so a later picture replaces an earlier one.
+class Snapshot(NamedTuple):
+    """One moment of the broker; both parts are complete, so a later snapshot replaces an earlier one.
 
     ``workers``: one dict per worker, with the keys
 
     ======================  ==========================================================================
-    id                      str, the worker's name; no two workers of a picture share one
+    id                      str, the worker's name; no two workers of a snapshot share one
     capabilities            list of str, sorted: the filters it serves
     last_heartbeat_age_s    float, seconds since anything was last heard from it, 0 or more
     status                  str: ready, busy, suspect, draining, lost or left
@@ -43,10 +44,10 @@ class Picture(NamedTuple):
     pending: tuple[str, ...] = ()
 
 
-def worker_rows(fleet: Fleet, now: float) -> list[dict[str, Any]]:
-    """Return the rows of a picture's workers, those that are gone last."""
-    living = [_row(worker, worker.status, now) for worker in fleet]
-    return living + [_row(worker, status, now) for worker, status in fleet.departed.values()]
+def worker_rows(workers: WorkerTable, now: float) -> list[dict[str, Any]]:
+    """Return the rows of a snapshot's workers, those that are gone last."""
+    living = [_row(worker, worker.status, now) for worker in workers]
+    return living + [_row(worker, status, now) for worker, status in workers.departed.values()]
 
 
 def _row(worker: Worker, status: str, now: float) -> dict[str, Any]:
@@ -59,13 +60,13 @@ def _row(worker: Worker, status: str, now: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def open_work_s(fleet: Fleet, queue: TaskQueue, now: float) -> float:
+def open_work_s(workers: WorkerTable, queue: TaskQueue, now: float) -> float:
     """Return for how many seconds one slot would compute what is open, by what each job took so far.
 
     A job of which no run has ended yet is expected to take what its longest present run has taken. Of a very
     long queue a part stands for the whole.
     """
-    assigned = list(fleet.all_tasks())
+    assigned = list(workers.all_tasks())
     longest_s: dict[str, float] = {}
     for task in assigned:
         if task.started_at is not None:
@@ -73,6 +74,6 @@ def open_work_s(fleet: Fleet, queue: TaskQueue, now: float) -> float:
     looked_at = [*assigned, *islice(queue, MAX_LOOKED_AT)]
     work_s = 0.0
     for task in looked_at:
-        expected_s = fleet.expected_s(task.job)
+        expected_s = workers.expected_s(task.job)
         work_s += longest_s.get(task.job, 0.0) if expected_s is None else expected_s
     return work_s * (len(assigned) + len(queue)) / len(looked_at) if looked_at else 0.0

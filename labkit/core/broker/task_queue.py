@@ -16,70 +16,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from enum import Enum
-from typing import TYPE_CHECKING
 
-from labkit.core.protocol.messages import Payload
-
-if TYPE_CHECKING:
-    from labkit.core.broker.client_table import ClientRecord
-    from labkit.core.broker.worker_table import Worker
-
-
-class State(Enum):
-    """Where an open task is. A task that has ended is in no table any more; the history tells of it."""
-
-    QUEUED = "queued"
-    ASSIGNED = "assigned"
-
-
-class OpenTask:
-    """One accepted task without an outcome yet. Implements ``policies.TaskView``."""
-
-    __slots__ = (
-        "attempt", "careful", "client", "crashed", "deadline", "expected_s", "hex", "holders", "hung",
-        "id", "job", "lease_s", "needs", "payload", "release_at", "silences", "size", "started_at", "state",
-        "tick", "worker",
-    )  # fmt: skip
-
-    def __init__(
-        self, id: bytes, client: ClientRecord, job: str, needs: frozenset[str], lease_s: float,
-        deadline: float,
-        payload: Payload,
-    ) -> None:  # fmt: skip
-        self.id = id
-        self.hex = id.hex()
-        self.client = client
-        self.job = job
-        self.needs = needs
-        self.lease_s = lease_s
-        self.deadline = deadline
-        self.payload = payload
-        self.size = payload.size
-        self.tick = 0
-        self.state = State.QUEUED
-        self.attempt = 0
-        self.worker: Worker | None = None
-        self.started_at: float | None = None
-        self.expected_s = 0.0
-        self.crashed: tuple[bytes, ...] = ()  # the processes (instances) that died while it ran in them
-        self.hung: frozenset[int] = frozenset()  # the attempts that outran their lease
-        self.silences = 0  # how many workers fell silent while they had it
-        self.careful = False
-        self.release_at = 0.0  # if it is set aside
-        # Which worker (id and epoch) each attempt was taken from; empty for most tasks.
-        self.holders: dict[int, bytes] = {}
-
-    @property
-    def crashes(self) -> int:
-        """How many processes died while it ran in them, as far as there is evidence."""
-        return len(self.crashed)
-
-    @property
-    def hangs(self) -> int:
-        """How often it has outrun its lease."""
-        return len(self.hung)
-
+from labkit.core.broker.records import OpenTask
 
 Lane = OrderedDict[bytes, "OrderedDict[bytes, OpenTask]"]  # client id -> task id -> task
 

@@ -23,13 +23,9 @@ take is a moving average of what its past runs took.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
-from labkit.core.broker.client_table import Route
+from labkit.core.broker.records import Group, OpenTask, Route, Worker
 from labkit.core.protocol.rules import Rules
-
-if TYPE_CHECKING:
-    from labkit.core.broker.task_queue import OpenTask
 
 MAX_SLOTS = 64
 MAX_JOBS_REMEMBERED = 4096
@@ -37,90 +33,7 @@ MAX_DEPARTED_REMEMBERED = 256
 LONGEST_RUN_S = 1e6
 
 
-class Worker:
-    """One worker of one epoch. Implements ``policies.WorkerView``."""
-
-    __slots__ = (
-        "ahead_s", "capabilities", "completed", "draining", "epoch", "group", "id", "in_flight", "instance",
-        "key", "last_dispatch", "last_heard", "last_used", "listed", "patience_s", "pid", "revoked", "route",
-        "slots", "suspect", "tasks",
-    )  # fmt: skip
-
-    def __init__(
-        self, id: str, route: Route, instance: bytes, epoch: bytes, slots: int,
-        capabilities: frozenset[str], pid: int, now: float,
-    ) -> None:  # fmt: skip
-        self.id = id
-        self.route = route
-        self.instance = instance
-        self.epoch = epoch
-        self.key = epoch + id.encode()  # names this worker of this epoch
-        self.slots = slots
-        self.capabilities = capabilities  # empty = everything
-        self.pid = pid
-        self.tasks: dict[bytes, OpenTask] = {}  # in order of dispatch
-        # Attempts that were taken from it and that it may still compute: what each is expected to take.
-        self.revoked: dict[tuple[bytes, int], float] = {}
-        self.in_flight = 0  # sent to it and not answered: ``tasks`` and ``revoked``
-        self.ahead_s = 0.0
-        self.completed = 0
-        self.last_used = 0
-        self.last_dispatch = 0
-        self.last_heard = now
-        self.patience_s = 0.0  # allowance for announced bulk
-        self.suspect = False
-        self.draining = False
-        self.listed: int | None = None  # the load under which the index holds it
-        self.group: Group | None = None
-
-    @property
-    def status(self) -> str:
-        """ready, busy, suspect or draining."""
-        if self.draining:
-            return "draining"
-        if self.suspect:
-            return "suspect"
-        return "busy" if self.in_flight else "ready"
-
-    def can(self, needs: frozenset[str]) -> bool:
-        """Return whether it states all the capabilities that a task needs."""
-        return not self.capabilities or needs <= self.capabilities
-
-
-class Group:
-    """Workers of equal capabilities that may get a task now, by load."""
-
-    __slots__ = ("capabilities", "loads", "lowest", "members")
-
-    def __init__(self, capabilities: frozenset[str], highest: int) -> None:
-        self.capabilities = capabilities
-        self.members = 0
-        self.loads: list[dict[str, Worker]] = [{} for _ in range(highest + 1)]
-        self.lowest = highest
-
-    def add(self, worker: Worker) -> None:
-        load = worker.in_flight
-        self.loads[load][worker.id] = worker
-        worker.listed = load
-        if load < self.lowest:
-            self.lowest = load
-
-    def discard(self, worker: Worker) -> None:
-        if worker.listed is not None:
-            del self.loads[worker.listed][worker.id]
-            worker.listed = None
-
-    def first(self) -> Worker | None:
-        """Return the least busy worker, or None when nobody has credit."""
-        loads = self.loads
-        while not loads[self.lowest]:
-            if self.lowest == len(loads) - 1:
-                return None
-            self.lowest += 1
-        return next(iter(loads[self.lowest].values()))
-
-
-class Fleet:
+class WorkerTable:
     """All living workers, by id and by route, and what is remembered of those that went."""
 
     def __init__(self, rules: Rules) -> None:

@@ -25,7 +25,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from labkit.core.deadlines import Timers
+from labkit.core.deadlines import Deadlines
 from labkit.core.peers.session import Phase, Session, Tick
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
@@ -130,7 +130,7 @@ class ClientSession(Session):
         self._hold_until = float("-inf")
         self._questions: dict[int, m.Message] = {}
         self._cancelling: dict[bytes, None] = {}  # a set that remembers the order
-        self._timers = Timers()
+        self._deadlines = Deadlines()
         self._ticks: dict[bytes, int] = {}
         self.duplicates = 0
         self.refusals = 0
@@ -148,7 +148,7 @@ class ClientSession(Session):
         due = self._due()
         if self.phase is Phase.READY and self._waiting and self._hold_until > self._last_tick:
             due = min(due, self._hold_until)
-        task = self._timers.next_deadline()
+        task = self._deadlines.next_deadline()
         return due if task is None else min(due, task)
 
     # --- connection -----------------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ class ClientSession(Session):
 
     def _add(self, call: Call) -> None:
         self.open[call.task] = call
-        self._ticks[call.task] = self._timers.arm(call.task, call.deadline + self.rules.dead_s)
+        self._ticks[call.task] = self._deadlines.arm(call.task, call.deadline + self.rules.dead_s)
         self._waiting[call.task] = None
 
     def _pump(self, now: float) -> None:
@@ -242,7 +242,7 @@ class ClientSession(Session):
 
     def _close_call(self, call: Call) -> None:
         del self.open[call.task]
-        self._timers.disarm(call.task, self._ticks.pop(call.task))
+        self._deadlines.disarm(call.task, self._ticks.pop(call.task))
         if self._sent.pop(call.task, None) is not None or call.task in self._accepted:
             self._accepted.discard(call.task)
             self._out_bytes -= call.size
@@ -297,7 +297,7 @@ class ClientSession(Session):
 
     def _on_tick(self, _: Tick, now: float) -> None:
         self._slept_s(now)
-        for task in self._timers.expire(now):
+        for task in self._deadlines.expire(now):
             self._on_outcome(
                 m.Failed(task, 0, "DEADLINE", "", "no broker reported on it in time", m.EMPTY), now
             )

@@ -48,7 +48,7 @@ _NOT_THESE = (
 )
 
 
-def outcome_error(call: Call, failed: m.Failed) -> TaskError:
+def task_error(call: Call, failed: m.Failed) -> TaskError:
     """Return the error that a ``Failed`` message stands for; it names task, job, worker and attempt."""
     named = {
         "task": call.task.hex(), "job": call.job, "worker": failed.worker or "?", "attempt": failed.attempt,

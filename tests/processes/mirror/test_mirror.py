@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import redis
 
-from labkit.core.broker.snapshot import Picture
+from labkit.core.broker.snapshot import Snapshot
 from labkit.mirror.server import RedisServer, url_of
 from labkit.mirror.writer import LATEST_S, LONG_QUEUE, SOON_S, Mirror
 from tests.tools.redis_server import free_port, running_redis
@@ -27,8 +27,8 @@ needs_sigstop = pytest.mark.skipif(
 )
 
 
-def picture(workers: int, pending: tuple[str, ...] = ()) -> Picture:
-    return Picture(
+def snapshot(workers: int, pending: tuple[str, ...] = ()) -> Snapshot:
+    return Snapshot(
         workers=tuple(
             {
                 "id": f"worker-{number}",
@@ -78,7 +78,7 @@ def reader(server: RedisServer) -> redis.Redis:
     return redis.Redis.from_url(server.url, decode_responses=True, encoding_errors="replace", protocol=2)
 
 
-def shows(client: Any, wanted: Picture, prefix: str = "") -> Callable[[], bool]:
+def shows(client: Any, wanted: Snapshot, prefix: str = "") -> Callable[[], bool]:
     """Return a predicate: Redis shows exactly these workers and this queue."""
     names = {worker["id"] for worker in wanted.workers}
     return lambda: (
@@ -96,8 +96,8 @@ def state_is(mirror: Mirror, state: str) -> Callable[[], bool]:
 
 def test_registry_and_queue_are_shown_as_the_course_reads_them(mirror: Mirror, server: RedisServer) -> None:
     with closing(reader(server)) as client:
-        mirror.offer(picture(3, ids(0, 4)))
-        wait_until(shows(client, picture(3, ids(0, 4))))
+        mirror.offer(snapshot(3, ids(0, 4)))
+        wait_until(shows(client, snapshot(3, ids(0, 4))))
         assert client.llen("image_tasks") == 4
         assert json.loads(str(client.hget("workers", "worker-2")))["status"] == "ready"
         wait_until(state_is(mirror, "ok"))
@@ -107,35 +107,35 @@ def test_a_worker_that_has_gone_and_a_task_that_has_started_disappear(
     mirror: Mirror, server: RedisServer
 ) -> None:
     with closing(reader(server)) as client:
-        for wanted in (picture(3, ids(0, 4)), picture(2, ids(1, 6)), picture(2), picture(0)):
+        for wanted in (snapshot(3, ids(0, 4)), snapshot(2, ids(1, 6)), snapshot(2), snapshot(0)):
             mirror.offer(wanted)
             wait_until(shows(client, wanted))
 
 
 def test_a_prefix_keeps_two_clusters_apart(mirror: Mirror, server: RedisServer) -> None:
     with closing(reader(server)) as client, mirroring(server.url, prefix="second:") as second:
-        mirror.offer(picture(1, ids(0, 1)))
-        second.offer(picture(2, ids(5, 7)))
-        wait_until(shows(client, picture(1, ids(0, 1))))
-        wait_until(shows(client, picture(2, ids(5, 7)), prefix="second:"))
+        mirror.offer(snapshot(1, ids(0, 1)))
+        second.offer(snapshot(2, ids(5, 7)))
+        wait_until(shows(client, snapshot(1, ids(0, 1))))
+        wait_until(shows(client, snapshot(2, ids(5, 7)), prefix="second:"))
 
 
 def test_a_long_queue_that_moved_on_is_sent_as_a_difference(mirror: Mirror, server: RedisServer) -> None:
     with closing(reader(server)) as client:
-        mirror.offer(picture(1, ids(0, 20_000)))
-        wait_until(shows(client, picture(1, ids(0, 20_000))))
+        mirror.offer(snapshot(1, ids(0, 20_000)))
+        wait_until(shows(client, snapshot(1, ids(0, 20_000))))
         before = client.info("commandstats")["cmdstat_rpush"]["calls"]
-        mirror.offer(picture(1, ids(500, 20_100)))
-        wait_until(shows(client, picture(1, ids(500, 20_100))))
+        mirror.offer(snapshot(1, ids(500, 20_100)))
+        wait_until(shows(client, snapshot(1, ids(500, 20_100))))
         assert client.info("commandstats")["cmdstat_rpush"]["calls"] == before + 1
 
 
 def test_what_was_offered_last_is_written_before_it_closes(server: RedisServer) -> None:
     with closing(reader(server)) as client:
         with mirroring(server.url) as mirror:
-            mirror.offer(picture(3, ids(0, 4)))
+            mirror.offer(snapshot(3, ids(0, 4)))
             wait_until(state_is(mirror, "ok"))
-            mirror.offer(Picture())
+            mirror.offer(Snapshot())
         assert client.keys() == []
         assert mirror.health.state == "closed"
 
@@ -146,7 +146,7 @@ def test_what_was_offered_last_is_written_before_it_closes(server: RedisServer) 
 def test_after_a_flush_it_is_whole_again_without_the_brokers_help(
     mirror: Mirror, server: RedisServer
 ) -> None:
-    wanted = picture(3, ids(0, 2_500))
+    wanted = snapshot(3, ids(0, 2_500))
     with closing(reader(server)) as client:
         mirror.offer(wanted)
         wait_until(shows(client, wanted))
@@ -174,7 +174,7 @@ def test_after_a_flush_it_is_whole_again_without_the_brokers_help(
 def test_whatever_somebody_else_writes_there_is_put_right(
     mirror: Mirror, server: RedisServer, edit: Callable[[Any], object]
 ) -> None:
-    wanted = picture(2, ids(0, 5))
+    wanted = snapshot(2, ids(0, 5))
     with closing(reader(server)) as client:
         mirror.offer(wanted)
         wait_until(shows(client, wanted))
@@ -190,9 +190,9 @@ def test_a_foreign_redis_with_other_types_at_the_keys_is_taken_over(
     with closing(reader(server)) as client:
         client.rpush("workers", "not a hash")
         client.hset("image_tasks", "not", "a list")
-        mirror.offer(picture(1, ids(0, 3)))
+        mirror.offer(snapshot(1, ids(0, 3)))
         wait_until(state_is(mirror, "ok"))
-        assert shows(client, picture(1, ids(0, 3)))()
+        assert shows(client, snapshot(1, ids(0, 3)))()
 
 
 def test_redis_killed_and_started_again_is_filled_again(
@@ -202,13 +202,13 @@ def test_redis_killed_and_started_again_is_filled_again(
     port = free_port()
     with mirroring(url_of(port)) as mirror:
         with running_redis(tmp_path / "redis", port) as server:
-            mirror.offer(picture(3, ids(0, 10)))
+            mirror.offer(snapshot(3, ids(0, 10)))
             wait_until(state_is(mirror, "ok"))
             server.process.kill()
             wait_until(state_is(mirror, "unreachable"))
-            mirror.offer(picture(2, ids(2, 10)))
+            mirror.offer(snapshot(2, ids(2, 10)))
         with running_redis(tmp_path / "redis", port) as server, closing(reader(server)) as client:
-            wait_until(shows(client, picture(2, ids(2, 10))), 2.0)
+            wait_until(shows(client, snapshot(2, ids(2, 10))), 2.0)
             wait_until(state_is(mirror, "ok"))
     # One line for each change, however often it tried.
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING", "INFO"]
@@ -219,27 +219,27 @@ def test_while_redis_is_frozen_offers_go_on_and_the_last_one_wins(
     mirror: Mirror, server: RedisServer
 ) -> None:
     with closing(reader(server)) as client:
-        mirror.offer(picture(3, ids(0, 100)))
-        wait_until(shows(client, picture(3, ids(0, 100))))
+        mirror.offer(snapshot(3, ids(0, 100)))
+        wait_until(shows(client, snapshot(3, ids(0, 100))))
         os.kill(server.pid, signal.SIGSTOP)
         try:
             # Nobody thaws the server before this is through: an offer that waited for it would never return.
             for start in range(1_000):
-                mirror.offer(picture(2, ids(start, start + 50)))
+                mirror.offer(snapshot(2, ids(start, start + 50)))
             wait_until(state_is(mirror, "unreachable"))
-            mirror.offer(picture(1, ids(7, 9)))
+            mirror.offer(snapshot(1, ids(7, 9)))
         finally:
             os.kill(server.pid, signal.SIGCONT)
         wait_until(state_is(mirror, "ok"))
-        wait_until(shows(client, picture(1, ids(7, 9))))
+        wait_until(shows(client, snapshot(1, ids(7, 9))))
 
 
 @needs_sigstop
 def test_close_does_not_wait_for_a_frozen_redis(mirror: Mirror, server: RedisServer) -> None:
-    mirror.offer(picture(1))
+    mirror.offer(snapshot(1))
     wait_until(state_is(mirror, "ok"))
     os.kill(server.pid, signal.SIGSTOP)
-    mirror.offer(picture(2))
+    mirror.offer(snapshot(2))
     mirror.close()  # nobody thaws the server
     assert mirror.health.state == "closed"
 
@@ -250,7 +250,7 @@ def test_a_wrong_password_is_reported_and_a_right_one_heals_it(
     with closing(reader(server)) as client:
         client.config_set("requirepass", "another")
         with mirroring(f"redis://:secret@127.0.0.1:{server.port}/0") as mirror:
-            mirror.offer(picture(1))
+            mirror.offer(snapshot(1))
             wait_until(state_is(mirror, "denied"))
             client.config_set("requirepass", "secret")
             wait_until(state_is(mirror, "ok"))
@@ -261,17 +261,17 @@ def test_a_wrong_password_is_reported_and_a_right_one_heals_it(
 def test_a_missing_password_is_reported(mirror: Mirror, server: RedisServer) -> None:
     with closing(reader(server)) as client:
         client.config_set("requirepass", "secret")
-        mirror.offer(picture(1))
+        mirror.offer(snapshot(1))
         wait_until(state_is(mirror, "denied"))
 
 
 def test_a_redis_that_takes_no_writes_is_reported_until_it_does(mirror: Mirror, server: RedisServer) -> None:
     with closing(reader(server)) as client:
         client.replicaof("127.0.0.1", str(free_port()))  # a replica is read-only
-        mirror.offer(picture(1))
+        mirror.offer(snapshot(1))
         wait_until(state_is(mirror, "unusable"))
         client.replicaof("no", "one")
-        wait_until(shows(client, picture(1)))
+        wait_until(shows(client, snapshot(1)))
         wait_until(state_is(mirror, "ok"))
 
 
@@ -322,9 +322,9 @@ def test_a_stranger_on_that_port_is_reported_and_harms_nobody(
     reply: bytes, state: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with stranger(reply) as port, mirroring(url_of(port)) as mirror:
-        mirror.offer(picture(1))
+        mirror.offer(snapshot(1))
         wait_until(state_is(mirror, state))
-        mirror.offer(picture(2))
+        mirror.offer(snapshot(2))
     assert "Traceback" not in caplog.text
 
 
@@ -333,7 +333,7 @@ def test_a_url_that_names_no_redis_is_reported_without_its_password(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with mirroring(url) as mirror:
-        mirror.offer(picture(1))
+        mirror.offer(snapshot(1))
         wait_until(state_is(mirror, "unusable"))
         assert "secret" not in str(mirror.health)
     assert "secret" not in caplog.text
@@ -342,21 +342,21 @@ def test_a_url_that_names_no_redis_is_reported_without_its_password(
 def test_an_error_of_the_mirrors_own_is_logged_with_its_traceback(
     mirror: Mirror, caplog: pytest.LogCaptureFixture
 ) -> None:
-    mirror.offer(Picture(workers=({"id": "worker-1"},)))
+    mirror.offer(Snapshot(workers=({"id": "worker-1"},)))
     wait_until(state_is(mirror, "broken"))
     wait_until(lambda: "KeyError" in caplog.text, what="the traceback in the log")
-    mirror.offer(picture(1))
+    mirror.offer(snapshot(1))
     wait_until(state_is(mirror, "ok"))
 
 
-# --- when a picture is wanted ---
+# --- when a snapshot is wanted ---
 
 
 def test_changes_are_wanted_soon_and_long_queues_rarely(mirror: Mirror) -> None:
     assert mirror.wants(0.0)
-    mirror.offer(picture(1, ids(0, 3)))
+    mirror.offer(snapshot(1, ids(0, 3)))
     wait_until(state_is(mirror, "ok"))
     assert SOON_S <= mirror.due_at(changed=True) < LATEST_S
     assert mirror.due_at(changed=False) == LATEST_S
-    mirror.offer(picture(1, ids(0, LONG_QUEUE + 1)))
+    mirror.offer(snapshot(1, ids(0, LONG_QUEUE + 1)))
     assert mirror.due_at(changed=True) == LATEST_S

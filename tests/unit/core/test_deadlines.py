@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labkit.core.deadlines import Timers
+from labkit.core.deadlines import Deadlines
 
 TICK_S = 0.05
 ROUNDING = 1e-9
@@ -25,7 +25,7 @@ operations = st.lists(
 @settings(max_examples=150)
 @given(operations)
 def test_it_agrees_with_a_list_of_deadlines(steps: list[tuple[str, bytes, float]]) -> None:
-    timers = Timers(TICK_S)
+    timers = Deadlines(TICK_S)
     now = 0.0
     model: dict[bytes, tuple[float, int]] = {}  # name -> its deadline and tick
     for what, name, value in steps:
@@ -51,7 +51,7 @@ def test_it_agrees_with_a_list_of_deadlines(steps: list[tuple[str, bytes, float]
 
 @given(st.floats(0.0, 1e6))
 def test_a_deadline_is_never_early_and_is_due_when_next_deadline_says(at: float) -> None:
-    timers = Timers(TICK_S)
+    timers = Deadlines(TICK_S)
     timers.arm(b"a", at)
     assert timers.expire(at - TICK_S / 1000) == []
     due = timers.next_deadline()
@@ -60,21 +60,21 @@ def test_a_deadline_is_never_early_and_is_due_when_next_deadline_says(at: float)
 
 
 def test_each_deadline_expires_once() -> None:
-    timers = Timers()
+    timers = Deadlines()
     timers.arm(b"a", 1.0)
     assert timers.expire(2.0) == [b"a"]
     assert timers.expire(3.0) == []
 
 
 def test_the_earliest_tick_comes_first() -> None:
-    timers = Timers()
+    timers = Deadlines()
     for name, at in ((b"late", 3.0), (b"early", 1.0), (b"middle", 2.0)):
         timers.arm(name, at)
     assert timers.expire(9.0) == [b"early", b"middle", b"late"]
 
 
 def test_a_disarmed_deadline_does_not_expire() -> None:
-    timers = Timers()
+    timers = Deadlines()
     tick = timers.arm(b"a", 1.0)
     timers.arm(b"b", 1.0)
     timers.disarm(b"a", tick)
@@ -83,7 +83,7 @@ def test_a_disarmed_deadline_does_not_expire() -> None:
 
 
 def test_taking_back_what_has_expired_is_harmless() -> None:
-    timers = Timers()
+    timers = Deadlines()
     tick = timers.arm(b"a", 1.0)
     timers.expire(2.0)
     timers.disarm(b"a", tick)
@@ -91,12 +91,12 @@ def test_taking_back_what_has_expired_is_harmless() -> None:
 
 
 def test_a_tick_can_be_used_again_after_its_last_deadline_was_taken_back() -> None:
-    timers = Timers()
+    timers = Deadlines()
     timers.disarm(b"a", timers.arm(b"a", 1.0))
     timers.arm(b"b", 1.0)
     assert timers.expire(2.0) == [b"b"]
 
 
 def test_without_deadlines_nothing_is_due() -> None:
-    assert Timers().next_deadline() is None
-    assert Timers().expire(1e9) == []
+    assert Deadlines().next_deadline() is None
+    assert Deadlines().expire(1e9) == []

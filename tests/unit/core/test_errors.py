@@ -13,7 +13,7 @@ import pytest
 from labkit.core import errors
 from labkit.core.errors import LabkitError, ProtocolError, TaskError
 from labkit.core.peers.client_session import Call
-from labkit.core.peers.task_errors import outcome_error, unreadable_result
+from labkit.core.peers.task_errors import task_error, unreadable_result
 from labkit.core.protocol import messages as m
 from labkit.support import i18n
 
@@ -58,7 +58,7 @@ def test_every_error_class_is_marked_definite_or_not() -> None:
 
 
 def failed(code: str, attempt: int, worker: str = "worker-2") -> TaskError:
-    return outcome_error(CALL, m.Failed(CALL.task, attempt, code, worker, "ValueError: the reason", m.EMPTY))
+    return task_error(CALL, m.Failed(CALL.task, attempt, code, worker, "ValueError: the reason", m.EMPTY))
 
 
 @pytest.mark.parametrize(

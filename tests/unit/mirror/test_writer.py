@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.core.broker.snapshot import Picture
+from labkit.core.broker.snapshot import Snapshot
 from labkit.mirror.writer import LATEST_S, SOON_S, Change, Mirror, plan, without_password, worker_fields
 
 IDS = st.text("abcdef", min_size=1, max_size=2)
@@ -56,7 +56,7 @@ def test_a_heartbeat_is_shown_as_the_time_of_day_it_came() -> None:
         "slots": 1,
         "epoch": "00ff",
     }
-    fields = worker_fields(Picture(workers=(worker,)), wall=1_700_000_000.0)
+    fields = worker_fields(Snapshot(workers=(worker,)), wall=1_700_000_000.0)
     shown = json.loads(fields["worker-1"])
     assert shown.pop("last_heartbeat") == 1_699_999_999.75
     del worker["last_heartbeat_age_s"]

@@ -132,7 +132,6 @@ def test_no_source_lies_outside_the_checked_folders() -> None:
 
 ROOM_CIRCLES_LEFT = [["cluster/compose", "cluster/local"]]
 FILE_CIRCLES_LEFT = [
-    "labkit.core.broker.client_table",
     "labkit.cluster.cluster",
     "labkit.demo.live",
     "labkit.simulation.ground_truth",

@@ -238,7 +238,7 @@ def test_tasks_flow_through_while_the_queue_keeps_its_length(workers: int, queue
     assert held >= TASKS_PER_TURN  # a whole turn's work, with the fewest workers too
     assert bench.run(500) > 0
     assert len(bench.scheduler.queue) == pytest.approx(queued, abs=2 * TASKS_PER_TURN)
-    assert len(bench.scheduler.fleet) == workers
+    assert len(bench.scheduler.workers) == workers
 
 
 # --- what is printed ---

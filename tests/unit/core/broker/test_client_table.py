@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from labkit.core.broker.client_table import ClientRecord, Clients
+from labkit.core.broker.client_table import ClientTable
+from labkit.core.broker.records import ClientRecord
 
 ANN, BEN = b"a" * 16, b"b" * 16
 
 
-def joined(clients: Clients, id: bytes = ANN, route: str = "r1", now: float = 0.0) -> ClientRecord:
+def joined(clients: ClientTable, id: bytes = ANN, route: str = "r1", now: float = 0.0) -> ClientRecord:
     return clients.join(id, id[:1].decode(), route, now)
 
 
 def test_a_client_is_found_by_id_and_by_route() -> None:
-    clients = Clients()
+    clients = ClientTable()
     ann = joined(clients)
     assert clients.get(ANN) is clients.at("r1") is ann
     assert list(clients) == [ann]
@@ -20,7 +21,7 @@ def test_a_client_is_found_by_id_and_by_route() -> None:
 
 
 def test_a_client_that_comes_back_is_the_same_by_another_route() -> None:
-    clients = Clients()
+    clients = ClientTable()
     ann = joined(clients)
     assert joined(clients, route="r2", now=3.0) is ann
     assert clients.at("r1") is None
@@ -30,7 +31,7 @@ def test_a_client_that_comes_back_is_the_same_by_another_route() -> None:
 
 
 def test_a_closed_connection_leaves_the_client_and_drops_what_would_have_been_said_by_it() -> None:
-    clients = Clients()
+    clients = ClientTable()
     ann = joined(clients)
     ann.acks.append(bytes(16))
     ann.patience_s = 5.0
@@ -40,7 +41,7 @@ def test_a_closed_connection_leaves_the_client_and_drops_what_would_have_been_sa
 
 
 def test_closing_a_former_connection_does_not_disconnect_the_client() -> None:
-    clients = Clients()
+    clients = ClientTable()
     ann = joined(clients)
     joined(clients, route="r2")
     assert clients.disconnect("r1") is None
@@ -48,7 +49,7 @@ def test_closing_a_former_connection_does_not_disconnect_the_client() -> None:
 
 
 def test_a_route_that_another_client_takes_over_is_only_that_ones() -> None:
-    clients = Clients()
+    clients = ClientTable()
     ann = joined(clients)
     ben = joined(clients, BEN)
     assert clients.at("r1") is ben
@@ -57,13 +58,13 @@ def test_a_route_that_another_client_takes_over_is_only_that_ones() -> None:
 
 
 def test_the_same_hello_twice_changes_nothing() -> None:
-    clients = Clients()
+    clients = ClientTable()
     assert joined(clients) is joined(clients)
     assert clients.at("r1") is clients.get(ANN)
 
 
 def test_a_forgotten_client_is_nowhere() -> None:
-    clients = Clients()
+    clients = ClientTable()
     ann = joined(clients)
     clients.remove(ann)
     assert len(clients) == 0
@@ -71,7 +72,7 @@ def test_a_forgotten_client_is_nowhere() -> None:
 
 
 def test_a_disconnected_client_can_be_forgotten_too() -> None:
-    clients = Clients()
+    clients = ClientTable()
     ann = joined(clients)
     clients.disconnect("r1")
     clients.remove(ann)

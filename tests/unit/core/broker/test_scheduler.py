@@ -171,7 +171,7 @@ def test_a_policy_may_leave_a_task_waiting_until_something_changes() -> None:
     assert lab.tasks_of("w2") == [(task, 1)]
 
 
-# --- notes, status, picture ---------------------------------------------------------------------------------
+# --- notes, status, snapshot --------------------------------------------------------------------------------
 
 
 def test_a_note_is_in_the_history_when_it_is_answered() -> None:
@@ -197,16 +197,16 @@ def test_the_picture_shows_the_queue_and_the_departed_too() -> None:
     lab.close("w2")
     lab.say("w1", m.WorkerGoodbye())
     tasks = [lab.submit(number) for number in (1, 2)]
-    picture = lab.scheduler.picture(lab.now)
-    assert {row["id"]: row["status"] for row in picture.workers} == {"w1": "left", "w2": "lost"}
-    assert picture.pending == tuple(task.hex() for task in tasks)
+    snapshot = lab.scheduler.snapshot(lab.now)
+    assert {row["id"]: row["status"] for row in snapshot.workers} == {"w1": "left", "w2": "lost"}
+    assert snapshot.pending == tuple(task.hex() for task in tasks)
 
 
 def test_a_picture_counts_what_each_worker_completed() -> None:
     lab = a_lab()
     for number in range(3):
         lab.done(lab.submit(number))
-    (row,) = lab.scheduler.picture(lab.now).workers
+    (row,) = lab.scheduler.snapshot(lab.now).workers
     assert (row["tasks_completed"], row["status"], row["last_heartbeat_age_s"]) == (3, "ready", 0.0)
 
 

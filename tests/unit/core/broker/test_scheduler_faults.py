@@ -300,7 +300,7 @@ def test_a_task_that_two_workers_fell_silent_with_waits_and_others_pass_it() -> 
     assert lab.tasks_of("w3") == [(other, 1)]
     waits = [event.detail.get("wait_s") for event in lab.happened("requeued")]
     assert waits == [None, 2 * 5.0 + RULES.dead_s]
-    assert task.hex() in lab.scheduler.picture(lab.now).pending
+    assert task.hex() in lab.scheduler.snapshot(lab.now).pending
 
 
 def test_it_waits_as_long_as_a_hang_may_take_to_be_noticed_at_most() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labkit.core.broker.client_table import ClientRecord
-from labkit.core.broker.task_queue import OpenTask, TaskQueue
+from labkit.core.broker.records import ClientRecord, OpenTask
+from labkit.core.broker.task_queue import TaskQueue
 from labkit.core.protocol.messages import EMPTY
 
 ANY: frozenset[str] = frozenset()

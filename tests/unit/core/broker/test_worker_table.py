@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labkit.core.broker.client_table import ClientRecord
 from labkit.core.broker.policies import least_busy
-from labkit.core.broker.task_queue import OpenTask
-from labkit.core.broker.worker_table import MAX_DEPARTED_REMEMBERED, Fleet, Worker
+from labkit.core.broker.records import ClientRecord, OpenTask, Worker
+from labkit.core.broker.worker_table import MAX_DEPARTED_REMEMBERED, WorkerTable
 from labkit.core.protocol.messages import EMPTY
 from labkit.core.protocol.rules import Rules
 
@@ -25,22 +24,22 @@ def a_worker(name: str = "w", slots: int = 1, capabilities: frozenset[str] = ANY
     return Worker(name, f"route of {name}", b"instance", b"epoch-88", slots, capabilities, 1, 0.0)
 
 
-def a_fleet(*workers: Worker, rules: Rules = RULES) -> Fleet:
-    fleet = Fleet(rules)
+def a_table(*workers: Worker, rules: Rules = RULES) -> WorkerTable:
+    table = WorkerTable(rules)
     for worker in workers:
-        fleet.join(worker)
-    return fleet
+        table.join(worker)
+    return table
 
 
 def a_task(number: int = 0, job: str = "work", needs: frozenset[str] = ANY) -> OpenTask:
     return OpenTask(number.to_bytes(16), ANN, job, needs, 30.0, 60.0, EMPTY)
 
 
-def fill(fleet: Fleet, worker: Worker, job: str = "work", most: int = 1000) -> int:
+def fill(table: WorkerTable, worker: Worker, job: str = "work", most: int = 1000) -> int:
     """Give a worker tasks as long as it has credit; return how many it took."""
     taken = 0
-    while fleet.has_credit(worker) and taken < most:
-        fleet.dispatched(worker, a_task(taken, job))
+    while table.has_credit(worker) and taken < most:
+        table.dispatched(worker, a_task(taken, job))
         taken += 1
     return taken
 
@@ -51,77 +50,77 @@ def fill(fleet: Fleet, worker: Worker, job: str = "work", most: int = 1000) -> i
 @pytest.mark.parametrize("slots", [1, 4])
 def test_of_unknown_or_long_tasks_a_worker_gets_one_more_than_it_has_slots(slots: int) -> None:
     worker = a_worker(slots=slots)
-    fleet = a_fleet(worker)
-    fleet.learn("long", 3.0)
-    assert fill(fleet, worker, "long") == slots + 1
+    table = a_table(worker)
+    table.learn("long", 3.0)
+    assert fill(table, worker, "long") == slots + 1
 
 
 def test_tiny_tasks_are_sent_ahead_as_long_as_they_take_less_than_work_ahead() -> None:
     worker = a_worker()
-    fleet = a_fleet(worker)
-    fleet.learn("tiny", RULES.work_ahead_s / 10)
-    assert fill(fleet, worker, "tiny") in (10, 11)  # the sum of ten floats may fall short of it
+    table = a_table(worker)
+    table.learn("tiny", RULES.work_ahead_s / 10)
+    assert fill(table, worker, "tiny") in (10, 11)  # the sum of ten floats may fall short of it
 
 
 def test_however_tiny_the_tasks_there_is_a_most() -> None:
     worker = a_worker()
-    fleet = a_fleet(worker)
-    fleet.learn("nothing", 0.0)
-    assert fill(fleet, worker, "nothing") == RULES.max_ahead
+    table = a_table(worker)
+    table.learn("nothing", 0.0)
+    assert fill(table, worker, "nothing") == RULES.max_ahead
 
 
 @pytest.mark.parametrize("state", ["suspect", "draining"])
 def test_a_suspect_or_draining_worker_has_no_credit(state: str) -> None:
     worker = a_worker()
-    fleet = a_fleet(worker)
+    table = a_table(worker)
     setattr(worker, state, True)
-    fleet.touch(worker)
-    assert not fleet.has_credit(worker)
-    assert fleet.least_busy(ANY) is None
-    assert fleet.eligible(ANY) == []
-    assert fleet.any_can(ANY)
+    table.touch(worker)
+    assert not table.has_credit(worker)
+    assert table.least_busy(ANY) is None
+    assert table.eligible(ANY) == []
+    assert table.any_can(ANY)
     assert worker.status == state
 
 
 def test_an_ended_task_gives_its_credit_back() -> None:
     worker, task = a_worker(), a_task()
-    fleet = a_fleet(worker)
-    fleet.dispatched(worker, task)
+    table = a_table(worker)
+    table.dispatched(worker, task)
     assert worker.status == "busy"
-    fleet.released(worker, task)
+    table.released(worker, task)
     assert worker.status == "ready"
     assert (worker.in_flight, worker.ahead_s) == (0, 0.0)
 
 
 def test_a_revoked_attempt_is_charged_until_the_worker_answers_for_it_once() -> None:
     worker, task = a_worker(), a_task()
-    fleet = a_fleet(worker)
-    fleet.dispatched(worker, task)
-    fleet.revoked(worker, task)
+    table = a_table(worker)
+    table.dispatched(worker, task)
+    table.revoked(worker, task)
     assert worker.in_flight == 1
-    fleet.answered(worker, task.id, task.attempt + 1)
+    table.answered(worker, task.id, task.attempt + 1)
     assert worker.in_flight == 1
     for _ in range(2):
-        fleet.answered(worker, task.id, task.attempt)
+        table.answered(worker, task.id, task.attempt)
         assert worker.in_flight == 0
 
 
 @pytest.mark.parametrize("nonsense", [float("nan"), float("inf"), -1.0, 1e9])
 def test_times_that_no_clock_measured_teach_nothing(nonsense: float) -> None:
     worker = a_worker()
-    fleet = a_fleet(worker)
-    fleet.learn("work", nonsense)
-    fleet.dispatched(worker, a_task())
+    table = a_table(worker)
+    table.learn("work", nonsense)
+    table.dispatched(worker, a_task())
     assert worker.ahead_s == RULES.work_ahead_s
 
 
 def test_a_job_is_expected_to_take_what_it_lately_took() -> None:
     worker, task = a_worker(), a_task()
-    fleet = a_fleet(worker)
-    fleet.learn("work", 1.0)
+    table = a_table(worker)
+    table.learn("work", 1.0)
     for _ in range(50):
-        fleet.learn("work", 3.0)
-    fleet.dispatched(worker, task)
+        table.learn("work", 3.0)
+    table.dispatched(worker, task)
     assert 2.9 < task.expected_s <= 3.0
 
 
@@ -130,51 +129,51 @@ def test_a_job_is_expected_to_take_what_it_lately_took() -> None:
 
 def test_a_worker_is_found_by_id_and_by_route_until_it_goes() -> None:
     worker = a_worker()
-    fleet = a_fleet(worker)
-    assert fleet.get("w") is fleet.at("route of w") is worker
-    fleet.remove(worker, "lost")
-    assert fleet.get("w") is None
-    assert fleet.at("route of w") is None
-    assert fleet.departed["w"] == (worker, "lost")
-    assert not fleet.any_can(ANY)
+    table = a_table(worker)
+    assert table.get("w") is table.at("route of w") is worker
+    table.remove(worker, "lost")
+    assert table.get("w") is None
+    assert table.at("route of w") is None
+    assert table.departed["w"] == (worker, "lost")
+    assert not table.any_can(ANY)
 
 
 def test_a_worker_that_comes_back_is_no_longer_among_the_departed() -> None:
-    fleet = a_fleet(a_worker())
-    fleet.remove(next(iter(fleet)), "left")
-    fleet.join(a_worker())
-    assert not fleet.departed
+    table = a_table(a_worker())
+    table.remove(next(iter(table)), "left")
+    table.join(a_worker())
+    assert not table.departed
 
 
 def test_only_so_many_departed_workers_are_remembered() -> None:
-    fleet = a_fleet()
+    table = a_table()
     for number in range(MAX_DEPARTED_REMEMBERED + 5):
         worker = a_worker(str(number))
-        fleet.join(worker)
-        fleet.remove(worker, "lost")
-    assert len(fleet.departed) == MAX_DEPARTED_REMEMBERED
-    assert "0" not in fleet.departed
+        table.join(worker)
+        table.remove(worker, "lost")
+    assert len(table.departed) == MAX_DEPARTED_REMEMBERED
+    assert "0" not in table.departed
 
 
 def test_only_workers_that_state_all_that_a_task_needs_are_eligible() -> None:
     both = a_worker("both", capabilities=BLUR | EDGES)
-    fleet = a_fleet(a_worker("blur", capabilities=BLUR), both)
-    assert fleet.eligible(BLUR | EDGES) == [both]
-    assert fleet.least_busy(BLUR | EDGES) is both
-    assert not fleet.any_can(frozenset({"resize"}))
+    table = a_table(a_worker("blur", capabilities=BLUR), both)
+    assert table.eligible(BLUR | EDGES) == [both]
+    assert table.least_busy(BLUR | EDGES) is both
+    assert not table.any_can(frozenset({"resize"}))
 
 
 def test_a_worker_that_states_nothing_can_everything() -> None:
     worker = a_worker()
-    assert a_fleet(worker).least_busy(frozenset({"whatever"})) is worker
+    assert a_table(worker).least_busy(frozenset({"whatever"})) is worker
 
 
 def test_capabilities_that_arrive_later_are_seen() -> None:
-    fleet = a_fleet(a_worker("blur", capabilities=BLUR))
-    assert fleet.least_busy(EDGES) is None
+    table = a_table(a_worker("blur", capabilities=BLUR))
+    assert table.least_busy(EDGES) is None
     newcomer = a_worker("edges", capabilities=EDGES)
-    fleet.join(newcomer)
-    assert fleet.least_busy(EDGES) is newcomer
+    table.join(newcomer)
+    assert table.least_busy(EDGES) is newcomer
 
 
 # --- the index ----------------------------------------------------------------------------------------------
@@ -197,42 +196,42 @@ operations = st.lists(
 @settings(max_examples=150)
 @given(operations)
 def test_the_index_gives_exactly_what_the_policy_gives(steps: list[tuple[str, int, int]]) -> None:
-    fleet = a_fleet(rules=SMALL)
-    fleet.learn("tiny", 0.0001)
-    fleet.learn("long", 2.0)
+    table = a_table(rules=SMALL)
+    table.learn("tiny", 0.0001)
+    table.learn("long", 2.0)
     for number, (what, who, pick) in enumerate(steps):
         name = f"w{who}"
-        worker = fleet.get(name)
+        worker = table.get(name)
         if worker is None:
-            fleet.join(a_worker(name, slots=1 + who % 3, capabilities=NEEDS[pick]))
+            table.join(a_worker(name, slots=1 + who % 3, capabilities=NEEDS[pick]))
         elif what == "dispatch":
-            best = fleet.least_busy(NEEDS[pick])
+            best = table.least_busy(NEEDS[pick])
             if best is not None:
-                fleet.dispatched(best, a_task(number, JOBS[pick % len(JOBS)]))
+                table.dispatched(best, a_task(number, JOBS[pick % len(JOBS)]))
         elif what == "release" and worker.tasks:
-            fleet.released(worker, next(iter(worker.tasks.values())))
+            table.released(worker, next(iter(worker.tasks.values())))
         elif what == "revoke" and worker.tasks:
-            fleet.revoked(worker, next(iter(worker.tasks.values())))
+            table.revoked(worker, next(iter(worker.tasks.values())))
         elif what == "answer" and worker.revoked:
-            fleet.answered(worker, *next(iter(worker.revoked)))
+            table.answered(worker, *next(iter(worker.revoked)))
         elif what == "suspect":
             worker.suspect = not worker.suspect
-            fleet.touch(worker)
+            table.touch(worker)
         elif what == "drain":
             worker.draining = True
-            fleet.touch(worker)
+            table.touch(worker)
         elif what == "leave":
-            fleet.remove(worker, "left")
-        _check_index(fleet)
+            table.remove(worker, "left")
+        _check_index(table)
 
 
-def _check_index(fleet: Fleet) -> None:
+def _check_index(table: WorkerTable) -> None:
     for needs in NEEDS:
-        eligible = [worker for worker in fleet if fleet.has_credit(worker) and worker.can(needs)]
-        assert fleet.eligible(needs) == eligible
+        eligible = [worker for worker in table if table.has_credit(worker) and worker.can(needs)]
+        assert table.eligible(needs) == eligible
         wanted = least_busy(a_task(), eligible, 0.0) if eligible else None
-        assert fleet.least_busy(needs) is wanted
-    for worker in fleet:
+        assert table.least_busy(needs) is wanted
+    for worker in table:
         assert worker.in_flight == len(worker.tasks) + len(worker.revoked)
         assert worker.in_flight <= max(worker.slots + 1, SMALL.max_ahead)
-    assert set(fleet.all_tasks()) == {task for worker in fleet for task in worker.tasks.values()}
+    assert set(table.all_tasks()) == {task for worker in table for task in worker.tasks.values()}
