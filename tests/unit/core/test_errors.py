@@ -40,8 +40,8 @@ CALL = Call(b"\xab" * 16, 1e9, 0.0, "labkit.jobs:add", "", m.EMPTY, 0)
 
 def every_class() -> Iterator[type[LabkitError]]:
     """Each error class of those who talk to a cluster; programs and lessons have errors of their own."""
-    for package in ("labkit", "labkit.core", "labkit.broker", "labkit.cluster", "labkit.cli"):
-        for found in pkgutil.iter_modules(importlib.import_module(package).__path__, package + "."):
+    for package in ("labkit.core", "labkit.broker", "labkit.cluster", "labkit.cli"):
+        for found in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
             if not found.ispkg and not found.name.endswith("__main__"):
                 importlib.import_module(found.name)
     waiting = [LabkitError]
