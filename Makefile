@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CATALOGUE := labkit/locale/es/LC_MESSAGES/labkit.po
 
-.PHONY: help demo test fast lint format messages notebooks environment clean
+.PHONY: help demo test fast lint format messages constraints notebooks environment clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -32,6 +32,14 @@ messages: environment  ## bring the Spanish catalogue up to date with the code, 
 		--ignore-pot-creation-date -i .venv/labkit.pot -o $(CATALOGUE)
 	$(PYTHON) lab.py test -n 0 -q tests/unit/support/test_i18n.py
 
+constraints: $(BIN)/uv  ## pin all that requirements.txt pulls in, on every system; UPGRADE=--upgrade takes the newest
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest $(UPGRADE) \
+		--custom-compile-command "make constraints" -o constraints.txt requirements.txt
+
+# No environment is made for it where one exists: it could not be made from requirements that contradict constraints.txt.
+$(BIN)/uv:
+	@$(MAKE) --no-print-directory environment
+
 notebooks: environment  ## build the course from notebooks/source and run it, in both languages
 	$(BIN)/python notebooks/build.py
 
@@ -39,5 +47,5 @@ environment:
 	@$(PYTHON) lab.py test --version -n 0 >/dev/null
 
 clean:  ## remove the environment and all caches
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

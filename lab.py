@@ -5,12 +5,14 @@
     python3 lab.py test         the whole test suite; what follows is handed to pytest
     python3 lab.py ANYTHING     python -m labkit ANYTHING
 
-The first run makes the virtual environment ``.venv`` beside this file and installs ``requirements.txt``;
-later runs find both as they were and start at once.
+The first run makes the virtual environment ``.venv`` beside this file. It installs ``requirements.txt``, with
+everything that those packages pull in pinned by ``constraints.txt``, and this folder itself as an editable
+package: ``import labkit`` then works wherever the environment's Python is started, also for a notebook in
+another folder. Later runs find all of it as it was and start at once.
 
 * ``.venv/lab-ready`` is written last, so an environment without it is unfinished and is made anew. It holds
-  what the environment was made from: another Python or another folder means anew, other requirements mean one
-  more install.
+  what the environment was made from: another Python or another folder means anew, other requirements or
+  constraints mean one more install.
 * One run at a time installs, behind a lock; the others wait and find it done. The system takes the lock off a
   run that dies.
 * This file must parse on Python 3.6, or it could not say that 3.6 is too old. It imports nothing but the
@@ -35,19 +37,12 @@ from typing import IO, Iterator, List, Mapping  # noqa: E402
 
 ROOT = os.path.dirname(os.path.realpath(__file__))
 REQUIREMENTS = os.path.join(ROOT, "requirements.txt")
+CONSTRAINTS = os.path.join(ROOT, "constraints.txt")
 VENV = os.path.join(ROOT, ".venv")
 WINDOWS = os.name == "nt"
 PYTHON = os.path.join(VENV, "Scripts", "python.exe") if WINDOWS else os.path.join(VENV, "bin", "python")
 STAMP = os.path.join(VENV, "lab-ready")
 LOCK = os.path.join(VENV, "lab-lock")
-
-# Makes labkit importable wherever this environment's Python is started, also for a notebook in another
-# folder.
-ADD_FOLDER = """
-import sys, sysconfig
-with open(sysconfig.get_path("purelib") + "/lab.pth", "w") as file:
-    file.write(sys.argv[1])
-"""
 
 OLDEST = (3, 11)
 NEEDED_BYTES = 1200 * 1000 * 1000
@@ -168,8 +163,11 @@ def base() -> str:
 
 def recipe() -> str:
     """Return what a finished environment's stamp says."""
-    with open(REQUIREMENTS, "rb") as requirements:
-        return base() + "\n" + hashlib.sha256(requirements.read()).hexdigest() + "\n"
+    digest = hashlib.sha256()
+    for path in (REQUIREMENTS, CONSTRAINTS):
+        with open(path, "rb") as pins:
+            digest.update(pins.read())
+    return base() + "\n" + digest.hexdigest() + "\n"
 
 
 def stamp() -> str:
@@ -197,8 +195,9 @@ def prepare() -> None:
         if found.split("\n")[0] != base():
             make_anew(lock)
         pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "--no-input"]
-        run(lock, pip + ["install", "-r", REQUIREMENTS])
-        run(lock, [PYTHON, "-c", ADD_FOLDER, ROOT])
+        run(lock, pip + ["install", "-r", REQUIREMENTS, "-c", CONSTRAINTS])
+        # The build backend is one of the requirements, so this step needs no network.
+        run(lock, pip + ["install", "--no-build-isolation", "--no-deps", "--editable", ROOT])
         with open(STAMP + ".new", "w", encoding="utf-8") as file:
             file.write(recipe())
         os.replace(STAMP + ".new", STAMP)
@@ -307,7 +306,9 @@ def main(arguments: List[str]) -> int:
     if arguments[:1] == ["test"]:
         os.chdir(ROOT)
         # Two processes; tests that must not run beside each other share an xdist_group.
-        return hand_over([PYTHON, "-m", "pytest", "-n", "2", "--dist", "loadgroup"] + arguments[1:])
+        pytest = [PYTHON, "-m", "pytest", "-n", "2", "--dist", "loadgroup"]
+        # The floor of pyproject.toml is that of the whole suite, so only the whole suite measures coverage.
+        return hand_over(pytest + (arguments[1:] or ["--cov", "--cov-report="]))
     # -P: a file called random.py or labkit.py in the current folder must not replace the real one.
     return hand_over([PYTHON, "-P", "-m", "labkit"] + arguments)
 

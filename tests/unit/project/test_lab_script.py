@@ -31,12 +31,35 @@ print(json.dumps({"arguments": sys.argv[1:], "folder": os.getcwd(), "prefix": sy
 sys.exit(int(sys.argv[-1]) if sys.argv[-1].isdigit() else 0)
 """
 
+# Setuptools' part in an editable install, without setuptools. test_packaging.py installs with the real one.
+BUILD_SYSTEM = """
+[build-system]
+requires = []
+build-backend = "stand_in_backend"
+backend-path = ["."]
+"""
+BACKEND = """
+import os, zipfile
+
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    with zipfile.ZipFile(os.path.join(folder, "labkit-0-py3-none-any.whl"), "w") as wheel:
+        wheel.writestr("labkit.pth", os.getcwd())
+        info = "labkit-0.dist-info/"
+        wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: labkit\\nVersion: 0\\n")
+        wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(info + "RECORD", "")
+    return "labkit-0-py3-none-any.whl"
+"""
+
 
 def new_folder(path: Path) -> Path:
     (path / "labkit").mkdir(parents=True)
     (path / "labkit" / "__main__.py").write_text(STAND_IN)
     (path / "pytest.py").write_text(STAND_IN)
+    (path / "pyproject.toml").write_text(BUILD_SYSTEM)
+    (path / "stand_in_backend.py").write_text(BACKEND)
     (path / "requirements.txt").write_text("# nothing\n")
+    (path / "constraints.txt").write_text("# nothing\n")
     shutil.copy(LAB, path)
     return path
 
@@ -49,7 +72,8 @@ def fetch_from(server: socket.socket, folder: Path) -> None:
 
 def start(folder: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
     # Without this machine's settings for pip: a test must not depend on them, nor reach a registry.
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    ours = ("PIP_", "PYTHONPATH")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environ.update(PIP_CONFIG_FILE=os.devnull, PIP_RETRIES="1", LABKIT_LANG="en")
     return subprocess.Popen(
         [sys.executable, str(folder / "lab.py"), *arguments],
@@ -277,6 +301,36 @@ def test_changed_requirements_are_installed_into_the_same_environment(ready: Pat
     assert code == 0 and "Preparing" in said
     assert kept.exists()
     assert run(ready, "demo")[2] == ""
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "constraints.txt"])
+def test_an_environment_is_made_from_requirements_and_constraints(lab: ModuleType, name: str) -> None:
+    before = lab.recipe()
+    (Path(lab.ROOT) / name).write_text("# nothing, said differently\n")
+    assert lab.recipe() != before
+
+
+def test_requirements_are_installed_within_constraints_before_the_folder(
+    lab: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    monkeypatch.setattr(lab, "run", lambda lock, command: steps.append(" ".join(command)))
+    lab.prepare()
+    made, packages, folder = steps
+    assert "-m venv" in made
+    assert packages.endswith(f"install -r {lab.REQUIREMENTS} -c {lab.CONSTRAINTS}")
+    assert folder.endswith(f"--no-deps --editable {lab.ROOT}")
+    assert Path(lab.STAMP).read_text() == lab.recipe()
+
+
+@pytest.mark.parametrize(("arguments", "measured"), [(["test"], True), (["test", "tests/unit", "-x"], False)])
+def test_only_the_whole_suite_measures_coverage(
+    lab: ModuleType, monkeypatch: pytest.MonkeyPatch, arguments: list[str], measured: bool
+) -> None:
+    monkeypatch.setattr(lab, "stamp", lab.recipe)
+    monkeypatch.setattr(lab.os, "chdir", lambda folder: None)
+    monkeypatch.setattr(lab, "hand_over", lambda command: "--cov" in command)
+    assert lab.main(arguments) is measured
 
 
 @pytest.mark.slow
