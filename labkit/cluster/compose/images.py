@@ -21,7 +21,7 @@ from labkit.support.i18n import _
 
 BUILT = ("labkit-broker", "labkit-worker", "labkit-lab")
 FETCHED = ("redis:7-alpine",)
-SOURCES = ("labkit", "workers", "notebooks", "docker", "requirements.txt", ".dockerignore")
+SOURCES = ("labkit", "workers", "notebooks", "docker", "requirements.txt", "constraints.txt", ".dockerignore")
 SERVICES = ("broker", "worker-1", "lab")
 """One service for each image of ours."""
 LATEST = "latest"

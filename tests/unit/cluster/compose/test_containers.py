@@ -142,7 +142,7 @@ def test_a_history_that_cannot_be_copied_leaves_no_folder_behind(
     assert not list(tmp_path.iterdir())
 
 
-# --- what an image takes from requirements.txt ---
+# --- what an image takes from requirements.txt and constraints.txt ---
 
 
 @pytest.fixture(scope="module")
@@ -164,21 +164,42 @@ def test_lines_are_picked_as_they_stand_and_names_compared_as_pypi_does(picker: 
     ]
 
 
+def test_what_a_package_pulls_in_is_picked_with_it_and_nothing_else_is(picker: ModuleType) -> None:
+    lines = ["# made by a tool", "redis==8", "    # via -r requirements.txt", "retry==1 ; os_name == 'nt'",
+             "    # via", "    #   -r requirements.txt", "    #   Redis", "six==2", "    # via retry",
+             "noise==3", "    # via rich"]  # fmt: skip
+    assert picker.pulled_in(lines, ["redis"]) == ["retry==1 ; os_name == 'nt'", "six==2"]
+    assert picker.pulled_in(lines, ["redis", "retry"]) == ["six==2"]
+
+
 def test_a_package_that_the_list_lacks_is_an_error(picker: ModuleType, tmp_path: Path, capsys: Any) -> None:
-    listed = tmp_path / "requirements.txt"
-    listed.write_text("numpy==2\n", encoding="utf-8")
-    assert picker.main([str(listed), "numpy", "scipy"]) == 1
+    (tmp_path / "requirements.txt").write_text("numpy==2\n", encoding="utf-8")
+    assert picker.main([str(tmp_path), str(tmp_path / "picked"), "numpy", "scipy"]) == 1
     assert "no package 'scipy'" in capsys.readouterr().err
 
 
-def test_every_image_asks_for_packages_of_the_list_and_pins_nothing_itself(picker: ModuleType) -> None:
-    listed = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+def test_every_image_asks_for_packages_of_the_list_and_pins_nothing_itself(
+    picker: ModuleType, tmp_path: Path
+) -> None:
     for path in (ROOT / "docker").glob("Dockerfile.*"):
         text = path.read_text(encoding="utf-8")
-        wanted = re.search(r"/requirements\.txt ((?:[\w.-]+|\\\n|\s)+) > /picked", text)
+        wanted = re.search(r"pick_requirements\.py / /picked((?:[\w.-]+|\\\n|[ ])+)\n", text)
         assert wanted is not None, path.name
-        assert all("==" in line for line in picker.pick(listed, wanted[1].replace("\\", "").split()))
+        names = wanted[1].replace("\\", "").split()
+        assert picker.main([str(ROOT), str(tmp_path), *names]) == 0
+        picked = (tmp_path / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        assert len(picked) == len(names) and all("==" in line for line in picked)
         assert "==" not in text, path.name
+        assert "-r /picked/requirements.txt -c /picked/constraints.txt" in text, path.name
+
+
+def test_an_image_is_installed_within_the_pins_of_what_its_packages_pull_in(
+    picker: ModuleType, tmp_path: Path
+) -> None:
+    assert picker.main([str(ROOT), str(tmp_path), "jupyterlab"]) == 0
+    pins = {line.partition("==")[0] for line in (tmp_path / "constraints.txt").read_text().splitlines()}
+    assert {"jupyter-server", "terminado", "ptyprocess"} <= pins
+    assert "jupyterlab" not in pins and "contourpy" not in pins
 
 
 # --- the digest of the sources ---
