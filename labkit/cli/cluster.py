@@ -16,7 +16,7 @@ from labkit.cluster.status import way_back
 from labkit.cluster.supervisor.child import MAX_WORKERS
 from labkit.core.broker.policies import POLICIES
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
-from labkit.mirror.writer import without_password
+from labkit.mirror.url import without_password
 from labkit.support.i18n import _, ngettext, translate_error
 from labkit.support.settings import BACKENDS, Settings
 

@@ -25,6 +25,7 @@ from labkit.cluster.local import ports
 from labkit.cluster.run_folder import RunFolder, State
 from labkit.core.errors import N_, SettingsError
 from labkit.mirror import server
+from labkit.mirror.url import parse_url
 from labkit.support.settings import Settings
 
 OK, WARN, FAIL = "ok", "warn", "fail"
@@ -248,12 +249,10 @@ def _listener(port: int) -> str | None:
 
 def _redis(settings: Settings) -> Iterator[Finding]:
     if settings.redis_url is not None:
-        from labkit.mirror.resp import parse_url
-
         address = parse_url(settings.redis_url)  # shows no password
         try:
             answers = server.ping(settings.redis_url, PING_S)
-        except SettingsError:
+        except (SettingsError, ImportError):
             answers = False
         if answers:
             yield Finding(

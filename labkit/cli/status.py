@@ -19,7 +19,7 @@ from labkit.cli.cluster import connected, json_option, name_option
 from labkit.cli.parser import Parser
 from labkit.cluster import status_text
 from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
-from labkit.mirror.writer import without_password
+from labkit.mirror.url import without_password
 from labkit.support.i18n import _, ngettext
 from labkit.support.settings import Settings
 

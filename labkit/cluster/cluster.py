@@ -203,7 +203,7 @@ class Cluster(ABC):
         or None with the reason in ``broker_error``; ``workers`` joins both (``WorkerInfo`` as dicts), and
         ``guests`` are workers that joined from elsewhere. No password is in it.
         """
-        from labkit.mirror.writer import without_password
+        from labkit.mirror.url import without_password
 
         told = self._backend_status()
         picture, error = self._picture(told["processes"])

@@ -10,13 +10,13 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 from labkit.client.client import Client
-from labkit.core.errors import N_, ProtocolError
+from labkit.core.errors import N_
 from labkit.faults.case import case
 from labkit.faults.test_bed import CannotTry, Stand
 from labkit.jobs import echo
-from labkit.mirror.resp import RedisLink, parse_url
 from labkit.mirror.server import ping
 
 ROUND_TRIPS = 60
@@ -33,14 +33,17 @@ def redis_of(stand: Stand) -> str:
 
 def shown(url: str) -> dict[str, str]:
     """Return what ``HGETALL workers`` shows: the status of each worker; nothing if Redis does not answer."""
+    import redis
+
+    from labkit.mirror.redis_client import open_client
+
+    client = open_client(url, 0.25)
     try:
-        with RedisLink(parse_url(url), 0.25) as link:
-            reply = link.call("HGETALL", "workers")
-    except (OSError, ProtocolError):
+        rows = [json.loads(value) for value in client.hgetall("workers").values()]
+    except redis.RedisError:
         return {}
-    if not isinstance(reply, list):
-        return {}
-    rows = [json.loads(value) for value in reply[1::2] if isinstance(value, bytes)]
+    finally:
+        client.close()
     return {row["id"]: row["status"] for row in rows}
 
 
@@ -115,8 +118,10 @@ def redis_flushed(stand: Stand) -> None:
     stand.work.sleepers(client, 60, 0.02)
     stand.wait_for_start()
     client.note("flush", "redis")
-    with RedisLink(parse_url(url), 1.0) as link:
-        link.call("FLUSHALL")
+    from labkit.mirror.redis_client import open_client
+
+    with closing(open_client(url, 1.0)) as redis_client:
+        redis_client.flushall()
     heals(stand, url, time.monotonic())
     stand.finish_work()
 

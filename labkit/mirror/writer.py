@@ -26,15 +26,12 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from labkit.core.broker.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    import redis  # costs 0.1 s and 18 MiB, so the mirror's thread imports it when there is something to write
+from labkit.mirror.url import without_password
 
 log = logging.getLogger("labkit.mirror")
 
@@ -104,11 +101,6 @@ def worker_fields(snapshot: Snapshot, wall: float) -> dict[str, str]:
         )
         for worker in snapshot.workers
     }
-
-
-def without_password(url: str) -> str:
-    """Return ``url`` fit for a log or a message: what stands before the ``@`` is left out."""
-    return re.sub(r"//.*@", "//***@", url)
 
 
 class Health(NamedTuple):
@@ -276,23 +268,12 @@ class _Copy:
     """
 
     def __init__(self, url: str, prefix: str) -> None:
-        import redis
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
+        from labkit.mirror.redis_client import open_client
 
         self._workers_key = prefix + WORKERS_KEY
         self._pending_key = prefix + PENDING_KEY
         self._written: tuple[str, ...] | None = None
-        # RESP 2 and no driver info: connecting costs no round trips but those for password and database.
-        self._client: redis.Redis = redis.Redis.from_url(
-            url,
-            socket_timeout=SOCKET_TIMEOUT_S,
-            socket_connect_timeout=SOCKET_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-            max_connections=1,
-            protocol=2,
-            driver_info=None,
-        )
+        self._client = open_client(url, SOCKET_TIMEOUT_S)
 
     def write(self, pending: tuple[str, ...], workers: dict[str, str]) -> None:
         """Make the two keys show this; on return they did."""

@@ -24,9 +24,10 @@ from labkit.cluster.local import ports
 from labkit.core.errors import BrokerUnreachable, ClusterError
 from labkit.core.protocol import messages as m
 from labkit.jobs import add, fail
-from labkit.mirror.server import RedisServer, find_binary
+from labkit.mirror.server import find_binary
 from labkit.support.i18n import set_language, translate_error
 from labkit.support.settings import Settings
+from tests.tools.redis_server import RedisServer
 from tests.tools.waiting import require, wait_until
 
 

@@ -18,9 +18,10 @@ from labkit.cli import output
 from labkit.cluster import connect
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import BrokerUnreachable
-from labkit.mirror.resp import RedisLink, parse_url
-from labkit.mirror.server import RedisServer, find_binary
+from labkit.mirror.redis_client import open_client
+from labkit.mirror.server import find_binary
 from tests.tools.command_line import ROOT, Commands, background_cluster, command, free_ports
+from tests.tools.redis_server import RedisServer
 from tests.tools.waiting import require, wait_until
 
 
@@ -304,7 +305,7 @@ def test_a_broker_takes_its_picture_out_of_redis_when_it_stops(tmp_path: Path) -
     ports = free_ports()
     port = int(ports["LABKIT_REDIS_PORT"])
     with RedisServer.start(port, tmp_path, tmp_path / "redis.log") as redis:
-        link = RedisLink(parse_url(redis.url), 5.0)
+        client = open_client(redis.url, 5.0)
         environ = {
             **os.environ,
             **ports,
@@ -321,16 +322,16 @@ def test_a_broker_takes_its_picture_out_of_redis_when_it_stops(tmp_path: Path) -
             stderr=subprocess.DEVNULL,
         )
         try:
-            wait_until(lambda: link.call("HEXISTS", "workers", "worker-1"), 20.0, "the worker to be shown")
+            wait_until(lambda: client.hexists("workers", "worker-1"), 20.0, "the worker to be shown")
             # A second broker that cannot have the ports has no picture to take out.
             second = command("broker", env={**environ, "LABKIT_FOLDER": ""})
             second.communicate(timeout=20)
-            assert second.returncode == 73 and link.call("HEXISTS", "workers", "worker-1")
+            assert second.returncode == 73 and client.hexists("workers", "worker-1")
             serving.send_signal(signal.SIGTERM)
             serving.communicate(timeout=20)
             assert serving.returncode == 0
-            assert link.call("EXISTS", "workers") == 0
+            assert client.exists("workers") == 0
         finally:
-            link.close()
+            client.close()
             worker.kill()
             worker.wait()

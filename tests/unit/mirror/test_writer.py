@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.core.broker.snapshot import Snapshot
-from labkit.mirror.writer import LATEST_S, SOON_S, Change, Mirror, plan, without_password, worker_fields
+from labkit.mirror.writer import LATEST_S, SOON_S, Change, Mirror, plan, worker_fields
 
 IDS = st.text("abcdef", min_size=1, max_size=2)
 ANY_LIST = st.lists(IDS, max_size=12).map(tuple)  # may repeat ids, which a queue never does
@@ -77,8 +77,3 @@ def test_a_closed_mirror_wants_nothing() -> None:
     mirror.close()
     assert not mirror.wants(100.0)
     assert mirror.health.state == "closed"
-
-
-def test_a_password_never_shows_in_a_message() -> None:
-    assert without_password("redis://user:s/e@cret@example:6379/0") == "redis://***@example:6379/0"
-    assert without_password("redis://127.0.0.1:6379/0") == "redis://127.0.0.1:6379/0"
