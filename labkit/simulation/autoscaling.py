@@ -111,8 +111,8 @@ class Autoscaling:
         """13: whoever is busy goes when it has drained, not before. (What has not begun, it gives back.)"""
         computing = 0
         if post.up is not None:
-            session = post.up.session
-            computing = sum(session._runs.get(key) is not None for key in session.held)
+            tables = post.up.session.tables()
+            computing = sum(tables.runs.get(key) is not None for key in tables.held)
         self._parts.dismiss(post)
         if computing and post.up is None:
             self._blame("autoscaler", f"{post.name} was taken away with {computing} tasks in its hands")

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from labkit.core import history as h
 from labkit.core.broker.inputs import ClientClosed, FromClient, FromWorker, Tick, ToClient, WorkerClosed
 from labkit.core.broker.scheduler import Scheduler
+from labkit.core.broker.tables import Tables
 from labkit.core.history import Event
 from labkit.core.protocol import messages as m
 from labkit.simulation.loop import Loop
@@ -33,7 +34,7 @@ class Garbage(NamedTuple):
 class Observer(Protocol):
     """Who watches the scheduler."""
 
-    def broker_started(self, scheduler: Scheduler) -> None: ...
+    def broker_started(self, read_tables: Callable[[], Tables]) -> None: ...
     def before(self, event: Any) -> None: ...
     def after(self, event: Any, actions: list[Any], events: list[Event]) -> None: ...
 
@@ -75,6 +76,11 @@ class BrokerHost:
         return self._scheduler
 
     @property
+    def tables(self) -> Tables:
+        """A read-only view of the living broker's tables."""
+        return self.scheduler.tables()
+
+    @property
     def up(self) -> bool:
         """Whether a broker lives, frozen or not."""
         return self._scheduler is not None
@@ -97,7 +103,7 @@ class BrokerHost:
             self.since = self.loop.now
             detail = {"epoch": epoch.hex(), "wall": "", "policy": self._policy_name}
             self.history.append(Event(self.loop.now, h.BROKER_STARTED, detail=detail))
-            self._observer.broker_started(self._scheduler)
+            self._observer.broker_started(self._scheduler.tables)
 
     def kill(self) -> None:
         """kill -9."""

@@ -253,10 +253,10 @@ def _may_speak(world: World, connection: Connection) -> bool:
 
     Nothing overtakes bulk that was announced; and whatever a silent worker says shows that it lives.
     """
-    scheduler = world.broker.scheduler
-    if connection.route in scheduler.blame.silent:
+    tables = world.broker.tables
+    if connection.route in tables.silent:
         return False
-    worker = scheduler.workers.at(connection.route)
+    worker = tables.workers.at(connection.route)
     return connection.of_worker and (worker is None or not worker.patience_s)
 
 
@@ -268,7 +268,7 @@ def _garbage(world: World, random: Random) -> None:
     routes = [
         route for route, connection in world.broker.connections.items() if _may_speak(world, connection)
     ]
-    tasks = list(world.broker.scheduler.tasks) or [random.randbytes(16)]
+    tasks = list(world.broker.tables.tasks) or [random.randbytes(16)]
     for _ in range(random.randint(1, 12)):
         route = random.choice([*routes, STRANGER])
         task, attempt = random.choice([*tasks, random.randbytes(16)]), random.randint(1000, 9999)
@@ -293,8 +293,8 @@ def _garbage(world: World, random: Random) -> None:
             )
         )
         known = m.Submit(random.choice(tasks), 9.0, 9.0, "forged", "", wrong)
-        record = next((c for c in world.broker.scheduler.clients if c.route is not None), None)
-        if record is not None and known.task in world.broker.scheduler.tasks:
+        record = next((c for c in world.broker.tables.clients if c.route is not None), None)
+        if record is not None and known.task in world.broker.tables.tasks:
             world.broker.inject(Garbage(FromClient(record.route, known)))
 
 

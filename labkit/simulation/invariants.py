@@ -12,33 +12,34 @@ from collections.abc import Callable, Iterator
 
 from labkit.core.broker.blame import MAX_SILENT
 from labkit.core.broker.records import State
-from labkit.core.broker.scheduler import MAX_LANES, MAX_STALE_ROUTES, Scheduler
+from labkit.core.broker.scheduler import MAX_LANES, MAX_STALE_ROUTES
+from labkit.core.broker.tables import Tables
 from labkit.core.broker.worker_table import MAX_DEPARTED_REMEMBERED
 
-Invariant = Callable[[Scheduler, float], Iterator[str]]
+Invariant = Callable[[Tables, float], Iterator[str]]
 
 
-def each_open_task_is_in_exactly_one_place(s: Scheduler, now: float) -> Iterator[str]:
+def each_open_task_is_in_exactly_one_place(t: Tables, now: float) -> Iterator[str]:
     """1: an open task is queued, or assigned to one worker, and belongs to one client; sums agree."""
-    queued = [task.id for task in s.queue]
-    assigned = [task.id for worker in s.workers for task in worker.tasks.values()]
-    owned = [task for client in s.clients for task in client.tasks]
-    if len(queued) != len(s.queue):
-        yield f"the queue counts {len(s.queue)} tasks and holds {len(queued)}"
-    if len(queued) + len(assigned) != len(s.tasks) or s.tasks.keys() != {*queued, *assigned}:
-        yield f"{len(s.tasks)} open tasks, but {len(queued)} queued and {len(assigned)} assigned"
-    if len(owned) != len(s.tasks) or s.tasks.keys() != set(owned):
-        yield f"{len(s.tasks)} open tasks, but clients own {len(owned)}"
-    if s.queued_bytes != sum(client.bytes for client in s.clients):
-        yield f"{s.queued_bytes} open bytes, but clients have {sum(client.bytes for client in s.clients)}"
-    for client in s.clients:
+    queued = [task.id for task in t.queue]
+    assigned = [task.id for worker in t.workers for task in worker.tasks.values()]
+    owned = [task for client in t.clients for task in client.tasks]
+    if len(queued) != len(t.queue):
+        yield f"the queue counts {len(t.queue)} tasks and holds {len(queued)}"
+    if len(queued) + len(assigned) != len(t.tasks) or t.tasks.keys() != {*queued, *assigned}:
+        yield f"{len(t.tasks)} open tasks, but {len(queued)} queued and {len(assigned)} assigned"
+    if len(owned) != len(t.tasks) or t.tasks.keys() != set(owned):
+        yield f"{len(t.tasks)} open tasks, but clients own {len(owned)}"
+    if t.open_bytes != sum(client.bytes for client in t.clients):
+        yield f"{t.open_bytes} open bytes, but clients have {sum(client.bytes for client in t.clients)}"
+    for client in t.clients:
         if client.bytes != sum(task.size for task in client.tasks.values()):
             yield f"client {client.name} is charged {client.bytes} bytes, which its tasks do not have"
 
 
-def each_task_has_at_most_one_current_attempt(s: Scheduler, now: float) -> Iterator[str]:
+def each_task_has_at_most_one_current_attempt(t: Tables, now: float) -> Iterator[str]:
     """2: the state of a task says whether it has a worker; earlier attempts have smaller numbers."""
-    for task in s.tasks.values():
+    for task in t.tasks.values():
         if (task.state is State.ASSIGNED) != (task.worker is not None):
             yield f"task {task.hex} is {task.state.value} and has the worker {task.worker}"
         if task.worker is not None and task.worker.tasks.get(task.id) is not task:
@@ -50,71 +51,71 @@ def each_task_has_at_most_one_current_attempt(s: Scheduler, now: float) -> Itera
             yield f"task {task.hex} was taken from {list(task.holders)}, but its attempt is {current}"
 
 
-def each_worker_is_charged_for_what_it_holds(s: Scheduler, now: float) -> Iterator[str]:
+def each_worker_is_charged_for_what_it_holds(t: Tables, now: float) -> Iterator[str]:
     """4: in flight is what was assigned and is not answered, never above the most that credit allows."""
-    for worker in s.workers:
+    for worker in t.workers:
         if worker.in_flight != len(worker.tasks) + len(worker.revoked):
             held = f"{len(worker.tasks)} tasks and {len(worker.revoked)} revoked ones"
             yield f"{worker.id} has {worker.in_flight} in flight and {held}"
-        if worker.in_flight > max(worker.slots + 1, s.rules.max_ahead):
+        if worker.in_flight > max(worker.slots + 1, t.rules.max_ahead):
             yield f"{worker.id} holds {worker.in_flight} tasks with {worker.slots} slots"
 
 
-def only_the_living_are_referred_to(s: Scheduler, now: float) -> Iterator[str]:
+def only_the_living_are_referred_to(t: Tables, now: float) -> Iterator[str]:
     """5, 7: workers of tasks live and are listed by id and route; lists of those with credit are right."""
-    for worker in s.workers:
-        if s.workers.get(worker.id) is not worker or s.workers.at(worker.route) is not worker:
+    for worker in t.workers:
+        if t.workers.get(worker.id) is not worker or t.workers.at(worker.route) is not worker:
             yield f"{worker.id} is not found by its id and its route"
-        if (worker.listed is not None) != s.workers.has_credit(worker):
-            yield f"{worker.id} is listed as {worker.listed}, with credit: {s.workers.has_credit(worker)}"
+        if (worker.listed is not None) != t.workers.has_credit(worker):
+            yield f"{worker.id} is listed as {worker.listed}, with credit: {t.workers.has_credit(worker)}"
         if worker.listed is not None and worker.listed != worker.in_flight:
             yield f"{worker.id} is listed under {worker.listed} and has {worker.in_flight} in flight"
-    for task in s.tasks.values():
-        if task.worker is not None and s.workers.get(task.worker.id) is not task.worker:
+    for task in t.tasks.values():
+        if task.worker is not None and t.workers.get(task.worker.id) is not task.worker:
             yield f"task {task.hex} is assigned to a former {task.worker.id}"
-        if s.clients.get(task.client.id) is not task.client:
+        if t.clients.get(task.client.id) is not task.client:
             yield f"task {task.hex} belongs to a client that is not there"
-    for client in s.clients:
-        if client.route is not None and s.clients.at(client.route) is not client:
+    for client in t.clients:
+        if client.route is not None and t.clients.at(client.route) is not client:
             yield f"client {client.name} is not found by its route"
-    for worker, _ in s.workers.departed.values():
+    for worker, _ in t.workers.departed.values():
         if worker.tasks or worker.revoked or worker.in_flight:
             yield f"{worker.id} is gone and still holds {worker.in_flight} tasks"
 
 
-def no_task_is_blamed_for_more_crashes_than_allowed(s: Scheduler, now: float) -> Iterator[str]:
+def no_task_is_blamed_for_more_crashes_than_allowed(t: Tables, now: float) -> Iterator[str]:
     """8: a task that may still run has crashed fewer workers, and hung less often, than the limits."""
-    for task in s.tasks.values():
+    for task in t.tasks.values():
         if not task.crashed and not task.hung:
             continue  # nearly all of them
-        if task.crashes >= s.rules.max_crashes or task.hangs >= s.rules.max_hangs:
+        if task.crashes >= t.rules.max_crashes or task.hangs >= t.rules.max_hangs:
             yield f"task {task.hex} is open after {task.crashes} crashes and {task.hangs} hangs"
 
 
-def everything_stays_in_bounds(s: Scheduler, now: float) -> Iterator[str]:
+def everything_stays_in_bounds(t: Tables, now: float) -> Iterator[str]:
     """9: queues and tables."""
-    r = s.rules
+    r = t.rules
     for what, size, limit in (
-        ("open tasks", len(s.tasks), r.max_queued_tasks),
-        ("open bytes", s.queued_bytes, r.max_queued_bytes),
-        ("workers", len(s.workers), r.max_workers),
-        ("clients", len(s.clients), r.max_clients),
-        ("lanes", len(s.queue.lanes), MAX_LANES + len(s.tasks)),
-        ("stale routes", len(s._stale), MAX_STALE_ROUTES),
-        ("silent workers", len(s.blame.silent), MAX_SILENT),
-        ("departed workers", len(s.workers.departed), MAX_DEPARTED_REMEMBERED),
+        ("open tasks", len(t.tasks), r.max_queued_tasks),
+        ("open bytes", t.open_bytes, r.max_queued_bytes),
+        ("workers", len(t.workers), r.max_workers),
+        ("clients", len(t.clients), r.max_clients),
+        ("lanes", len(t.queue.lanes), MAX_LANES + len(t.tasks)),
+        ("stale routes", len(t.stale), MAX_STALE_ROUTES),
+        ("silent workers", len(t.silent), MAX_SILENT),
+        ("departed workers", len(t.workers.departed), MAX_DEPARTED_REMEMBERED),
     ):
         if size > limit:
             yield f"{size} {what}, more than {limit}"
-    for client in s.clients:
+    for client in t.clients:
         if len(client.tasks) > r.max_client_tasks or client.bytes > r.max_client_bytes:
             yield f"client {client.name} has {len(client.tasks)} tasks and {client.bytes} bytes open"
 
 
-def every_open_task_has_a_timer(s: Scheduler, now: float) -> Iterator[str]:
+def every_open_task_has_a_timer(t: Tables, now: float) -> Iterator[str]:
     """11: nothing can hang."""
-    for task in s.tasks.values():
-        if not s.deadlines.armed(task.id, task.tick):
+    for task in t.tasks.values():
+        if not t.deadlines.armed(task.id, task.tick):
             yield f"task {task.hex} has no deadline armed"
 
 
@@ -129,16 +130,19 @@ STRUCTURE: tuple[Invariant, ...] = (
 )
 
 
-def broken(scheduler: Scheduler, now: float) -> list[tuple[str, str]]:
+def broken(tables: Tables, now: float) -> list[tuple[str, str]]:
     """Return (invariant, sentence) for everything that is wrong with a scheduler's tables."""
-    return [(check.__name__, why) for check in STRUCTURE for why in check(scheduler, now)]
+    return [(check.__name__, why) for check in STRUCTURE for why in check(tables, now)]
 
 
-def fingerprint(s: Scheduler) -> tuple[object, ...]:
+def fingerprint(tables: Tables) -> tuple[object, ...]:
     """10: return all that garbage must not change: everything but counters and who was heard when."""
     return (
-        [(t.id, t.state, t.attempt, t.worker and t.worker.id, t.crashes, t.hangs) for t in s.tasks.values()],
-        [task.id for task in s.queue],
-        [(w.id, w.epoch, w.in_flight, w.draining, w.completed, w.route) for w in s.workers],
-        [(c.id, c.route, len(c.tasks), c.bytes) for c in s.clients],
+        [
+            (task.id, task.state, task.attempt, task.worker and task.worker.id, task.crashes, task.hangs)
+            for task in tables.tasks.values()
+        ],
+        [task.id for task in tables.queue],
+        [(w.id, w.epoch, w.in_flight, w.draining, w.completed, w.route) for w in tables.workers],
+        [(c.id, c.route, len(c.tasks), c.bytes) for c in tables.clients],
     )  # fmt: skip

@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn
 
 from labkit.core import history as h
 from labkit.core.broker.inputs import ClientClosed, FromClient, FromWorker, Tick, ToWorker
-from labkit.core.broker.scheduler import Scheduler
+from labkit.core.broker.tables import Tables
 from labkit.core.history import Event
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
@@ -57,12 +57,13 @@ class Witness:
             h.LEFT: self._left,
         }  # fmt: skip
 
-    def broker_started(self, scheduler: Scheduler) -> None:
+    def broker_started(self, read_tables: Callable[[], Tables]) -> None:
         """A broker that knows nothing: so this begins anew, too."""
-        self._scheduler = scheduler
+        self._read_tables = read_tables
+        self._tables = read_tables()
         self._awake_since = self._loop.now
         self._last_tick = self._loop.now
-        self._tasks: dict[str, Seen] = {}
+        self._open_tasks: dict[str, Seen] = {}
         self._queued = 0
         self._hands: dict[str, Hand] = {}
         self._epochs: set[str] = set()
@@ -103,18 +104,19 @@ class Witness:
             self._answered(event.route, event.message.task.hex(), event.message.attempt)
         elif hasattr(event, "event"):
             self._event = event.event
-            self._before = fingerprint(self._scheduler)
+            self._before = fingerprint(self._read_tables())
 
     def _answered(self, route: Any, name: str, attempt: int) -> None:
         """A worker answers for an attempt: if that was taken from it, it has room again."""
         for worker, hand in self._hands.items():
             if hand.route == route:
-                seen = self._tasks.get(name)
+                seen = self._open_tasks.get(name)
                 if seen is None or (seen.worker, seen.attempt) != (worker, attempt):
                     hand.revoked.discard((name, attempt))
 
     def after(self, event: Any, actions: list[Any], events: list[Event]) -> None:
         """The scheduler handled the event: it wants these actions and published these transitions."""
+        self._tables = self._read_tables()
         for transition in events:
             handler = self._handlers.get(transition.kind)
             if handler is not None:
@@ -131,24 +133,26 @@ class Witness:
 
     def check_everything(self) -> None:
         """Compare all tables from end to end."""
-        scheduler = self._scheduler
-        for invariant, why in broken(scheduler, self._loop.now):
+        self._tables = self._read_tables()
+        for invariant, why in broken(self._tables, self._loop.now):
             self.blame(invariant, why)
-        open_tasks = {task.hex for task in scheduler.tasks.values()}
+        open_tasks = {task.hex for task in self._tables.tasks.values()}
         self._demand(
-            open_tasks == self._tasks.keys(), "conservation", "tables and history name different open tasks"
+            open_tasks == self._open_tasks.keys(),
+            "conservation",
+            "tables and history name different open tasks",
         )
 
     def _judge_counts(self) -> None:
         """1, 4: after each event the tables hold as many tasks, in each place, as the history says."""
-        scheduler = self._scheduler
+        tables = self._tables
         self._demand(
-            len(scheduler.tasks) == len(self._tasks) and len(scheduler.queue) == self._queued,
+            len(tables.tasks) == len(self._open_tasks) and len(tables.queue) == self._queued,
             "conservation", "{} open, {} of them queued, but the history tells of {} and {}",
-            len(scheduler.tasks), len(scheduler.queue), len(self._tasks), self._queued,
+            len(tables.tasks), len(tables.queue), len(self._open_tasks), self._queued,
         )  # fmt: skip
         self._demand(not self._orphans, "requeue", "{} were neither requeued nor ended", list(self._orphans))
-        for worker in scheduler.workers:
+        for worker in tables.workers:
             hand = self._hands.get(worker.id)
             if hand is None or worker.in_flight != hand.in_flight:
                 self.blame("in_flight", f"{worker.id} has {worker.in_flight}, which the history does not say")
@@ -171,7 +175,7 @@ class Witness:
 
     def _judge_address(self, action: ToWorker) -> None:
         name, attempt = action.message.task.hex(), action.message.attempt
-        seen = self._tasks.get(name)
+        seen = self._open_tasks.get(name)
         hand = self._hands.get(seen.worker) if seen is not None and seen.attempt == attempt else None
         self._demand(
             hand is not None and hand.route == action.route,
@@ -188,13 +192,13 @@ class Witness:
     def _judge_garbage(self) -> None:
         """10: garbage and stale messages change counters only."""
         before, self._before = self._before, None
-        self._demand(before == fingerprint(self._scheduler), "garbage", "{} changed the tables", self._event)
+        self._demand(before == fingerprint(self._tables), "garbage", "{} changed the tables", self._event)
 
     def _judge_detection(self) -> None:
         """Fault table: who is silent for longer than ``dead_s`` is not counted among the living."""
         now, r = self._loop.now, self._rules
         limit_s = r.dead_s + r.heartbeat_s / 4 + SLACK_S
-        for worker in self._scheduler.workers:
+        for worker in self._tables.workers:
             connection = self.connections.get(worker.route)
             if connection is not None:
                 silent_s = now - max(connection.last_arrival, self._awake_since) - worker.patience_s
@@ -204,19 +208,19 @@ class Witness:
     # --- tasks ----------------------------------------------------------------------------------------------
 
     def _open(self, event: Event) -> Seen:
-        seen = self._tasks.get(event.task)
+        seen = self._open_tasks.get(event.task)
         if seen is None:
             self.blame("conservation", f"{event.kind}: task {event.task} is not open")
         return seen
 
     def _submitted(self, event: Event) -> None:
         """1: a task is opened once."""
-        self._demand(event.task not in self._tasks, "dedupe", "task {} was opened twice", event.task)
+        self._demand(event.task not in self._open_tasks, "dedupe", "task {} was opened twice", event.task)
         needs = event.detail.get("needs", "")
         self._number += 1
         client = event.detail["client"]
         seen = Seen(client, frozenset(needs.split(",")) if needs else _NOTHING, self._number)
-        self._tasks[event.task] = seen
+        self._open_tasks[event.task] = seen
         self._queued += 1
 
     def _dispatched(self, event: Event) -> None:
@@ -290,9 +294,9 @@ class Witness:
             answer = type(by) is FromWorker and type(by.message) in ANSWERS and by.route == hand.route
             if not answer or (by.message.task.hex(), by.message.attempt) != (event.task, seen.attempt):
                 hand.revoked.add((event.task, seen.attempt))
-        del self._tasks[event.task]
+        del self._open_tasks[event.task]
         route = self._client_routes.get(seen.client)
-        if event.kind != h.CANCELLED and route is not None and self._scheduler.clients.at(route) is not None:
+        if event.kind != h.CANCELLED and route is not None and self._tables.clients.at(route) is not None:
             self._ended.append(event.task)
         return seen
 
@@ -350,7 +354,7 @@ class Witness:
             )
 
     def _evidence(self, task: bytes) -> int:
-        return self._truth.evidence(task, {worker.instance for worker in self._scheduler.workers})
+        return self._truth.evidence(task, {worker.instance for worker in self._tables.workers})
 
     def _requeued(self, event: Event) -> None:
         """1: what is requeued was taken from the worker that had it."""
@@ -364,7 +368,7 @@ class Witness:
         seen.state, seen.worker, seen.started_at = QUEUED, "", None
         self._queued += 1
         task = bytes.fromhex(event.task)
-        now_open = self._scheduler.tasks.get(task)
+        now_open = self._tables.tasks.get(task)
         crashes, begun = now_open.crashes if now_open is not None else 0, len(self._truth.begun.get(task, ()))
         if crashes > begun:
             self.blame(

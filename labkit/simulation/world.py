@@ -238,15 +238,15 @@ class World:
         return (
             self.faults_over
             and all(client.finished for client in self.clients)
-            and not self.broker.scheduler.tasks
+            and not self.broker.tables.tasks
             and all(post.up is None or not post.up.session.held for post in self.posts)
-            and not any(worker.in_flight for worker in self.broker.scheduler.workers)
+            and not any(worker.in_flight for worker in self.broker.tables.workers)
         )
 
     def _what_is_open(self) -> str:
         waiting = {client.name: len(client.session.open) for client in self.clients if client.alive}
         tasks = [
-            f"{task.hex} {task.state.value} #{task.attempt}" for task in self.broker.scheduler.tasks.values()
+            f"{task.hex} {task.state.value} #{task.attempt}" for task in self.broker.tables.tasks.values()
         ]
         phases = {post.name: post.up.session.phase.value if post.up else "down" for post in self.posts}
         return f"not all ended in time: clients wait for {waiting}, the broker has {tasks[:5]}, {phases}"
@@ -292,19 +292,19 @@ class World:
 
     def _judge_client(self, client: ClientProcess) -> None:
         """1: while client and broker agree that they are connected, what one was promised the other has."""
-        session, scheduler = client.session, self.broker.scheduler
-        parts = len(session._waiting) + len(session._sent) + len(session._accepted)
+        session, places = client.session, client.session.tables()
+        parts = len(places.waiting) + len(places.sent) + len(places.accepted)
         if len(session.open) != parts:
             self.witness.blame("conservation", f"{client.name} has {len(session.open)} open, {parts} placed")
         connection = client.socket.connection if client.socket is not None else None
-        record = scheduler.clients.at(connection.route) if connection is not None else None
+        record = self.broker.tables.clients.at(connection.route) if connection is not None else None
         ready = session.phase is Phase.READY
         if self._calm(client) and not (ready and record is not None):
             state = session.phase.value
             self.witness.blame("back_in_time", f"{client.name} is {state} {BACK_S} s after all is well")
         quiet = connection is not None and connection.quiet and not self.broker.busy
         if quiet and ready and record is not None:
-            lost = session._accepted - record.tasks.keys()
+            lost = places.accepted - record.tasks.keys()
             if lost:
                 self.witness.blame("conservation", f"{len(lost)} accepted tasks of {client.name} are nowhere")
 
@@ -312,12 +312,12 @@ class World:
         """Fault table: a worker that can speak with the broker is in its fleet before long."""
         process = post.up
         assert process is not None
-        session = process.session
-        waiting, computing = len(session._line), len(session.held.keys() & session._runs.keys())
-        if len(session.held) != waiting + computing:
-            held = f"{len(session.held)}, {waiting} in line and {computing} handed over"
+        session, tables = process.session, process.session.tables()
+        waiting, computing = len(tables.line), len(tables.held.keys() & tables.runs.keys())
+        if len(tables.held) != waiting + computing:
+            held = f"{len(tables.held)}, {waiting} in line and {computing} handed over"
             self.witness.blame("held", f"{post.name} holds {held}")
-        worker = self.broker.scheduler.workers.get(post.name)
+        worker = self.broker.tables.workers.get(post.name)
         here = worker is not None and worker.epoch == session.epoch
         if self._calm(process) and not here and not self.intruders:
             state = session.phase.value

@@ -52,6 +52,7 @@ from labkit.core.broker.placement import Placement
 from labkit.core.broker.policies import Policy
 from labkit.core.broker.records import ClientRecord, OpenTask, Route, State, Worker
 from labkit.core.broker.snapshot import Snapshot, open_work_s, worker_rows
+from labkit.core.broker.tables import Tables
 from labkit.core.broker.task_queue import TaskQueue
 from labkit.core.broker.worker_table import MAX_SLOTS, WorkerTable
 from labkit.core.deadlines import Deadlines
@@ -719,6 +720,13 @@ class Scheduler:
     def snapshot(self, now: float) -> Snapshot:
         """Return what the Redis mirror shows: every worker, those gone included, and the queue."""
         return Snapshot(tuple(worker_rows(self.workers, now)), tuple(task.hex for task in self.queue))
+
+    def tables(self) -> Tables:
+        """Return a read-only view of all tables, for checkers."""
+        return Tables(
+            self.rules, self.tasks, self.queue, self.workers, self.clients, self.deadlines, self.queued_bytes,
+            self.blame.silent, self._stale,
+        )  # fmt: skip
 
     def status(self, now: float) -> dict[str, Any]:
         """Return the broker's own picture, ready for JSON; all ages in seconds."""

@@ -22,7 +22,7 @@ Rules:
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Set
 from typing import Any, NamedTuple
 
 from labkit.core.deadlines import Deadlines
@@ -110,6 +110,17 @@ class Welcomed(NamedTuple):
     new_broker: bool
 
 
+class ClientTables(NamedTuple):
+    """Read-only view of where each open task of a client is, for those that check it."""
+
+    waiting: Collection[bytes]
+    """Not with the broker."""
+    sent: Collection[bytes]
+    """Sent to the broker and not acknowledged."""
+    accepted: Set[bytes]
+    """Acknowledged by the broker."""
+
+
 class ClientSession(Session):
     """See the module's head. ``client`` is 16 random bytes, the same for the client's whole life."""
 
@@ -142,6 +153,10 @@ class ClientSession(Session):
                 self._add(call)
             self._pump(now)
         return self._take()
+
+    def tables(self) -> ClientTables:
+        """Return a read-only view of where each open task is, for checkers."""
+        return ClientTables(self._waiting.keys(), self._sent.keys(), self._accepted)
 
     def next_deadline(self) -> float:
         """Return the instant at which a ``Tick`` is due even if nothing happens."""

@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from labkit.core.peers.session import Phase, Session, Tick
@@ -125,6 +125,17 @@ class Lease(NamedTuple):
     lease_s: float
 
 
+class WorkerTables(NamedTuple):
+    """Read-only view of what a worker holds, for those that check it."""
+
+    held: Mapping[Key, m.Task]
+    """All that this epoch owes an answer for."""
+    line: Collection[m.Task]
+    """Held, and not handed over to the shell yet."""
+    runs: Mapping[Key, Lease | None]
+    """What the shell has, of former epochs too; a lease once it computes."""
+
+
 class WorkerSession(Session):
     """See the module's head. ``fresh`` returns 8 random bytes: the only chance in a worker's life."""
 
@@ -164,6 +175,10 @@ class WorkerSession(Session):
         """Open the first connection and say hello."""
         self._awake_since = now
         return super().start(now)
+
+    def tables(self) -> WorkerTables:
+        """Return a read-only view of what this worker holds, for checkers."""
+        return WorkerTables(self.held, self._line, self._runs)
 
     def next_deadline(self) -> float:
         """Return the instant at which a ``Tick`` is due even if nothing happens."""
