@@ -1,8 +1,7 @@
-"""``keys``: who may join a cluster of more than one machine. Makes, lists, hands out and removes CURVE keys.
+"""``keys``: makes, lists, exports, imports and removes the CURVE keys of a cluster.
 
-What lies where, and what it means, stands in ``labkit.security.key_store``; this is its command. The folder
-is
-LABKIT_KEYS, or ``keys`` in LABKIT_HOME.
+The files and their meaning: ``labkit.security.key_store``. The folder is LABKIT_KEYS, or ``keys`` in
+LABKIT_HOME.
 """
 
 from __future__ import annotations
@@ -23,7 +22,9 @@ from labkit.security.key_store import (
     ROLES,
     SECRET,
     WORKER,
+    Grant,
     KeyFolder,
+    new_pair,
     read_certificate,
 )
 from labkit.support.i18n import _, translate_error
@@ -31,7 +32,7 @@ from labkit.support.settings import Settings
 
 
 def configure(_name: str, parser: Parser) -> None:
-    """Declare what can be done with keys."""
+    """Declare the actions and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar=_("ACTION"))
 
     def action(name: str, help_: str) -> Any:
@@ -42,17 +43,17 @@ def configure(_name: str, parser: Parser) -> None:
     action("make", _("make the broker's keys, and those that its own machine uses"))
     action("list", _("show whose keys are on the list, and which secrets lie here"))
     add = action("add", _("make a key pair for one more client or worker"))
-    _who(add)
+    _role_and_name(add)
     add.add_argument(
         "--ids",
         metavar="PATTERN",
         help=_("ids that a worker with this key may have, like lab-2 or pool-*; otherwise the key's name"),
     )
     give = action("give", _("write what one client or worker needs into a folder, to carry it there"))
-    _who(give)
+    _role_and_name(give)
     give.add_argument("folder", metavar=_("FOLDER"), type=Path)
     remove = action("remove", _("take a key off the list, and delete it"))
-    _who(remove)
+    _role_and_name(remove)
     take = action("import", _("copy keys that came from another machine"))
     take.add_argument("folder", metavar=_("FOLDER"), type=Path)
     action("import-compose", _("copy this machine's keys out of the cluster in containers"))
@@ -62,13 +63,13 @@ def configure(_name: str, parser: Parser) -> None:
     )  # fmt: skip
 
 
-def _who(parser: Any) -> None:
+def _role_and_name(parser: Any) -> None:
     parser.add_argument("role", choices=ROLES, metavar="client|worker")
     parser.add_argument("name", metavar=_("NAME"))
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Do it; return the exit code."""
+    """Run the chosen action; return the exit code."""
     folder = KeyFolder(settings.keys or settings.home / "keys")
     if options.action == "import-compose":
         _import_compose(folder, options, settings)
@@ -78,11 +79,11 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _make(folder: KeyFolder, options: argparse.Namespace) -> None:
-    made = [folder.add(BROKER, BROKER, _new_pair())]
+    made = [folder.add(BROKER, BROKER, new_pair())]
     # For a cluster on the broker's machine: its client, and its workers, called worker-1, worker-2 ...
-    made.append(folder.add(CLIENT, LOCAL, _new_pair()))
-    made.append(folder.add(WORKER, LOCAL, _new_pair(), ["worker-*"]))
-    _tell_made(folder, made, options)
+    made.append(folder.add(CLIENT, LOCAL, new_pair()))
+    made.append(folder.add(WORKER, LOCAL, new_pair(), ["worker-*"]))
+    _print_made(folder, made, options)
     if not options.json:
         output.next_steps(
             ("keys add worker lab-2", _("admit a worker on another machine")),
@@ -92,18 +93,18 @@ def _make(folder: KeyFolder, options: argparse.Namespace) -> None:
         output.line(
             _(
                 "With LABKIT_KEYS={folder} and LABKIT_HOST=0.0.0.0, 'python -m labkit up' is open to other "
-                "machines, and to nobody who is not on the list."
+                "machines, but only to holders of a key on the list."
             ).format(folder=folder.path)
         )
 
 
 def _add(folder: KeyFolder, options: argparse.Namespace) -> None:
-    folder.broker_public()  # without a broker's keys, nobody could use this one
+    folder.broker_public()  # raises if there is no broker's key: this one would be of no use
     ids = _ids(options)
-    made = folder.add(options.role, options.name, _new_pair(), ids)
-    _tell_made(folder, [made], options)
+    made = folder.add(options.role, options.name, new_pair(), ids)
+    _print_made(folder, [made], options)
     if not options.json:
-        output.line(_("A broker that runs admits it at once."))
+        output.line(_("A running broker admits it at once."))
         output.next_steps(
             (
                 f"keys give {options.role} {options.name} for-{options.name}",
@@ -125,7 +126,7 @@ def _give(folder: KeyFolder, options: argparse.Namespace) -> None:
     if options.json:
         output.as_json({"written": [str(path) for path in written]})
         return
-    _tell_files(_("What {name} needs is in {folder}:"), written, name=options.name, folder=options.folder)
+    _print_files(_("What {name} needs is in {folder}:"), written, name=options.name, folder=options.folder)
     output.line(
         _(
             "It holds a secret: carry it there safely and delete it here. On that machine: "
@@ -135,21 +136,21 @@ def _give(folder: KeyFolder, options: argparse.Namespace) -> None:
 
 
 def _import(folder: KeyFolder, options: argparse.Namespace) -> None:
-    _tell_copied(folder, folder.take_in(options.folder), options)
+    _print_copied(folder, folder.take_in(options.folder), options)
 
 
 def _import_compose(folder: KeyFolder, options: argparse.Namespace, settings: Settings) -> None:
     from labkit.cluster.compose.keys import import_to
     from labkit.cluster.compose.start import engine_of
 
-    _tell_copied(folder, import_to(engine_of(settings), folder.path), options)
+    _print_copied(folder, import_to(engine_of(settings), folder.path), options)
 
 
-def _tell_copied(folder: KeyFolder, written: list[Path], options: argparse.Namespace) -> None:
+def _print_copied(folder: KeyFolder, written: list[Path], options: argparse.Namespace) -> None:
     if options.json:
         output.as_json({"folder": str(folder.path), "written": [str(path) for path in written]})
     elif written:
-        _tell_files(_("Copied into {folder}:"), written, folder=folder.path)
+        _print_files(_("Copied into {folder}:"), written, folder=folder.path)
         output.line(_("A process uses them if LABKIT_KEYS={folder} is set.").format(folder=folder.path))
     else:
         output.line(_("Nothing to copy: all of it is in {folder} already.").format(folder=folder.path))
@@ -160,8 +161,8 @@ def _remove(folder: KeyFolder, options: argparse.Namespace) -> None:
     if options.json:
         output.as_json({"removed": [str(path) for path in removed]})
         return
-    _tell_files(_("Removed:"), removed)
-    output.line(_("A broker that runs hangs up on whoever uses it within a second or two."))
+    _print_files(_("Removed:"), removed)
+    output.line(_("A running broker disconnects its users within a second or two."))
 
 
 def _list(folder: KeyFolder, options: argparse.Namespace) -> None:
@@ -188,7 +189,7 @@ def _list(folder: KeyFolder, options: argparse.Namespace) -> None:
         return
     output.line(_("folder  {folder}").format(folder=folder.path))
     if own_key is None:
-        output.line(_("There are no keys of a broker yet; python -m labkit keys make"))
+        output.line(_("There are no broker keys yet; python -m labkit keys make"))
     else:
         output.line(_("broker  {key}").format(key=own_key))
     output.line()
@@ -198,7 +199,7 @@ def _list(folder: KeyFolder, options: argparse.Namespace) -> None:
         for path in folder.secret_files():
             output.line(_("own secret: {path}").format(path=path))
     else:
-        output.line(_("Nobody is on the list."))
+        output.line(_("No key is on the list."))
     for error in wrong:
         output.complain(translate_error(error))
     for path in folder.exposed():
@@ -217,30 +218,22 @@ def _table(rows: list[dict[str, Any]]) -> None:
         output.line("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def _has_secret(folder: KeyFolder, grant: Any) -> bool:
+def _has_secret(folder: KeyFolder, grant: Grant) -> bool:
     return folder.file(grant.role, grant.name, SECRET).exists()
 
 
-def _tell_made(folder: KeyFolder, made: list[Path], options: argparse.Namespace) -> None:
+def _print_made(folder: KeyFolder, made: list[Path], options: argparse.Namespace) -> None:
     if options.json:
         keys = {str(path.relative_to(folder.path)): read_certificate(path).public for path in made}
         output.as_json({"folder": str(folder.path), "made": keys})
         return
-    _tell_files(_("Made, each with its secret beside it:"), made)
+    _print_files(_("Made, each with its secret beside it:"), made)
 
 
-def _tell_files(title: str, paths: list[Path], **values: Any) -> None:
+def _print_files(title: str, paths: list[Path], **values: Any) -> None:
     output.line(title.format(**values))
     for path in paths:
         output.line(f"  {path}")
-
-
-def _new_pair() -> tuple[str, str]:
-    """Return a new key pair as text (public, secret)."""
-    import zmq
-
-    public, secret = zmq.curve_keypair()
-    return public.decode("ascii"), secret.decode("ascii")
 
 
 ACTIONS: dict[str, Callable[[KeyFolder, argparse.Namespace], None]] = {

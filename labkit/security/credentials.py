@@ -1,13 +1,12 @@
-"""How one proves who one is: the cluster's secret, or a key of one's own.
+"""Credentials: how a peer authenticates itself to the broker, and how the broker knows its peers.
 
-* ``Token``: what all of a cluster on one machine share. It crosses the connection in the clear (ZMTP PLAIN),
-  so it is for loopback only.
-* ``Keys``: a pair of one's own, and the broker's public key (ZMTP CURVE). Both sides prove who they are, all
-  is encrypted, and each key can be taken off the list by itself.
+* ``Token``: one shared secret for all processes of a cluster on one machine. It crosses the connection in the
+  clear (ZMTP PLAIN), so it is for loopback only.
+* ``Keys``: a key pair of the peer's own, and the broker's public key (ZMTP CURVE). Both sides prove their
+  identity, all traffic is encrypted, and each key can be revoked by itself.
 
-A peer has one or the other; the broker has a ``Token`` or a whole ``KeyFolder``. Which it is, the settings
-say: ``LABKIT_KEYS`` names a folder of keys, ``LABKIT_TOKEN_FILE`` a file with the secret, and keys come
-first.
+A peer has one or the other; the broker has a ``Token`` or a whole ``KeyFolder``. The settings decide:
+``LABKIT_KEYS`` names a folder of keys, ``LABKIT_TOKEN_FILE`` a file with the secret, and keys come first.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """A peer's own key pair, and the public key of the broker that it wants to talk to; text in Z85.
+    """A peer's own key pair, and the public key of its broker; text in Z85.
 
-    Raises ``InvalidInput`` for what is no key: here, before a thread of its own stumbles over it.
+    Raises ``InvalidInput`` for a text that is no key: libzmq would report it only later, in another thread.
     """
 
     public: str
@@ -46,18 +45,18 @@ class Keys:
 Credentials = Token | Keys
 
 _NEITHER = N_(
-    "neither LABKIT_TOKEN_FILE nor LABKIT_KEYS is set: a broker and its peers know each other by the "
-    "cluster's secret or by keys"
+    "neither LABKIT_TOKEN_FILE nor LABKIT_KEYS is set: a broker and its peers authenticate with the "
+    "cluster's secret or with keys"
 )
 
 
 def of_client(settings: Settings) -> Credentials:
-    """Return how a client proves who it is; SettingsError if nothing is set, or cannot be read."""
+    """Return a client's credentials. Raises SettingsError if none are set, or if they cannot be read."""
     return _of_peer(settings, CLIENT, None)
 
 
 def of_worker(settings: Settings) -> Credentials:
-    """Return how a worker proves who it is; SettingsError if nothing is set, or cannot be read."""
+    """Return a worker's credentials. Raises SettingsError if none are set, or if they cannot be read."""
     return _of_peer(settings, WORKER, settings.worker_id)
 
 
@@ -71,18 +70,18 @@ def _of_peer(settings: Settings, role: str, usual: str | None) -> Credentials:
 
 
 def of_folder(folder: KeyFolder, role: str, chosen: str | None, usual: str | None = None) -> Keys:
-    """Return a peer's keys out of a folder; for the names see ``KeyFolder.own``."""
+    """Return a peer's keys from a folder; for ``chosen`` and ``usual`` see ``KeyFolder.own``."""
     own = folder.own(role, chosen, usual)
     assert own.secret is not None
     return Keys(own.public, own.secret, folder.broker_public())
 
 
 def of_broker(settings: Settings) -> Token | KeyFolder:
-    """Return how a broker knows its peers; SettingsError if nothing is set, or it would not be safe."""
+    """Return how a broker knows its peers. Raises SettingsError if nothing is set, or if it is not safe."""
     known: Token | KeyFolder
     if settings.keys is not None:
         known = KeyFolder(settings.keys)
-        known.broker_secret()  # here, where it can be told
+        known.broker_secret()  # raises now, while the error can still be shown
     else:
         known_secret = settings.token()
         if known_secret is None:

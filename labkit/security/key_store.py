@@ -1,28 +1,30 @@
-"""A folder of CURVE keys: who may come in, and what one needs to be let in.
+"""A folder of CURVE keys: which clients and workers are admitted, and what a peer needs to be admitted.
 
 ::
 
     keys/
-        broker.key              the broker's public key; every peer needs it, to know whom it talks to
+        broker.key              the broker's public key; every peer needs it, to verify the broker
         broker.key_secret       the broker's secret, on its own machine only
-        clients/ana.key         whoever holds the secret of this key may come in as a client
+        clients/ana.key         the holder of this key's secret is admitted as a client
         clients/ana.key_secret  that secret; only Ana's machine needs it
-        workers/lab-2.key       likewise, as a worker
-        workers/pool.key        with ``ids = "pool-*"``: as any worker whose id begins with pool-
+        workers/lab-2.key       the same for the worker lab-2
+        workers/pool.key        with ``ids = "pool-*"``: any worker whose id begins with pool-
 
-The same layout serves both sides. For a broker, the public files of ``clients`` and ``workers`` *are* the
-list of those who are admitted. A peer needs ``broker.key`` and its own secret, and nothing else of it.
+Both sides use the same layout. For a broker, the public files of ``clients`` and ``workers`` *are* the list
+of admitted peers. A peer needs only ``broker.key`` and its own secret.
 
 Rules:
 
 * A key belongs to the role whose folder it lies in. A worker's key also belongs to a worker id: the file's
   name, or the patterns in ``ids`` (``*`` and ``?``, comma separated), for workers whose ids are not known
   beforehand.
-* Secrets are written for their owner alone (0600), whole, and never over what is there already.
-* A file that cannot be understood admits nobody, and keeps nobody else out.
+* Secrets are written with mode 0600, atomically, and never over an existing file.
+* A file that cannot be understood admits no peer, and does not affect the other files.
 
-The files are ZeroMQ certificates (``zmq.auth.load_certificate`` reads them, and this module reads what
-``zmq.auth.create_certificates`` writes). Making a key pair needs libzmq, so the pairs come from the caller.
+The files are ZeroMQ certificates: ``zmq.auth`` reads them, and this module reads what
+``zmq.auth.create_certificates`` writes. They are not written with ``create_certificates``, because it writes
+in place with the default permissions, and leaves ``ids`` out of the public file. pyzmq is imported only when
+a key is made or read: loading it takes 30 ms.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import struct
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -45,12 +48,10 @@ LOCAL = "local"
 """The name of the keys that a cluster on the broker's machine uses for itself."""
 PUBLIC, SECRET = ".key", ".key_secret"
 
-_Z85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
-_KEY_CHARACTERS = 40
+_KEY_BYTES = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _IDS = re.compile(r"[A-Za-z0-9_.*?-]{1,64}(,[A-Za-z0-9_.*?-]{1,64}){0,31}")
-_LINE = re.compile(r"\s+([\w-]+)\s*=\s*(.*?)\s*")
-_MAX_BYTES = 16_384
+_IDS_LINE = re.compile(r"^[ \t]+ids[ \t]*=[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What one listed key allows. ``ids`` matters for workers only."""
+    """What one listed key allows. ``ids`` applies to workers only."""
 
     role: str
     name: str
@@ -77,13 +78,13 @@ Grants = Mapping[tuple[str, str], Grant]
 
 
 class KeyFolder:
-    """The folder at ``path``; making the object touches nothing."""
+    """The folder at ``path``; creating the object does not touch the disk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def file(self, role: str, name: str, ending: str) -> Path:
-        """Return where a key lies, whether it does or not; raises InvalidInput for what cannot be a name."""
+        """Return the path of a key, which need not exist; raises InvalidInput for an impossible name."""
         if role == BROKER:
             return self.path / f"{BROKER}{ending}"
         if not _NAME.fullmatch(name):
@@ -99,7 +100,7 @@ class KeyFolder:
     # --- a broker's side ------------------------------------------------------------------------------------
 
     def broker_secret(self) -> str:
-        """Return the broker's secret key. Raises SettingsError, saying how to get one."""
+        """Return the broker's secret key. Raises SettingsError, with the command that makes one."""
         path = self.file(BROKER, "", SECRET)
         if not path.exists():
             raise SettingsError(
@@ -112,7 +113,7 @@ class KeyFolder:
         return secret
 
     def grants(self) -> tuple[Grants, list[SettingsError]]:
-        """Return who is admitted, and what is wrong with the files that admit nobody."""
+        """Return the admitted keys, and an error for each file that cannot be used."""
         found: dict[tuple[str, str], Grant] = {}
         wrong: list[SettingsError] = []
         for role, name, path in self._public_files():
@@ -128,7 +129,7 @@ class KeyFolder:
         return found, wrong
 
     def signature(self) -> object:
-        """Return something that changes whenever the list of those admitted does: cheap to ask."""
+        """Return a value that changes whenever the list of admitted keys does; cheap enough to poll."""
         seen = []
         for role, name, path in self._public_files():
             try:
@@ -144,25 +145,25 @@ class KeyFolder:
             try:
                 names = sorted(os.listdir(self._role_folder(role)))
             except OSError:
-                continue  # a folder that is not there admits nobody
+                continue  # a missing folder admits no peer
             folder = self._role_folder(role)
             found += [(role, n[: -len(PUBLIC)], folder / n) for n in names if n.endswith(PUBLIC)]
         return found
 
     def exposed(self) -> list[Path]:
-        """Return the secret files that others on this machine may read."""
+        """Return the secret files that other users of this machine may read."""
         if sys.platform == "win32":
             return []
         return [path for path in self.secret_files() if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
 
     def secret_files(self) -> list[Path]:
-        """Return all secrets in here."""
+        """Return all secret files of this folder, sorted."""
         return sorted([*self.path.glob(f"*{SECRET}"), *self.path.glob(f"*/*{SECRET}")])
 
     # --- a peer's side --------------------------------------------------------------------------------------
 
     def broker_public(self) -> str:
-        """Return the broker's public key. Raises SettingsError, saying where it comes from."""
+        """Return the broker's public key. Raises SettingsError, with the place to copy it from."""
         path = self.file(BROKER, "", PUBLIC)
         if not path.exists():
             raise SettingsError(
@@ -171,27 +172,30 @@ class KeyFolder:
         return read_certificate(path).public
 
     def own(self, role: str, chosen: str | None, usual: str | None = None) -> Certificate:
-        """Return the certificate with which a peer proves who it is.
+        """Return a peer's own certificate.
 
-        It is the one that is ``chosen`` (LABKIT_KEY); else the one called ``usual`` (the worker's id); else
-        the only one there is. Raises SettingsError if none or several could be meant.
+        It is the one named ``chosen`` (LABKIT_KEY); else the one named ``usual`` (the worker's id); else the
+        only one. Raises SettingsError if there is none, or if several are possible.
         """
         folder = self._role_folder(role)
         there = sorted(path.name[: -len(SECRET)] for path in folder.glob(f"*{SECRET}"))
         name = chosen or (usual if usual in there else None) or (there[0] if len(there) == 1 else None)
         if name is None and there:
             raise SettingsError(
-                N_("LABKIT_KEYS: there are several secret keys in {folder} ({names}); LABKIT_KEY says which"),
-                folder=folder, names=", ".join(there),
-            )  # fmt: skip
+                N_("LABKIT_KEYS: there are several secret keys in {folder} ({names}); set LABKIT_KEY to one"),
+                folder=folder,
+                names=", ".join(there),
+            )
         if name not in there:
             raise SettingsError(
                 N_(
                     "LABKIT_KEYS: there is no secret key {name} in {folder}; one is made on the broker's "
                     "machine: python -m labkit keys add {role} NAME"
                 ),
-                name=f"{name}{SECRET}" if name else f"*{SECRET}", folder=folder, role=role,
-            )  # fmt: skip
+                name=f"{name}{SECRET}" if name else f"*{SECRET}",
+                folder=folder,
+                role=role,
+            )
         path = folder / f"{name}{SECRET}"
         certificate = read_certificate(path)
         if certificate.secret is None:
@@ -217,13 +221,13 @@ class KeyFolder:
                 raise InvalidInput(
                     N_("{path} is there already; remove it first if it is to be replaced"), path=path
                 )
-        # The secret first: who is on the list has a key that can be used.
+        # The secret first: every key on the list can then be used.
         write_new(secret, certificate_text(Certificate(*pair, ids)), 0o600)
         write_new(public, certificate_text(Certificate(pair[0], None, ids)), 0o644)
         return public
 
     def remove(self, role: str, name: str) -> list[Path]:
-        """Take a key off the list and delete it; return the files that were there, InvalidInput if none."""
+        """Take a key off the list and delete its files; return them. Raises InvalidInput if there is none."""
         paths = [self.file(role, name, ending) for ending in (PUBLIC, SECRET)]
         removed = [path for path in paths if path.exists()]
         if not removed:
@@ -233,10 +237,10 @@ class KeyFolder:
         return removed
 
     def take_in(self, path: Path) -> list[Path]:
-        """Copy what is new in another folder of keys; return the files written.
+        """Copy the new files of another folder of keys; return the files written.
 
-        Secrets become their owner's alone. Raises InvalidInput, and copies nothing, if a file would replace
-        one that says something else, or is no certificate.
+        Secrets get mode 0600. Raises InvalidInput, and copies nothing, if a file would replace one with
+        another content, or is no certificate.
         """
         other = KeyFolder(path)
         files = [(BROKER, BROKER, e) for e in (PUBLIC, SECRET) if other.file(BROKER, "", e).exists()]
@@ -249,7 +253,7 @@ class KeyFolder:
         new: list[tuple[Path, str, int]] = []
         for role, name, ending in files:
             certificate = read_certificate(other.file(role, name, ending))
-            if ending == PUBLIC:  # whatever somebody pasted into it: a secret does not spread from there
+            if ending == PUBLIC:  # a secret pasted into a public file does not spread
                 certificate = Certificate(certificate.public, None, certificate.ids)
             target = self.file(role, name, ending)
             if not target.exists():
@@ -258,7 +262,7 @@ class KeyFolder:
                 raise InvalidInput(
                     N_(
                         "{path} is there already and is another key; nothing was copied. "
-                        "Remove it if nobody needs it any more"
+                        "Remove it first if it is no longer needed"
                     ),
                     path=target,
                 )
@@ -267,7 +271,7 @@ class KeyFolder:
         return [target for target, _text, _mode in new]
 
     def give_out(self, role: str, name: str, path: Path) -> list[Path]:
-        """Write into the folder ``path`` what one peer needs: the broker's public key and its own pair."""
+        """Write what one peer needs into the folder ``path``: the broker's public key and its own pair."""
         own = self.own(role, name)
         other = KeyFolder(path)
         parts = [
@@ -285,46 +289,58 @@ class KeyFolder:
 # --- certificate files --------------------------------------------------------------------------------------
 
 
+def new_pair() -> tuple[str, str]:
+    """Return a new key pair as text (public, secret)."""
+    import zmq
+
+    public, secret = zmq.curve_keypair()
+    return public.decode("ascii"), secret.decode("ascii")
+
+
 def read_certificate(path: Path) -> Certificate:
-    """Return what a certificate file says. Raises SettingsError that names the file and what is wrong."""
+    """Return a certificate file's content. Raises SettingsError with the file and the reason."""
+    from zmq.auth import load_certificate
+
+    public, secret = b"", None
     try:
-        with path.open("rb") as file:
-            text = file.read(_MAX_BYTES).decode("utf-8")
+        public, secret = load_certificate(path)
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no text"
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else "no text"
         raise SettingsError(
             N_("cannot read the key in {path}: {reason}"), path=path, reason=reason
         ) from error
-    values: dict[str, str] = {}
-    for line in text.splitlines():
-        if found := _LINE.fullmatch(line):
-            values.setdefault(found[1], found[2].strip("\"'"))
-    public, secret, ids = values.get("public-key", ""), values.get("secret-key"), values.get("ids", "")
+    except (ValueError, IndexError):  # no line "public-key = ...", or one without "="
+        text = ""
     if not is_key(public) or (secret is not None and not is_key(secret)):
         raise SettingsError(N_("{path} is no ZeroMQ certificate: it has no valid key"), path=path)
+    found = _IDS_LINE.search(text)
+    ids = found[1].strip("\"'") if found else ""
     if ids and not _IDS.fullmatch(ids):
         raise SettingsError(
             N_("{path}: ids = {ids!r} is not understood; worker ids like lab-2 or pool-* are expected"),
-            path=path, ids=ids,
-        )  # fmt: skip
-    return Certificate(public, secret, tuple(ids.split(",")) if ids else ())
+            path=path,
+            ids=ids,
+        )
+    return Certificate(
+        public.decode("ascii"),
+        None if secret is None else secret.decode("ascii"),
+        tuple(ids.split(",")) if ids else (),
+    )
 
 
-def is_key(text: str) -> bool:
-    """Return whether ``text`` is 32 bytes in Z85: five characters for each four bytes."""
-    if len(text) != _KEY_CHARACTERS or any(character not in _Z85 for character in text):
+def is_key(text: str | bytes) -> bool:
+    """Return whether ``text`` is a CURVE key: 32 bytes in Z85, which are 40 characters."""
+    from zmq.utils import z85
+
+    try:
+        return len(z85.decode(text)) == _KEY_BYTES
+    except (ValueError, KeyError, struct.error):
         return False
-    for start in range(0, _KEY_CHARACTERS, 5):
-        value = 0
-        for character in text[start : start + 5]:
-            value = value * 85 + _Z85.index(character)
-        if value >= 1 << 32:
-            return False
-    return True
 
 
 def certificate_text(certificate: Certificate) -> str:
-    """Return a certificate file's text, as ``read_certificate`` and ``zmq.auth`` read it."""
+    """Return a certificate file's text; ``read_certificate`` and ``zmq.auth`` read it."""
     lines = ["#   ZeroMQ CURVE certificate, made by labkit", "", "metadata"]
     if certificate.secret is not None:
         lines[0] += ": SECRET, for its owner alone"
@@ -337,6 +353,6 @@ def certificate_text(certificate: Certificate) -> str:
 
 
 def write_new(path: Path, text: str, mode: int) -> None:
-    """Write a file that did not exist, whole, with these permissions from its first moment."""
+    """Write a file that did not exist, atomically, with these permissions from the start."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_whole(path, text.encode(), mode)  # what it writes first does not end like a key: nobody reads it
+    write_whole(path, text.encode(), mode)  # its temporary file does not end like a key, so it is never read

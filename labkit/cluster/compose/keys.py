@@ -33,7 +33,7 @@ from labkit.cluster.compose import containers
 from labkit.cluster.compose.docker import Engine, explain
 from labkit.core.errors import N_, ClusterError
 from labkit.security.credentials import Keys, of_folder
-from labkit.security.key_store import BROKER, CLIENT, WORKER, KeyFolder
+from labkit.security.key_store import BROKER, CLIENT, WORKER, KeyFolder, new_pair
 
 OUT = Path("/out")
 HOST, HEALTH = "host", "health"
@@ -48,8 +48,6 @@ ELASTIC_IDS = f"{WORKER}-" + "?" * containers.SHORT_ID
 
 def make(out: Path) -> bool:
     """Make all keys and hand them out below ``out``; return whether that was needed."""
-    import zmq
-
     if (out / BROKER / FINISHED).exists():
         return False
     peers = [*containers.NAMED_WORKERS, containers.ELASTIC, containers.LAB, HOST]
@@ -58,16 +56,12 @@ def make(out: Path) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         everything = KeyFolder(Path(folder))
 
-        def pair() -> tuple[str, str]:
-            public, secret = zmq.curve_keypair()
-            return public.decode(), secret.decode()
-
-        everything.add(BROKER, BROKER, pair())
+        everything.add(BROKER, BROKER, new_pair())
         for name in CLIENTS:
-            everything.add(CLIENT, name, pair())
+            everything.add(CLIENT, name, new_pair())
         for name in containers.NAMED_WORKERS:
-            everything.add(WORKER, name, pair())
-        everything.add(WORKER, containers.ELASTIC, pair(), [ELASTIC_IDS])
+            everything.add(WORKER, name, new_pair())
+        everything.add(WORKER, containers.ELASTIC, new_pair(), [ELASTIC_IDS])
         for name in peers:
             role = CLIENT if name in CLIENTS else WORKER
             everything.give_out(role, name, out / name)

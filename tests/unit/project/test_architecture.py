@@ -36,7 +36,7 @@ FORBIDDEN = {
     "": ("notebooks", "tests"),
 }
 
-NO_NETWORK = {*CORE_ROOMS, "support", "imaging", "calls", "security", "jobs", "batch", "simulation", "charts"}
+NO_NETWORK = {*CORE_ROOMS, "support", "imaging", "calls", "jobs", "batch", "simulation", "charts"}
 NETWORK = {"socket", "socketserver", "ssl", "asyncio", "zmq", "redis"}
 # What would make the core impure: the outside world, clocks, chance and concurrency.
 IMPURE = NETWORK | {"select", "selectors"} | {
