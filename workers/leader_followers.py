@@ -15,7 +15,7 @@ microseconds is most of what it costs. So the leader computes what it has read i
 instead, and only if it must: a follower watches it, and takes the lead when the leader has been computing for
 a millisecond. So heartbeats are never late because of a task, and a short task meets no other thread.
 
-The lead changes hands under a lock, and with it all that is the leader's alone: socket, session, waiter.
+The lead changes hands under a lock, and with it all that is the leader's alone: socket, session, poller.
 
 The one follower on watch looks at a clock every millisecond or two while tasks come, and sleeps while none
 do; the leader wakes it with the first task after a pause.

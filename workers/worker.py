@@ -35,8 +35,9 @@ from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
 from labkit.security.credentials import Credentials
 from labkit.support.signals import endings
+from labkit.support.waker import Waker
 from labkit.transport.connection import RETRY_S, Link
-from labkit.transport.poller import Bell, Waiter
+from labkit.transport.poller import Poller
 from labkit.transport.sockets import WORKER_ROLE
 from workers.compute import Compute
 from workers.leader_followers import Crew
@@ -65,17 +66,17 @@ class Worker:
         self._rules = rules
         self._context: zmq.Context[Any] = zmq.Context()
         self._session = WorkerSession(name, capabilities, slots, os.getpid(), rules, lambda: os.urandom(8))
-        self._bell = Bell()  # rung by the threads that compute and by signals
+        self._waker = Waker()  # rung by the threads that compute and by signals
         self._compute = Compute(slots, job_modules, rules.max_message_bytes)
         self._crew = Crew(slots + 1, self, self._compute)
-        self._waiter = Waiter()
+        self._poller = Poller()
         self._link = Link(
-            self._context, self._waiter, address, WORKER_ROLE, credentials, m.TO_WORKER,
+            self._context, self._poller, address, WORKER_ROLE, credentials, m.TO_WORKER,
             rules.max_message_bytes,
         )  # fmt: skip
         self._exit: Exit | None = None
         self._stop_asked = False
-        self._waiter.add(self._bell)
+        self._poller.add(self._waker)
         self._ticked_at = 0.0
         self._serving_file = serving_file
         self._said_serving_at = 0.0
@@ -93,7 +94,7 @@ class Worker:
 
     def _on_signal(self, *_: Any) -> None:
         self._stop_asked = True
-        self._bell.ring()
+        self._waker.wake()
 
     def run(self) -> int:
         """Serve until told to stop, refused, or a task outruns its lease."""
@@ -113,10 +114,10 @@ class Worker:
     def turn(self) -> None:
         """Send, wait until something happens, read, and handle it."""
         self._link.flush()
-        self._bell.listen()
+        self._waker.arm()
         has_news = self._compute.has_news or self._compute.has_work or self._stop_asked
-        ready = self._waiter.wait(0.0 if has_news else self._timeout_s())
-        self._bell.hush(self._bell in ready)
+        ready = self._poller.wait(0.0 if has_news else self._timeout_s())
+        self._waker.clear(self._waker in ready)
         self._take_in(ready, time.monotonic())
 
     def report(self, report: Finished | Raised) -> None:
@@ -125,7 +126,7 @@ class Worker:
 
     def wake(self) -> None:
         """Let the thread that waits in ``turn`` look for news."""
-        self._bell.ring()
+        self._waker.wake()
 
     def _timeout_s(self) -> float:
         now = time.monotonic()

@@ -35,7 +35,8 @@ from zmq.utils import z85
 
 from labkit.security.credentials import Token
 from labkit.security.key_store import CLIENT, WORKER, Grants, KeyFolder
-from labkit.transport.poller import Bell, Waiter
+from labkit.support.waker import Waker
+from labkit.transport.poller import Poller
 from labkit.transport.sockets import CLIENT_ROLE, WORKER_ROLE
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Gate:
         self._grants: Grants = {}
         self._signature: object = None
         self._secret = known.broker_secret().encode() if isinstance(known, KeyFolder) else b""
-        self._bell = Bell()
+        self._waker = Waker()
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._told = 0
@@ -125,26 +126,26 @@ class Gate:
         if self._thread is None:
             return
         self._stopping = True
-        self._bell.ring()
+        self._waker.wake()
         self._thread.join()
         self._thread = None
 
     def close(self) -> None:
         """``stop``, for good."""
         self.stop()
-        self._bell.close()
+        self._waker.close()
 
     def _run(self, socket: zmq.Socket[bytes]) -> None:
-        waiter = Waiter()
-        waiter.add(socket)
-        waiter.add(self._bell)
+        poller = Poller()
+        poller.add(socket)
+        poller.add(self._waker)
         try:
             while True:
-                self._bell.listen()
+                self._waker.arm()
                 if self._stopping:
                     break
-                ready = waiter.wait(60.0 if isinstance(self._known, Token) else LOOK_S)
-                self._bell.hush(self._bell in ready)
+                ready = poller.wait(60.0 if isinstance(self._known, Token) else LOOK_S)
+                self._waker.clear(self._waker in ready)
                 if socket in ready:
                     socket.send_multipart(self._answer(socket.recv_multipart()))
                 if time.monotonic() >= self._look_at:
@@ -152,7 +153,7 @@ class Gate:
                     self._told = 0
                     self._look()
         finally:
-            waiter.close()
+            poller.close()
             socket.close()
 
     def _answer(self, question: list[bytes]) -> list[bytes]:

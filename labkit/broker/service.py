@@ -44,8 +44,9 @@ from labkit.core.protocol.rules import Rules
 from labkit.security.credentials import Token, check_host
 from labkit.security.key_store import CLIENT, WORKER, KeyFolder
 from labkit.support.signals import endings
+from labkit.support.waker import Waker
 from labkit.transport import unix_socket
-from labkit.transport.poller import Bell, Waiter
+from labkit.transport.poller import Poller
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class Broker:
         self._rules = rules
         self._mirror = mirror
         self._context: zmq.Context[Any] = zmq.Context()
-        self._bell = Bell()
+        self._waker = Waker()
         self._keys_changed = False
         self.gate = Gate(self._context, known, self._on_keys_changed)
         self._opened: list[Any] = []
@@ -109,11 +110,11 @@ class Broker:
             self._recorder = self._open_recorder(host, event_port, recorder_path)
         except BaseException:
             self._close()
-            self._bell.close()
+            self._waker.close()
             raise
         if isinstance(known, Token):
             self._open_shortcuts(known.secret)
-        self._waiter = Waiter()
+        self._poller = Poller()
         self._stopping = False
         self._hears_signals = False
         self._pending_events: list[Event] = []
@@ -159,7 +160,7 @@ class Broker:
     def _on_keys_changed(self) -> None:
         """The list of keys is another one; called in the gate's thread."""
         self._keys_changed = True
-        self._bell.ring()
+        self._waker.wake()
 
     def _cut_removed_keys(self) -> None:
         self._keys_changed = False
@@ -194,15 +195,15 @@ class Broker:
         buried = [each for each in (self._workers, self._clients) if each.is_dropping]
         for endpoint in buried:
             log.warning("far too much memory is in use: hung up on everybody at port %d", endpoint.port)
-            self._waiter.remove(endpoint.socket)
-            self._waiter.remove(endpoint.monitor)
+            self._poller.remove(endpoint.socket)
+            self._poller.remove(endpoint.monitor)
             endpoint.start_over()
             self._wait_for(endpoint)
         return bool(buried)
 
     def _wait_for(self, endpoint: Endpoint) -> None:
-        self._waiter.add(endpoint.socket)
-        self._waiter.add(endpoint.monitor, often=False)
+        self._poller.add(endpoint.socket)
+        self._poller.add(endpoint.monitor, often=False)
 
     def cut_subscribers(self) -> None:
         """Hang up on all who subscribe to events."""
@@ -212,13 +213,13 @@ class Broker:
     def stop(self) -> None:
         """Ask the loop to end; safe in a signal handler and from any thread."""
         self._stopping = True
-        self._bell.ring()
+        self._waker.wake()
 
     def stop_on_signals(self) -> None:
         """End the loop on SIGTERM, SIGINT, and Ctrl-Break."""
         for number in endings():
             signal.signal(number, lambda *_: self.stop())
-        signal.set_wakeup_fd(self._bell.rope, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._waker.signal_fd, warn_on_full_buffer=False)
         self._hears_signals = True
 
     # --- the loop ---
@@ -233,17 +234,17 @@ class Broker:
         gc.set_threshold(GC_THRESHOLD, 20, 20)
         for endpoint in (self._workers, self._clients):
             self._wait_for(endpoint)
-        self._waiter.add(self._bell)
+        self._poller.add(self._waker)
         try:
             while True:
-                self._bell.listen()
+                self._waker.arm()
                 if self._stopping:
                     break
-                ready = self._waiter.wait(self._timeout_s())
-                self._bell.hush(self._bell in ready)
+                ready = self._poller.wait(self._timeout_s())
+                self._waker.clear(self._waker in ready)
                 self._turn(ready, time.monotonic())
         finally:
-            self._waiter.close()
+            self._poller.close()
             self._finish()
 
     def _timeout_s(self) -> float:
@@ -344,7 +345,7 @@ class Broker:
         self._close()
         if self._hears_signals:
             signal.set_wakeup_fd(-1)
-        self._bell.close()
+        self._waker.close()
 
     def _close(self) -> None:
         recorder = getattr(self, "_recorder", None)

@@ -45,8 +45,9 @@ from labkit.charts.draw_share import share, share_table
 from labkit.charts.draw_throughput import throughput, throughput_table
 from labkit.charts.draw_timeline import timeline, timeline_table
 from labkit.charts.draw_waits import longest_wait, waits, waits_table
-from labkit.charts.style import Chart, worker_colour
+from labkit.charts.style import Chart
 from labkit.charts.table import Table
+from labkit.support.palette import worker_colour
 
 __all__ = [
     "Chart",

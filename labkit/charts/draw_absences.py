@@ -16,13 +16,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from labkit.charts import style
-from labkit.charts.style import FAULT, INK, MARGIN, NORMAL, PALE, SMALL, WIDTH, Chart, mixed, seconds
+from labkit.charts.style import MARGIN, NORMAL, SMALL, WIDTH, Chart
 from labkit.charts.table import Table
 from labkit.core import history as h
 from labkit.core.errors import N_
 from labkit.core.history import History
 from labkit.core.history.recovery import HEALING
 from labkit.support.i18n import _, ngettext
+from labkit.support.palette import FAULT, INK, PALE, mixed, worker_colour
+from labkit.support.text import seconds
 
 LANE = 0.86
 """Inches a lane takes."""
@@ -194,7 +196,7 @@ SIGNS = {
 
 def _draw(axes: Axes, row: int, a: Absence) -> None:
     until = axes.get_xlim()[1]
-    colour = style.worker_colour(a.target)
+    colour = worker_colour(a.target)
     for state, begin, end in a.states:
         begin, end = max(begin, -BEFORE_S), min(end, until)
         if end > begin:

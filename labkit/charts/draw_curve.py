@@ -11,24 +11,11 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from labkit.charts import style
 from labkit.charts.draw_guess import checked_guess
-from labkit.charts.style import (
-    AXIS_SPACE,
-    BLUE,
-    GREEN,
-    GRID,
-    INK,
-    LEGEND_LINE,
-    MARGIN,
-    ORANGE,
-    PALE,
-    PURPLE,
-    TITLE_SPACE,
-    WIDTH,
-    Chart,
-)
+from labkit.charts.style import AXIS_SPACE, LEGEND_LINE, MARGIN, TITLE_SPACE, WIDTH, Chart
 from labkit.charts.table import Table
 from labkit.core.errors import N_
 from labkit.support.i18n import _
+from labkit.support.palette import BLUE, GREEN, GRID, INK, ORANGE, PALE, PURPLE
 from labkit.support.timing import Timing
 
 Curve = Mapping[Any, Timing]

@@ -11,10 +11,12 @@ from matplotlib.patches import Patch
 
 from labkit.charts import style
 from labkit.charts.marks import View, draw_marks, in_words, marks_height, marks_of, outages, view_of
-from labkit.charts.style import FAULT, INK, MARGIN, WIDTH, Chart, mixed, seconds, worker_colour
+from labkit.charts.style import MARGIN, WIDTH, Chart
 from labkit.charts.table import Table
 from labkit.core.history import History, Interval
 from labkit.support.i18n import _, ngettext
+from labkit.support.palette import FAULT, GRID, INK, mixed, worker_colour
+from labkit.support.text import seconds
 
 ROW = 0.42
 """Inches a row takes, as long as there is room."""
@@ -228,7 +230,7 @@ def _name_rows(axes: Axes, slots: dict[str, int]) -> None:
             ticks.append(first + (count - 1) / 2)
             names.append(style.shortened(worker))
         if first and every == 1:
-            axes.axhline(first - 0.5, color=style.GRID, linewidth=0.8, zorder=0)
+            axes.axhline(first - 0.5, color=GRID, linewidth=0.8, zorder=0)
         first += count
     axes.set_yticks(ticks, names, parse_math=False)
 

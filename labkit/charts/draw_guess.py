@@ -8,10 +8,12 @@ from numbers import Real
 from typing import Any, NamedTuple, Self
 
 from labkit.charts import style
-from labkit.charts.style import BLUE, INK, MARGIN, PALE, SMALL, WIDTH, Chart, seconds
+from labkit.charts.style import MARGIN, SMALL, WIDTH, Chart
 from labkit.charts.table import Table
 from labkit.core.errors import N_, InvalidInput
 from labkit.support.i18n import _
+from labkit.support.palette import BLUE, INK, PALE
+from labkit.support.text import seconds
 from labkit.support.timing import Timing
 
 ROW = 0.62

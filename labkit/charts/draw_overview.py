@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from labkit.charts import draw_gantt, draw_recovery, draw_share, draw_throughput, style
 from labkit.charts.marks import marks_height, marks_of, view_of
-from labkit.charts.style import INK, MARGIN, WIDTH, Chart, seconds
+from labkit.charts.style import MARGIN, WIDTH, Chart
 from labkit.charts.table import Table
 from labkit.core.history import History, Recovery
 from labkit.support.i18n import _, ngettext
+from labkit.support.palette import INK
+from labkit.support.text import seconds
 
 HEADLINE = 0.42
 THROUGHPUT = 2.4

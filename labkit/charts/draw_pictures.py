@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from labkit.charts import style
-from labkit.charts.style import INK, MARGIN, SMALL, WIDTH, Chart
+from labkit.charts.style import MARGIN, SMALL, WIDTH, Chart
 from labkit.charts.table import Table
 from labkit.support.i18n import _
+from labkit.support.palette import INK
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,10 +8,12 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 
 from labkit.charts import style
-from labkit.charts.style import FAULT, GRID, INK, MARGIN, NORMAL, PALE, WIDTH, Chart, seconds
+from labkit.charts.style import MARGIN, NORMAL, WIDTH, Chart
 from labkit.charts.table import Table
 from labkit.core.history import History, Recovery
 from labkit.support.i18n import _, ngettext
+from labkit.support.palette import FAULT, GRID, INK, PALE
+from labkit.support.text import seconds
 
 HEIGHT = 1.7
 """Inches the four rows of a chain take."""

@@ -6,10 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from labkit.charts import style
-from labkit.charts.style import INK, MARGIN, PALE, SMALL, WIDTH, Chart, worker_colour
+from labkit.charts.style import MARGIN, SMALL, WIDTH, Chart
 from labkit.charts.table import Table
 from labkit.core.history import History
 from labkit.support.i18n import _, ngettext
+from labkit.support.palette import INK, PALE, worker_colour
 
 ROW = 0.42
 MAX_BARS = 24

@@ -7,11 +7,13 @@ from matplotlib.ticker import MaxNLocator
 
 from labkit.charts import style
 from labkit.charts.marks import View, draw_marks, in_words, marks_height, marks_of, merged, outages, view_of
-from labkit.charts.style import FAULT, INK, MARGIN, WIDTH, Chart, seconds, worker_colour
+from labkit.charts.style import MARGIN, WIDTH, Chart
 from labkit.charts.table import Table
 from labkit.core.history import History, Recovery, Sample, natural
 from labkit.core.history.recovery import RESTORED
 from labkit.support.i18n import _, ngettext
+from labkit.support.palette import FAULT, GRID, INK, worker_colour
+from labkit.support.text import seconds
 
 MAX_WORKERS_NAMED = 10
 """With more workers than this, only their sum is drawn."""
@@ -101,7 +103,7 @@ def draw_throughput(axes: Axes, history: History, view: View, samples: list[Samp
         usual = max([chain.usual_per_s or 0.0 for chain in history.recoveries()], default=0.0)
         axes.set_ylim(0, max(highest, usual) * 1.08)
         axes.yaxis.set_major_locator(MaxNLocator(6))
-        axes.grid(axis="y", color=style.GRID, linewidth=0.8)
+        axes.grid(axis="y", color=GRID, linewidth=0.8)
     for begin, end in merged(span for spans in outages(history).values() for span in spans):
         end = min(end, view.until)
         axes.axvspan(begin, end, color=FAULT, alpha=0.13, linewidth=0, label="_outage", zorder=0.5)

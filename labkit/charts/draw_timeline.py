@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from labkit.charts import style
-from labkit.charts.style import MARGIN, SMALL, WIDTH, Chart, seconds, worker_colour
+from labkit.charts.style import MARGIN, SMALL, WIDTH, Chart
 from labkit.charts.table import Table
 from labkit.core.history import natural
 from labkit.support.i18n import _, ngettext
+from labkit.support.palette import worker_colour
+from labkit.support.text import seconds
 from labkit.support.timing import Span
 
 ROW = 0.30

@@ -15,10 +15,12 @@ from matplotlib.lines import Line2D
 
 from labkit.charts import style
 from labkit.charts.draw_guess import checked_guess
-from labkit.charts.style import GRID, INK, MARGIN, PALE, SMALL, WIDTH, Chart, seconds, worker_colour
+from labkit.charts.style import MARGIN, SMALL, WIDTH, Chart
 from labkit.charts.table import Table
 from labkit.core.history import History, natural
 from labkit.support.i18n import _, ngettext
+from labkit.support.palette import GRID, INK, PALE, worker_colour
+from labkit.support.text import seconds
 from labkit.support.timing import Timing
 
 ROW = 1.05

@@ -8,10 +8,11 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.transforms import blended_transform_factory
 
-from labkit.charts.style import FAULT, PALE, SMALL, inches, shortened, size_of
+from labkit.charts.style import SMALL, inches, shortened, size_of
 from labkit.core.history import History
 from labkit.core.history.recovery import HEALING
 from labkit.support.i18n import _, ngettext
+from labkit.support.palette import FAULT, PALE
 
 MAX_NAMED = 12
 """More names than this would cover the picture; the other marks keep their lines."""

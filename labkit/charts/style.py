@@ -1,44 +1,30 @@
-"""What all charts share: colours, the figure, where things stand on it, and words for numbers.
+"""What all charts share: the figure, the places on it, the size of texts. Colours: labkit.support.palette.
 
 Rules:
 
-* Colours are those of Okabe and Ito, which people with any colour blindness tell apart. A worker has the same
-  colour in every chart of every run; vermillion belongs to faults alone.
 * Nothing is told by colour only: faults have their names, interrupted and repeated attempts their hatches.
 * A figure is ``matplotlib.figure.Figure`` and never pyplot's, so that no global state is touched, any thread
   may draw, and no window can open. At its 100 dots an inch it is 1000 pixels wide.
 * Places are counted in inches from the figure's top left corner and texts are measured before they are
   placed, so that nothing overlaps in either language.
-
-Source of the colours: M. Okabe, K. Ito, "Color Universal Design", 2008.
 """
 
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 from math import ceil
 from typing import Any
-from zlib import crc32
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-ORANGE, SKY_BLUE, GREEN = "#E69F00", "#56B4E9", "#009E73"
-YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
-
-WORKER_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY_BLUE, YELLOW)
-FAULT = VERMILLION
-INK = "#262626"
-PALE = "#767676"
-GRID = "#E5E5E5"
+from labkit.support.palette import INK, PALE
 
 DPI = 100
 WIDTH = 10.0
@@ -96,38 +82,7 @@ def size_of(axes: Axes) -> tuple[float, float]:
     return box.width * whole_width, box.height * whole_height
 
 
-# --- colours ------------------------------------------------------------------------------------------------
-
-
-def worker_colour(name: str) -> str:
-    """Return the colour of a worker, as ``#rrggbb``: the same for the same name in every chart and process.
-
-    worker-1 to worker-6 have the six colours; from worker-7 on they come again, darker and then paler. Names
-    without a number get one of them from the name's checksum.
-    """
-    digits = re.search(r"(\d{1,9})$", name)
-    number = int(digits.group()) - 1 if digits else crc32(name.encode("utf-8", "surrogatepass"))
-    cycle, which = divmod(number, len(WORKER_COLOURS))
-    strength, towards = ((0.0, 0.0), (0.45, 0.0), (0.55, 1.0))[cycle % 3]
-    return mixed(WORKER_COLOURS[which], towards, strength)
-
-
-def mixed(colour: str, towards: float, strength: float) -> str:
-    """Return a colour mixed with ``strength`` (0 to 1) parts of black (``towards`` 0.0) or white (1.0)."""
-    red, green, blue = (part + (towards - part) * strength for part in to_rgb(colour))
-    return str(to_hex((red, green, blue)))
-
-
 # --- words --------------------------------------------------------------------------------------------------
-
-
-def seconds(duration: float) -> str:
-    """Return a duration as people say it: 0 ms, 0.4 ms, 20 ms, 0.92 s, 12.3 s."""
-    if 0.00005 <= duration < 0.00095:
-        return f"{duration * 1e3:.1f} ms"
-    if duration < 0.0995:
-        return f"{duration * 1e3:.0f} ms"
-    return f"{duration:.2f} s" if duration < 9.995 else f"{duration:.1f} s"
 
 
 @cache

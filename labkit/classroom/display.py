@@ -9,8 +9,8 @@ from typing import Any
 
 from labkit import charts
 from labkit.charts import Chart, Guessed
-from labkit.charts.style import seconds
 from labkit.support.i18n import _
+from labkit.support.text import seconds
 
 NEAR = 1.1
 """A guess within ten per cent is a good one."""

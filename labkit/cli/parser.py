@@ -14,7 +14,7 @@ from labkit.cli.output import CALL, as_called, call
 from labkit.core.errors import N_
 from labkit.support import i18n
 from labkit.support.i18n import _
-from labkit.support.numbers import real, whole
+from labkit.support.text import parse_float, parse_int
 
 # Not `from labkit import __version__`: the package is the door for others, one floor up.
 VERSION = "0.1.0"
@@ -28,8 +28,8 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
-        self.register("type", int, whole)  # as everywhere else: 1_0 is no number
-        self.register("type", float, real)
+        self.register("type", int, parse_int)  # as everywhere else: 1_0 is no number
+        self.register("type", float, parse_float)
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of printing and leaving."""
@@ -46,7 +46,7 @@ class Parser(argparse.ArgumentParser):
 def port_number(option: str, text: str) -> int:
     """Return the port that ``text``, the value of ``--option``, names. Raises UsageError."""
     try:
-        port = whole(text)
+        port = parse_int(text)
     except ValueError:
         port = 0
     if not 1 <= port <= MAX_PORT:

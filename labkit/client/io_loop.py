@@ -16,7 +16,7 @@ way, which for a task of microseconds would cost more than the task.
 
 Rules:
 
-* Link, session and waiter are touched under ``_lead`` only.
+* Link, session and poller are touched under ``_lead`` only.
 * Several users' threads that wait at the same time are served by the conversation's own thread.
 * The conversation's own thread stands back for milliseconds only: nothing depends on a user who never comes
   back.
@@ -46,8 +46,9 @@ from labkit.core.peers.session import Connect, Send, Tick
 from labkit.core.protocol import messages as m
 from labkit.security.credentials import Credentials
 from labkit.support.signals import PutOff
+from labkit.support.waker import Waker
 from labkit.transport.connection import RETRY_S, TURN_BUDGET, Link
-from labkit.transport.poller import Bell, Waiter
+from labkit.transport.poller import Poller
 from labkit.transport.sockets import CLIENT_ROLE
 
 FAREWELL_MS = 500
@@ -81,10 +82,10 @@ class Conversation:
         self._act = act
         self._ended = ended
         self._context: zmq.Context[Any] = zmq.Context()
-        self._bell = Bell()
-        self._waiter = Waiter()
+        self._waker = Waker()
+        self._poller = Poller()
         self._link = Link(
-            self._context, self._waiter, address, CLIENT_ROLE, credentials, m.TO_CLIENT, max_message_bytes
+            self._context, self._poller, address, CLIENT_ROLE, credentials, m.TO_CLIENT, max_message_bytes
         )
         self._inbox: deque[Any] = deque()  # events for the session, from any thread
         self._ticked_at = 0.0
@@ -125,7 +126,7 @@ class Conversation:
     def post_now(self, event: Any) -> None:
         """As ``post``; if nobody leads just now, this thread sends what comes of it."""
         if self._parked:
-            with PutOff(self._bell.ring):
+            with PutOff(self._waker.wake):
                 if self._lead.acquire(blocking=False):
                     self._inbox.append(event)
                     self._lead_on(lambda: self._take_in([], time.monotonic()))
@@ -143,7 +144,7 @@ class Conversation:
         if self._is_copy:
             raise ClientGone(N_("this client belongs to the process that opened it; a fork opens its own"))
         if not self._blocked and not self.is_mine:
-            with PutOff(self._bell.ring) as signals:
+            with PutOff(self._waker.wake) as signals:
                 if self._claim.acquire(blocking=False):
                     try:
                         self._lead_until(lambda: done() or bool(signals.noted), ends_at)
@@ -171,7 +172,7 @@ class Conversation:
             self._thread.join()
 
     def _nudge(self) -> None:
-        self._bell.ring()
+        self._waker.wake()
         if self._parked:
             self._alarm.put(None)
 
@@ -180,7 +181,7 @@ class Conversation:
     def _lead_until(self, done: Callable[[], bool], ends_at: float | None) -> None:
         began = time.monotonic()
         if not self._lead.acquire(blocking=False):
-            self._bell.ring()  # the conversation's own thread has it, and lets go of it now
+            self._waker.wake()  # the conversation's own thread has it, and lets go of it now
             self._lead.acquire()
         self._lead_on(lambda: self._take_turns(done, ends_at))
         if self._inbox or self._closing or self._blocked or self._left_at - began > LONG_LEAD_S:
@@ -209,7 +210,7 @@ class Conversation:
     # --- the conversation's own thread ----------------------------------------------------------------------
 
     def _run(self) -> None:
-        self._waiter.add(self._bell)
+        self._poller.add(self._waker)
         try:
             self._as_leader(lambda: self._do(self.session.start(time.monotonic())))
             while not self._closing:
@@ -248,8 +249,8 @@ class Conversation:
         self._link.flush()
         has_met_it = self.welcomed.is_set() and not self.denied
         self._link.close(FAREWELL_MS if has_met_it else 0)
-        self._waiter.close()
-        self._bell.close()
+        self._poller.close()
+        self._waker.close()
         self._context.term()
         self._ended()
 
@@ -257,9 +258,9 @@ class Conversation:
 
     def _turn(self, ends_at: float | None) -> None:
         self._link.flush()
-        self._bell.listen()
-        ready = self._waiter.wait(self._timeout_s(ends_at))
-        self._bell.hush(self._bell in ready)
+        self._waker.arm()
+        ready = self._poller.wait(self._timeout_s(ends_at))
+        self._waker.clear(self._waker in ready)
         self._take_in(ready, time.monotonic())
 
     def _timeout_s(self, ends_at: float | None) -> float:

@@ -21,6 +21,7 @@ from labkit.demo.progress import SPARK, Progress, WorkerProgress, heights, per_s
 from labkit.demo.story import GOOD, HARM, Line
 from labkit.demo.view import View
 from labkit.support.i18n import _
+from labkit.support.palette import worker_colour
 
 FRAMES_PER_S = 10
 CHART_LINES = 4
@@ -160,8 +161,6 @@ class LiveView(View):
         return table
 
     def _worker_row(self, worker: WorkerProgress, progress: Progress) -> list[Text]:
-        from labkit.charts.style import worker_colour  # not before: it loads matplotlib
-
         colour = worker_colour(worker.name)
         share = len(worker.done_at) / progress.done if progress.done else 0.0
         counts = heights(worker.done_at, progress.now - 5.0, progress.now, 15)

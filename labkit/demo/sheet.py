@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from labkit.charts import style
-from labkit.charts.style import FAULT, INK, MARGIN, PALE, SMALL, Chart
+from labkit.charts.style import MARGIN, SMALL, Chart
 from labkit.demo.batch import Picture
 from labkit.demo.run import VICTIM, Ran
 from labkit.demo.story import recovery_of
 from labkit.imaging import image_files
 from labkit.support.i18n import _
+from labkit.support.palette import FAULT, INK, PALE, worker_colour
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +91,7 @@ def _draw(sheet: Chart, pair: Pair, left: float, top: float) -> None:
             spine.set_color(FAULT)
             spine.set_linewidth(2.5)
     bar = style.place(sheet, left, top + TILE_HEIGHT + 0.02, 2 * TILE_WIDTH + GAP, 0.05)
-    bar.set_facecolor(style.worker_colour(pair.worker))
+    bar.set_facecolor(worker_colour(pair.worker))
     bar.set_xticks([])
     bar.set_yticks([])
     bar.spines[:].set_visible(False)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from labkit.charts.style import seconds
 from labkit.cluster.status_text import cause_in_words
 from labkit.core.history import History, Recovery
 from labkit.demo.progress import Progress
 from labkit.support.i18n import _, ngettext
+from labkit.support.text import seconds
 
 HARM, GOOD, PLAIN = "harm", "good", "plain"
 

@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from labkit.charts.style import seconds
 from labkit.core import history as h
 from labkit.core.errors import N_
 from labkit.core.history import Recovery
 from labkit.demo.run import VICTIM, Ran
 from labkit.demo.story import recovery_of, rejoined_at
 from labkit.support.i18n import _
+from labkit.support.text import seconds
 
 FAIR_SHARE_TOLERANCE = 0.5
 """How far a worker's share may be from an equal one, as a part of it: 33 % may be 17 % to 50 %.

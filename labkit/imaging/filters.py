@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.core.errors import N_, FilterError, LabkitError
 from labkit.imaging.image_files import MAX_PIXELS, check
-from labkit.support.numbers import real
+from labkit.support.text import parse_float
 
 if TYPE_CHECKING:
     import numpy as np
@@ -368,7 +368,7 @@ def parse_value(filter_name: str, parameter_name: str, text: str) -> Number:
     for parameter in chosen.parameters:
         if parameter.name == parameter_name:
             try:
-                number = real(text)
+                number = parse_float(text)
             except ValueError as error:
                 raise parameter.refused(filter_name, text) from error
             return parameter.checked(filter_name, number)

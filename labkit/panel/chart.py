@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from labkit.charts import worker_colour
-from labkit.charts.style import FAULT, GRID, INK, PALE
 from labkit.core.history import natural
 from labkit.panel.pulse import CHART_S, Mark
 from labkit.panel.view import Moment
 from labkit.support.i18n import _
+from labkit.support.palette import FAULT, GRID, INK, PALE, worker_colour
 
 WIDTH, HEIGHT = 720, 190
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 34, 34

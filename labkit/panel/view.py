@@ -13,15 +13,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from labkit.charts import worker_colour
 from labkit.cluster.status_text import STATES, mirror_in_words, state_of
 from labkit.core.errors import N_
 from labkit.panel.pulse import LogLine, Mark, Pulse, Second
 from labkit.support.i18n import _, ngettext
+from labkit.support.palette import PALE, worker_colour
 
 RATE_OVER_S = 5
 """Seconds over which the rates on the cards are averaged."""
-SERVICE_COLOUR = "#767676"
+SERVICE_COLOUR = PALE
 
 ACTIONS = {
     "kill": N_("kill"),

@@ -25,7 +25,7 @@ from labkit.core.broker.policies import POLICIES
 from labkit.core.broker.worker_table import MAX_SLOTS
 from labkit.core.errors import N_, SettingsError
 from labkit.core.protocol.rules import Rules
-from labkit.support.numbers import real, whole
+from labkit.support.text import parse_float, parse_int
 
 BACKENDS = ("local", "compose")
 
@@ -135,7 +135,7 @@ def _text(name: str, text: str) -> str:
 
 def _whole(name: str, text: str, low: int = 1, high: int = 1 << 62) -> int:
     try:
-        number = whole(text)
+        number = parse_int(text)
     except ValueError:
         number = low - 1
     if not low <= number <= high:
@@ -158,7 +158,7 @@ def _slots(name: str, text: str) -> int:
 
 def _positive(name: str, text: str) -> float:
     try:
-        number = real(text)
+        number = parse_float(text)
     except ValueError:
         number = math.nan
     if not 0 < number < math.inf:

@@ -23,7 +23,7 @@ from labkit.core.protocol import messages as m
 from labkit.security.credentials import Credentials, Token
 from labkit.transport import sockets, unix_socket
 from labkit.transport.handshake_monitor import Handshakes, access_denied
-from labkit.transport.poller import Waiter
+from labkit.transport.poller import Poller
 
 TURN_BUDGET = 200
 """Messages read in one turn, so that the session looks at the clock in between."""
@@ -35,14 +35,14 @@ class Link:
     us."""
 
     def __init__(
-        self, context: zmq.Context[Any], waiter: Waiter, address: str, role: str,
+        self, context: zmq.Context[Any], poller: Poller, address: str, role: str,
         credentials: Credentials, accepts: frozenset[type], max_message_bytes: int,
     ) -> None:  # fmt: skip
         self.address = address
         self.dropped = 0
         """Messages that were not this protocol."""
         self._context = context
-        self._waiter = waiter
+        self._poller = poller
         self._role = role
         self._credentials = credentials
         self._accepts = accepts
@@ -60,8 +60,8 @@ class Link:
         self._kept.clear()
         socket = sockets.dealer(self._context, self._role, self._credentials, self._max_message_bytes)
         self._handshakes = Handshakes(socket, self.address, self._credentials)
-        self._waiter.add(socket)
-        self._waiter.add(self._handshakes.socket, often=False)
+        self._poller.add(socket)
+        self._poller.add(self._handshakes.socket, often=False)
         token = self._credentials
         socket.connect(
             unix_socket.best(self.address, token.secret) if isinstance(token, Token) else self.address
@@ -71,8 +71,8 @@ class Link:
     def close(self, linger_ms: int = 0) -> None:
         """Close the socket; what was sent may still go out for ``linger_ms``."""
         if self._socket is not None and self._handshakes is not None:
-            self._waiter.remove(self._socket)
-            self._waiter.remove(self._handshakes.socket)
+            self._poller.remove(self._socket)
+            self._poller.remove(self._handshakes.socket)
             self._handshakes.close()
             self._socket.close(linger=linger_ms)
             self._socket = self._handshakes = None

@@ -25,7 +25,7 @@ from labkit.core.history import BROKER_STARTED, GAP, Event, decode_event
 from labkit.security.credentials import Credentials
 from labkit.transport import sockets
 from labkit.transport.handshake_monitor import Handshakes, access_denied
-from labkit.transport.poller import Waiter
+from labkit.transport.poller import Poller
 
 _NUMBER = struct.Struct("!Q")
 _IDLE_S = 60.0
@@ -46,9 +46,9 @@ class EventStream:
         self._credentials = credentials
         self._socket = sockets.subscriber(self._context, credentials)
         self._handshakes = Handshakes(self._socket, address, credentials)
-        self._waiter = Waiter()
-        self._waiter.add(self._socket)
-        self._waiter.add(self._handshakes.socket, often=False)
+        self._poller = Poller()
+        self._poller.add(self._socket)
+        self._poller.add(self._handshakes.socket, often=False)
         self._expected: int | None = None
         self._closed = False
         self._socket.connect(address)
@@ -73,7 +73,7 @@ class EventStream:
             wait_s = ends_at - time.monotonic()
             if wait_s <= 0:
                 break
-            self._check_access(self._waiter.wait(wait_s))
+            self._check_access(self._poller.wait(wait_s))
         return []
 
     def __iter__(self) -> Iterator[list[Event]]:
@@ -87,7 +87,7 @@ class EventStream:
         if self._closed:
             return
         self._closed = True
-        self._waiter.close()
+        self._poller.close()
         self._handshakes.close()
         self._socket.close(linger=0)
         self._context.term()

@@ -49,7 +49,7 @@ ROOMS = {
     "cluster/open": "cluster cluster/run_folder cluster/local cluster/compose",
     "executors": "calls client cluster jobs",
     # What people see.
-    "panel": f"{PROCESSES} charts jobs",
+    "panel": f"{PROCESSES} jobs",
     "demo": f"{PROCESSES} batch charts imaging jobs",
     "faults": f"{PROCESSES} cluster/local imaging jobs mirror security",
     "cli": f"{PROCESSES} cluster/compose cluster/local cluster/supervisor broker calls charts demo faults "

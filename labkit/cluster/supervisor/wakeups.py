@@ -1,8 +1,11 @@
 """What wakes the supervisor besides its control port: signals, the end of a child, the end of its lifeline.
 
-Signals and threads pull a rope, and the loop's selector hears it. SIGCHLD tells of a child's end. Windows has
-no such signal: there a thread per child waits for it. The standard input has a thread of its own everywhere,
-because Windows cannot wait for a pipe and a socket at once.
+Signals and threads write to a ``Waker`` that the loop's selector watches. SIGCHLD reports that a child ended.
+Windows has no such signal: there a thread per child waits for it. The standard input has a thread of its own
+everywhere, because Windows cannot wait for a pipe and a socket at once.
+
+The waker stays armed: after each wake-up the loop looks at all of its children and at ``end_asked`` before it
+sleeps again.
 """
 
 from __future__ import annotations
@@ -10,11 +13,11 @@ from __future__ import annotations
 import os
 import selectors
 import signal
-import socket
 import subprocess
 import sys
 import threading
-from typing import Any
+
+from labkit.support.waker import Waker
 
 
 class Wakeups:
@@ -26,14 +29,13 @@ class Wakeups:
         self.detached = False
         """The starter has said that the cluster is to live without it."""
         self._watched: set[int] = set()
-        self._rope, self._bell = socket.socketpair()
-        self._rope.setblocking(False)
-        self._bell.setblocking(False)
-        selector.register(self._bell, selectors.EVENT_READ, self._silence)
+        self._waker = Waker()
+        self._waker.arm()
+        selector.register(self._waker, selectors.EVENT_READ, self._on_wake)
 
     def hear_signals(self) -> None:
         """SIGTERM, SIGINT and SIGHUP ask for the end; SIGCHLD only wakes. From the main thread."""
-        signal.set_wakeup_fd(self._rope.fileno(), warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._waker.signal_fd, warn_on_full_buffer=False)
         for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"):
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), lambda *_: self.ask_for_the_end())
@@ -43,7 +45,7 @@ class Wakeups:
     def ask_for_the_end(self) -> None:
         """Begin the end of the cluster at the loop's next turn."""
         self.end_asked = True
-        self._ring()
+        self._waker.wake()
 
     def watch_standard_input(self) -> None:
         """Ask for the end when the standard input ends, unless the line ``detach`` came before."""
@@ -64,25 +66,16 @@ class Wakeups:
     def _wait_for(self, process: subprocess.Popen[bytes]) -> None:
         process.wait()
         self._watched.discard(process.pid)
-        self._ring()
+        self._waker.wake()
 
-    def _ring(self) -> None:
-        try:
-            self._rope.send(b"!")
-        except OSError:
-            return  # full: it is ringing already; closed: the loop is over
-
-    def _silence(self, *_: Any) -> None:
-        try:
-            self._bell.recv(4096)
-        except BlockingIOError:
-            return  # heard already
+    def _on_wake(self) -> None:
+        self._waker.clear()
+        self._waker.arm()
 
     def close(self) -> None:
         """Hear no more signals."""
         signal.set_wakeup_fd(-1)
-        self._rope.close()
-        self._bell.close()
+        self._waker.close()
 
 
 def read_line(descriptor: int) -> bytes:

@@ -13,9 +13,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from labkit import charts
-from labkit.charts import style
 from labkit.core.history import Event, History
 from labkit.support import i18n
+from labkit.support.palette import FAULT
 from tests.tools.drawn_charts import assert_legible, labelled, written
 from tests.tools.made_histories import crowded, demo, frozen, note, run, strangely_named, task_id
 
@@ -173,7 +173,7 @@ def test_workers_have_the_okabe_ito_colours_and_none_has_the_colour_of_faults() 
     assert [charts.worker_colour(f"worker-{i}") for i in (1, 2, 3)] == ["#0072b2", "#e69f00", "#009e73"]
     colours = [charts.worker_colour(f"worker-{i}") for i in range(1, 19)]
     assert len(set(colours)) == 18
-    assert to_hex(style.FAULT) not in colours
+    assert to_hex(FAULT) not in colours
 
 
 def test_any_name_has_a_colour_that_does_not_depend_on_the_others() -> None:

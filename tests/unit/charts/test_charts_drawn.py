@@ -10,10 +10,10 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import StepPatch
 
 from labkit import charts
-from labkit.charts import style
 from labkit.charts.marks import outages
 from labkit.core.history import Event, History
 from labkit.support import i18n
+from labkit.support.palette import FAULT
 from tests.tools.drawn_charts import labelled, legend_of, written
 from tests.tools.made_histories import demo, note, run, with_notes
 
@@ -51,7 +51,7 @@ def test_the_instant_of_the_fault_is_marked_named_and_shaded_until_the_worker_is
         axes = figure.axes[0]
         (fault,) = labelled(axes, "_harm")
         assert list(fault.get_xdata()) == pytest.approx([1.5, 1.5])
-        assert to_hex(fault.get_color()) == style.FAULT.lower()
+        assert to_hex(fault.get_color()) == FAULT.lower()
         assert {"kill worker-2", "start worker-2"} <= set(written(figure))
         (outage,) = labelled(axes, "_outage")
         FigureCanvasAgg(figure).draw()
@@ -138,7 +138,7 @@ def test_interrupted_and_repeated_attempts_are_hatched_and_joined_by_an_arrow(hi
     assert (
         interrupted.get_hatch() and repeated.get_hatch() and interrupted.get_hatch() != repeated.get_hatch()
     )
-    assert to_hex(interrupted.get_edgecolor()[0]) == style.FAULT.lower()
+    assert to_hex(interrupted.get_edgecolor()[0]) == FAULT.lower()
     lost = interrupted.get_paths()[0].get_extents()
     again = repeated.get_paths()[0].get_extents()
     (arrow,) = [text for text in axes.texts if getattr(text, "arrow_patch", None) is not None]

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from labkit.charts import worker_colour
 from labkit.core.errors import BrokerUnreachable, ClusterError, ClusterNotRunning
 from labkit.core.history import Event
 from labkit.panel import Panel, page, view
@@ -22,6 +21,7 @@ from labkit.panel.panel import FRONTEND
 from labkit.panel.pulse import CHART_S, LOG_LINES, Pulse
 from labkit.panel.view import ACTIONS, SIGNS, moment_of
 from labkit.support import i18n
+from labkit.support.palette import worker_colour
 from tests.tools.made_histories import demo, frozen
 from tests.tools.waiting import wait_until
 

@@ -96,11 +96,11 @@ def test_ctrl_break_ends_broker_and_worker_in_peace_where_there_is_one(
         worker = SimpleNamespace(_on_signal=lambda *_: asked.append("worker"))
         Worker.stop_on_signals(worker)  # type: ignore[arg-type]
         signal.raise_signal(signal.SIGUSR1)
-        rope, bell_end = socket.socketpair()
-        with rope, bell_end:
-            rope.setblocking(False)
-            bell = SimpleNamespace(rope=rope.fileno())
-            broker = SimpleNamespace(stop=lambda: asked.append("broker"), _bell=bell)
+        sender, receiver = socket.socketpair()
+        with sender, receiver:
+            sender.setblocking(False)
+            waker = SimpleNamespace(signal_fd=sender.fileno())
+            broker = SimpleNamespace(stop=lambda: asked.append("broker"), _waker=waker)
             Broker.stop_on_signals(broker)  # type: ignore[arg-type]
             signal.raise_signal(signal.SIGUSR1)
             signal.set_wakeup_fd(-1)

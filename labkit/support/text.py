@@ -1,0 +1,36 @@
+"""Numbers as text: how people read durations, and how people write numbers.
+
+``parse_int`` and ``parse_float`` accept digits, a sign, a point and an exponent. Python's own ``int`` and
+``float`` accept more, such as ``1_0`` for ten and digits of other scripts. In a setting or on a command line
+those are slips, so they are refused.
+"""
+
+from __future__ import annotations
+
+import re
+
+_INT = re.compile(r"[+-]?[0-9]+")
+_FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+def seconds(duration: float) -> str:
+    """Return a duration in seconds as text with its unit: 0 ms, 0.4 ms, 20 ms, 0.92 s, 12.3 s."""
+    if 0.00005 <= duration < 0.00095:
+        return f"{duration * 1e3:.1f} ms"
+    if duration < 0.0995:
+        return f"{duration * 1e3:.0f} ms"
+    return f"{duration:.2f} s" if duration < 9.995 else f"{duration:.1f} s"
+
+
+def parse_int(text: str) -> int:
+    """Return the whole number written in ``text``. Raises ValueError."""
+    if not _INT.fullmatch(text):
+        raise ValueError(f"not a whole number: {text!r}")
+    return int(text)
+
+
+def parse_float(text: str) -> float:
+    """Return the number written in ``text``: never NaN, infinity if too large. Raises ValueError."""
+    if not _FLOAT.fullmatch(text):
+        raise ValueError(f"not a number: {text!r}")
+    return float(text)

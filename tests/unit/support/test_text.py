@@ -1,0 +1,44 @@
+"""Durations as text, and numbers read from text."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from labkit.support.text import parse_float, parse_int, seconds
+
+
+@pytest.mark.parametrize(
+    ("duration", "expected"),
+    [
+        (0.0, "0 ms"),
+        (0.00004, "0 ms"),
+        (0.0004, "0.4 ms"),
+        (0.02, "20 ms"),
+        (0.0996, "0.10 s"),
+        (0.92, "0.92 s"),
+        (9.994, "9.99 s"),
+        (12.34, "12.3 s"),
+    ],
+)
+def test_a_duration_is_shown_with_two_or_three_digits(duration: float, expected: str) -> None:
+    assert seconds(duration) == expected
+
+
+@pytest.mark.parametrize("text", ["", "1_0", "٣", "1.0", "0x10", " 1", "1e3"])
+def test_a_text_that_is_no_plain_whole_number_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a whole number"):
+        parse_int(text)
+
+
+@pytest.mark.parametrize("text", ["", "1_0.0", "٣.٣", "nan", "inf", "-", ".", "1e", " 1"])
+def test_a_text_that_is_no_plain_number_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a number"):
+        parse_float(text)
+
+
+def test_a_plain_number_is_read() -> None:
+    assert [parse_int(text) for text in ("0", "+7", "-12")] == [0, 7, -12]
+    assert [parse_float(text) for text in ("1", ".5", "-2.", "1e3", "+1.5E-1")] == [1.0, 0.5, -2.0, 1e3, 0.15]
+    assert parse_float("1e999") == math.inf
