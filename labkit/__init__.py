@@ -12,8 +12,8 @@ Reading order, from the idea to the machine. Each step needs only the ones befor
 
 1.  ``labkit.core.protocol.rules``, ``labkit.core.errors``: the numbers all agree on; what can go wrong, by
     name.
-2.  ``labkit.core.protocol.messages``: what travels between client, broker and worker, byte by byte
-    (PROTOCOL.md).
+2.  ``labkit.core.protocol.messages`` and ``wire``: what travels between client, broker and worker, and its
+    bytes (PROTOCOL.md).
 3.  ``labkit.core.broker.policies``: who gets the next task; each policy is a function of a few lines.
 4.  ``labkit.core.broker.scheduler``: the broker's mind, a state machine without socket or clock; with it
     ``placement`` and ``evidence``, two decisions of its own, and ``tasks``, ``fleet``, ``clients`` and

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from labkit.calls.registry import needs, needs_of_each, resolve_here
+from labkit.core.protocol import exit_codes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,8 +34,6 @@ __jobs__ = (
     "run_each",
 )
 """The jobs of this module: its other functions are not for sending."""
-
-CRASH_EXIT_CODE = 70
 
 
 def _filters_in(steps: Sequence[Step]) -> frozenset[str]:
@@ -108,7 +107,7 @@ def crash() -> None:
     Only for a worker's process. On the engines "sequential" and "threads" it ends the program that you are
     in.
     """
-    os._exit(CRASH_EXIT_CODE)
+    os._exit(exit_codes.CRASHED)
 
 
 def hang() -> None:

@@ -24,6 +24,7 @@ def main() -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
     from labkit.core.errors import LabkitError
+    from labkit.core.protocol import exit_codes
     from labkit.security import credentials
     from labkit.support.settings import Settings
 
@@ -33,7 +34,7 @@ def main() -> int:
         proof = credentials.of_worker(settings)
     except LabkitError as error:
         print(error, file=sys.stderr)
-        return 2
+        return exit_codes.NOT_UNDERSTOOD
     if settings.work is not None:
         sys.path.append(str(settings.work))  # last: a learner's json.py must not replace Python's
     from labkit.calls import registry

@@ -1,7 +1,7 @@
 """The watchdog of a worker: ends a process in which a task keeps Python's interpreter lock.
 
 A task that never ends, but lets other threads run, is reported by the thread that talks, and the worker
-leaves (``EXIT_HUNG``). A call that never lets go of the interpreter lock (a runaway regular expression,
+leaves (exit code 86). A call that never lets go of the interpreter lock (a runaway regular expression,
 ``sum(range(10**12))``) also stops the thread that talks: no heartbeat, no report, and nothing written in
 Python can help. So the operating system does. A timer counts the *processor time* of this process, and is
 wound up again at every look at the clock. When it runs down, nobody has had the lock for that long, and it

@@ -31,6 +31,7 @@ from labkit.core.peers.worker_session import (
     Withdrawn,
     WorkerSession,
 )
+from labkit.core.protocol import exit_codes
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
 from labkit.security.credentials import Credentials
@@ -45,8 +46,6 @@ from workers.watchdog import Watchdog
 
 log = logging.getLogger("labkit.worker")
 
-EXIT_DENIED = 77
-"""Exit code of a worker that the broker does not let in."""
 FAREWELL_MS = 1000
 TICK_EVERY_S = 0.1
 """How often the session looks at the clock, however much there is to read."""
@@ -146,7 +145,7 @@ class Worker:
             self._do(self._session.handle_envelope(messages, now))
         if self._link.was_denied(ready):
             log.error("%s", self._link.why_denied())
-            self._exit = Exit(EXIT_DENIED, "not let in")
+            self._exit = Exit(exit_codes.DENIED, "not let in")
         if self._stop_asked:
             self._stop_asked = False
             self._do(handle(StopAsked(), now))

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from labkit.core.broker.policies import Policy
     from labkit.support.settings import Settings
 
-EXIT_PORT_IN_USE = 73
-
 
 def main(settings: Settings, mirror: SnapshotObserver | None = None) -> int:
     """Run a broker in this process and return its exit code: 0 stopped, 73 a port is taken.
@@ -26,6 +24,7 @@ def main(settings: Settings, mirror: SnapshotObserver | None = None) -> int:
     """
     from labkit.broker.service import Broker
     from labkit.core.errors import PortInUse
+    from labkit.core.protocol import exit_codes
     from labkit.security import credentials
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -39,7 +38,7 @@ def main(settings: Settings, mirror: SnapshotObserver | None = None) -> int:
         )  # fmt: skip
     except PortInUse as error:
         print(error, file=sys.stderr)
-        return EXIT_PORT_IN_USE
+        return exit_codes.PORT_IN_USE
     broker.stop_on_signals()
     if folder is not None:
         _announce(folder, settings, broker.epoch)

@@ -31,6 +31,7 @@ from labkit.broker.backlog import LARGE_BYTES, Backlog
 from labkit.broker.connections import bound_again, hang_up, port_of, unread_bytes
 from labkit.core.errors import N_, PortInUse, ProtocolError
 from labkit.core.protocol import messages as m
+from labkit.core.protocol import wire
 from labkit.core.protocol.rules import Rules
 from labkit.transport.poller import readable
 
@@ -72,7 +73,7 @@ class Endpoint:
         self._allowed = allowed
         self._rules = rules
         self._count = count
-        self._max_bytes = rules.max_message_bytes + m.HEADER_BYTES
+        self._max_bytes = rules.max_message_bytes + wire.HEADER_BYTES
         self._path: Path | None = None
         self._closed: list[bytes] = []
         self._clear()
@@ -182,7 +183,7 @@ class Endpoint:
                     return arrived, False
                 continue
             try:
-                messages = m.decode(envelope, frames, self._allowed)
+                messages = wire.decode(envelope, frames, self._allowed)
             except ProtocolError:
                 self._count("garbage_messages")
                 continue
@@ -312,7 +313,7 @@ class Endpoint:
 
     def send(self, route: bytes, messages: Iterable[m.Message]) -> None:
         """Send messages to one peer, in order; what cannot go now is kept and tried again."""
-        for envelope, frames in m.envelopes(messages):
+        for envelope, frames in wire.envelopes(messages):
             if route not in self._backlog:
                 sent = self._try(route, envelope, frames)
                 if sent is Sent.YES:

@@ -33,6 +33,7 @@ from labkit.charts import Table
 from labkit.classroom.stall_watch import LOOK_S, Watch
 from labkit.core.errors import N_, LabkitError
 from labkit.core.protocol import messages as m
+from labkit.core.protocol import wire
 from labkit.core.protocol.rules import Rules
 from labkit.support.i18n import _
 from labkit.transport import sockets
@@ -169,9 +170,9 @@ class Peer:
 
     def say(self, *messages: Any) -> None:
         """Send messages of ``labkit.core.protocol.messages``; those that fit share an envelope."""
-        for envelope, frames in m.envelopes(messages):
+        for envelope, frames in wire.envelopes(messages):
             sizes = tuple(m.frame_size(frame) for frame in frames)
-            said = m.decode(envelope, frames)
+            said = wire.decode(envelope, frames)
             sockets.send(self._socket, envelope, frames)
             self._talk.note(self.name, True, said, envelope, sizes)
 
@@ -222,7 +223,7 @@ class Peer:
 
     def _read(self) -> None:
         envelope, frames = sockets.receive(self._socket)
-        messages = m.decode(envelope, frames, self._accepts)
+        messages = wire.decode(envelope, frames, self._accepts)
         self._talk.note(self.name, False, messages, envelope, tuple(map(m.frame_size, frames)))
         self._waiting += messages
 
@@ -284,10 +285,10 @@ def _frames(line: Line) -> str:
 
 def _anatomy(line: Line) -> Table:
     """Return an envelope taken apart as PROTOCOL.md, section 4, does."""
-    rows: list[tuple[object, ...]] = [(0, m.MAGIC.hex(" "), _("magic (the letter L) and version"))]
-    position = len(m.MAGIC)
+    rows: list[tuple[object, ...]] = [(0, wire.MAGIC.hex(" "), _("magic (the letter L) and version"))]
+    position = len(wire.MAGIC)
     for message in line.messages:
-        record, _frames_of = m.encode(message)
+        record, _frames_of = wire.encode(message)
         rows.append((position, record[:1].hex(), _("kind: {kind}").format(kind=type(message).__name__)))
         owned = int.from_bytes(record[1:3], "big")
         rows.append((position + 1, record[1:3].hex(" "), _("payload frames of its own: {n}").format(n=owned)))

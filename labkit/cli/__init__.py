@@ -24,9 +24,9 @@ from collections.abc import Sequence
 from labkit.cli.commands import OWN_HELP, TAKES_WORDS, find, load
 from labkit.cli.output import complain
 from labkit.core.errors import N_, InvalidInput, InvariantBroken, LabkitError
+from labkit.core.protocol.exit_codes import DONE, FAILED, INTERRUPTED, NOT_UNDERSTOOD, READER_LEFT
 from labkit.support.i18n import _, language, set_language, translate_error
 
-DONE, FAILED, NOT_UNDERSTOOD, INTERRUPTED, READER_LEFT = 0, 1, 2, 130, 141
 OURS = ("labkit", "workers", "benchmarks")
 
 

@@ -43,6 +43,7 @@ from labkit.core.errors import (
 from labkit.core.peers import client_session as cs
 from labkit.core.peers.task_errors import task_error, unreadable_result
 from labkit.core.protocol import messages as m
+from labkit.core.protocol import wire
 from labkit.core.protocol.rules import Rules
 from labkit.security.credentials import Credentials
 from labkit.transport.sockets import check_address
@@ -83,7 +84,7 @@ class Client:
         self._batches: dict[bytes, Batch] = {}
         self._batches_done = threading.Event()
         self._cancels: dict[bytes, Future[bool]] = {}
-        self._answers: dict[int, Future[m.Message]] = {}
+        self._answers: dict[int, Future[m.Noted | m.Info]] = {}
         self._numbers = itertools.count(1)
         self._forgotten = False  # nobody will submit any more
         self._over = False  # the conversation has ended, or is about to: it looks at nothing any more
@@ -251,14 +252,15 @@ class Client:
     def status(self, timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, Any]:
         """Return the broker's own picture of the cluster: workers, queued, assigned, clients, counters."""
         info = self._ask(m.Query, timeout_s)
+        assert type(info) is m.Info
         answer: dict[str, Any] = json.loads(info.json)
         return answer
 
-    def _ask(self, question: Callable[[int], m.Message], timeout_s: float) -> m.Message:
+    def _ask(self, question: Callable[[int], m.Note | m.Query], timeout_s: float) -> m.Noted | m.Info:
         number = next(self._numbers)
         message = question(number)
-        m.encode(message)  # what cannot be said fails here, not in the I/O thread
-        answer: Future[m.Message] = Future()
+        wire.encode(message)  # what cannot be said fails here, not in the I/O thread
+        answer: Future[m.Noted | m.Info] = Future()
         self._answers[number] = answer
         self._conversation.post(cs.Ask(message))
         if self._conversation.is_closing:
@@ -332,7 +334,7 @@ class Client:
 
     # --- outcomes ---
 
-    def _resolve(self, call: cs.Call, message: m.Message) -> None:
+    def _resolve(self, call: cs.Call, message: m.Result | m.Failed) -> None:
         batch = self._batches.pop(call.task, None)
         if batch is not None:
             batch.take(call.task, message)
@@ -344,7 +346,7 @@ class Client:
             return
         future.worker = message.worker or None
         future.attempt = message.attempt
-        if type(message) is m.Failed:
+        if isinstance(message, m.Failed):
             future.set_exception(task_error(call, message))
             return
         future.compute_s = message.compute_s

@@ -100,6 +100,10 @@ def _value(call: Call, message: Any) -> Any:
         raise unreadable_result(call, message, error) from error
 
 
+Ending = m.Result | m.Failed | m.CancelReply | LabkitError
+"""What ends a call of a batch; an error if the client was closed."""
+
+
 class Batch:
     """Many calls of one client, whose results are read in order by one thread.
 
@@ -110,7 +114,7 @@ class Batch:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._order: deque[Call] = deque()
-        self._arrived: dict[bytes, m.Message | LabkitError] = {}  # an error: the client is over
+        self._arrived: dict[bytes, Ending] = {}  # an error: the client is over
         self._wanted: bytes | None = None
         self._news = threading.Event()
 
@@ -147,13 +151,13 @@ class Batch:
         self._order.clear()
         self._arrived.clear()
 
-    def take(self, task: bytes, message: m.Message | LabkitError) -> None:
+    def take(self, task: bytes, message: Ending) -> None:
         """Called by the client's I/O thread, once a task: its outcome is here."""
         self._arrived[task] = message
         if self._wanted == task:
             self._news.set()
 
-    def _wait_for(self, task: bytes, ends_at: float | None) -> m.Message | LabkitError:
+    def _wait_for(self, task: bytes, ends_at: float | None) -> Ending:
         arrived = self._arrived
         while task not in arrived:
             self._news.clear()

@@ -8,6 +8,7 @@ from typing import Any
 from labkit.cluster.local import plan
 from labkit.core import history as h
 from labkit.core.errors import N_
+from labkit.core.protocol import exit_codes
 from labkit.executors import ClusterExecutor, open_executor
 from labkit.faults.case import case
 from labkit.faults.test_bed import Stand
@@ -16,7 +17,6 @@ from labkit.jobs import process_image
 DEATHS = 3
 BIG_TASKS = 24
 FREEZE_S = 5.0
-EXIT_PORT_IN_USE = 73
 
 
 @case(
@@ -112,7 +112,7 @@ def second_broker(stand: Stand) -> None:
     )  # fmt: skip
     stand.wait_until(lambda: second.poll() is not None, N_("it still ran after {seconds:g} s"))
     judge.detected(time.monotonic() - began)
-    judge.count(N_("exit code {n}"), second.returncode, EXIT_PORT_IN_USE)
+    judge.count(N_("exit code {n}"), second.returncode, exit_codes.PORT_IN_USE)
     lines = stand.printed("second-broker").splitlines()
     judge.true(N_("one line that names the port"), len(lines) == 1 and str(ports["client"]) in lines[0])
     stand.finish_work()

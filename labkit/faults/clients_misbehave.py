@@ -12,6 +12,7 @@ import psutil
 from labkit.client.client import Client
 from labkit.core import history as h
 from labkit.core.errors import N_, AccessDenied, LabkitError
+from labkit.core.protocol import exit_codes
 from labkit.faults.case import case
 from labkit.faults.test_bed import Stand
 from labkit.jobs import echo
@@ -24,7 +25,6 @@ PAYLOAD = 4_000
 ROOM_BYTES = 48 << 20
 """What the broker may grow by while it is flooded: a queue of 8 MB, its tables, buffers, and slack."""
 GONE_S = 3.0
-EXIT_DENIED = 77
 NAMED_WITHIN_S = 3.0
 
 VISITOR = """
@@ -149,7 +149,7 @@ def stranger(stand: Stand) -> None:
     process = stand.start_worker("stranger", LABKIT_TOKEN_FILE=str(wrong))
     stand.wait_until(lambda: process.poll() is not None, N_("it still ran after {seconds:g} s"))
     judge.within(N_("the worker after {seconds}"), time.monotonic() - began, NAMED_WITHIN_S, began)
-    judge.count(N_("exit code {n}"), process.returncode, EXIT_DENIED)
+    judge.count(N_("exit code {n}"), process.returncode, exit_codes.DENIED)
     stand.finish_work()
     known = {event.worker for event in stand.events() if event.worker} | {
         str(event.detail.get("client", "")) for event in stand.events(h.SUBMITTED)

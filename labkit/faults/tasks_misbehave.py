@@ -9,11 +9,12 @@ from typing import Any
 from labkit.client.futures import TaskFuture
 from labkit.core import history as h
 from labkit.core.errors import N_, NoWorker, TaskFailed, TaskHung, TaskPoisoned
+from labkit.core.protocol import exit_codes
 from labkit.faults.case import case
 from labkit.faults.test_bed import CannotTry, Stand
 from labkit.jobs import crash, fail, hang, hog, process_image
 
-EXIT_HUNG, EXIT_LOCKED = "exit 86", "SIGPROF"
+EXIT_HUNG, EXIT_LOCKED = f"exit {exit_codes.HUNG}", "SIGPROF"
 LEASE_S = 0.5
 LOCKED_LEASE_S = 1.5
 """With less, the watchdog would be sooner than the broker, and nobody fall silent."""

@@ -10,13 +10,13 @@ import psutil
 from labkit.core import history as h
 from labkit.core.errors import N_
 from labkit.core.history import History
+from labkit.core.protocol import exit_codes
 from labkit.faults.case import case
 from labkit.faults.test_bed import Stand
 
 KILLS = 6
 KEEP_OPEN = 100
 """Tasks that are open whenever a worker is killed."""
-EXIT_REFUSED = 75
 
 
 @case(
@@ -162,7 +162,7 @@ def duplicate_id(stand: Stand) -> None:
     second = stand.start_worker("worker-1")
     refused = stand.wait_for(h.REFUSED, worker="worker-1")
     stand.wait_until(lambda: second.poll() is not None, N_("it did not leave within {seconds:g} s"))
-    judge.count(N_("exit code {n}"), second.returncode, EXIT_REFUSED)
+    judge.count(N_("exit code {n}"), second.returncode, exit_codes.REFUSED)
     stand.finish_work()
     stand.blame_nobody()
     first = stand.events(h.JOINED, worker="worker-1")

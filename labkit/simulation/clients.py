@@ -99,7 +99,7 @@ class ClientProcess(Process):
 
     def _outcome(self, action: cs.Outcome) -> None:
         message = action.message
-        kind = "done" if type(message) is m.Result else message.code
+        kind = message.code if isinstance(message, m.Failed) else "done"
         outcome = Outcome(self.loop.now, kind, message.worker, message.attempt)
         self._take(action.call.task, outcome, message)
 

@@ -23,6 +23,7 @@ from random import Random
 from typing import Any, Final, Protocol
 
 from labkit.core.protocol import messages as m
+from labkit.core.protocol.wire import decode, envelopes
 from labkit.simulation.loop import Loop
 
 RECONNECT_S: Final = 0.1
@@ -296,8 +297,8 @@ class Network:
         if not self.wire:
             pipe.send(message)
             return
-        for envelope, frames in m.envelopes([message]):
-            for decoded in m.decode(envelope, frames, allowed):
+        for envelope, frames in envelopes([message]):
+            for decoded in decode(envelope, frames, allowed):
                 pipe.send(decoded)
 
     def cut(self, link: Link, up: bool, down: bool) -> None:

@@ -100,7 +100,7 @@ class Witness:
             for name, route in self._client_routes.items():
                 if route == event.route:
                     self._client_routes[name] = None
-        elif type(event) is FromWorker and type(event.message) in ANSWERS:
+        elif type(event) is FromWorker and isinstance(event.message, m.Done | m.WorkerError | m.Returned):
             self._answered(event.route, event.message.task.hex(), event.message.attempt)
         elif hasattr(event, "event"):
             self._event = event.event
@@ -174,6 +174,7 @@ class Witness:
             self._demand(name in told, "conservation", "task {} ended, and its client was not told", name)
 
     def _judge_address(self, action: ToWorker) -> None:
+        assert type(action.message) is m.Task
         name, attempt = action.message.task.hex(), action.message.attempt
         seen = self._open_tasks.get(name)
         hand = self._hands.get(seen.worker) if seen is not None and seen.attempt == attempt else None
@@ -183,6 +184,7 @@ class Witness:
         )  # fmt: skip
 
     def _welcomed(self, action: ToWorker) -> None:
+        assert type(action.message) is m.WorkerWelcome
         epoch = action.message.worker_epoch.hex()
         self._epoch_of[action.route] = epoch
         for hand in self._hands.values():

@@ -14,6 +14,7 @@ from typing import Any
 
 from labkit.core.peers import worker_session as ws
 from labkit.core.peers.session import Arrived, Connect, Send, Tick
+from labkit.core.protocol import exit_codes
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
 from labkit.simulation.ground_truth import Truth
@@ -303,7 +304,7 @@ class Post:
     def exited(self, code: int) -> None:
         """The process left by itself."""
         self.exits[code] += 1
-        if code == ws.EXIT_HUNG or self.persistent:
+        if code == exit_codes.HUNG or self.persistent:
             self._restart()
 
     def _restart(self) -> None:

@@ -261,7 +261,7 @@ class World:
         if work.task in client.outcomes:
             blame("one_outcome", f"task {name}: {outcome.kind} after {client.outcomes[work.task].kind}")
         if outcome.kind == "done":
-            assert message is not None
+            assert isinstance(message, m.Result)
             if work.nature not in ("fine", "stalls") or message.payload != work.result:
                 blame("right_result", f"task {name} ({work.nature}) has the result {message.payload.body!r}")
         elif outcome.kind == "cancelled":

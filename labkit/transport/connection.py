@@ -20,6 +20,7 @@ import zmq
 
 from labkit.core.errors import AccessDenied, ProtocolError
 from labkit.core.protocol import messages as m
+from labkit.core.protocol import wire
 from labkit.security.credentials import Credentials, Token
 from labkit.transport import sockets, unix_socket
 from labkit.transport.handshake_monitor import Handshakes, access_denied
@@ -91,7 +92,7 @@ class Link:
                 self._budget = max(1, count)
                 return
             try:
-                messages = m.decode(envelope, frames, self._accepts)
+                messages = wire.decode(envelope, frames, self._accepts)
             except ProtocolError:
                 self.dropped += 1  # if this is all that comes, the session will find the broker silent
                 continue
@@ -121,7 +122,7 @@ class Link:
     def flush(self) -> None:
         """Send what was put, as far as it goes."""
         if self._outbox:
-            self._kept.extend(m.envelopes(self._outbox))
+            self._kept.extend(wire.envelopes(self._outbox))
             self._outbox.clear()
         self._send_kept()
 

@@ -22,6 +22,7 @@ import zmq
 
 from labkit.core.errors import N_, InvalidInput
 from labkit.core.protocol import messages as m
+from labkit.core.protocol import wire
 from labkit.security.credentials import Credentials, Token
 from labkit.support.settings import is_address
 
@@ -87,7 +88,7 @@ def check_address(address: str) -> None:
 
 def _limit(socket: zmq.Socket[bytes], max_message_bytes: int) -> None:
     socket.linger = 0
-    socket.maxmsgsize = max_message_bytes + m.HEADER_BYTES  # a larger frame costs the connection
+    socket.maxmsgsize = max_message_bytes + wire.HEADER_BYTES  # a larger frame costs the connection
     socket.setsockopt(zmq.IPV6, 0)
 
 
@@ -122,4 +123,4 @@ def send_frames(socket: zmq.Socket[bytes], frames: list[Any]) -> None:
     last = len(frames) - 1
     for index, frame in enumerate(frames):
         # Uncopied: libzmq holds a reference until the bytes have gone, and payloads are never written to.
-        socket.send(frame, zmq.SNDMORE if index < last else 0, copy=m.frame_size(frame) < m.COALESCE_BYTES)
+        socket.send(frame, zmq.SNDMORE if index < last else 0, copy=m.frame_size(frame) < wire.COALESCE_BYTES)

@@ -19,6 +19,7 @@ from labkit.core import history as h
 from labkit.core.broker.inputs import ClientClosed, FromClient, FromWorker, Tick, ToClient, WorkerClosed
 from labkit.core.broker.scheduler import Scheduler
 from labkit.core.protocol import messages as m
+from labkit.core.protocol import wire
 from labkit.core.protocol.rules import Rules
 from labkit.simulation.invariants import broken
 
@@ -66,8 +67,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             message = action.message
             assert type(message) in (m.TO_CLIENT if type(action) is ToClient else m.TO_WORKER)
             assert action.route is not None
-            for envelope, frames in m.envelopes([message]):
-                m.decode(envelope, frames)  # whatever it says can travel
+            for envelope, frames in wire.envelopes([message]):
+                wire.decode(envelope, frames)  # whatever it says can travel
 
     @initialize()
     def everybody_says_hello(self) -> None:

@@ -30,6 +30,7 @@ from labkit.client.client import Client
 from labkit.cluster.history_file import EventFile
 from labkit.cluster.local import ports
 from labkit.core.history import Event, History
+from labkit.core.protocol import exit_codes, wire
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
 from labkit.security.credentials import Credentials, Token, of_folder
@@ -40,7 +41,6 @@ from tests.tools.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
-EXIT_PORT_IN_USE = 73
 T = TypeVar("T")
 
 WORK = '''
@@ -154,7 +154,7 @@ class Rig:
             )
             if code is True:
                 return
-            if code != EXIT_PORT_IN_USE or fixed:
+            if code != exit_codes.PORT_IN_USE or fixed:
                 break
         raise AssertionError(f"the broker ended with {code}:\n{self.log('broker')}")
 
@@ -373,7 +373,7 @@ class Peer:
 
     def say(self, *messages: Any) -> None:
         """Send these messages, coalesced as the real sides do it."""
-        for envelope, frames in m.envelopes(messages):
+        for envelope, frames in wire.envelopes(messages):
             self.throw([envelope, *frames])
 
     def throw(self, frames: Sequence[Any]) -> None:
@@ -386,7 +386,7 @@ class Peer:
         def found() -> list[T]:
             while readable(self.socket):
                 envelope, frames = sockets.receive(self.socket)
-                self._heard += m.decode(envelope, frames, self._kinds)
+                self._heard += wire.decode(envelope, frames, self._kinds)
             while self._heard:
                 message = self._heard.pop(0)
                 if type(message) is kind and where(message):

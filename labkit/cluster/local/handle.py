@@ -32,12 +32,13 @@ from labkit.cluster.run_folder import RunFolder, State
 from labkit.cluster.supervisor import control
 from labkit.cluster.supervisor.child import REDIS
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning, InvalidInput, PortInUse
+from labkit.core.protocol import exit_codes
 from labkit.security.credentials import Credentials, Token, of_folder
 from labkit.security.key_store import CLIENT, LOCAL, KeyFolder
 from labkit.support import process_groups
 from labkit.support.settings import Settings
 
-EXIT_PORT_IN_USE = "exit 73"
+PORT_TAKEN = f"exit {exit_codes.PORT_IN_USE}"
 PORT_ATTEMPTS = 5
 PRIVATE = "labkit-"
 """How the folders of private clusters begin, in the system's folder for temporary files."""
@@ -321,7 +322,7 @@ def _broker_found_port_taken(cluster: LocalCluster) -> bool:
         rows = cluster._backend_status()["processes"]
     except ClusterError:
         return False
-    return any(row["kind"] == "broker" and row["last_exit"] == EXIT_PORT_IN_USE for row in rows)
+    return any(row["kind"] == "broker" and row["last_exit"] == PORT_TAKEN for row in rows)
 
 
 def _launch(folder: RunFolder, plan: dict[str, Any], settings: Settings) -> LocalCluster:

@@ -51,14 +51,14 @@ class ToClient(NamedTuple):
     """Send this message on the clients' socket."""
 
     route: Route
-    message: m.Message
+    message: m.BrokerToClient
 
 
 class ToWorker(NamedTuple):
     """Send this message on the workers' socket."""
 
     route: Route
-    message: m.Message
+    message: m.BrokerToWorker
 
 
 Action = ToClient | ToWorker

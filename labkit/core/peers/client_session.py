@@ -61,7 +61,7 @@ class CancelAsked(NamedTuple):
 class Ask(NamedTuple):
     """Send a ``Note`` or ``Query`` as soon as there is a broker to send it to."""
 
-    message: m.Message
+    message: m.Note | m.Query
 
 
 class ForgetAsked(NamedTuple):
@@ -81,7 +81,7 @@ class Outcome(NamedTuple):
     """The task's one visible outcome: a ``Result`` or a ``Failed`` message."""
 
     call: Call
-    message: m.Message
+    message: m.Result | m.Failed
 
 
 class NowRunning(NamedTuple):
@@ -101,7 +101,7 @@ class CancelAnswer(NamedTuple):
 class Answer(NamedTuple):
     """A ``Noted`` or ``Info`` came."""
 
-    message: m.Message
+    message: m.Noted | m.Info
 
 
 class Welcomed(NamedTuple):
@@ -139,7 +139,7 @@ class ClientSession(Session):
         self._quota_bytes = rules.max_client_bytes
         self._window = self._quota_tasks
         self._hold_until = float("-inf")
-        self._questions: dict[int, m.Message] = {}
+        self._questions: dict[int, m.Note | m.Query] = {}
         self._cancelling: dict[bytes, None] = {}  # a set that remembers the order
         self._deadlines = Deadlines()
         self._ticks: dict[bytes, int] = {}
@@ -243,7 +243,7 @@ class ClientSession(Session):
         if running.task in self.open:
             self._out.append(NowRunning(running.task, running.worker))
 
-    def _on_outcome(self, message: m.Message, now: float) -> None:
+    def _on_outcome(self, message: m.Result | m.Failed, now: float) -> None:
         call = self.open.get(message.task)
         if call is None:
             self.duplicates += 1
@@ -299,7 +299,7 @@ class ClientSession(Session):
     def _on_forget(self, event: ForgetAsked, now: float) -> None:
         self._questions.pop(event.number, None)
 
-    def _on_answer(self, message: m.Message, now: float) -> None:
+    def _on_answer(self, message: m.Noted | m.Info, now: float) -> None:
         if self._questions.pop(message.number, None) is not None:
             self._out.append(Answer(message))
 

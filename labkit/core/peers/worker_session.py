@@ -23,7 +23,7 @@ Rules:
   sends its result. A *careful* task (it was in flight when a worker crashed) is announced first and runs only
   after ``Go``.
 * A task that outruns its lease cannot be stopped from outside its thread: the worker reports it and leaves
-  with ``EXIT_HUNG``, and whoever supervises starts it again.
+  with exit code ``HUNG``, and whoever supervises starts it again.
 * A task that never lets go of the interpreter lock keeps even that from being seen: the shell's watchdog ends
   the process then, on its own, and has to know how long what runs may compute (``leases_s``).
 * The worker never retries anything, and answers each task that it was sent exactly once: with its result, its
@@ -38,16 +38,13 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from labkit.core.peers.session import Phase, Session, Tick
+from labkit.core.protocol import exit_codes
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
 
-EXIT_REFUSED = 75
-"""Exit code of a worker that the broker did not accept (another one has its id)."""
 LOCKED_SHARE = 1 / 4
 """Who used the processor for this share of a gap in the ticks was not frozen: that would be less, even after
 a whole heartbeat of computing."""
-EXIT_HUNG = 86
-"""Exit code of a worker that left because a task outran its lease."""
 
 
 # --- what happens to it -------------------------------------------------------------------------------------
@@ -235,7 +232,7 @@ class WorkerSession(Session):
         # Counted, not timed: a broker that was frozen has to find out first that the other one is dead.
         self._refusals += 1
         if (self._refusals - 1) * self.rules.heartbeat_s >= self.rules.dead_s + self.rules.heartbeat_s:
-            self._exit(EXIT_REFUSED, f"the broker refused this worker: {refused.reason}")
+            self._exit(exit_codes.REFUSED, f"the broker refused this worker: {refused.reason}")
         else:
             self._retry_hello_at = now + self.rules.heartbeat_s
 
@@ -412,7 +409,7 @@ class WorkerSession(Session):
                     self._send(
                         m.WorkerError(task, attempt, ran_s, "HUNG", "it outran its lease", m.EMPTY), now
                     )
-                self._leave(now, "a task outran its lease", EXIT_HUNG)
+                self._leave(now, "a task outran its lease", exit_codes.HUNG)
                 return
         if self.phase is Phase.DRAINING and now >= self._drain_until:
             self._leave(now, "stopped; what was still running was given up")

@@ -22,9 +22,10 @@ from labkit.core.errors import (
     NoWorker,
     TaskFailed,
 )
+from labkit.core.protocol import exit_codes
 from labkit.imaging import image_files, photos
 from labkit.imaging.filters import apply_steps, parse_steps
-from tests.tools.rig import EXIT_PORT_IN_USE, Rig, results
+from tests.tools.rig import Rig, results
 from tests.tools.waiting import wait_until
 
 MB = 1 << 20
@@ -273,7 +274,7 @@ def test_a_stopped_broker_ends_with_zero_and_its_successor_serves_on(tmp_path: P
 def test_a_second_broker_on_the_same_ports_says_so_in_one_line_and_goes(rig: Rig, tmp_path: Path) -> None:
     environment = {**rig.broker_environment(), "LABKIT_FOLDER": str(tmp_path)}
     second = rig.spawn("second", ["labkit", "broker"], environment)
-    assert second.wait(15) == EXIT_PORT_IN_USE
+    assert second.wait(15) == exit_codes.PORT_IN_USE
     (line,) = rig.log("second").splitlines()
     assert str(rig.ports["client"]) in line and "taken" in line
     assert rig.client().submit(jobs.echo, "still here").result(10) == "still here"

@@ -15,14 +15,13 @@ from labkit import jobs
 from labkit.client.client import Client
 from labkit.core.errors import AccessDenied
 from labkit.core.history import Event
+from labkit.core.protocol import exit_codes
 from labkit.security.credentials import Credentials, Keys, Token, of_folder
 from labkit.security.key_store import BROKER, CLIENT, WORKER, KeyFolder
 from labkit.transport.event_stream import EventStream
 from tests.tools.rig import HOST, Rig, ThreadBroker, results
 from tests.tools.waiting import wait_until
 from tests.tools.zmtp import RAW
-
-EXIT_REFUSED, EXIT_DENIED = 75, 77
 
 
 def pair() -> tuple[str, str]:
@@ -151,7 +150,7 @@ def test_a_worker_that_is_not_let_in_says_why_and_leaves_with_its_own_exit_code(
     name = f"pool-{who.replace(' ', '_')}"
     settings = {"WORKER_ID": "pool-1", **worker_folder(keys, who, tmp_path / "keys")}
     worker = rig.start_worker(name, **settings)
-    assert worker.wait(10) == EXIT_DENIED
+    assert worker.wait(10) == exit_codes.DENIED
     assert said in rig.log(name)
     del rig.workers[name]
 
@@ -189,7 +188,7 @@ def test_bytes_without_a_key_reach_nobody(rig: Rig, data: bytes) -> None:
 
 def test_a_workers_key_is_for_its_own_id(rig: Rig) -> None:
     impostor = rig.start_worker("impostor", WORKER_ID="worker-3", LABKIT_KEY="worker-2")
-    assert impostor.wait(15) == EXIT_REFUSED
+    assert impostor.wait(15) == exit_codes.REFUSED
     assert "its key is not one of worker-3" in rig.log("impostor")
     del rig.workers["impostor"]
     assert not rig.events("joined", worker="worker-3")
@@ -223,7 +222,7 @@ def test_a_key_that_is_removed_is_cut_off_and_its_task_done_by_others(rig: Rig, 
     futures = [client.submit(jobs.sleep_for, 0.3) for _ in range(12)]
     rig.wait_for_event("started", worker="guest")
     keys.remove(WORKER, "guest")
-    assert guest.wait(10) == EXIT_DENIED
+    assert guest.wait(10) == exit_codes.DENIED
     assert "does not accept the key" in rig.log("guest")
     assert results(futures) == [0.3] * 12
     assert rig.events("lost", worker="guest")

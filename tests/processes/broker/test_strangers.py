@@ -25,6 +25,7 @@ from labkit.client.client import Client
 from labkit.client.futures import Batch
 from labkit.core.errors import BrokerUnreachable, ResultUnreadable
 from labkit.core.protocol import messages as m
+from labkit.core.protocol import wire
 from labkit.transport.handshake_monitor import Handshakes
 from tests.tools.rig import HOST, Peer, Rig, ThreadBroker, bare_peer, results
 from tests.tools.waiting import wait_until
@@ -167,18 +168,18 @@ NONSENSE: dict[str, list[bytes]] = {
     "another version": [b"L\x02" + bytes(20)],
     "text": [b"GET / HTTP/1.1"],
     "JSON in depth": [b"[" * 100_000],
-    "half a record": [m.MAGIC + b"\x10\0"],
-    "an unknown kind": [m.MAGIC + RECORD.pack(0xEE, 0, 0)],
-    "a length of 4 GB": [m.MAGIC + RECORD.pack(0x11, 0, 0xFFFFFFFF)],
-    "frames that are not there": [m.MAGIC + RECORD.pack(0x11, 0xFFFF, 0)],
-    "frames for a heartbeat": [m.MAGIC + RECORD.pack(0x01, 1, 0), b"frame"],
-    "frames that nobody announced": [next(m.envelopes([m.Heartbeat()]))[0], b"frame", b"another"],
-    "a string longer than its record": [m.MAGIC + RECORD.pack(0x10, 0, 18) + bytes(16) + b"\xff\xff"],
-    "no UTF-8": [m.MAGIC + RECORD.pack(0x10, 0, 20) + bytes(16) + b"\x00\x02\xff\xfe"],
-    "a broker's message": [next(m.envelopes([m.Stale()]))[0]],
-    "ten thousand heartbeats": [m.MAGIC + RECORD.pack(0x01, 0, 0) * 10_000],
-    "many tiny frames": [m.MAGIC] + [b"x"] * 2000,
-    "a frame too many": [m.MAGIC + RECORD.pack(0x11, 65, 0)] + [b"x"] * 65,
+    "half a record": [wire.MAGIC + b"\x10\0"],
+    "an unknown kind": [wire.MAGIC + RECORD.pack(0xEE, 0, 0)],
+    "a length of 4 GB": [wire.MAGIC + RECORD.pack(0x11, 0, 0xFFFFFFFF)],
+    "frames that are not there": [wire.MAGIC + RECORD.pack(0x11, 0xFFFF, 0)],
+    "frames for a heartbeat": [wire.MAGIC + RECORD.pack(0x01, 1, 0), b"frame"],
+    "frames that nobody announced": [next(wire.envelopes([m.Heartbeat()]))[0], b"frame", b"another"],
+    "a string longer than its record": [wire.MAGIC + RECORD.pack(0x10, 0, 18) + bytes(16) + b"\xff\xff"],
+    "no UTF-8": [wire.MAGIC + RECORD.pack(0x10, 0, 20) + bytes(16) + b"\x00\x02\xff\xfe"],
+    "a broker's message": [next(wire.envelopes([m.Stale()]))[0]],
+    "ten thousand heartbeats": [wire.MAGIC + RECORD.pack(0x01, 0, 0) * 10_000],
+    "many tiny frames": [wire.MAGIC] + [b"x"] * 2000,
+    "a frame too many": [wire.MAGIC + RECORD.pack(0x11, 65, 0)] + [b"x"] * 65,
     "more than a message may hold": [b"x" * (5 * MB), b"y" * (5 * MB)],
 }
 
@@ -211,7 +212,7 @@ def test_a_frame_larger_than_a_message_may_be_costs_only_the_senders_connection(
     before = memory().rss
     stranger = peer("client")
     for _ in range(5):
-        stranger.throw([m.MAGIC, bytes(20 * MB)])
+        stranger.throw([wire.MAGIC, bytes(20 * MB)])
     assert friend.submit(jobs.echo, "me").result(10) == "me"
     assert memory().rss - before < 60 * MB
 
@@ -237,7 +238,7 @@ def living(rig: Rig) -> set[str]:
 
 def random_message(chance: random.Random) -> list[bytes]:
     """A message of this protocol with something wrong: most are nearly right."""
-    kind = chance.choice(m.KINDS)
+    kind = chance.choice(wire.KINDS)
     body = chance.randbytes(kind.layout.size)
     if kind.strings and chance.random() < 0.8:
         lengths = [chance.choice([0, 0, 1, 5]) for _ in range(kind.strings)]
@@ -247,7 +248,7 @@ def random_message(chance: random.Random) -> list[bytes]:
     frames = [chance.randbytes(5) for _ in range(chance.choice([0, 0, 0, 1, 3]))]
     owned = chance.choice([0, len(frames), len(frames), 7])
     record = RECORD.pack(kind.number, owned, chance.choice([len(body), len(body), len(body) + 1])) + body
-    envelope = m.MAGIC + record * chance.choice([1, 1, 2])
+    envelope = wire.MAGIC + record * chance.choice([1, 1, 2])
     if chance.random() < 0.2:
         at = chance.randrange(len(envelope))
         envelope = envelope[:at] + chance.randbytes(1) + envelope[at + 1 :]

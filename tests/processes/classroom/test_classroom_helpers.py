@@ -23,6 +23,7 @@ from labkit.cluster.compose import images
 from labkit.cluster.local import ports
 from labkit.core.errors import BrokerUnreachable, ClusterError
 from labkit.core.protocol import messages as m
+from labkit.core.protocol import wire
 from labkit.jobs import add, fail
 from labkit.mirror.server import find_binary
 from labkit.support.i18n import set_language, translate_error
@@ -181,7 +182,7 @@ def test_a_client_by_hand_is_served_as_any_other_and_every_envelope_is_in_the_tr
     assert [kind for kind in kinds if kind != "Accepted"] == [
         "ClientHello", "ClientWelcome", "Submit", "Result", "ClientGoodbye",
     ]  # fmt: skip
-    assert all(m.decode(line.envelope) == list(line.messages) for line in talk.lines if not line.frames)
+    assert all(wire.decode(line.envelope) == list(line.messages) for line in talk.lines if not line.frames)
     assert len(talk.table().rows) == len(kinds) and "payload=add(1, 2)" in str(talk)
     assert talk.size == sum(len(line.envelope) for line in talk.lines), "no large frames in this one"
     shown = talk._repr_html_()

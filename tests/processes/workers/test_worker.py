@@ -20,6 +20,7 @@ from labkit.broker.authenticator import WORKER_DOMAIN, Gate
 from labkit.calls import serialization
 from labkit.core.history import Event
 from labkit.core.protocol import messages as m
+from labkit.core.protocol import wire
 from labkit.faults.network import Network
 from labkit.security.credentials import Token
 from tests.tools.rig import HOST, Rig, results
@@ -373,7 +374,7 @@ class FakeBroker:
         def found() -> list[Any]:
             while self.socket.poll(0):
                 self.route, envelope, *frames = self.socket.recv_multipart()
-                self._heard += m.decode(envelope, frames, m.FROM_WORKER)
+                self._heard += wire.decode(envelope, frames, m.FROM_WORKER)
             return [message for message in self._heard if type(message) is kind]
 
         message = wait_until(found, timeout_s, f"a {kind.__name__}")[0]
@@ -381,7 +382,7 @@ class FakeBroker:
         return message
 
     def say(self, *messages: Any) -> None:
-        for envelope, frames in m.envelopes(messages):
+        for envelope, frames in wire.envelopes(messages):
             self.throw(envelope, *frames)
 
     def throw(self, *frames: bytes) -> None:
@@ -399,7 +400,7 @@ def test_nonsense_from_the_broker_is_dropped_and_the_worker_goes_on(tmp_path: Pa
             broker.welcome(broker.hear(m.WorkerHello))
             for frames in [
                 (b"",), (b"L",), (b"L\x02",), (b"GET / HTTP/1.1",), (b"L\x01\xff\0\0\0\0\0\0",),
-                (m.MAGIC + b"\x42\0\0\xff\xff\xff\xff",), (m.MAGIC, b"frame"),
+                (wire.MAGIC + b"\x42\0\0\xff\xff\xff\xff",), (wire.MAGIC, b"frame"),
                 (b"x" * 100_000, b"y" * 100_000),
             ]:  # fmt: skip
                 broker.throw(*frames)

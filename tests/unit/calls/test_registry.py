@@ -21,6 +21,7 @@ from labkit.calls import registry
 from labkit.calls.registry import name_of, needs, needs_of, resolve
 from labkit.calls.serialization import decode_call, encode_call
 from labkit.core.errors import CannotTravel, FilterError, JobRefused
+from labkit.core.protocol import exit_codes
 from labkit.imaging import image_files
 from labkit.imaging.filters import apply, parse_steps
 
@@ -335,7 +336,7 @@ def test_a_call_that_travelled_gives_the_same_pixels() -> None:
 
 def test_crash_ends_the_process_without_a_word() -> None:
     ended = run_python("import atexit; atexit.register(print, 'bye'); from labkit.jobs import crash; crash()")
-    assert (ended.returncode, ended.stdout, ended.stderr) == (jobs.CRASH_EXIT_CODE, "", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (exit_codes.CRASHED, "", "")
 
 
 def test_hang_does_not_return() -> None:

@@ -25,6 +25,7 @@ from labkit.core.history import History
 from labkit.core.peers.client_session import ClientSession
 from labkit.core.peers.worker_session import WorkerSession
 from labkit.core.protocol import messages as m
+from labkit.core.protocol import wire
 from labkit.core.protocol.rules import Rules
 from labkit.executors import ClusterExecutor
 from tests.tools.source_tree import LAZY_DOORS, PROCESSES, ROOMS, modules_under
@@ -199,7 +200,7 @@ TYPES = {"B": "u8", "H": "u16", "I": "u32", "Q": "u64", "f": "f32", "d": "f64", 
 PROTOCOL = "PROTOCOL.md"
 
 
-def body_of(kind: m._Kind) -> str:
+def body_of(kind: wire.Kind) -> str:
     """Return a kind's fields as PROTOCOL.md writes them: "task b16 · attempt u32"."""
     codes = re.findall(r"\d*\w", kind.layout.format.removeprefix("!"))[: kind.fixed]
     types = [TYPES[code] for code in codes] + ["str"] * kind.strings + ([kind.tail] if kind.tail else [])
@@ -213,7 +214,7 @@ def told_kinds(text: str) -> dict[str, tuple[str, str]]:
 
 
 def test_the_kinds_are_those_of_the_code() -> None:
-    real = {f"0x{kind.number:02x}": (kind.cls.__name__, body_of(kind)) for kind in m.KINDS}
+    real = {f"0x{kind.number:02x}": (kind.cls.__name__, body_of(kind)) for kind in wire.KINDS}
     assert told_kinds(read(PROTOCOL)) == real
 
 
@@ -246,8 +247,8 @@ def test_the_example_is_what_its_bytes_say() -> None:
         bytes(range(16)), 3600.0, 0.0, "labkit.jobs:add", "",
         m.Payload(b"\x93\xaflabkit.jobs:add\x92\x01\x02\x80"),
     )  # fmt: skip
-    assert m.decode(envelope) == [submit]
-    assert next(m.envelopes([submit])) == (envelope, ())
+    assert wire.decode(envelope) == [submit]
+    assert next(wire.envelopes([submit])) == (envelope, ())
 
 
 UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}

@@ -14,6 +14,7 @@ import pytest
 import zmq
 
 from labkit.core.protocol import messages as m
+from labkit.core.protocol import wire
 from labkit.security.credentials import Keys, Token
 from labkit.transport import sockets
 from labkit.transport.handshake_monitor import Denial, Handshakes
@@ -122,8 +123,8 @@ def test_a_full_queue_takes_nothing_rather_than_a_part(context: zmq.Context[Any]
 )
 def test_any_text_can_be_said_and_understood(text: str, arrives: str) -> None:
     said = m.WorkerError(bytes(16), 1, 0.5, "ERROR", text, m.Payload(b"traceback"))
-    ((envelope, frames),) = m.envelopes([said])
-    assert m.decode(envelope, frames, m.FROM_WORKER) == [said._replace(error=arrives)]
+    ((envelope, frames),) = wire.envelopes([said])
+    assert wire.decode(envelope, frames, m.FROM_WORKER) == [said._replace(error=arrives)]
 
 
 # --- handshakes ---------------------------------------------------------------------------------------------

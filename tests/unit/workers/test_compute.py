@@ -15,6 +15,7 @@ import pytest
 from labkit.calls import serialization
 from labkit.core.peers.worker_session import Finished, Raised
 from labkit.core.protocol import messages as m
+from labkit.core.protocol import wire
 from workers.compute import TRACEBACK_LIMIT, Compute
 
 JOBS = """
@@ -110,8 +111,9 @@ def test_whatever_a_task_does_is_reported_in_words_that_travel(compute: Compute,
     over = outcome(compute, call(job))
     assert isinstance(over, Raised) and over.error.startswith(said)
     message = m.WorkerError(over.task, over.attempt, over.compute_s, "ERROR", over.error, over.payload)
-    ((envelope, frames),) = m.envelopes([message])
-    assert m.decode(envelope, frames, m.FROM_WORKER)[0].error.startswith(said)
+    ((envelope, frames),) = wire.envelopes([message])
+    (received,) = wire.decode(envelope, frames, m.FROM_WORKER)
+    assert isinstance(received, m.WorkerError) and received.error.startswith(said)
     assert isinstance(outcome(compute, call("same", 1)), Finished), "the thread goes on"
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from labkit.core.peers import worker_session as w
 from labkit.core.peers.session import Connect, Phase, Send
+from labkit.core.protocol import exit_codes
 from labkit.core.protocol import messages as m
 from tests.tools.sessions import RESULT, RULES, A, AWorker, B, C, a_worker
 
@@ -51,7 +52,7 @@ def test_a_worker_that_stays_refused_leaves_with_its_own_exit_code() -> None:
     for _ in range(20):
         worker.hears(m.WorkerRefused("another worker is called worker-1"))
         worker.pass_time(RULES.heartbeat_s + 0.01, broker_beats=False)
-    assert worker.exit_code() == w.EXIT_REFUSED
+    assert worker.exit_code() == exit_codes.REFUSED
     assert worker.now - 100.0 >= RULES.dead_s
 
 

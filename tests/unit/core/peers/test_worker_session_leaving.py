@@ -6,6 +6,7 @@ import pytest
 
 from labkit.core.peers import worker_session as w
 from labkit.core.peers.session import Tick
+from labkit.core.protocol import exit_codes
 from labkit.core.protocol import messages as m
 from tests.tools.sessions import RESULT, RULES, A, AWorker, B, C, a_worker
 
@@ -19,7 +20,7 @@ def test_a_task_that_outruns_its_lease_is_reported_and_the_worker_leaves_with_it
     worker.pass_time(4.9)
     assert worker.exit_code() is None
     worker.pass_time(0.2)
-    assert worker.exit_code() == w.EXIT_HUNG
+    assert worker.exit_code() == exit_codes.HUNG
     error, goodbye = worker.said()[-2:]
     assert (error.task, error.code, type(goodbye)) == (A, "HUNG", m.WorkerGoodbye)
     assert error.compute_s == pytest.approx(5.0)
@@ -44,7 +45,7 @@ def test_a_freeze_of_the_process_is_not_computing() -> None:
     worker.pass_time(4.9)
     assert worker.exit_code() is None
     worker.pass_time(0.3)
-    assert worker.exit_code() == w.EXIT_HUNG
+    assert worker.exit_code() == exit_codes.HUNG
 
 
 def test_a_start_that_is_reported_after_a_freeze_counts_from_its_end() -> None:
@@ -65,7 +66,7 @@ def test_time_in_which_a_task_kept_the_interpreter_lock_is_computing() -> None:
     worker.pass_time(1.0)
     assert worker.exit_code() is None
     worker.is_locked(3.0)
-    assert worker.exit_code() == w.EXIT_HUNG
+    assert worker.exit_code() == exit_codes.HUNG
     assert [type(message) for message in worker.said()[-2:]] == [m.WorkerError, m.WorkerGoodbye]
 
 
@@ -77,7 +78,7 @@ def test_of_that_time_only_what_the_processor_was_its_own_counts() -> None:
     worker.pass_time(0.9)
     assert worker.exit_code() is None
     worker.pass_time(0.2)
-    assert worker.exit_code() == w.EXIT_HUNG
+    assert worker.exit_code() == exit_codes.HUNG
 
 
 def test_a_start_that_is_reported_after_such_a_time_counts_from_its_begin() -> None:
@@ -89,7 +90,7 @@ def test_a_start_that_is_reported_after_such_a_time_counts_from_its_begin() -> N
     worker.pass_time(1.9)
     assert worker.exit_code() is None
     worker.pass_time(0.2)
-    assert worker.exit_code() == w.EXIT_HUNG
+    assert worker.exit_code() == exit_codes.HUNG
 
 
 def test_a_hung_task_of_a_former_epoch_costs_the_worker_too_but_is_not_reported() -> None:
@@ -100,7 +101,7 @@ def test_a_hung_task_of_a_former_epoch_costs_the_worker_too_but_is_not_reported(
     worker.is_welcomed()
     worker.out.clear()
     worker.pass_time(5.1)
-    assert worker.exit_code() == w.EXIT_HUNG
+    assert worker.exit_code() == exit_codes.HUNG
     assert [type(message) for message in worker.said()] == [m.WorkerGoodbye]
 
 
@@ -197,7 +198,7 @@ def test_who_was_frozen_after_that_begins_anew_at_once() -> None:
 def test_it_outruns_its_lease_as_any_other_and_says_so() -> None:
     worker = given_up_while_locked()
     worker.pass_time(30.0)
-    assert worker.exit_code() == w.EXIT_HUNG
+    assert worker.exit_code() == exit_codes.HUNG
     assert [type(message) for message in worker.said()] == [m.WorkerError, m.WorkerGoodbye]
 
 
