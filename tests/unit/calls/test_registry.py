@@ -201,7 +201,7 @@ def test_what_an_allowed_module_only_imported_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["needs", "needs_of_each", "resolve_here", "_filters_in", "CRASH_EXIT_CODE", "__jobs__"]
+    "name", ["needs", "needs_of_each", "resolve_here", "_filters_in", "exit_codes", "__jobs__"]
 )
 def test_the_machinery_of_labkit_jobs_is_no_job(name: str) -> None:
     with pytest.raises(JobRefused, match="does not offer it as a job"):
