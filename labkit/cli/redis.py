@@ -1,6 +1,6 @@
-"""``redis ARGS…``: redis-cli for the cluster's Redis, without installing it (see ``redis_shell``).
+"""``redis ARGS…``: a redis-cli for the cluster's Redis (``redis_shell``), without installing one.
 
-``--name`` and ``--backend`` are ours only before the first word; everything from there on is Redis' own.
+``--name`` and ``--backend`` belong to labkit only in front of the first other word; Redis gets all the rest.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ EXPECTED = {
     "--name": N_("--name: the name of a cluster is expected"),
     "--backend": N_("--backend: local or compose is expected"),
 }
-"""Our own options, and what is said when the value is missing."""
+"""Our own options, each with the error for a missing value."""
 
 
 def configure(_name: str, parser: Parser) -> None:
-    """Declare the options: all words but ours go to Redis."""
+    """Declare the options: all other words go to Redis."""
     name_option(parser)
     parser.add_argument(
         "words", nargs="*", metavar=_("WORD"), help=_("a Redis command; without one: a prompt")
@@ -41,18 +41,18 @@ def configure(_name: str, parser: Parser) -> None:
 
 def run_words(words: list[str], settings: Settings) -> int:
     """Send one command, or prompt; return the exit code."""
-    said, words = _options_in_front(words)
-    name = said.get("--name")
+    given, words = _options_in_front(words)
+    name = given.get("--name")
     settings = replace(
-        settings, cluster=name or settings.cluster, backend=said.get("--backend", settings.backend)
+        settings, cluster=name or settings.cluster, backend=given.get("--backend", settings.backend)
     )
     option = "" if name is None else f" --name {name}"
     return run_shell(redis_url(settings), words, lambda: output.as_called(_advice(settings, option)))
 
 
 def _options_in_front(words: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Return what is said by our options in front of Redis' words, and those words."""
-    said: dict[str, str] = {}
+    """Return the values of our options in front of Redis' words, and those words."""
+    given: dict[str, str] = {}
     while words:
         option, equals, value = words[0].partition("=")
         if option not in EXPECTED:
@@ -61,13 +61,13 @@ def _options_in_front(words: list[str]) -> tuple[dict[str, str], list[str]]:
             if len(words) < 2:
                 raise UsageError(EXPECTED[option])
             value = words[1]
-        said[option] = value
+        given[option] = value
         words = words[1 if equals else 2 :]
-    return said, words
+    return given, words
 
 
 def _advice(settings: Settings, option: str) -> str:
-    """Return what brings back the Redis of the cluster, if it is down by command."""
+    """Return the next step that brings the cluster's Redis back."""
     try:
         with connect(settings.cluster, settings) as cluster:
             command = way_back(cluster.status()["processes"], "redis")
@@ -81,7 +81,7 @@ def _advice(settings: Settings, option: str) -> str:
 
 
 def redis_url(settings: Settings) -> str:
-    """Return where the Redis of the running cluster is; without a cluster, the one that REDIS_URL names."""
+    """Return the URL of the running cluster's Redis; without a cluster, REDIS_URL."""
     if of_running(None, settings) == "compose":
         with connect(settings=settings) as cluster:
             if cluster.redis_url is not None:
@@ -99,5 +99,6 @@ def redis_url(settings: Settings) -> str:
             name=settings.cluster,
         )
     raise ClusterError(
-        N_("the cluster {name!r} runs without Redis; python -m labkit doctor says why"), name=settings.cluster
+        N_("the cluster {name!r} runs without Redis; python -m labkit doctor shows why"),
+        name=settings.cluster,
     )

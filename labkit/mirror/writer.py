@@ -1,25 +1,24 @@
-"""Shows the broker's registry and queue in Redis, to whoever looks with redis-cli, a notebook or a dashboard.
+"""Writes the broker's workers and queue into Redis, for redis-cli, a notebook or a dashboard to read.
 
-* What is written: the hash ``workers`` (field: worker id, value: JSON) and the list ``image_tasks`` (ids of
-  the pending tasks, oldest first, so that LLEN is the queue's length), both in one MULTI: nobody ever sees
-  half a snapshot. With a ``prefix`` the keys are ``<prefix>workers`` and ``<prefix>image_tasks``; two
-  clusters on one Redis need two prefixes. The keys belong to the mirror: whatever else is found there, of
-  whatever type, is replaced.
-* Redis shows a copy, never the truth. The mirror reads back only the lengths and the ends of what it has just
-  written, to learn that somebody flushed, restarted or edited Redis; it then writes everything again.
-* The broker's loop never waits: it leaves the latest snapshot in a slot, and a thread of the mirror's own
-  writes it. A snapshot that was not written in time is replaced by the next one: the latest state wins.
+* It writes the hash ``workers`` (field: worker id, value: JSON) and the list ``image_tasks`` (ids of the
+  pending tasks, oldest first, so that LLEN is the queue's length), both in one MULTI: a reader never sees
+  half a snapshot. With a ``prefix`` the keys are ``<prefix>workers`` and ``<prefix>image_tasks``; two clusters on
+  one Redis need two prefixes. The keys belong to the mirror: any other content, of any type, is replaced.
+* Redis holds a copy, never the truth. The mirror reads back only the lengths and the ends of what it has just
+  written. A difference means that Redis was flushed, restarted or edited; the mirror then writes everything.
+* The broker's loop never waits: it leaves the latest snapshot in a slot, and the mirror's own thread writes
+  it. The next snapshot replaces one that was not written in time: the latest state wins.
 
 ::
 
     starting --written--> ok <--written-- unreachable | denied | unusable      any --close()--> closed
-                          ok --an error-> (one of these three; tried again after 0.05 s, doubling to 0.5 s)
+                          ok --an error-> (one of these three; retried after 0.05 s, doubling to 0.5 s)
 
-Guarantee: Redis may be down, slow, frozen, flushed, restarted, foreign or no Redis at all: the caller of
-``offer`` does not notice, and 1 s after Redis serves (again) the snapshot there is whole.
+Guarantee: whether Redis is down, slow, frozen, flushed, restarted, foreign or no Redis at all, the caller of
+``offer`` does not notice; and 1 s after Redis serves (again), its snapshot is complete.
 
-Source: the slot is ZeroMQ's CONFLATE option. Own thread, short timeouts and no retries, because redis-py
-retries by default: one HSET to a frozen server blocked its caller for 57 s.
+Source: the slot is ZeroMQ's CONFLATE option. For the short timeouts without retries see
+``labkit.mirror.redis_client``; it costs 0.1 s and 18 MiB, so the thread imports it before its first write.
 """
 
 from __future__ import annotations
@@ -39,16 +38,16 @@ WORKERS_KEY = "workers"
 PENDING_KEY = "image_tasks"
 
 SOON_S = 0.1
-"""After a change, a new snapshot is wanted this long after the last one, at the earliest."""
+"""After a change, the next snapshot is due this long after the last one, at the earliest."""
 LATEST_S = 1.0
-"""Without any change, a new snapshot (with newer heartbeats) is wanted after this long."""
+"""Without a change, the next snapshot (with newer heartbeats) is due after this long."""
 LONG_QUEUE = 10_000
 """With more pending tasks than this, a snapshot costs the broker milliseconds: one every ``LATEST_S``."""
 BUSY_SHARE = 0.02
 """The thread shares the interpreter with the broker's loop: writing may take this share of the time."""
 
 REFRESH_S = 0.5
-"""Without a new snapshot the last one is written again after this long: a flush is healed within 1 s."""
+"""Without a new snapshot the last one is written again after this long, so a flush heals within 1 s."""
 SOCKET_TIMEOUT_S = 0.25
 FIRST_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 0.5
@@ -66,10 +65,9 @@ class Change(NamedTuple):
 def plan(old: tuple[str, ...], new: tuple[str, ...]) -> Change:
     """Return the change from ``old`` to ``new``: short if ``new`` is ``old`` minus a prefix plus a suffix.
 
-    That is what a queue does nearly always. For everything else (a task requeued at the front, one
-    cancelled in the middle) the change is to drop all and append all. Task ids are unique; with repeated
-    ones the result is still right, only perhaps longer than need be. Time is linear in the two lengths, all
-    of it in C loops.
+    A queue nearly always changes that way. Otherwise (a task requeued at the front, one cancelled in the
+    middle) the change drops all and appends all. Task ids are unique; with repeated ids the result is still
+    right, but may be longer than necessary. Time is linear in the two lengths, all of it in C loops.
     """
     everything = Change(len(old), new)
     if not old or not new:
@@ -104,12 +102,12 @@ def worker_fields(snapshot: Snapshot, wall: float) -> dict[str, str]:
 
 
 class Health(NamedTuple):
-    """What became of the last attempt to write.
+    """The result of the last attempt to write.
 
     ``state``: starting, ok, unreachable (refused, timed out, broken off), denied (password or rights),
-    unusable (no Redis, read-only, out of memory, no Redis URL), broken (a bug of ours, its traceback is in
+    unusable (no Redis, read-only, out of memory, no Redis URL), broken (a bug of ours; its traceback is in
     the log), closed.
-    ``detail``: one English line, empty where there is nothing to add.
+    ``detail``: one English line, or empty.
     """
 
     state: str
@@ -148,11 +146,11 @@ class Mirror:
 
     @property
     def health(self) -> Health:
-        """What became of the last attempt to write; may be read from any thread."""
+        """The result of the last attempt to write; may be read from any thread."""
         return Health("closed") if self._closing.is_set() else self._health
 
     def due_at(self, changed: bool) -> float:
-        """Return when ``wants`` will next say yes, in the seconds of its ``now``; -inf at first."""
+        """Return the instant of the next snapshot, on the clock of ``wants``; -inf at first."""
         latest = self._latest
         long_queue = latest is not None and len(latest.snapshot.pending) > LONG_QUEUE
         if not changed or long_queue or self._health.state != "ok":
@@ -160,7 +158,7 @@ class Mirror:
         return self._granted_at + min(LATEST_S, max(SOON_S, self._write_s / BUSY_SHARE))
 
     def wants(self, now: float, changed: bool = True) -> bool:
-        """Return whether the broker should make a snapshot and offer it; yes is said once a period.
+        """Return whether the broker should make a snapshot and offer it: True once a period.
 
         ``now``: the broker's monotonic seconds. ``changed``: whether anything but heartbeats differs from the
         last snapshot. Costs less than a microsecond.
@@ -172,15 +170,14 @@ class Mirror:
 
     def offer(self, snapshot: Snapshot) -> None:
         """Leave the latest snapshot for the thread and return at once; an older one is forgotten."""
-        # The hour is noted here: the snapshot's ages count from now, not from when Redis is reachable again.
+        # The snapshot's ages count from now, not from the moment at which Redis is reachable again.
         self._latest = _Shot(snapshot, time.time())
         self._news.set()
 
     def close(self, timeout_s: float = 1.0) -> None:
-        """Write what was offered last, if Redis is well, and end the thread; takes ``timeout_s`` at most.
+        """Write the last offer if Redis works, and end the thread; takes ``timeout_s`` at most.
 
-        A broker that leaves in peace offers an empty ``Snapshot()`` first: no worker that has gone stays on
-        display.
+        A broker that stops in order offers an empty ``Snapshot()`` first, so that Redis shows no workers.
         """
         self._closing.set()
         self._news.set()
@@ -194,22 +191,22 @@ class Mirror:
         written: _Shot | None = None
         backoff_s = 0.0
         while True:
-            # After a failure new pictures must not hurry the next attempt; only close() may.
+            # After a failure, a new snapshot does not shorten the wait; only close() does.
             if backoff_s:
                 self._closing.wait(backoff_s)
             else:
                 self._news.wait(REFRESH_S)
-            self._news.clear()  # before the slot is read: an offer from here on sets it again
+            self._news.clear()  # before reading the slot: a later offer sets it again
             closing = self._closing.is_set()
             shot = self._latest
-            # At the end only what is new is written, and only if Redis was well.
+            # When closing, write only a new snapshot, and only if the last attempt succeeded.
             if shot is not None and not (closing and (backoff_s or shot is written)):
                 begun = time.monotonic()
                 try:
                     if copy is None:
                         copy = _Copy(self._url, self._prefix)
                     copy.write(shot.snapshot.pending, worker_fields(shot.snapshot, shot.wall))
-                except Exception as error:  # noqa: BLE001 - the thread outlives whatever a stranger replies
+                except Exception as error:  # noqa: BLE001 - no reply may end the thread
                     self._failed(error)
                     if copy is not None:
                         copy.close()
@@ -227,19 +224,19 @@ class Mirror:
 
     def _failed(self, error: Exception) -> None:
         detail = str(error) or type(error).__name__
-        if isinstance(error, ValueError):  # its text may quote the URL, password and all
+        if isinstance(error, ValueError):  # its text may quote the URL with the password
             detail = "no Redis URL, or no Redis at it"
         self._set_health(Health(_state_of(error), detail), error)
 
     def _set_health(self, health: Health, error: Exception | None = None) -> None:
         before, self._health = self._health.state, health
-        if health.state == before or self._closing.is_set():  # at the end Redis may well leave first: no news
+        if health.state == before or self._closing.is_set():  # at the end of a cluster Redis may stop first
             return
         if health.state == "ok":
             log.info("mirror: writing to %s", without_password(self._url))
             return
         log.warning(
-            "mirror: %s is %s (%s); the cluster runs on without it, and it is tried again",
+            "mirror: %s is %s (%s); the cluster runs on without it, and the mirror tries again",
             without_password(self._url),
             health.state,
             health.detail,
@@ -248,7 +245,7 @@ class Mirror:
 
 
 def _state_of(error: Exception) -> str:
-    """Return the health's state that an error stands for."""
+    """Return the state of ``Health`` that an error stands for."""
     from redis import exceptions as kinds
 
     # Most specific first: redis-py's AuthenticationError is a ConnectionError.
@@ -262,9 +259,9 @@ def _state_of(error: Exception) -> str:
 
 
 class _Copy:
-    """The two keys in one Redis, and what we last wrote there; used by the mirror's thread alone.
+    """The two keys in one Redis, and the queue that we last wrote there; used only by the mirror's thread.
 
-    Every method may raise redis.RedisError, OSError or ValueError; then this copy is at its end: close it.
+    Every method may raise redis.RedisError, OSError or ValueError; close the object then.
     """
 
     def __init__(self, url: str, prefix: str) -> None:
@@ -276,7 +273,7 @@ class _Copy:
         self._client = open_client(url, SOCKET_TIMEOUT_S)
 
     def write(self, pending: tuple[str, ...], workers: dict[str, str]) -> None:
-        """Make the two keys show this; on return they did."""
+        """Write both keys; on return, Redis has confirmed them."""
         import redis
 
         if self._written is not None:
@@ -286,17 +283,17 @@ class _Copy:
             except redis.ResponseError:
                 log.debug("mirror: the difference was refused (another type at a key?), writing everything")
         self._written = None
-        # A frozen server executes, on waking, what it was sent before. So the transaction goes out only
-        # after the server has answered on this connection: what older connections sent is then behind it,
-        # not before it.
+        # When a frozen server wakes, it executes the commands that it received before. So send the
+        # transaction only after the server has answered on this connection: the commands of older connections
+        # have then been executed.
         self._client.ping()
         if not self._transact(pending, workers, None):
             raise redis.InvalidResponse("the server does not show what the same transaction wrote")
 
     def _transact(self, pending: tuple[str, ...], workers: dict[str, str], change: Change | None) -> bool:
-        """Write by ``change`` (None: everything anew) and return whether Redis then showed what it should."""
+        """Apply ``change`` (None: write everything) and return whether Redis then shows the right content."""
         pipe = self._client.pipeline(transaction=True)
-        # The workers are few and their heartbeats always differ: anew each time, which removes who has gone.
+        # The workers are few and their heartbeats always differ: write all, which also removes lost ones.
         pipe.delete(self._workers_key)
         if workers:
             pipe.hset(self._workers_key, mapping=cast("dict[Any, Any]", workers))

@@ -1,4 +1,4 @@
-"""The mirror against a real server: what it shows, and what it survives without the broker noticing."""
+"""The mirror against a real server: what it writes, and the faults that the broker does not notice."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def mirroring(url: str, prefix: str = "") -> Iterator[Mirror]:
         yield mirror
     finally:
         mirror.close()
-        # It may outlast close() by one socket timeout; a test must not leave it to the next one.
+        # The thread may outlast close() by one socket timeout; do not leave it to the next test.
         wait_until(lambda: not mirror._thread.is_alive(), what="the mirror's thread to end")
 
 
@@ -103,9 +103,7 @@ def test_registry_and_queue_are_shown_as_the_course_reads_them(mirror: Mirror, s
         wait_until(state_is(mirror, "ok"))
 
 
-def test_a_worker_that_has_gone_and_a_task_that_has_started_disappear(
-    mirror: Mirror, server: RedisServer
-) -> None:
+def test_a_lost_worker_and_a_started_task_disappear(mirror: Mirror, server: RedisServer) -> None:
     with closing(reader(server)) as client:
         for wanted in (snapshot(3, ids(0, 4)), snapshot(2, ids(1, 6)), snapshot(2), snapshot(0)):
             mirror.offer(wanted)
@@ -130,7 +128,7 @@ def test_a_long_queue_that_moved_on_is_sent_as_a_difference(mirror: Mirror, serv
         assert client.info("commandstats")["cmdstat_rpush"]["calls"] == before + 1
 
 
-def test_what_was_offered_last_is_written_before_it_closes(server: RedisServer) -> None:
+def test_close_writes_the_last_offer(server: RedisServer) -> None:
     with closing(reader(server)) as client:
         with mirroring(server.url) as mirror:
             mirror.offer(snapshot(3, ids(0, 4)))
@@ -143,9 +141,7 @@ def test_what_was_offered_last_is_written_before_it_closes(server: RedisServer) 
 # --- what is done to Redis ---
 
 
-def test_after_a_flush_it_is_whole_again_without_the_brokers_help(
-    mirror: Mirror, server: RedisServer
-) -> None:
+def test_after_a_flush_redis_is_complete_without_the_broker(mirror: Mirror, server: RedisServer) -> None:
     wanted = snapshot(3, ids(0, 2_500))
     with closing(reader(server)) as client:
         mirror.offer(wanted)
@@ -171,7 +167,7 @@ def test_after_a_flush_it_is_whole_again_without_the_brokers_help(
         "same length, other ids",
     ],
 )
-def test_whatever_somebody_else_writes_there_is_put_right(
+def test_foreign_edits_of_the_keys_are_put_right(
     mirror: Mirror, server: RedisServer, edit: Callable[[Any], object]
 ) -> None:
     wanted = snapshot(2, ids(0, 5))
@@ -195,9 +191,7 @@ def test_a_foreign_redis_with_other_types_at_the_keys_is_taken_over(
         assert shows(client, snapshot(1, ids(0, 3)))()
 
 
-def test_redis_killed_and_started_again_is_filled_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_redis_killed_and_restarted_is_filled_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="labkit.mirror")
     port = free_port()
     with mirroring(url_of(port)) as mirror:
@@ -223,7 +217,7 @@ def test_while_redis_is_frozen_offers_go_on_and_the_last_one_wins(
         wait_until(shows(client, snapshot(3, ids(0, 100))))
         os.kill(server.pid, signal.SIGSTOP)
         try:
-            # Nobody thaws the server before this is through: an offer that waited for it would never return.
+            # The server stays frozen until this loop ends: an offer that waited for it would never return.
             for start in range(1_000):
                 mirror.offer(snapshot(2, ids(start, start + 50)))
             wait_until(state_is(mirror, "unreachable"))
@@ -240,7 +234,7 @@ def test_close_does_not_wait_for_a_frozen_redis(mirror: Mirror, server: RedisSer
     wait_until(state_is(mirror, "ok"))
     os.kill(server.pid, signal.SIGSTOP)
     mirror.offer(snapshot(2))
-    mirror.close()  # nobody thaws the server
+    mirror.close()  # the server stays frozen
     assert mirror.health.state == "closed"
 
 
@@ -265,7 +259,7 @@ def test_a_missing_password_is_reported(mirror: Mirror, server: RedisServer) -> 
         wait_until(state_is(mirror, "denied"))
 
 
-def test_a_redis_that_takes_no_writes_is_reported_until_it_does(mirror: Mirror, server: RedisServer) -> None:
+def test_a_read_only_redis_is_reported_until_it_takes_writes(mirror: Mirror, server: RedisServer) -> None:
     with closing(reader(server)) as client:
         client.replicaof("127.0.0.1", str(free_port()))  # a replica is read-only
         mirror.offer(snapshot(1))
@@ -318,7 +312,7 @@ def stranger(reply: bytes) -> Iterator[int]:
     ],
     ids=["a web server", "garbage", "silence"],
 )
-def test_a_stranger_on_that_port_is_reported_and_harms_nobody(
+def test_a_server_that_is_no_redis_is_reported_without_harm(
     reply: bytes, state: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with stranger(reply) as port, mirroring(url_of(port)) as mirror:
@@ -329,9 +323,7 @@ def test_a_stranger_on_that_port_is_reported_and_harms_nobody(
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1", "redis://:secret@127.0.0.1:port", ""])
-def test_a_url_that_names_no_redis_is_reported_without_its_password(
-    url: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_invalid_url_is_reported_without_its_password(url: str, caplog: pytest.LogCaptureFixture) -> None:
     with mirroring(url) as mirror:
         mirror.offer(snapshot(1))
         wait_until(state_is(mirror, "unusable"))
@@ -339,7 +331,7 @@ def test_a_url_that_names_no_redis_is_reported_without_its_password(
     assert "secret" not in caplog.text
 
 
-def test_an_error_of_the_mirrors_own_is_logged_with_its_traceback(
+def test_a_bug_in_the_mirror_is_logged_with_its_traceback(
     mirror: Mirror, caplog: pytest.LogCaptureFixture
 ) -> None:
     mirror.offer(Snapshot(workers=({"id": "worker-1"},)))
@@ -352,7 +344,7 @@ def test_an_error_of_the_mirrors_own_is_logged_with_its_traceback(
 # --- when a snapshot is wanted ---
 
 
-def test_changes_are_wanted_soon_and_long_queues_rarely(mirror: Mirror) -> None:
+def test_changes_are_due_soon_and_long_queues_rarely(mirror: Mirror) -> None:
     assert mirror.wants(0.0)
     mirror.offer(snapshot(1, ids(0, 3)))
     wait_until(state_is(mirror, "ok"))

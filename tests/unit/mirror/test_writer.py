@@ -1,4 +1,4 @@
-"""The mirror's pure half: what must be sent for a new list, what a worker's field says, when to ask."""
+"""The mirror's pure half: the commands for a new list, a worker's field, when a snapshot is due."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_plan_turns_any_old_list_into_the_new_one(old: tuple[str, ...], new:
 
 
 @given(queue=QUEUE, data=st.data())
-def test_a_queue_that_moved_on_is_sent_only_what_joined(queue: tuple[str, ...], data: st.DataObject) -> None:
+def test_a_queue_that_moved_on_sends_only_the_new_ids(queue: tuple[str, ...], data: st.DataObject) -> None:
     seen = data.draw(st.integers(0, len(queue)), "ids that the old list already had")
     taken = data.draw(st.integers(0, seen), "ids dispatched since")
     change = plan(queue[:seen], queue[taken:])
@@ -45,7 +45,7 @@ def test_an_emptied_queue_drops_all() -> None:
     assert plan(("a", "b"), ()) == Change(2, ())
 
 
-def test_a_heartbeat_is_shown_as_the_time_of_day_it_came() -> None:
+def test_a_heartbeat_is_shown_as_its_time_of_day() -> None:
     worker = {
         "id": "worker-1",
         "capabilities": ["blur", "resize"],
@@ -63,7 +63,7 @@ def test_a_heartbeat_is_shown_as_the_time_of_day_it_came() -> None:
     assert shown == worker
 
 
-def test_a_picture_is_wanted_at_once_and_then_once_a_period_while_redis_is_not_reached() -> None:
+def test_without_redis_a_snapshot_is_due_at_once_then_once_a_period() -> None:
     mirror = Mirror("redis://127.0.0.1:1/0")  # never started, so it never gets well
     assert mirror.wants(100.0)
     assert not mirror.wants(100.0 + SOON_S)
