@@ -2,8 +2,9 @@
 
 * It writes the hash ``workers`` (field: worker id, value: JSON) and the list ``image_tasks`` (ids of the
   pending tasks, oldest first, so that LLEN is the queue's length), both in one MULTI: a reader never sees
-  half a snapshot. With a ``prefix`` the keys are ``<prefix>workers`` and ``<prefix>image_tasks``; two clusters
-  on one Redis need two prefixes. The keys belong to the mirror: any other content, of any type, is replaced.
+  half a snapshot. With a ``prefix`` the keys are ``<prefix>workers`` and ``<prefix>image_tasks``; two
+  clusters on one Redis need two prefixes. The keys belong to the mirror: any other content, of any type, is
+  replaced.
 * Redis holds a copy, never the truth. The mirror reads back only the lengths and the ends of what it has just
   written. A difference means that Redis was flushed, restarted or edited; the mirror then writes everything.
 * The broker's loop never waits: it leaves the latest snapshot in a slot, and the mirror's own thread writes
