@@ -2,7 +2,8 @@
 
 Reading order: ``events`` (one thing that happened, and its line of JSON), ``recording`` (``History``, all
 that can be asked), ``index`` (events sorted by what they are about), ``rows`` (ledger, story, intervals,
-throughput), ``recovery`` (what a fault cost), ``check`` (broken promises).
+throughput), ``recovery`` (what a fault cost), ``check`` (broken promises), ``live`` (``LiveView``: the
+present state, event by event).
 
 Pure, as all of the core: it is given events and lines, and reads no file and no clock.
 """
@@ -43,6 +44,7 @@ from labkit.core.history.events import (
     encode_event,
     encode_events,
 )
+from labkit.core.history.live import LiveView, LiveWorker, Outage
 from labkit.core.history.recording import History
 from labkit.core.history.recovery import Recovery
 from labkit.core.history.rows import Interval, LedgerRow, Sample, StoryRow, WorkerSpan, natural
@@ -79,6 +81,9 @@ __all__ = [
     "History",
     "Interval",
     "LedgerRow",
+    "LiveView",
+    "LiveWorker",
+    "Outage",
     "Recovery",
     "Sample",
     "StoryRow",
