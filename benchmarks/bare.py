@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.setup import wake_all
-from labkit.support.signals import deaf_children
+from labkit.support.signals import sigint_blocked
 
 HOST = "127.0.0.1"
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,7 +82,7 @@ def _process(log: Path, module: str, told: dict[str, str]) -> Iterator[None]:
 
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LABKIT_")}
     environment = {**kept, **KEEP_FREED_MEMORY, **told, "PYTHONPATH": str(ROOT)}
-    with log.open("wb") as output, deaf_children():
+    with log.open("wb") as output, sigint_blocked():
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", module], env=environment, stdin=subprocess.DEVNULL,
             stdout=output, stderr=output,

@@ -24,7 +24,7 @@ import zmq
 
 from benchmarks.figures import BenchFailed
 from labkit.core.errors import N_
-from labkit.support.signals import deaf_children
+from labkit.support.signals import sigint_blocked
 
 HOST = "tcp://127.0.0.1"
 START_S = 15.0
@@ -62,7 +62,7 @@ class EchoChain:
         return socket
 
     def _start(self, process: BaseProcess) -> None:
-        with deaf_children():
+        with sigint_blocked():
             process.start()
         self._processes.append(process)
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, TypeVar
 from benchmarks.figures import BenchFailed
 from labkit import jobs
 from labkit.core.errors import N_
-from labkit.support.signals import deaf_children
+from labkit.support.signals import sigint_blocked
 
 if TYPE_CHECKING:
     from labkit.cluster import Cluster
@@ -116,7 +116,7 @@ def one_thread_each() -> None:
 
 def wake_all(executor: Executor, workers: int) -> None:
     """A pool starts a process when a task finds all others at work, so give it such tasks."""
-    with deaf_children():
+    with sigint_blocked():
         futures = [executor.submit(jobs.sleep_for, 0.05) for _ in range(2 * workers)]
     for future in futures:
         future.result()

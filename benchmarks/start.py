@@ -17,7 +17,7 @@ from benchmarks.figures import BenchFailed, Figure, Section, Target
 from benchmarks.setup import Setup
 from labkit.core.errors import N_
 from labkit.support.i18n import _
-from labkit.support.signals import deaf_children
+from labkit.support.signals import sigint_blocked
 
 TITLE = N_("from nothing to three ready workers")
 TARGET = Target(1.2, at_most=True)
@@ -41,7 +41,7 @@ def one_start() -> tuple[float, float]:
     """Return the seconds from ``open_cluster``, and from the start of Python, to three ready workers."""
     began = time.monotonic()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    with deaf_children():
+    with sigint_blocked():
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "benchmarks.start"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,

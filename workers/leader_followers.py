@@ -57,7 +57,7 @@ class Leader(Protocol):
         """Let the thread that waits in ``turn`` look for news; called by others."""
 
 
-class Crew:
+class LeaderFollowers:
     """``size`` threads that are daemons: one that is stuck in a task does not keep a process alive."""
 
     def __init__(self, size: int, leader: Leader, compute: Compute) -> None:
@@ -73,7 +73,7 @@ class Crew:
         self._over = threading.Event()
         self._error: BaseException | None = None
         self._threads = [
-            threading.Thread(target=self._live, args=(number,), name=f"crew-{number}", daemon=True)
+            threading.Thread(target=self._live, args=(number,), name=f"leader-follower-{number}", daemon=True)
             for number in range(1, size + 1)
         ]
 

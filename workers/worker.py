@@ -35,13 +35,13 @@ from labkit.core.protocol import exit_codes
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
 from labkit.security.credentials import Credentials
-from labkit.support.signals import endings
+from labkit.support.signals import stop_signals
 from labkit.support.waker import Waker
-from labkit.transport.connection import RETRY_S, Link
+from labkit.transport.connection import RETRY_S, Connection
 from labkit.transport.poller import Poller
 from labkit.transport.sockets import WORKER_ROLE
 from workers.compute import Compute
-from workers.leader_followers import Crew
+from workers.leader_followers import LeaderFollowers
 from workers.watchdog import Watchdog
 
 log = logging.getLogger("labkit.worker")
@@ -67,9 +67,9 @@ class Worker:
         self._session = WorkerSession(name, capabilities, slots, os.getpid(), rules, lambda: os.urandom(8))
         self._waker = Waker()  # rung by the threads that compute and by signals
         self._compute = Compute(slots, job_modules, rules.max_message_bytes)
-        self._crew = Crew(slots + 1, self, self._compute)
+        self._threads = LeaderFollowers(slots + 1, self, self._compute)
         self._poller = Poller()
-        self._link = Link(
+        self._connection = Connection(
             self._context, self._poller, address, WORKER_ROLE, credentials, m.TO_WORKER,
             rules.max_message_bytes,
         )  # fmt: skip
@@ -88,7 +88,7 @@ class Worker:
 
     def stop_on_signals(self) -> None:
         """Drain on SIGTERM, SIGINT, and Ctrl-Break."""
-        for number in endings():
+        for number in stop_signals():
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, *_: Any) -> None:
@@ -99,7 +99,7 @@ class Worker:
         """Serve until told to stop, refused, or a task outruns its lease."""
         gc.freeze()
         self._do(self._session.start(time.monotonic()))
-        self._crew.serve()
+        self._threads.serve()
         assert self._exit is not None
         return self._leave(self._exit)
 
@@ -112,7 +112,7 @@ class Worker:
 
     def turn(self) -> None:
         """Send, wait until something happens, read, and handle it."""
-        self._link.flush()
+        self._connection.flush()
         self._waker.arm()
         has_news = self._compute.has_news or self._compute.has_work or self._stop_asked
         ready = self._poller.wait(0.0 if has_news else self._timeout_s())
@@ -133,7 +133,7 @@ class Worker:
         announce_at = self._compute.announce_at()
         if announce_at is not None:
             due = min(due, announce_at)
-        if self._link.congested:
+        if self._connection.congested:
             due = min(due, now + RETRY_S)
         return due - now
 
@@ -141,10 +141,10 @@ class Worker:
         handle = self._session.handle
         for event in self._compute.collect():
             self._do(handle(event, now))
-        for messages in self._link.read(ready):
+        for messages in self._connection.read(ready):
             self._do(self._session.handle_envelope(messages, now))
-        if self._link.was_denied(ready):
-            log.error("%s", self._link.why_denied())
+        if self._connection.was_denied(ready):
+            log.error("%s", self._connection.why_denied())
             self._exit = Exit(exit_codes.DENIED, "not let in")
         if self._stop_asked:
             self._stop_asked = False
@@ -192,7 +192,7 @@ class Worker:
         for action in actions:
             kind = type(action)
             if kind is Send:
-                self._link.put(action.message)
+                self._connection.put(action.message)
             elif kind is Run:
                 self._wind_for(action.task)
                 self._compute.add(action.task)
@@ -200,7 +200,7 @@ class Worker:
                 if self._compute.withdraw(action.task, action.attempt):
                     self._do(self._session.handle(Withdrawn(action.task, action.attempt), time.monotonic()))
             elif kind is Connect:
-                self._link.open()
+                self._connection.open()
             elif kind is Exit and self._exit is None:
                 self._exit = action
 
@@ -213,8 +213,8 @@ class Worker:
                 self._watchdog.wind(leases_s)
 
     def _leave(self, exit: Exit) -> int:
-        self._link.flush()
+        self._connection.flush()
         log.info("leaving: %s", exit.reason)
-        self._link.close(FAREWELL_MS)
+        self._connection.close(FAREWELL_MS)
         self._context.term()  # waits for the farewell to go out, FAREWELL_MS at most
         return exit.code

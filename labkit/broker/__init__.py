@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labkit.support.atomic_files import write_whole
+from labkit.support.atomic_files import atomic_write
 
 if TYPE_CHECKING:
     from labkit.broker.service import SnapshotObserver
@@ -64,6 +64,6 @@ def _announce(folder: Path, settings: Settings, epoch: bytes) -> None:
         "worker_port": settings.worker_port, "event_port": settings.event_port,
     }  # fmt: skip
     try:
-        write_whole(folder / "broker.json", (json.dumps(told) + "\n").encode())
+        atomic_write(folder / "broker.json", (json.dumps(told) + "\n").encode())
     except OSError as error:  # a full disk is no reason not to serve
         logging.getLogger(__name__).warning("broker.json cannot be written: %s", error)

@@ -10,7 +10,7 @@ and to any web page's POST, so an address alone proves nothing.
   cut.
 
 A role opens its own domain only: a worker's key, or the secret under the name ``worker``, opens the workers'
-socket. A worker's key also says as which worker ids: ``Gate.may_use_worker_id``.
+socket. A worker's key also says as which worker ids: ``Authenticator.may_use_worker_id``.
 
 The gate runs before any socket is bound, and the sockets insist on it (``ZAP_ENFORCE_DOMAIN``): were its
 thread dead, nobody would get in, instead of everybody. Whom it refuses is told by libzmq that it is refused,
@@ -57,7 +57,7 @@ _ROLE_OF = {CLIENT_DOMAIN: CLIENT, EVENT_DOMAIN: CLIENT, WORKER_DOMAIN: WORKER}
 _NAME_OF = {CLIENT_DOMAIN: CLIENT_ROLE, EVENT_DOMAIN: CLIENT_ROLE, WORKER_DOMAIN: WORKER_ROLE}
 
 
-class Gate:
+class Authenticator:
     """The ZAP handler of one context: ``start`` before binding, ``guard`` each socket, ``stop`` at the end.
 
     ``known`` is the cluster's ``Token``, or the ``KeyFolder`` with its keys. ``on_change`` is called, in the
@@ -118,7 +118,9 @@ class Gate:
             socket.close()
             raise
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, args=(socket,), name="labkit-gate", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(socket,), name="labkit-authenticator", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:

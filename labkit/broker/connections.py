@@ -62,7 +62,7 @@ def unread_bytes(descriptor: int) -> int:
     return int(waiting)
 
 
-def hang_up(descriptors: Iterable[int]) -> None:
+def disconnect(descriptors: Iterable[int]) -> None:
     """End these connections, and throw away what they have received.
 
     The latter matters: what has arrived is read to its end by libzmq, shut down or not, and the system may

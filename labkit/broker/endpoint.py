@@ -26,9 +26,9 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from labkit.broker import memory
-from labkit.broker.authenticator import Gate
+from labkit.broker.authenticator import Authenticator
 from labkit.broker.backlog import LARGE_BYTES, Backlog
-from labkit.broker.connections import bound_again, hang_up, port_of, unread_bytes
+from labkit.broker.connections import bound_again, disconnect, port_of, unread_bytes
 from labkit.core.errors import N_, PortInUse, ProtocolError
 from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire
@@ -60,7 +60,7 @@ class Endpoint:
 
     def __init__(
         self,
-        gate: Gate,
+        authenticator: Authenticator,
         domain: str,
         host: str,
         port: int,
@@ -68,7 +68,7 @@ class Endpoint:
         rules: Rules,
         count: Callable[[str], None],
     ) -> None:
-        self._gate = gate
+        self._authenticator = authenticator
         self._domain = domain
         self._allowed = allowed
         self._rules = rules
@@ -102,13 +102,13 @@ class Endpoint:
 
     def _bind(self, address: str) -> tuple[Any, Any]:
         """Return a ROUTER that listens there, and its monitor."""
-        router: Any = self._gate.context.socket(zmq.ROUTER)
+        router: Any = self._authenticator.context.socket(zmq.ROUTER)
         router.linger = 0
         router.router_mandatory = True
         router.maxmsgsize = self._max_bytes
         router.sndhwm = ROUTER_HWM
         router.rcvhwm = ROUTER_HWM
-        self._gate.guard(router, self._domain)
+        self._authenticator.guard(router, self._domain)
         monitor = router.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
         try:
             router.bind(address)
@@ -126,7 +126,7 @@ class Endpoint:
         self._path = path
         return True
 
-    def start_over(self) -> None:
+    def rebind(self) -> None:
         """Hang up on everybody, and throw away whatever libzmq holds, by taking a new socket. Innocent peers
         come back. Raises ZMQError if the port is taken by somebody else in between.
 
@@ -135,7 +135,7 @@ class Endpoint:
         for route in list(self._known):
             self._forget(route)
         self.read_monitor()
-        self._cut(list(self._open))
+        self._disconnect(list(self._open))
         self._clear()
         self.close()
         self.socket, self.monitor = bound_again(lambda: self._bind(self._address))
@@ -211,7 +211,7 @@ class Endpoint:
             surplus = self._surplus.get(route, 0)
             self._surplus[route] = surplus + before - self._may_drop
             if surplus <= MAX_SURPLUS < self._surplus[route]:
-                self._cut([each for each, its in self._route_of.items() if its == route])
+                self._disconnect([each for each, its in self._route_of.items() if its == route])
         return not more
 
     def _enter(self, route: bytes, frame: zmq.Frame) -> None:
@@ -241,34 +241,38 @@ class Endpoint:
         """Return who is at the other end: the User-Id that the gate gave it; "" if it has gone."""
         return self._users.get(route, "")
 
-    def cut_unless(self, may_stay: Callable[[bytes], bool]) -> None:
+    def disconnect_unless(self, may_stay: Callable[[bytes], bool]) -> None:
         """Hang up on all connections whose route may not stay, and on those that have said nothing yet.
 
         The monitor tells when it has happened; whoever is innocent comes back.
         """
         self.read_monitor()
         routes = self._route_of
-        self._cut([each for each in self._open if (r := routes.get(each)) is None or not may_stay(r)])
+        self._disconnect([each for each in self._open if (r := routes.get(each)) is None or not may_stay(r)])
 
-    def cut_hoarders(self, last_heard: Callable[[bytes], float], loud: bool, now: float) -> int:
+    def disconnect_unfinished(self, last_heard: Callable[[bytes], float], flooding: bool, now: float) -> int:
         """Hang up on those who keep memory that is not known of (``labkit.broker.memory``): the silent, and
-        the loud if so told. Returns how many that were."""
+        the flooding if so told. Returns how many that were."""
         self.read_monitor()
         guilty = []
         for descriptor, since in self._open.items():
             route = self._route_of.get(descriptor)
             silent_s = now - (since if route is None else max(since, last_heard(route)))
-            is_loud = loud and silent_s > memory.UNFINISHED_S and unread_bytes(descriptor) > memory.LOUD_BYTES
-            if is_loud or silent_s > memory.SILENT_S:
+            is_flooding = (
+                flooding
+                and silent_s > memory.UNFINISHED_S
+                and unread_bytes(descriptor) > memory.FLOODING_BYTES
+            )
+            if is_flooding or silent_s > memory.IDLE_S:
                 guilty.append(descriptor)
-        self._cut(guilty)
+        self._disconnect(guilty)
         return len(guilty)
 
-    def _cut(self, descriptors: list[int]) -> None:
+    def _disconnect(self, descriptors: list[int]) -> None:
         for each in descriptors:
             self._count("cut_connections")
             self._open.pop(each, None)
-        hang_up(descriptors)
+        disconnect(descriptors)
 
     @property
     def has_read_all(self) -> bool:

@@ -23,7 +23,7 @@ because libzmq throws away everything only with the socket.
 
 ::
 
-    as usual ──too large──► hang up on the loud and the silent ──RETURN_S──► give back what was freed ──┐
+    as usual ──too large──► hang up on the flooding and the silent ──RETURN_S──► give back what was freed ──┐
        ▲                       │ nobody is        ▲                                                     │
        │                       ▼ either           └── still too large, and somebody is loud or silent ──┤
        │            hang up on all subscribers                                                          │
@@ -50,28 +50,28 @@ FASTEST = 2e9
 RETURN_S = 0.5
 """How long connections that were hung up on may take to end, before freed memory is given back."""
 QUIET_S = 3.0
-SILENT_S = 1.0
+IDLE_S = 1.0
 """Whoever beats is heard twice in this time."""
 UNFINISHED_S = 0.1
-LOUD_BYTES = 4096
+FLOODING_BYTES = 4096
 """Unread bytes that are no heartbeats."""
 TASK_BYTES = 3_000
 """What an open task costs beside its payload: its records, its place in queues, its events on their way."""
 
 
-class Doorkeeper(Protocol):
+class ConnectionOwner(Protocol):
     """Who ends connections for the guard."""
 
     def has_read_all(self) -> bool:
         """Whether everything that peers have finished sending has been read."""
 
-    def cut(self, loud: bool) -> int:
-        """Hang up on the silent, and on the loud if so told; return how many that were."""
+    def disconnect(self, flooding: bool) -> int:
+        """Hang up on the silent, and on the flooding if so told; return how many that were."""
 
-    def start_over(self) -> bool:
+    def rebind(self) -> bool:
         """Hang up on everybody where what waits is far too large; return whether that was somewhere."""
 
-    def cut_subscribers(self) -> None:
+    def disconnect_subscribers(self) -> None:
         """Hang up on all who subscribe to events: they never say anything that the broker would hear."""
 
 
@@ -82,10 +82,10 @@ class MemoryGuard:
     """
 
     def __init__(
-        self, room: int, doorkeeper: Doorkeeper, measure: Callable[[], int | None] | None = None
+        self, room: int, owner: ConnectionOwner, measure: Callable[[], int | None] | None = None
     ) -> None:
         self._room = room
-        self._doorkeeper = doorkeeper
+        self._owner = owner
         self._measure = measure or resident_bytes
         self._first = self._start = self._measure()
         self._most = 0
@@ -115,12 +115,12 @@ class MemoryGuard:
 
     def _act(self, excess: int, now: float) -> None:
         far_too_large = excess > self._room
-        sure = far_too_large or self._doorkeeper.has_read_all()
-        acted = far_too_large and self._doorkeeper.start_over()
-        if not acted and not self._doorkeeper.cut(loud=sure):
+        sure = far_too_large or self._owner.has_read_all()
+        acted = far_too_large and self._owner.rebind()
+        if not acted and not self._owner.disconnect(flooding=sure):
             if not sure or self._quiet_at < math.inf:
                 return  # it may be what was not read yet; or all have been hung up on, and it takes its time
-            self._doorkeeper.cut_subscribers()
+            self._owner.disconnect_subscribers()
         self._return_at = min(self._return_at, now + RETURN_S)
         self._quiet_at = now + QUIET_S
 

@@ -24,8 +24,8 @@ from pathlib import Path
 import zmq
 
 from labkit.broker import memory
-from labkit.broker.authenticator import EVENT_DOMAIN, Gate
-from labkit.broker.connections import at_port, bound_again, hang_up, port_of, unread_bytes
+from labkit.broker.authenticator import EVENT_DOMAIN, Authenticator
+from labkit.broker.connections import at_port, bound_again, disconnect, port_of, unread_bytes
 from labkit.core import history as h
 from labkit.core.history import Event, encode_event, encode_events
 from labkit.transport.event_stream import weight
@@ -43,8 +43,8 @@ class Recorder:
     """One broker's recorder. ``put`` from the loop's thread; the PUB socket belongs to the recorder's own
     thread."""
 
-    def __init__(self, gate: Gate, address: str | None, path: Path | None) -> None:
-        self._gate = gate
+    def __init__(self, authenticator: Authenticator, address: str | None, path: Path | None) -> None:
+        self._authenticator = authenticator
         self._address = address
         self._batches: queue.SimpleQueue[list[Event] | None] = queue.SimpleQueue()
         self._waiting = 0  # written by the loop (up) and by the thread (down, through _written)
@@ -78,10 +78,10 @@ class Recorder:
         self._batches.put(events)
 
     def _bind(self, address: str) -> zmq.Socket[bytes]:
-        socket = self._gate.context.socket(zmq.PUB)
+        socket = self._authenticator.context.socket(zmq.PUB)
         socket.linger = 0
         socket.sndhwm = PUBLISH_HWM
-        self._gate.guard(socket, EVENT_DOMAIN)
+        self._authenticator.guard(socket, EVENT_DOMAIN)
         try:
             socket.bind(address)
         except zmq.ZMQError:
@@ -99,11 +99,11 @@ class Recorder:
         self._reopen_asked = True
         self._batches.put([])
 
-    def cut_loud(self) -> int:
+    def disconnect_flooding(self) -> int:
         """Hang up on subscribers of whom more lies unread than a subscription; return how many that were."""
-        loud = [each for each in at_port(self._port) if unread_bytes(each) > memory.LOUD_BYTES]
-        hang_up(loud)
-        return len(loud)
+        flooding = [each for each in at_port(self._port) if unread_bytes(each) > memory.FLOODING_BYTES]
+        disconnect(flooding)
+        return len(flooding)
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Write what was handed over, for a bounded time, and close file and socket."""

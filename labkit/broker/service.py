@@ -29,7 +29,7 @@ from typing import Any, Protocol
 import zmq
 
 from labkit.broker import memory
-from labkit.broker.authenticator import CLIENT_DOMAIN, WORKER_DOMAIN, Gate
+from labkit.broker.authenticator import CLIENT_DOMAIN, WORKER_DOMAIN, Authenticator
 from labkit.broker.endpoint import Endpoint
 from labkit.broker.recorder import Recorder
 from labkit.core import history as h
@@ -43,7 +43,7 @@ from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
 from labkit.security.credentials import Token, check_host
 from labkit.security.key_store import CLIENT, WORKER, KeyFolder
-from labkit.support.signals import endings
+from labkit.support.signals import stop_signals
 from labkit.support.waker import Waker
 from labkit.transport import unix_socket
 from labkit.transport.poller import Poller
@@ -101,10 +101,10 @@ class Broker:
         self._context: zmq.Context[Any] = zmq.Context()
         self._waker = Waker()
         self._keys_changed = False
-        self.gate = Gate(self._context, known, self._on_keys_changed)
+        self.authenticator = Authenticator(self._context, known, self._on_keys_changed)
         self._opened: list[Any] = []
         try:
-            self.gate.start()
+            self.authenticator.start()
             self._clients = self._endpoint(CLIENT_DOMAIN, host, client_port, m.FROM_CLIENT)
             self._workers = self._endpoint(WORKER_DOMAIN, host, worker_port, m.FROM_WORKER)
             self._recorder = self._open_recorder(host, event_port, recorder_path)
@@ -113,7 +113,7 @@ class Broker:
             self._waker.close()
             raise
         if isinstance(known, Token):
-            self._open_shortcuts(known.secret)
+            self._open_unix_sockets(known.secret)
         self._poller = Poller()
         self._stopping = False
         self._hears_signals = False
@@ -128,11 +128,11 @@ class Broker:
         self._pending_events.append(Event(time.monotonic(), h.BROKER_STARTED, detail=started))
 
     def _endpoint(self, domain: str, host: str, port: int, allowed: frozenset[type]) -> Endpoint:
-        endpoint = Endpoint(self.gate, domain, host, port, allowed, self._rules, self._count)
+        endpoint = Endpoint(self.authenticator, domain, host, port, allowed, self._rules, self._count)
         self._opened.append(endpoint)
         return endpoint
 
-    def _open_shortcuts(self, secret: str) -> None:
+    def _open_unix_sockets(self, secret: str) -> None:
         """Listen on Unix sockets, too, for peers on this machine."""
         unix_socket.sweep()
         for endpoint in (self._clients, self._workers):
@@ -143,7 +143,7 @@ class Broker:
 
     def _open_recorder(self, host: str, port: int, path: Any) -> Recorder:
         try:
-            return Recorder(self.gate, f"tcp://{host}:{port}", path)
+            return Recorder(self.authenticator, f"tcp://{host}:{port}", path)
         except zmq.ZMQError as error:
             raise PortInUse(
                 N_("port {port} on {host} is taken ({why}); stop what uses it, or choose another port"),
@@ -155,17 +155,21 @@ class Broker:
 
     def _may_use_worker_id(self, route: Any, worker_id: str) -> bool:
         """Whether the key of this connection is that worker's: the scheduler asks at each hello."""
-        return self.gate.may_use_worker_id(self._workers.user(route), worker_id)
+        return self.authenticator.may_use_worker_id(self._workers.user(route), worker_id)
 
     def _on_keys_changed(self) -> None:
         """The list of keys is another one; called in the gate's thread."""
         self._keys_changed = True
         self._waker.wake()
 
-    def _cut_removed_keys(self) -> None:
+    def _disconnect_removed_keys(self) -> None:
         self._keys_changed = False
-        self._workers.cut_unless(lambda route: self.gate.admits(WORKER, self._workers.user(route)))
-        self._clients.cut_unless(lambda route: self.gate.admits(CLIENT, self._clients.user(route)))
+        self._workers.disconnect_unless(
+            lambda route: self.authenticator.admits(WORKER, self._workers.user(route))
+        )
+        self._clients.disconnect_unless(
+            lambda route: self.authenticator.admits(CLIENT, self._clients.user(route))
+        )
         self._recorder.reopen()
 
     def _watch_memory(self, now: float) -> None:
@@ -181,23 +185,25 @@ class Broker:
         """Whether everything that peers have finished sending has been read."""
         return self._workers.has_read_all and self._clients.has_read_all
 
-    def cut(self, loud: bool) -> int:
-        """Hang up on the silent, and on the loud if so told; return how many that were."""
+    def disconnect(self, flooding: bool) -> int:
+        """Hang up on the silent, and on the flooding if so told; return how many that were."""
         now, last_heard = time.monotonic(), self.scheduler.last_heard
-        cut = sum(each.cut_hoarders(last_heard, loud, now) for each in (self._clients, self._workers))
-        cut += self._recorder.cut_loud() if loud else 0
+        cut = sum(
+            each.disconnect_unfinished(last_heard, flooding, now) for each in (self._clients, self._workers)
+        )
+        cut += self._recorder.disconnect_flooding() if flooding else 0
         if cut:
             log.warning("more memory is in use than is known of: hung up on %d connections", cut)
         return cut
 
-    def start_over(self) -> bool:
+    def rebind(self) -> bool:
         """Hang up on everybody where what waits is far too large; return whether that was somewhere."""
         buried = [each for each in (self._workers, self._clients) if each.is_dropping]
         for endpoint in buried:
             log.warning("far too much memory is in use: hung up on everybody at port %d", endpoint.port)
             self._poller.remove(endpoint.socket)
             self._poller.remove(endpoint.monitor)
-            endpoint.start_over()
+            endpoint.rebind()
             self._wait_for(endpoint)
         return bool(buried)
 
@@ -205,7 +211,7 @@ class Broker:
         self._poller.add(endpoint.socket)
         self._poller.add(endpoint.monitor, often=False)
 
-    def cut_subscribers(self) -> None:
+    def disconnect_subscribers(self) -> None:
         """Hang up on all who subscribe to events."""
         log.warning("more memory is in use than is known of: hung up on all subscribers")
         self._recorder.reopen()
@@ -217,7 +223,7 @@ class Broker:
 
     def stop_on_signals(self) -> None:
         """End the loop on SIGTERM, SIGINT, and Ctrl-Break."""
-        for number in endings():
+        for number in stop_signals():
             signal.signal(number, lambda *_: self.stop())
         signal.set_wakeup_fd(self._waker.signal_fd, warn_on_full_buffer=False)
         self._hears_signals = True
@@ -266,7 +272,7 @@ class Broker:
         """One turn: read what is ready, workers first; judge and decide; send."""
         actions: list[Any] = []
         if self._keys_changed:
-            self._cut_removed_keys()
+            self._disconnect_removed_keys()
         workers_empty = clients_empty = True
         if self._workers.socket in ready:
             arrived, workers_empty = self._workers.receive(TURN_BUDGET)
@@ -353,5 +359,5 @@ class Broker:
             recorder.close()
         for endpoint in self._opened:
             endpoint.close()
-        self.gate.close()
+        self.authenticator.close()
         self._context.term()

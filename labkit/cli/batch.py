@@ -23,7 +23,7 @@ from labkit.core.errors import N_, ClusterNotRunning, ImageError, InvalidInput, 
 from labkit.imaging import image_files, photos
 from labkit.imaging.filters import Step
 from labkit.jobs import process_encoded
-from labkit.support.signals import deaf_children
+from labkit.support.signals import sigint_blocked
 
 MOST_UNDER_WAY = 64
 MOST_BYTES_UNDER_WAY = 128 << 20
@@ -210,7 +210,7 @@ class Batch:
     def _submit(self, source: Path) -> None:
         try:
             data = image_files.read_bytes(source)
-            with deaf_children():
+            with sigint_blocked():
                 future = self._executor.submit(process_encoded, data, self._steps, self._format)
         except LabkitError as error:
             self._fail(source, error)

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from labkit.core.errors import N_, LabkitError
-from labkit.support.atomic_files import write_whole
+from labkit.support.atomic_files import atomic_write
 from labkit.support.i18n import LANGUAGES, _, translate_error
 
 MADE = ".made.json"
@@ -83,11 +83,11 @@ def _make(course: Path, folder: Path, fresh: bool) -> Copies:
             kept = copy.rename(_free_name(copy))
             done.kept.append(kept.name)
         if present != newest:
-            write_whole(copy, text)
+            atomic_write(copy, text)
             done.made.append(source.name)
         if was_made_of != newest:  # after the copy: interrupted before this, the next time finds both alike
             known[source.name] = newest
-            write_whole(record, json.dumps(known, indent=1).encode())
+            atomic_write(record, json.dumps(known, indent=1).encode())
     return done
 
 

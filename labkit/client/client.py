@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 
 from labkit.calls import registry, serialization
 from labkit.client.futures import Batch, TaskFuture
-from labkit.client.io_loop import Conversation
+from labkit.client.io_loop import IOLoop
 from labkit.core.errors import (
     N_,
     BrokerUnreachable,
@@ -77,7 +77,7 @@ class Client:
         self.address = address
         self._rules = rules or Rules()
         self._session = cs.ClientSession(os.urandom(16), name or f"pid {os.getpid()}", self._rules)
-        self._conversation = Conversation(
+        self._io_loop = IOLoop(
             self._session, address, credentials, self._rules.max_message_bytes, self._act, self._end
         )
         self._futures: dict[bytes, TaskFuture] = {}
@@ -90,15 +90,15 @@ class Client:
         self._over = False  # the conversation has ended, or is about to: it looks at nothing any more
         self._callbacks: queue.SimpleQueue[Callable[[], object] | None] | None = None
         try:
-            self._conversation.start()
+            self._io_loop.start()
             atexit.register(self.close)  # who forgets to close still says goodbye: nothing is done in vain
-            answered = self._conversation.welcomed.wait(connect_timeout_s)
+            answered = self._io_loop.welcomed.wait(connect_timeout_s)
         except BaseException:  # Ctrl-C: nobody has this client, and it would knock for ever
             self.close()
             raise
-        if not answered or self._conversation.denied:
+        if not answered or self._io_loop.denied:
             self.close()
-            raise self._conversation.denied or self._no_answer(connect_timeout_s)
+            raise self._io_loop.denied or self._no_answer(connect_timeout_s)
 
     def _no_answer(self, timeout_s: float) -> LabkitError:
         return BrokerUnreachable(
@@ -107,16 +107,16 @@ class Client:
         )  # fmt: skip
 
     def _closed(self) -> LabkitError:
-        if self._conversation.denied:
-            return self._conversation.denied
+        if self._io_loop.denied:
+            return self._io_loop.denied
         return BrokerUnreachable(N_("this client is closed; open a new one"))
 
     def _gone(self, task: str, worker: str | None = None) -> LabkitError:
         """Return why a task has no other outcome; ``worker`` is where it was running, if that is known."""
-        if self._conversation.denied:
+        if self._io_loop.denied:
             return ClusterReplaced(
                 N_("task {task}: this client is not let in any more, and will not hear of it: {why}"),
-                task=task, why=self._conversation.denied,
+                task=task, why=self._io_loop.denied,
             )  # fmt: skip
         if worker:
             return ClientGone(
@@ -176,7 +176,7 @@ class Client:
 
     def submit_prepared(self, calls: Iterable[cs.Call]) -> list[TaskFuture]:
         """Submit many calls with one wake-up of the conversation's thread."""
-        if self._conversation.is_closing:
+        if self._io_loop.is_closing:
             raise self._closed()
         calls = list(calls)
         is_first = not self._futures
@@ -184,7 +184,7 @@ class Client:
         for call in calls:
             future = self._futures[call.task] = TaskFuture(self, call.task)
             futures.append(future)
-        (self._conversation.post_now if is_first else self._conversation.post)(calls)
+        (self._io_loop.post_now if is_first else self._io_loop.post)(calls)
         if self._over:  # another thread closed this client meanwhile
             self._give_up()
         return futures
@@ -194,7 +194,7 @@ class Client:
         calls = list(calls)
         for call in calls:
             self._batches[call.task] = batch
-        self._conversation.post(calls)
+        self._io_loop.post(calls)
         if self._over:
             self._give_up()
 
@@ -204,7 +204,7 @@ class Client:
         if not self._batches:
             self._batches_done.set()
         for task in unwanted:
-            self._conversation.post(cs.CancelAsked(task))
+            self._io_loop.post(cs.CancelAsked(task))
         self._leave_if_forgotten()
 
     def wait_for(
@@ -212,7 +212,7 @@ class Client:
     ) -> None:
         """Return when ``done()``, helping the conversation along; or ``block(timeout_s)`` where it is not
         needed."""
-        self._conversation.wait_for(done, block, ends_at)
+        self._io_loop.wait_for(done, block, ends_at)
 
     def cancel(self, future: TaskFuture) -> bool:
         """Cancel a task that has not started; returns whether it will have no other outcome.
@@ -238,7 +238,7 @@ class Client:
         answers: list[Future[bool]] = []
         for task in tasks:
             answers.append(self._cancels.setdefault(task, Future()))
-            self._conversation.post(cs.CancelAsked(task))
+            self._io_loop.post(cs.CancelAsked(task))
         if self._over:
             self._give_up()
         futures_wait(answers, timeout_s)
@@ -262,13 +262,13 @@ class Client:
         wire.encode(message)  # what cannot be said fails here, not in the I/O thread
         answer: Future[m.Noted | m.Info] = Future()
         self._answers[number] = answer
-        self._conversation.post(cs.Ask(message))
-        if self._conversation.is_closing:
+        self._io_loop.post(cs.Ask(message))
+        if self._io_loop.is_closing:
             raise self._closed()
         try:
             return answer.result(timeout_s)
         except TimeoutError:
-            self._conversation.post(cs.ForgetAsked(number))  # a note is not to be written once more, later
+            self._io_loop.post(cs.ForgetAsked(number))  # a note is not to be written once more, later
             raise self._no_answer(timeout_s) from None
         finally:
             self._answers.pop(number, None)
@@ -294,19 +294,19 @@ class Client:
 
     def _leave_if_forgotten(self) -> None:
         if self._forgotten and not self._futures and not self._batches:
-            self._conversation.end()
+            self._io_loop.end()
 
     def close(self, wait: bool = False) -> None:
         """Leave. Open tasks are cancelled at the broker, and their futures fail with ``ClientGone``.
 
         With ``wait`` it first waits until everything open has its outcome.
         """
-        if wait and not self._conversation.is_closing:
+        if wait and not self._io_loop.is_closing:
             futures_wait(self.open_futures())
             self._batches_done.clear()
             if self._batches:
                 self._batches_done.wait()
-        self._conversation.close()
+        self._io_loop.close()
         atexit.unregister(self.close)
 
     def __enter__(self) -> Client:
@@ -406,7 +406,7 @@ class Client:
     def call_back(self, fn: Callable[[Future[Any]], object], future: Future[Any]) -> None:
         """Call ``fn``, but never in the thread that leads: it may be slow, or wait for what this thread must
         do."""
-        if not self._conversation.is_mine:
+        if not self._io_loop.is_mine:
             fn(future)
             return
         if self._callbacks is None:

@@ -16,7 +16,7 @@ way, which for a task of microseconds would cost more than the task.
 
 Rules:
 
-* Link, session and poller are touched under ``_lead`` only.
+* Connection, session and poller are touched under ``_lead`` only.
 * Several users' threads that wait at the same time are served by the conversation's own thread.
 * The conversation's own thread stands back for milliseconds only: nothing depends on a user who never comes
   back.
@@ -45,9 +45,9 @@ from labkit.core.peers import client_session as cs
 from labkit.core.peers.session import Connect, Send, Tick
 from labkit.core.protocol import messages as m
 from labkit.security.credentials import Credentials
-from labkit.support.signals import PutOff
+from labkit.support.signals import DeferredSignals
 from labkit.support.waker import Waker
-from labkit.transport.connection import RETRY_S, TURN_BUDGET, Link
+from labkit.transport.connection import RETRY_S, TURN_BUDGET, Connection
 from labkit.transport.poller import Poller
 from labkit.transport.sockets import CLIENT_ROLE
 
@@ -61,7 +61,7 @@ LOOK_EVERY_S = 0.05
 """A lead that has lasted for LONG_LEAD_S is looked at this often, and ends with a call."""
 
 
-class Conversation:
+class IOLoop:
     """See the module's head. ``act`` is called with what the session wants done beyond the connection, by
     whoever leads; ``ended`` once, when the conversation is over and the sockets are closed."""
 
@@ -84,7 +84,7 @@ class Conversation:
         self._context: zmq.Context[Any] = zmq.Context()
         self._waker = Waker()
         self._poller = Poller()
-        self._link = Link(
+        self._connection = Connection(
             self._context, self._poller, address, CLIENT_ROLE, credentials, m.TO_CLIENT, max_message_bytes
         )
         self._inbox: deque[Any] = deque()  # events for the session, from any thread
@@ -100,7 +100,7 @@ class Conversation:
         self._parked = False
         self._alarm: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="labkit-client", daemon=True)
-        _conversations.add(self)
+        _io_loops.add(self)
 
     def start(self) -> None:
         """Begin."""
@@ -126,7 +126,7 @@ class Conversation:
     def post_now(self, event: Any) -> None:
         """As ``post``; if nobody leads just now, this thread sends what comes of it."""
         if self._parked:
-            with PutOff(self._waker.wake):
+            with DeferredSignals(self._waker.wake):
                 if self._lead.acquire(blocking=False):
                     self._inbox.append(event)
                     self._lead_on(lambda: self._take_in([], time.monotonic()))
@@ -144,10 +144,10 @@ class Conversation:
         if self._is_copy:
             raise ClientGone(N_("this client belongs to the process that opened it; a fork opens its own"))
         if not self._blocked and not self.is_mine:
-            with PutOff(self._waker.wake) as signals:
+            with DeferredSignals(self._waker.wake) as signals:
                 if self._claim.acquire(blocking=False):
                     try:
-                        self._lead_until(lambda: done() or bool(signals.noted), ends_at)
+                        self._lead_until(lambda: done() or bool(signals.received), ends_at)
                     finally:
                         self._claim.release()
         if not done():
@@ -198,7 +198,7 @@ class Conversation:
         try:
             self._leader = threading.get_ident()
             work()
-            self._link.flush()
+            self._connection.flush()
         except BaseException:
             self._closing = True  # half a step: nothing that comes after it can be trusted
             raise
@@ -246,9 +246,9 @@ class Conversation:
         self._parked = False
 
     def _finish(self) -> None:
-        self._link.flush()
+        self._connection.flush()
         has_met_it = self.welcomed.is_set() and not self.denied
-        self._link.close(FAREWELL_MS if has_met_it else 0)
+        self._connection.close(FAREWELL_MS if has_met_it else 0)
         self._poller.close()
         self._waker.close()
         self._context.term()
@@ -257,7 +257,7 @@ class Conversation:
     # --- whoever leads --------------------------------------------------------------------------------------
 
     def _turn(self, ends_at: float | None) -> None:
-        self._link.flush()
+        self._connection.flush()
         self._waker.arm()
         ready = self._poller.wait(self._timeout_s(ends_at))
         self._waker.clear(self._waker in ready)
@@ -270,7 +270,7 @@ class Conversation:
         if ends_at is not None:
             due = min(due, ends_at)
         wait_s = due - time.monotonic()
-        return min(wait_s, RETRY_S) if self._link.congested else wait_s
+        return min(wait_s, RETRY_S) if self._connection.congested else wait_s
 
     def _take_in(self, ready: list[Any], now: float) -> None:
         inbox, handle = self._inbox, self.session.handle
@@ -280,9 +280,9 @@ class Conversation:
                 self._do(self.session.submit(event, now))
             else:
                 self._do(handle(event, now))
-        for messages in self._link.read(ready):
+        for messages in self._connection.read(ready):
             self._do(self.session.handle_envelope(messages, now))
-        if self._link.was_denied(ready):
+        if self._connection.was_denied(ready):
             self._on_denied(now)
         if now - self._ticked_at > TICK_EVERY_S or now >= self.session.next_deadline():
             self._ticked_at = now
@@ -291,25 +291,25 @@ class Conversation:
     def _on_denied(self, now: float) -> None:
         """Whoever was welcomed once waits a while for its own broker to come back to the address."""
         if not self.welcomed.is_set():
-            self.denied = self._link.why_denied()
+            self.denied = self._connection.why_denied()
             self.welcomed.set()
             return
         if self._denied_since is None:
             self._denied_since = now
         if now - self._denied_since >= self.session.rules.broker_gone_s:
-            self.denied = self._link.why_denied()
+            self.denied = self._connection.why_denied()
             self._closing = True
 
     def _do(self, actions: list[Any]) -> None:
         for action in actions:
             kind = type(action)
             if kind is Send:
-                self._link.put(action.message)
+                self._connection.put(action.message)
             elif kind is cs.Welcomed:
                 self._denied_since = None
                 self.welcomed.set()
             elif kind is Connect:
-                self._link.open()
+                self._connection.open()
             else:
                 self._act(action)
 
@@ -319,11 +319,11 @@ class Conversation:
         self._closing = self._is_copy = True
 
 
-_conversations: WeakSet[Conversation] = WeakSet()
+_io_loops: WeakSet[IOLoop] = WeakSet()
 
 
 def _in_forked_child() -> None:
-    for conversation in list(_conversations):
+    for conversation in list(_io_loops):
         conversation._become_copy()
 
 

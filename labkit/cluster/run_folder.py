@@ -33,7 +33,7 @@ from typing import Any
 
 from labkit.core.errors import N_, ClusterError, InvalidInput
 from labkit.support import process_groups
-from labkit.support.atomic_files import write_whole
+from labkit.support.atomic_files import atomic_write
 
 VERSION = 1
 """Of ``cluster.json``; another version's is not understood."""
@@ -249,7 +249,7 @@ def _read_json(path: Path) -> Any:
 
 def _write(path: Path, text: str) -> None:
     """Write a file of ours, whole, that only its owner may read."""
-    write_whole(path, text.encode(), 0o600)
+    atomic_write(path, text.encode(), 0o600)
 
 
 def _lock(path: Path) -> int:

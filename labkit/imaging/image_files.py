@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.core.errors import N_, ImageError
-from labkit.support.atomic_files import write_whole
+from labkit.support.atomic_files import atomic_write
 
 if TYPE_CHECKING:
     import numpy as np
@@ -190,7 +190,7 @@ def write(path: str | os.PathLike[str], image: np.ndarray, quality: int = 90) ->
 def write_bytes(path: str | os.PathLike[str], data: Buffer) -> None:
     """Write ``data`` to ``path``, whole or not at all: readers never meet half a file."""
     try:
-        write_whole(Path(path), data)
+        atomic_write(Path(path), data)
     except OSError as error:
         raise ImageError(
             N_("{path} cannot be written: {reason}"), path=str(path), reason=error.strerror or str(error)

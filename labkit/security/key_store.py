@@ -39,7 +39,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from labkit.core.errors import N_, InvalidInput, SettingsError
-from labkit.support.atomic_files import write_whole
+from labkit.support.atomic_files import atomic_write
 
 CLIENT, WORKER = "client", "worker"
 ROLES = (CLIENT, WORKER)
@@ -355,4 +355,4 @@ def certificate_text(certificate: Certificate) -> str:
 def write_new(path: Path, text: str, mode: int) -> None:
     """Write a file that did not exist, atomically, with these permissions from the start."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_whole(path, text.encode(), mode)  # its temporary file does not end like a key, so it is never read
+    atomic_write(path, text.encode(), mode)  # its temporary file does not end like a key, so it is never read

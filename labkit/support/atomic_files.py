@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 
-def write_whole(path: Path, data: bytes | bytearray | memoryview, mode: int = 0o666) -> None:
+def atomic_write(path: Path, data: bytes | bytearray | memoryview, mode: int = 0o666) -> None:
     """Write ``data`` to ``path``: whoever looks finds the former file or this one, never a part of it.
 
     ``mode``: its permissions, from its first moment, as far as the umask allows. Raises OSError; then nothing

@@ -2,12 +2,12 @@
 
 Python runs signal handlers in the main thread, between any two of its steps, and the usual one for Ctrl-C
 raises KeyboardInterrupt there. In the middle of a state machine that would leave half a transition. Inside
-``with PutOff(wake):`` a signal is only noted, and ``wake`` is called so that a waiting loop looks at
+``with DeferredSignals(wake):`` a signal is only noted, and ``wake`` is called so that a waiting loop looks at
 ``noted``; when the block ends, the handler is called as if the signal had come then.
 
 In any other thread the block changes nothing: no handler ever runs there.
 
-``deaf_children`` is for what a terminal does besides: it sends Ctrl-C to a program's child processes as well.
+``sigint_blocked`` is for child processes: a terminal sends Ctrl-C to them, too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _get: Callable[[int], Any] = getattr(sys.modules.get("_signal"), "getsignal", si
 _set: Callable[[int, Any], Any] = getattr(sys.modules.get("_signal"), "signal", signal.signal)
 
 
-def endings() -> tuple[int, ...]:
+def stop_signals() -> tuple[int, ...]:
     """Return the signals that ask a process of the lab to end in peace.
 
     Windows knows no SIGTERM from outside: there a supervisor sends Ctrl-Break.
@@ -39,7 +39,7 @@ def endings() -> tuple[int, ...]:
 
 
 @contextmanager
-def deaf_children() -> Iterator[None]:
+def sigint_blocked() -> Iterator[None]:
     """Start processes that never hear Ctrl-C; this thread hears it when the block is over.
 
     A terminal sends Ctrl-C to all processes of a program, and those of a pool would each print a traceback;
@@ -58,15 +58,15 @@ def deaf_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class PutOff:
+class DeferredSignals:
     """See the module's head. Use it once, with ``with``."""
 
-    __slots__ = ("_handlers", "_wake", "noted")
+    __slots__ = ("_handlers", "_wake", "received")
 
     def __init__(self, wake: Callable[[], object]) -> None:
         self._wake = wake
         self._handlers: list[tuple[int, Any]] = []
-        self.noted: list[int] = []
+        self.received: list[int] = []
         """The signals that came since the block began."""
 
     def __enter__(self) -> Self:
@@ -79,7 +79,7 @@ class PutOff:
         return self
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.noted.append(number)
+        self.received.append(number)
         self._wake()
 
     def __exit__(
@@ -90,5 +90,5 @@ class PutOff:
                 _set(number, handler)
         finally:
             for number, handler in self._handlers:
-                if number in self.noted:
+                if number in self.received:
                     handler(number, None)

@@ -23,7 +23,7 @@ from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire
 from labkit.security.credentials import Credentials, Token
 from labkit.transport import sockets, unix_socket
-from labkit.transport.handshake_monitor import Handshakes, access_denied
+from labkit.transport.handshake_monitor import HandshakeMonitor, access_denied
 from labkit.transport.poller import Poller
 
 TURN_BUDGET = 200
@@ -31,7 +31,7 @@ TURN_BUDGET = 200
 RETRY_S = 0.005
 
 
-class Link:
+class Connection:
     """See the module's head. ``role`` is the name shown to the broker; ``accepts`` the kinds it may send
     us."""
 
@@ -49,7 +49,7 @@ class Link:
         self._accepts = accepts
         self._max_message_bytes = max_message_bytes
         self._socket: zmq.Socket[bytes] | None = None
-        self._handshakes: Handshakes | None = None
+        self._handshakes: HandshakeMonitor | None = None
         self._outbox: list[m.Message] = []
         self._budget = 1
         self._kept: deque[tuple[bytes, tuple[Any, ...]]] = deque()
@@ -60,7 +60,7 @@ class Link:
         self._outbox.clear()
         self._kept.clear()
         socket = sockets.dealer(self._context, self._role, self._credentials, self._max_message_bytes)
-        self._handshakes = Handshakes(socket, self.address, self._credentials)
+        self._handshakes = HandshakeMonitor(socket, self.address, self._credentials)
         self._poller.add(socket)
         self._poller.add(self._handshakes.socket, often=False)
         token = self._credentials

@@ -24,7 +24,7 @@ from labkit.core.errors import ProtocolError
 from labkit.core.history import BROKER_STARTED, GAP, Event, decode_event
 from labkit.security.credentials import Credentials
 from labkit.transport import sockets
-from labkit.transport.handshake_monitor import Handshakes, access_denied
+from labkit.transport.handshake_monitor import HandshakeMonitor, access_denied
 from labkit.transport.poller import Poller
 
 _NUMBER = struct.Struct("!Q")
@@ -45,7 +45,7 @@ class EventStream:
         self._context: zmq.Context[Any] = zmq.Context()
         self._credentials = credentials
         self._socket = sockets.subscriber(self._context, credentials)
-        self._handshakes = Handshakes(self._socket, address, credentials)
+        self._handshakes = HandshakeMonitor(self._socket, address, credentials)
         self._poller = Poller()
         self._poller.add(self._socket)
         self._poller.add(self._handshakes.socket, often=False)

@@ -41,7 +41,7 @@ class Denial(Enum):
     OTHER_BROKER = "it is not the broker whose key we have"
 
 
-class Handshakes:
+class HandshakeMonitor:
     """Watches one connecting socket. ``socket`` may be polled beside the other.
 
     With ``address`` and ``credentials`` it knocks, which tells of denials that the monitor does not show.

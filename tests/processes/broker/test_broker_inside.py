@@ -13,7 +13,7 @@ import pytest
 import zmq
 
 from labkit.broker import connections
-from labkit.broker.authenticator import CLIENT_DOMAIN, Gate
+from labkit.broker.authenticator import CLIENT_DOMAIN, Authenticator
 from labkit.broker.endpoint import DROP_BUDGET, Endpoint
 from labkit.broker.service import MAX_DEFERRED_TURNS, Broker
 from labkit.client.client import Client
@@ -105,14 +105,14 @@ def test_a_socket_that_starts_over_listens_at_the_same_doors_and_its_peers_come_
         worker.hear(m.WorkerWelcome)
         started_over = threading.Event()
 
-        def start_over() -> None:
+        def rebind() -> None:
             """Called in the loop's thread: as if the clients' socket were buried."""
             inside._keys_changed = False
             inside._clients._dropping = b"somebody"
-            assert inside.start_over()
+            assert inside.rebind()
             started_over.set()
 
-        monkeypatch.setattr(inside, "_cut_removed_keys", start_over)
+        monkeypatch.setattr(inside, "_disconnect_removed_keys", rebind)
         inside._on_keys_changed()
         assert started_over.wait(10)
         assert former.closed and inside._clients.socket is not former
@@ -127,18 +127,18 @@ def test_a_socket_whose_port_somebody_takes_meanwhile_says_so_and_can_be_closed(
 ) -> None:
     monkeypatch.setattr(connections, "AGAIN_S", 0.05)
     context: zmq.Context[Any] = zmq.Context()
-    gate = Gate(context, Token("token"))
-    gate.start()
-    endpoint = Endpoint(gate, CLIENT_DOMAIN, HOST, 0, m.FROM_CLIENT, Rules(), lambda _what: None)
+    authenticator = Authenticator(context, Token("token"))
+    authenticator.start()
+    endpoint = Endpoint(authenticator, CLIENT_DOMAIN, HOST, 0, m.FROM_CLIENT, Rules(), lambda _what: None)
 
     def taken(_address: str) -> None:
         raise zmq.ZMQError(errno.EADDRINUSE)
 
     monkeypatch.setattr(endpoint, "_bind", taken)
     with pytest.raises(zmq.ZMQError, match="in use"):
-        endpoint.start_over()
+        endpoint.rebind()
     endpoint.close()
-    gate.close()
+    authenticator.close()
     context.term()
 
 

@@ -18,7 +18,7 @@ import zmq
 
 from labkit import jobs
 from labkit.broker import recorder as recorder_module
-from labkit.broker.authenticator import Gate
+from labkit.broker.authenticator import Authenticator
 from labkit.broker.recorder import Recorder
 from labkit.cluster.history_file import EventFile
 from labkit.core.errors import AccessDenied
@@ -39,24 +39,24 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 
 @pytest.fixture
-def gate() -> Iterator[Gate]:
+def authenticator() -> Iterator[Authenticator]:
     """A gate that opens to the secret ``token``."""
     context: zmq.Context[Any] = zmq.Context()
-    gate = Gate(context, Token("token"))
-    gate.start()
-    yield gate
-    gate.close()
+    authenticator = Authenticator(context, Token("token"))
+    authenticator.start()
+    yield authenticator
+    authenticator.close()
     context.destroy(linger=0)  # a test that failed has not closed its sockets
 
 
 class Publisher:
     """A recorder without a broker, and the address at which it publishes."""
 
-    def __init__(self, gate: Gate, path: Path | None = None) -> None:
+    def __init__(self, authenticator: Authenticator, path: Path | None = None) -> None:
         with zmq.Context() as other, other.socket(zmq.PUB) as probe:
             port = probe.bind_to_random_port(f"tcp://{HOST}", 20000, 29999)
         self.address = f"tcp://{HOST}:{port}"
-        self.recorder = Recorder(gate, self.address, path)
+        self.recorder = Recorder(authenticator, self.address, path)
         self.sent = 0
 
     def put(self, count: int = 1, kind: str = "done") -> None:
@@ -103,35 +103,39 @@ def test_the_file_tells_each_tasks_story_in_order(rig: Rig) -> None:
     assert all([kind for kind in story if kind != "started"] == expected for story in ours)
 
 
-def test_what_is_handed_over_before_the_end_is_in_the_file(gate: Gate, tmp_path: Path) -> None:
-    with Publisher(gate, tmp_path / "events") as publisher:
+def test_events_handed_over_before_the_end_are_in_the_file(
+    authenticator: Authenticator, tmp_path: Path
+) -> None:
+    with Publisher(authenticator, tmp_path / "events") as publisher:
         for _ in range(200):
             publisher.put(50)
     assert [line["n"] for line in lines_of(tmp_path / "events")] == list(range(10_000))
 
 
-def test_odd_names_and_texts_are_lines_of_ascii(gate: Gate, tmp_path: Path) -> None:
+def test_odd_names_and_texts_are_lines_of_ascii(authenticator: Authenticator, tmp_path: Path) -> None:
     detail = {"error": 'é"\\\x00\ud800', "compute_s": float("nan")}
     odd = Event(1.0, "failed", "t", 1, "w\n\u2028\udcff", detail)
-    with Publisher(gate, tmp_path / "events") as publisher:
+    with Publisher(authenticator, tmp_path / "events") as publisher:
         publisher.recorder.put([odd])
     (line,) = lines_of(tmp_path / "events")
     assert (line["worker"], line["error"], line["compute_s"]) == (odd.worker, odd.detail["error"], None)
 
 
-def test_half_a_line_of_a_killed_broker_costs_only_itself(gate: Gate, tmp_path: Path) -> None:
+def test_half_a_line_of_a_killed_broker_costs_only_itself(
+    authenticator: Authenticator, tmp_path: Path
+) -> None:
     path = tmp_path / "events"
     whole = encode_event(Event(0.5, "submitted", "t"))
     path.write_text(whole + "\n" + whole[:20])
-    with Publisher(gate, path) as publisher:
+    with Publisher(authenticator, path) as publisher:
         publisher.put()
     assert [event.kind for event in EventFile(path).read()] == ["submitted", GAP, "done"]
 
 
-def test_a_history_that_is_whole_is_simply_continued(gate: Gate, tmp_path: Path) -> None:
+def test_a_history_that_is_whole_is_simply_continued(authenticator: Authenticator, tmp_path: Path) -> None:
     path = tmp_path / "events"
     for _ in range(2):
-        with Publisher(gate, path) as publisher:
+        with Publisher(authenticator, path) as publisher:
             publisher.put(2)
     assert len(lines_of(path)) == 4 and "\n\n" not in path.read_text()
 
@@ -155,9 +159,9 @@ class FullDisk:
         """Nothing to close."""
 
 
-def test_a_full_disk_is_a_gap_in_the_history_and_stops_nothing(gate: Gate) -> None:
+def test_a_full_disk_is_a_gap_in_the_history_and_stops_nothing(authenticator: Authenticator) -> None:
     disk = FullDisk(room=150)
-    with Publisher(gate) as publisher, EventStream(publisher.address, Token("token")) as stream:
+    with Publisher(authenticator) as publisher, EventStream(publisher.address, Token("token")) as stream:
         recorder: Any = publisher.recorder
         recorder._file = disk
         heard = publisher.connect(stream)
@@ -176,8 +180,8 @@ def test_a_full_disk_is_a_gap_in_the_history_and_stops_nothing(gate: Gate) -> No
     assert missing >= publisher.sent - len(numbers)
 
 
-def test_a_gap_that_the_disk_refuses_counts_for_all_that_it_stands_for(gate: Gate) -> None:
-    recorder: Any = Recorder(gate, None, None)
+def test_a_gap_that_the_disk_refuses_counts_for_all_that_it_stands_for(authenticator: Authenticator) -> None:
+    recorder: Any = Recorder(authenticator, None, None)
     recorder._file = disk = FullDisk(room=0)
     recorder._missing = 40  # as after a flood
     recorder.put([Event(1.0, "done"), Event(1.0, "done")])
@@ -226,11 +230,11 @@ class Pipe:
 
 
 def test_who_cannot_keep_up_leaves_out_whole_batches_and_says_how_many_events(
-    gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    authenticator: Authenticator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder_module, "MAX_WAITING", 1000)
     pipe = Pipe(tmp_path / "pipe")
-    recorder = Recorder(gate, None, pipe.path)
+    recorder = Recorder(authenticator, None, pipe.path)
     number = 0
     while recorder._missing < 300:
         recorder.put([Event(1.0, "done", detail={"n": number + i}) for i in range(100)])
@@ -278,9 +282,9 @@ def test_a_subscriber_sees_what_the_file_says(rig: Rig) -> None:
     assert not any(event.kind == GAP for event in heard)
 
 
-def test_batches_are_numbered_by_their_first_event(gate: Gate) -> None:
-    with Publisher(gate) as publisher:
-        listener = sockets.subscriber(gate.context, Token("token"))
+def test_batches_are_numbered_by_their_first_event(authenticator: Authenticator) -> None:
+    with Publisher(authenticator) as publisher:
+        listener = sockets.subscriber(authenticator.context, Token("token"))
         listener.connect(publisher.address)
         publisher.put(7)
 
@@ -301,11 +305,11 @@ def test_batches_are_numbered_by_their_first_event(gate: Gate) -> None:
 
 
 def test_a_subscriber_that_misses_batches_is_told_how_many_events(
-    gate: Gate, monkeypatch: pytest.MonkeyPatch
+    authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether they were left out by the recorder, which cannot keep up here, or wait in vain to be read."""
     monkeypatch.setattr(recorder_module, "MAX_WAITING", 20_000)
-    with Publisher(gate) as publisher, EventStream(publisher.address, Token("token")) as stream:
+    with Publisher(authenticator) as publisher, EventStream(publisher.address, Token("token")) as stream:
         heard = publisher.connect(stream)
         while batch := stream.recv(0.05):
             heard += batch

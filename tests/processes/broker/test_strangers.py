@@ -26,7 +26,7 @@ from labkit.client.futures import Batch
 from labkit.core.errors import BrokerUnreachable, ResultUnreadable
 from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire
-from labkit.transport.handshake_monitor import Handshakes
+from labkit.transport.handshake_monitor import HandshakeMonitor
 from tests.tools.rig import HOST, Peer, Rig, ThreadBroker, bare_peer, results
 from tests.tools.waiting import wait_until
 from tests.tools.zmtp import GREETING, PLAIN, RAW, hello
@@ -134,7 +134,7 @@ def test_each_door_opens_to_its_own_role_and_the_secret_only(rig: Rig, role: str
         for token in (rig.token, secrets.token_hex(32), rig.token[:-1], rig.token + "0", "0"):
             with context.socket(zmq.SUB if door == "event" else zmq.DEALER) as visitor:
                 visitor.plain_username, visitor.plain_password = role.encode(), token.encode()
-                handshakes = Handshakes(visitor)
+                handshakes = HandshakeMonitor(visitor)
                 visitor.connect(address)
                 assert handshakes.socket.poll(3000), "no answer within three seconds"
                 assert handshakes.read() == (not fits or token != rig.token)
@@ -143,7 +143,7 @@ def test_each_door_opens_to_its_own_role_and_the_secret_only(rig: Rig, role: str
 
 def test_a_dead_authenticator_lets_nobody_in() -> None:
     with ThreadBroker() as broker:
-        broker.broker.gate.stop()
+        broker.broker.authenticator.stop()
         with pytest.raises(BrokerUnreachable):
             Client(broker.address("client"), broker.credentials, connect_timeout_s=0.3)
         assert len(broker.scheduler.clients) == 0

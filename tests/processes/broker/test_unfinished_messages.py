@@ -50,7 +50,7 @@ def by_tcp(rig: Rig, door: str) -> socket.socket:
     return socket.create_connection((HOST, rig.ports[door]), timeout=5)
 
 
-def by_shortcut(rig: Rig, door: str) -> socket.socket:
+def by_unix_socket(rig: Rig, door: str) -> socket.socket:
     path = unix_socket.path_for(rig.ports[door], rig.token)
     if path is None:
         pytest.skip("no Unix sockets here")
@@ -179,7 +179,7 @@ def check(rig: Rig, friend: Client, bombers: Bombers) -> None:
     ("way", "count", "door", "role", "kind"),
     [
         (by_tcp, 1, "client", "client", b"DEALER"), (by_tcp, 8, "client", "client", b"DEALER"),
-        (by_tcp, 8, "worker", "worker", b"DEALER"), (by_shortcut, 8, "client", "client", b"DEALER"),
+        (by_tcp, 8, "worker", "worker", b"DEALER"), (by_unix_socket, 8, "client", "client", b"DEALER"),
         (by_tcp, 4, "event", "client", b"SUB"),
     ],
     ids=["a client", "eight clients", "eight workers", "eight by the Unix socket", "four subscribers"],
@@ -193,7 +193,7 @@ def test_a_message_that_never_ends_costs_a_bounded_memory_and_nobody_else(
 
 
 @timing
-@pytest.mark.parametrize("way", [by_tcp, by_shortcut], ids=["TCP", "the Unix socket"])
+@pytest.mark.parametrize("way", [by_tcp, by_unix_socket], ids=["TCP", "the Unix socket"])
 def test_the_bound_holds_on_an_overloaded_machine(rig: Rig, friend: Client, hogs: None, way: Way) -> None:
     check(rig, friend, Bombers(rig, way, 4))
 

@@ -554,7 +554,7 @@ def test_a_client_outlasts_a_stranger_at_its_brokers_address_for_a_while(tmp_pat
         rig.kill(rig.broker)
         rig.token_file.write_text("another secret")
         rig.start_broker()
-        wait_until(lambda: client._conversation._denied_since is not None, 10, "a first refusal")
+        wait_until(lambda: client._io_loop._denied_since is not None, 10, "a first refusal")
         rig.kill(rig.broker)
         rig.token_file.write_text(rig.token)
         rig.start_broker()

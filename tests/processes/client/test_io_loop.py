@@ -106,7 +106,7 @@ def test_ctrl_c_interrupts_a_thread_that_leads_and_the_client_goes_on(client: Cl
     slow = client.submit(jobs.sleep_for, 1.0)
 
     def interrupt() -> None:
-        wait_until(lambda: client._conversation._claim.locked(), what="the main thread to lead")
+        wait_until(lambda: client._io_loop._claim.locked(), what="the main thread to lead")
         os.kill(os.getpid(), signal.SIGINT)
 
     killer = threading.Thread(target=interrupt)
@@ -165,7 +165,7 @@ def test_closing_frees_a_thread_that_leads(rig: Rig, tmp_path: Path) -> None:
     errors: list[BaseException | None] = []
     thread = threading.Thread(target=lambda: errors.append(future.exception(20)))
     thread.start()
-    wait_until(lambda: client._conversation._claim.locked(), what="the thread to lead")
+    wait_until(lambda: client._io_loop._claim.locked(), what="the thread to lead")
     client.close()
     thread.join(10)
     assert [type(error).__name__ for error in errors] == ["ClientGone"]

@@ -16,7 +16,7 @@ import pytest
 import zmq
 
 from labkit import jobs
-from labkit.broker.authenticator import WORKER_DOMAIN, Gate
+from labkit.broker.authenticator import WORKER_DOMAIN, Authenticator
 from labkit.calls import serialization
 from labkit.core.history import Event
 from labkit.core.protocol import messages as m
@@ -351,10 +351,10 @@ class FakeBroker:
 
     def __init__(self, port: int, token: str) -> None:
         self.context: zmq.Context[Any] = zmq.Context()
-        self._gate = Gate(self.context, Token(token))
-        self._gate.start()
+        self._authenticator = Authenticator(self.context, Token(token))
+        self._authenticator.start()
         self.socket = self.context.socket(zmq.ROUTER)
-        self._gate.guard(self.socket, WORKER_DOMAIN)
+        self._authenticator.guard(self.socket, WORKER_DOMAIN)
         self.socket.linger = 0
         self.socket.bind(f"tcp://{HOST}:{port}")
         self.route = b""
@@ -365,7 +365,7 @@ class FakeBroker:
 
     def __exit__(self, *_: object) -> None:
         self.socket.close()
-        self._gate.close()
+        self._authenticator.close()
         self.context.term()
 
     def hear(self, kind: type, timeout_s: float = 10.0) -> Any:

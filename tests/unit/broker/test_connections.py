@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from labkit.broker.connections import at_port, hang_up, unread_bytes
+from labkit.broker.connections import at_port, disconnect, unread_bytes
 from tests.tools.waiting import wait_until
 
 MANY = bytes(300_000)
@@ -53,7 +53,7 @@ def test_what_nobody_has_read_is_counted_without_reading_it(pair: Pair) -> None:
 def test_who_is_hung_up_on_is_at_its_end_and_what_had_arrived_is_gone(pair: Pair) -> None:
     near, far = pair
     assert fill(pair) > 4096
-    hang_up([far.fileno()])
+    disconnect([far.fileno()])
     assert far.recv(1 << 20) == b"", "its owner finds it ended, and nothing before the end"
     far.close()
 
@@ -71,11 +71,11 @@ def test_who_is_hung_up_on_is_at_its_end_and_what_had_arrived_is_gone(pair: Pair
 
 def test_a_descriptor_that_is_closed_or_no_connection_is_nobody() -> None:
     with open(os.devnull) as file:
-        hang_up([file.fileno()])
+        disconnect([file.fileno()])
         assert unread_bytes(file.fileno()) == 0
         assert file.read() == ""
         closed = file.fileno()
-    hang_up([closed])
+    disconnect([closed])
     assert unread_bytes(closed) == 0
 
 

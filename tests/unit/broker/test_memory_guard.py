@@ -15,29 +15,29 @@ class Process:
 
     def __init__(self, size: int | None = 1000, room: int = ROOM) -> None:
         self.size = size
-        self.loud = self.silent = 0
+        self.flooding = self.idle = 0
         self.all_read = True
-        self.buried = False
-        self.hung_up = self.subscribers_hung_up = self.started_over = 0
+        self.dropping = False
+        self.hung_up = self.subscribers_hung_up = self.rebound = 0
         self.now = 0.0
         self.guard = MemoryGuard(room, self, lambda: self.size)
 
     def has_read_all(self) -> bool:
         return self.all_read
 
-    def cut(self, loud: bool) -> int:
-        cut = self.silent + (self.loud if loud else 0)
-        self.silent = 0
-        if loud:
-            self.loud = 0
+    def disconnect(self, flooding: bool) -> int:
+        cut = self.idle + (self.flooding if flooding else 0)
+        self.idle = 0
+        if flooding:
+            self.flooding = 0
         self.hung_up += cut > 0
         return cut
 
-    def start_over(self) -> bool:
-        self.started_over += self.buried
-        return self.buried
+    def rebind(self) -> bool:
+        self.rebound += self.dropping
+        return self.dropping
 
-    def cut_subscribers(self) -> None:
+    def disconnect_subscribers(self) -> None:
         self.subscribers_hung_up += 1
 
     def look(self, explained: int = 0, after_s: float = LOOK_S) -> int:
@@ -49,7 +49,7 @@ class Process:
 
 def test_growth_within_the_room_is_nobodys_fault() -> None:
     process = Process()
-    process.loud, process.size = 1, 1000 + ROOM
+    process.flooding, process.size = 1, 1000 + ROOM
     assert process.look() == 0
     process.size += 1
     assert process.look() == 1
@@ -57,14 +57,14 @@ def test_growth_within_the_room_is_nobodys_fault() -> None:
 
 def test_what_is_accounted_for_is_no_reason() -> None:
     process = Process()
-    process.loud, process.size = 1, 9000
+    process.flooding, process.size = 1, 9000
     assert process.look(8000) == 0
 
 
 def test_what_was_ever_accounted_for_may_stay_with_the_process() -> None:
     process = Process()
     process.look(8000)
-    process.loud, process.size = 1, 9000
+    process.flooding, process.size = 1, 9000
     assert process.look(0) == 0
     process.size = 9000 + ROOM + 1
     assert process.look(0) == 1
@@ -88,35 +88,35 @@ def test_the_less_room_is_left_the_sooner_it_is_looked_at_again() -> None:
 
 def test_while_finished_messages_wait_to_be_read_only_the_silent_are_hung_up_on() -> None:
     process = Process()
-    process.all_read, process.loud, process.size = False, 1, 1000 + ROOM + 1
+    process.all_read, process.flooding, process.size = False, 1, 1000 + ROOM + 1
     assert process.look() == 0 and process.subscribers_hung_up == 0
-    process.silent = 1
-    assert process.look() == 1 and process.loud == 1
+    process.idle = 1
+    assert process.look() == 1 and process.flooding == 1
 
 
 def test_but_not_beyond_a_second_room() -> None:
     process = Process()
-    process.all_read, process.loud, process.size = False, 1, 1000 + 2 * ROOM + 1
-    assert process.look() == 1 and process.loud == 0
+    process.all_read, process.flooding, process.size = False, 1, 1000 + 2 * ROOM + 1
+    assert process.look() == 1 and process.flooding == 0
 
 
 def test_only_beyond_a_second_room_is_a_buried_socket_given_up() -> None:
     process = Process()
-    process.buried, process.all_read, process.size = True, False, 1000 + 2 * ROOM
+    process.dropping, process.all_read, process.size = True, False, 1000 + 2 * ROOM
     process.look()
-    assert process.started_over == 0
+    assert process.rebound == 0
     process.size += 1
     process.look()
-    assert process.started_over == 1 and process.subscribers_hung_up == 0
+    assert process.rebound == 1 and process.subscribers_hung_up == 0
 
 
 def test_one_who_comes_back_and_goes_on_is_hung_up_on_again_and_again_and_never_gets_more_room() -> None:
     process = Process()
     for times in range(1, 50):
-        process.loud, process.size = 1, 1000 + ROOM + 1
+        process.flooding, process.size = 1, 1000 + ROOM + 1
         assert process.look() == times
         process.size = 1000 + ROOM // 2
-        process.loud = 1
+        process.flooding = 1
         assert process.look(after_s=QUIET_S) == times
 
 
@@ -130,7 +130,7 @@ def test_with_nobody_to_blame_the_subscribers_are_hung_up_on_once_and_what_is_le
     for _ in range(3):
         process.look(after_s=QUIET_S)
     assert process.subscribers_hung_up == 1, "it counts as known from now on"
-    process.loud = 1
+    process.flooding = 1
     process.size += 40
     assert process.look() == 0
     process.size += 60
@@ -139,7 +139,7 @@ def test_with_nobody_to_blame_the_subscribers_are_hung_up_on_once_and_what_is_le
 
 def test_while_those_who_were_hung_up_on_take_their_time_nobody_else_has_to_go() -> None:
     process = Process()
-    process.loud, process.size = 1, 1000 + ROOM + 50
+    process.flooding, process.size = 1, 1000 + ROOM + 50
     process.look()
     for _ in range(3):
         process.look()
@@ -159,7 +159,7 @@ def test_freed_memory_is_given_back_once_the_connections_have_ended(monkeypatch:
     given: list[bool] = []
     monkeypatch.setattr(memory, "give_back", lambda: given.append(True))
     process = Process()
-    process.loud, process.size = 1, 2000
+    process.flooding, process.size = 1, 2000
     process.look()
     process.size = 1000
     assert not given
@@ -170,7 +170,7 @@ def test_freed_memory_is_given_back_once_the_connections_have_ended(monkeypatch:
 
 def test_where_the_size_is_unknown_nobody_is_hung_up_on() -> None:
     process = Process(None)
-    process.silent = process.loud = 1
+    process.idle = process.flooding = 1
     assert process.look() == 0
 
 

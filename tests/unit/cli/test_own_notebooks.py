@@ -12,7 +12,7 @@ import pytest
 
 from labkit.cli import own_notebooks
 from labkit.cli.own_notebooks import CopiesFailed, bring, make
-from labkit.support.atomic_files import write_whole
+from labkit.support.atomic_files import atomic_write
 from tests.tools.command_line import ROOT
 
 
@@ -125,7 +125,7 @@ def test_interrupted_anywhere_nothing_is_half_there_and_the_next_time_finishes(
     make(course, mine)
     for name in ("day1.ipynb", "day2.ipynb"):
         (course / name).write_text(f"second {name}", encoding="utf-8")
-    write, left = write_whole, 0
+    write, left = atomic_write, 0
 
     def interrupted(path: Path, data: bytes) -> None:
         nonlocal left
@@ -134,7 +134,7 @@ def test_interrupted_anywhere_nothing_is_half_there_and_the_next_time_finishes(
         left -= 1
         write(path, data)
 
-    monkeypatch.setattr(own_notebooks, "write_whole", interrupted)
+    monkeypatch.setattr(own_notebooks, "atomic_write", interrupted)
     for steps in (0, 1, 1, 1):
         left = steps
         with pytest.raises(KeyboardInterrupt):

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from labkit.support.atomic_files import write_whole
+from labkit.support.atomic_files import atomic_write
 
 
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "told"
     for data in (b"first", bytearray(b"second"), memoryview(b"third")):
-        write_whole(path, data)
+        atomic_write(path, data)
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {"told": b"third"}
 
 
@@ -25,8 +25,8 @@ def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> Non
 def test_its_permissions_are_those_that_are_said_or_the_usual_ones(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
-        write_whole(tmp_path / "secret", b"", 0o600)
-        write_whole(tmp_path / "public", b"")
+        atomic_write(tmp_path / "secret", b"", 0o600)
+        atomic_write(tmp_path / "public", b"")
     finally:
         os.umask(before)
     modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir()}
@@ -37,18 +37,18 @@ def test_a_disk_that_is_full_leaves_the_former_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "told"
-    write_whole(path, b"first")
+    atomic_write(path, b"first")
 
     def full(_self: Path, _target: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space left"):
-        write_whole(path, b"second")
+        atomic_write(path, b"second")
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {"told": b"first"}
 
 
 def test_what_a_killed_process_of_the_same_number_left_half_done_does_not_matter(tmp_path: Path) -> None:
     (tmp_path / f".told.{os.getpid()}-{threading.get_ident()}.part").write_bytes(b"hal")
-    write_whole(tmp_path / "told", b"whole")
+    atomic_write(tmp_path / "told", b"whole")
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {"told": b"whole"}

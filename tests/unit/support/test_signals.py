@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from labkit.broker.service import Broker
-from labkit.support import signals as interrupts
-from labkit.support.signals import PutOff, deaf_children, endings
+from labkit.support import signals as signals_module
+from labkit.support.signals import DeferredSignals, sigint_blocked, stop_signals
 from tests.tools.waiting import require, wait_until
 from workers.worker import Worker
 
@@ -21,10 +21,10 @@ from workers.worker import Worker
 def test_ctrl_c_waits_until_the_block_has_ended() -> None:
     steps: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        with PutOff(lambda: steps.append("woken")) as signals:
+        with DeferredSignals(lambda: steps.append("woken")) as signals:
             signal.raise_signal(signal.SIGINT)
             steps.append("whole")
-            assert signals.noted == [signal.SIGINT]
+            assert signals.received == [signal.SIGINT]
     assert steps == ["woken", "whole"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -34,7 +34,7 @@ def test_a_child_started_among_deaf_ones_does_not_hear_ctrl_c_and_its_parent_doe
     program = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
     steps: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        with deaf_children():
+        with sigint_blocked():
             signal.raise_signal(signal.SIGINT)
             steps.append(subprocess.check_output([sys.executable, "-c", program], text=True).strip())
     assert steps == ["True"]
@@ -45,7 +45,7 @@ def test_a_handler_of_the_program_is_called_once_after_the_block() -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
     try:
-        with PutOff(lambda: None):
+        with DeferredSignals(lambda: None):
             signal.raise_signal(signal.SIGTERM)
             assert heard == []
         assert heard == [signal.SIGTERM]
@@ -56,7 +56,7 @@ def test_a_handler_of_the_program_is_called_once_after_the_block() -> None:
 
 
 def test_an_error_in_the_block_is_not_hidden_and_the_handlers_are_back() -> None:
-    with pytest.raises(ValueError, match="mine"), PutOff(lambda: None):
+    with pytest.raises(ValueError, match="mine"), DeferredSignals(lambda: None):
         raise ValueError("mine")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -65,7 +65,7 @@ def test_a_ctrl_c_in_the_very_moment_of_putting_back_leaves_nothing_put_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     heard: list[int] = []
-    put_back = interrupts._set
+    put_back = signals_module._set
 
     def slowly(number: int, handler: object) -> None:
         put_back(number, handler)
@@ -74,9 +74,9 @@ def test_a_ctrl_c_in_the_very_moment_of_putting_back_leaves_nothing_put_off(
 
     before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
     try:
-        with pytest.raises(KeyboardInterrupt), PutOff(lambda: None):
+        with pytest.raises(KeyboardInterrupt), DeferredSignals(lambda: None):
             signal.raise_signal(signal.SIGTERM)
-            monkeypatch.setattr(interrupts, "_set", slowly)
+            monkeypatch.setattr(signals_module, "_set", slowly)
         assert heard == [signal.SIGTERM], "it came during the block, and is not lost"
         signal.raise_signal(signal.SIGTERM)
         assert heard == [signal.SIGTERM] * 2, "and its handler is back"
@@ -90,7 +90,7 @@ def test_ctrl_break_ends_broker_and_worker_in_peace_where_there_is_one(
 ) -> None:
     require(hasattr(signal, "SIGUSR1"), "a signal that plays Ctrl-Break, by which Windows' supervisor asks")
     monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
-    before = {number: signal.getsignal(number) for number in endings()}
+    before = {number: signal.getsignal(number) for number in stop_signals()}
     asked: list[str] = []
     try:
         worker = SimpleNamespace(_on_signal=lambda *_: asked.append("worker"))
@@ -113,9 +113,9 @@ def test_ctrl_break_ends_broker_and_worker_in_peace_where_there_is_one(
 def test_what_is_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with PutOff(lambda: None) as signals:
+        with DeferredSignals(lambda: None) as signals:
             signal.raise_signal(signal.SIGINT)
-        assert signals.noted == []
+        assert signals.received == []
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -125,7 +125,7 @@ def test_in_another_thread_nothing_is_touched() -> None:
     leave = threading.Event()
 
     def block() -> None:
-        with PutOff(lambda: None):
+        with DeferredSignals(lambda: None):
             seen.append(signal.getsignal(signal.SIGINT))
             leave.wait(10)
 

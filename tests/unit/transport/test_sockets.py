@@ -17,7 +17,7 @@ from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire
 from labkit.security.credentials import Keys, Token
 from labkit.transport import sockets
-from labkit.transport.handshake_monitor import Denial, Handshakes
+from labkit.transport.handshake_monitor import Denial, HandshakeMonitor
 from labkit.transport.poller import readable
 from tests.tools.waiting import wait_until
 
@@ -168,9 +168,9 @@ def another_mechanism(connection: socket.socket) -> None:
     connection.sendall(GREETING + b"CURVE".ljust(20, b"\0") + bytes(32))
 
 
-def watched(context: zmq.Context[Any], address: str) -> tuple[zmq.Socket[bytes], Handshakes]:
+def watched(context: zmq.Context[Any], address: str) -> tuple[zmq.Socket[bytes], HandshakeMonitor]:
     dealer = sockets.dealer(context, sockets.CLIENT_ROLE, Token(secrets.token_hex(32)), 1 << 20)
-    handshakes = Handshakes(dealer)
+    handshakes = HandshakeMonitor(dealer)
     dealer.connect(address)
     return dealer, handshakes
 
@@ -222,7 +222,7 @@ def test_a_broker_that_hangs_up_says_by_its_greeting_why(
 ) -> None:
     address = listener(talk)
     dealer = sockets.dealer(context, sockets.CLIENT_ROLE, credentials, 1 << 20)
-    handshakes = Handshakes(dealer, address, credentials)
+    handshakes = HandshakeMonitor(dealer, address, credentials)
     dealer.connect(address)
     wait_until(handshakes.read, 10, "the denial")
     assert handshakes.denial is denial
@@ -243,7 +243,7 @@ def test_knocking_where_nobody_is_says_nothing_either(
 
     address = listener(serve)
     dealer = sockets.dealer(context, sockets.CLIENT_ROLE, credentials, 1 << 20)
-    handshakes = Handshakes(dealer, address, credentials)
+    handshakes = HandshakeMonitor(dealer, address, credentials)
     dealer.connect(address)
     enough = 1 if talk is web_page else 8
     wait_until(lambda: handshakes.read() or len(came) >= enough, 10, "several connections")

@@ -16,7 +16,7 @@ from labkit.core.peers.worker_session import Finished, Raised
 from labkit.core.protocol import messages as m
 from tests.tools.waiting import wait_until
 from workers.compute import Compute
-from workers.leader_followers import Crew
+from workers.leader_followers import LeaderFollowers
 
 JOBS = """
 import threading
@@ -107,7 +107,7 @@ def start(gated_jobs: types.ModuleType) -> Iterator[Callable[[int], Talker]]:
     def start(slots: int) -> Talker:
         compute = Compute(slots, ("gated_jobs",), 1_000_000)
         talker = Talker(compute)
-        thread = threading.Thread(target=Crew(slots + 1, talker, compute).serve)
+        thread = threading.Thread(target=LeaderFollowers(slots + 1, talker, compute).serve)
         thread.start()
         running.append((talker, thread))
         return talker
@@ -190,8 +190,8 @@ def test_nothing_is_lost_or_reported_twice_when_the_lead_changes_all_the_time(
 def test_nobody_begins_a_task_when_the_workers_life_is_over(gated_jobs: types.ModuleType) -> None:
     compute = Compute(1, ("gated_jobs",), 1_000_000)
     talker = Talker(compute)
-    crew = Crew(2, talker, compute)
-    serving = threading.Thread(target=crew.serve)
+    threads = LeaderFollowers(2, talker, compute)
+    serving = threading.Thread(target=threads.serve)
     serving.start()
     talker.give("wait", 0)
     wait_until(lambda: gated_jobs.ran, what="the task to run")
@@ -201,7 +201,7 @@ def test_nobody_begins_a_task_when_the_workers_life_is_over(gated_jobs: types.Mo
     talker.wake()
     serving.join(10)
     gated_jobs.gates[0].set()
-    for thread in crew._threads:
+    for thread in threads._threads:
         thread.join(10)
     assert len(gated_jobs.ran) == 1, "the broker gives it to somebody else"
 
@@ -211,4 +211,4 @@ def test_a_bug_in_the_leader_ends_the_worker_with_its_own_words() -> None:
     talker = Talker(compute)
     talker.breaks = True
     with pytest.raises(RuntimeError, match="a bug"):
-        Crew(2, talker, compute).serve()
+        LeaderFollowers(2, talker, compute).serve()
