@@ -95,15 +95,21 @@ def absence_of(history: History) -> Absence | None:
     healed = [t - at for t, what, whom in history.faults() if what in HEALING and whom == target and t >= at]
     spans = history.workers().get(target, [])
     return Absence(
-        fault, target,
+        fault,
+        target,
         tuple((span.state, span.start - at, span.end - at) for span in spans if span.end > span.start),
-        first(h.SUSPECT), first(h.LOST), first(h.LEFT),
-        min((t for t, _task, _n in requeued), default=None), len(requeued),
-        min(done, default=None), first(h.JOINED), min(healed, default=None),
+        first(h.SUSPECT),
+        first(h.LOST),
+        first(h.LEFT),
+        min((t for t, _task, _n in requeued), default=None),
+        len(requeued),
+        min(done, default=None),
+        first(h.JOINED),
+        min(healed, default=None),
         history.counts().get(h.DUPLICATE, 0),
         sum(not row.outcome for row in history.ledger()),
         history.duration_s - at,
-    )  # fmt: skip
+    )
 
 
 def absences(histories: Mapping[str, History]) -> Chart:
@@ -142,10 +148,18 @@ def absences(histories: Mapping[str, History]) -> Chart:
 def absences_table(histories: Mapping[str, History]) -> Table:
     """Return the chart's numbers, a row per history; seconds after the command, None: it did not happen."""
     columns = (
-        _("what"), _("command"), _("suspect (s)"), _("lost (s)"), _("left (s)"), _("tasks requeued"),
-        _("requeued (s)"), _("first retry done (s)"), _("there again (s)"), _("late results"),
+        _("what"),
+        _("command"),
+        _("suspect (s)"),
+        _("lost (s)"),
+        _("left (s)"),
+        _("tasks requeued"),
+        _("requeued (s)"),
+        _("first retry done (s)"),
+        _("there again (s)"),
+        _("late results"),
         _("tasks without an outcome"),
-    )  # fmt: skip
+    )
     rows: list[tuple[object, ...]] = []
     for key, history in histories.items():
         a = absence_of(history)
@@ -154,10 +168,19 @@ def absences_table(histories: Mapping[str, History]) -> Table:
         else:
             rows.append(
                 (
-                    _name(key), f"{a.fault} {a.target}", a.suspect_s, a.lost_s, a.left_s, a.requeued,
-                    a.requeued_s, a.retried_s, a.back_s, a.late, a.open_tasks,
+                    _name(key),
+                    f"{a.fault} {a.target}",
+                    a.suspect_s,
+                    a.lost_s,
+                    a.left_s,
+                    a.requeued,
+                    a.requeued_s,
+                    a.retried_s,
+                    a.back_s,
+                    a.late,
+                    a.open_tasks,
                 )
-            )  # fmt: skip
+            )
     return Table(columns, rows)
 
 
@@ -201,15 +224,27 @@ def _draw(axes: Axes, row: int, a: Absence) -> None:
         begin, end = max(begin, -BEFORE_S), min(end, until)
         if end > begin:
             axes.barh(
-                row + 0.16, end - begin, BAND, left=begin, linewidth=1.0, label=f"_{state}",
+                row + 0.16,
+                end - begin,
+                BAND,
+                left=begin,
+                linewidth=1.0,
+                label=f"_{state}",
                 **_look(state, colour),
-            )  # fmt: skip
+            )
     if a.fault == "slow":  # the broker sees nothing of it
         end = min(a.healed_s if a.healed_s is not None else a.end_s, until)
         axes.barh(
-            row + 0.16, end, BAND, left=0, facecolor="none", edgecolor=FAULT, hatch="\\\\", linewidth=1.0,
+            row + 0.16,
+            end,
+            BAND,
+            left=0,
+            facecolor="none",
+            edgecolor=FAULT,
+            hatch="\\\\",
+            linewidth=1.0,
             label="_slowed",
-        )  # fmt: skip
+        )
     instants = {"healed": a.healed_s, "requeued": a.requeued_s, "retried": a.retried_s, "back": a.back_s}
     for name, at in instants.items():
         if at is not None and at <= until:
@@ -219,19 +254,29 @@ def _draw(axes: Axes, row: int, a: Absence) -> None:
 def _marker(name: str) -> dict[str, Any]:
     wide = {"marker": "|", "markersize": 26, "markeredgewidth": 2.2, "markeredgecolor": PALE}
     filled = {
-        "marker": SIGNS[name][0], "markersize": 13 if name == "retried" else 9,
-        "markerfacecolor": "white", "markeredgecolor": INK, "markeredgewidth": 1.4,
-    }  # fmt: skip
+        "marker": SIGNS[name][0],
+        "markersize": 13 if name == "retried" else 9,
+        "markerfacecolor": "white",
+        "markeredgecolor": INK,
+        "markeredgewidth": 1.4,
+    }
     return {"linestyle": "none", **(wide if name == "healed" else filled)}
 
 
 def _write(axes: Axes, row: int, text: str) -> None:
     axes.annotate(
-        text, (-BEFORE_S, row - 0.22), xytext=(2, 0), textcoords="offset points", va="center",
+        text,
+        (-BEFORE_S, row - 0.22),
+        xytext=(2, 0),
+        textcoords="offset points",
+        va="center",
         fontsize=SMALL * min(1.0, (style.size_of(axes)[0] - 0.35) / max(style.inches(text), 0.1)),
-        color=INK, annotation_clip=False, parse_math=False, zorder=7,
+        color=INK,
+        annotation_clip=False,
+        parse_math=False,
+        zorder=7,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
-    )  # fmt: skip
+    )
 
 
 def _sentence(a: Absence | None) -> str:
@@ -262,9 +307,12 @@ def _sentence(a: Absence | None) -> str:
 def _legend(lanes: list[tuple[str, Absence | None]]) -> list[tuple[Any, str]]:
     grey = "#A6A6A6"
     words = {
-        "ready": _("ready"), "suspect": _("suspect"), "lost": _("lost"), "draining": _("draining"),
+        "ready": _("ready"),
+        "suspect": _("suspect"),
+        "lost": _("lost"),
+        "draining": _("draining"),
         "left": _("left"),
-    }  # fmt: skip
+    }
     present = {state for _n, a in lanes if a is not None for state, _b, end in a.states if end > -BEFORE_S}
     legend: list[tuple[Any, str]] = [
         (Patch(linewidth=1.0, **_look(state, grey)), word)

@@ -75,9 +75,11 @@ def curve_table(
         row: list[object] = [_plain(x)]
         for times in curves.values():
             timing = times.get(x)
-            row += [None] * 3 if timing is None else [
-                timing.median * scale, timing.least * scale, timing.most * scale
-            ]  # fmt: skip
+            row += (
+                [None] * 3
+                if timing is None
+                else [timing.median * scale, timing.least * scale, timing.most * scale]
+            )
         row += [None if x not in each else each[x] * scale for each in (predictions or {}).values()]
         rows.append(tuple(row))
     return Table(_columns(curves, over, predictions or {}, f" ({short})"), rows)
@@ -104,9 +106,11 @@ def speed_up_table(
         row: list[object] = [_plain(x)]
         for times in curves.values():
             timing, base = times.get(x), _base(times)
-            row += [None] * 3 if timing is None else [
-                base / timing.median, base / timing.most, base / timing.least
-            ]  # fmt: skip
+            row += (
+                [None] * 3
+                if timing is None
+                else [base / timing.median, base / timing.most, base / timing.least]
+            )
         row += [each.get(x) for each in (predictions or {}).values()]
         rows.append(tuple(row))
     return Table(_columns(curves, over, predictions or {}, ""), rows)
@@ -179,9 +183,11 @@ def _draw(
     for prediction, name in zip(predictions.values(), predictions, strict=True):
         line = sorted(prediction.items())
         axes.plot(
-            [x for x, _y in line], [y for _x, y in line], label=f"_{name}",
+            [x for x, _y in line],
+            [y for _x, y in line],
+            label=f"_{name}",
             **_predicted_style(name, list(points)),
-        )  # fmt: skip
+        )
     for (name, series), (colour, marker) in zip(points.items(), SERIES, strict=False):
         order = sorted(series)
         middles = [series[x][0] for x in order]
@@ -190,9 +196,16 @@ def _draw(
             [series[x][2] - middle for x, middle in zip(order, middles, strict=True)],
         ]
         axes.errorbar(
-            order, middles, ends, label=name,
-            color=colour, marker=marker, markersize=6, linewidth=1.6, capsize=4,
-        )  # fmt: skip
+            order,
+            middles,
+            ends,
+            label=name,
+            color=colour,
+            marker=marker,
+            markersize=6,
+            linewidth=1.6,
+            capsize=4,
+        )
     least = min((y for series in points.values() for ends in series.values() for y in ends), default=0.0)
     if over in LOGARITHMIC and least > 0:
         axes.set_yscale("log")

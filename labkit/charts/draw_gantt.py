@@ -52,8 +52,14 @@ def gantt(history: History) -> Chart:
 def gantt_table(history: History) -> Table:
     """Return the chart's numbers, a row per attempt: worker, slot, task, attempt, begin, end (s), outcome."""
     columns = (
-        _("worker"), _("slot"), _("task"), _("attempt"), _("from (s)"), _("to (s)"), _("outcome"),
-    )  # fmt: skip
+        _("worker"),
+        _("slot"),
+        _("task"),
+        _("attempt"),
+        _("from (s)"),
+        _("to (s)"),
+        _("outcome"),
+    )
     return Table(
         columns,
         [

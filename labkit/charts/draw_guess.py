@@ -111,9 +111,14 @@ def guesses(rows: Sequence[Guessed], unit: str = "seconds") -> Chart:
             (below, row.timing.most, words[number][1]),
         ):
             axes.annotate(
-                text, (end, y), xytext=(5, 0), textcoords="offset points", va="center",
-                fontsize=SMALL, color=PALE if y == above else INK,
-            )  # fmt: skip
+                text,
+                (end, y),
+                xytext=(5, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=SMALL,
+                color=PALE if y == above else INK,
+            )
     axes.set_yticks(range(len(rows)), [style.shortened(row.name) for row in rows], parse_math=False)
     axes.tick_params(axis="y", length=0)
     return chart

@@ -48,7 +48,7 @@ def overview(history: History) -> Chart:
     headline = _headline(history)
     chart.text(
         MARGIN / WIDTH, 1 - 0.1 / chart.get_size_inches()[1], headline, fontsize=14, color=INK, va="top"
-    )  # fmt: skip
+    )
     chart.labkit_alt = " ".join([f"{headline}.", *map(draw_recovery.in_words, history.recoveries())])
     return chart
 

@@ -52,9 +52,14 @@ def pictures(named: Mapping[str, np.ndarray]) -> PictureChart:
         axes.imshow(_tile(image, width, height), interpolation="nearest", aspect="auto")
         axes.set_axis_off()
         chart.text(
-            left / WIDTH, 1 - (top + height + 0.15) / whole, style.shortened(name, width),
-            fontsize=SMALL, color=INK, va="baseline", parse_math=False,
-        )  # fmt: skip
+            left / WIDTH,
+            1 - (top + height + 0.15) / whole,
+            style.shortened(name, width),
+            fontsize=SMALL,
+            color=INK,
+            va="baseline",
+            parse_math=False,
+        )
     return chart
 
 

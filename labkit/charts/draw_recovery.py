@@ -46,9 +46,16 @@ def recovery(history: History) -> Chart:
 def recovery_table(history: History) -> Table:
     """Return the chart's numbers, a row per recovery; all times in seconds, None where a link is missing."""
     columns = (
-        _("fault"), _("target"), _("at (s)"), _("detected after (s)"), _("requeued after (s)"),
-        _("first result elsewhere after (s)"), _("back at 95 % after (s)"), _("tasks held"), _("tasks lost"),
-    )  # fmt: skip
+        _("fault"),
+        _("target"),
+        _("at (s)"),
+        _("detected after (s)"),
+        _("requeued after (s)"),
+        _("first result elsewhere after (s)"),
+        _("back at 95 % after (s)"),
+        _("tasks held"),
+        _("tasks lost"),
+    )
     rows: list[tuple[object, ...]] = []
     for chain in history.recoveries():
         after = [

@@ -46,15 +46,27 @@ def timeline(spans: Sequence[Span]) -> Chart:
         row = rows.index(span.who)
         length = span.end - span.begin
         axes.barh(
-            row, length, 0.74, left=span.begin - first, color=worker_colour(span.who),
-            edgecolor="white", linewidth=1.0, label="_call",
-        )  # fmt: skip
+            row,
+            length,
+            0.74,
+            left=span.begin - first,
+            color=worker_colour(span.who),
+            edgecolor="white",
+            linewidth=1.0,
+            label="_call",
+        )
         if style.inches(span.what) + 0.1 < length * inches_per_s:
             middle = span.begin - first + length / 2
             axes.text(
-                middle, row, span.what, ha="center", va="center", fontsize=SMALL,
-                color=_on(worker_colour(span.who)), parse_math=False,
-            )  # fmt: skip
+                middle,
+                row,
+                span.what,
+                ha="center",
+                va="center",
+                fontsize=SMALL,
+                color=_on(worker_colour(span.who)),
+                parse_math=False,
+            )
     axes.set_yticks(range(len(rows)), [style.shortened(row) for row in rows], parse_math=False)
     axes.tick_params(axis="y", length=0)
     return chart

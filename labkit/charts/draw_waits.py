@@ -103,9 +103,13 @@ def waits_table(histories: Mapping[str, History], guesses: Mapping[str, float] |
     With ``guesses``, as `waits` has them, a column more.
     """
     columns: tuple[str, ...] = (
-        _("what"), _("tasks"), _("median wait (s)"), _("90 % wait at most (s)"), _("longest wait (s)"),
+        _("what"),
+        _("tasks"),
+        _("median wait (s)"),
+        _("90 % wait at most (s)"),
+        _("longest wait (s)"),
         _("waited over {t} s").format(t=LONG_S),
-    )  # fmt: skip
+    )
     rows: list[tuple[object, ...]] = []
     for name, history in histories.items():
         found = sorted(wait.wait_s for wait in waits_of(history))
@@ -128,15 +132,27 @@ def _draw(axes: Axes, row: int, of: list[Wait]) -> None:
         dots.setdefault(wait.worker, []).append((wait.wait_s, y))
     for worker, places in dots.items():
         axes.plot(
-            [x for x, _y in places], [y for _x, y in places], linestyle="none", marker="o", markersize=7,
-            markerfacecolor=worker_colour(worker), markeredgecolor="white", markeredgewidth=0.6,
-            label=style.shortened(worker), zorder=3,
-        )  # fmt: skip
+            [x for x, _y in places],
+            [y for _x, y in places],
+            linestyle="none",
+            marker="o",
+            markersize=7,
+            markerfacecolor=worker_colour(worker),
+            markeredgecolor="white",
+            markeredgewidth=0.6,
+            label=style.shortened(worker),
+            zorder=3,
+        )
     if of:
         axes.annotate(
-            _sentence(of), (0, row - 0.36), xytext=(4, 0), textcoords="offset points", va="center",
-            fontsize=SMALL, color=INK,
-        )  # fmt: skip
+            _sentence(of),
+            (0, row - 0.36),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=SMALL,
+            color=INK,
+        )
         axes.axhline(row + 0.5, color=PALE, linewidth=0.6, label="_between")
 
 
@@ -157,6 +173,9 @@ def _sentence(of: list[Wait]) -> str:
         len(found),
     )
     return text.format(
-        n=len(found), median=seconds(median(found)), longest=seconds(max(found)), late=late,
+        n=len(found),
+        median=seconds(median(found)),
+        longest=seconds(max(found)),
+        late=late,
         limit=seconds(LONG_S),
-    )  # fmt: skip
+    )

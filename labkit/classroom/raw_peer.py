@@ -107,10 +107,14 @@ class Conversation:
                 first = number == 0
                 rows.append(
                     (
-                        line.at_s if first else None, sender if first else "", receiver if first else "",
-                        type(message).__name__, fields_of(message), _frames(line) if first else "",
+                        line.at_s if first else None,
+                        sender if first else "",
+                        receiver if first else "",
+                        type(message).__name__,
+                        fields_of(message),
+                        _frames(line) if first else "",
                     )
-                )  # fmt: skip
+                )
         return Table(columns, rows)
 
     def anatomy(self, kind: type) -> Table:
@@ -150,9 +154,14 @@ class Peer:
     """One DEALER of a conversation. It belongs to the notebook's thread; use it with ``with``."""
 
     def __init__(
-        self, talk: Conversation, name: str, role: str, address: str, cluster: Cluster,
+        self,
+        talk: Conversation,
+        name: str,
+        role: str,
+        address: str,
+        cluster: Cluster,
         accepts: frozenset[type],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.name = name
         self.id = os.urandom(16)
         """A client's identity."""
@@ -192,8 +201,10 @@ class Peer:
             if left_s <= 0:
                 raise NotHeard(
                     N_("{peer} waited {seconds:g} s for a {kind} of the broker, in vain"),
-                    peer=self.name, seconds=timeout_s, kind=kind.__name__,
-                )  # fmt: skip
+                    peer=self.name,
+                    seconds=timeout_s,
+                    kind=kind.__name__,
+                )
             if self._socket.poll(int(min(left_s, LOOK_S) * 1000) + 1):
                 self._read()
             else:

@@ -65,20 +65,39 @@ class Registry:
         picture = self._picture()
         now = time.time()
         columns = (
-            _("worker"), _("broker: status"), _("in flight"), _("completed"), _("heartbeat (s ago)"),
-            _("Redis: status"), _("in flight"), _("completed"), _("heartbeat (s ago)"),
-        )  # fmt: skip
+            _("worker"),
+            _("broker: status"),
+            _("in flight"),
+            _("completed"),
+            _("heartbeat (s ago)"),
+            _("Redis: status"),
+            _("in flight"),
+            _("completed"),
+            _("heartbeat (s ago)"),
+        )
         rows: list[tuple[object, ...]] = []
         for name in sorted({*truth, *picture}):
             told, shown = truth.get(name), picture.get(name)
-            left = (None,) * 4 if told is None else (
-                _(status_text.STATES[told["status"]]), told["in_flight"], told["tasks_completed"],
-                told["last_heartbeat_age_s"],
-            )  # fmt: skip
-            right = (None,) * 4 if shown is None else (
-                _(status_text.STATES[shown["status"]]), shown["in_flight"], shown["tasks_completed"],
-                now - shown["last_heartbeat"],
-            )  # fmt: skip
+            left = (
+                (None,) * 4
+                if told is None
+                else (
+                    _(status_text.STATES[told["status"]]),
+                    told["in_flight"],
+                    told["tasks_completed"],
+                    told["last_heartbeat_age_s"],
+                )
+            )
+            right = (
+                (None,) * 4
+                if shown is None
+                else (
+                    _(status_text.STATES[shown["status"]]),
+                    shown["in_flight"],
+                    shown["tasks_completed"],
+                    now - shown["last_heartbeat"],
+                )
+            )
             rows.append((name, *left, *right))
         return Table(columns, rows)
 
@@ -121,8 +140,10 @@ class Registry:
             if time.monotonic() > began + PATIENCE_S:
                 raise RegistryIncomplete(
                     N_("after {seconds:.0f} s Redis shows {n} of {wanted} workers"),
-                    seconds=PATIENCE_S, n=self.count(), wanted=wanted,
-                )  # fmt: skip
+                    seconds=PATIENCE_S,
+                    n=self.count(),
+                    wanted=wanted,
+                )
             time.sleep(POLL_S)
         return time.monotonic() - began
 

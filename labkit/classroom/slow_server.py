@@ -56,13 +56,15 @@ def fetch(url: str, timeout_s: float = 30.0) -> bytes:
         with error:
             raise DownloadFailed(
                 N_("{url}: the server answers {status}; server.names lists what it has"),
-                url=url, status=error.code,
-            ) from error  # fmt: skip
+                url=url,
+                status=error.code,
+            ) from error
     except OSError as error:
         raise DownloadFailed(
             N_("{url}: no answer ({reason}); is the slow server open?"),
-            url=url, reason=getattr(error, "reason", None) or error,
-        ) from error  # fmt: skip
+            url=url,
+            reason=getattr(error, "reason", None) or error,
+        ) from error
 
 
 def open_slow_server(
@@ -111,8 +113,9 @@ class SlowServer:
         if name not in self._bytes:
             raise DownloadFailed(
                 N_("there is no photograph called {name}; there are {known}"),
-                name=name, known=", ".join(self._bytes),
-            )  # fmt: skip
+                name=name,
+                known=", ".join(self._bytes),
+            )
         self._slower[name] = by_s
 
     def reset(self, latency_s: float) -> None:

@@ -28,11 +28,21 @@ def configure(_name: str, parser: Parser) -> None:
     for option, field, kind, metavar, help_text in (
         ("--min", "least", int, "N", _("never fewer workers (default: {usual})")),
         ("--max", "most", int, "N", _("never more workers (default: {usual})")),
-        ("--target", "target_s", float, "S",
-         _("what is open should be done in so many seconds (default: {usual:g})")),
-        ("--calm", "calm_s", float, "S",
-         _("fewer workers only after so many seconds of calm (default: {usual:g})")),
-    ):  # fmt: skip
+        (
+            "--target",
+            "target_s",
+            float,
+            "S",
+            _("what is open should be done in so many seconds (default: {usual:g})"),
+        ),
+        (
+            "--calm",
+            "calm_s",
+            float,
+            "S",
+            _("fewer workers only after so many seconds of calm (default: {usual:g})"),
+        ),
+    ):
         usual = getattr(Limits, field)
         parser.add_argument(
             option, dest=field, type=kind, default=usual, metavar=metavar, help=help_text.format(usual=usual)

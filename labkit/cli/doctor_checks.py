@@ -95,8 +95,16 @@ TOPICS = {
 def examine(settings: Settings) -> Iterator[Finding]:
     """Yield the findings as they come; Docker may take seconds to answer."""
     checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
-        _python, _packages, _ports, _redis, _docker, _cores, _memory, _disk, _clusters,
-    )  # fmt: skip
+        _python,
+        _packages,
+        _ports,
+        _redis,
+        _docker,
+        _cores,
+        _memory,
+        _disk,
+        _clusters,
+    )
     for check in checks:
         yield from check(settings)
 
@@ -115,9 +123,11 @@ def _python(_settings: Settings) -> Iterator[Finding]:
         yield Finding("environment", OK, said(N_("a virtual environment, {path}"), path=sys.prefix), NOTHING)
     else:
         yield Finding(
-            "environment", WARN, said(N_("no virtual environment")),
+            "environment",
+            WARN,
+            said(N_("no virtual environment")),
             said(N_("python3 lab.py makes one with the tested packages, and uses it")),
-        )  # fmt: skip
+        )
 
 
 def requirements(text: str, platform: str = sys.platform) -> dict[str, str]:

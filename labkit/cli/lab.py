@@ -65,8 +65,9 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     if options.lang is not None and options.lang not in LANGUAGES:
         raise UsageError(
             N_("there is no course in {lang!r}; there is one in {known}"),
-            lang=options.lang, known=", ".join(LANGUAGES),
-        )  # fmt: skip
+            lang=options.lang,
+            known=", ".join(LANGUAGES),
+        )
     asked = None if options.port is None else _asked_port(options.port)
     from jupyterlab.labapp import LabApp  # its absence is told by labkit.cli
 
@@ -84,9 +85,11 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     server = LabApp.initialize_server(_arguments(asked, token, copies, start, browser=not options.no_browser))
     _listen(server, asked)
     trust_the_course(server.contents_manager.notary)
-    output.line(_("The course is at http://{host}:{port}{start}?token={token}").format(
-        host=HOST, port=server.port, start=start, token=token
-    ))  # fmt: skip
+    output.line(
+        _("The course is at http://{host}:{port}{start}?token={token}").format(
+            host=HOST, port=server.port, start=start, token=token
+        )
+    )
     _tell(made, copies / lang)
     output.line(_("Ctrl-C ends it, with every notebook that runs; what is saved stays."))
     print(end="", flush=True)
@@ -185,8 +188,9 @@ def _arguments(asked: int | None, token: str, shown: Path, start: str, browser: 
 def _in_use(port: int) -> PortInUse:
     return PortInUse(
         N_("port {port} of {host} is in use; choose another with --port, or end the program that has it"),
-        port=port, host=HOST,
-    )  # fmt: skip
+        port=port,
+        host=HOST,
+    )
 
 
 def _asked_port(text: str) -> int:
@@ -197,6 +201,8 @@ def _asked_port(text: str) -> int:
     if reason is not None:
         raise PortInUse(
             N_("port {port} of {host} cannot be used: {reason}; choose another with --port"),
-            port=port, host=HOST, reason=reason,
-        )  # fmt: skip
+            port=port,
+            host=HOST,
+            reason=reason,
+        )
     return port

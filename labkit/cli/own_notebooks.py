@@ -62,8 +62,9 @@ def make(course: Path, folder: Path, fresh: bool = False) -> Copies:
                 "the notebooks cannot be copied to {folder} ({reason}); make room, or set LABKIT_HOME to a "
                 "folder that you may write to"
             ),
-            folder=folder, reason=error.strerror or error,
-        ) from error  # fmt: skip
+            folder=folder,
+            reason=error.strerror or error,
+        ) from error
 
 
 def _make(course: Path, folder: Path, fresh: bool) -> Copies:

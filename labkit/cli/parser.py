@@ -52,8 +52,10 @@ def port_number(option: str, text: str) -> int:
     if not 1 <= port <= MAX_PORT:
         raise UsageError(
             N_("--{option} {value}: a number from 1 to {most} is expected"),
-            option=option, value=text, most=MAX_PORT,
-        )  # fmt: skip
+            option=option,
+            value=text,
+            most=MAX_PORT,
+        )
     return port
 
 

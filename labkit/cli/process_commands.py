@@ -56,9 +56,11 @@ def _why_not(error: ClusterError) -> ClusterError:
     command = {"killed": "start", "stopped": "start", "paused": "resume"}.get(state, "status")
     return ClusterError(
         N_("{name} is {state} already, so there is nothing to {fault}; python -m labkit {command}"),
-        name=name, state=_(STATES[state][0]), fault=error.params["fault"],
+        name=name,
+        state=_(STATES[state][0]),
+        fault=error.params["fault"],
         command=command if command == "status" else f"{command} {name}",
-    )  # fmt: skip
+    )
 
 
 def _watch() -> tuple[str, str]:

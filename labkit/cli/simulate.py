@@ -51,11 +51,13 @@ def configure(_name: str, parser: Parser) -> None:
         ),
     )
     parser.add_argument(
-        "--policy", default="least_busy", metavar=_("POLICY"),
+        "--policy",
+        default="least_busy",
+        metavar=_("POLICY"),
         help=_("who gets the next task: {policies}; or your own, as module:function").format(
             policies=", ".join(POLICIES)
         ),
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--thorough", action="store_true", help=_("compare all tables after every single event (slow)")
     )
@@ -83,10 +85,14 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     policy = policy_loader.load(options.policy, settings.work)
     began = time.monotonic()
     result = simulate(
-        options.seed, options.workers, options.tasks, faults,
+        options.seed,
+        options.workers,
+        options.tasks,
+        faults,
         options.policy if options.policy in POLICIES else policy,
-        thorough=options.thorough, wire=options.wire,
-    )  # fmt: skip
+        thorough=options.thorough,
+        wire=options.wire,
+    )
     result = replace(result, policy=options.policy)  # the name by which it can be asked for again
     seconds = time.monotonic() - began
     if options.json:

@@ -180,8 +180,12 @@ def test_a_client_by_hand_is_served_as_any_other_and_every_envelope_is_in_the_tr
         me.say(m.ClientGoodbye())
     kinds = [type(message).__name__ for line in talk.lines for message in line.messages]
     assert [kind for kind in kinds if kind != "Accepted"] == [
-        "ClientHello", "ClientWelcome", "Submit", "Result", "ClientGoodbye",
-    ]  # fmt: skip
+        "ClientHello",
+        "ClientWelcome",
+        "Submit",
+        "Result",
+        "ClientGoodbye",
+    ]
     assert all(wire.decode(line.envelope) == list(line.messages) for line in talk.lines if not line.frames)
     assert len(talk.table().rows) == len(kinds) and "payload=add(1, 2)" in str(talk)
     assert talk.size == sum(len(line.envelope) for line in talk.lines), "no large frames in this one"
@@ -248,8 +252,9 @@ def test_a_slowed_worker_gets_less_and_the_history_says_when(cluster: Cluster) -
         ours.until_done(0.8)
     history = ours.finish()
     assert [(fault, target) for _at, fault, target in history.faults()] == [
-        ("slow", "worker-2"), ("heal", "worker-2"),
-    ]  # fmt: skip
+        ("slow", "worker-2"),
+        ("heal", "worker-2"),
+    ]
     assert history.share()["worker-2"] < history.share()["worker-1"] and history.check() == []
     with pytest.raises(ClusterError, match="worker-9"), slowed(cluster, "worker-9"):
         pytest.fail("there is no such worker")

@@ -42,12 +42,34 @@ def test_a_notebook_runs_in_a_fresh_kernel_and_leaves_nothing_behind(
     other = {"es": "en", "en": "es"}[lang]  # the notebook's language must win over the machine's
     began = time.monotonic()
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
-         "-c", str(tmp_path / "pytest.ini"), "--rootdir", str(tmp_path), *NBVAL, notebook],
-        cwd=folder, capture_output=True, text=True, timeout=BUDGET_S,
-        env={**os.environ, "LABKIT_HOME": str(home / "labkit"), "LABKIT_LANG": other,
-             "HOME": str(home), "TMPDIR": str(scratch)},
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+            "-c",
+            str(tmp_path / "pytest.ini"),
+            "--rootdir",
+            str(tmp_path),
+            *NBVAL,
+            notebook,
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=BUDGET_S,
+        env={
+            **os.environ,
+            "LABKIT_HOME": str(home / "labkit"),
+            "LABKIT_LANG": other,
+            "HOME": str(home),
+            "TMPDIR": str(scratch),
+        },
+    )
     assert ran.returncode == 0, f"after {time.monotonic() - began:.0f} s\n{ran.stdout}\n{ran.stderr}"
     wait_until(lambda: not processes_at_home_in(str(home)), 10.0, "the notebook's last process to end")
     assert [path.name for path in folder.iterdir()] == [f"{name}.ipynb"]

@@ -61,12 +61,21 @@ class Lab:
 def running_lab(home: Path, *words: str, browser: str = "") -> Iterator[Lab]:
     # Ctrl-C is taken as a terminal would give it, also where the tests themselves were started without it.
     process = subprocess.Popen(
-        [sys.executable, "-m", "labkit", "lab", *([] if browser else ["--no-browser"]), *words], cwd=home,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "HOME": str(home), "TMPDIR": str(home), "LABKIT_HOME": str(home / "labkit"),
-             "PYTHONPATH": str(ROOT), "BROWSER": browser},
+        [sys.executable, "-m", "labkit", "lab", *([] if browser else ["--no-browser"]), *words],
+        cwd=home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            "HOME": str(home),
+            "TMPDIR": str(home),
+            "LABKIT_HOME": str(home / "labkit"),
+            "PYTHONPATH": str(ROOT),
+            "BROWSER": browser,
+        },
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
-    )  # fmt: skip
+    )
     try:
         assert process.stdout is not None
         address = ADDRESS.search(_first_line(process.stdout))
@@ -74,8 +83,9 @@ def running_lab(home: Path, *words: str, browser: str = "") -> Iterator[Lab]:
         running = Lab(process, int(address[1]), address[2], address[3])
         wait_until(
             lambda: process.poll() is not None or running.ask("/api/status", running.token)[0] == 200,
-            START_S, "an answer",
-        )  # fmt: skip
+            START_S,
+            "an answer",
+        )
         assert process.poll() is None, process.communicate()
         yield running
     finally:
@@ -93,9 +103,10 @@ def kernel_of(connection: Path) -> psutil.Process:
         client.kernel_info()
         client.get_shell_msg(timeout=START_S)
         found = [
-            process for process in psutil.process_iter(["cmdline"])
+            process
+            for process in psutil.process_iter(["cmdline"])
             if str(connection) in (process.info["cmdline"] or ())
-        ]  # fmt: skip
+        ]
     finally:
         client.stop_channels()
     assert len(found) == 1
@@ -117,8 +128,11 @@ def test_the_lab_opens_its_start_page_to_its_token_only_and_ctrl_c_ends_all_of_i
         status, page = running.ask(f"/api/contents/{lang}/index.ipynb?content=0", running.token)
         assert status == 200 and json.loads(page)["type"] == "notebook"
         assert running.ask(running.start, running.token)[0] == 200
-        others = [c.laddr.ip for c in psutil.Process(running.process.pid).net_connections("inet")
-                  if c.status == psutil.CONN_LISTEN]  # fmt: skip
+        others = [
+            c.laddr.ip
+            for c in psutil.Process(running.process.pid).net_connections("inet")
+            if c.status == psutil.CONN_LISTEN
+        ]
         assert set(others) == {"127.0.0.1"}
         assert not [word for word in psutil.Process(running.process.pid).cmdline() if running.token in word]
         assert running.ask("/api/kernels", running.token, b'{"name": "python3"}')[0] == 201

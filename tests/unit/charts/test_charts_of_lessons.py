@@ -60,12 +60,19 @@ DRAWN: dict[str, tuple[Callable[..., Chart], Callable[..., Table], tuple[object,
     "curve of an empty series": (charts.curve, charts.curve_table, ({"fetch": {}}, "threads", None, 2)),
     "curve of one point": (charts.curve, charts.curve_table, ({"fetch": {4: timing(1)}}, "processes")),
     "curve over megabytes": (
-        charts.curve, charts.curve_table, ({"echo": {0.01: timing(1e-4), 10: timing(0.1)}}, "megabytes"),
+        charts.curve,
+        charts.curve_table,
+        ({"echo": {0.01: timing(1e-4), 10: timing(0.1)}}, "megabytes"),
     ),
     "four curves": (
-        charts.curve, charts.curve_table,
-        (dict.fromkeys(("vignette_python", "blur", "open_and_filter", "sharpen"), CURVE), "chunksize",
-         PREDICTIONS, 8),
+        charts.curve,
+        charts.curve_table,
+        (
+            dict.fromkeys(("vignette_python", "blur", "open_and_filter", "sharpen"), CURVE),
+            "chunksize",
+            PREDICTIONS,
+            8,
+        ),
     ),
     "speed-up": (charts.speed_up, charts.speed_up_table, ({"blur": CURVE, "b": CURVE}, "threads", {}, 2)),
     "speed-up of nothing": (charts.speed_up, charts.speed_up_table, ({}, "threads")),
@@ -74,14 +81,18 @@ DRAWN: dict[str, tuple[Callable[..., Chart], Callable[..., Table], tuple[object,
     "one call": (charts.timeline, charts.timeline_table, (SPANS[:1],)),
     "a call without duration": (charts.timeline, charts.timeline_table, ([Span("main", "x", 1.0, 1.0)],)),
     "many threads": (
-        charts.timeline, charts.timeline_table, ([Span(f"thread-{i}", "x", i, i + 2) for i in range(60)],),
+        charts.timeline,
+        charts.timeline_table,
+        ([Span(f"thread-{i}", "x", i, i + 2) for i in range(60)],),
     ),
     "pictures": (charts.pictures, charts.pictures_table, (PICTURES,)),
     "no pictures": (charts.pictures, charts.pictures_table, ({},)),
     "many pictures": (
-        charts.pictures, charts.pictures_table, ({f"picture-{i}": PICTURES["grey"] for i in range(20)},),
+        charts.pictures,
+        charts.pictures_table,
+        ({f"picture-{i}": PICTURES["grey"] for i in range(20)},),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("language", ["en", "es"])
@@ -168,9 +179,12 @@ def test_a_curve_has_its_points_its_spread_its_predictions_and_the_cores() -> No
     (cores,) = labelled(axes, "_cores")
     assert list(cores.get_xdata()) == [4, 4]
     assert legend_of(axes) == [
-        "measured: fetch", "your guess", "Amdahl's prediction", "ideal: n times as fast with n",
+        "measured: fetch",
+        "your guess",
+        "Amdahl's prediction",
+        "ideal: n times as fast with n",
         "cores of this machine: 4",
-    ]  # fmt: skip
+    ]
 
 
 def test_a_prediction_stands_in_the_unit_of_what_was_measured() -> None:
@@ -209,8 +223,9 @@ def test_where_a_cost_is_in_proportion_both_axes_go_by_factors(over: str) -> Non
 def test_a_value_that_was_not_measured_is_empty_in_the_table() -> None:
     table = charts.curve_table({"fetch": {1: timing(1)}}, "threads", {"guess": {2: 0.5}})
     assert table.rows == [
-        (1, 1.0, pytest.approx(0.9), pytest.approx(1.1), None), (2, None, None, None, 0.5),
-    ]  # fmt: skip
+        (1, 1.0, pytest.approx(0.9), pytest.approx(1.1), None),
+        (2, None, None, None, 0.5),
+    ]
 
 
 def test_whatever_can_be_varied_and_predicted_has_a_name_in_both_languages() -> None:

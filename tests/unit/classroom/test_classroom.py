@@ -163,8 +163,9 @@ def test_an_error_is_told_in_the_readers_language_with_the_command_that_they_typ
     i18n.set_language("es")
     told = as_told(caught.value)
     assert str(told) in (
-        "el broker está caído; python3 lab.py start broker", "el broker está caído; py lab.py start broker",
-    )  # fmt: skip
+        "el broker está caído; python3 lab.py start broker",
+        "el broker está caído; py lab.py start broker",
+    )
     assert isinstance(told, TaskFailed) and told.remote_traceback == "far away"
     assert repr(told.__cause__) == "KeyError('why')" and told.__notes__ == ["a note"]
     assert told.__traceback__ is caught.tb
@@ -200,8 +201,11 @@ def test_in_slow_motion_one_of_two_additions_is_lost_every_time() -> None:
     for _time in range(20):
         table = race.slow_motion()
         assert [row[1:] for row in table.rows] == [
-            ("A", "reads 0", 0), ("B", "reads 0", 0), ("A", "writes 1", 1), ("B", "writes 1", 1),
-        ]  # fmt: skip
+            ("A", "reads 0", 0),
+            ("B", "reads 0", 0),
+            ("A", "writes 1", 1),
+            ("B", "writes 1", 1),
+        ]
 
 
 def test_the_broken_counter_loses_additions_and_never_has_too_many() -> None:

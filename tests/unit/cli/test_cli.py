@@ -289,9 +289,13 @@ def test_closed_outputs_are_no_error() -> None:
 
 def test_what_a_terminal_cannot_show_does_not_break_it() -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "labkit", "doctor"], cwd=ROOT, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "labkit", "doctor"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
-    )  # fmt: skip
+    )
     assert ran.stderr == "" and "ok" in ran.stdout
 
 

@@ -155,9 +155,12 @@ def test_a_container_whose_volume_cannot_be_written_says_so_in_a_line(tmp_path: 
     (tmp_path / "full").touch()
     ran = subprocess.run(
         [sys.executable, "-P", "-m", "labkit.cli.own_notebooks", str(tmp_path), str(tmp_path / "full")],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
         env={**os.environ, "LABKIT_LANG": "es", "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr.count("\n") == 1 and "no se pueden copiar" in ran.stderr
 

@@ -38,11 +38,16 @@ def test_words_are_counted_in_prose_and_code_and_what_is_above_counts_to_the_fir
     words = " ".join(["word"] * (WORDS_A_MINUTE - 4))
     (cost, other) = clock.costs(
         notebook_of(
-            prose("# Title"), prose("## One · 0–5 min"), prose(words), code("cluster.kill(x)"),
-            prose("## Two · 5–6 min"), prose("## Free\n\n" + words), ran_s=[30.0, 6.0, 90.0],
+            prose("# Title"),
+            prose("## One · 0–5 min"),
+            prose(words),
+            code("cluster.kill(x)"),
+            prose("## Two · 5–6 min"),
+            prose("## Free\n\n" + words),
+            ran_s=[30.0, 6.0, 90.0],
         ),
         [],
-    )  # fmt: skip
+    )
     # Title, One, 0, 5 and min; cluster.kill and x
     assert cost.reading == pytest.approx((WORDS_A_MINUTE - 4 + 5 + 2) / WORDS_A_MINUTE)
     assert (cost.running, other.running) == (0.5, 0.1)
@@ -55,10 +60,14 @@ def test_a_look_is_a_figure_a_table_a_listing_or_a_bet_and_one_line_is_none() ->
     listing = new_output("stream", text="def f():\n    x\n    return y\n")
     line = new_output("stream", text="✔ Checkpoint 1: right.\n")
     cells = [
-        code("show(chart)", figure, table), code("story(x)", table), code("source(f)", listing),
-        code("lesson.checkpoint(1, True)", line), code("guess_one, guess_two = 1, 2"), code("guess = {}"),
+        code("show(chart)", figure, table),
+        code("story(x)", table),
+        code("source(f)", listing),
+        code("lesson.checkpoint(1, True)", line),
+        code("guess_one, guess_two = 1, 2"),
+        code("guess = {}"),
         code("row = charts.Guessed(name, guess)"),
-    ]  # fmt: skip
+    ]
     (cost,) = clock.costs(notebook_of(prose("## One · 0–9 min"), *cells), [])
     assert cost.looking == 5 * LOOK_MIN
 
