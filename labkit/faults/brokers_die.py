@@ -11,7 +11,7 @@ from labkit.core.errors import N_
 from labkit.core.protocol import exit_codes
 from labkit.executors import ClusterExecutor, open_executor
 from labkit.faults.case import case
-from labkit.faults.test_bed import Stand
+from labkit.faults.test_bed import TestBed
 from labkit.jobs import process_image
 
 DEATHS = 3
@@ -24,44 +24,44 @@ FREEZE_S = 5.0
     fault=N_("kill -9 of the broker, three times, under load with pictures of 6 MB; started again each time"),
     promise=N_("all are back within 3 s of the new bind; the same tasks are submitted again; nothing lost"),
 )
-def broker_killed(stand: Stand) -> None:
+def broker_killed(bed: TestBed) -> None:
     """Kill the broker whenever a task of 6 MB has started, through an executor's futures."""
     import numpy as np
 
     from labkit.imaging.filters import apply_steps, parse_steps
 
-    work, judge = stand.work, stand.judge
+    work, judge = bed.work, bed.judge
     image: Any = np.random.default_rng(6).integers(0, 256, (1000, 2000, 3), np.uint8)
     steps = parse_steps(["sharpen"])
     expected = apply_steps(image, steps)
     began = time.monotonic()
-    with open_executor("cluster", cluster=stand.cluster) as executor:
+    with open_executor("cluster", cluster=bed.cluster) as executor:
         assert isinstance(executor, ClusterExecutor)
         big = {
             work.add(executor.submit(process_image, image, steps), expected).task_id for _ in range(BIG_TASKS)
         }
-        work.sleepers(stand.client(), 150, 0.02)
+        work.sleepers(bed.client(), 150, 0.02)
         for _ in range(DEATHS):
-            stand.wait_for_start(among=big)
-            stand.cluster.kill("broker")
-            stand.cluster.start("broker")
-            stand.wait_until_ready()
-        stand.finish_work()
-    again = [event.at for event in stand.events(h.BROKER_STARTED)][1:]
+            bed.wait_for_start(among=big)
+            bed.cluster.kill("broker")
+            bed.cluster.start("broker")
+            bed.wait_until_ready()
+        bed.finish_work()
+    again = [event.at for event in bed.events(h.BROKER_STARTED)][1:]
     judge.count(N_("{n} of {wanted} brokers took over"), len(again), DEATHS)
     back = [
-        {event.worker: event.at - bound_at for event in reversed(stand.events(h.JOINED, since=bound_at))}
+        {event.worker: event.at - bound_at for event in reversed(bed.events(h.JOINED, since=bound_at))}
         for bound_at in again
     ]
     judge.count(N_("{n} of {wanted} times a worker was back"), sum(map(len, back)), 3 * DEATHS)
     slowest_s = max(after_s for each in back for after_s in each.values())
     judge.within(N_("within {seconds} of the bind"), slowest_s, 3.0, began)
-    submitted = [event.task for event in stand.events(h.SUBMITTED)]
+    submitted = [event.task for event in bed.events(h.SUBMITTED)]
     judge.true(
         N_("{n} submissions were repeated under their own ids"), len(submitted) > len(set(submitted)),
         n=len(submitted) - len(set(submitted)),
     )  # fmt: skip
-    for recovery in stand.history.recoveries():
+    for recovery in bed.history.recoveries():
         if recovery.target == "broker":
             judge.detected(recovery.detection_s)
             judge.recovered(recovery.recovery_s)
@@ -73,20 +73,20 @@ def broker_killed(stand: Stand) -> None:
     fault=N_("SIGSTOP of the broker for 5 s, under load"),
     promise=N_("no worker is wrongly given up; it goes on where it stood"),
 )
-def broker_frozen(stand: Stand) -> None:
+def broker_frozen(bed: TestBed) -> None:
     """Freeze the broker when tasks have started, for five seconds that nothing can cut short."""
-    work, judge = stand.work, stand.judge
-    client = stand.client()
+    work, judge = bed.work, bed.judge
+    client = bed.client()
     work.sleepers(client, 100, 0.05)
-    stand.wait_for_start()
-    stand.cluster.pause("broker")
+    bed.wait_for_start()
+    bed.cluster.pause("broker")
     time.sleep(FREEZE_S)  # the fault itself
-    woken_at = stand.cluster.resume("broker")
-    first = stand.wait_for(h.DONE, since=woken_at)
+    woken_at = bed.cluster.resume("broker")
+    first = bed.wait_for(h.DONE, since=woken_at)
     judge.within(N_("the next result {seconds} after it woke"), first.at - woken_at, 1.0, woken_at)
     judge.recovered(first.at - woken_at)
-    stand.finish_work()
-    stand.blame_nobody()
+    bed.finish_work()
+    bed.blame_nobody()
     oversleeps = client.status()["counters"].get("oversleeps", 0)
     judge.true(N_("it noticed that it had slept"), oversleeps >= 1)
 
@@ -97,24 +97,24 @@ def broker_frozen(stand: Stand) -> None:
     promise=N_("it refuses to start, with exit code 73 and one line that names the port"),
     workers=1,
 )
-def second_broker(stand: Stand) -> None:
+def second_broker(bed: TestBed) -> None:
     """Start another broker on this cluster's ports while it works."""
-    work, judge, ports = stand.work, stand.judge, stand.cluster.ports
-    work.sleepers(stand.client(), 60, 0.02)
-    stand.wait_for_start()
+    work, judge, ports = bed.work, bed.judge, bed.cluster.ports
+    work.sleepers(bed.client(), 60, 0.02)
+    bed.wait_for_start()
     began = time.monotonic()
-    second = stand.spawn(
+    second = bed.spawn(
         "second-broker", plan.python("labkit", "broker"),
         {
             **{f"LABKIT_{kind.upper()}_PORT": str(ports[kind]) for kind in ("client", "worker", "event")},
-            "LABKIT_TOKEN_FILE": str(stand.token_file), "LABKIT_LANG": "en",
+            "LABKIT_TOKEN_FILE": str(bed.token_file), "LABKIT_LANG": "en",
         },
     )  # fmt: skip
-    stand.wait_until(lambda: second.poll() is not None, N_("it still ran after {seconds:g} s"))
+    bed.wait_until(lambda: second.poll() is not None, N_("it still ran after {seconds:g} s"))
     judge.detected(time.monotonic() - began)
     judge.count(N_("exit code {n}"), second.returncode, exit_codes.PORT_IN_USE)
-    lines = stand.printed("second-broker").splitlines()
+    lines = bed.printed("second-broker").splitlines()
     judge.true(N_("one line that names the port"), len(lines) == 1 and str(ports["client"]) in lines[0])
-    stand.finish_work()
-    judge.count(N_("{n} broker all along"), len(stand.events(h.BROKER_STARTED)), 1)
-    stand.blame_nobody()
+    bed.finish_work()
+    judge.count(N_("{n} broker all along"), len(bed.events(h.BROKER_STARTED)), 1)
+    bed.blame_nobody()

@@ -3,7 +3,7 @@
 ::
 
     @case("kill-storm", fault=N_("kill -9 of one worker after the other"), promise=N_("..."), workers=3)
-    def kill_storm(stand: Stand) -> None: ...
+    def kill_storm(bed: TestBed) -> None: ...
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from labkit.faults.test_bed import Stand
+from labkit.faults.test_bed import TestBed
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,15 @@ class Case:
     fault: str
     """English, for the catalogue."""
     promise: str
-    try_it: Callable[[Stand], None]
-    """Does harm to the stand's cluster and claims what was promised. May raise NotReached or CannotTry."""
+    try_it: Callable[[TestBed], None]
+    """Does harm to the test bed's cluster and claims what was promised. May raise NotReached or CannotTry."""
     cluster: dict[str, Any] = field(default_factory=dict)
-    """What the stand is made with: workers, redis, capabilities, rules."""
+    """What the test bed is made with: workers, redis, capabilities, rules."""
 
 
-def case(name: str, *, fault: str, promise: str, **cluster: Any) -> Callable[[Callable[[Stand], None]], Case]:
+def case(
+    name: str, *, fault: str, promise: str, **cluster: Any
+) -> Callable[[Callable[[TestBed], None]], Case]:
     """Return a decorator that makes a case of a function."""
     return lambda function: Case(name, fault, promise, function, cluster)
 

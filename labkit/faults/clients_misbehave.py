@@ -14,7 +14,7 @@ from labkit.core import history as h
 from labkit.core.errors import N_, AccessDenied, LabkitError
 from labkit.core.protocol import exit_codes
 from labkit.faults.case import case
-from labkit.faults.test_bed import Stand
+from labkit.faults.test_bed import TestBed
 from labkit.jobs import echo
 from labkit.security.credentials import Token
 
@@ -47,15 +47,15 @@ futures[-1].result()
     promise=N_("they hear BUSY and wait; another client is served; heartbeats on time; memory stays bounded"),
     rules={"max_queued_tasks": QUEUE, "max_client_tasks": QUOTA, "busy_retry_s": 0.05},
 )
-def flood(stand: Stand) -> None:
+def flood(bed: TestBed) -> None:
     """Let three clients submit far more than fits, and measure what a fourth one feels of it."""
-    work, judge = stand.work, stand.judge
-    broker = psutil.Process(stand.pid_of("broker"))
-    fourth = stand.client("fourth")
+    work, judge = bed.work, bed.judge
+    broker = psutil.Process(bed.pid_of("broker"))
+    fourth = bed.client("fourth")
     fourth.submit(echo, 0).result(30)
     before = peak = broker.memory_info().rss
     payload = os.urandom(PAYLOAD)
-    clients = [stand.client(f"flooding {number}") for number in range(FLOODING)]
+    clients = [bed.client(f"flooding {number}") for number in range(FLOODING)]
     # Encoded beforehand: a flood comes all at once.
     floods = [[client.prepare(echo, (payload,), {}) for _ in range(EACH)] for client in clients]
     began = time.monotonic()
@@ -68,7 +68,7 @@ def flood(stand: Stand) -> None:
         fourth.submit(echo, 1).result(60)
         took.append(time.perf_counter() - asked_at)
         peak = max(peak, broker.memory_info().rss)
-    stand.finish_work()
+    bed.finish_work()
     judge.within(N_("another client's task takes {seconds}"), statistics.median(took), 0.5, began)
     counters = fourth.status()["counters"]
     refused = counters.get("refused_tasks", 0)
@@ -76,11 +76,11 @@ def flood(stand: Stand) -> None:
     judge.true(
         N_("the broker grew by {mib:.0f} MiB"), peak - before <= ROOM_BYTES, mib=(peak - before) / (1 << 20)
     )
-    suspects = len(stand.events(h.SUSPECT))
-    rules = stand.settings.rules
+    suspects = len(bed.events(h.SUSPECT))
+    rules = bed.settings.rules
     judge.unless_slow(N_("{n} workers silent for long"), suspects == 0, rules.suspect_s - rules.heartbeat_s,
                       n=suspects)  # fmt: skip
-    stand.blame_nobody()
+    bed.blame_nobody()
 
 
 @case(
@@ -90,39 +90,39 @@ def flood(stand: Stand) -> None:
     workers=2,
     rules={"client_gone_s": GONE_S},
 )
-def client_vanishes(stand: Stand) -> None:
+def client_vanishes(bed: TestBed) -> None:
     """Kill a program that waits for its results, when one of its tasks has started."""
-    work, judge = stand.work, stand.judge
-    client = stand.client()
-    visitor = stand.spawn(
+    work, judge = bed.work, bed.judge
+    client = bed.client()
+    visitor = bed.spawn(
         "visitor", [sys.executable, "-P", "-c", VISITOR],
-        {"VISITED": stand.cluster.address, "LABKIT_TOKEN_FILE": str(stand.token_file)},
+        {"VISITED": bed.cluster.address, "LABKIT_TOKEN_FILE": str(bed.token_file)},
     )  # fmt: skip
 
     def of_visitor() -> set[str]:
-        return {e.task for e in stand.events(h.SUBMITTED) if e.detail.get("client") == "visitor"}
+        return {e.task for e in bed.events(h.SUBMITTED) if e.detail.get("client") == "visitor"}
 
-    stand.wait_until(lambda: len(of_visitor()) == 30, N_("the client did not submit within {seconds:g} s"))
+    bed.wait_until(lambda: len(of_visitor()) == 30, N_("the client did not submit within {seconds:g} s"))
     theirs = of_visitor()
-    stand.wait_for_start(among=theirs)
+    bed.wait_for_start(among=theirs)
     client.note("kill", "client")
     killed_at = time.monotonic()
     visitor.kill()
     work.sleepers(client, 60, 0.02)
 
     def ended() -> bool:
-        return {row.task for row in stand.history.ledger() if row.outcome} >= theirs
+        return {row.task for row in bed.history.ledger() if row.outcome} >= theirs
 
-    stand.wait_until(ended, N_("its tasks were still open after {seconds:g} s"))
-    cancelled = [event for event in stand.events(h.CANCELLED) if event.task in theirs]
+    bed.wait_until(ended, N_("its tasks were still open after {seconds:g} s"))
+    cancelled = [event for event in bed.events(h.CANCELLED) if event.task in theirs]
     causes = {event.detail["cause"] for event in cancelled}
     judge.true(N_("{n} of its tasks were cancelled"), causes == {"client gone"}, n=len(cancelled))
     last_s = max(event.at for event in cancelled) - killed_at if cancelled else 0.0
     judge.within(N_("{seconds} after it was killed"), last_s, GONE_S + 1.0, killed_at)
     judge.true(N_("and not before it was certain"), last_s >= GONE_S - 0.1)
     judge.detected(last_s)
-    stand.finish_work()
-    stand.blame_nobody()
+    bed.finish_work()
+    bed.blame_nobody()
 
 
 @case(
@@ -131,37 +131,37 @@ def client_vanishes(stand: Stand) -> None:
     promise=N_("each gets a named error within 3 s and never reaches the application"),
     workers=1,
 )
-def stranger(stand: Stand) -> None:
+def stranger(bed: TestBed) -> None:
     """Knock with a wrong secret at both doors, while the cluster works."""
-    work, judge = stand.work, stand.judge
-    client = stand.client()
+    work, judge = bed.work, bed.judge
+    client = bed.client()
     work.sleepers(client, 100, 0.02)
-    stand.wait_for_start()
-    wrong = stand.cluster.folder / "wrong-token"
+    bed.wait_for_start()
+    wrong = bed.cluster.folder / "wrong-token"
     wrong.write_text("0" * 64 + "\n", encoding="ascii")
-    pid = stand.pid_of("broker")
+    pid = bed.pid_of("broker")
     began = time.monotonic()
-    error = _refused(stand)
+    error = _refused(bed)
     judge.within(N_("the client knows after {seconds}"), time.monotonic() - began, NAMED_WITHIN_S, began)
     judge.detected(time.monotonic() - began)
     judge.true(N_("by name: {error}"), isinstance(error, AccessDenied), error=type(error).__name__)
     began = time.monotonic()
-    process = stand.start_worker("stranger", LABKIT_TOKEN_FILE=str(wrong))
-    stand.wait_until(lambda: process.poll() is not None, N_("it still ran after {seconds:g} s"))
+    process = bed.start_worker("stranger", LABKIT_TOKEN_FILE=str(wrong))
+    bed.wait_until(lambda: process.poll() is not None, N_("it still ran after {seconds:g} s"))
     judge.within(N_("the worker after {seconds}"), time.monotonic() - began, NAMED_WITHIN_S, began)
     judge.count(N_("exit code {n}"), process.returncode, exit_codes.DENIED)
-    stand.finish_work()
-    known = {event.worker for event in stand.events() if event.worker} | {
-        str(event.detail.get("client", "")) for event in stand.events(h.SUBMITTED)
+    bed.finish_work()
+    known = {event.worker for event in bed.events() if event.worker} | {
+        str(event.detail.get("client", "")) for event in bed.events(h.SUBMITTED)
     }
     judge.true(N_("the broker has never heard of them"), "stranger" not in known)
-    judge.true(N_("it is the same broker"), stand.pid_of("broker") == pid)
+    judge.true(N_("it is the same broker"), bed.pid_of("broker") == pid)
 
 
-def _refused(stand: Stand) -> LabkitError | None:
+def _refused(bed: TestBed) -> LabkitError | None:
     """Return the error that a client with a wrong secret gets, None if it gets in."""
     try:
-        with Client(stand.cluster.address, Token("0" * 64), name="stranger", connect_timeout_s=10.0):
+        with Client(bed.cluster.address, Token("0" * 64), name="stranger", connect_timeout_s=10.0):
             return None
     except LabkitError as error:
         return error

@@ -14,7 +14,7 @@ from labkit.cluster.run_folder import RunFolder
 from labkit.core import history as h
 from labkit.core.errors import N_, ClientGone
 from labkit.faults.case import case
-from labkit.faults.test_bed import Stand
+from labkit.faults.test_bed import TestBed
 from labkit.support import process_groups
 
 DOWN_S = 3.0
@@ -38,24 +38,24 @@ with open_cluster(2) as cluster:
     fault=N_("each worker is stopped politely while it computes, one after the other"),
     promise=N_("it finishes what it has begun and gives the rest back: nothing lost, nothing computed twice"),
 )
-def drained_stop(stand: Stand) -> None:
+def drained_stop(bed: TestBed) -> None:
     """Stop each worker when it has started a task; start it again."""
-    client, work, judge = stand.client(), stand.work, stand.judge
+    client, work, judge = bed.client(), bed.work, bed.judge
     began = time.monotonic()
     took: list[float] = []
     for name in ("worker-1", "worker-2", "worker-3"):
         work.sleepers(client, 60, 0.03)
-        stand.wait_for_start([name])
-        asked_at = stand.cluster.stop(name)
-        left = stand.wait_for(h.LEFT, worker=name, since=asked_at)
+        bed.wait_for_start([name])
+        asked_at = bed.cluster.stop(name)
+        left = bed.wait_for(h.LEFT, worker=name, since=asked_at)
         took.append(left.at - asked_at)
         judge.recovered(left.at - asked_at)
-        stand.cluster.start(name)
-        stand.wait_for(h.JOINED, worker=name, since=left.at)
-    stand.finish_work()
-    stand.blame_nobody()
-    judge.within(N_("each gone after {seconds}"), max(took), stand.settings.rules.drain_s, began)
-    starts = [event.task for event in stand.events(h.STARTED)]
+        bed.cluster.start(name)
+        bed.wait_for(h.JOINED, worker=name, since=left.at)
+    bed.finish_work()
+    bed.blame_nobody()
+    judge.within(N_("each gone after {seconds}"), max(took), bed.settings.rules.drain_s, began)
+    starts = [event.task for event in bed.events(h.STARTED)]
     judge.count(N_("{n} tasks begun twice"), len(starts) - len(set(starts)), 0)
 
 
@@ -65,22 +65,22 @@ def drained_stop(stand: Stand) -> None:
     promise=N_("down within 3 s; no process and no file is left; what is open ends by name"),
     redis=True,
 )
-def shutdown(stand: Stand) -> None:
+def shutdown(bed: TestBed) -> None:
     """Close the cluster under load, and look for what is left of it."""
-    client, work, judge = stand.client(), stand.work, stand.judge
+    client, work, judge = bed.client(), bed.work, bed.judge
     work.sleepers(client, 400, 0.05)
-    stand.wait_for_start()
-    state = stand.state() or {}
+    bed.wait_for_start()
+    state = bed.state() or {}
     marks = dict(state["processes"])
     judge.true(N_("{n} processes before"), len(marks) >= 5, n=len(marks))
     began = time.monotonic()
-    stand.cluster.close()
+    bed.cluster.close()
     took_s = time.monotonic() - began
     judge.within(N_("down after {seconds}"), took_s, DOWN_S, began)
     judge.recovered(took_s)
     left = [name for name, (pid, born) in marks.items() if process_groups.is_alive(pid, born)]
     judge.count(N_("{n} processes left"), len(left), 0)
-    judge.true(N_("its folder is gone"), not stand.cluster.folder.exists())
+    judge.true(N_("its folder is gone"), not bed.cluster.folder.exists())
     named = sum(
         future.done() and (future.exception() is None or isinstance(future.exception(), ClientGone))
         for future in work.futures
@@ -94,19 +94,19 @@ def shutdown(stand: Stand) -> None:
     promise=N_("each process of the cluster ends by itself; the next cluster removes the folder"),
     workers=0,
 )
-def all_killed(stand: Stand) -> None:
+def all_killed(bed: TestBed) -> None:
     """Have a program open a cluster of its own, and kill all who would end that."""
-    judge = stand.judge
-    opener = stand.spawn("opener", [sys.executable, "-P", "-c", OPENER], {})
-    told = stand.wait_until(
-        lambda: stand.printed("opener").strip(), N_("its cluster did not come up in {seconds:g} s")
+    judge = bed.judge
+    opener = bed.spawn("opener", [sys.executable, "-P", "-c", OPENER], {})
+    told = bed.wait_until(
+        lambda: bed.printed("opener").strip(), N_("its cluster did not come up in {seconds:g} s")
     )
     folder = RunFolder(Path(told))
     marks = {name: (pid, born) for name, (pid, born) in (folder.read_state() or {})["processes"].items()}
     supervisor = marks.pop("supervisor")
     frozen = psutil.Process(marks["worker-2"][0])
     frozen.suspend()
-    stand.wait_until(
+    bed.wait_until(
         lambda: frozen.status() == psutil.STATUS_STOPPED, N_("it did not freeze within {seconds:g} s")
     )
     began = time.monotonic()
@@ -117,11 +117,11 @@ def all_killed(stand: Stand) -> None:
     def left() -> list[str]:
         return [name for name, mark in marks.items() if process_groups.is_alive(*mark)]
 
-    stand.wait_until(lambda: not left(), N_("some were still there after {seconds:g} s"), 20.0)
+    bed.wait_until(lambda: not left(), N_("some were still there after {seconds:g} s"), 20.0)
     judge.within(N_("all gone after {seconds}"), time.monotonic() - began, DOWN_S, began)
     judge.recovered(time.monotonic() - began)
     sweep_private()
-    stand.wait_until(  # somebody else may be opening a cluster just now, and be faster
+    bed.wait_until(  # somebody else may be opening a cluster just now, and be faster
         lambda: not folder.path.exists(), N_("its folder was still there after {seconds:g} s")
     )
     judge.true(N_("its folder is gone"), not folder.path.exists())

@@ -13,7 +13,7 @@ from labkit.core.errors import N_
 from labkit.core.history import Event
 from labkit.faults.case import case
 from labkit.faults.network import Network
-from labkit.faults.test_bed import Stand
+from labkit.faults.test_bed import TestBed
 from labkit.jobs import echo, sleep_for
 
 FAR = "worker-far"
@@ -23,21 +23,21 @@ SLOW_BYTES_PER_S = 8e6
 BIG = 20 << 20
 
 
-def with_far_worker(stand: Stand, bytes_per_s: float | None = None) -> Network:
+def with_far_worker(bed: TestBed, bytes_per_s: float | None = None) -> Network:
     """Start the worker behind a network and return the network when it has joined."""
-    network = stand.network(bytes_per_s)
-    stand.start_worker(FAR, network)
-    stand.wait_for(h.JOINED, worker=FAR)
+    network = bed.network(bytes_per_s)
+    bed.start_worker(FAR, network)
+    bed.wait_for(h.JOINED, worker=FAR)
     return network
 
 
-def cut_off(stand: Stand, client: Client, network: Network) -> tuple[float, Event]:
+def cut_off(bed: TestBed, client: Client, network: Network) -> tuple[float, Event]:
     """Cut the worker off; return when, and the event of its being given up."""
     client.note("partition", FAR)
     cut_at = time.monotonic()
     network.cut()
-    lost = stand.wait_for(h.LOST, worker=FAR, since=cut_at)
-    stand.judge.detected(lost.at - cut_at)
+    lost = bed.wait_for(h.LOST, worker=FAR, since=cut_at)
+    bed.judge.detected(lost.at - cut_at)
     return cut_at, lost
 
 
@@ -55,25 +55,25 @@ def heal(client: Client, network: Network) -> float:
     promise=N_("given up within 2.5 s; its late result is dropped; back as a new worker 3 s after it heals"),
     workers=2,
 )
-def partition(stand: Stand) -> None:
+def partition(bed: TestBed) -> None:
     """Cut a worker off that has started a task; heal the network when others have done everything."""
-    network = with_far_worker(stand)
-    client, work, judge = stand.client(), stand.work, stand.judge
+    network = with_far_worker(bed)
+    client, work, judge = bed.client(), bed.work, bed.judge
     work.sleepers(client, 120, 0.05)
-    _worker, struck = stand.wait_for_start([FAR])
-    cut_at, lost = cut_off(stand, client, network)
+    _worker, struck = bed.wait_for_start([FAR])
+    cut_at, lost = cut_off(bed, client, network)
     judge.within(N_("given up after {seconds}"), lost.at - cut_at, 2.5, cut_at)
-    stand.wait_for_progress(len(work.futures))
+    bed.wait_for_progress(len(work.futures))
     healed_at = heal(client, network)
-    joined = stand.wait_for(h.JOINED, worker=FAR, since=healed_at)
+    joined = bed.wait_for(h.JOINED, worker=FAR, since=healed_at)
     judge.within(N_("back {seconds} after the healing"), joined.at - healed_at, 3.0, healed_at)
-    late = stand.events(h.DUPLICATE, worker=FAR)
+    late = bed.events(h.DUPLICATE, worker=FAR)
     judge.true(N_("{n} late results were dropped"), late, n=len(late))
     work.sleepers(client, 30, 0.02)
-    stand.finish_work()
-    row = next(row for row in stand.history.ledger() if row.task == struck)
+    bed.finish_work()
+    row = next(row for row in bed.history.ledger() if row.task == struck)
     judge.true(N_("its task was done by {worker}"), row.winner not in ("", FAR), worker=row.winner)
-    for recovery in stand.history.recoveries():
+    for recovery in bed.history.recoveries():
         if recovery.fault == "partition":
             judge.recovered(recovery.recovery_s)
 
@@ -84,20 +84,20 @@ def partition(stand: Stand) -> None:
     promise=N_("the first valid result counts, however late; it is not computed again"),
     workers=0,
 )
-def late_result(stand: Stand) -> None:
+def late_result(bed: TestBed) -> None:
     """Cut off the only worker while it computes, and heal the network when it has been given up."""
-    network = with_far_worker(stand)
-    client, work, judge = stand.client(), stand.work, stand.judge
+    network = with_far_worker(bed)
+    client, work, judge = bed.client(), bed.work, bed.judge
     task = work.submit(client, sleep_for, 1.0, expected=1.0)
-    stand.wait_for_start(future=task)
-    cut_at, _lost = cut_off(stand, client, network)
-    stand.wait_for(h.REQUEUED, task=task.task_id)
+    bed.wait_for_start(future=task)
+    cut_at, _lost = cut_off(bed, client, network)
+    bed.wait_for(h.REQUEUED, task=task.task_id)
     healed_at = heal(client, network)
-    stand.finish_work()
-    row = next(row for row in stand.history.ledger() if row.task == task.task_id)
+    bed.finish_work()
+    row = next(row for row in bed.history.ledger() if row.task == task.task_id)
     judge.count(N_("done as attempt {n}"), row.winning_attempt, 1)
     judge.count(N_("sent to a worker {n} time"), row.attempts, 1)
-    done = stand.events(h.DONE, task=task.task_id)[0]
+    done = bed.events(h.DONE, task=task.task_id)[0]
     judge.within(N_("{seconds} after the healing"), done.at - healed_at, 3.0, healed_at)
     judge.recovered(done.at - cut_at)
 
@@ -108,25 +108,25 @@ def late_result(stand: Stand) -> None:
     promise=N_("back within 3 s each time; it had not crashed, so the task is not blamed, and gets done"),
     workers=0,
 )
-def connection_reset(stand: Stand) -> None:
+def connection_reset(bed: TestBed) -> None:
     """Reset a worker's connection once more often than a task may crash workers."""
-    network = with_far_worker(stand)
-    client, work, judge = stand.client(), stand.work, stand.judge
+    network = with_far_worker(bed)
+    client, work, judge = bed.client(), bed.work, bed.judge
     task = work.submit(client, sleep_for, 0.5, expected=0.5)
     began = time.monotonic()
     back: list[float] = []
     for _ in range(RESETS):
-        stand.wait_for_start(future=task)
+        bed.wait_for_start(future=task)
         client.note("reset", FAR)
         reset_at = time.monotonic()
         network.reset()
-        lost = stand.wait_for(h.LOST, worker=FAR, since=reset_at)
+        lost = bed.wait_for(h.LOST, worker=FAR, since=reset_at)
         judge.detected(lost.at - reset_at)
-        back.append(stand.wait_for(h.JOINED, worker=FAR, since=lost.at).at - reset_at)
+        back.append(bed.wait_for(h.JOINED, worker=FAR, since=lost.at).at - reset_at)
     judge.within(N_("back after {seconds}"), max(back), 3.0, began)
-    stand.finish_work()
-    judge.count(N_("{n} attempts"), len(stand.events(h.DISPATCHED, task=task.task_id)), RESETS + 1)
-    for recovery in stand.history.recoveries():
+    bed.finish_work()
+    judge.count(N_("{n} attempts"), len(bed.events(h.DISPATCHED, task=task.task_id)), RESETS + 1)
+    for recovery in bed.history.recoveries():
         judge.recovered(recovery.recovery_s)
 
 
@@ -136,16 +136,16 @@ def connection_reset(stand: Stand) -> None:
     promise=N_("the worker is waited for: who has announced bulk may be silent for longer"),
     workers=0,
 )
-def slow_link(stand: Stand) -> None:
+def slow_link(bed: TestBed) -> None:
     """Send a large task to a worker on a slow link, with small ones behind it."""
-    with_far_worker(stand, SLOW_BYTES_PER_S)
-    client, work, judge = stand.client(), stand.work, stand.judge
+    with_far_worker(bed, SLOW_BYTES_PER_S)
+    client, work, judge = bed.client(), bed.work, bed.judge
     data = bytes(BIG)
     big = work.submit(client, echo, data, expected=data)
     work.sleepers(client, 10, 0.01)
-    stand.finish_work()
-    stand.blame_nobody()
-    dispatched, done = (stand.events(kind, task=big.task_id)[0] for kind in (h.DISPATCHED, h.DONE))
+    bed.finish_work()
+    bed.blame_nobody()
+    dispatched, done = (bed.events(kind, task=big.task_id)[0] for kind in (h.DISPATCHED, h.DONE))
     silent_s = 2 * BIG / SLOW_BYTES_PER_S
     judge.true(
         N_("there and back took {t:.1f} s"), done.at - dispatched.at >= 0.8 * silent_s,

@@ -15,7 +15,7 @@ from contextlib import closing
 from labkit.client.client import Client
 from labkit.core.errors import N_
 from labkit.faults.case import case
-from labkit.faults.test_bed import CannotTry, Stand
+from labkit.faults.test_bed import CannotTry, TestBed
 from labkit.jobs import echo
 from labkit.mirror.server import ping
 
@@ -24,11 +24,11 @@ HEALED_S = 1.0
 VICTIM = "worker-3"
 
 
-def redis_of(stand: Stand) -> str:
+def redis_of(bed: TestBed) -> str:
     """Return where the cluster's Redis is. Raises CannotTry where there is none, as on Windows."""
-    if stand.cluster.redis_url is None:
+    if bed.cluster.redis_url is None:
         raise CannotTry(N_("there is no Redis on this machine"))
-    return stand.cluster.redis_url
+    return bed.cluster.redis_url
 
 
 def shown(url: str) -> dict[str, str]:
@@ -47,9 +47,9 @@ def shown(url: str) -> dict[str, str]:
     return {row["id"]: row["status"] for row in rows}
 
 
-def is_right(stand: Stand, url: str) -> bool:
+def is_right(bed: TestBed, url: str) -> bool:
     """Return whether Redis shows the workers as the broker sees them now."""
-    picture = stand.cluster.status()["broker"]
+    picture = bed.cluster.status()["broker"]
     living = {"ready": "up", "busy": "up"}  # a worker may turn from one to the other between two questions
     real = {row["id"]: living.get(row["status"], row["status"]) for row in picture["workers"]}
     return real == {name: living.get(status, status) for name, status in shown(url).items()}
@@ -65,33 +65,31 @@ def round_trip_s(client: Client) -> float:
     return statistics.median(took)
 
 
-def tasks_do_not_notice(stand: Stand, client: Client, usual_s: float) -> None:
+def tasks_do_not_notice(bed: TestBed, client: Client, usual_s: float) -> None:
     """Claim that tasks take no longer than before, while Redis is away."""
     began = time.monotonic()
-    stand.judge.within(
-        N_("a task takes {seconds} meanwhile"), round_trip_s(client), 2 * usual_s + 0.002, began
-    )
+    bed.judge.within(N_("a task takes {seconds} meanwhile"), round_trip_s(client), 2 * usual_s + 0.002, began)
 
 
-def is_away(stand: Stand, take_away: Callable[[str], float], bring_back: Callable[[str], float]) -> None:
+def is_away(bed: TestBed, take_away: Callable[[str], float], bring_back: Callable[[str], float]) -> None:
     """Take Redis away under work, change what it should show, and bring it back, which returns since when it
     serves; claim that no task noticed, and that the picture heals."""
-    url, client = redis_of(stand), stand.client()
+    url, client = redis_of(bed), bed.client()
     usual_s = round_trip_s(client)
-    stand.work.sleepers(client, 40, 0.02)
+    bed.work.sleepers(client, 40, 0.02)
     take_away("redis")
-    stand.cluster.kill(VICTIM)
-    tasks_do_not_notice(stand, client, usual_s)
-    heals(stand, url, bring_back("redis"))
-    stand.finish_work()
+    bed.cluster.kill(VICTIM)
+    tasks_do_not_notice(bed, client, usual_s)
+    heals(bed, url, bring_back("redis"))
+    bed.finish_work()
 
 
-def heals(stand: Stand, url: str, since: float) -> None:
+def heals(bed: TestBed, url: str, since: float) -> None:
     """Claim that the picture is right again in time, from the instant on at which Redis served."""
-    stand.wait_until(lambda: is_right(stand, url), N_("the picture was wrong for {seconds:g} s"))
+    bed.wait_until(lambda: is_right(bed, url), N_("the picture was wrong for {seconds:g} s"))
     healed_s = time.monotonic() - since
-    stand.judge.within(N_("picture right again after {seconds}"), healed_s, HEALED_S, since)
-    stand.judge.recovered(healed_s)
+    bed.judge.within(N_("picture right again after {seconds}"), healed_s, HEALED_S, since)
+    bed.judge.recovered(healed_s)
 
 
 @case(
@@ -100,9 +98,9 @@ def heals(stand: Stand, url: str, since: float) -> None:
     promise=N_("tasks take no longer; HGETALL workers is right within 1 s of its waking"),
     redis=True,
 )
-def redis_frozen(stand: Stand) -> None:
+def redis_frozen(bed: TestBed) -> None:
     """Freeze Redis, change what it should show, wake it."""
-    is_away(stand, stand.cluster.pause, stand.cluster.resume)
+    is_away(bed, bed.cluster.pause, bed.cluster.resume)
 
 
 @case(
@@ -111,19 +109,19 @@ def redis_frozen(stand: Stand) -> None:
     promise=N_("HGETALL workers is right again within 1 s"),
     redis=True,
 )
-def redis_flushed(stand: Stand) -> None:
+def redis_flushed(bed: TestBed) -> None:
     """Throw away all that Redis has, while the cluster works."""
-    url, client = redis_of(stand), stand.client()
-    stand.wait_until(lambda: is_right(stand, url), N_("the picture was wrong for {seconds:g} s"))
-    stand.work.sleepers(client, 60, 0.02)
-    stand.wait_for_start()
+    url, client = redis_of(bed), bed.client()
+    bed.wait_until(lambda: is_right(bed, url), N_("the picture was wrong for {seconds:g} s"))
+    bed.work.sleepers(client, 60, 0.02)
+    bed.wait_for_start()
     client.note("flush", "redis")
     from labkit.mirror.redis_client import open_client
 
     with closing(open_client(url, 1.0)) as redis_client:
         redis_client.flushall()
-    heals(stand, url, time.monotonic())
-    stand.finish_work()
+    heals(bed, url, time.monotonic())
+    bed.finish_work()
 
 
 @case(
@@ -132,12 +130,12 @@ def redis_flushed(stand: Stand) -> None:
     promise=N_("tasks take no longer; HGETALL workers is right within 1 s of its serving"),
     redis=True,
 )
-def redis_killed(stand: Stand) -> None:
+def redis_killed(bed: TestBed) -> None:
     """Kill Redis, change what it should show, start it again."""
 
     def start(name: str) -> float:
-        stand.cluster.start(name)
-        stand.wait_until(lambda: ping(redis_of(stand)), N_("Redis did not serve within {seconds:g} s"))
+        bed.cluster.start(name)
+        bed.wait_until(lambda: ping(redis_of(bed)), N_("Redis did not serve within {seconds:g} s"))
         return time.monotonic()
 
-    is_away(stand, stand.cluster.kill, start)
+    is_away(bed, bed.cluster.kill, start)

@@ -18,7 +18,7 @@ from labkit.faults import (
 )
 from labkit.faults.case import Case, cases_of
 from labkit.faults.judge import EXCUSED_SHARE, NotReached
-from labkit.faults.test_bed import CannotTry, NoCluster, Stand
+from labkit.faults.test_bed import CannotTry, NoCluster, TestBed
 from labkit.faults.verdict import Claim, Result
 from labkit.support.settings import Settings
 
@@ -57,11 +57,11 @@ def carry_out(case: Case, settings: Settings) -> Result:
     """
     began = time.monotonic()
     try:
-        with Stand(settings, **case.cluster) as stand:
-            _try(case, stand, began)
-            judge = stand.judge
-            events = stand.history.counts()
-            lost_s = stand.machine.lost_s()
+        with TestBed(settings, **case.cluster) as bed:
+            _try(case, bed, began)
+            judge = bed.judge
+            events = bed.history.counts()
+            lost_s = bed.machine.lost_s()
     except NoCluster as error:
         claim = Claim(error.template, error.params, met=False)
         return Result(case.name, (claim,), time.monotonic() - began)
@@ -71,17 +71,17 @@ def carry_out(case: Case, settings: Settings) -> Result:
     )  # fmt: skip
 
 
-def _try(case: Case, stand: Stand, began: float) -> None:
-    claims = stand.judge.claims
+def _try(case: Case, bed: TestBed, began: float) -> None:
+    claims = bed.judge.claims
     try:
-        case.try_it(stand)
+        case.try_it(bed)
     except NotReached:
         return  # whoever waited has claimed it
     except CannotTry as error:
         claims.append(Claim(error.template, error.params, met=False, excused=True))
     except (LabkitError, TimeoutError) as error:
         # A cluster that did not become ready again, a client without an answer: the fault was not survived.
-        slow = stand.machine.lost_s() >= EXCUSED_SHARE * (time.monotonic() - began)
+        slow = bed.machine.lost_s() >= EXCUSED_SHARE * (time.monotonic() - began)
         claims.append(
             Claim(N_("it ended with {error}"), {"error": f"{type(error).__name__}: {error}"}, False, slow)
         )

@@ -11,7 +11,7 @@ from labkit.core import history as h
 from labkit.core.errors import N_, NoWorker, TaskFailed, TaskHung, TaskPoisoned
 from labkit.core.protocol import exit_codes
 from labkit.faults.case import case
-from labkit.faults.test_bed import CannotTry, Stand
+from labkit.faults.test_bed import CannotTry, TestBed
 from labkit.jobs import crash, fail, hang, hog, process_image
 
 EXIT_HUNG, EXIT_LOCKED = f"exit {exit_codes.HUNG}", "SIGPROF"
@@ -21,13 +21,13 @@ LOCKED_LEASE_S = 1.5
 DEADLINE_S = 1.0
 
 
-def among_good_ones(stand: Stand, job: Callable[..., Any], *arguments: Any, **options: Any) -> TaskFuture:
+def among_good_ones(bed: TestBed, job: Callable[..., Any], *arguments: Any, **options: Any) -> TaskFuture:
     """Submit a bad task with good ones before and behind it; return its future when all have an outcome."""
-    client, work = stand.client(), stand.work
+    client, work = bed.client(), bed.work
     work.sleepers(client, 30, 0.02)
     bad = work.submit(client, job, *arguments, **options)
     work.sleepers(client, 60, 0.02)
-    stand.finish_work()
+    bed.finish_work()
     return bad
 
 
@@ -36,16 +36,16 @@ def among_good_ones(stand: Stand, job: Callable[..., Any], *arguments: Any, **op
     fault=N_("a task that kills its worker, among good ones"),
     promise=N_("POISONED after 3 crashes; no other task is blamed or lost"),
 )
-def poison_task(stand: Stand) -> None:
+def poison_task(bed: TestBed) -> None:
     """Put the job ``crash`` among tasks that do nothing wrong."""
-    poison, judge = among_good_ones(stand, crash, expected=TaskPoisoned), stand.judge
-    crashes = [event.detail["crashes"] for event in stand.events(h.POISONED, task=poison.task_id)]
-    judge.count(N_("{n} crashes counted against it"), sum(crashes), stand.settings.rules.max_crashes)
-    failed = {event.task for event in stand.events(h.FAILED)}
+    poison, judge = among_good_ones(bed, crash, expected=TaskPoisoned), bed.judge
+    crashes = [event.detail["crashes"] for event in bed.events(h.POISONED, task=poison.task_id)]
+    judge.count(N_("{n} crashes counted against it"), sum(crashes), bed.settings.rules.max_crashes)
+    failed = {event.task for event in bed.events(h.FAILED)}
     judge.count(N_("{n} other tasks failed"), len(failed - {poison.task_id}), 0)
     error = str(poison.exception())
     judge.true(N_("the error names the task and the worker"), poison.task_id in error and "worker-" in error)
-    for recovery in stand.history.recoveries():
+    for recovery in bed.history.recoveries():
         judge.recovered(recovery.restored_s)
 
 
@@ -54,28 +54,28 @@ def poison_task(stand: Stand) -> None:
     fault=N_("a task that never returns"),
     promise=N_("its worker leaves with exit code 86 after the lease and is replaced; then it fails"),
 )
-def hung_task(stand: Stand) -> None:
+def hung_task(bed: TestBed) -> None:
     """Submit ``hang`` with a lease of half a second, among tasks that do return."""
-    hung, judge = among_good_ones(stand, hang, expected=TaskHung, lease_s=LEASE_S), stand.judge
-    attempts = stand.events(h.STARTED, task=hung.task_id)
-    judge.count(N_("{n} attempts"), len(attempts), stand.settings.rules.max_hangs)
-    ends = [*stand.events(h.REQUEUED, task=hung.task_id), *stand.events(h.FAILED, task=hung.task_id)]
+    hung, judge = among_good_ones(bed, hang, expected=TaskHung, lease_s=LEASE_S), bed.judge
+    attempts = bed.events(h.STARTED, task=hung.task_id)
+    judge.count(N_("{n} attempts"), len(attempts), bed.settings.rules.max_hangs)
+    ends = [*bed.events(h.REQUEUED, task=hung.task_id), *bed.events(h.FAILED, task=hung.task_id)]
     took = [end.at - start.at for start, end in zip(attempts, ends, strict=False)]
     judge.within(N_("reported after {seconds}"), max(took), LEASE_S + 0.5, attempts[0].at)
     judge.detected(max(took))
-    expect_replaced(stand, {event.worker for event in attempts}, EXIT_HUNG)
+    expect_replaced(bed, {event.worker for event in attempts}, EXIT_HUNG)
 
 
-def expect_replaced(stand: Stand, holders: set[str], end: str) -> None:
+def expect_replaced(bed: TestBed, holders: set[str], end: str) -> None:
     """Wait until each of these workers has ended in this way and was started again; claim it."""
 
     def replaced() -> bool:
-        rows = {row["name"]: row for row in stand.cluster.status()["processes"]}
+        rows = {row["name"]: row for row in bed.cluster.status()["processes"]}
         return all(rows[name]["last_exit"] == end and rows[name]["restarts"] for name in holders)
 
-    stand.wait_until(replaced, N_("its workers were not replaced within {seconds:g} s"))
-    stand.wait_until_ready()
-    stand.judge.true(N_("each worker that had it was replaced"), replaced())
+    bed.wait_until(replaced, N_("its workers were not replaced within {seconds:g} s"))
+    bed.wait_until_ready()
+    bed.judge.true(N_("each worker that had it was replaced"), replaced())
 
 
 @case(
@@ -85,17 +85,17 @@ def expect_replaced(stand: Stand, holders: set[str], end: str) -> None:
         "its workers' watchdogs end them; it fails as POISONED, with the line in the log; others are done"
     ),
 )
-def locked_task(stand: Stand) -> None:
+def locked_task(bed: TestBed) -> None:
     """Submit ``hog``, which silences its whole process, among tasks that do nothing wrong."""
     if sys.platform == "win32":
         raise CannotTry(N_("Windows has no timer of processor time that ends a process"))
-    locked, judge = among_good_ones(stand, hog, expected=TaskPoisoned, lease_s=LOCKED_LEASE_S), stand.judge
+    locked, judge = among_good_ones(bed, hog, expected=TaskPoisoned, lease_s=LOCKED_LEASE_S), bed.judge
     # Who keeps the lock from the first moment cannot be announced; what is tried again is, before it runs.
-    starts = stand.events(h.STARTED, task=locked.task_id)
-    judge.count(N_("{n} starts on record"), len(starts), stand.settings.rules.max_crashes)
+    starts = bed.events(h.STARTED, task=locked.task_id)
+    judge.count(N_("{n} starts on record"), len(starts), bed.settings.rules.max_crashes)
     silent = [
         (event.at - start.at, start.at)
-        for event in stand.events(h.LOST)
+        for event in bed.events(h.LOST)
         for start in starts
         if event.detail["cause"] == "silent" and event.worker == start.worker and event.at > start.at
     ]
@@ -104,10 +104,10 @@ def locked_task(stand: Stand) -> None:
         judge.within(N_("silent, and given up after {seconds}"), took_s, 2.5, began_at)
         judge.detected(took_s)
     holders = {event.worker for event in starts}
-    expect_replaced(stand, holders, EXIT_LOCKED)
-    told = all("in hog" in stand.cluster.logs(name, lines=200) for name in holders)
+    expect_replaced(bed, holders, EXIT_LOCKED)
+    told = all("in hog" in bed.cluster.logs(name, lines=200) for name in holders)
     judge.true(N_("each worker's log names the line that kept the lock"), told)
-    failed = {event.task for event in stand.events(h.FAILED)}
+    failed = {event.task for event in bed.events(h.FAILED)}
     judge.count(N_("{n} other tasks failed"), len(failed - {locked.task_id}), 0)
 
 
@@ -116,17 +116,17 @@ def locked_task(stand: Stand) -> None:
     fault=N_("a task that raises"),
     promise=N_("one failure with the worker's traceback; it is not tried again"),
 )
-def exception(stand: Stand) -> None:
+def exception(bed: TestBed) -> None:
     """Submit ``fail`` among good tasks."""
-    failing, judge = among_good_ones(stand, fail, "on purpose", expected=TaskFailed), stand.judge
-    judge.count(N_("{n} attempt"), len(stand.events(h.DISPATCHED, task=failing.task_id)), 1)
+    failing, judge = among_good_ones(bed, fail, "on purpose", expected=TaskFailed), bed.judge
+    judge.count(N_("{n} attempt"), len(bed.events(h.DISPATCHED, task=failing.task_id)), 1)
     error = failing.exception()
     judge.true(
         N_("the error says what was raised, where, and on which worker"),
         "on purpose" in str(error) and (failing.worker or "?") in str(error)
         and "jobs.py" in getattr(error, "remote_traceback", ""),
     )  # fmt: skip
-    stand.blame_nobody()
+    bed.blame_nobody()
 
 
 @case(
@@ -136,21 +136,21 @@ def exception(stand: Stand) -> None:
     workers=2,
     capabilities={"worker-1": ["blur"], "worker-2": ["blur"]},
 )
-def no_worker(stand: Stand) -> None:
+def no_worker(bed: TestBed) -> None:
     """Ask workers that only blur for edges, with a deadline of one second."""
     import numpy as np
 
     from labkit.imaging.filters import apply_steps, parse_steps
 
-    client, work, judge = stand.client(), stand.work, stand.judge
+    client, work, judge = bed.client(), bed.work, bed.judge
     image = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)
     edges, blur = parse_steps(["edges"]), parse_steps(["blur"])
     impossible = work.submit(client, process_image, image, edges, expected=NoWorker, deadline_s=DEADLINE_S)
     for _ in range(20):
         work.submit(client, process_image, image, blur, expected=apply_steps(image, blur))
-    stand.finish_work()
-    submitted = stand.events(h.SUBMITTED, task=impossible.task_id)[0]
-    failed = stand.events(h.FAILED, task=impossible.task_id)[0]
+    bed.finish_work()
+    submitted = bed.events(h.SUBMITTED, task=impossible.task_id)[0]
+    failed = bed.events(h.FAILED, task=impossible.task_id)[0]
     judge.within(N_("failed after {seconds}"), failed.at - submitted.at, DEADLINE_S + 0.5, submitted.at)
     judge.true(N_("as NO_WORKER"), failed.detail["code"] == "NO_WORKER")
     judge.true(N_("not before its deadline"), failed.at - submitted.at >= DEADLINE_S - 0.1)

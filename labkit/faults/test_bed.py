@@ -1,8 +1,8 @@
-"""One live cluster, with all that a case needs: harm it, wait for what the history shows, and judge.
+"""The test bed of a case: one live cluster, ways to harm it, and waiting for what the history shows.
 
-``Stand`` is the cluster and what belongs to it: clients, more processes than a cluster usually has (a second
-worker of the same name, a worker behind a network that can be cut), and the waiting. What is claimed goes to
-its `judge`. Whatever a case opens here is closed with the stand, whatever became of the case.
+A ``TestBed`` owns the cluster, its clients and extra processes that a cluster usually lacks: a second worker
+of the same name, a worker behind a network that can be cut. Claims go to its `judge`. Everything that a case
+opens here is closed with the test bed, however the case ends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from labkit.cluster.local.handle import LocalCluster, open_cluster
 from labkit.cluster.run_folder import RunFolder, State
 from labkit.core import history as h
 from labkit.core.errors import N_, LabkitError, PortInUse
-from labkit.core.history import Event, History
+from labkit.core.history import Event, History, LiveView
 from labkit.core.protocol.rules import Rules
 from labkit.faults.judge import Judge, NotReached
 from labkit.faults.machine import Machine
@@ -50,7 +50,7 @@ class NoCluster(LabkitError):
     """The cluster did not come up."""
 
 
-class Stand:
+class TestBed:
     """See the module's head. ``rules`` are what differs from the usual ones."""
 
     def __init__(
@@ -76,6 +76,8 @@ class Stand:
         self.judge: Judge
         self.machine: Machine
         self.work = Work()
+        self._live = LiveView()
+        self._read = 0  # events that the live view has taken in
 
     def __enter__(self) -> Self:
         try:
@@ -104,11 +106,11 @@ class Stand:
     # --- clients and processes ------------------------------------------------------------------------------
 
     def client(self, name: str = "") -> Client:
-        """Return a new client, which the stand closes."""
+        """Return a new client, which the test bed closes."""
         return self._opened.enter_context(self.cluster.client(name))
 
     def network(self, bytes_per_s: float | None = None) -> Network:
-        """Return a network in front of the workers' port, which the stand takes down."""
+        """Return a network in front of the workers' port, which the test bed takes down."""
         from labkit.faults.network import Network
 
         return self._opened.enter_context(Network(self.cluster.ports["worker"], bytes_per_s))
@@ -130,8 +132,10 @@ class Stand:
     def spawn(
         self, name: str, command: Sequence[str], environment: Mapping[str, str]
     ) -> subprocess.Popen[bytes]:
-        """Start a process beside the cluster's; it is ended with the stand, or, if this process is killed, by
-        itself. What it prints: ``printed``."""
+        """Return a process started beside the cluster's. `printed` returns its output.
+
+        It ends with the test bed or, if this process is killed, by itself.
+        """
         watched = {} if self._lifeline is None else {"LABKIT_LIFELINE": str(self._lifeline[0])}
         with self._log(name).open("ab") as log:
             process = subprocess.Popen(
@@ -186,6 +190,14 @@ class Stand:
         """What has happened, as far as it has been written."""
         return self.cluster.history()
 
+    @property
+    def live(self) -> LiveView:
+        """The present state, as far as the history has been written."""
+        events = self.history.events
+        self._live.extend(events[self._read :])
+        self._read = len(events)
+        return self._live
+
     def wait_until(self, condition: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
         """Return the first true value of ``condition()``.
 
@@ -236,7 +248,7 @@ class Stand:
         def started() -> list[tuple[str, str]]:
             return [
                 (worker, task)
-                for task, worker in running(self.history).items()
+                for task, worker in self.live.running().items()
                 if (not wanted or worker in wanted) and (tasks is None or task in tasks)
             ]
 
@@ -265,9 +277,11 @@ class Stand:
         self.wait_until(
             lambda: work.done == len(work.futures), N_("not every task had an outcome after {seconds:g} s")
         )
+        # A killed broker loses the last few hundredths of a second of its recording. A client that has its
+        # result by then does not submit the task again; so only tasks open at the present broker count.
         tasks = work.tasks
         self.wait_until(
-            lambda: not open_at_this_broker(self.history) & tasks,
+            lambda: tasks.isdisjoint(self.live.open),
             N_("not every outcome was in the history after {seconds:g} s"),
         )
         self.wait_until(lambda: sum(work.resolutions.values()) >= len(tasks), N_("a future was not resolved"))
@@ -293,34 +307,3 @@ def _waited(condition: Callable[[], T], patience_s: float) -> T:
     while not (value := condition()) and time.monotonic() < deadline:
         time.sleep(POLL_S)
     return value
-
-
-def running(history: History) -> dict[str, str]:
-    """Return which attempts have started and not ended: their workers, by task, the latest start last."""
-    found: dict[str, str] = {}
-    for event in history.events:
-        if event.kind == h.STARTED:
-            found.pop(event.task, None)
-            found[event.task] = event.worker
-        elif event.kind in h.OUTCOMES or event.kind == h.REQUEUED:
-            found.pop(event.task, None)
-        elif event.kind == h.BROKER_STARTED:
-            found.clear()
-    return found
-
-
-def open_at_this_broker(history: History) -> set[str]:
-    """Return the tasks that the present broker was given and of which no outcome is recorded.
-
-    A broker that is killed takes the last few hundredths of a second of its recording along. A client that
-    has got its result by then does not submit the task again, so that is all that can be missing.
-    """
-    found: set[str] = set()
-    for event in history.events:
-        if event.kind == h.SUBMITTED:
-            found.add(event.task)
-        elif event.kind in h.OUTCOMES:
-            found.discard(event.task)
-        elif event.kind == h.BROKER_STARTED:
-            found.clear()
-    return found

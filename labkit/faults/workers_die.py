@@ -12,7 +12,7 @@ from labkit.core.errors import N_
 from labkit.core.history import History
 from labkit.core.protocol import exit_codes
 from labkit.faults.case import case
-from labkit.faults.test_bed import Stand
+from labkit.faults.test_bed import TestBed
 
 KILLS = 6
 KEEP_OPEN = 100
@@ -24,23 +24,23 @@ KEEP_OPEN = 100
     fault=N_("kill -9 of workers that compute, six times"),
     promise=N_("noticed within 0.1 s; their tasks are first in the queue again; nothing lost"),
 )
-def kill_storm(stand: Stand) -> None:
+def kill_storm(bed: TestBed) -> None:
     """Kill one worker after the other, each when it has started a task; start each again."""
-    client, work = stand.client(), stand.work
+    client, work = bed.client(), bed.work
     began = time.monotonic()
     for number in range(KILLS):
         work.sleepers(client, KEEP_OPEN - (len(work.futures) - work.done), 0.02)
-        victim, _task = stand.wait_for_start([f"worker-{number % 3 + 1}"])
-        killed_at = stand.cluster.kill(victim)
-        stand.cluster.start(victim)
-        stand.wait_for(h.JOINED, worker=victim, since=killed_at)
-    stand.finish_work()
-    judge = stand.judge
-    kills = [recovery for recovery in stand.history.recoveries() if recovery.fault == "kill"]
+        victim, _task = bed.wait_for_start([f"worker-{number % 3 + 1}"])
+        killed_at = bed.cluster.kill(victim)
+        bed.cluster.start(victim)
+        bed.wait_for(h.JOINED, worker=victim, since=killed_at)
+    bed.finish_work()
+    judge = bed.judge
+    kills = [recovery for recovery in bed.history.recoveries() if recovery.fault == "kill"]
     noticed = [kill.detection_s for kill in kills if kill.detection_s is not None]
     judge.count(N_("{n} of {wanted} kills noticed"), len(noticed), KILLS)
     judge.within(N_("each within {seconds}"), max(noticed, default=0.0), 0.1, began)
-    judge.count(N_("{n} requeued tasks were overtaken"), overtaken(stand.history), 0)
+    judge.count(N_("{n} requeued tasks were overtaken"), overtaken(bed.history), 0)
     for kill in kills:
         judge.detected(kill.detection_s)
         judge.recovered(kill.recovery_s)
@@ -69,27 +69,27 @@ def overtaken(history: History) -> int:
     fault=N_("SIGSTOP of a worker that computes, until long after it was given up; then SIGCONT"),
     promise=N_("given up within 2.5 s; on waking it is told, and is back as a new worker within 3 s"),
 )
-def freeze(stand: Stand) -> None:
+def freeze(bed: TestBed) -> None:
     """Freeze a worker that has started a task, past its death, and let it wake when all is done."""
-    client, work, judge = stand.client(), stand.work, stand.judge
+    client, work, judge = bed.client(), bed.work, bed.judge
     work.sleepers(client, 120, 0.05)
-    victim, _task = stand.wait_for_start()
-    frozen_at = stand.cluster.pause(victim)
-    lost = stand.wait_for(h.LOST, worker=victim, since=frozen_at)
+    victim, _task = bed.wait_for_start()
+    frozen_at = bed.cluster.pause(victim)
+    lost = bed.wait_for(h.LOST, worker=victim, since=frozen_at)
     judge.within(N_("given up after {seconds}"), lost.at - frozen_at, 2.5, frozen_at)
     judge.true(N_("for its silence, not for a closed connection"), lost.detail["cause"] == "silent")
-    stand.wait_for_progress(len(work.futures))
-    woken_at = stand.cluster.resume(victim)
-    joined = stand.wait_for(h.JOINED, worker=victim, since=woken_at)
+    bed.wait_for_progress(len(work.futures))
+    woken_at = bed.cluster.resume(victim)
+    joined = bed.wait_for(h.JOINED, worker=victim, since=woken_at)
     judge.within(N_("back {seconds} after it woke"), joined.at - woken_at, 3.0, woken_at)
-    epochs = {event.detail["epoch"] for event in stand.events(h.JOINED, worker=victim)}
+    epochs = {event.detail["epoch"] for event in bed.events(h.JOINED, worker=victim)}
     judge.count(N_("{n} epochs of it"), len(epochs), 2)
     work.sleepers(client, 30, 0.02)
-    stand.finish_work()
-    since = joined.at - stand.history.began_at
-    judge.true(N_("it computes again"), stand.history.share(since=since).get(victim))
+    bed.finish_work()
+    since = joined.at - bed.history.began_at
+    judge.true(N_("it computes again"), bed.history.share(since=since).get(victim))
     judge.detected(lost.at - frozen_at)
-    for recovery in stand.history.recoveries():
+    for recovery in bed.history.recoveries():
         if recovery.fault == "pause":
             judge.recovered(recovery.recovery_s)
 
@@ -128,18 +128,18 @@ class Slowed:
     fault=N_("a worker that stands still three quarters of the time"),
     promise=N_("never given up, as it beats; the work goes round it"),
 )
-def slow_worker(stand: Stand) -> None:
+def slow_worker(bed: TestBed) -> None:
     """Slow one worker down and give all of them many small tasks."""
-    client, work, judge = stand.client(), stand.work, stand.judge
+    client, work, judge = bed.client(), bed.work, bed.judge
     slow = "worker-2"
     client.note("slow", slow)
-    with Slowed(stand.pid_of(slow)):
+    with Slowed(bed.pid_of(slow)):
         work.sleepers(client, 300, 0.01)
-        stand.finish_work()
-    stand.blame_nobody()
-    share = stand.history.share()
+        bed.finish_work()
+    bed.blame_nobody()
+    share = bed.history.share()
     others = min(n for name, n in share.items() if name != slow)
-    rules = stand.settings.rules
+    rules = bed.settings.rules
     judge.unless_slow(
         N_("it did {slow} tasks, the others at least {others} each"), share[slow] < others, rules.suspect_s,
         slow=share[slow], others=others,
@@ -151,23 +151,23 @@ def slow_worker(stand: Stand) -> None:
     fault=N_("a second worker that calls itself worker-1"),
     promise=N_("it is refused and leaves with exit code 75; the first one is unharmed"),
 )
-def duplicate_id(stand: Stand) -> None:
+def duplicate_id(bed: TestBed) -> None:
     """Start a worker under a name that is taken, while the one that has it computes."""
-    client, work, judge = stand.client(), stand.work, stand.judge
+    client, work, judge = bed.client(), bed.work, bed.judge
     work.sleepers(client, 150, 0.05)
-    stand.wait_for_start(["worker-1"])
-    pid = stand.pid_of("worker-1")
+    bed.wait_for_start(["worker-1"])
+    pid = bed.pid_of("worker-1")
     client.note("duplicate", "worker-1")
     began = time.monotonic()
-    second = stand.start_worker("worker-1")
-    refused = stand.wait_for(h.REFUSED, worker="worker-1")
-    stand.wait_until(lambda: second.poll() is not None, N_("it did not leave within {seconds:g} s"))
+    second = bed.start_worker("worker-1")
+    refused = bed.wait_for(h.REFUSED, worker="worker-1")
+    bed.wait_until(lambda: second.poll() is not None, N_("it did not leave within {seconds:g} s"))
     judge.count(N_("exit code {n}"), second.returncode, exit_codes.REFUSED)
-    stand.finish_work()
-    stand.blame_nobody()
-    first = stand.events(h.JOINED, worker="worker-1")
+    bed.finish_work()
+    bed.blame_nobody()
+    first = bed.events(h.JOINED, worker="worker-1")
     judge.true(
         N_("the first one worked on, the same process"),
-        len(first) == 1 and stand.pid_of("worker-1") == pid == first[0].detail["pid"],
+        len(first) == 1 and bed.pid_of("worker-1") == pid == first[0].detail["pid"],
     )
     judge.detected(refused.at - began)

@@ -318,7 +318,7 @@ class LiveView:
         self.open.clear()
         for worker in self.workers.values():
             self._end_attempts(worker)
-            if worker.state not in (ABSENT, e.LOST, e.LEFT):
+            if worker.state not in (ABSENT, UNKNOWN, e.LOST, e.LEFT):
                 worker.state, worker.since = UNKNOWN, event.at
 
     def _fault(self, event: Event) -> None:

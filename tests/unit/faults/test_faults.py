@@ -16,7 +16,6 @@ from labkit.faults import machine, suite, table
 from labkit.faults.case import Case
 from labkit.faults.judge import Judge, NotReached
 from labkit.faults.machine import Machine
-from labkit.faults.test_bed import running
 from labkit.faults.verdict import Claim, Result, Verdict, verdict_of, verdict_of_all
 from labkit.faults.workers_die import overtaken
 from labkit.support import i18n
@@ -134,16 +133,6 @@ def test_a_process_that_has_ended_has_lost_nothing() -> None:
 
 
 # --- what a history shows -----------------------------------------------------------------------------------
-
-
-def test_only_what_has_started_and_not_ended_is_running() -> None:
-    events = [
-        Event(1, h.STARTED, "a", 1, "worker-1"), Event(2, h.STARTED, "b", 1, "worker-2"),
-        Event(3, h.STARTED, "c", 1, "worker-3"), Event(4, h.DONE, "a", 1, "worker-1"),
-        Event(5, h.REQUEUED, "b", 1, "worker-2"),
-    ]  # fmt: skip
-    assert running(History(events)) == {"c": "worker-3"}
-    assert running(History([*events, Event(6, h.BROKER_STARTED)])) == {}
 
 
 def test_a_requeued_task_that_waits_for_a_new_one_was_overtaken() -> None:

@@ -85,6 +85,18 @@ def test_running_lists_started_attempts_the_latest_start_last() -> None:
     assert list(view.workers["worker-2"].held) == [task_id(3)] and list(view.open) == [task_id(2), task_id(3)]
 
 
+def test_started_task_runs_until_it_ends_though_its_dispatch_is_missing() -> None:
+    events = [
+        Event(1, h.STARTED, "a", 1, "worker-1"),
+        Event(2, h.STARTED, "b", 1, "worker-2"),
+        Event(3, h.STARTED, "c", 1, "worker-3"),
+        Event(4, h.DONE, "a", 1, "worker-1"),
+        Event(5, h.REQUEUED, "b", 1, "worker-2"),
+    ]
+    assert view_of(events).running() == {"c": "worker-3"}
+    assert view_of([*events, Event(6, h.BROKER_STARTED)]).running() == {}
+
+
 def test_worker_with_two_slots_still_computes_when_one_task_ends() -> None:
     view = LiveView()
     for task in (task_id(1), task_id(2)):
