@@ -1,25 +1,26 @@
-"""The agent: between a container's init and its one process, so that the lab can do faults without Docker.
+"""The agent: the parent of the one process in a container, so that the lab can cause faults without Docker.
 
-``python -m labkit.cluster.compose.agent ROLE COMMAND ...`` is what the containers of broker and workers run::
+The containers of broker and workers run ``python -m labkit.cluster.compose.agent ROLE COMMAND ...``::
 
     init (reaps, forwards signals)
-      └── agent        its ear: the Unix socket NAME.sock in LABKIT_CONTROL, a volume that the lab has too
+      └── agent        its control socket: NAME.sock in LABKIT_CONTROL, a volume that the lab mounts too
             └── COMMAND   the worker or the broker
 
-A notebook in the ``lab`` container has no Docker socket, for that would be root on the host. What it may do
-to a process it asks that process's agent: kill, stop, start, pause, resume, and nothing else. The socket is a
-file: each service has a volume of its own for it, and the lab has them all, so learners' code in one worker
-reaches no other process. None of it crosses a network, and a worker that is cut off can still be asked.
+A notebook in the ``lab`` container has no Docker socket, because that would make it root on the host. It
+sends its commands for a process to that process's agent: kill, stop, start, pause, resume, and no others. The
+control socket is a Unix socket, a file: each service has a volume of its own for it, and the lab mounts all
+of them, so learners' code in one worker reaches no other process. The commands cross no network, so they also
+reach a worker that is cut off.
 
-* A process that ends unasked ends the container with its exit code, so that Docker starts it again
-  (``unless-stopped``), counts that, and shows it.
-* One that was killed or stopped through the agent stays down, and the agent waits for ``start``. For Docker
-  its container runs all the while; so the host's ``start`` asks the agent too (``--ask NAME FAULT``, by
-  ``docker exec``).
-* SIGTERM (``docker compose stop``) stops the process politely, then ends the agent. Docker's own patience
-  (``stop_grace_period``) is the limit.
-* An elastic worker has no name in the compose file; its container's gives it one. Such a name does not come
-  again, so its agent takes the socket along when it ends, and removes those of agents that could not.
+* When the process ends by itself, the container ends with its exit code. Docker then restarts the container
+  (``unless-stopped``), and counts and shows the restart.
+* When the process is killed or stopped through the agent, it stays down, and the agent waits for ``start``.
+  Docker sees a running container meanwhile, so the host's ``start`` goes to the agent too (``--ask NAME
+  FAULT``, by ``docker exec``).
+* SIGTERM (``docker compose stop``) stops the process politely, then ends the agent. Docker's
+  ``stop_grace_period`` is the limit.
+* An elastic worker has no name in the compose file; it is named after its container. Such a name is never
+  used again, so the agent removes its socket when it ends, and also the sockets that killed agents left.
 """
 
 from __future__ import annotations
@@ -44,36 +45,36 @@ from labkit.support.settings import Settings
 log = logging.getLogger("labkit.agent")
 
 DRAIN_S = 3600.0
-"""The agent's own patience with a process that drains: none, because Docker's ends earlier."""
-KNOCK_S = 0.5
+"""The agent does not limit the draining of its process: Docker's limit comes first."""
+PROBE_S = 0.5
 ASK = "--ask"
 RUN_FILE = "container"
-"""In the broker's folder: in which container the history is written. Another one begins another history."""
+"""A file in the broker's folder: the container that writes the history. A new container begins a new one."""
 
 
 class Contained(Child):
-    """A child whose output is the container's, and which Docker starts again, not we."""
+    """A child that shares the container's output, and that Docker restarts, not the agent."""
 
     def _open_log_file(self) -> int:
         return os.dup(1)
 
     def _open_log(self) -> int:
-        return self._open_log_file()  # Docker says itself when it started
+        return self._open_log_file()  # without a line for the start: Docker records it
 
 
 class Agent:
-    """One child, and the loop that looks after it; ``run`` returns the exit code of the container."""
+    """One child and the loop that supervises it; ``run`` returns the exit code of the container."""
 
-    def __init__(self, child: Contained, ear: Path | None) -> None:
+    def __init__(self, child: Contained, control_socket: Path | None) -> None:
         self._child = child
         self._selector = selectors.DefaultSelector()
         self._wakeups = Wakeups(self._selector)
         self._control = None
-        if ear is not None:
-            self._control = ControlServer(self._selector, "", self._on_request, _listen(ear))
+        if control_socket is not None:
+            self._control = ControlServer(self._selector, "", self._on_request, _listen(control_socket))
 
     def run(self) -> int:
-        """Start the process and look after it until it ends unasked, or until the container is to end."""
+        """Start the process and supervise it until it ends by itself, or until the container must end."""
         self._wakeups.hear_signals()
         self._child.start(time.monotonic())
         ending = False
@@ -81,7 +82,7 @@ class Agent:
             now = time.monotonic()
             self._child.collect(now)
             if self._child.state == RESTARTING:
-                return _as_a_shell_says(self._child.last_code)
+                return _shell_exit_code(self._child.last_code)
             if self._wakeups.end_asked and not ending:
                 ending = True
                 self._child.stop(now)
@@ -97,12 +98,12 @@ class Agent:
         return None if due is None else max(0.0, due - now)
 
     def close(self) -> None:
-        """Close the ear."""
+        """Close the control socket."""
         if self._control is not None:
             self._control.close()
         self._wakeups.close()
 
-    # --- what the lab asks ----------------------------------------------------------------------------------
+    # --- requests of the lab --------------------------------------------------------------------------------
 
     def _on_request(self, request: Request) -> None:
         if request.do == "status":
@@ -119,11 +120,14 @@ class Agent:
         child, now = self._child, time.monotonic()
         child.check(fault)
         do: dict[str, Callable[[], None]] = {
-            "kill": child.kill, "pause": child.pause, "resume": child.resume,
-            "start": lambda: child.start(now), "stop": lambda: child.stop(now),
-        }  # fmt: skip
+            "kill": child.kill,
+            "pause": child.pause,
+            "resume": child.resume,
+            "start": lambda: child.start(now),
+            "stop": lambda: child.stop(now),
+        }
         do[fault]()
-        log.info("%s: %s, asked for by the lab", child.name, fault)
+        log.info("%s: %s, requested by the lab", child.name, fault)
         if fault in ("kill", "stop") and child.pid is not None:
             child.when_ended.append(lambda: request.answer(None))
         else:
@@ -131,9 +135,9 @@ class Agent:
 
 
 def _listen(path: Path) -> socket.socket:
-    """Return a socket that listens in a file, in place of the one that an agent before us has left.
+    """Return a listening Unix socket at ``path``; it replaces one that an earlier agent left.
 
-    It is renamed into place when it listens: nobody finds one that would still refuse.
+    The file gets its name only when the socket listens, so no client is refused.
     """
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
@@ -145,34 +149,34 @@ def _listen(path: Path) -> socket.socket:
     return listener
 
 
-def remove_dead_ears(folder: Path) -> None:
-    """Remove the sockets in ``folder`` at which nobody listens: their containers were killed and removed."""
+def remove_dead_sockets(folder: Path) -> None:
+    """Remove the sockets in ``folder`` without a listener: their containers were killed and removed."""
     for path in folder.glob("*.sock"):
-        with socket.socket(socket.AF_UNIX) as knocking:
-            knocking.settimeout(KNOCK_S)
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(PROBE_S)
             try:
-                knocking.connect(str(path))
+                probe.connect(str(path))
             except ConnectionRefusedError:
                 path.unlink(missing_ok=True)
             except OSError:
-                pass  # somebody is there, and slow; or another agent has removed it at the same moment
+                pass  # its agent is slow, or another agent has just removed the file
 
 
-def _as_a_shell_says(code: int | None) -> int:
+def _shell_exit_code(code: int | None) -> int:
     if code is None:
-        return 1  # it could not even be started
+        return 1  # it could not be started
     return code if code >= 0 else 128 - code
 
 
 def name_of(role: str, settings: Settings) -> str:
-    """Return what the process is called: a worker by WORKER_ID, or else after its container."""
+    """Return the name of the process: a worker's is WORKER_ID, or else made of its container's id."""
     return role if role != WORKER else settings.worker_id or f"{WORKER}-{socket.gethostname()}"
 
 
 def begin_history(folder: RunFolder) -> None:
-    """Put an earlier run's history aside, if this container is another one than wrote it.
+    """Begin a new history if another container wrote the present one.
 
-    The same container again (a broker that was killed and started) goes on with its own history.
+    The same container (a broker that was killed and started) continues its own history.
     """
     container = folder.path / RUN_FILE
     here = socket.gethostname()
@@ -183,7 +187,7 @@ def begin_history(folder: RunFolder) -> None:
 
 
 def ask(name: str, fault: str) -> int:
-    """Have the agent of ``name`` check and do a fault; return 0, or 1 after saying why not."""
+    """Ask the agent of ``name`` for a fault; return 0, or 1 after printing why it was refused."""
     try:
         folder = Settings.from_environment().control
         assert folder is not None
@@ -195,7 +199,7 @@ def ask(name: str, fault: str) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Be the agent of the process that ``arguments`` name; return the container's exit code."""
+    """Run the agent for the process in ``arguments``; return the container's exit code."""
     if arguments[0] == ASK:
         return ask(*arguments[1:])
     role, *command = arguments
@@ -209,9 +213,9 @@ def main(arguments: Sequence[str]) -> int:
         child = Contained(name, role, command, environment, RunFolder(Path("/nowhere")), DRAIN_S)
         is_elastic = role == WORKER and settings.worker_id is None
         if is_elastic and settings.control is not None:
-            remove_dead_ears(settings.control)
-        ear = settings.control and settings.control / f"{name}.sock"
-        agent = Agent(child, ear)
+            remove_dead_sockets(settings.control)
+        control_socket = settings.control and settings.control / f"{name}.sock"
+        agent = Agent(child, control_socket)
     except (LabkitError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -219,8 +223,8 @@ def main(arguments: Sequence[str]) -> int:
         return agent.run()
     finally:
         agent.close()
-        if is_elastic and ear is not None:
-            ear.unlink(missing_ok=True)
+        if is_elastic and control_socket is not None:
+            control_socket.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""One compose project as a cluster's processes: each container as a row, in the words of ``children``.
+"""Shows the containers of one compose project as a cluster's processes: one row each.
 
 A service of the compose file is a process of that name. The elastic service ``worker`` has any number of
-containers; each is a worker called after its container, as its agent calls it too.
+containers; each is a worker named after its container, and its agent uses the same name.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from labkit.cluster.compose.docker import Container, ContainerState
 from labkit.cluster.supervisor.child import (
     BROKER,
     KILLED,
@@ -32,41 +33,43 @@ KEYS = "keys"
 
 SIGKILL_CODE = 137
 SHORT_ID = 12
-"""Characters of a container's id that are its host name."""
+"""A container's host name is this many characters of its id."""
 
 PUBLISHED: Mapping[str, tuple[str, str]] = {
-    "client": (BROKER, "5555/tcp"), "event": (BROKER, "5557/tcp"),
-    "redis": (REDIS, "6379/tcp"), LAB: (LAB, "8888/tcp"),
-}  # fmt: skip
+    "client": (BROKER, "5555/tcp"),
+    "event": (BROKER, "5557/tcp"),
+    "redis": (REDIS, "6379/tcp"),
+    LAB: (LAB, "8888/tcp"),
+}
 """By the port's name: the service, and the port inside its container."""
 
 Row = dict[str, Any]
 
 
 def capabilities_variable(worker: str) -> str:
-    """Return the variable of the compose file that says what one of the named workers serves."""
+    """Return the compose file's variable for the capabilities of one of the named workers."""
     return f"{worker.upper().replace('-', '_')}_CAPABILITIES"
 
 
-def rows_of(containers: list[dict[str, Any]]) -> list[Row]:
-    """Return a row for each process, in the order of a local cluster's: broker, redis, workers; then lab."""
+def rows_of(containers: list[Container]) -> list[Row]:
+    """Return a row for each process, ordered as in a local cluster: broker, redis, workers; then lab."""
     rows = [row_of(container) for container in containers if service_of(container) != KEYS]
     return sorted(rows, key=_order)
 
 
-def row_of(container: dict[str, Any]) -> Row:
-    """Return what ``Cluster._backend_status`` says of one container, and ``container``, its id."""
+def row_of(container: Container) -> Row:
+    """Return the row of one container for ``Cluster.status``, with its id as ``container``."""
     service, state = service_of(container), container["State"]
     elastic = service == ELASTIC
     up_s = _age_s(state["StartedAt"]) if state["Running"] else None
-    word = _word(state)
+    name = _state_name(state)
     restarts = int(container["RestartCount"])
-    settled = word != RESTARTING and (up_s is None or up_s >= LONG_LIFE_S)
+    settled = name != RESTARTING and (up_s is None or up_s >= LONG_LIFE_S)
     short_lives = 0 if settled else restarts
     return {
         "name": f"{WORKER}-{container['Id'][:SHORT_ID]}" if elastic else service,
         "kind": WORKER if elastic or service in NAMED_WORKERS else service,
-        "state": word, "pid": state["Pid"] or None, "restarts": restarts,
+        "state": name, "pid": state["Pid"] or None, "restarts": restarts,
         "short_lives": short_lives,
         "last_exit": _last_exit(state), "up_s": up_s,
         # Docker waits 0.1 s, then each time twice as long, a minute at most.
@@ -77,13 +80,13 @@ def row_of(container: dict[str, Any]) -> Row:
     }  # fmt: skip
 
 
-def service_of(container: dict[str, Any]) -> str:
-    """Return the name of the service in the compose file that this container is of."""
+def service_of(container: Container) -> str:
+    """Return the name of the container's service in the compose file."""
     return str(container["Config"]["Labels"]["com.docker.compose.service"])
 
 
-def ports_of(containers: list[dict[str, Any]]) -> dict[str, int]:
-    """Return the published ports by name, also of containers that are down at the moment."""
+def ports_of(containers: list[Container]) -> dict[str, int]:
+    """Return the published ports by name, also those of containers that are down."""
     ports = {}
     by_service = {service_of(container): container for container in containers}
     for name, (service, inside) in PUBLISHED.items():
@@ -94,22 +97,23 @@ def ports_of(containers: list[dict[str, Any]]) -> dict[str, int]:
     return ports
 
 
-def tag_of(containers: list[dict[str, Any]]) -> str:
-    """Return the tag of the images that a stack is made of."""
+def tag_of(containers: list[Container]) -> str:
+    """Return the tag of the images of these containers."""
     images = {service_of(container): str(container["Config"]["Image"]) for container in containers}
     _name, _colon, tag = images.get(BROKER, "").partition(":")
     return tag or "latest"
 
 
 def find(rows: list[Row], name: str) -> Row:
-    """Return the row of the process called ``name``. Raises InvalidInput naming those that there are."""
+    """Return the row of the process ``name``. Raises InvalidInput, with the known names, if there is none."""
     for row in rows:
         if row["name"] == name:
             return row
     raise InvalidInput(
         N_("{name!r} is unknown; the cluster has {known}"),
-        name=name, known=", ".join(row["name"] for row in rows),
-    )  # fmt: skip
+        name=name,
+        known=", ".join(row["name"] for row in rows),
+    )
 
 
 def not_running(project: str) -> ClusterNotRunning:
@@ -120,27 +124,27 @@ def not_running(project: str) -> ClusterNotRunning:
             "python -m labkit up --backend compose starts them"
         ),
         project=project,
-    )  # fmt: skip
+    )
 
 
-def _word(state: dict[str, Any]) -> str:
+def _state_name(state: ContainerState) -> str:
     if state["Status"] == "exited" or state["Status"] == "dead":
         return KILLED if state["ExitCode"] == SIGKILL_CODE else STOPPED
     known = {"running": RUNNING, "paused": PAUSED, "restarting": RESTARTING}
     return known.get(state["Status"], STOPPED)  # created: not started yet
 
 
-def _last_exit(state: dict[str, Any]) -> str:
+def _last_exit(state: ContainerState) -> str:
     if state["FinishedAt"].startswith("0001-"):
         return ""  # it has not ended yet
     if state["OOMKilled"]:
         return "SIGKILL: out of memory"
-    code: int = state["ExitCode"]
-    return how_it_ended(128 - code if code > 128 else code)  # 137 is a shell's word for SIGKILL
+    code = state["ExitCode"]
+    return how_it_ended(128 - code if code > 128 else code)  # as in a shell, 137 means SIGKILL
 
 
 def _age_s(instant: str) -> float:
-    """Return how long ago Docker's instant was: 2026-11-26T22:59:56.123456789Z."""
+    """Return the seconds since an instant in Docker's notation: 2026-11-26T22:59:56.123456789Z."""
     whole = re.sub(r"(\.\d{6})\d*", r"\1", instant).replace("Z", "+00:00")
     began = datetime.fromisoformat(whole)
     return max(0.0, (datetime.now(began.tzinfo) - began).total_seconds())

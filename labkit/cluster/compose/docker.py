@@ -1,9 +1,9 @@
-"""Runs ``docker`` and ``docker compose``, and says in our own words what went wrong, with the next step.
+"""Runs ``docker`` and ``docker compose``, and turns their complaints into errors that give the next step.
 
-The compose file is the project's own, ``docker-compose.yml`` beside labkit. Compose is found as ``docker
-compose`` or as ``docker-compose``, whichever is there.
+The compose file is the project's own, ``docker-compose.yml`` beside labkit. Compose runs as ``docker
+compose`` or as ``docker-compose``, whichever is installed.
 
-Nothing here knows what a cluster is; ``labkit.cluster.compose.containers`` does.
+This module knows containers, not clusters; ``labkit.cluster.compose.containers`` maps one to the other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from labkit.cluster.local.plan import ROOT
 from labkit.core.errors import N_, BackendMissing, ClusterError, LabkitError, PortInUse
@@ -25,11 +25,47 @@ BUILD_S = 1800.0
 NOT_THE_MATTER = re.compile(
     r"^\s*$|DEPRECATED|buildx|docs\.docker\.com|(Container|Network|Volume|Image) \S+ [A-Z][a-z]+ *$"
 )
-"""Lines of Docker's output that never say why something failed."""
+"""Lines of Docker's output that never contain the reason of a failure."""
+
+
+class ContainerState(TypedDict):
+    """The part ``State`` of ``docker inspect``, as far as it is used here."""
+
+    Status: str
+    Running: bool
+    Pid: int
+    ExitCode: int
+    OOMKilled: bool
+    StartedAt: str
+    FinishedAt: str
+    Health: NotRequired[dict[str, Any]]
+
+
+class ContainerConfig(TypedDict):
+    """The part ``Config`` of ``docker inspect``."""
+
+    Image: str
+    Labels: dict[str, str]
+
+
+class HostConfig(TypedDict):
+    """The part ``HostConfig`` of ``docker inspect``."""
+
+    PortBindings: dict[str, list[dict[str, str]]] | None
+
+
+class Container(TypedDict):
+    """One container in the answer of ``docker inspect``, as far as it is used here."""
+
+    Id: str
+    RestartCount: int
+    State: ContainerState
+    Config: ContainerConfig
+    HostConfig: HostConfig
 
 
 class DockerTimedOut(ClusterError):
-    """Docker did not answer in time; what it was asked for may have happened."""
+    """Docker did not answer in time; the request may have been carried out."""
 
     definite = False
 
@@ -37,22 +73,28 @@ class DockerTimedOut(ClusterError):
 def run(
     command: Sequence[str], environ: Mapping[str, str] | None = None, timeout_s: float = COMMAND_S
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command and return what became of it.
+    """Return the ended process of ``command``, with its output.
 
     Raises BackendMissing if there is no such program, DockerTimedOut if it takes longer than ``timeout_s``.
     """
     try:
         return subprocess.run(
-            command, env=environ, timeout=timeout_s, capture_output=True, stdin=subprocess.DEVNULL,
-            text=True, errors="replace",
-        )  # fmt: skip
+            command,
+            env=environ,
+            timeout=timeout_s,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+        )
     except FileNotFoundError as error:
         raise no_docker() from error
     except subprocess.TimeoutExpired as error:
         raise DockerTimedOut(
             N_("{command} has not ended within {seconds:g} s; docker ps -a shows what became of it"),
-            command=" ".join(command[:4]), seconds=timeout_s,
-        ) from error  # fmt: skip
+            command=" ".join(command[:4]),
+            seconds=timeout_s,
+        ) from error
 
 
 def no_docker() -> BackendMissing:
@@ -66,7 +108,7 @@ def no_docker() -> BackendMissing:
 
 
 class Engine:
-    """Docker, for one compose project. ``environ``: what compose is to put into the file's variables."""
+    """Docker, for one compose project. ``environ``: the values of the compose file's variables."""
 
     def __init__(self, project: str, environ: Mapping[str, str]) -> None:
         self.project = project
@@ -74,26 +116,26 @@ class Engine:
         self._compose: list[str] | None = None
 
     def docker(self, *words: str, timeout_s: float = COMMAND_S) -> str:
-        """Run ``docker WORDS`` and return what it printed. Raises what ``explain`` makes of a failure."""
+        """Return the output of ``docker WORDS``. If it fails, raises the error that ``explain`` returns."""
         ran = run(["docker", *words], self.environ, timeout_s)
         if ran.returncode != 0:
             raise explain(f"docker {words[0]}", ran.stderr + ran.stdout)
         return ran.stdout
 
     def compose(self, *words: str, timeout_s: float = COMMAND_S) -> str:
-        """Run ``docker compose WORDS`` on the project, likewise."""
+        """Return the output of ``docker compose WORDS`` for the project; errors as in ``docker``."""
         ran = run([*self.compose_command(), *words], self.environ, timeout_s)
         if ran.returncode != 0:
             raise explain(f"docker compose {words[0]}", ran.stderr + ran.stdout)
         return ran.stdout
 
     def compose_command(self) -> list[str]:
-        """Return how compose is called here, up to its own words. Raises BackendMissing without one."""
+        """Return the command line of compose, without its arguments. BackendMissing if there is none."""
         if self._compose is None:
             self._compose = [*_find_compose(self.environ), "-f", str(COMPOSE_FILE), "-p", self.project]
         return self._compose
 
-    def containers(self) -> list[dict[str, Any]]:
+    def containers(self) -> list[Container]:
         """Return ``docker inspect`` of every container of the project, running or not."""
         label = f"label=com.docker.compose.project={self.project}"
         for _attempt in range(3):
@@ -102,10 +144,10 @@ class Engine:
                 return []
             ran = run(["docker", "inspect", *ids], self.environ)
             if ran.returncode == 0:
-                told: list[dict[str, Any]] = json.loads(ran.stdout)
-                return told
+                inspected: list[Container] = json.loads(ran.stdout)
+                return inspected
             if "No such object" not in ran.stderr:
-                break  # otherwise one has been removed between the two questions: ask again
+                break  # otherwise a container was removed between the two commands: list them again
         raise explain("docker inspect", ran.stderr)
 
 
@@ -118,7 +160,7 @@ def _find_compose(environ: Mapping[str, str]) -> list[str]:
         version = re.match(r"v?(\d+)", ran.stdout.strip())
         if ran.returncode == 0 and version is not None and int(version[1]) >= 2:
             return command
-    run(["docker", "--version"], environ)  # without Docker itself, that is what is to be said
+    run(["docker", "--version"], environ)  # without Docker itself, raises the error that says so
     raise BackendMissing(
         N_(
             "Docker is here, but not Compose 2 or newer; install Docker Desktop or the package "
@@ -127,11 +169,11 @@ def _find_compose(environ: Mapping[str, str]) -> list[str]:
     )
 
 
-# --- what went wrong ----------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------------------
 
 
 def explain(command: str, complaint: str) -> LabkitError:
-    """Return the error that says what Docker's ``complaint`` means, and what to do."""
+    """Return the error for Docker's ``complaint``: its meaning in one line, and the next step."""
     text = complaint.lower()
     sockets = ("docker.sock", "daemon socket", "docker api")
     if "permission denied" in text and any(name in text for name in sockets):
@@ -188,12 +230,14 @@ def explain(command: str, complaint: str) -> LabkitError:
                 "the image {image} cannot be pulled ({why}); is this machine online? "
                 "Without a network: python -m labkit images import FILE"
             ),
-            image=found[1] if found else "python:3.11-slim", why=_last_line(complaint),
-        )  # fmt: skip
+            image=found[1] if found else "python:3.11-slim",
+            why=_last_line(complaint),
+        )
     return ClusterError(
-        N_("{command} failed: {why}; python -m labkit doctor looks at Docker too"),
-        command=command, why=_last_line(complaint),
-    )  # fmt: skip
+        N_("{command} failed: {why}; python -m labkit doctor checks Docker too"),
+        command=command,
+        why=_last_line(complaint),
+    )
 
 
 def _cannot_pull(text: str) -> bool:
@@ -207,4 +251,4 @@ def _cannot_pull(text: str) -> bool:
 
 def _last_line(complaint: str) -> str:
     lines = [line.strip() for line in complaint.splitlines() if not NOT_THE_MATTER.search(line)]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "no output"

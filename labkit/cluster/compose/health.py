@@ -1,4 +1,7 @@
-"""The broker's health check, ``python -m labkit.cluster.compose.health``: asks it what any client may ask."""
+"""The health check of the broker's container: asks the broker for its status, as a client.
+
+Run as ``python -m labkit.cluster.compose.health``.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ PATIENCE_S = 3.0
 
 
 def main() -> int:
-    """Return 0 if the broker answers, otherwise 1, and say why."""
+    """Return 0 if the broker answers, otherwise 1 after printing the reason."""
     try:
         settings = Settings.from_environment()
         address = f"tcp://127.0.0.1:{settings.client_port}"

@@ -6,14 +6,13 @@
     docker cp, also       docker exec tail -F: what is
     from a dead broker    appended, as it comes
 
-* The copy has the same bytes in the same order, so whoever reads it (``EventFile``) needs to know nothing of
-  containers, and a broker that was killed and started goes on in the same file as it does in its own.
-* ``docker cp`` reads a container that is down too: what a broker wrote last, before it was killed, is there.
-* The numbered events on the broker's socket would be a second way. But a subscriber hears nothing of what
-  was before, and what a dying broker has written and not yet sent is on the disk alone.
+* The copy has the same bytes in the same order, so its reader (``EventFile``) needs to know nothing of
+  containers. A broker that was killed and started again continues the same file, and so does the copy.
+* ``docker cp`` also reads a container that is down, so the last lines of a killed broker are copied.
+* Subscribing to the numbered events on the broker's socket was the alternative. But a subscriber misses
+  earlier events, and the events that a dying broker has written and not yet sent are only on the disk.
 
-A follower has a thread of its own, and at most one ``docker exec`` beside it. Nothing of it outlives
-``close``.
+The copy has a thread of its own, and at most one ``docker exec`` process. ``close`` ends both.
 """
 
 from __future__ import annotations
@@ -36,30 +35,32 @@ EVENTS = "/cluster/events.jsonl"
 """In the broker's container."""
 CHUNK = 1 << 20
 FOLLOW = f'tail -c "+$1" -F {EVENTS} 2> /dev/null & cat > /dev/null; kill $!'
-"""Docker does not end what it executes when we go; the end of the standard input does."""
+"""When this process ends, Docker does not end the command; the end of its standard input does."""
 AGAIN_S = 0.2
-"""Between two looks at a broker that is down."""
+"""Time between two attempts while the broker is down."""
 FETCH_S = 60.0
 POLITE_S = 2.0
 GONE = "No such container"
-"""In Docker's complaint about a container that has been removed."""
+"""Part of Docker's error for a container that has been removed."""
 
 FOLDER = "labkit-compose-"
-"""How the folders of copies begin, in the system's folder for temporary files; the owner's number follows."""
+"""Prefix of the copies' folders in the system's temporary folder; the owner's process id follows."""
 
 
 def new_folder() -> Path:
-    """Return a new folder for a copy. Those of programs that were killed with theirs are removed."""
+    """Return a new folder for a copy; removes the folders that killed programs left behind."""
     for path in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
         owner = re.fullmatch(r"([0-9]+)-\w+", path.name.removeprefix(FOLDER))
         if owner is not None and birth(int(owner[1])) is None:
-            shutil.rmtree(path, ignore_errors=True)  # another user's stays
+            shutil.rmtree(path, ignore_errors=True)  # another user's folder stays
     return Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-"))
 
 
 class Follower:
-    """Copies the broker's history to ``path``; ``container`` is the broker's. The copy is whole, up to some
-    30 ms ago, when the object has been made; from then on it is kept so."""
+    """Copies the broker's history to ``path``; ``container`` is the broker's.
+
+    When the object has been created, the copy is complete up to some 30 ms ago, and stays so.
+    """
 
     def __init__(self, engine: Engine, container: str, path: Path) -> None:
         self._engine = engine
@@ -85,11 +86,11 @@ class Follower:
                     self._fetch()
             except (LabkitError, OSError, subprocess.TimeoutExpired, tarfile.TarError) as error:
                 if GONE in str(error):
-                    return  # and its history with it; anything else (Docker restarts, a full disk) passes
+                    return  # its history is gone too; other errors (Docker restarts, a full disk) may pass
                 self._closing.wait(AGAIN_S)
 
     def _fetch(self) -> None:
-        """Copy what is in the broker's file beyond what we have."""
+        """Copy the part of the broker's file that the copy lacks."""
         ran = subprocess.run(
             ["docker", "cp", f"{self._container}:{EVENTS}", "-"], capture_output=True,
             stdin=subprocess.DEVNULL, env=self._engine.environ, timeout=FETCH_S,
@@ -97,7 +98,7 @@ class Follower:
         if ran.returncode != 0:
             complaint = ran.stderr.decode("utf-8", "replace")
             if "could not find the file" in complaint.lower() or "no such file" in complaint.lower():
-                return  # a broker that has not written anything yet
+                return  # the broker has not written anything yet
             raise explain("docker cp", complaint)
         with tarfile.open(fileobj=io.BytesIO(ran.stdout)) as tar:
             member = tar.extractfile(tar.getmembers()[0])
@@ -106,7 +107,7 @@ class Follower:
             self._append(member.read())
 
     def _follow(self) -> None:
-        """Copy what is appended, until the broker's container ends or we do."""
+        """Copy new lines as they come, until the broker's container ends or ``close``."""
         with self._lock:
             if self._closing.is_set():
                 return
@@ -123,12 +124,12 @@ class Follower:
     def _append(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
-            written = self._file.write(rest)  # of gigabytes, or on a full disk, not all
+            written = self._file.write(rest)  # less than all of it for gigabytes, or on a full disk
             self._copied += written
             rest = rest[written:]
 
     def close(self) -> None:
-        """Copy no more; the file stays."""
+        """Stop copying; the file stays."""
         with self._lock:
             self._closing.set()
             tail = self._tail
@@ -136,6 +137,8 @@ class Follower:
                 tail.stdin.close()
         self._thread.join(POLITE_S)
         if self._thread.is_alive() and tail is not None:
-            signal_group(tail.pid, KILL)  # nothing in a frozen container sees the end of its input
+            signal_group(
+                tail.pid, KILL
+            )  # a process in a frozen container does not notice the end of its input
             self._thread.join()
         self._file.close()

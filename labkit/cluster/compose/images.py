@@ -1,11 +1,11 @@
 """The images of the compose backend: built when the code has changed, saved to a file, loaded from one.
 
-An image's tag is a digest of the sources that it was made of. ``python -m labkit up`` builds when there is
-none of the sources that are here. So a class that has loaded the images from a file, and has the same code,
-needs neither a network nor a build; and two copies of the lab on one machine do not get each other's code.
+An image's tag is a digest of its sources. ``python -m labkit up`` builds the images if there are none for the
+present sources. So a class that has loaded the images from a file, and has the same code, needs neither a
+network nor a build; and two copies of the lab on one machine never use each other's code.
 
-What was built last is ``latest`` as well: that is what ``docker-compose up -d`` takes. (By itself it builds
-what is missing; ``docker-compose build`` is for code that has changed.)
+The images built last are also tagged ``latest``, which ``docker-compose up -d`` uses. (That command builds
+missing images; after a change of the code, run ``docker-compose build``.)
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ BUILT = ("labkit-broker", "labkit-worker", "labkit-lab")
 FETCHED = ("redis:7-alpine",)
 SOURCES = ("labkit", "workers", "notebooks", "docker", "requirements.txt", "constraints.txt", ".dockerignore")
 SERVICES = ("broker", "worker-1", "lab")
-"""One service for each image of ours."""
+"""One service for each of our images."""
 LATEST = "latest"
 FILE_S = 900.0
 
 
 def source_digest(root: Path = ROOT) -> str:
-    """Return a digest of everything that an image is made of."""
+    """Return a digest of all sources of the images."""
     digest = hashlib.sha256()
     for name in SOURCES:
         top = root / name
@@ -41,9 +41,9 @@ def source_digest(root: Path = ROOT) -> str:
 
 
 def build_if_need_be(engine: Engine) -> bool:
-    """Build the images unless there are some of the sources that are here; return whether it was needed.
+    """Build the images unless there are some for the present sources; return whether it was needed.
 
-    From then on ``engine`` means these images.
+    From then on ``engine`` uses these images.
     """
     digest = source_digest()
     engine.environ["LABKIT_TAG"] = digest
@@ -58,12 +58,12 @@ def build_if_need_be(engine: Engine) -> bool:
 
 
 def are_built(engine: Engine, digest: str) -> bool:
-    """Return whether there are images of the sources with this digest: then nothing needs to be built."""
+    """Return whether all images of the sources with this digest exist."""
     return all(is_here(engine, f"{image}:{digest}") for image in BUILT)
 
 
 def is_here(engine: Engine, image: str) -> bool:
-    """Return whether there is such an image on this machine."""
+    """Return whether this machine has the image."""
     ran = run(["docker", "image", "inspect", image], engine.environ)
     if ran.returncode != 0 and "no such image" not in ran.stderr.lower():
         raise explain("docker image", ran.stderr)
@@ -71,13 +71,13 @@ def is_here(engine: Engine, image: str) -> bool:
 
 
 def sizes(engine: Engine) -> dict[str, int]:
-    """Return the size of each image that is here, in bytes."""
+    """Return the size in bytes of each image that this machine has."""
     here = [image for image in (*BUILT, *FETCHED) if is_here(engine, image)]
     return {image: int(engine.docker("image", "inspect", "--format", "{{.Size}}", image)) for image in here}
 
 
 def export_images(engine: Engine, file: Path) -> int:
-    """Write all images to ``file`` (``docker save``), built and fetched first; return its size in bytes."""
+    """Build and fetch all images, write them to ``file`` (``docker save``), and return its size in bytes."""
     if not file.parent.is_dir():
         raise InvalidInput(N_("there is no folder {folder}"), folder=str(file.parent))
     build_if_need_be(engine)
@@ -96,7 +96,7 @@ def export_images(engine: Engine, file: Path) -> int:
 
 
 def import_images(engine: Engine, file: Path) -> list[str]:
-    """Load the images in ``file``; return their names. Raises InvalidInput if it is no such file."""
+    """Load the images in ``file``; return their names. Raises InvalidInput if the file holds none."""
     if not file.is_file():
         raise InvalidInput(N_("there is no file {file}"), file=str(file))
     ran = run(["docker", "load", "--input", str(file)], engine.environ, FILE_S)
@@ -109,7 +109,7 @@ def import_images(engine: Engine, file: Path) -> list[str]:
                     "python -m labkit images export writes such a file"
                 ),
                 file=str(file),
-            )  # fmt: skip
+            )
         raise explain("docker load", ran.stderr)
     lines = ran.stdout.splitlines()
     return [line.removeprefix("Loaded image: ") for line in lines if line.startswith("Loaded")]

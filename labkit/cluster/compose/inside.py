@@ -1,12 +1,11 @@
-"""The cluster as seen from within: the handle of a notebook in the ``lab`` container.
+"""The cluster seen from inside: the handle of a notebook in the ``lab`` container.
 
-It speaks to the broker as any client, reads the history where the broker writes it (a volume that the lab may
-only read), and does faults through the agents' sockets (``labkit.cluster.compose.agent``). It has no Docker,
-so what
-makes or removes containers is said to be the host's: ``scale``, ``logs``, ``down``. ``close`` only lets go.
+It talks to the broker like any client, reads the history that the broker writes (from a volume that is
+read-only here), and causes faults through the agents' sockets (``labkit.cluster.compose.agent``). It has no
+Docker. So ``scale``, ``logs`` and ``down`` raise an error with the command to run on the host. ``close`` only
+closes the handle.
 
-A container that is down has no agent to ask: its processes are ``stopped`` here, and ``start`` them is the
-host's as well.
+A container that is down has no agent. Its process is shown as ``stopped``, and only the host can start it.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ SUFFIX = ".sock"
 
 
 class InsideCluster(Cluster):
-    """A handle on the cluster whose ``lab`` container this is."""
+    """A handle on the cluster to which this ``lab`` container belongs."""
 
     backend = "compose"
 
@@ -49,7 +48,7 @@ class InsideCluster(Cluster):
             name = path.name.removesuffix(SUFFIX)
             try:
                 rows.append(control.ask(path, "", "status", ASK_S))
-            except (ClusterNotRunning, control.TimedOut):  # its container is down, or frozen as a whole
+            except (ClusterNotRunning, control.TimedOut):  # its container is down, or frozen
                 if name == "broker" or name in containers.NAMED_WORKERS:
                     rows.append(_down(name))
         return sorted(rows, key=lambda row: (row["kind"] == WORKER, row["name"]))
@@ -74,7 +73,7 @@ class InsideCluster(Cluster):
         found = self._sockets.rglob(f"{name}{SUFFIX}")
         return next(found, self._sockets / f"{name}{SUFFIX}")
 
-    # --- what is the host's ---------------------------------------------------------------------------------
+    # --- only on the host -----------------------------------------------------------------------------------
 
     def scale(self, n: int) -> list[str]:
         elastic = max(0, n - len(containers.NAMED_WORKERS))
@@ -89,7 +88,7 @@ class InsideCluster(Cluster):
 
     def _only_from_the_host(self, command: str) -> ClusterError:
         return ClusterError(
-            N_("this is done on the machine outside the container, in the lab's folder: {command}"),
+            N_("run this on the machine outside the container, in the lab's folder: {command}"),
             command=command,
         )
 
@@ -104,7 +103,7 @@ class InsideCluster(Cluster):
 
 
 def _down(name: str) -> containers.Row:
-    """The row of a process whose container does not answer."""
+    """Return the row of a process whose container does not answer."""
     return {
         "name": name, "kind": "broker" if name == "broker" else WORKER, "state": STOPPED, "pid": None,
         "restarts": 0, "short_lives": 0, "last_exit": "", "restart_in_s": None, "up_s": None,

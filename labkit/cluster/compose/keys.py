@@ -1,21 +1,21 @@
-"""The keys of a cluster in containers: made once, each where it is needed and nowhere else.
+"""The keys of a cluster in containers: made once, and each only where it is needed.
 
 ``python -m labkit.cluster.compose.keys``, run by the one-shot service ``keys`` of the compose file, fills one
 named volume for each peer, mounted below ``/out``::
 
-    broker/         its own secret, the list of those who are admitted, a client's key for its health check
-    worker-1/ ...   the broker's public key, and the secret with which one is worker-1, and nobody else
-    worker/         likewise for the elastic workers, whose ids are their containers' names
+    broker/         its own secret, the list of admitted peers, a client's key for its health check
+    worker-1/ ...   the broker's public key, and the secret of worker-1
+    worker/         the same for the elastic workers, whose ids are their containers' names
     lab/            the secret of the client ``lab``, and the token of JupyterLab
     host/           the secret of the client ``host``: for this machine outside the containers
 
-So a worker, which runs learners' code, holds the one secret that lets it be itself. Volumes live on: the keys
-are made once, and are new after ``docker-compose down --volumes``. A run that was interrupted left no mark
-that it had finished, and is begun anew.
+So a worker, which runs learners' code, holds only its own secret. Volumes persist: the keys are made once,
+and are new after ``docker-compose down --volumes``. An interrupted run leaves no file ``finished``, so the
+next run starts again.
 
-On the host the backend reads ``host/`` out of the service's container (``docker cp``) whenever it connects;
-nothing is left on the disk for it. ``python -m labkit keys import-compose`` writes it to a folder, for
-programs that are to connect by themselves.
+On the host, the backend reads ``host/`` from the service's container (``docker cp``) whenever it connects,
+and leaves nothing on the disk. ``python -m labkit keys import-compose`` writes it to a folder, for programs
+that connect by themselves.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ELASTIC_IDS = f"{WORKER}-" + "?" * containers.SHORT_ID
 
 
 def make(out: Path) -> bool:
-    """Make all keys and hand them out below ``out``; return whether that was needed."""
+    """Make all keys and distribute them below ``out``; return whether that was needed."""
     if (out / BROKER / FINISHED).exists():
         return False
     peers = [*containers.NAMED_WORKERS, containers.ELASTIC, containers.LAB, HOST]
@@ -70,7 +70,7 @@ def make(out: Path) -> bool:
         for path in everything.secret_files():
             if path.parent.name != f"{WORKER}s" and path.name.split(".")[0] in (BROKER, HEALTH):
                 continue
-            path.unlink()  # the broker needs to know who they are, and must not be able to be them
+            path.unlink()  # the broker needs its peers' public keys, never their secrets
         shutil.copytree(folder, out / BROKER, dirs_exist_ok=True)
     (out / BROKER / FINISHED).touch()
     return True
@@ -82,8 +82,8 @@ def _empty(folder: Path) -> None:
 
 
 def main() -> int:
-    """Make the keys unless they are there; say which."""
-    print("the keys are made" if make(OUT) else "the keys are here already")
+    """Make the keys unless they exist; print which."""
+    print("the keys are made" if make(OUT) else "the keys exist already")
     return 0
 
 
@@ -98,7 +98,7 @@ def of_host(engine: Engine) -> Keys:
 
 
 def import_to(engine: Engine, folder: Path) -> list[Path]:
-    """Write the host's keys into ``folder``; return the files that are new. See ``KeyFolder.take_in``."""
+    """Write the host's keys into ``folder``; return the new files. See ``KeyFolder.take_in``."""
     with tempfile.TemporaryDirectory() as received:
         _copy_out(engine, HOST, Path(received))
         return KeyFolder(folder).take_in(Path(received) / HOST)
@@ -112,7 +112,7 @@ def lab_token(engine: Engine) -> str:
 
 
 def _copy_out(engine: Engine, what: str, to: Path) -> None:
-    """Copy a file or folder below ``OUT`` out of the container of the keys, which has ended."""
+    """Copy a file or folder below ``OUT`` from the ended container of the service ``keys``."""
     found = [c for c in engine.containers() if containers.service_of(c) == containers.KEYS]
     if not found:
         raise ClusterError(

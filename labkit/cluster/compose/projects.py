@@ -1,7 +1,7 @@
-"""The compose projects of this lab that run on this machine, whoever started them.
+"""The compose projects of this lab that run on this machine, however they were started.
 
-One question to Docker, answered in tens of milliseconds or not at all: whoever wants to know everything that
-is here (``labkit.cli.doctor_checks``) must not hang with an engine that does.
+This module runs one docker command with a short timeout: tens of milliseconds are usual, and the doctor
+(``labkit.cli.doctor_checks``) must not hang when Docker does.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import NamedTuple
 from labkit.cluster.run_folder import RunFolder
 
 PROJECT = "labkit"
-"""What the project of the cluster "default" is called; others are ``labkit-NAME``."""
+"""The project of the cluster "default"; other clusters are ``labkit-NAME``."""
 ENV_FILE = Path(__file__).parents[3] / ".env"
 """Beside docker-compose.yml."""
 ASK_S = 3.0
 OF_OURS = ("labkit-broker", "labkit-worker", "labkit-lab")
-"""The images that nobody else has."""
+"""The images by which a project is recognized as the lab's."""
 
 _SETTING = re.compile(r"^\s*(?:export\s+)?((?:LABKIT_|WORKER_|COMPOSE_)\w+)\s*=", re.MULTILINE)
 _PUBLISHED = re.compile(r":(\d+)->")
@@ -29,23 +29,28 @@ _FORMAT = '{{.Label "com.docker.compose.project"}}\t{{.Image}}\t{{.Ports}}'
 
 
 class Project(NamedTuple):
-    """A compose project with containers that run, and the ports of this machine that it has."""
+    """A compose project with running containers, and the ports of this machine that it publishes."""
 
     name: str
     ports: frozenset[int]
 
 
 def running() -> list[Project]:
-    """Return the lab's projects that run, by name; none where there is no Docker, or it does not answer."""
+    """Return the lab's running projects, sorted by name; none without Docker, or if it does not answer."""
     if shutil.which("docker") is None:
         return []
     try:
         ran = subprocess.run(
-            ["docker", "ps", "--format", _FORMAT], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            errors="replace", timeout=ASK_S, check=False,
-        )  # fmt: skip
+            ["docker", "ps", "--format", _FORMAT],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=ASK_S,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
-        return []  # what is wrong with Docker is somebody else's question
+        return []  # the doctor's own check of Docker reports the reason
     ports: dict[str, set[int]] = {}
     ours = set()
     for line in ran.stdout.splitlines() if ran.returncode == 0 else ():
@@ -57,7 +62,7 @@ def running() -> list[Project]:
 
 
 def cluster_of(project: str, home: Path) -> str:
-    """Return the name of the cluster that ``project`` is: as ``up`` noted it in ``home``, or by rule."""
+    """Return the cluster of ``project``: by the note that ``up`` left in ``home``, or by the naming rule."""
     for folder in sorted((home / "clusters").glob("*/")):
         if RunFolder(folder).compose_project() == project:
             return folder.name
@@ -65,12 +70,12 @@ def cluster_of(project: str, home: Path) -> str:
 
 
 def only_in_env_file(path: Path = ENV_FILE) -> list[str]:
-    """Return the settings that stand in compose's file ``.env`` and not in the environment.
+    """Return the settings that are in compose's file ``.env`` but not in the environment.
 
-    docker-compose reads that file by itself, and nothing else of the lab does.
+    docker-compose reads that file; no other part of the lab does.
     """
     try:
         names = _SETTING.findall(path.read_text(encoding="utf-8", errors="replace"))
     except OSError:
-        return []  # there is none, as usual
+        return []  # usually there is no such file
     return [name for name in dict.fromkeys(names) if name not in os.environ]

@@ -1,10 +1,9 @@
-"""Takes a private stack down when the process that opened it ends, however it ends.
+"""Removes a private cluster's containers when the process that opened it ends, however it ends.
 
-``python -m labkit.cluster.compose.reaper COMMAND ...``: waits for the end of its standard input, a pipe
-whose other
-end only the opener holds, then becomes COMMAND (``docker compose down``). The opener's own ``close`` closes
-the pipe too, so there is one way down, not two. Containers have no parent that could do this for them: they
-belong to Docker's engine, and would outlive a notebook that was killed.
+``python -m labkit.cluster.compose.reaper COMMAND ...`` waits for the end of its standard input, a pipe whose
+other end only the opener holds, then runs COMMAND (``docker compose down``). The opener's ``close`` also
+closes the pipe, so there is only one way down. Containers have no parent that could do this: they belong to
+Docker's daemon, and would outlive a notebook that was killed.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from labkit.cluster.local.plan import python
 
 
 class Guardian:
-    """A guardian process that runs ``command`` in ``environ`` when this process ends, or at ``let_go``."""
+    """A child process that runs ``command`` in ``environ`` when this process ends, or at ``let_go``."""
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
@@ -31,8 +30,7 @@ class Guardian:
         _guardians.add(self)
 
     def let_go(self, timeout_s: float) -> str:
-        """Have the command run, wait for its end, and return what it complained of: nothing, if all went
-        well."""
+        """Run the command, wait for its end, and return its error output; "" if it succeeded."""
         self._close_pipe()
         assert self._process.stderr is not None
         try:
@@ -63,10 +61,11 @@ if hasattr(os, "register_at_fork"):
 
 def main(command: Sequence[str]) -> int:
     """Wait for the end of the standard input, then run ``command``; return its exit code."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the one we wait for
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the opener
     while os.read(0, 4096):
         pass
-    # Its output is kept until it has ended: who would read ours may be gone, and it must not stumble there.
+    # Keep the command's output until it has ended: the reader of ours may be gone, and writing to a closed
+    # pipe would end the command.
     ran = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
@@ -74,7 +73,7 @@ def main(command: Sequence[str]) -> int:
         try:
             os.write(2, ran.stdout)
         except BrokenPipeError:
-            pass  # nobody is left to be told
+            pass  # the opener has ended
     return ran.returncode
 
 

@@ -1,4 +1,4 @@
-"""The agent between a container's init and its one process, without any container."""
+"""The agent, the parent of a container's one process, tried without a container."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Agent = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Agent]:
-    """Starts an agent with a program of Python's; what is left at the end is killed with its process."""
+    """Return a function that starts an agent with a Python program; all of them end with the test."""
     require(sys.platform != "win32", "Unix sockets")
     started: list[subprocess.Popen[str]] = []
 
@@ -65,32 +65,32 @@ def ask(folder: Path, do: str, **parameters: Any) -> Any:
     return control.ask(folder / "worker-7.sock", "", do, **parameters)
 
 
-def heard(process: subprocess.Popen[str], line: str) -> None:
+def wait_for_line(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == f"{line}\n"
 
 
-def test_the_process_speaks_through_the_container_and_its_exit_code_is_the_containers(start: Agent) -> None:
+def test_the_container_gets_the_output_and_exit_code_of_the_process(start: Agent) -> None:
     process = start("import sys; print('hello', flush=True); sys.exit(75)")
-    heard(process, "hello")
+    wait_for_line(process, "hello")
     assert process.wait(10) == 75
 
 
-def test_a_crash_ends_the_container_as_a_shell_would_say_it(start: Agent) -> None:
+def test_a_crash_ends_the_container_with_a_shells_exit_code(start: Agent) -> None:
     process = start("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     assert process.wait(10) == 128 + signal.SIGKILL
 
 
-def test_sigterm_reaches_the_process_and_ends_the_agent_in_peace(start: Agent) -> None:
+def test_sigterm_stops_the_process_and_ends_the_agent_with_0(start: Agent) -> None:
     process = start()
-    heard(process, "up")
+    wait_for_line(process, "up")
     process.terminate()
     assert process.wait(10) == 0
 
 
-def test_what_the_lab_killed_stays_down_until_it_is_started(start: Agent, tmp_path: Path) -> None:
+def test_a_process_killed_by_the_lab_stays_down_until_it_is_started(start: Agent, tmp_path: Path) -> None:
     process = start()
-    heard(process, "up")
+    wait_for_line(process, "up")
     before = ask(tmp_path, "status")
     assert (before["name"], before["kind"], before["state"]) == ("worker-7", "worker", "running")
     ask(tmp_path, "act", fault="kill")
@@ -98,14 +98,14 @@ def test_what_the_lab_killed_stays_down_until_it_is_started(start: Agent, tmp_pa
     assert (killed["state"], killed["last_exit"], killed["pid"]) == ("killed", "SIGKILL", None)
     with pytest.raises(ClusterError, match="worker-7 is killed: pause does not apply"):
         ask(tmp_path, "check", fault="pause")
-    assert process.poll() is None, "the container goes on, so that it can be started from the lab"
+    assert process.poll() is None, "the container goes on, so that the lab can start the process"
     ask(tmp_path, "act", fault="start")
-    heard(process, "up")
+    wait_for_line(process, "up")
     assert ask(tmp_path, "status")["pid"] not in (None, before["pid"])
 
 
 def test_a_frozen_process_goes_on_and_a_stopped_one_ends_politely(start: Agent, tmp_path: Path) -> None:
-    heard(start(), "up")
+    wait_for_line(start(), "up")
     ask(tmp_path, "act", fault="pause")
     assert ask(tmp_path, "status")["state"] == "paused"
     ask(tmp_path, "act", fault="resume")
@@ -114,10 +114,10 @@ def test_a_frozen_process_goes_on_and_a_stopped_one_ends_politely(start: Agent, 
     assert (stopped["state"], stopped["last_exit"]) == ("stopped", "exit 0")
 
 
-def test_the_host_asks_the_agent_through_its_own_command(
+def test_the_host_reaches_the_agent_with_the_option_ask(
     start: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    heard(start(), "up")
+    wait_for_line(start(), "up")
     monkeypatch.setenv("LABKIT_CONTROL", str(tmp_path))
     assert agent.main(["--ask", "worker-7", "start"]) == 1
     assert capsys.readouterr().err == "worker-7 is running: start does not apply\n"
@@ -125,63 +125,59 @@ def test_the_host_asks_the_agent_through_its_own_command(
     assert agent.main(["--ask", "worker-7", "resume"]) == 0
 
 
-def test_only_its_owner_may_open_the_socket(start: Agent, tmp_path: Path) -> None:
-    heard(start(), "up")
+def test_only_the_owner_may_open_the_control_socket(start: Agent, tmp_path: Path) -> None:
+    wait_for_line(start(), "up")
     assert (tmp_path / "worker-7.sock").stat().st_mode & 0o077 == 0
 
 
-def test_a_worker_without_a_name_is_called_after_its_container(start: Agent, tmp_path: Path) -> None:
-    heard(
+def test_a_worker_without_a_name_is_named_after_its_container(start: Agent, tmp_path: Path) -> None:
+    wait_for_line(
         start("import os; print(os.environ['WORKER_ID'], flush=True)", WORKER_ID=""),
         f"worker-{os.uname().nodename}",
     )
 
 
-def test_an_agent_that_was_killed_leaves_a_socket_that_its_successor_takes(
-    start: Agent, tmp_path: Path
-) -> None:
+def test_a_new_agent_replaces_the_socket_of_a_killed_one(start: Agent, tmp_path: Path) -> None:
     first = start()
-    heard(first, "up")
+    wait_for_line(first, "up")
     child = ask(tmp_path, "status")["pid"]
     first.kill()
     first.wait(10)
     os.kill(child, signal.SIGKILL)
-    heard(start(), "up")
+    wait_for_line(start(), "up")
     assert ask(tmp_path, "status")["state"] == "running"
 
 
-def test_an_elastic_worker_takes_its_socket_along(start: Agent, tmp_path: Path) -> None:
+def test_an_elastic_workers_agent_removes_its_socket_when_it_ends(start: Agent, tmp_path: Path) -> None:
     elastic, named = start(WORKER_ID=""), start()
-    heard(elastic, "up")
-    heard(named, "up")
-    ears = {f"worker-{os.uname().nodename}.sock", "worker-7.sock"}
-    assert {path.name for path in tmp_path.iterdir()} == ears
+    wait_for_line(elastic, "up")
+    wait_for_line(named, "up")
+    sockets = {f"worker-{os.uname().nodename}.sock", "worker-7.sock"}
+    assert {path.name for path in tmp_path.iterdir()} == sockets
     for process in (elastic, named):
         process.terminate()
         assert process.wait(10) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["worker-7.sock"], "it is known as stopped"
 
 
-def test_an_elastic_worker_removes_the_sockets_of_those_that_were_killed(
-    start: Agent, tmp_path: Path
-) -> None:
+def test_an_elastic_workers_agent_removes_sockets_of_killed_agents(start: Agent, tmp_path: Path) -> None:
     alive, killed = start(WORKER_ID="worker-a"), start(WORKER_ID="worker-b")
-    heard(alive, "up")
-    heard(killed, "up")
+    wait_for_line(alive, "up")
+    wait_for_line(killed, "up")
     child = control.ask(tmp_path / "worker-b.sock", "", "status")["pid"]
     killed.kill()
     killed.wait(10)
     os.kill(child, signal.SIGKILL)
     assert (tmp_path / "worker-b.sock").exists()
-    heard(start(WORKER_ID=""), "up")
+    wait_for_line(start(WORKER_ID=""), "up")
     assert not (tmp_path / "worker-b.sock").exists()
     assert control.ask(tmp_path / "worker-a.sock", "", "status")["state"] == "running"
 
 
-def test_the_lab_sees_who_is_there_and_who_does_not_answer(start: Agent, tmp_path: Path) -> None:
-    heard(start(WORKER_ID="worker-1"), "up")
+def test_the_lab_shows_an_agent_that_does_not_answer_as_stopped(start: Agent, tmp_path: Path) -> None:
+    wait_for_line(start(WORKER_ID="worker-1"), "up")
     gone = start(WORKER_ID="worker-2")
-    heard(gone, "up")
+    wait_for_line(gone, "up")
     child = control.ask(tmp_path / "worker-2.sock", "", "status")["pid"]
     gone.kill()
     gone.wait(10)
@@ -197,7 +193,7 @@ def test_the_lab_sees_who_is_there_and_who_does_not_answer(start: Agent, tmp_pat
         cluster.scale(4)
 
 
-def test_another_container_begins_another_history_and_the_same_one_goes_on(
+def test_a_new_container_begins_a_history_and_the_same_one_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = RunFolder(tmp_path)
@@ -211,15 +207,15 @@ def test_another_container_begins_another_history_and_the_same_one_goes_on(
     assert (tmp_path / "events-1.jsonl").read_text("ascii") == "one\n"
 
 
-def test_nobody_answers_at_a_socket_that_is_not_there(tmp_path: Path) -> None:
+def test_a_request_to_a_missing_socket_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ClusterError):
         ask(tmp_path, "status", timeout_s=1.0)
     wait_until(lambda: not list(tmp_path.iterdir()))
 
 
-def test_what_it_does_not_understand_is_refused_and_ends_nothing(start: Agent, tmp_path: Path) -> None:
+def test_an_unknown_request_is_refused_and_changes_nothing(start: Agent, tmp_path: Path) -> None:
     process = start()
-    heard(process, "up")
+    wait_for_line(process, "up")
     with pytest.raises(ClusterError, match="worker-7 is running: explode does not apply"):
         ask(tmp_path, "act", fault="explode")
     with pytest.raises(ClusterError, match="worker-7 is running: None does not apply"):

@@ -1,7 +1,7 @@
-"""The two helpers of the compose backend that can be tried without Docker: the guardian and the follower.
+"""The two helpers of the compose backend that need no Docker: the reaper and the history copy.
 
-For the follower a script plays ``docker``: "the container" is a folder, and runs as long as a file in it says
-so.
+For the history copy, a script stands in for ``docker``: "the container" is a folder, and runs as long as the
+file ``running`` exists in it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from labkit.core.history import Event, encode_event
 from tests.tools.command_line import ROOT
 from tests.tools.waiting import require, wait_until
 
-# --- the guardian ---
+# --- the reaper ---
 
 
-def test_the_guardians_command_runs_when_it_is_let_go_and_not_before(tmp_path: Path) -> None:
+def test_the_reapers_command_runs_at_let_go_and_not_before(tmp_path: Path) -> None:
     done = tmp_path / "done"
     guardian = Guardian([sys.executable, "-c", f"open({str(done)!r}, 'w')"], os.environ)
     assert not done.exists()
@@ -37,12 +37,12 @@ def test_the_guardians_command_runs_when_it_is_let_go_and_not_before(tmp_path: P
     assert done.exists()
 
 
-def test_what_the_command_complains_of_is_told(tmp_path: Path) -> None:
+def test_let_go_returns_the_commands_error_output(tmp_path: Path) -> None:
     guardian = Guardian([sys.executable, "-c", "import sys; sys.exit('no such network')"], os.environ)
     assert "no such network" in guardian.let_go(20.0)
 
 
-def test_the_guardian_outlives_a_program_that_is_killed_and_does_its_work(tmp_path: Path) -> None:
+def test_the_reaper_of_a_killed_program_still_runs_its_command(tmp_path: Path) -> None:
     done = tmp_path / "done"
     command = [sys.executable, "-c", f"print('x' * 200_000); open({str(done)!r}, 'w')"]
     program = (
@@ -53,10 +53,10 @@ def test_the_guardian_outlives_a_program_that_is_killed_and_does_its_work(tmp_pa
     assert opener.stdout is not None and opener.stdout.readline() == "up\n"
     opener.kill()
     opener.communicate()
-    wait_until(done.exists, 20.0, "the command to run, although nobody reads what it prints")
+    wait_until(done.exists, 20.0, "the command to run, although its output has no reader")
 
 
-# --- the follower ---
+# --- the history copy ---
 
 DOCKER = """
 [ -f "$BOX/engine-down" ] && { touch "$BOX/asked"; echo "Cannot connect to the Docker daemon" >&2; exit 1; }
@@ -94,7 +94,7 @@ def write(box: Path, *kinds: str) -> None:
         file.writelines(encode_event(Event(float(i), kind)) + "\n" for i, kind in enumerate(kinds))
 
 
-def test_the_copy_has_what_was_written_before_and_what_is_written_after(box: Path, tmp_path: Path) -> None:
+def test_the_copy_has_earlier_and_later_events(box: Path, tmp_path: Path) -> None:
     write(box, "broker_started", "joined")
     follower = Follower(Engine("p", os.environ), "c0ffee", tmp_path / "copy")
     try:
@@ -106,24 +106,24 @@ def test_the_copy_has_what_was_written_before_and_what_is_written_after(box: Pat
         follower.close()
 
 
-def test_what_a_killed_broker_wrote_last_is_copied_and_its_next_life_too(box: Path, tmp_path: Path) -> None:
+def test_a_killed_brokers_last_events_and_its_next_life_are_copied(box: Path, tmp_path: Path) -> None:
     follower = Follower(Engine("p", os.environ), "c0ffee", tmp_path / "copy")  # nothing is there yet
     try:
         copy = EventFile(tmp_path / "copy")
         write(box, "broker_started")
         wait_until(lambda: len(copy.history().events) == 1, 10.0, "the first line")
         (box / "running").unlink()
-        write(box, "fault")  # as if it had been written in the very moment of death
-        wait_until(lambda: len(copy.history().events) == 2, 10.0, "the last words of a dead broker")
+        write(box, "fault")  # as if written just before it was killed
+        wait_until(lambda: len(copy.history().events) == 2, 10.0, "the last line of a killed broker")
         (box / "running").touch()
         write(box, "broker_started", "joined")
-        wait_until(lambda: len(copy.history().events) == 4, 10.0, "the next broker's words")
+        wait_until(lambda: len(copy.history().events) == 4, 10.0, "the next broker's lines")
         assert (tmp_path / "copy").read_bytes() == (box / "events.jsonl").read_bytes()
     finally:
         follower.close()
 
 
-def test_a_frozen_container_does_not_keep_anybody_from_closing(box: Path, tmp_path: Path) -> None:
+def test_closing_does_not_wait_for_a_frozen_container(box: Path, tmp_path: Path) -> None:
     write(box, "broker_started")
     follower = Follower(Engine("p", os.environ), "c0ffee", tmp_path / "copy")
     write(box, "joined")
@@ -135,10 +135,10 @@ def test_a_frozen_container_does_not_keep_anybody_from_closing(box: Path, tmp_pa
     closing.join(20.0)
     closed = not closing.is_alive()
     (box / "frozen").unlink()
-    assert closed, "what runs in a frozen container does not see the end of its input"
+    assert closed, "a process in a frozen container does not notice the end of its input"
 
 
-def test_an_engine_that_is_away_for_a_while_costs_no_history(box: Path, tmp_path: Path) -> None:
+def test_a_pause_of_docker_loses_no_history(box: Path, tmp_path: Path) -> None:
     write(box, "broker_started")
     follower = Follower(Engine("p", os.environ), "c0ffee", tmp_path / "copy")
     try:
@@ -146,19 +146,19 @@ def test_an_engine_that_is_away_for_a_while_costs_no_history(box: Path, tmp_path
         asked = box / "asked"
         (box / "engine-down").touch()
         (box / "running").unlink()  # its containers are down with it
-        wait_until(asked.exists, 10.0, "the follower to look at an engine that is not there")
+        wait_until(asked.exists, 10.0, "a first attempt without Docker")
         asked.unlink()
-        wait_until(asked.exists, 10.0, "the follower to look again")
+        wait_until(asked.exists, 10.0, "a second attempt")
         (box / "running").touch()
         (box / "engine-down").unlink()
         write(box, "broker_started", "joined")
-        wait_until(lambda: len(copy.history().events) == 3, 10.0, "what happened since")
+        wait_until(lambda: len(copy.history().events) == 3, 10.0, "the lines written since")
     finally:
         follower.close()
 
 
 class FullDisk:
-    """A file on a disk that takes ``room`` bytes more, and then says that it is full."""
+    """A file on a disk that takes ``room`` more bytes, and then raises ENOSPC."""
 
     def __init__(self, file: Any, room: int) -> None:
         self._file = file
@@ -177,7 +177,7 @@ class FullDisk:
         self._file.close()
 
 
-def test_a_disk_that_was_full_for_a_while_costs_no_history(box: Path, tmp_path: Path) -> None:
+def test_a_disk_that_was_full_for_a_while_loses_no_history(box: Path, tmp_path: Path) -> None:
     write(box, "broker_started")
     follower: Any = Follower(Engine("p", os.environ), "c0ffee", tmp_path / "copy")
     disk = follower._file = FullDisk(follower._file, room=10)
@@ -186,12 +186,12 @@ def test_a_disk_that_was_full_for_a_while_costs_no_history(box: Path, tmp_path: 
         assert disk.refused.wait(10.0)
         disk.room = 1 << 20
         whole = (box / "events.jsonl").read_bytes()
-        wait_until(lambda: (tmp_path / "copy").read_bytes() == whole, 10.0, "what the disk had no room for")
+        wait_until(lambda: (tmp_path / "copy").read_bytes() == whole, 10.0, "the lines after the full disk")
     finally:
         follower.close()
 
 
-def test_the_copies_of_programs_that_were_killed_are_removed_by_the_next(
+def test_copies_of_killed_programs_are_removed_by_the_next_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -209,7 +209,7 @@ def test_the_copies_of_programs_that_were_killed_are_removed_by_the_next(
     assert all(folder.exists() for folder in (*others, mine, second)) and mine != second
 
 
-def test_a_container_that_is_not_there_is_an_error_at_once(box: Path, tmp_path: Path) -> None:
+def test_a_missing_container_is_an_error_at_once(box: Path, tmp_path: Path) -> None:
     docker = tmp_path / "bin" / "docker"
     docker.write_text("#!/bin/sh\necho 'Error: No such container: c0ffee' >&2; exit 1\n", encoding="utf-8")
     with pytest.raises(ClusterError, match="No such container"):

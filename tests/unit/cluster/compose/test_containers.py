@@ -1,4 +1,4 @@
-"""Containers as Docker describes them become a cluster's processes; the images' list comes from one file."""
+"""Docker's description of containers as a cluster's processes; the packages of the images."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from labkit.cluster.compose import containers, images
+from labkit.cluster.compose.docker import Container, ContainerState
 from labkit.cluster.compose.handle import ComposeCluster
 from labkit.core.errors import ClusterError, InvalidInput
 from labkit.security.credentials import Token
@@ -23,33 +24,34 @@ NEVER = "0001-01-01T00:00:00Z"
 
 def container(
     service: str, number: int = 1, restarts: int = 0, up_s: float = 60, ports: Any = None, **state: Any
-) -> dict[str, Any]:
-    """Return what ``docker inspect`` says of one container, as far as it matters."""
+) -> Container:
+    """Return one container as in ``docker inspect``, as far as the code uses it."""
     began = datetime.now(UTC) - timedelta(seconds=up_s)
-    state = {
-        "Status": "running", "Pid": 4711, "ExitCode": 0, "OOMKilled": False, "FinishedAt": NEVER,
-        "StartedAt": began.strftime("%Y-%m-%dT%H:%M:%S.%f123Z"), **state,
-    }  # fmt: skip
-    state["Running"] = state["Status"] in ("running", "paused", "restarting")
+    status = state.pop("Status", "running")
+    usual = {"Pid": 4711, "ExitCode": 0, "OOMKilled": False, "FinishedAt": NEVER}
+    usual["StartedAt"] = began.strftime("%Y-%m-%dT%H:%M:%S.%f123Z")
+    usual["Running"] = status in ("running", "paused", "restarting")
     labels = {"service": service, "container-number": str(number)}
     return {
-        "Id": f"{number}{service.replace('-', '0'):x<63}", "RestartCount": restarts, "State": state,
+        "Id": f"{number}{service.replace('-', '0'):x<63}",
+        "RestartCount": restarts,
+        "State": cast("ContainerState", {**usual, **state, "Status": status}),
         "Config": {
             "Image": f"labkit-{service}:0123abcd",
             "Labels": {f"com.docker.compose.{key}": value for key, value in labels.items()},
         },
         "HostConfig": {"PortBindings": ports},
-    }  # fmt: skip
+    }
 
 
-def test_rows_come_in_the_order_of_a_local_clusters() -> None:
+def test_rows_have_the_order_of_a_local_clusters() -> None:
     services = ["worker-2", "lab", "worker", "redis", "keys", "worker-1", "broker"]
     rows = containers.rows_of([container(service) for service in services])
     assert [row["kind"] for row in rows] == ["broker", "redis", "worker", "worker", "worker", "lab"]
     assert [row["name"] for row in rows[:4]] == ["broker", "redis", "worker-1", "worker-2"]
 
 
-def test_an_elastic_worker_is_called_after_its_container() -> None:
+def test_an_elastic_worker_is_named_after_its_container() -> None:
     (row,) = containers.rows_of([container("worker", 2)])
     assert row["name"] == f"worker-{row['container'][:12]}" and row["kind"] == "worker"
 
@@ -67,43 +69,43 @@ def test_an_elastic_worker_is_called_after_its_container() -> None:
         ({"Status": "restarting", "ExitCode": 155, "FinishedAt": "2026"}, "restarting", "SIGPROF"),
     ],
 )  # fmt: skip
-def test_dockers_states_are_told_in_the_labs_words(state: dict[str, Any], word: str, last_exit: str) -> None:
+def test_dockers_states_become_the_labs_states(state: dict[str, Any], word: str, last_exit: str) -> None:
     row = containers.row_of(container("worker-1", **state))
     assert (row["state"], row["last_exit"]) == (word, last_exit)
 
 
-def test_a_worker_that_keeps_restarting_is_told_from_one_that_did_long_ago() -> None:
+def test_short_lives_count_only_while_restarts_are_recent() -> None:
     assert containers.row_of(container("worker-1", Status="restarting", restarts=4))["short_lives"] == 4
     assert containers.row_of(container("worker-1", restarts=4, up_s=2))["short_lives"] == 4
     assert containers.row_of(container("worker-1", restarts=4, up_s=60))["short_lives"] == 0
 
 
-def test_ports_are_those_published_also_while_a_container_is_down() -> None:
+def test_ports_include_those_of_containers_that_are_down() -> None:
     bindings = {"5555/tcp": [{"HostIp": "127.0.0.1", "HostPort": "6001"}], "5557/tcp": [{"HostPort": "6003"}]}
-    told = containers.ports_of([container("broker", Status="exited", ports=bindings), container("worker-1")])
-    assert told == {"client": 6001, "event": 6003}
+    ports = containers.ports_of([container("broker", Status="exited", ports=bindings), container("worker-1")])
+    assert ports == {"client": 6001, "event": 6003}
 
 
-def test_what_is_added_is_of_the_code_that_runs() -> None:
+def test_the_tag_is_that_of_the_running_broker() -> None:
     assert containers.tag_of([container("redis"), container("broker")]) == "0123abcd"
     assert containers.tag_of([container("redis")]) == "latest"
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+def test_an_unknown_name_raises_an_error_with_the_known_ones() -> None:
     rows = containers.rows_of([container("broker"), container("worker-1")])
     with pytest.raises(InvalidInput, match="'worker-9' is unknown; the cluster has broker, worker-1"):
         containers.find(rows, "worker-9")
 
 
-class Unwilling:
-    """A Docker that shows what is there, and does nothing."""
+class RefusingDocker:
+    """A Docker that lists its containers and refuses every command."""
 
     project = "p"
 
     def __init__(self) -> None:
         self.environ: dict[str, str] = {}
 
-    def containers(self) -> list[dict[str, Any]]:
+    def containers(self) -> list[Container]:
         published = {"5555/tcp": [{"HostPort": "1"}], "5557/tcp": [{"HostPort": "2"}]}
         return [container("broker", ports=published), container("worker-1")]
 
@@ -112,22 +114,22 @@ class Unwilling:
 
 
 @pytest.fixture
-def unwilling() -> ComposeCluster:
-    return ComposeCluster(Unwilling(), "p", Token("secret"))  # type: ignore[arg-type]
+def refusing() -> ComposeCluster:
+    return ComposeCluster(RefusingDocker(), "p", Token("secret"))  # type: ignore[arg-type]
 
 
 def test_a_worker_that_docker_does_not_remove_can_be_used_again(
-    unwilling: ComposeCluster, caplog: pytest.LogCaptureFixture
+    refusing: ComposeCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    unwilling.scale(0)
-    for thread in list(unwilling._leaving.values()):
+    refusing.scale(0)
+    for thread in list(refusing._leaving.values()):
         thread.join(10.0)
-    assert [row["state"] for row in unwilling._backend_status()["processes"]] == ["running", "running"]
+    assert [row["state"] for row in refusing._backend_status()["processes"]] == ["running", "running"]
     assert "worker-1 could not be removed: docker stop failed" in caplog.text
 
 
-def test_a_history_that_cannot_be_copied_leaves_no_folder_behind(
-    unwilling: ComposeCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_history_that_cannot_be_copied_leaves_no_folder(
+    refusing: ComposeCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def fail(*_: object) -> None:
         raise ClusterError("docker cp failed")
@@ -136,9 +138,9 @@ def test_a_history_that_cannot_be_copied_leaves_no_folder_behind(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     for _often in range(3):
         with pytest.raises(ClusterError, match="docker cp failed"):
-            unwilling.history()
+            refusing.history()
     assert len(list(tmp_path.iterdir())) == 1
-    unwilling.close()
+    refusing.close()
     assert not list(tmp_path.iterdir())
 
 
@@ -156,7 +158,7 @@ def picker() -> ModuleType:
     return module
 
 
-def test_lines_are_picked_as_they_stand_and_names_compared_as_pypi_does(picker: ModuleType) -> None:
+def test_lines_are_picked_unchanged_and_names_compared_as_pypi_does(picker: ModuleType) -> None:
     lines = ["# people", "PyZMQ==27.3.0   # sockets", "", 'valkey_lite==9.1; sys_platform != "win32"']
     assert picker.pick(lines, ["pyzmq", "Valkey.Lite"]) == [
         "PyZMQ==27.3.0",
@@ -164,7 +166,7 @@ def test_lines_are_picked_as_they_stand_and_names_compared_as_pypi_does(picker: 
     ]
 
 
-def test_what_a_package_pulls_in_is_picked_with_it_and_nothing_else_is(picker: ModuleType) -> None:
+def test_a_packages_dependencies_are_picked_with_it_and_no_others(picker: ModuleType) -> None:
     lines = ["# made by a tool", "redis==8", "    # via -r requirements.txt", "retry==1 ; os_name == 'nt'",
              "    # via", "    #   -r requirements.txt", "    #   Redis", "six==2", "    # via retry",
              "noise==3", "    # via rich"]  # fmt: skip
@@ -172,15 +174,13 @@ def test_what_a_package_pulls_in_is_picked_with_it_and_nothing_else_is(picker: M
     assert picker.pulled_in(lines, ["redis", "retry"]) == ["six==2"]
 
 
-def test_a_package_that_the_list_lacks_is_an_error(picker: ModuleType, tmp_path: Path, capsys: Any) -> None:
+def test_a_package_missing_from_the_list_is_an_error(picker: ModuleType, tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "requirements.txt").write_text("numpy==2\n", encoding="utf-8")
     assert picker.main([str(tmp_path), str(tmp_path / "picked"), "numpy", "scipy"]) == 1
     assert "no package 'scipy'" in capsys.readouterr().err
 
 
-def test_every_image_asks_for_packages_of_the_list_and_pins_nothing_itself(
-    picker: ModuleType, tmp_path: Path
-) -> None:
+def test_images_install_only_packages_of_the_list_and_pin_none(picker: ModuleType, tmp_path: Path) -> None:
     for path in (ROOT / "docker").glob("Dockerfile.*"):
         text = path.read_text(encoding="utf-8")
         wanted = re.search(r"pick_requirements\.py / /picked((?:[\w.-]+|\\\n|[ ])+)\n", text)
@@ -193,7 +193,7 @@ def test_every_image_asks_for_packages_of_the_list_and_pins_nothing_itself(
         assert "-r /picked/requirements.txt -c /picked/constraints.txt" in text, path.name
 
 
-def test_an_image_is_installed_within_the_pins_of_what_its_packages_pull_in(
+def test_an_image_is_installed_within_the_pins_of_its_dependencies(
     picker: ModuleType, tmp_path: Path
 ) -> None:
     assert picker.main([str(ROOT), str(tmp_path), "jupyterlab"]) == 0
@@ -205,7 +205,7 @@ def test_an_image_is_installed_within_the_pins_of_what_its_packages_pull_in(
 # --- the digest of the sources ---
 
 
-def test_the_digest_changes_with_what_an_image_is_made_of_and_with_nothing_else(tmp_path: Path) -> None:
+def test_the_digest_changes_only_with_the_sources_of_the_images(tmp_path: Path) -> None:
     for name in ("labkit", "workers", "tests"):
         (tmp_path / name).mkdir()
     (tmp_path / "labkit" / "jobs.py").write_text("one", encoding="utf-8")

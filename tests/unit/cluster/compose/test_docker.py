@@ -1,4 +1,4 @@
-"""What Docker complains of becomes one sentence with the next step; a stand-in for ``docker`` complains."""
+"""Docker's complaints become one sentence with the next step, with a stand-in for ``docker``."""
 
 from __future__ import annotations
 
@@ -86,9 +86,9 @@ COMPLAINTS = {
 @pytest.mark.parametrize("language", i18n.LANGUAGES)
 @pytest.mark.parametrize("name", COMPLAINTS)
 def test_a_complaint_of_dockers_becomes_one_sentence_with_the_next_step(name: str, language: str) -> None:
-    complaint, kind, said = COMPLAINTS[name]
+    complaint, kind, expected = COMPLAINTS[name]
     error = explain("docker compose up", complaint)
-    assert type(error) is kind and said in str(error)
+    assert type(error) is kind and expected in str(error)
     i18n.set_language(language)
     assert "\n" not in translate_error(error)
 
@@ -98,7 +98,7 @@ def test_a_complaint_of_dockers_becomes_one_sentence_with_the_next_step(name: st
 
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is the whole PATH, but for the shell."""
+    """A folder that is the whole PATH, except for the shell."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
@@ -119,19 +119,19 @@ def lab(capsys: pytest.CaptureFixture[str]) -> Commands:
 @pytest.mark.parametrize(
     "words", [("status",), ("up",), ("demo",), ("down",), ("logs",), ("kill", "worker-1")]
 )
-def test_without_docker_every_command_says_where_to_get_it(
+def test_without_docker_every_command_prints_where_to_get_it(
     lab: Commands, stand_in: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(stand_in.parent)
-    said = lab(*words, "--backend", "compose")
-    assert said.code == 1
-    assert said.err.endswith(
+    result = lab(*words, "--backend", "compose")
+    assert result.code == 1
+    assert result.err.endswith(
         "Docker is not installed; get it from https://docs.docker.com/get-docker/, or use the local backend, "
         "which needs nothing\n"
     )
 
 
-def test_the_demo_says_so_before_it_computes_anything(
+def test_without_docker_the_demo_fails_before_it_computes_anything(
     lab: Commands, stand_in: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(stand_in.parent)
@@ -149,7 +149,7 @@ def test_docker_without_compose_names_the_package(stand_in: Path) -> None:
         Engine("labkit", os.environ).compose_command()
 
 
-def test_an_old_compose_is_none(stand_in: Path) -> None:
+def test_an_old_compose_counts_as_missing(stand_in: Path) -> None:
     install(stand_in, "docker", '[ "$1" = --version ]')
     install(stand_in, "docker-compose", "echo 1.29.2")
     with pytest.raises(BackendMissing, match="Compose 2 or newer"):
@@ -164,7 +164,7 @@ def test_compose_is_found_under_either_name(stand_in: Path) -> None:
     assert Engine("labkit", os.environ).compose_command()[:2] == ["docker", "compose"]
 
 
-def test_an_engine_that_does_not_answer_is_named_when_a_cluster_is_opened(stand_in: Path) -> None:
+def test_opening_a_cluster_while_docker_is_down_names_docker(stand_in: Path) -> None:
     complaint = COMPLAINTS["no engine"][0]
     install(stand_in, "docker", f'[ "$2" = version ] && echo 5.6.1 || {{ echo "{complaint}" >&2; exit 1; }}')
     with pytest.raises(BackendMissing, match="Docker's engine does not answer"):
@@ -172,7 +172,7 @@ def test_an_engine_that_does_not_answer_is_named_when_a_cluster_is_opened(stand_
 
 
 @pytest.mark.parametrize(("asked", "attempts"), [("", 2), ("23456", 1)])
-def test_ports_that_somebody_else_took_meanwhile_are_chosen_again_unless_they_were_asked_for(
+def test_ports_taken_meanwhile_are_chosen_again_unless_requested(
     stand_in: Path, monkeypatch: pytest.MonkeyPatch, asked: str, attempts: int
 ) -> None:
     for variable in ports.VARIABLES.values():
@@ -200,18 +200,18 @@ def test_ports_that_somebody_else_took_meanwhile_are_chosen_again_unless_they_we
     assert not asked or lines[0] == asked
 
 
-def test_images_that_cannot_be_looked_for_are_not_said_to_be_missing(lab: Commands, stand_in: Path) -> None:
+def test_while_docker_is_down_images_are_not_reported_missing(lab: Commands, stand_in: Path) -> None:
     install(stand_in, "docker", f'echo "{COMPLAINTS["no engine"][0]}" >&2; exit 1')
     assert "Docker's engine does not answer" in lab.refused("images", "list", code=1)
 
 
-def test_redis_is_asked_of_containers_where_the_option_says_so(lab: Commands, stand_in: Path) -> None:
+def test_redis_with_backend_compose_looks_for_containers(lab: Commands, stand_in: Path) -> None:
     install(stand_in, "docker", "exit 0")  # an engine without any container
     for words in (("--backend", "compose"), ("--backend=compose", "--name", "default")):
         assert "no containers of the project" in lab.refused("redis", *words, "PING", code=1)
 
 
-def test_the_step_that_is_named_is_called_as_the_user_calls_the_lab(
+def test_the_suggested_command_is_the_one_that_the_user_runs(
     lab: Commands, stand_in: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COMPOSE_PROJECT_NAME", raising=False)
@@ -222,7 +222,7 @@ def test_the_step_that_is_named_is_called_as_the_user_calls_the_lab(
     )
 
 
-def test_a_command_that_takes_too_long_may_have_done_what_was_asked() -> None:
+def test_a_command_that_takes_too_long_raises_an_indefinite_error() -> None:
     with pytest.raises(DockerTimedOut, match="has not ended within 0.1 s") as caught:
         run([sys.executable, "-c", "import time; time.sleep(60)"], timeout_s=0.1)
     assert not caught.value.definite

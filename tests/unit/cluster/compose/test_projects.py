@@ -1,4 +1,4 @@
-"""Which clusters in containers run here, as a stand-in for ``docker`` tells it."""
+"""The lab's running compose projects, with a stand-in for ``docker``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
 
 
-def test_the_labs_projects_are_told_from_others_by_their_images(
+def test_the_labs_projects_are_recognized_by_their_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "listed").write_text(LISTED, encoding="utf-8")
@@ -36,7 +36,7 @@ def test_the_labs_projects_are_told_from_others_by_their_images(
 
 
 @pytest.mark.parametrize("script", ["echo no engine >&2; exit 1", "exec sleep 600"], ids=["fails", "hangs"])
-def test_an_engine_that_does_not_answer_has_no_projects(
+def test_without_an_answer_from_docker_there_are_no_projects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     monkeypatch.setattr(projects, "ASK_S", 0.2)
@@ -54,7 +54,9 @@ def test_a_project_is_the_cluster_that_up_has_noted(tmp_path: Path) -> None:
     assert cluster_of("labkit-second", tmp_path) == "second"
 
 
-def test_what_stands_in_composes_file_alone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_only_in_composes_env_file_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert only_in_env_file(tmp_path / "missing") == []
     monkeypatch.setenv("LABKIT_CLIENT_PORT", "6000")
     (file := tmp_path / ".env").write_text(
