@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from labkit.cluster.compose.docker_json import Container, ContainerState
 from labkit.cluster.supervisor.child import (
     BROKER,
     KILLED,
@@ -24,9 +25,6 @@ from labkit.cluster.supervisor.child import (
     how_it_ended,
 )
 from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
-
-if TYPE_CHECKING:
-    from labkit.cluster.compose.docker import Container, ContainerState
 
 NAMED_WORKERS = ("worker-1", "worker-2", "worker-3")
 ELASTIC = "worker"

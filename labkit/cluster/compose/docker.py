@@ -12,8 +12,8 @@ import json
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Any, NotRequired, TypedDict
 
+from labkit.cluster.compose.docker_json import Container
 from labkit.cluster.local.plan import ROOT
 from labkit.core.errors import N_, BackendMissing, ClusterError, LabkitError, PortInUse
 
@@ -26,42 +26,6 @@ NOT_THE_MATTER = re.compile(
     r"^\s*$|DEPRECATED|buildx|docs\.docker\.com|(Container|Network|Volume|Image) \S+ [A-Z][a-z]+ *$"
 )
 """Lines of Docker's output that never contain the reason of a failure."""
-
-
-class ContainerState(TypedDict):
-    """The part ``State`` of ``docker inspect``, as far as it is used here."""
-
-    Status: str
-    Running: bool
-    Pid: int
-    ExitCode: int
-    OOMKilled: bool
-    StartedAt: str
-    FinishedAt: str
-    Health: NotRequired[dict[str, Any]]
-
-
-class ContainerConfig(TypedDict):
-    """The part ``Config`` of ``docker inspect``."""
-
-    Image: str
-    Labels: dict[str, str]
-
-
-class HostConfig(TypedDict):
-    """The part ``HostConfig`` of ``docker inspect``."""
-
-    PortBindings: dict[str, list[dict[str, str]]] | None
-
-
-class Container(TypedDict):
-    """One container in the answer of ``docker inspect``, as far as it is used here."""
-
-    Id: str
-    RestartCount: int
-    State: ContainerState
-    Config: ContainerConfig
-    HostConfig: HostConfig
 
 
 class DockerTimedOut(ClusterError):

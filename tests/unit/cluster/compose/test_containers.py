@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from labkit.cluster.compose import containers, images
-from labkit.cluster.compose.docker import Container, ContainerState
+from labkit.cluster.compose.docker_json import Container, ContainerState
 from labkit.cluster.compose.handle import ComposeCluster
 from labkit.core.errors import ClusterError, InvalidInput
 from labkit.security.credentials import Token
