@@ -52,7 +52,7 @@ class Forgetful:
 def bare_pool(workers: int) -> Iterator[Executor]:
     """A cluster without observers, as an executor."""
     from labkit.client.client import Client
-    from labkit.cluster.local import ports
+    from labkit.cluster import ports
     from labkit.executors import ClusterExecutor
     from labkit.security.credentials import Token
 

@@ -25,7 +25,7 @@ from labkit.jobs import echo
 from labkit.support.i18n import _
 
 if TYPE_CHECKING:
-    from labkit.cluster import LocalCluster
+    from labkit.cluster import Cluster
 
 TITLE = N_("memory of a cluster with three workers")
 TARGET = Target(120.0, at_most=True)
@@ -46,7 +46,7 @@ def memory_of(pid: int) -> float:
     return float(info.pss if KIND == "PSS" else info.uss) / MIB
 
 
-def processes_of(cluster: LocalCluster) -> dict[int, str]:
+def processes_of(cluster: Cluster) -> dict[int, str]:
     """Return the name of every process of a cluster: the supervisor, and all below it."""
     told = cluster.status()
     names = {row["pid"]: row["name"] for row in told["processes"]}
@@ -111,18 +111,18 @@ def _sums(readings: list[dict[str, float]]) -> list[float]:
 
 
 @contextmanager
-def _open(workers: int) -> Iterator[tuple[LocalCluster, Executor]]:
-    from labkit.cluster.local.handle import open_cluster
+def _open(workers: int) -> Iterator[tuple[Cluster, Executor]]:
+    from labkit.cluster import open_cluster
 
     with open_cluster(workers) as cluster, executor_on(cluster) as executor:
         yield cluster, executor
 
 
-def _by_name(cluster: LocalCluster) -> dict[str, float]:
+def _by_name(cluster: Cluster) -> dict[str, float]:
     return {name: memory_of(pid) for pid, name in processes_of(cluster).items()}
 
 
-def _show_pictures(cluster: LocalCluster, executor: Executor) -> None:
+def _show_pictures(cluster: Cluster, executor: Executor) -> None:
     """Let every worker process pictures."""
     pictures = resized_photos(512, 512, 2) * (2 * WORKERS)
 

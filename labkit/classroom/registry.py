@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.charts import Table
 from labkit.cluster import status_text
-from labkit.cluster.supervisor.child import REDIS
+from labkit.cluster.processes import REDIS
 from labkit.core.errors import N_, LabkitError
 from labkit.mirror.writer import PENDING_KEY, WORKERS_KEY
 from labkit.support.i18n import _

@@ -10,10 +10,10 @@ from labkit.calls import policy_loader
 from labkit.cli import output
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser, port_number
-from labkit.cluster.local.plan import unknown_filters
-from labkit.cluster.local.ports import USUAL, VARIABLES
+from labkit.cluster.open import unknown_filters
+from labkit.cluster.ports import USUAL, VARIABLES
+from labkit.cluster.processes import MAX_WORKERS
 from labkit.cluster.status import way_back
-from labkit.cluster.supervisor.child import MAX_WORKERS
 from labkit.core.broker.policies import POLICIES
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.mirror.url import without_password

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from labkit.cluster import ports
 from labkit.cluster.compose import projects
-from labkit.cluster.local import ports
 from labkit.cluster.run_folder import RunFolder, State
 from labkit.core.errors import N_, SettingsError
 from labkit.mirror import server

@@ -27,7 +27,7 @@ from typing import Any
 from labkit.cli import output, own_notebooks
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import MAX_PORT, Parser, port_number
-from labkit.cluster.local import ports
+from labkit.cluster import ports
 from labkit.core.errors import N_, LabkitError, PortInUse
 from labkit.support.i18n import LANGUAGES, _, language, set_language
 from labkit.support.settings import Settings

@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
-from labkit.cluster.supervisor.child import MAX_WORKERS, STOPPING, WORKER
+from labkit.cluster.processes import STOPPING, WORKER, check_worker_count
 from labkit.core.autoscaler import Autoscaler, Decision, Limits, load_of
-from labkit.core.errors import N_, InvalidInput, LabkitError
+from labkit.core.errors import LabkitError
 
 if TYPE_CHECKING:
     from labkit.cluster.cluster import Cluster
@@ -34,11 +34,7 @@ class Autoscaling:
     def __init__(
         self, cluster: Cluster, limits: Limits, on_decision: Callable[[Decision], None] | None = None
     ) -> None:
-        if limits.most > MAX_WORKERS:
-            raise InvalidInput(
-                N_("a cluster cannot have {n} workers; 0 to {most} are possible"),
-                n=limits.most, most=MAX_WORKERS,
-            )  # fmt: skip
+        check_worker_count(limits.most)
         self.limits = limits
         self.decisions: deque[Decision] = deque(maxlen=MOST_REMEMBERED)
         """The steps that were taken, oldest first; of very many the last."""

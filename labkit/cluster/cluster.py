@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
+from labkit.cluster.processes import STARTED
 from labkit.cluster.status import WorkerInfo, guests, joined, way_back
-from labkit.cluster.supervisor.child import STARTED
 from labkit.core.errors import (
     N_,
     AccessDenied,

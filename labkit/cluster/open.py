@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from labkit.cluster.compose.containers import NAMED_WORKERS
+from labkit.cluster.compose.containers import NAMED_WORKERS, capabilities_variable
+from labkit.cluster.options import Capabilities, ClusterOptions
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, InvalidInput
 from labkit.support.i18n import translate_error
-from labkit.support.settings import BACKENDS, Settings
+from labkit.support.settings import BACKENDS, Settings, words
 
 if TYPE_CHECKING:
     from labkit.cluster.cluster import Cluster
-    from labkit.cluster.local.plan import Capabilities
+    from labkit.imaging.filters import UnknownFilters
 
 
 def open_cluster(
@@ -52,34 +54,26 @@ def open_cluster(
     taken, BackendMissing where there is no Docker. Warns of filters in WORKER_CAPABILITIES that do not exist.
     """
     settings = settings or Settings.from_environment()
-    if backend is None and workers == 0:
+    options = ClusterOptions(workers, name, capabilities, slots, policy, redis, ready_timeout_s)
+    if backend is None and options.workers == 0:
         # For whoever brings workers of their own: they need the workers' port and the shared secret, and
         # containers publish the one no more than they have the other.
         backend = "local"
-    has_wishes = workers != len(NAMED_WORKERS) or not redis or any((capabilities, slots, policy))
-    if backend is None and settings.control is not None and has_wishes:
+    if backend is None and settings.control is not None and not options.is_usual:
         # Containers are the host's: what wants a cluster of its own has processes in this one.
         backend = "local"
         settings = replace(settings, keys=None, key=None, redis_url=None, folder=None, control=None)
     backend = chosen(backend, settings)
     if capabilities is None and (backend == "local" or settings.control is None):
-        from labkit.cluster.local.plan import unknown_filters
-
         for warning in unknown_filters(settings, backend):
             warnings.warn(translate_error(warning), stacklevel=2)
     if backend == "compose":
         from labkit.cluster.compose import start
 
-        return start.open_cluster(
-            workers, name, capabilities=capabilities, slots=slots, policy=policy, redis=redis,
-            settings=settings, ready_timeout_s=ready_timeout_s,
-        )  # fmt: skip
+        return start.open_cluster(options, settings)
     from labkit.cluster.local import handle
 
-    return handle.open_cluster(
-        workers, name, capabilities=capabilities, slots=slots, policy=policy, redis=redis, settings=settings,
-        ready_timeout_s=ready_timeout_s,
-    )  # fmt: skip
+    return handle.open_cluster(options, settings)
 
 
 def start_background(
@@ -99,19 +93,14 @@ def start_background(
     Options as for ``open_cluster``. Raises ClusterError if it runs already.
     """
     settings = settings or Settings.from_environment()
+    options = ClusterOptions(workers, name, capabilities, slots, policy, redis, ready_timeout_s)
     if chosen(backend, settings) == "compose":
         from labkit.cluster.compose import start
 
-        return start.start_background(
-            workers, name, capabilities=capabilities, slots=slots, policy=policy, redis=redis,
-            settings=settings, ready_timeout_s=ready_timeout_s,
-        )  # fmt: skip
+        return start.start_background(options, settings)
     from labkit.cluster.local import handle
 
-    return handle.start_background(
-        workers, name, capabilities=capabilities, slots=slots, policy=policy, redis=redis, settings=settings,
-        ready_timeout_s=ready_timeout_s,
-    )  # fmt: skip
+    return handle.start_background(options, settings)
 
 
 def connect(
@@ -161,3 +150,19 @@ def chosen(backend: str | None, settings: Settings) -> str:
             known=", ".join(BACKENDS),
         )
     return backend
+
+
+def unknown_filters(settings: Settings, backend: str = "local") -> list[UnknownFilters]:
+    """Return a warning for each variable that names a filter which the lab does not have.
+
+    In containers each named worker has its own variable, too.
+    """
+    from labkit.imaging.filters import warning_of_unknown
+
+    named: dict[str, Sequence[str]] = {"WORKER_CAPABILITIES": settings.worker_capabilities}
+    if backend == "compose":
+        for worker in NAMED_WORKERS:
+            variable = capabilities_variable(worker)
+            named[variable] = words(os.environ.get(variable, ""))
+    warnings = (warning_of_unknown(variable, filters) for variable, filters in named.items())
+    return [warning for warning in warnings if warning is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from labkit.cluster.local import plan
+from labkit.cluster.processes import python
 from labkit.core import history as h
 from labkit.core.errors import N_
 from labkit.core.protocol import exit_codes
@@ -104,7 +104,7 @@ def second_broker(bed: TestBed) -> None:
     bed.wait_for_start()
     began = time.monotonic()
     second = bed.spawn(
-        "second-broker", plan.python("labkit", "broker"),
+        "second-broker", python("labkit", "broker"),
         {
             **{f"LABKIT_{kind.upper()}_PORT": str(ports[kind]) for kind in ("client", "worker", "event")},
             "LABKIT_TOKEN_FILE": str(bed.token_file), "LABKIT_LANG": "en",

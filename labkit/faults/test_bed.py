@@ -17,8 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from labkit.cluster.local import plan
-from labkit.cluster.local.handle import LocalCluster, open_cluster
+from labkit.cluster.cluster import Cluster
+from labkit.cluster.local.handle import open_cluster
+from labkit.cluster.local.plan import environment as environment_of
+from labkit.cluster.options import ClusterOptions
+from labkit.cluster.processes import python
 from labkit.cluster.run_folder import RunFolder, State
 from labkit.core import history as h
 from labkit.core.errors import N_, LabkitError, PortInUse
@@ -27,7 +30,7 @@ from labkit.core.protocol.rules import Rules
 from labkit.faults.judge import Judge, NotReached
 from labkit.faults.machine import Machine
 from labkit.faults.work import Work
-from labkit.support.settings import Settings
+from labkit.support.settings import Settings, rule_variables
 
 if TYPE_CHECKING:
     from labkit.client.client import Client
@@ -66,13 +69,13 @@ class TestBed:
         self.settings = replace(
             settings, rules=Rules(**(rules or {})), redis_url=None, worker_capabilities=()
         )
-        self._options: dict[str, Any] = {"workers": workers, "redis": redis, "capabilities": capabilities}
+        self._options = ClusterOptions(workers, "faults", capabilities, redis=redis)
         self._spawned: dict[str, subprocess.Popen[bytes]] = {}
         self._lifeline: tuple[int, int] | None = (
             None  # a pipe that ends with this process: labkit.support.parent_watch
         )
         self._opened = ExitStack()
-        self.cluster: LocalCluster
+        self.cluster: Cluster
         self.judge: Judge
         self.machine: Machine
         self.work = Work()
@@ -81,9 +84,7 @@ class TestBed:
 
     def __enter__(self) -> Self:
         try:
-            self.cluster = self._opened.enter_context(
-                open_cluster(name="faults", settings=self.settings, **self._options)
-            )
+            self.cluster = self._opened.enter_context(open_cluster(self._options, self.settings))
             if sys.platform != "win32":
                 self._lifeline = os.pipe()
             self._opened.callback(self._end_spawned)
@@ -121,10 +122,10 @@ class TestBed:
         """Start one more worker, which no supervisor looks after; through ``network``, if there is one."""
         own = f"tcp://127.0.0.1:{self.cluster.ports['worker']}"
         return self.spawn(
-            f"extra-{name}", plan.python("workers"),
+            f"extra-{name}", python("workers"),
             {
                 "WORKER_ID": name, "LABKIT_BROKER": network.address if network is not None else own,
-                "LABKIT_TOKEN_FILE": str(self.token_file), **plan.rule_variables(self.settings.rules),
+                "LABKIT_TOKEN_FILE": str(self.token_file), **rule_variables(self.settings.rules),
                 **environment,
             },
         )  # fmt: skip
@@ -139,7 +140,7 @@ class TestBed:
         watched = {} if self._lifeline is None else {"LABKIT_LIFELINE": str(self._lifeline[0])}
         with self._log(name).open("ab") as log:
             process = subprocess.Popen(
-                command, env={**plan.environment(self.settings), **environment, **watched},
+                command, env={**environment_of(self.settings), **environment, **watched},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 pass_fds=() if self._lifeline is None else self._lifeline[:1],
             )  # fmt: skip

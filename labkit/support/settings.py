@@ -305,6 +305,13 @@ _RULE_VARIABLES: dict[str, tuple[str, Reader]] = {
 }
 
 
+def rule_variables(rules: Rules) -> dict[str, str]:
+    """Return the variables that give another process these rules; rules with their usual value need none."""
+    usual = Rules()
+    changed = {rule.name: getattr(rules, rule.name) for rule in fields(Rules)}
+    return {f"LABKIT_{k.upper()}": repr(v) for k, v in changed.items() if v != getattr(usual, k)}
+
+
 def _refuse_unknown_names(environ: Mapping[str, str]) -> None:
     known = [*_VARIABLES, *_RULE_VARIABLES, *_OF_THE_COMPOSE_FILE]
     for name in sorted(environ):

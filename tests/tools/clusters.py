@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from labkit.cluster import LocalCluster
+from labkit.cluster import Cluster
+from labkit.cluster.run_folder import RunFolder
 from labkit.support import process_groups
 
 Marks = dict[str, tuple[int, str]]
 
 
-def marks_of(cluster: LocalCluster) -> Marks:
+def marks_of(cluster: Cluster) -> Marks:
     """Every process of the cluster, by number and birth."""
-    state = cluster._run_folder.read_state()
+    state = RunFolder(cluster.folder).read_state()
     assert state is not None
     return {name: tuple(mark) for name, mark in state["processes"].items()}
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from labkit import cli
-from labkit.cluster.local import ports
+from labkit.cluster import ports
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,11 +18,11 @@ from typing import Any
 
 from labkit import jobs
 from labkit.client.client import Client
+from labkit.cluster import ports
 from labkit.cluster.compose import images
 from labkit.cluster.compose.docker import Engine
 from labkit.cluster.compose.handle import ComposeCluster
 from labkit.cluster.compose.keys import of_host
-from labkit.cluster.local import ports
 from labkit.imaging import photos
 from labkit.imaging.filters import Step, parse_steps
 from tests.tools.command_line import ROOT

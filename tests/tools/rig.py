@@ -27,8 +27,8 @@ import zmq
 
 from labkit.broker.service import Broker
 from labkit.client.client import Client
+from labkit.cluster import ports
 from labkit.cluster.history_file import EventFile
-from labkit.cluster.local import ports
 from labkit.core.history import Event, History
 from labkit.core.protocol import exit_codes, wire
 from labkit.core.protocol import messages as m

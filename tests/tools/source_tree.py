@@ -15,7 +15,7 @@ SOURCES = ("labkit", "workers", "benchmarks")
 
 CORE_ROOMS = ("core", "core/protocol", "core/history", "core/broker", "core/peers")
 
-PROCESSES = "client cluster cluster/open cluster/run_folder executors"
+PROCESSES = "client cluster cluster/open cluster/processes cluster/run_folder executors"
 
 ROOMS = {
     # The core: imports nothing but itself and the standard library.
@@ -41,21 +41,21 @@ ROOMS = {
     "mirror": "",
     # The processes of a cluster: the interface, and one backend each.
     "cluster/run_folder": "",
-    "cluster/supervisor": "cluster/run_folder",
-    "cluster": "cluster/run_folder cluster/supervisor client mirror security",
-    "cluster/local": "cluster cluster/run_folder cluster/supervisor cluster/compose calls client imaging "
-    "mirror security transport",
-    "cluster/compose": "cluster cluster/run_folder cluster/supervisor cluster/local client security",
-    "cluster/open": "cluster cluster/run_folder cluster/local cluster/compose",
+    "cluster/processes": "",
+    "cluster/supervisor": "cluster/run_folder cluster/processes",
+    "cluster": "cluster/run_folder cluster/processes client mirror security",
+    "cluster/local": "cluster cluster/run_folder cluster/processes cluster/supervisor calls client mirror "
+    "security transport",
+    "cluster/compose": "cluster cluster/run_folder cluster/processes cluster/supervisor client security",
+    "cluster/open": "cluster cluster/run_folder cluster/local cluster/compose imaging",
     "executors": "calls client cluster jobs",
     # What people see.
     "panel": f"{PROCESSES} jobs",
     "demo": f"{PROCESSES} batch charts imaging jobs",
     "faults": f"{PROCESSES} cluster/local imaging jobs mirror security",
-    "cli": f"{PROCESSES} cluster/compose cluster/local cluster/supervisor broker calls charts demo faults "
+    "cli": f"{PROCESSES} cluster/compose cluster/local broker calls charts demo faults "
     "imaging jobs mirror security simulation benchmarks",
-    "classroom": f"{PROCESSES} cluster/compose cluster/supervisor calls charts cli demo imaging jobs "
-    "mirror transport",
+    "classroom": f"{PROCESSES} cluster/compose calls charts cli demo imaging jobs mirror transport",
     "benchmarks": f"{PROCESSES} cluster/local batch broker calls imaging jobs security",
     # The door: names for programs and notebooks, each imported when it is first used.
     "labkit": "batch cluster cluster/open executors",

@@ -34,9 +34,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from labkit.cluster.processes import RESTARTING, WORKER
 from labkit.cluster.run_folder import RunFolder
 from labkit.cluster.supervisor import control
-from labkit.cluster.supervisor.child import RESTARTING, WORKER, Child
+from labkit.cluster.supervisor.child import Child
 from labkit.cluster.supervisor.control import MAX_CONNECTIONS, ControlServer, Request
 from labkit.cluster.supervisor.wakeups import Wakeups
 from labkit.core.errors import N_, ClusterError, LabkitError

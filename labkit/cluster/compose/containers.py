@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from labkit.cluster.compose.docker_json import Container, ContainerState
-from labkit.cluster.supervisor.child import (
+from labkit.cluster.processes import (
     BROKER,
     KILLED,
     LONG_LIFE_S,

@@ -14,8 +14,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from labkit.cluster.compose.docker_json import Container
-from labkit.cluster.local.plan import ROOT
 from labkit.core.errors import N_, BackendMissing, ClusterError, LabkitError, PortInUse
+from labkit.support.paths import ROOT
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 COMMAND_S = 60.0

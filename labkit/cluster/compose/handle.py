@@ -30,19 +30,19 @@ from labkit.cluster.compose.docker import Engine, run
 from labkit.cluster.compose.history_copy import Follower, new_folder
 from labkit.cluster.compose.reaper import Guardian
 from labkit.cluster.history_file import EventFile
-from labkit.cluster.run_folder import RunFolder
-from labkit.cluster.supervisor.child import (
+from labkit.cluster.processes import (
     BROKER,
     KILLED,
-    MAX_WORKERS,
     REDIS,
     RUNNING,
     STOPPED,
     STOPPING,
     WORKER,
     check_fits,
+    check_worker_count,
 )
-from labkit.core.errors import N_, ClusterError, InvalidInput, LabkitError
+from labkit.cluster.run_folder import RunFolder
+from labkit.core.errors import N_, ClusterError, LabkitError
 from labkit.security.credentials import Credentials
 
 log = logging.getLogger(__name__)
@@ -146,10 +146,7 @@ class ComposeCluster(Cluster):
     # --- size -----------------------------------------------------------------------------------------------
 
     def scale(self, n: int) -> list[str]:
-        if not 0 <= n <= MAX_WORKERS:
-            raise InvalidInput(
-                N_("a cluster cannot have {n} workers; 0 to {most} are possible"), n=n, most=MAX_WORKERS
-            )
+        check_worker_count(n)
         there = [row for row in self._rows() if row["kind"] == WORKER and row["state"] != STOPPING]
         named = {row["name"]: row for row in there if row["name"] in stack.NAMED_WORKERS}
         elastic = sorted((row for row in there if row["name"] not in named), key=lambda row: row["number"])

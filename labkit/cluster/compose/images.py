@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 
 from labkit.cluster.compose.docker import BUILD_S, Engine, explain, run
-from labkit.cluster.local.plan import ROOT
 from labkit.core.errors import N_, InvalidInput
 from labkit.support.i18n import _
+from labkit.support.paths import ROOT
 
 BUILT = ("labkit-broker", "labkit-worker", "labkit-lab")
 FETCHED = ("redis:7-alpine",)

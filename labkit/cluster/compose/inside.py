@@ -15,8 +15,8 @@ from typing import Any
 
 from labkit.cluster.cluster import Cluster
 from labkit.cluster.compose import containers
+from labkit.cluster.processes import STOPPED, WORKER
 from labkit.cluster.supervisor import control
-from labkit.cluster.supervisor.child import STOPPED, WORKER
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.security.credentials import of_client
 from labkit.support.settings import Settings

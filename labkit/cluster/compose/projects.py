@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from labkit.cluster.run_folder import RunFolder
+from labkit.support.paths import ROOT
 
 PROJECT = "labkit"
 """The project of the cluster "default"; other clusters are ``labkit-NAME``."""
-ENV_FILE = Path(__file__).parents[3] / ".env"
+ENV_FILE = ROOT / ".env"
 """Beside docker-compose.yml."""
 ASK_S = 3.0
 OF_OURS = ("labkit-broker", "labkit-worker", "labkit-lab")

@@ -15,7 +15,7 @@ import sys
 import weakref
 from collections.abc import Mapping, Sequence
 
-from labkit.cluster.local.plan import python
+from labkit.cluster.processes import python
 
 
 class Guardian:

@@ -20,60 +20,48 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from labkit.cluster import ports
 from labkit.cluster.cluster import Cluster
 from labkit.cluster.compose import containers, images, keys
 from labkit.cluster.compose.docker import Engine
 from labkit.cluster.compose.handle import UP_S, ComposeCluster
 from labkit.cluster.compose.projects import PROJECT
 from labkit.cluster.compose.reaper import Guardian
-from labkit.cluster.local import ports
-from labkit.cluster.local.plan import Capabilities, rule_variables
+from labkit.cluster.options import ClusterOptions
+from labkit.cluster.processes import PAUSED, RESTARTING, RUNNING
 from labkit.cluster.run_folder import RunFolder
-from labkit.cluster.supervisor.child import MAX_WORKERS, PAUSED, RESTARTING, RUNNING
 from labkit.core.broker import policies
 from labkit.core.errors import N_, ClusterError, InvalidInput, PortInUse
-from labkit.support.settings import Settings
+from labkit.support.settings import Settings, rule_variables
 
 READY_S = 60.0
 PORT_ATTEMPTS = 5
 
 
-def open_cluster(
-    workers: int,
-    name: str | None,
-    *,
-    capabilities: Capabilities,
-    slots: int | None,
-    policy: str | None,
-    redis: bool,
-    settings: Settings,
-    ready_timeout_s: float | None,
-) -> Cluster:
+def open_cluster(options: ClusterOptions, settings: Settings) -> Cluster:
     """Return a private stack that is ready; inside the lab container, the cluster that it stands in."""
     if settings.control is not None:
-        if workers != len(containers.NAMED_WORKERS) or not redis or any((capabilities, slots, policy)):
+        if not options.is_usual:
             raise ClusterError(
                 N_(
                     "the cluster that this container stands in is what it is; "
                     "open_cluster(backend='local', ...) makes another one, of processes"
                 )
             )
-        return _inside(settings, ready_timeout_s)
+        return _inside(settings, options.ready_timeout_s)
     asked = ports.asked_for(os.environ)
     for attempt in range(1, PORT_ATTEMPTS + 1):
         chosen = ports.choose("127.0.0.1", asked, usual=False)
-        environ = _environment(settings, chosen, capabilities, slots, policy)
+        environ = _environment(settings, chosen, options)
         try:
-            return _ready(_private(workers, name, environ, redis=redis, policy=policy), ready_timeout_s)
+            return _ready(_private(options, environ), options.ready_timeout_s)
         except PortInUse:  # somebody came first, between our choice and Docker's turn: choose again
             if asked or attempt == PORT_ATTEMPTS:
                 raise
     raise AssertionError("the last attempt returns or raises")
 
 
-def _private(
-    workers: int, name: str | None, environ: dict[str, str], *, redis: bool, policy: str | None
-) -> ComposeCluster:
+def _private(options: ClusterOptions, environ: dict[str, str]) -> ComposeCluster:
     """Start a private stack at the ports in ``environ``, and return a handle. PortInUse: one is taken."""
     project = f"{PROJECT}-private-{secrets.token_hex(4)}"
     engine = Engine(project, environ)
@@ -82,29 +70,20 @@ def _private(
         [*engine.compose_command(), "down", "--volumes", "--remove-orphans", "--timeout", "2"], engine.environ
     )
     try:
-        _up(engine, workers, redis=redis, lab=False)
-        return _connected(engine, name or project, guardian=guardian, redis=redis, policy=policy)
+        _up(engine, options, lab=False)
+        name = options.name or project
+        return _connected(engine, name, guardian=guardian, redis=options.redis, policy=options.policy or "")
     except BaseException:  # also Ctrl-C
         guardian.let_go(UP_S)
         raise
 
 
-def start_background(
-    workers: int,
-    name: str | None,
-    *,
-    capabilities: Capabilities,
-    slots: int | None,
-    policy: str | None,
-    redis: bool,
-    settings: Settings,
-    ready_timeout_s: float,
-) -> ComposeCluster:
+def start_background(options: ClusterOptions, settings: Settings) -> ComposeCluster:
     """Start the project's stack, and return a handle when it is ready.
 
     Raises ClusterError if it is up already. The usual ports are taken where they are free.
     """
-    label = name or settings.cluster
+    label = options.name or settings.cluster
     engine = Engine(project_of(label, settings), os.environ)
     if _lives(engine):
         raise ClusterError(
@@ -123,13 +102,13 @@ def start_background(
                 port=settings.lab_port, host="127.0.0.1", name="LABKIT_LAB_PORT",
             )  # fmt: skip
         chosen["lab"] = chosen["worker"]  # which containers do not publish
-    engine = Engine(engine.project, _environment(settings, chosen, capabilities, slots, policy))
+    engine = Engine(engine.project, _environment(settings, chosen, options))
     images.build_if_need_be(engine)
     home = RunFolder.of(settings.home, label)
     try:
-        _up(engine, workers, redis=redis, lab=True)
-        cluster = _connected(engine, label, home=home.path, redis=redis, policy=policy)
-        _ready(cluster, ready_timeout_s)
+        _up(engine, options, lab=True)
+        cluster = _connected(engine, label, home=home.path, redis=options.redis, policy=options.policy or "")
+        _ready(cluster, options.ready_timeout_s)
     except BaseException:  # also Ctrl-C: nothing of it remains but the volumes
         engine.compose("down", "--remove-orphans", timeout_s=UP_S)
         raise
@@ -204,30 +183,22 @@ def _ready(cluster: ComposeCluster, timeout_s: float | None) -> ComposeCluster:
         raise
 
 
-def _up(engine: Engine, workers: int, *, redis: bool, lab: bool) -> None:
-    if not 0 <= workers <= MAX_WORKERS:
-        raise InvalidInput(
-            N_("a cluster cannot have {n} workers; 0 to {most} are possible"), n=workers, most=MAX_WORKERS
-        )
-    named = containers.NAMED_WORKERS[:workers]
-    elastic = max(0, workers - len(containers.NAMED_WORKERS))
-    services = ["broker", *(["redis"] if redis else []), *named, *([containers.LAB] if lab else [])]
+def _up(engine: Engine, options: ClusterOptions, *, lab: bool) -> None:
+    named = containers.NAMED_WORKERS[: options.workers]
+    elastic = max(0, options.workers - len(containers.NAMED_WORKERS))
+    redis = ["redis"] if options.redis else []
+    services = ["broker", *redis, *named, *([containers.LAB] if lab else [])]
     if elastic:
         services += [containers.ELASTIC, "--scale", f"{containers.ELASTIC}={elastic}"]
     engine.compose("up", "-d", "--no-build", *services, timeout_s=UP_S)
 
 
-def _environment(
-    settings: Settings,
-    chosen: Mapping[str, int],
-    capabilities: Capabilities,
-    slots: int | None,
-    policy: str | None,
-) -> dict[str, str]:
+def _environment(settings: Settings, chosen: Mapping[str, int], options: ClusterOptions) -> dict[str, str]:
     """Return this process's environment with what the compose file's variables are to be."""
-    if policy is not None:
-        policies.named(policy)  # here, where it can be told; a broker could only refuse to start
-    everybody = settings.worker_capabilities if capabilities is None else capabilities
+    if options.policy is not None:
+        policies.named(options.policy)  # here, where it can be told; a broker could only refuse to start
+    chosen_filters = options.capabilities
+    everybody = settings.worker_capabilities if chosen_filters is None else chosen_filters
     own = dict(everybody) if isinstance(everybody, Mapping) else {}
     for name in own:
         if name not in containers.NAMED_WORKERS:
@@ -242,7 +213,7 @@ def _environment(
         **rule_variables(settings.rules),
         **{containers.capabilities_variable(name): ",".join(own[name]) for name in own},
         "WORKER_CAPABILITIES": "" if own else ",".join(everybody or ()),
-        "LABKIT_SLOTS": str(settings.worker_slots if slots is None else slots),
-        "LABKIT_POLICY": policy or settings.policy,
+        "LABKIT_SLOTS": str(settings.worker_slots if options.slots is None else options.slots),
+        "LABKIT_POLICY": options.policy or settings.policy,
         **({"LABKIT_WORK": str(learners.resolve())} if (learners / "work").is_dir() else {}),
     }

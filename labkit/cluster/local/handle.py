@@ -24,13 +24,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from labkit.cluster import ports
 from labkit.cluster.cluster import Cluster
-from labkit.cluster.local import ports
 from labkit.cluster.local.lifeline import DOWN_S, Lifeline, collect_detached
-from labkit.cluster.local.plan import Capabilities, environment, make_plan
+from labkit.cluster.local.plan import environment, make_plan
+from labkit.cluster.options import ClusterOptions
+from labkit.cluster.processes import REDIS
 from labkit.cluster.run_folder import RunFolder, State
 from labkit.cluster.supervisor import control
-from labkit.cluster.supervisor.child import REDIS
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning, InvalidInput, PortInUse
 from labkit.core.protocol import exit_codes
 from labkit.security.credentials import Credentials, Token, of_folder
@@ -46,66 +47,35 @@ YOUNG_S = 60.0
 """A folder without cluster.json may be one whose supervisor is starting, for this long."""
 
 
-def open_cluster(
-    workers: int = 3,
-    name: str | None = None,
-    *,
-    capabilities: Capabilities = None,
-    slots: int | None = None,
-    policy: str | None = None,
-    redis: bool = True,
-    settings: Settings | None = None,
-    ready_timeout_s: float | None = 30.0,
-) -> LocalCluster:
-    """Return a private cluster that is ready; use it with ``with``. It ends with this process at the latest.
-
-    ``capabilities``: filters that the workers serve, all of them alike or by worker (default: all filters).
-    ``slots``: tasks that a worker computes at once. ``policy``: as for LABKIT_POLICY. ``redis=False``: no
-    mirror. ``settings``: default from the environment. ``ready_timeout_s=None``: do not wait.
+def open_cluster(options: ClusterOptions, settings: Settings) -> LocalCluster:
+    """Return a private cluster that is ready. It ends with this process at the latest.
 
     Raises ClusterError if it does not come up, PortInUse for a port that the environment asks for and that is
     taken.
     """
-    settings = settings or Settings.from_environment()
     sweep_private()
-    label = name or f"private-{os.getpid()}"
+    label = options.name or f"private-{os.getpid()}"
     folder = RunFolder(Path(tempfile.gettempdir()) / f"{PRIVATE}{secrets.token_hex(6)}")
-    options = {"capabilities": capabilities, "slots": slots, "policy": policy, "redis": redis}
-    return _start(folder, label, settings, workers, options, private=True, ready_timeout_s=ready_timeout_s)
+    return _start(folder, label, settings, options, private=True)
 
 
-def start_background(
-    workers: int = 3,
-    name: str | None = None,
-    *,
-    capabilities: Capabilities = None,
-    slots: int | None = None,
-    policy: str | None = None,
-    redis: bool = True,
-    settings: Settings | None = None,
-    ready_timeout_s: float = 30.0,
-) -> LocalCluster:
+def start_background(options: ClusterOptions, settings: Settings) -> LocalCluster:
     """Start a cluster that stays until ``down``, and return a handle when it is ready.
 
-    ``name``: default LABKIT_CLUSTER. It takes the usual ports as far as they are free. What a crashed cluster
-    of that name left is cleaned up first. Interrupted before it is ready, nothing of it remains. Raises
-    ClusterError if one of that name runs already, or this one does not come up; PortInUse as
-    ``open_cluster``.
+    It takes the usual ports as far as they are free. What a crashed cluster of that name left is cleaned up
+    first. Interrupted before it is ready, nothing of it remains. Raises ClusterError if one of that name runs
+    already, or this one does not come up; PortInUse as ``open_cluster``.
     """
-    settings = settings or Settings.from_environment()
-    label = name or settings.cluster
+    label = options.name or settings.cluster
     folder = RunFolder.of(settings.home, label)
     if folder.running() is not None:
         raise ClusterError(
             N_("the cluster {name!r} runs already; python -m labkit status shows it, down ends it"),
             name=label,
         )
-    options = {"capabilities": capabilities, "slots": slots, "policy": policy, "redis": redis}
     sweep_private()
-    ended = clean_up(label, settings)  # first of all: what is left of the last one may still have its ports
-    cluster = _start(
-        folder, label, settings, workers, options, private=False, ready_timeout_s=ready_timeout_s
-    )
+    ended = clean_up(label, settings)  # first: what is left of the last one may still have its ports
+    cluster = _start(folder, label, settings, options, private=False)
     cluster.cleaned_up = ended
     return cluster
 
@@ -283,21 +253,19 @@ def _start(
     folder: RunFolder,
     name: str,
     settings: Settings,
-    workers: int,
-    options: dict[str, Any],
+    options: ClusterOptions,
     *,
     private: bool,
-    ready_timeout_s: float | None,
 ) -> LocalCluster:
     """Start a cluster; should somebody else take one of the ports that we chose, choose again."""
     asked = ports.asked_for(os.environ)
     for attempt in range(1, PORT_ATTEMPTS + 1):
         chosen = ports.choose(settings.host, asked, usual=not private and attempt == 1)
-        plan = make_plan(folder, name, settings, chosen, workers=workers, private=private, **options)
+        plan = make_plan(folder, name, settings, chosen, options, private=private)
         cluster = _launch(folder, plan, settings)
         try:
-            if ready_timeout_s is not None:
-                cluster.wait_until_ready(ready_timeout_s)
+            if options.ready_timeout_s is not None:
+                cluster.wait_until_ready(options.ready_timeout_s)
             if not private:
                 cluster.detach()
             return cluster

@@ -17,7 +17,7 @@ import sys
 import weakref
 from typing import Any
 
-from labkit.cluster.local.plan import python
+from labkit.cluster.processes import python
 from labkit.cluster.supervisor.control import decode_error
 from labkit.core.errors import N_, ClusterError
 

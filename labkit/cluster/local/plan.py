@@ -14,32 +14,22 @@ supervisor gets plain JSON and only carries it out.
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from labkit.calls import policy_loader
-from labkit.cluster.compose.containers import NAMED_WORKERS, capabilities_variable
+from labkit.cluster.options import Capabilities, ClusterOptions
+from labkit.cluster.processes import python
 from labkit.cluster.run_folder import RunFolder
-from labkit.cluster.supervisor.child import MAX_WORKERS
-from labkit.core.errors import N_, BackendMissing, InvalidInput
-from labkit.core.protocol.rules import Rules
-from labkit.imaging.filters import UnknownFilters, warning_of_unknown
+from labkit.core.errors import BackendMissing
 from labkit.mirror.server import server_command, url_of
 from labkit.security.credentials import check_host, is_loopback
 from labkit.security.key_store import LOCAL, ROLES, KeyFolder
 from labkit.support.parent_watch import dying_with_parent
-from labkit.support.settings import Settings, words
-
-ROOT = Path(__file__).resolve().parents[3]
-"""The folder that holds the packages labkit and workers."""
-
-Capabilities = Sequence[str] | Mapping[str, Sequence[str]] | None
-"""Filters that every worker serves, or by worker; None (or a worker left out): all."""
-
+from labkit.support.paths import ROOT
+from labkit.support.settings import Settings, rule_variables
 
 KEEP_FREED_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
@@ -55,25 +45,19 @@ def make_plan(
     name: str,
     settings: Settings,
     ports: Mapping[str, int],
+    options: ClusterOptions,
     *,
-    workers: int,
     private: bool,
-    capabilities: Capabilities = None,
-    slots: int | None = None,
-    policy: str | None = None,
-    redis: bool = True,
 ) -> dict[str, Any]:
-    """Return the supervisor's plan, ready for JSON. Raises InvalidInput for too many workers."""
-    if not 0 <= workers <= MAX_WORKERS:
-        raise InvalidInput(
-            N_("a cluster cannot have {n} workers; 0 to {most} are possible"), n=workers, most=MAX_WORKERS
-        )
-    # Here, where it can be told; a broker could only refuse to start.
-    policy_loader.load(policy or settings.policy, settings.work)
+    """Return the supervisor's plan, ready for JSON. Raises what ``policy_loader.load`` raises."""
+    policy = options.policy or settings.policy
+    # Load it here, where an error reaches the user; a broker could only refuse to start.
+    policy_loader.load(policy, settings.work)
+    capabilities = options.capabilities
     keys = _keys(settings)
     own_redis = None
-    redis_url = settings.redis_url if redis else None
-    if redis_url is None and redis:
+    redis_url = settings.redis_url if options.redis else None
+    if redis_url is None and options.redis:
         own_redis = _redis(folder, ports["redis"], private)
         redis_url = url_of(ports["redis"]) if own_redis is not None else None
     reachable = "127.0.0.1" if settings.host in ("0.0.0.0", "*") else settings.host
@@ -84,7 +68,7 @@ def make_plan(
         **{f"LABKIT_{kind.upper()}_PORT": str(ports[kind]) for kind in ("client", "worker", "event")},
         **_proof(folder, keys),
         "LABKIT_FOLDER": str(folder.path),
-        "LABKIT_POLICY": policy or settings.policy,
+        "LABKIT_POLICY": policy,
         "LABKIT_WORK": str(settings.work or Path.cwd()),
         "REDIS_URL": redis_url or "",
         **KEEP_FREED_MEMORY,
@@ -93,14 +77,14 @@ def make_plan(
     worker = {
         "LABKIT_BROKER": address["worker"],
         **_proof(folder, keys),
-        "LABKIT_SLOTS": str(settings.worker_slots if slots is None else slots),
+        "LABKIT_SLOTS": str(settings.worker_slots if options.slots is None else options.slots),
         "LABKIT_JOB_MODULES": ",".join(settings.job_modules),
         "LABKIT_WORK": str(settings.work or Path.cwd()),
         # One computing thread a worker: two cores shared by three greedy libraries are slower than one each.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
         **KEEP_FREED_MEMORY,
-        **_capabilities(capabilities if capabilities is not None else settings.worker_capabilities),
+        **_capabilities(settings.worker_capabilities if capabilities is None else capabilities),
         **rules,
     }
     drain_s = settings.rules.drain_s + 1.0  # the worker's own limit comes first
@@ -108,7 +92,7 @@ def make_plan(
     return {
         "folder": str(folder.path),
         "private": private,
-        "workers": workers,
+        "workers": options.workers,
         "drain_s": drain_s,
         "broker": {"command": python("labkit", "broker"), "environment": broker},
         "redis": own_redis,
@@ -125,31 +109,12 @@ def make_plan(
             "event_address": address["event"],
             "redis_url": redis_url,
             "keys": None if keys is None else str(keys),
-            "policy": policy or settings.policy,
+            "policy": policy,
             "started": time.time(),
             "private": private,
             "drain_s": drain_s,
         },
     }
-
-
-def unknown_filters(settings: Settings, backend: str = "local") -> list[UnknownFilters]:
-    """Return a warning for each variable that names filters which are not the lab's.
-
-    In containers each named worker has a variable of its own too.
-    """
-    named: dict[str, Sequence[str]] = {"WORKER_CAPABILITIES": settings.worker_capabilities}
-    if backend == "compose":
-        for worker in NAMED_WORKERS:
-            variable = capabilities_variable(worker)
-            named[variable] = words(os.environ.get(variable, ""))
-    warnings = (warning_of_unknown(variable, filters) for variable, filters in named.items())
-    return [warning for warning in warnings if warning is not None]
-
-
-def python(module: str, *arguments: str) -> list[str]:
-    """Return the command that runs a module of ours in the Python that runs now."""
-    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -203,9 +168,3 @@ def _capabilities(listed: Capabilities) -> dict[str, str]:
     if not listed or isinstance(listed, Mapping):
         return {}
     return {"WORKER_CAPABILITIES": ",".join(listed)}
-
-
-def rule_variables(rules: Rules) -> dict[str, str]:
-    usual = Rules()
-    changed = {field.name: getattr(rules, field.name) for field in fields(Rules)}
-    return {f"LABKIT_{k.upper()}": repr(v) for k, v in changed.items() if v != getattr(usual, k)}

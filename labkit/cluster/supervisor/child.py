@@ -30,45 +30,32 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from labkit.cluster.processes import (
+    KILLED,
+    LONG_LIFE_S,
+    PAUSED,
+    RESTARTING,
+    RUNNING,
+    STARTED,
+    STOPPED,
+    STOPPING,
+    check_fits,
+    how_it_ended,
+)
 from labkit.cluster.run_folder import RunFolder
-from labkit.core.errors import N_, ClusterError
 from labkit.support import process_groups
 
-WORKER, BROKER, REDIS = "worker", "broker", "redis"
-STARTED = "--- {name} started at "
-"""How the line in a log begins with which we announce each process of that name."""
 LOCKED = "SIGPROF"
 """How a worker ends in which a task keeps the interpreter lock (``workers.watchdog``)."""
-MAX_WORKERS = 256
 
-LONG_LIFE_S = 10.0
-"""A child that lived this long did not end because it cannot live."""
 BACKOFF_S = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 MAX_LOG_BYTES = 8 << 20
 """A log that grows beyond this while its process runs is emptied."""
-
-RUNNING, PAUSED, STOPPING, RESTARTING = "running", "paused", "stopping", "restarting"
-STOPPED, KILLED = "stopped", "killed"
 
 
 def backoff_s(short_lives: int) -> float:
     """Return how long to wait before the next start, after this many short lives in a row."""
     return BACKOFF_S[min(short_lives, len(BACKOFF_S) - 1)]
-
-
-def check_fits(fault: str, name: str, state: str) -> None:
-    """Raise ClusterError if this command makes no sense for a process in this state."""
-    fits = {
-        "kill": (RUNNING, PAUSED, STOPPING),
-        "stop": (RUNNING, PAUSED, RESTARTING),
-        "pause": (RUNNING,),
-        "resume": (PAUSED,),
-        "start": (STOPPED, KILLED, STOPPING, RESTARTING),
-    }
-    if state not in fits.get(fault, ()):
-        raise ClusterError(
-            N_("{name} is {state}: {fault} does not apply"), name=name, state=state, fault=fault
-        )
 
 
 class Child:
@@ -329,13 +316,3 @@ def _own_group() -> dict[str, Any]:
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"process_group": 0}
-
-
-def how_it_ended(code: int) -> str:
-    """Return a process's end in words ("exit 86", "SIGKILL"); ``code`` is as ``Popen.returncode``."""
-    if code >= 0:
-        return f"exit {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"

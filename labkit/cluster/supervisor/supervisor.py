@@ -32,8 +32,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from labkit.cluster.processes import BROKER, REDIS, WORKER, check_worker_count
 from labkit.cluster.run_folder import RunFolder
-from labkit.cluster.supervisor.child import BROKER, MAX_WORKERS, REDIS, WORKER, Child
+from labkit.cluster.supervisor.child import Child
 from labkit.cluster.supervisor.control import ControlServer, Request, encode_error
 from labkit.cluster.supervisor.wakeups import Wakeups, read_line
 from labkit.core.errors import N_, ClusterError, InvalidInput, LabkitError
@@ -213,10 +214,7 @@ class Supervisor:
 
     def _scale(self, request: Request, n: int) -> None:
         """Add workers, or drain those with the highest numbers; answer at once with the names that stay."""
-        if not (isinstance(n, int) and 0 <= n <= MAX_WORKERS):
-            raise InvalidInput(
-                N_("a cluster cannot have {n} workers; 0 to {most} are possible"), n=n, most=MAX_WORKERS
-            )
+        check_worker_count(n)
         now = time.monotonic()
         for number in range(1, n + 1):
             child = self._children.get(f"worker-{number}")

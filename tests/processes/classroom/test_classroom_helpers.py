@@ -18,9 +18,8 @@ from labkit.classroom.stall_watch import LessonStuck
 from labkit.classroom.story import story
 from labkit.classroom.work import Work, send
 from labkit.cli import doctor_checks
-from labkit.cluster import Cluster, open_cluster
+from labkit.cluster import Cluster, open_cluster, ports
 from labkit.cluster.compose import images
-from labkit.cluster.local import ports
 from labkit.core.errors import BrokerUnreachable, ClusterError
 from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire

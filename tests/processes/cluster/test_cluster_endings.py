@@ -15,15 +15,8 @@ import psutil
 import pytest
 
 from labkit import jobs
-from labkit.cluster.local import ports
-from labkit.cluster.local.handle import (
-    LocalCluster,
-    clean_up,
-    connect,
-    open_cluster,
-    start_background,
-    sweep_private,
-)
+from labkit.cluster import Cluster, connect, open_cluster, ports, start_background
+from labkit.cluster.local.handle import clean_up, sweep_private
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import (
     ClusterError,
@@ -36,7 +29,7 @@ from tests.tools.waiting import wait_until
 
 
 @pytest.fixture
-def cluster() -> Iterator[LocalCluster]:
+def cluster() -> Iterator[Cluster]:
     with open_cluster(workers=2, redis=False) as cluster:
         yield cluster
 
@@ -154,7 +147,7 @@ def test_no_unix_socket_stays_however_a_cluster_ends(monkeypatch: pytest.MonkeyP
         assert sockets() == []
 
 
-def test_a_forked_child_can_neither_end_nor_keep_its_parents_cluster(cluster: LocalCluster) -> None:
+def test_a_forked_child_can_neither_end_nor_keep_its_parents_cluster(cluster: Cluster) -> None:
     pid = os.fork()
     if pid == 0:
         cluster.close()

@@ -17,9 +17,8 @@ from typing import Any
 import pytest
 
 from labkit import jobs
+from labkit.cluster import Cluster, open_cluster, ports
 from labkit.cluster.history_file import EventFile
-from labkit.cluster.local import ports
-from labkit.cluster.local.handle import LocalCluster, open_cluster
 from labkit.core.errors import (
     BrokerUnreachable,
     ClientGone,
@@ -37,11 +36,11 @@ from tests.tools.clusters import gone, marks_of
 from tests.tools.waiting import require, wait_until
 
 
-def worker(cluster: LocalCluster, name: str) -> dict[str, object]:
+def worker(cluster: Cluster, name: str) -> dict[str, object]:
     return next(row for row in cluster.status()["workers"] if row["name"] == name)
 
 
-def kinds(cluster: LocalCluster, name: str) -> list[str]:
+def kinds(cluster: Cluster, name: str) -> list[str]:
     """What the history says about a worker or a fault's target, in order."""
     return [
         str(event.detail.get("fault", event.kind))
@@ -51,7 +50,7 @@ def kinds(cluster: LocalCluster, name: str) -> list[str]:
 
 
 @pytest.fixture
-def cluster() -> Iterator[LocalCluster]:
+def cluster() -> Iterator[Cluster]:
     with open_cluster(workers=2, redis=False) as cluster:
         yield cluster
 
@@ -136,7 +135,7 @@ def test_without_a_redis_server_the_cluster_runs_and_says_so(monkeypatch: pytest
             assert client.submit(jobs.add, 2, 3).result(5) == 5
 
 
-def test_two_clusters_live_side_by_side(cluster: LocalCluster) -> None:
+def test_two_clusters_live_side_by_side(cluster: Cluster) -> None:
     with open_cluster(workers=1, redis=False) as other:
         assert not set(cluster.ports.values()) & set(other.ports.values())
         other.kill("worker-1")
@@ -201,7 +200,7 @@ def test_a_learners_file_does_not_take_the_place_of_pythons_own(
 # --- faults -------------------------------------------------------------------------------------------------
 
 
-def test_a_killed_worker_is_noted_first_and_stays_down_until_it_is_started(cluster: LocalCluster) -> None:
+def test_a_killed_worker_is_noted_first_and_stays_down_until_it_is_started(cluster: Cluster) -> None:
     with cluster.client() as client:
         futures = [client.submit(jobs.spin, 0.1) for _ in range(10)]
         wait_until(lambda: worker(cluster, "worker-2")["in_flight"], what="worker-2 to have work")
@@ -225,7 +224,7 @@ def test_a_killed_worker_is_noted_first_and_stays_down_until_it_is_started(clust
     assert (row["process"], row["status"], row["restarts"]) == ("running", "ready", 1)
 
 
-def test_a_worker_that_crashes_is_restarted(cluster: LocalCluster) -> None:
+def test_a_worker_that_crashes_is_restarted(cluster: Cluster) -> None:
     before = marks_of(cluster)["worker-1"]
     os.kill(before[0], signal.SIGKILL)
     wait_until(lambda: marks_of(cluster)["worker-1"] != before, what="its restart")
@@ -233,7 +232,7 @@ def test_a_worker_that_crashes_is_restarted(cluster: LocalCluster) -> None:
     assert worker(cluster, "worker-1")["pid"] != before[0]
 
 
-def test_a_poisonous_task_ends_by_name_and_the_workers_are_back(cluster: LocalCluster) -> None:
+def test_a_poisonous_task_ends_by_name_and_the_workers_are_back(cluster: Cluster) -> None:
     with cluster.client() as client:
         with pytest.raises(TaskPoisoned):
             client.submit(jobs.crash).result(20)
@@ -241,7 +240,7 @@ def test_a_poisonous_task_ends_by_name_and_the_workers_are_back(cluster: LocalCl
         assert client.submit(jobs.add, 2, 3).result(5) == 5
 
 
-def test_a_stopped_worker_finishes_what_it_holds(cluster: LocalCluster) -> None:
+def test_a_stopped_worker_finishes_what_it_holds(cluster: Cluster) -> None:
     with cluster.client() as client:
         futures = [client.submit(jobs.sleep_for, 0.3) for _ in range(2)]
         wait_until(lambda: worker(cluster, "worker-1")["in_flight"] == 1, what="worker-1 to have work")
@@ -253,7 +252,7 @@ def test_a_stopped_worker_finishes_what_it_holds(cluster: LocalCluster) -> None:
     assert "requeued" not in kinds(cluster, "worker-1")
 
 
-def test_a_frozen_worker_is_lost_and_comes_back_as_a_new_one(cluster: LocalCluster) -> None:
+def test_a_frozen_worker_is_lost_and_comes_back_as_a_new_one(cluster: Cluster) -> None:
     cluster.pause("worker-1")
     assert worker(cluster, "worker-1")["process"] == "paused"
     wait_until(lambda: "lost" in kinds(cluster, "worker-1"), what="its loss")
@@ -262,7 +261,7 @@ def test_a_frozen_worker_is_lost_and_comes_back_as_a_new_one(cluster: LocalClust
     wait_until(lambda: kinds(cluster, "worker-1").count("joined") == 2, what="it to join as a new worker")
 
 
-def test_scaling_adds_and_drains(cluster: LocalCluster) -> None:
+def test_scaling_adds_and_drains(cluster: Cluster) -> None:
     assert cluster.scale(4) == ["worker-1", "worker-2", "worker-3", "worker-4"]
     cluster.wait_until_ready()
     assert [w.status for w in cluster.workers()] == ["ready"] * 4
@@ -273,7 +272,7 @@ def test_scaling_adds_and_drains(cluster: LocalCluster) -> None:
 
 
 def test_a_killed_broker_is_in_the_history_and_everybody_is_back_after_its_start(
-    cluster: LocalCluster,
+    cluster: Cluster,
 ) -> None:
     with cluster.client() as client:
         futures = [client.submit(jobs.sleep_for, 0.2) for _ in range(10)]
@@ -292,7 +291,7 @@ def test_a_killed_broker_is_in_the_history_and_everybody_is_back_after_its_start
 
 
 def test_harming_the_broker_reads_no_history_however_long_it_is(
-    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After hours of work the whole history is gigabytes, and reading it takes minutes."""
     with monkeypatch.context() as patch:
@@ -302,7 +301,7 @@ def test_harming_the_broker_reads_no_history_however_long_it_is(
     assert kinds(cluster, "broker") == ["pause"], "it was on the disk before the broker froze"
 
 
-def test_a_frozen_broker_delays_no_command(cluster: LocalCluster) -> None:
+def test_a_frozen_broker_delays_no_command(cluster: Cluster) -> None:
     cluster.pause("broker")
     cluster.kill("worker-1")  # not noted, and not waited for
     cluster.resume("broker")
@@ -313,7 +312,7 @@ def test_a_frozen_broker_delays_no_command(cluster: LocalCluster) -> None:
 
 @pytest.mark.parametrize(("fault", "mend"), [("pause", "resume"), ("kill", "start")])
 def test_nobody_waits_for_a_broker_that_is_down_by_command(
-    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch, fault: str, mend: str
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, fault: str, mend: str
 ) -> None:
     monkeypatch.setattr("labkit.cluster.cluster.BROKER_DOWN_S", 0.3)
     getattr(cluster, fault)("broker")
@@ -323,7 +322,7 @@ def test_nobody_waits_for_a_broker_that_is_down_by_command(
     cluster.wait_until_ready()
 
 
-def test_a_broker_that_is_brought_back_soon_is_waited_for(cluster: LocalCluster) -> None:
+def test_a_broker_that_is_brought_back_soon_is_waited_for(cluster: Cluster) -> None:
     cluster.pause("broker")
     asked = threading.Event()
     status = cluster._backend_status
@@ -344,7 +343,7 @@ def test_a_broker_that_is_brought_back_soon_is_waited_for(cluster: LocalCluster)
     bringing.join()
 
 
-def test_a_broker_that_does_not_answer_is_what_is_named(cluster: LocalCluster) -> None:
+def test_a_broker_that_does_not_answer_is_what_is_named(cluster: Cluster) -> None:
     pid = marks_of(cluster)["broker"][0]
     os.kill(pid, signal.SIGSTOP)  # by somebody else: the supervisor does not know
     try:
@@ -355,7 +354,7 @@ def test_a_broker_that_does_not_answer_is_what_is_named(cluster: LocalCluster) -
     cluster.wait_until_ready()
 
 
-def test_a_name_that_is_unknown_is_answered_with_the_known_ones(cluster: LocalCluster) -> None:
+def test_a_name_that_is_unknown_is_answered_with_the_known_ones(cluster: Cluster) -> None:
     for act in (cluster.kill, cluster.stop, cluster.start, cluster.pause, cluster.resume):
         with pytest.raises(
             InvalidInput, match="'worker-9' is unknown; the cluster has broker, worker-1, worker-2"
@@ -366,7 +365,7 @@ def test_a_name_that_is_unknown_is_answered_with_the_known_ones(cluster: LocalCl
     assert "fault" not in cluster.history().counts()
 
 
-def test_the_logs_are_each_ones_own_or_everybodys(cluster: LocalCluster) -> None:
+def test_the_logs_are_each_ones_own_or_everybodys(cluster: Cluster) -> None:
     own = cluster.logs("broker")
     assert "serving clients" in own and "|" not in own.splitlines()[0]
     everybodys = cluster.logs(lines=1).splitlines()
@@ -382,7 +381,7 @@ def test_a_worker_that_cannot_live_is_named_with_its_last_words() -> None:
 
 
 def test_the_last_words_are_those_of_the_process_and_not_that_the_next_has_been_started(
-    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     printed = "--- worker-1 started at 2026-11-27 03:50:00 ---\nwhat a pity\n\n"
     monkeypatch.setattr(cluster, "logs", lambda _name, _lines: printed + printed.splitlines()[0])

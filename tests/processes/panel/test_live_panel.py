@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from labkit.cluster.local.handle import LocalCluster, open_cluster
+from labkit.cluster import Cluster, open_cluster
 from labkit.core.errors import ClusterNotRunning
 from labkit.jobs import sleep_for
 from labkit.panel import Panel
@@ -18,13 +18,13 @@ PATIENCE_S = 15.0
 
 
 @pytest.fixture
-def cluster() -> Iterator[LocalCluster]:
+def cluster() -> Iterator[Cluster]:
     with open_cluster(workers=2, redis=False) as cluster:
         yield cluster
 
 
 @pytest.fixture
-def panel(cluster: LocalCluster) -> Panel:
+def panel(cluster: Cluster) -> Panel:
     panel = cluster.panel(live=True, work=True)
     panel._repr_mimebundle_()
     return panel
@@ -90,7 +90,7 @@ def test_a_killed_broker_is_told_and_the_panel_outlives_it(panel: Panel) -> None
     wait_until(lambda: sum(panel._pulse.done.values()) > done, PATIENCE_S, "the work to go on")
 
 
-def test_a_newer_panel_closes_the_one_before_it(cluster: LocalCluster, panel: Panel) -> None:
+def test_a_newer_panel_closes_the_one_before_it(cluster: Cluster, panel: Panel) -> None:
     newer = cluster.panel(live=True)
     newer._repr_mimebundle_()
     assert not panel.is_live and newer.is_live
@@ -98,9 +98,7 @@ def test_a_newer_panel_closes_the_one_before_it(cluster: LocalCluster, panel: Pa
     assert panel_threads() == ["labkit-panel"]
 
 
-def test_closing_the_cluster_ends_the_panels_thread_and_its_client(
-    cluster: LocalCluster, panel: Panel
-) -> None:
+def test_closing_the_cluster_ends_the_panels_thread_and_its_client(cluster: Cluster, panel: Panel) -> None:
     wait_until(lambda: panel._load is not None, PATIENCE_S, "the panel to send work")
     cluster.close()
     assert panel_threads() == [] and not panel.is_live

@@ -112,10 +112,10 @@ def test_a_workers_state_is_said_in_words(told: dict[str, Any], expected: str) -
 
 
 def test_every_state_of_the_scheduler_and_of_a_child_has_words() -> None:
-    from labkit.cluster.supervisor import child
+    from labkit.cluster import processes
 
-    up = {child.RUNNING, child.PAUSED, child.STOPPING, child.RESTARTING}
-    of_children = up | {child.STOPPED, child.KILLED}
+    up = {processes.RUNNING, processes.PAUSED, processes.STOPPING, processes.RESTARTING}
+    of_children = up | {processes.STOPPED, processes.KILLED}
     of_workers = {"ready", "busy", "suspect", "draining", "lost", "left", "absent"}
     assert of_children | of_workers == set(STATES)
 

@@ -12,7 +12,7 @@ from labkit.cluster.compose import start
 from labkit.cluster.compose.projects import cluster_of
 from labkit.cluster.compose.start import project_of
 from labkit.cluster.local import handle
-from labkit.cluster.open import chosen, connect, of_running, open_cluster
+from labkit.cluster.open import chosen, connect, of_running, open_cluster, unknown_filters
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import ClusterError, InvalidInput
 from labkit.support.settings import Settings
@@ -58,6 +58,23 @@ def test_the_warning_of_unknown_filters_names_the_line_that_opens_the_cluster(
         inside = replace(misspelt, control=settings.home)
         with pytest.raises(ClusterError, match="is what it is"):  # and its workers are not ours to name
             open_cluster(1, backend="compose", settings=inside)
+
+
+def test_filters_that_do_not_exist_are_named_with_those_that_do(settings: Settings) -> None:
+    assert unknown_filters(settings) == []
+    assert unknown_filters(replace(settings, worker_capabilities=("blur", "edges"))) == []
+    (warning,) = unknown_filters(replace(settings, worker_capabilities=("blurr", "edges")))
+    assert "WORKER_CAPABILITIES names blurr," in str(warning) and "known: resize, blur" in str(warning)
+
+
+def test_in_containers_each_named_workers_own_variable_is_looked_at(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKER_1_CAPABILITIES", "blur")
+    monkeypatch.setenv("WORKER_3_CAPABILITIES", "resize, edgs")
+    assert unknown_filters(settings) == [], "processes have no such variable"
+    (warning,) = unknown_filters(settings, "compose")
+    assert "WORKER_3_CAPABILITIES names edgs," in str(warning)
 
 
 def test_what_up_has_noted_is_found_again_without_saying_so(settings: Settings) -> None:
@@ -131,12 +148,8 @@ def test_inside_the_lab_whoever_has_wishes_gets_processes_with_a_secret_of_their
     from labkit.cluster.local import handle
 
     opened: list[tuple[str, Settings]] = []
-    monkeypatch.setattr(
-        handle, "open_cluster", lambda *_a, settings, **_k: opened.append(("local", settings))
-    )
-    monkeypatch.setattr(
-        start, "open_cluster", lambda *_a, settings, **_k: opened.append(("compose", settings))
-    )
+    monkeypatch.setattr(handle, "open_cluster", lambda _o, settings: opened.append(("local", settings)))
+    monkeypatch.setattr(start, "open_cluster", lambda _o, settings: opened.append(("compose", settings)))
     home = settings.home
     inside = Settings(
         home=home, backend="compose", control=home, keys=home, folder=home, redis_url="redis://r"

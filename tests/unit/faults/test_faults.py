@@ -238,7 +238,7 @@ def test_a_cluster_that_does_not_come_up_has_failed(monkeypatch: pytest.MonkeyPa
     from labkit.core.errors import ClusterError
     from labkit.faults import test_bed
 
-    def no_cluster(**_options: Any) -> Any:
+    def no_cluster(*_options: Any) -> Any:
         raise ClusterError("no processes left")
 
     monkeypatch.setattr(test_bed, "open_cluster", no_cluster)

@@ -11,9 +11,9 @@ import pytest
 
 from labkit import open_cluster
 from labkit.cli import output
+from labkit.cluster import ports
 from labkit.cluster.compose import start
 from labkit.cluster.compose.docker import DockerTimedOut, Engine, explain, run
-from labkit.cluster.local import ports
 from labkit.core.errors import BackendMissing, ClusterError, PortInUse
 from labkit.demo import reference
 from labkit.support import i18n

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from labkit.cluster.local import plan as plans
+from labkit.cluster.options import ClusterOptions
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import BackendMissing, InvalidInput, SettingsError
 from labkit.core.protocol.rules import Rules
@@ -28,8 +29,9 @@ def _a_redis_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def make_plan(settings: Settings | None = None, **options: Any) -> dict[str, Any]:
     folder = RunFolder(HOME / "clusters" / "test")
-    wanted = {"workers": 3, "private": True, **options}
-    plan = plans.make_plan(folder, "test", settings or Settings(home=HOME), PORTS, **wanted)
+    private = options.pop("private", True)
+    wanted = ClusterOptions(**options)
+    plan = plans.make_plan(folder, "test", settings or Settings(home=HOME), PORTS, wanted, private=private)
     again: dict[str, Any] = json.loads(json.dumps(plan))  # it has to travel as JSON
     return again
 
@@ -100,21 +102,6 @@ def test_capabilities_are_everybodys_or_each_ones() -> None:
     assert each["own"] == {"worker-2": {"WORKER_CAPABILITIES": "blur"}}
     from_settings = make_plan(Settings(home=HOME, worker_capabilities=("edges",)))["worker"]
     assert from_settings["environment"]["WORKER_CAPABILITIES"] == "edges"
-
-
-def test_filters_that_do_not_exist_are_named_with_those_that_do() -> None:
-    assert plans.unknown_filters(Settings(home=HOME)) == []
-    assert plans.unknown_filters(Settings(home=HOME, worker_capabilities=("blur", "edges"))) == []
-    (warning,) = plans.unknown_filters(Settings(home=HOME, worker_capabilities=("blurr", "edges")))
-    assert "WORKER_CAPABILITIES names blurr," in str(warning) and "known: resize, blur" in str(warning)
-
-
-def test_in_containers_each_named_workers_own_variable_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKER_1_CAPABILITIES", "blur")
-    monkeypatch.setenv("WORKER_3_CAPABILITIES", "resize, edgs")
-    assert plans.unknown_filters(Settings(home=HOME)) == [], "processes have no such variable"
-    (warning,) = plans.unknown_filters(Settings(home=HOME), "compose")
-    assert "WORKER_3_CAPABILITIES names edgs," in str(warning)
 
 
 def test_labkit_is_found_from_any_folder_and_the_current_one_is_not_searched(

@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from labkit.cluster.compose.agent import Contained
+from labkit.cluster.processes import WORKER, check_fits
 from labkit.cluster.run_folder import RunFolder
-from labkit.cluster.supervisor.child import LOCKED, WORKER, Child, check_fits
+from labkit.cluster.supervisor.child import LOCKED, Child
 from labkit.core.errors import ClusterError
 from tests.tools.waiting import require, wait_until
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from labkit.cluster.local import ports
+from labkit.cluster import ports
 from labkit.core.errors import ClusterError, PortInUse
 from labkit.support import i18n
 

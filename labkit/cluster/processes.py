@@ -1,0 +1,66 @@
+"""The processes of a cluster: their kinds, their states, and which command applies in which state.
+
+Shared by every backend, by the interface and by what shows a cluster. It imports the standard library and
+labkit's errors only, because the supervisor imports it too.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from labkit.core.errors import N_, ClusterError, InvalidInput
+
+WORKER, BROKER, REDIS = "worker", "broker", "redis"
+"""The kinds of a cluster's processes."""
+
+RUNNING, PAUSED, STOPPING, RESTARTING = "running", "paused", "stopping", "restarting"
+STOPPED, KILLED = "stopped", "killed"
+"""The states of a process. Stopped and killed: it is down until a command starts it."""
+
+MAX_WORKERS = 256
+LONG_LIFE_S = 10.0
+"""A process that lived this long is able to run: its end is not counted as a failed start."""
+STARTED = "--- {name} started at "
+"""How the line begins that marks each start of a process in its log."""
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module of labkit in the Python that runs now.
+
+    ``-P``: a file in the current folder never takes the place of a module of Python's.
+    """
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def check_worker_count(n: int) -> None:
+    """Raise InvalidInput unless a cluster can have ``n`` workers."""
+    if not (isinstance(n, int) and 0 <= n <= MAX_WORKERS):
+        raise InvalidInput(
+            N_("a cluster cannot have {n} workers; 0 to {most} are possible"), n=n, most=MAX_WORKERS
+        )
+
+
+def check_fits(fault: str, name: str, state: str) -> None:
+    """Raise ClusterError if this command does not apply to a process in this state."""
+    fits = {
+        "kill": (RUNNING, PAUSED, STOPPING),
+        "stop": (RUNNING, PAUSED, RESTARTING),
+        "pause": (RUNNING,),
+        "resume": (PAUSED,),
+        "start": (STOPPED, KILLED, STOPPING, RESTARTING),
+    }
+    if state not in fits.get(fault, ()):
+        raise ClusterError(
+            N_("{name} is {state}: {fault} does not apply"), name=name, state=state, fault=fault
+        )
+
+
+def how_it_ended(code: int) -> str:
+    """Return a process's end as text ("exit 86", "SIGKILL"); ``code`` is as ``Popen.returncode``."""
+    if code >= 0:
+        return f"exit {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
