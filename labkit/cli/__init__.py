@@ -4,11 +4,11 @@
   are options to parse: ``python -m labkit broker`` starts as fast as a broker can.
 * A command is two functions of its module: ``configure(name, parser)`` declares its options, ``run(options,
   settings)`` does the work and returns the exit code.
-* Here is the border between errors and people. A mistake of the user's is one line on stderr that names the
-  thing and the next step; a traceback is a bug of ours, and says so.
+* This module turns errors into text for people. A mistake of the user is one line on stderr that names the
+  cause and the next step. A traceback is a bug in labkit, and the last line states that.
 
-Exit codes: 0 done, 1 failed, 2 not understood (nothing was done), 130 Ctrl-C, 141 whoever read our output has
-left. (``broker`` has one more: 73, a port is taken; and ``faults``: 3, nothing was shown, neither way.)
+Exit codes: 0 done, 1 failed, 2 usage error (nothing was done), 130 Ctrl-C, 141 the reader of our output has
+closed its pipe. ``broker`` adds 73 (a port is taken), ``faults`` adds 3 (every case was inconclusive).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _prepare_output()
     if language() == "es" and importlib.util.find_spec("babel") is None:
-        set_language("en")  # no package, no catalogue; the doctor must be able to say so
+        set_language("en")  # without babel there is no catalogue; doctor must still run and report it
     try:
         code = _run(words)
         sys.stdout.flush()
@@ -100,17 +100,17 @@ def _missing(package: str) -> PackageMissing:
 
 
 def _prepare_output() -> None:
-    # Whoever started us may have closed them.
+    # The parent process may have closed both streams.
     sys.stdout = sys.stdout or io.StringIO()
     sys.stderr = sys.stderr or io.StringIO()
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show an accent or an arrow shows a question mark, and nothing breaks.
+        # A terminal that cannot encode an accent or an arrow shows a question mark instead of failing.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
 
 
 def _reader_left() -> bool:
-    """Return whether it is our standard output that is broken."""
+    """Return whether the broken pipe is our standard output."""
     if not hasattr(select, "poll"):  # Windows
         return True
     poll = select.poll()
@@ -119,5 +119,5 @@ def _reader_left() -> bool:
 
 
 def _write_no_more() -> None:
-    """Let Python's last flush of the standard output, which would fail again, go nowhere."""
+    """Redirect standard output to the null device, because Python's last flush would fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""``autoscale``: let the number of workers follow the work, until Ctrl-C, with a line for every step."""
+"""``autoscale``: adapts the number of workers to the work until Ctrl-C, with a line for every step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from labkit.core.autoscaler import Decision
 
 WAKE_EVERY_S = 0.5
-"""So often the main thread looks for Ctrl-C where a waiting thread is not interrupted (Windows)."""
+"""How often the main thread checks for Ctrl-C on systems where it does not interrupt a wait (Windows)."""
 
 
 def configure(_name: str, parser: Parser) -> None:
@@ -53,7 +53,7 @@ def configure(_name: str, parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Scale until Ctrl-C, or until the cluster is down: then raise what the autoscaler ended with."""
+    """Scale until Ctrl-C. If the autoscaler ends by itself, as when the cluster is down, raise its error."""
     limits = Limits(options.least, options.most, options.target_s, options.calm_s)
     show = _show_as_json if options.json else _show
     with connected(options, settings) as cluster, cluster.autoscale(limits, on_decision=show) as autoscaling:

@@ -1,10 +1,11 @@
 """Takes many pictures through an executor: reads, submits, writes, and keeps account of each.
 
-* A picture that fails, for whatever reason, is noted; the others go on.
-* Files travel as they are, still encoded; who computes decodes and encodes.
-* What is under way is bounded by count and by bytes, so a folder of any size fits into memory.
-* An output is written beside and renamed into place. It is named after its input and what was done,
-  ``cat-sharpen-edges.png``: a second run replaces the first one's outputs, and no input is ever replaced.
+* A picture that fails, for any reason, is recorded. The others go on.
+* Files travel encoded, as they are on disk. The worker decodes and encodes.
+* The pictures in flight are bounded by count and by bytes, so a folder of any size fits into memory.
+* An output is written to a temporary file and renamed into place. Its name combines the input and the
+  filters, ``cat-sharpen-edges.png``: a second run replaces the outputs of the first, and no input is ever
+  replaced.
 
 Guarantee: each picture given is either written whole or named among the failed.
 """
@@ -44,7 +45,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Failure:
-    """A picture that was not, and why."""
+    """A picture that was not processed, and why."""
 
     source: Path
     error: LabkitError
@@ -52,7 +53,7 @@ class Failure:
 
 @dataclass
 class Report:
-    """What became of a batch. ``ended_by`` is why it could not go on to its end, if it could not."""
+    """The result of a batch. ``ended_by`` is the error that stopped it early, if any."""
 
     written: list[Written] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
@@ -88,7 +89,7 @@ def find_pictures(sources: Iterable[str]) -> tuple[list[Path], list[Failure]]:
             paths += [photo.path for photo in photos.load(source)]
         except ImageError as error:
             failed.append(Failure(Path(source or ""), error))
-    return list(dict.fromkeys(paths)), failed  # a file that is named twice is processed once
+    return list(dict.fromkeys(paths)), failed  # a file named twice is processed once
 
 
 class Outputs:
@@ -102,13 +103,13 @@ class Outputs:
         self._given: set[str] = set()
 
     def name(self, source: Path) -> Path:
-        """Return the path for the output of ``source``; another one each time."""
+        """Return a new path for the output of ``source``, different at each call."""
         stem = _shortened(source.stem + self._ending)
         number = 1
         while True:
             name = f"{stem}{f'-{number}' if number > 1 else ''}{self._suffix}"
             path = self.folder / name
-            # Some file systems take Cat and cat for one name.
+            # Some file systems treat Cat and cat as one name.
             if name.lower() not in self._given and _identity(path) not in self._inputs:
                 self._given.add(name.lower())
                 return path
@@ -116,7 +117,7 @@ class Outputs:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """What two names of one file have in common, or None where there is no file."""
+    """Return (device, inode), equal for two names of one file, or None if there is no file."""
     try:
         status = path.stat()
     except OSError:
@@ -129,7 +130,7 @@ def _shortened(name: str) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder for the outputs. Raises InvalidInput if nothing can be written there."""
+    """Create the folder for the outputs. Raises InvalidInput if it cannot be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -157,8 +158,8 @@ class _UnderWay(NamedTuple):
 class Batch:
     """One batch on its way through ``executor``.
 
-    ``on_progress(report)`` is called whenever a picture is done or has failed. ``on_wait()`` is called now
-    and then while nothing ends; it may raise ClusterNotRunning to end the batch.
+    ``on_progress(report)`` is called whenever a picture is done or has failed. ``on_wait()`` is called from
+    time to time while no picture finishes; it may raise ClusterNotRunning to end the batch.
     """
 
     def __init__(
@@ -180,7 +181,7 @@ class Batch:
         self.report = Report()
 
     def run(self, pictures: Iterable[Path]) -> Report:
-        """Process the pictures and return the report, when each of them has its outcome."""
+        """Process the pictures and return the report once each of them has its outcome."""
         began = time.monotonic()
         pictures = list(pictures)
         left = pictures[::-1]
@@ -215,11 +216,11 @@ class Batch:
         except LabkitError as error:
             self._fail(source, error)
         else:
-            # Named in the order of the input, so a second run gives the same names.
+            # Names are given in input order, so a second run gives the same names.
             self._under_way[future] = _UnderWay(source, self._outputs.name(source), len(data))
 
     def _collect(self, timeout_s: float) -> None:
-        """Take in what has ended; wait for the first to end, ``timeout_s`` at most."""
+        """Collect finished pictures; wait at most ``timeout_s`` for the first one."""
         if not self._under_way:
             return
         done, _open = wait(self._under_way, timeout_s, FIRST_COMPLETED)
@@ -233,7 +234,7 @@ class Batch:
         try:
             data = future.result()
         except LabkitError as error:
-            self._fail(source, _in_our_words(source, error))
+            self._fail(source, _with_file_name(source, error))
             return
         except CancelledError:
             self._fail(source, ImageError(N_("{path}: cancelled"), path=str(source)))
@@ -252,11 +253,11 @@ class Batch:
         self._on_progress(self.report)
 
 
-def _in_our_words(source: Path, error: LabkitError) -> LabkitError:
-    """Return why the picture could not be processed, naming the file.
+def _with_file_name(source: Path, error: LabkitError) -> LabkitError:
+    """Return the reason why the picture could not be processed, with the name of the file.
 
-    A worker has the bytes only and speaks English. What it could not decode cannot be decoded here either,
-    and this time the error has the file's name and the reader's language.
+    A worker gets the bytes only, and its errors are in English. Decoding the file again here fails the same
+    way, but this error has the file's name and the reader's language.
     """
     if not isinstance(error, ImageError):
         return error

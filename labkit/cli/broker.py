@@ -1,7 +1,8 @@
-"""``broker``: be a broker, with a mirror in Redis where REDIS_URL names one. A cluster runs this for itself.
+"""``broker``: runs a broker, with a mirror in Redis if REDIS_URL is set. A cluster starts this command
+itself.
 
-The broker does not know Redis; it is handed the mirror here. When it stops in peace the mirror shows an empty
-picture: no worker that has gone stays on display.
+The broker does not know Redis; this module hands it the mirror. After a normal stop the mirror writes an
+empty snapshot, so that Redis shows no worker that has gone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def configure(_name: str, parser: Parser) -> None:
-    """Declare the options: none, all is said by the environment."""
+    """Describe the environment variables; the command has no options."""
     parser.epilog = _(
         "LABKIT_TOKEN_FILE names the file with the cluster's secret; or LABKIT_KEYS a folder of keys, which "
         "any LABKIT_HOST but 127.0.0.1 needs. LABKIT_HOST, LABKIT_CLIENT_PORT, "

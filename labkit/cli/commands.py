@@ -1,4 +1,4 @@
-"""The list of commands: name, module, one line of help. Nothing is imported before it is chosen."""
+"""The list of commands: name, module, one line of help. A module is imported only when it is chosen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from labkit.core.errors import N_, InvalidInput
 
 
 class UsageError(InvalidInput):
-    """The command line is not understood."""
+    """The command line contains a mistake."""
 
 
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
@@ -60,10 +60,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 TAKES_WORDS = frozenset({"redis", "bench", "broker"})
-"""Commands that get the words behind them as they are: ``run_words(words, settings)`` instead of ``run``."""
+"""Commands that receive their arguments unparsed: ``run_words(words, settings)`` instead of ``run``."""
 
 OWN_HELP = frozenset({"bench"})
-"""Commands that answer ``--help`` themselves."""
+"""Commands that handle ``--help`` themselves."""
 
 
 def find(name: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""``doctor``: what ``labkit.cli.doctor_checks`` finds, for people or as JSON."""
+"""``doctor``: shows the findings of ``labkit.cli.doctor_checks`` as text or JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def configure(_name: str, parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Show the findings; return 0 unless something that the lab needs fails."""
+    """Show the findings; return 1 if something that the lab needs is missing, else 0."""
     if options.json:
         return _as_json(settings)
     # Not rich: the doctor also works where the packages are missing.

@@ -1,10 +1,10 @@
-"""Examines this machine: what the lab needs, what it found, and what to do about it.
+"""Checks this machine for what the lab needs: each finding has a state, a description and advice.
 
-* Each check is a function that returns findings and changes nothing. ``fail`` is for what the lab cannot do
-  without; whatever only costs a part of it (no Docker, a taken port, one core) is a ``warn``.
-* It must work where nothing else does, so at the top it imports the standard library and what of labkit needs
-  no package. psutil is asked where it is there.
-* Findings are sentences with their values apart: the face that shows them translates, JSON stays English.
+* Each check is a function that yields findings and changes nothing. ``fail`` means that the lab cannot run.
+  Anything that costs only a part of it (no Docker, a taken port, one core) is a ``warn``.
+* The checks must run when packages are missing. So this module imports only the standard library and the
+  parts of labkit that need no package; psutil is used if it is installed.
+* Findings keep sentence and values apart: the command translates them, JSON stays English.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LEAST_DISK_BYTES = 100 << 20
 DOCKER_S = 10.0
 PING_S = 1.0
 
-# Without these nothing runs; the others of requirements.txt are for notebooks, charts and tests.
+# The cluster needs these; the rest of requirements.txt is for notebooks, charts and tests.
 NEEDED = {
     "pyzmq": "zmq",
     "msgpack": "msgpack",
@@ -54,7 +54,7 @@ _REQUIREMENT = re.compile(r'([\w.-]+)==([^\s;#]+)\s*(?:;\s*sys_platform\s*(==|!=
 
 
 class Said(NamedTuple):
-    """A sentence in English and its values; ``str()`` is the whole."""
+    """A sentence in English and its values; ``str()`` joins them."""
 
     template: str
     params: dict[str, object]
@@ -93,7 +93,7 @@ TOPICS = {
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Yield the findings as they come; Docker may take seconds to answer."""
+    """Yield each finding as soon as it is known; Docker may take seconds to answer."""
     checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
         _python,
         _packages,
@@ -203,7 +203,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
             found = said(N_("{port} ({kind}): {obstacle}"), port=port, kind=kind, obstacle=obstacle)
             if who is not None:
                 found = said(N_("{port} ({kind}) is taken by {who}"), port=port, kind=kind, who=who)
-            if kind in asked:  # the user wants this one, so the cluster takes no other
+            if kind in asked:  # set explicitly, so the cluster does not pick another
                 advice = said(
                     N_("end that program, or choose another port with {variable}"),
                     variable=ports.VARIABLES[kind],
@@ -241,7 +241,7 @@ def _running_clusters(settings: Settings) -> list[State]:
 
 
 def _listener(port: int) -> str | None:
-    """Return the program that listens on ``port``, as far as the system tells us."""
+    """Return the program that listens on ``port``, if the operating system reveals it."""
     try:
         import psutil
 
@@ -253,7 +253,7 @@ def _listener(port: int) -> str | None:
     except ImportError:
         return None
     except psutil.Error:
-        return None  # somebody else's program: macOS tells root alone
+        return None  # another user's program: macOS reveals it to root only
     return None
 
 

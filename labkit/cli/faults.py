@@ -1,4 +1,4 @@
-"""``faults``: do harm to a live cluster on purpose, and measure what was promised. The cluster is its own."""
+"""``faults``: injects faults into a private cluster and measures what labkit promises."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def configure(_name: str, parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Try the chosen cases; return 0 if one of them passed and none failed, 3 if nothing was shown."""
+    """Run the chosen cases; return 0 if at least one passed and none failed, 3 if all were inconclusive."""
     from labkit.faults import suite, table
     from labkit.faults.verdict import Verdict, verdict_of_all
 
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _all(cases: list[Case], settings: Settings) -> list[Result]:
-    """Carry the cases out; on a terminal with a line for each on the standard error, otherwise quietly."""
+    """Run the cases; on a terminal, print a line for each to stderr."""
     from labkit.faults import suite, table
 
     if not sys.stderr.isatty():

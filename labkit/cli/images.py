@@ -32,7 +32,7 @@ def configure(_name: str, parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Do it; return the exit code."""
+    """Carry out the action and return the exit code."""
     if (options.file is None) == (options.action in ("export", "import")):
         raise UsageError(N_("images {action}: a FILE is for export and import"), action=options.action)
     engine = Engine(os.environ.get("COMPOSE_PROJECT_NAME") or PROJECT, os.environ)

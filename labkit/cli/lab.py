@@ -1,13 +1,13 @@
 """``lab``: JupyterLab on this machine only, opened at the start page of the course.
 
-* JupyterLab runs in this very process, so there is no second one to be left behind: Ctrl-C ends it and every
-  kernel. It listens on 127.0.0.1 and wants its token, a new one each time; messages between it and its
-  kernels are encrypted.
+* JupyterLab runs in this process, so no second process can be left behind: Ctrl-C ends it and every kernel.
+  It listens on 127.0.0.1 and requires a token, new at each start. Messages between it and its kernels are
+  encrypted.
 * It shows the learner's own copies of the notebooks (``labkit/cli/own_notebooks.py``), never the committed
-  ones, because it saves by itself. What we would have it do otherwise (guides shown, not edited; no news from
-  the network) stands in ``notebooks/settings``.
-* The course's own notebooks, and no others in their folder, are trusted as labkit itself is: JupyterLab would
-  show what is stored in them without its style otherwise, and a live panel that is opened again as text.
+  files, because JupyterLab saves automatically. ``notebooks/settings`` changes some of its defaults (guides
+  open as rendered text; no news from the network).
+* The course's own notebooks, and no others in their folder, are trusted as labkit itself is. Otherwise
+  JupyterLab would show their stored outputs without style, and a reopened live panel as text.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 USUAL_PORT, OTHER_PORTS = 8888, 100
 COPIES = "course"
-"""The folder in LABKIT_HOME for the learner's copies, one folder a language."""
+"""The folder in LABKIT_HOME for the learner's copies, with one folder per language."""
 
 
 class CourseMissing(LabkitError):
-    """The notebooks are not beside labkit."""
+    """The notebooks are not next to the package labkit."""
 
 
 def configure(_name: str, parser: Parser) -> None:
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             known=", ".join(LANGUAGES),
         )
     asked = None if options.port is None else _asked_port(options.port)
-    from jupyterlab.labapp import LabApp  # its absence is told by labkit.cli
+    from jupyterlab.labapp import LabApp  # labkit.cli reports it if the package is missing
 
     lang = options.lang or language()
     set_language(lang)
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         raise CourseMissing(N_("the folder notebooks/ is not here; run this in the lab's own folder"))
     made = own_notebooks.make(course, copies / lang, options.fresh)
     start = f"/lab/tree/{lang}/index.ipynb"
-    # For the kernels: their language, and labkit wherever the Python that runs this has it from.
+    # For the kernels: their language, and the labkit that runs this command.
     os.environ["LABKIT_LANG"] = lang
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     token = secrets.token_urlsafe(24)
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     _tell(made, copies / lang)
     output.line(_("Ctrl-C ends it, with every notebook that runs; what is saved stays."))
     print(end="", flush=True)
-    # Its own handler asks whether that is meant, and without a terminal it leaves the kernels to themselves.
+    # JupyterLab's own handler asks for confirmation, and without a terminal it leaves the kernels running.
     signal.signal(signal.SIGINT, lambda _number, _frame: server.stop(from_signal=True))
     server.start()
     _leave()
@@ -101,14 +101,14 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _listen(server: Any, asked: int | None) -> None:
-    """Have the server's port now, before anybody is told of it.
+    """Bind the server's port before the address is printed. Raises PortInUse.
 
-    JupyterLab looks for a free one, lets go of it and listens when its loop starts: a second later, and
-    somebody else may be there by then. Raises PortInUse.
+    JupyterLab finds a free port, closes it and listens only when its loop starts, a second later. By then
+    another program may have taken the port.
     """
 
     async def a_turn() -> None:
-        """In which the server listens; what it scheduled comes first."""
+        """Let the loop run the server's own scheduled listen first."""
 
     async def listen() -> None:
         listener = socket.create_server((server.ip, server.port), backlog=128)
@@ -118,20 +118,20 @@ def _listen(server: Any, asked: int | None) -> None:
     try:
         server.io_loop.run_sync(a_turn)
         return
-    except SystemExit:  # it was not fast enough, and would leave
+    except SystemExit:  # another program took the port first, and JupyterLab gives up
         others = range(server.port + 1, MAX_PORT + 1)[:OTHER_PORTS] if asked is None else range(0)
     for server.port in others:
-        with contextlib.suppress(OSError):  # taken, too, or not for us
+        with contextlib.suppress(OSError):  # taken as well, or not permitted
             server.io_loop.run_sync(listen)
             return
     raise _in_use(USUAL_PORT if asked is None else asked)
 
 
 def _leave(patience_s: float = 2.0) -> None:
-    """Return when the server's threads have ended; if they do not, end this process without them.
+    """Wait for the server's threads to end; if they do not, end this process without them.
 
-    A request that is under way while the server stops can begin a thread (anyio's) that nobody will ever end,
-    and Python would wait for it. By now all is done: the kernels have ended, what is saved is on the disk.
+    A request in progress while the server stops can start a thread (anyio's) that never ends, and Python
+    would wait for it forever. By now the kernels have ended and everything saved is on disk.
     """
     until = time.monotonic() + patience_s
     for thread in threading.enumerate():
@@ -144,7 +144,7 @@ def _leave(patience_s: float = 2.0) -> None:
 
 
 def _tell(done: own_notebooks.Copies, folder: Path) -> None:
-    """Say where the learner's notebooks are, and which of them are not as the course has them now."""
+    """Print where the learner's notebooks are, and which of them differ from the course's current version."""
     output.line(_("You work on your own copies: {folder}").format(folder=folder))
     if done.kept:
         output.line(_("What you had written is kept there as {names}.").format(names=", ".join(done.kept)))
@@ -157,17 +157,17 @@ def _tell(done: own_notebooks.Copies, folder: Path) -> None:
 
 
 def trust_the_course(notary: Any) -> None:
-    """Sign the notebooks that the course is made of, so that JupyterLab shows their outputs as stored."""
+    """Sign the course's notebooks, so that JupyterLab shows their stored outputs."""
     import nbformat
 
     for source in (ROOT / "notebooks" / "source").glob("*.py"):
         for path in (ROOT / "notebooks").glob(f"*/{source.stem}.ipynb"):
-            with contextlib.suppress(OSError, ValueError):  # JupyterLab says what is wrong with it
+            with contextlib.suppress(OSError, ValueError):  # JupyterLab reports a broken file itself
                 notary.sign(nbformat.read(path, as_version=4))
 
 
 def _arguments(asked: int | None, token: str, shown: Path, start: str, browser: bool) -> list[str]:
-    """Return what JupyterLab is told: no words of a command line, so nobody sees the token in them."""
+    """Return JupyterLab's arguments. They are passed in-process, so the token appears in no process list."""
     return [
         f"--ServerApp.ip={HOST}",
         f"--ServerApp.port={USUAL_PORT if asked is None else asked}",

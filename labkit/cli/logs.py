@@ -1,6 +1,6 @@
-"""``logs [WORKER]``: what the processes of a cluster printed, once or as it comes.
+"""``logs [WORKER]``: shows what the processes of a cluster printed, once or continuously.
 
-The files are read directly, so a cluster that has crashed can be asked too: that is when logs matter most.
+It reads the log files directly, so it works for a cluster that has crashed: that is when logs matter most.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _of_containers(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _follow(views: dict[str, _View], folder: RunFolder, process: str | None) -> None:
-    """Show what is added, until the cluster has gone; Ctrl-C ends it from outside."""
+    """Show new lines until the cluster has ended or Ctrl-C is pressed."""
     while True:
         sys.stdout.flush()
         running = folder.running() is not None
@@ -128,7 +128,7 @@ class _View:
         self._rest = b""
 
     def last(self, count: int) -> list[str]:
-        """Return the last ``count`` lines; what comes later is ``new``."""
+        """Return the last ``count`` lines; later ones come from ``new``."""
         kept: deque[str] = deque(maxlen=count)
         before = -1
         while self._offset > before:
@@ -137,14 +137,14 @@ class _View:
         return list(kept)
 
     def unfinished(self) -> list[str]:
-        """Return the line that has not ended yet, if there is one: of a process that died, its last words."""
+        """Return the last line if it has no line end yet: a process may have died while writing it."""
         return [self._rest.decode("utf-8", "replace")] if self._rest else []
 
     def new(self) -> list[str]:
-        """Return the whole lines that were added since the last call, a megabyte at most."""
+        """Return the complete lines added since the last call, reading one megabyte at most."""
         try:
             with self._path.open("rb") as file:
-                if file.seek(0, 2) < self._offset:  # a new file of that name, or emptied: from its beginning
+                if file.seek(0, 2) < self._offset:  # the file was replaced or emptied: start over
                     self._offset, self._rest = 0, b""
                 file.seek(self._offset)
                 data = file.read(CHUNK)

@@ -1,7 +1,7 @@
-"""How the command line speaks: answers on stdout, complaints and progress on stderr, JSON where it is wanted.
+"""Output of the command line: answers on stdout, errors and progress on stderr, JSON on request.
 
-Every sentence comes here already in the reader's language. Commands in it are written ``python -m labkit
-up``; what is shown is how *this* reader calls labkit, so that the next step can be copied as it stands.
+Callers pass sentences that are already translated. They write commands as ``python -m labkit up``; this
+module prints them the way *this* user starts labkit, so that the next step can be copied and pasted.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _folder: Path | None = None
 
 
 def typed_in(folder: Path | None) -> None:
-    """From now on show commands as one types them in ``folder``; None: where this process runs.
+    """Show commands from now on as typed in ``folder``; None means the working folder of this process.
 
-    A notebook runs in a folder of its own, and whoever reads it types in the lab's.
+    A notebook runs in a folder of its own, but its reader types in the lab's folder.
     """
     global _folder
     _folder = folder
@@ -59,19 +59,19 @@ def line(text: str = "") -> None:
 
 
 def complain(text: str) -> None:
-    """Print one line for people that is no answer: an error, a warning, what one might do about it."""
+    """Print one line to stderr: an error, a warning, or advice."""
     print(as_called(text), file=sys.stderr, flush=True)
 
 
 def as_json(value: Any, indent: int | None = 2) -> None:
-    """Print the one JSON document that a command with ``--json`` prints."""
+    """Print ``value`` as the one JSON document of a command with ``--json``."""
     import json
 
     print(json.dumps(value, indent=indent))
 
 
 def next_steps(*steps: tuple[str, str]) -> None:
-    """Print the commands that make sense now, each (command, what it does)."""
+    """Print the commands that make sense next, each given as (command, what it does)."""
     width = max(len(call()) + 1 + len(command) for command, _meaning in steps)
     line()
     for command, meaning in steps:
@@ -79,7 +79,7 @@ def next_steps(*steps: tuple[str, str]) -> None:
 
 
 def seconds(value: float) -> str:
-    """Return a span for people: "0.4 s", "12 s", "3 min", "2 h"."""
+    """Return a duration (seconds) as text for people: "0.4 s", "12 s", "3 min", "2 h"."""
     if value < 9.95:
         return _("{number:.1f} s").format(number=value)
     if value < 99.5:

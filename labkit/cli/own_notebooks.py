@@ -1,20 +1,21 @@
-"""A learner's own copies of the course's notebooks: JupyterLab saves by itself, and not into the lab.
+"""A learner's own copies of the course's notebooks, so that JupyterLab never saves into the repository.
 
-The course's notebooks are committed files. Whoever ran them in place would change them by looking at them,
-and the teacher's next ``git pull`` would stop at each. So ``lab`` opens copies, in ``LABKIT_HOME/course``:
+The course's notebooks are committed files. JupyterLab saves automatically, so running them in place would
+change them, and the teacher's next ``git pull`` would report a conflict for each. So ``lab`` opens copies, in
+``LABKIT_HOME/course``:
 
 ====================================  ======================================================================
 the copy                              what happens
 ====================================  ======================================================================
-is not there                          it is made
-is as it was made                     it is made anew when the course's has changed
-has been written to by its reader     it stays, always; that there is a newer one is said
-has been written to, and ``fresh``    it is kept beside under a name of its own, then made anew
+does not exist                        it is made
+is unchanged since it was made        it is replaced when the course's version changes
+was changed by its reader             it stays, always; a newer version is mentioned
+was changed, and ``fresh`` is given   it is kept under another name, then replaced
 ====================================  ======================================================================
 
-A notebook is told by its cells and their outputs: JupyterLab writes into the rest as soon as it is opened.
-``.made.json`` beside the copies remembers what each was made of; a copy of which it knows nothing is its
-reader's. Every file appears whole or not at all.
+Notebooks are compared by their cells and outputs, because JupyterLab writes to the rest as soon as it opens a
+file. ``.made.json`` next to the copies records what each copy was made of; a copy that is not recorded
+belongs to its reader. Every file appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -39,17 +40,17 @@ class CopiesFailed(LabkitError):
 
 
 class Copies(NamedTuple):
-    """What was done: the names of files."""
+    """The names of the files in each outcome."""
 
     made: list[str]
     outdated: list[str]
-    """The reader's own, of which the course has a newer version."""
+    """Files changed by the reader of which the course has a newer version."""
     kept: list[str]
-    """Under which names the reader's own stay, after ``fresh``."""
+    """The new names of the reader's own files, after ``fresh``."""
 
 
 def make(course: Path, folder: Path, fresh: bool = False) -> Copies:
-    """Bring the copies in ``folder`` of the files in ``course`` up to date, and say what was done.
+    """Bring the copies in ``folder`` of the files in ``course`` up to date, and return what was done.
 
     Raises CopiesFailed if they cannot be written.
     """
@@ -76,7 +77,7 @@ def _make(course: Path, folder: Path, fresh: bool) -> Copies:
         newest, copy = digest(text), folder / source.name
         present = digest(copy.read_bytes()) if copy.exists() else None
         was_made_of = known.get(source.name)
-        if present not in (None, newest, was_made_of):  # its reader's
+        if present not in (None, newest, was_made_of):  # changed by its reader
             if not fresh:
                 if was_made_of not in (None, newest):
                     done.outdated.append(source.name)
@@ -86,7 +87,9 @@ def _make(course: Path, folder: Path, fresh: bool) -> Copies:
         if present != newest:
             atomic_write(copy, text)
             done.made.append(source.name)
-        if was_made_of != newest:  # after the copy: interrupted before this, the next time finds both alike
+        if (
+            was_made_of != newest
+        ):  # written after the copy: if interrupted in between, the next call finds both equal
             known[source.name] = newest
             atomic_write(record, json.dumps(known, indent=1).encode())
     return done
@@ -98,7 +101,7 @@ def _files(course: Path) -> Iterator[Path]:
 
 
 def _read(record: Path) -> dict[str, str]:
-    """Return what each copy was made of; nothing is known if the record is missing or spoilt."""
+    """Return what each copy was made of; empty if the record is missing or damaged."""
     try:
         told = json.loads(record.read_bytes())
     except (FileNotFoundError, ValueError):
@@ -107,7 +110,7 @@ def _read(record: Path) -> dict[str, str]:
 
 
 def _free_name(copy: Path) -> Path:
-    """Return a name beside ``copy`` that nothing has: day1.ipynb gives day1_mine_1.ipynb."""
+    """Return a free name in the folder of ``copy``: day1.ipynb gives day1_mine_1.ipynb."""
     number = 1
     while (free := copy.with_name(f"{copy.stem}_mine_{number}{copy.suffix}")).exists():
         number += 1
@@ -115,7 +118,7 @@ def _free_name(copy: Path) -> Path:
 
 
 def digest(data: bytes) -> str:
-    """Return a digest of what a reader sees of a file: of a notebook its cells and their outputs."""
+    """Return a digest of what a reader sees: for a notebook, its cells and their outputs."""
     try:
         told = json.loads(data)
         seen = [(cell["cell_type"], cell["source"], cell.get("outputs")) for cell in told["cells"]]
@@ -125,7 +128,7 @@ def digest(data: bytes) -> str:
 
 
 def _joined(value: Any) -> Any:
-    """Return the same with each list of lines as one text: a notebook may have either for the same."""
+    """Return ``value`` with each list of lines joined: a notebook may store a text either way."""
     if isinstance(value, dict):
         return {key: _joined(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -136,7 +139,7 @@ def _joined(value: Any) -> Any:
 
 
 def bring(courses: Path, folder: Path) -> None:
-    """Make the copies of all languages, in a container that is about to show them; say what stays behind."""
+    """Make the copies of all languages in the lab's container, and print which ones are outdated."""
     for lang in LANGUAGES:
         for name in make(courses / lang, folder / lang).outdated:
             text = _("There is a newer version of {file}; yours stays. Rename it, and start the lab again.")

@@ -16,7 +16,7 @@ from labkit.support import i18n
 from labkit.support.i18n import _
 from labkit.support.text import parse_float, parse_int
 
-# Not `from labkit import __version__`: the package is the door for others, one floor up.
+# Not `from labkit import __version__`: the package is a room above the command line.
 VERSION = "0.1.0"
 
 
@@ -24,15 +24,15 @@ MAX_PORT = 65535
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that shows its examples as they stand, and whose errors are ours to show."""
+    """An ArgumentParser that prints its examples unwrapped and raises UsageError instead of exiting."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
-        self.register("type", int, parse_int)  # as everywhere else: 1_0 is no number
+        self.register("type", int, parse_int)  # as everywhere in labkit: 1_0 is not a number
         self.register("type", float, parse_float)
 
     def error(self, message: str) -> NoReturn:
-        """Raise UsageError instead of printing and leaving."""
+        """Raise UsageError instead of printing and exiting."""
         raise UsageError(
             N_("{message}; {command} --help shows what is possible"), message=message, command=self.prog
         )
@@ -60,7 +60,7 @@ def port_number(option: str, text: str) -> int:
 
 
 def parse(words: list[str]) -> argparse.Namespace | None:
-    """Return the options in ``words``, with what is to be run in ``run``; None if only help was wanted."""
+    """Return the parsed options, with the function to run in ``run``; None if only help was asked for."""
     i18n.translate_argparse()
     try:
         if not words or words[0].startswith("-"):
@@ -68,7 +68,7 @@ def parse(words: list[str]) -> argparse.Namespace | None:
             return None
         parser = command_parser(words[0])
         return parser.parse_args(words[1:])
-    except SystemExit:  # argparse leaves this way after --help and --version
+    except SystemExit:  # argparse exits after --help and --version
         return None
 
 

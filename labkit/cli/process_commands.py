@@ -1,4 +1,4 @@
-"""``kill``, ``pause``, ``resume``, ``stop``, ``start``: do it to a worker, and say what became of it."""
+"""``kill``, ``pause``, ``resume``, ``stop``, ``start``: act on one process and report the effect."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from labkit.cluster.history_file import EventFile
 
 NOTICE_S = 1.0
-"""How long `kill` waits for the broker to notice; a closed connection takes it a few milliseconds."""
+"""How long `kill` waits for the broker to notice. It sees a closed connection within milliseconds."""
 POLL_S = 0.01
 
 
@@ -33,7 +33,7 @@ def configure(name: str, parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Do it; return the exit code."""
+    """Carry out the command and return the exit code."""
     do = {"kill": _kill, "pause": _pause, "resume": _resume, "stop": _stop, "start": _start}[options.command]
     with connected(options, settings) as cluster:
         try:
@@ -49,7 +49,7 @@ Steps = list[tuple[str, str]]
 
 
 def _why_not(error: ClusterError) -> ClusterError:
-    """Return the error for a fault that does not apply with the state in words, and the next step."""
+    """Return ``error`` with the state in words and a next step, if the state made it impossible."""
     state, name = str(error.params.get("state", "")), error.params.get("name")
     if "fault" not in error.params or state not in STATES:
         return error
@@ -73,7 +73,7 @@ def _kill(cluster: Cluster, target: str, _settings: Settings) -> Steps:
     noted_at = cluster.kill(target)
     output.line(_("{target} was killed (SIGKILL). It stays down until it is started.").format(target=target))
     if target.startswith("worker"):
-        _say_who_noticed(events, target, noted_at)
+        _report_detection(events, target, noted_at)
     elif target == "broker":
         output.line(
             _(
@@ -86,8 +86,8 @@ def _kill(cluster: Cluster, target: str, _settings: Settings) -> Steps:
     return [(f"start {target}", _("start it again")), _watch()]
 
 
-def _say_who_noticed(events: EventFile, worker: str, noted_at: float) -> None:
-    """Say what the history knows of the death: how soon it was seen, and what became of the tasks."""
+def _report_detection(events: EventFile, worker: str, noted_at: float) -> None:
+    """Report from the history how soon the broker saw the death, and what happened to the tasks."""
     deadline = time.monotonic() + NOTICE_S
     since: list[h.Event] = []
     while time.monotonic() < deadline:

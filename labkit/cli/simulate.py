@@ -69,7 +69,7 @@ def configure(_name: str, parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Simulate and show the run; return 0 if every promise was kept."""
+    """Simulate and show the run; return 0 if every invariant held."""
     faults = [name for word in options.faults.split(",") if (name := word.strip()) and name != "none"]
     for option, value, most in (
         ("workers", options.workers, MOST_WORKERS),
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         thorough=options.thorough,
         wire=options.wire,
     )
-    result = replace(result, policy=options.policy)  # the name by which it can be asked for again
+    result = replace(result, policy=options.policy)  # the name that repeats this run
     seconds = time.monotonic() - began
     if options.json:
         output.as_json(_as_json(result, seconds), indent=None)

@@ -1,4 +1,4 @@
-"""``submit FILES|FOLDER``: pictures through filters, on any engine, with an account of every file."""
+"""``submit FILES|FOLDER``: runs pictures through filters on any engine and accounts for every file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from labkit.cluster import Cluster
 
 TELL_AFTER_S = 3.0
-"""When nothing has ended for this long, the reader hears what the cluster waits for."""
+"""When no picture has finished for this long, the user is told what the cluster waits for."""
 LISTED = 20
 
 
@@ -103,12 +103,12 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     if options.json:
         output.as_json(_as_json(report, options, steps))
     else:
-        _say(report, options, cluster)
+        _print_report(report, options, cluster)
     return 1 if report.failed else 0
 
 
 def _refuse_empty_names(options: argparse.Namespace) -> None:
-    """Raise UsageError for a name of nothing, as an unset variable leaves it: it would mean this folder."""
+    """Raise UsageError for an empty name, as an unset variable produces it: it would mean this folder."""
     if not options.out.strip():
         raise UsageError(N_("--out {path!r}: the name of a folder is expected"), path=options.out)
     for source in options.sources:
@@ -117,16 +117,16 @@ def _refuse_empty_names(options: argparse.Namespace) -> None:
 
 
 def _refuse_inputs_folder(out: Path, sources: list[str]) -> None:
-    """Raise UsageError if the results would lie among the inputs, and be inputs of the next run."""
+    """Raise UsageError if the results would be written among the inputs and be inputs of the next run."""
     for source in map(Path, sources):
-        if source.is_dir() and out.resolve() == source.resolve():  # folders below it are not read
+        if source.is_dir() and out.resolve() == source.resolve():  # subfolders are not read
             raise UsageError(
                 N_("--out {path} is the folder that is read; name another folder"), path=str(out)
             )
 
 
 def _nothing() -> None:
-    """An engine of this process always gets on."""
+    """Do nothing: an engine in this process has no cluster to wait for."""
 
 
 def _steps(options: argparse.Namespace) -> list[Step]:
@@ -153,7 +153,7 @@ def _steps(options: argparse.Namespace) -> list[Step]:
 
 @contextmanager
 def _engine(options: argparse.Namespace, settings: Settings) -> Iterator[tuple[Executor, Cluster | None]]:
-    """Open the engine; at the end, also an early one, leave nothing of it behind."""
+    """Yield the engine and its cluster, and close both at the end, also after an error."""
     if options.engine != "cluster":
         executor = open_executor(options.engine)
         try:
@@ -173,11 +173,11 @@ def _engine(options: argparse.Namespace, settings: Settings) -> Iterator[tuple[E
         try:
             yield ClusterExecutor(client), cluster
         finally:
-            client.close()  # not the executor's shutdown: what is open when we are interrupted is given up
+            client.close()  # not the executor's shutdown: after an interruption, open tasks are given up
 
 
 class _Patience:
-    """While nothing ends: finds out why, and says it once. Ends the batch if the cluster has gone."""
+    """Explains once why no picture finishes, and ends the batch if the cluster has gone."""
 
     def __init__(self, cluster: Cluster, needs: set[str], tell: Callable[[str], None]) -> None:
         self._cluster = cluster
@@ -187,7 +187,7 @@ class _Patience:
         self._told = ""
 
     def look(self) -> None:
-        """Raise ClusterNotRunning if the cluster went down; say why one has to wait."""
+        """Explain the wait if there is a reason. Raises ClusterNotRunning if the cluster went down."""
         if time.monotonic() - self._since < TELL_AFTER_S:
             return
         self._since = time.monotonic()
@@ -199,14 +199,14 @@ class _Patience:
                 name=self._cluster.name,
             ) from error
         except ClusterError:
-            return  # too busy to answer: then it will be working
+            return  # too busy to answer, so it is working
         if (why := _why_waiting(status, self._needs)) and why != self._told:
             self._tell(why)
         self._told = why
 
 
 def _why_waiting(status: dict[str, Any], needs: set[str]) -> str:
-    """Return what has to be done before anything can go on, or "" if it is only slow."""
+    """Return what the user has to do before work can continue, or "" if the cluster is only slow."""
     broker = next((row["state"] for row in status["processes"] if row["kind"] == "broker"), "")
     if broker == "paused":
         return _("waiting: the broker is frozen; python -m labkit resume broker")
@@ -233,7 +233,7 @@ OnProgress = Callable[[Report], None]
 
 @contextmanager
 def _progress(total: int, quiet: bool) -> Iterator[tuple[OnProgress, Callable[[str], None]]]:
-    """Show a bar on a terminal, nothing elsewhere; yields what to call on progress, and to tell something."""
+    """Show a progress bar on a terminal; yields the functions to report progress and to print a line."""
     if quiet or not sys.stderr.isatty():
         yield (lambda report: None), output.complain
         return
@@ -259,7 +259,7 @@ def _progress(total: int, quiet: bool) -> Iterator[tuple[OnProgress, Callable[[s
         yield show, lambda text: console.print(output.as_called(text), markup=False)
 
 
-def _say(report: Report, options: argparse.Namespace, cluster: Cluster | None) -> None:
+def _print_report(report: Report, options: argparse.Namespace, cluster: Cluster | None) -> None:
     written = len(report.written)
     text = ngettext("{written} of {n} picture in {span}", "{written} of {n} pictures in {span}", report.total)
     line = text.format(written=written, n=report.total, span=output.seconds(report.seconds))
@@ -287,7 +287,7 @@ def _say(report: Report, options: argparse.Namespace, cluster: Cluster | None) -
 
 
 def _complain(report: Report) -> None:
-    """List what failed and why; of those that only had no time left, the number."""
+    """List the failures with their reasons; pictures that were never processed are only counted."""
     failed = report.failed
     if report.ended_by is not None:
         output.complain(translate_error(report.ended_by))
@@ -307,7 +307,7 @@ def _complain(report: Report) -> None:
 
 
 def _what(failure: Failure) -> str:
-    """Return what went wrong, with the file's name in it."""
+    """Return the error text, which always contains the name of the file."""
     text = translate_error(failure.error)
     return text if str(failure.source) in text else f"{failure.source}: {text}"
 
