@@ -1,6 +1,6 @@
-"""JupyterLab in its container: reachable through the published port only, and with the lab's own token.
+"""JupyterLab in its container: reachable only through the published port, and with the lab's own token.
 
-What the course wants of JupyterLab is the same as in ``labkit/cli/lab.py``, for the machine itself.
+``labkit/cli/lab.py`` makes the same settings for a JupyterLab on the host.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from pathlib import Path
 
 LANG = os.environ.get("LABKIT_LANG") or "es"
 
-c = get_config()  # type: ignore[name-defined]  # noqa: F821 - Jupyter hands it to whatever it loads
+c = get_config()  # type: ignore[name-defined]  # noqa: F821 - Jupyter defines it
 c.ServerApp.ip = "0.0.0.0"  # of the container; the host publishes it on 127.0.0.1
 c.ServerApp.port = 8888
-c.Application.log_level = "WARN"  # its own address is of no use outside; start_lab.sh prints the one that is
+c.Application.log_level = "WARN"  # its own address does not work outside; start_lab.sh prints the right one
 c.ServerApp.open_browser = False
 c.ServerApp.root_dir = "/home/lab/notebooks"
 c.IdentityProvider.token = Path("/keys/lab.token").read_text(encoding="ascii").strip()

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Shortens requirements.txt and constraints.txt to what one image needs.
+"""Shortens requirements.txt and constraints.txt to the packages of one image.
 
     python pick_requirements.py FROM_FOLDER TO_FOLDER pyzmq redis
 
-The new requirements.txt holds the named packages; the new constraints.txt holds the pins of all that they
-pull in. Versions stand in the project's two lists only, and a Dockerfile names packages. A name that
-requirements.txt lacks is an error, so a package that is renamed there cannot vanish from an image in silence.
-A change of any other package changes neither output: Docker then keeps the layer that installs them.
+The new requirements.txt holds the named packages; the new constraints.txt holds the pins of their
+dependencies. Versions are written only in the project's two lists; a Dockerfile names packages. A name that
+requirements.txt lacks is an error, so a package renamed there cannot silently vanish from an image. A change of
+any other package changes neither output, so Docker keeps the layer that installs them.
 
-Runs before anything is installed: standard library only.
+It runs before any package is installed, so it uses the standard library only.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pathlib import Path
 
 
 def pick(lines: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """Return the requirements named ``wanted``, as they stand in ``lines``. Raises KeyError."""
+    """Return the lines of the requirements ``wanted``, without comments. Raises KeyError if one is missing."""
     known = {name_of(requirement): requirement for requirement in map(without_comment, lines) if requirement}
     return [known[normal(name)] for name in wanted]
 
 
 def pulled_in(lines: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """Return the pins of all that the packages ``wanted`` pull in, as they stand in constraints.txt.
+    """Return the pins of the dependencies of the packages ``wanted``, from the lines of constraints.txt.
 
-    Its comments name, below each pin, the packages that need it: ``# via``.
+    In that file, comments below each pin name the packages that need it: ``# via``.
     """
     pin, needed_by = "", {}  # type: str, dict[str, set[str]]
     for line in lines:
@@ -45,17 +45,17 @@ def pulled_in(lines: Sequence[str], wanted: Sequence[str]) -> list[str]:
 
 
 def without_comment(line: str) -> str:
-    """Return what a line of either list requires, or an empty string."""
+    """Return the requirement in a line of either list, or ""."""
     return line.partition("#")[0].strip()
 
 
 def name_of(requirement: str) -> str:
-    """Return the package that a requirement is about."""
+    """Return the package of a requirement."""
     return normal(re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0])
 
 
 def normal(name: str) -> str:
-    """Return a package's name as PyPI compares names."""
+    """Return a package's name in the form in which PyPI compares names."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

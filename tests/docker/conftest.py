@@ -1,4 +1,4 @@
-"""A stack of containers for each module of tests that wants one."""
+"""A compose project and a handle on it, for each module of tests that uses them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The compose file is valid and says what it must, the images are small, and both do without a network."""
+"""The compose file is valid and restrictive, the images are small, and both work without a network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.tools.docker_rig import built, require_engine
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.xdist_group("docker")]
 
 MOST_MB = {"labkit-broker": 80, "labkit-worker": 320, "labkit-lab": 900}
-"""What each image may have on top of the base image."""
+"""The limit of each image's size, without the base image."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,8 +37,8 @@ def lab(capsys: pytest.CaptureFixture[str]) -> Commands:
 def services() -> dict[str, dict[str, Any]]:
     command = ["docker-compose", "-f", str(COMPOSE_FILE), "config", "--format", "json"]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
-    told: dict[str, dict[str, Any]] = json.loads(ran.stdout)["services"]
-    return told
+    described: dict[str, dict[str, Any]] = json.loads(ran.stdout)["services"]
+    return described
 
 
 # --- the file ---
@@ -62,7 +62,7 @@ def test_the_compose_specs_schema_accepts_the_file() -> None:
     assert ran.returncode == 0, ran.stdout
 
 
-def test_the_schema_would_refuse_another_file(tmp_path: Path) -> None:
+def test_the_schema_refuses_a_wrong_file(tmp_path: Path) -> None:
     wrong = tmp_path / "docker-compose.yml"
     wrong.write_text(COMPOSE_FILE.read_text("utf-8").replace("pids_limit", "pids_limits"), encoding="utf-8")
     command = [
@@ -76,7 +76,7 @@ def test_the_schema_would_refuse_another_file(tmp_path: Path) -> None:
     assert subprocess.run(command, capture_output=True).returncode == 1
 
 
-def test_every_service_is_bounded_and_has_no_more_rights_than_it_needs(
+def test_every_service_has_limits_and_minimal_rights(
     services: dict[str, dict[str, Any]],
 ) -> None:
     for name, service in services.items():
@@ -87,10 +87,10 @@ def test_every_service_is_bounded_and_has_no_more_rights_than_it_needs(
         assert name == "keys" or service["healthcheck"]["test"], name
         assert "privileged" not in service and "pid" not in service
         for volume in service.get("volumes", ()):
-            assert volume["type"] == "volume", f"{name} mounts something of the host: {volume}"
+            assert volume["type"] == "volume", f"{name} mounts a folder of the host: {volume}"
 
 
-def test_what_is_published_is_published_on_loopback_alone(services: dict[str, dict[str, Any]]) -> None:
+def test_ports_are_published_on_loopback_only(services: dict[str, dict[str, Any]]) -> None:
     published = {
         (port["host_ip"], port["published"])
         for service in services.values()
@@ -99,7 +99,7 @@ def test_what_is_published_is_published_on_loopback_alone(services: dict[str, di
     assert published == {("127.0.0.1", port) for port in ("5555", "5557", "6379", "8888")}
 
 
-def test_a_worker_has_its_own_key_only_and_a_network_that_leads_nowhere(
+def test_a_worker_has_only_its_own_key_and_the_internal_network(
     services: dict[str, dict[str, Any]],
 ) -> None:
     for name in ("worker", "worker-1", "worker-2", "worker-3"):
@@ -108,8 +108,8 @@ def test_a_worker_has_its_own_key_only_and_a_network_that_leads_nowhere(
         assert keys == [f"keys-{name}"]
 
 
-def test_who_may_do_faults_to_others_is_the_lab_alone(services: dict[str, dict[str, Any]]) -> None:
-    """An agent obeys whoever reaches its socket, and a worker runs learners' code."""
+def test_only_the_lab_mounts_the_control_sockets_of_others(services: dict[str, dict[str, Any]]) -> None:
+    """An agent obeys every client of its socket, and a worker runs learners' code."""
     reaches = {
         name: sorted(v["source"] for v in service.get("volumes", ()) if v["target"].startswith("/control"))
         for name, service in services.items()
@@ -124,7 +124,7 @@ def test_who_may_do_faults_to_others_is_the_lab_alone(services: dict[str, dict[s
 # --- the images ---
 
 
-def test_the_images_are_small_and_run_as_nobody_special(lab: Commands) -> None:
+def test_the_images_are_small_and_run_without_root(lab: Commands) -> None:
     built()
     engine = Engine("labkit", os.environ)
     sizes = images.sizes(engine)
@@ -134,9 +134,9 @@ def test_the_images_are_small_and_run_as_nobody_special(lab: Commands) -> None:
         print(f"{image}: {sizes[image] // 10**6} MB, of which {own} MB are not the base image's")
         assert own <= most, image
         assert engine.docker("image", "inspect", "--format", "{{.Config.User}}", image).strip() == "lab"
-    said = lab.done("images", "list").out
-    assert len(re.findall(r"MB +up to date$", said, re.MULTILINE)) == 4
-    assert re.search(r"labkit-worker +\d+ MB", said)
+    listed = lab.done("images", "list").out
+    assert len(re.findall(r"MB +up to date$", listed, re.MULTILINE)) == 4
+    assert re.search(r"labkit-worker +\d+ MB", listed)
 
 
 def test_a_worker_has_no_jupyter_and_a_broker_no_opencv() -> None:
@@ -160,7 +160,7 @@ def test_exported_images_can_be_imported_where_there_are_none(
     lab: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built()
-    # One small image stands for all: what is tested is the way there and back.
+    # One small image stands for all: the test is about export and import.
     monkeypatch.setattr(images, "FETCHED", ())
     monkeypatch.setattr(images, "BUILT", ("labkit-broker",))
     engine = Engine("labkit", os.environ)

@@ -1,4 +1,4 @@
-"""Inside the ``lab`` container: JupyterLab answers its token only, and a notebook has the whole cluster."""
+"""Inside the ``lab`` container: JupyterLab needs its token, and a notebook has the whole cluster."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def text_of(cell: Any) -> str:
     return "".join(output.get("text", "") for output in cell.outputs)
 
 
-def test_a_notebook_submits_kills_and_charts_against_the_cluster_it_stands_in(
+def test_a_notebook_in_the_lab_submits_kills_and_charts(
     stack: Stack, cluster: ComposeCluster
 ) -> None:
     notebook = nbformat.writes(jupytext.read(NOTEBOOK))
     in_lab(stack, "sh", "-c", "cat > /tmp/inside.ipynb", given=notebook)
     in_lab(stack, "jupyter", "nbconvert", "--to", "notebook", "--execute", "--inplace", "/tmp/inside.ipynb")
-    told = nbformat.reads(in_lab(stack, "cat", "/tmp/inside.ipynb"), as_version=4)
+    executed = nbformat.reads(in_lab(stack, "cat", "/tmp/inside.ipynb"), as_version=4)
     joined, submitted, killed, restarted, drawn, refused = [
-        cell for cell in told.cells if cell.cell_type == "code"
+        cell for cell in executed.cells if cell.cell_type == "code"
     ]
     assert text_of(joined) == "['worker-1', 'worker-2', 'worker-3']\n"
     assert text_of(submitted) == "60 before\n"
@@ -57,7 +57,7 @@ def test_a_notebook_submits_kills_and_charts_against_the_cluster_it_stands_in(
     assert (lost.worker, lost.detail["cause"]) == ("worker-2", "closed")
 
 
-def test_jupyterlab_lets_in_who_has_its_token_and_nobody_else(stack: Stack, cluster: ComposeCluster) -> None:
+def test_jupyterlab_answers_only_with_its_token(stack: Stack, cluster: ComposeCluster) -> None:
     url = cluster.lab_url()
     assert url is not None
     base, token = url.split("/?token=")
@@ -76,7 +76,7 @@ def test_jupyterlab_lets_in_who_has_its_token_and_nobody_else(stack: Stack, clus
     assert ask("") == 403 and ask("?token=wrong") == 403
 
 
-def test_a_process_killed_by_the_lab_is_started_by_the_host_too(
+def test_the_host_can_start_a_process_killed_by_the_lab(
     stack: Stack, cluster: ComposeCluster
 ) -> None:
     cluster.wait_until_ready(30.0)

@@ -1,4 +1,4 @@
-"""``open_cluster(backend="compose")``: a stack for one program, which ends with it, however it ends."""
+"""``open_cluster(backend="compose")``: a cluster for one program, which ends with it, however it ends."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def left_of(project: str) -> list[str]:
     return [found for words in listed for found in engine.docker(*words, "--filter", label).split()]
 
 
-def test_a_private_stack_gives_the_same_pixels_and_leaves_nothing() -> None:
+def test_a_private_cluster_gives_the_same_pixels_and_leaves_nothing() -> None:
     pictures = [photo.array() for photo in bundled()[:4]]
     with open_executor("sequential") as plain:
         expected = process_batch(plain, pictures, ["sharpen", "edges"])
@@ -55,7 +55,7 @@ def test_a_private_stack_gives_the_same_pixels_and_leaves_nothing() -> None:
     assert left_of(project) == []
 
 
-def test_a_private_stack_ends_with_a_program_that_is_killed() -> None:
+def test_a_private_cluster_ends_with_its_killed_program() -> None:
     program = subprocess.Popen([sys.executable, "-c", OPENS], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert program.stdout is not None

@@ -29,13 +29,13 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.xdist_group("doc
 PROMISED_DEAD_S = 2.5
 PROMISED_BACK_S = 3.0
 SLOW_S = 3.0
-"""What a busy machine may take on top: the promise is the software's, the processor is everybody's."""
+"""Extra time for a busy machine: the promises assume a free processor."""
 THREE = ["worker-1", "worker-2", "worker-3"]
 
 
 @pytest.fixture
 def load(cluster: ComposeCluster) -> Iterator[Load]:
-    """Photographs in work; at the end all results are here, right, and no promise was broken on the way."""
+    """Photographs in work; at the end all results are right, and the history breaks no rule."""
     cluster.wait_until_ready(30.0)
     with cluster.client("load") as client:
         work = Load(client)
@@ -65,9 +65,9 @@ def ready(cluster: ComposeCluster) -> list[str]:
 
 
 def test_ps_shows_every_service_and_all_become_healthy(stack: Stack, cluster: ComposeCluster) -> None:
-    said = stack.type("docker-compose ps")
+    listed = stack.type("docker-compose ps")
     for service in ("redis", "broker", "worker-1", "worker-2", "worker-3", "lab"):
-        assert f"-{service}-1 " in said
+        assert f"-{service}-1 " in listed
     assert ready(cluster) == THREE
     assert "worker-1 has joined tcp://broker:5556" in stack.type("docker-compose logs worker-1")
 
@@ -77,7 +77,7 @@ def test_ps_shows_every_service_and_all_become_healthy(stack: Stack, cluster: Co
     wait_until(lambda: health() == {"healthy"}, 60.0, "every container to be healthy")
 
 
-def test_a_stopped_worker_drains_and_started_again_it_is_back(
+def test_a_stopped_worker_drains_and_comes_back_when_started(
     stack: Stack, cluster: ComposeCluster, load: Load
 ) -> None:
     at = time.monotonic()
@@ -89,15 +89,15 @@ def test_a_stopped_worker_drains_and_started_again_it_is_back(
     load.until(lambda: ready(cluster) == THREE, 20.0, "worker-2 to be back")
 
 
-def test_redis_tells_of_the_workers_through_its_published_port(stack: Stack, cluster: ComposeCluster) -> None:
+def test_redis_shows_the_workers_at_its_published_port(stack: Stack, cluster: ComposeCluster) -> None:
     assert stack.redis_cli("LLEN image_tasks").strip() == "0"
 
-    def told() -> dict[str, dict[str, object]]:
+    def shown() -> dict[str, dict[str, object]]:
         lines = stack.redis_cli("HGETALL workers").splitlines()
         return {name: json.loads(text) for name, text in zip(lines[::2], lines[1::2], strict=True)}
 
-    wait_until(lambda: set(told()) == set(THREE), 10.0, "the mirror to show all three")
-    workers = told()
+    wait_until(lambda: set(shown()) == set(THREE), 10.0, "the mirror to show all three")
+    workers = shown()
     assert workers["worker-1"]["id"] == "worker-1"
     assert {"capabilities", "last_heartbeat", "status", "tasks_completed"} <= set(workers["worker-1"])
 
@@ -105,7 +105,7 @@ def test_redis_tells_of_the_workers_through_its_published_port(stack: Stack, clu
 # --- faults under load ---
 
 
-def test_a_killed_worker_is_noticed_at_once_and_what_it_held_is_done_by_others(
+def test_a_killed_worker_is_noticed_at_once_and_others_do_its_tasks(
     stack: Stack, cluster: ComposeCluster, load: Load
 ) -> None:
     at = time.monotonic()
@@ -125,7 +125,7 @@ def test_a_killed_worker_is_noticed_at_once_and_what_it_held_is_done_by_others(
     load.until(lambda: ready(cluster) == THREE, 20.0, "worker-2 to be back")
 
 
-def test_a_frozen_worker_is_given_up_and_comes_back_as_a_new_one(
+def test_a_frozen_worker_is_lost_and_comes_back_as_a_new_one(
     stack: Stack, cluster: ComposeCluster, load: Load
 ) -> None:
     at = time.monotonic()
@@ -141,7 +141,7 @@ def test_a_frozen_worker_is_given_up_and_comes_back_as_a_new_one(
     assert joined[0].at - thawed_at < PROMISED_BACK_S + SLOW_S
 
 
-def test_a_worker_cut_off_from_the_network_is_given_up_and_healed(
+def test_a_worker_cut_off_from_the_network_is_lost_and_healed(
     stack: Stack, cluster: ComposeCluster, load: Load
 ) -> None:
     network, container = f"{stack.project}_work", stack.container("worker-1")
@@ -149,7 +149,7 @@ def test_a_worker_cut_off_from_the_network_is_given_up_and_healed(
     stack.type(f"docker network disconnect {network} {container}")
     cut_at = time.monotonic()
     (lost,) = load.until(lambda: since(cluster, at, h.LOST, "worker-1"), 10.0, "its loss")
-    assert lost.detail["cause"] == "silent", "no goodbye crosses a cut cable"
+    assert lost.detail["cause"] == "silent", "a cut connection reports nothing"
     assert lost.at - cut_at < PROMISED_DEAD_S + SLOW_S
     at = time.monotonic()
     stack.type(f"docker network connect {network} {container}")
@@ -161,26 +161,26 @@ def test_a_broker_killed_and_started_loses_nothing(stack: Stack, cluster: Compos
     stack.type("docker-compose kill broker")
     stack.type("docker-compose start broker")
 
-    def everybody_is_back() -> list[Event] | None:
+    def all_are_back() -> list[Event] | None:
         joined = since(cluster, at, h.JOINED)
         return joined if {event.worker for event in joined} == set(THREE) else None
 
-    joined = load.until(everybody_is_back, 30.0, "all workers at the new broker")
+    joined = load.until(all_are_back, 30.0, "all workers at the new broker")
     (started,) = since(cluster, at, h.BROKER_STARTED)
     assert max(event.at for event in joined) - started.at < PROMISED_BACK_S + SLOW_S
     load.more(12)
 
 
-def test_redis_flushed_and_restarted_is_right_again_and_nobody_waited_for_it(
+def test_redis_flushed_and_restarted_heals_while_tasks_go_on(
     stack: Stack, cluster: ComposeCluster, load: Load
 ) -> None:
     at = time.monotonic()
     assert stack.redis_cli("FLUSHALL").strip() == "OK"
-    load.until(lambda: stack.redis_cli("HLEN workers").strip() == "3", 10.0, "the picture after FLUSHALL")
+    load.until(lambda: stack.redis_cli("HLEN workers").strip() == "3", 10.0, "the snapshot after FLUSHALL")
     stack.type("docker-compose kill redis")
     load.more(12)
     stack.type("docker-compose start redis")
-    load.until(lambda: stack.redis_cli("HLEN workers").strip() == "3", 10.0, "the picture after a restart")
+    load.until(lambda: stack.redis_cli("HLEN workers").strip() == "3", 10.0, "the snapshot after a restart")
     assert not since(cluster, at, h.LOST)
 
 
@@ -200,10 +200,10 @@ def test_elastic_workers_join_under_load_and_drain_when_they_go(
     assert ready(cluster) == THREE
 
 
-# --- the backend's own ways ---
+# --- the backend's own functions ---
 
 
-def test_who_has_no_key_is_refused_by_name_and_who_imports_the_hosts_is_let_in(
+def test_a_client_without_a_key_is_refused_and_with_the_hosts_admitted(
     stack: Stack, cluster: ComposeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(AccessDenied, match="takes no secret"):
@@ -215,7 +215,7 @@ def test_who_has_no_key_is_refused_by_name_and_who_imports_the_hosts_is_let_in(
         assert client.submit(jobs.add, 2, 3).result(10) == 5
 
 
-def test_the_handle_scales_as_every_cluster_does(cluster: ComposeCluster) -> None:
+def test_the_handle_scales_up_and_down(cluster: ComposeCluster) -> None:
     at = time.monotonic()
     names = cluster.scale(4)
     assert names[:3] == THREE and len(names) == 4
@@ -229,7 +229,7 @@ def test_the_handle_scales_as_every_cluster_does(cluster: ComposeCluster) -> Non
     assert not since(cluster, at, h.LOST)
 
 
-def test_a_fault_is_noted_first_and_its_instant_is_the_brokers(cluster: ComposeCluster) -> None:
+def test_a_fault_is_recorded_first_with_the_brokers_instant(cluster: ComposeCluster) -> None:
     noted_at = cluster.kill("worker-2")
     (fault,) = since(cluster, noted_at, h.FAULT)
     assert fault.detail == {"fault": "kill", "target": "worker-2"} and fault.at == noted_at
@@ -240,7 +240,7 @@ def test_a_fault_is_noted_first_and_its_instant_is_the_brokers(cluster: ComposeC
     cluster.wait_until_ready(20.0)
 
 
-def test_a_broker_killed_through_the_handle_has_written_who_did_it(cluster: ComposeCluster) -> None:
+def test_a_broker_killed_through_the_handle_has_recorded_the_fault(cluster: ComposeCluster) -> None:
     cluster.kill("broker")
     assert cluster.history().events[-1].detail == {"fault": "kill", "target": "broker"}
     assert cluster.status()["broker_error"] == "the broker is killed"

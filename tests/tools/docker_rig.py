@@ -1,7 +1,7 @@
-"""What the tests with containers share: the engine, built images, a stack of their own, and work to disturb.
+"""Tools of the tests with containers: built images, a compose project of their own, and a load of tasks.
 
-Every stack has a project name and ports of its own: a developer's own stack is neither used nor hurt. At the
-end nothing of it may be left, neither container nor network nor volume, and the rig says so if it is.
+Every project has its own name and ports, so a developer's project is neither used nor disturbed. At the end
+no container, network or volume of it may be left; the rig fails otherwise.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from labkit import jobs
 from labkit.client.client import Client
 from labkit.cluster import ports
-from labkit.cluster.compose import images
+from labkit.cluster.compose import containers, images
 from labkit.cluster.compose.docker import Engine
 from labkit.cluster.compose.handle import ComposeCluster
 from labkit.cluster.compose.keys import of_host
@@ -34,7 +34,7 @@ AT_ONCE = 24
 
 
 def require_engine() -> None:
-    """Skip without a Docker engine and Compose; in CI, fail."""
+    """Skip the test without Docker and Compose; in CI, fail."""
     answers = all(_works(*command) for command in (("docker", "info"), ("docker-compose", "version")))
     require(answers, "a Docker engine that answers, and docker-compose")
 
@@ -47,13 +47,13 @@ def _works(*command: str) -> bool:
 
 
 def built() -> None:
-    """Build the images of the sources that are here, unless it has been done: minutes, the first time."""
-    faulthandler.cancel_dump_traceback_later()  # for this one test, longer than any test may take
+    """Build the images of the present sources if necessary: minutes, the first time."""
+    faulthandler.cancel_dump_traceback_later()  # a first build takes longer than a test may
     images.build_if_need_be(Engine("labkit", os.environ))
 
 
 class Stack:
-    """A stack under test: commands as they are typed, and the handle that labkit has on it."""
+    """A compose project under test: commands as a student types them, and labkit's handle on it."""
 
     def __init__(self) -> None:
         self.project = f"labkit-test-{secrets.token_hex(4)}"
@@ -66,10 +66,10 @@ class Stack:
         }  # fmt: skip
         self.engine = Engine(self.project, self.environ)
         images.build_if_need_be(self.engine)
-        self.environ["LABKIT_TAG"] = self.engine.environ["LABKIT_TAG"]  # the code that is under test
+        self.environ["LABKIT_TAG"] = self.engine.environ["LABKIT_TAG"]  # the code under test
 
     def type(self, line: str) -> str:
-        """Run a command as a student types it, and return what it printed; it must succeed."""
+        """Run a command as a student types it, and return its output; it must succeed."""
         ran = subprocess.run(
             line.split(), env=self.environ, cwd=ROOT, capture_output=True, text=True, timeout=120,
             stdin=subprocess.DEVNULL,
@@ -78,12 +78,12 @@ class Stack:
         return ran.stdout
 
     def redis_cli(self, words: str) -> str:
-        """Run redis-cli on the host, at the published port."""
+        """Return the output of redis-cli on the host, at the published port."""
         command = f"docker run --rm --network host redis:7-alpine redis-cli -p {self.redis_port} {words}"
         return self.type(command)
 
     def connect(self) -> ComposeCluster:
-        """Return a handle on the stack."""
+        """Return a handle on the cluster."""
         return ComposeCluster(self.engine, self.project, of_host(self.engine))
 
     def container(self, name: str) -> str:
@@ -92,12 +92,10 @@ class Stack:
         return str(next(row["container"] for row in cluster_rows if row["name"] == name))
 
     def _rows(self) -> list[dict[str, Any]]:
-        from labkit.cluster.compose import containers as stack
-
-        return stack.rows_of(self.engine.containers())
+        return containers.rows_of(self.engine.containers())
 
     def left_behind(self) -> list[str]:
-        """Return what Docker still has of this project."""
+        """Return the ids of all that Docker still has of this project."""
         label = f"label=com.docker.compose.project={self.project}"
         found = []
         for words in (["ps", "-aq"], ["network", "ls", "-q"], ["volume", "ls", "-q"]):
@@ -107,7 +105,7 @@ class Stack:
 
 @contextmanager
 def stack_up() -> Iterator[Stack]:
-    """Bring a stack up with the course's own command, and leave nothing of it behind."""
+    """Bring a project up with the course's own command; at the end, leave nothing of it."""
     stack = Stack()
     try:
         stack.type("docker-compose up -d")
@@ -118,8 +116,7 @@ def stack_up() -> Iterator[Stack]:
 
 
 class Load:
-    """Keeps photographs in work, in a thread of its own, until ``finish``; every result is compared with the
-    plain loop's."""
+    """Submits photographs in a thread of its own until ``finish``; compares every result with a plain loop's."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -139,13 +136,13 @@ class Load:
                 self._number += 1
                 left[self._client.submit(jobs.process_encoded, self._inputs[number], STEPS)] = number
             done, _not_done = wait(left, 60.0, FIRST_COMPLETED)
-            assert done, "nothing has come for a minute"
+            assert done, "no result for a minute"
             for future in done:
                 assert future.result() == self._expected[left.pop(future)]
                 self.done += 1
 
     def until(self, predicate: Callable[[], Any], timeout_s: float, what: str) -> Any:
-        """Wait for a true value of ``predicate`` while the work goes on, and return it."""
+        """Wait for a true value of ``predicate`` while the load goes on, and return it."""
 
         def judged() -> Any:
             if self._result.done():
@@ -160,7 +157,7 @@ class Load:
         self.until(lambda: self.done >= enough, 60.0, f"{n} more results")
 
     def finish(self) -> None:
-        """Submit no more, and wait for everything that is open: nothing is lost, nothing comes twice."""
+        """Stop submitting, and wait for all open tasks: no result is lost, none comes twice."""
         self._finishing.set()
         try:
             self._result.result(90.0)
