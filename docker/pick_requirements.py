@@ -20,7 +20,7 @@ from pathlib import Path
 
 
 def pick(lines: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """Return the lines of the requirements ``wanted``, without comments. Raises KeyError if one is missing."""
+    """Return the requirements ``wanted`` from ``lines``, without comments. Raises KeyError if one is missing."""
     known = {name_of(requirement): requirement for requirement in map(without_comment, lines) if requirement}
     return [known[normal(name)] for name in wanted]
 

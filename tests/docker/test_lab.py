@@ -34,9 +34,7 @@ def text_of(cell: Any) -> str:
     return "".join(output.get("text", "") for output in cell.outputs)
 
 
-def test_a_notebook_in_the_lab_submits_kills_and_charts(
-    stack: Stack, cluster: ComposeCluster
-) -> None:
+def test_a_notebook_in_the_lab_submits_kills_and_charts(stack: Stack, cluster: ComposeCluster) -> None:
     notebook = nbformat.writes(jupytext.read(NOTEBOOK))
     in_lab(stack, "sh", "-c", "cat > /tmp/inside.ipynb", given=notebook)
     in_lab(stack, "jupyter", "nbconvert", "--to", "notebook", "--execute", "--inplace", "/tmp/inside.ipynb")
@@ -76,9 +74,7 @@ def test_jupyterlab_answers_only_with_its_token(stack: Stack, cluster: ComposeCl
     assert ask("") == 403 and ask("?token=wrong") == 403
 
 
-def test_the_host_can_start_a_process_killed_by_the_lab(
-    stack: Stack, cluster: ComposeCluster
-) -> None:
+def test_the_host_can_start_a_process_killed_by_the_lab(stack: Stack, cluster: ComposeCluster) -> None:
     cluster.wait_until_ready(30.0)
     kill = "from labkit import connect; connect().kill('worker-1')"
     in_lab(stack, "python", "-c", kill)

@@ -116,7 +116,7 @@ def stack_up() -> Iterator[Stack]:
 
 
 class Load:
-    """Submits photographs in a thread of its own until ``finish``; compares every result with a plain loop's."""
+    """Submits photographs in its own thread until ``finish``; compares every result with a plain loop's."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
