@@ -5,8 +5,8 @@
 
 The new requirements.txt holds the named packages; the new constraints.txt holds the pins of their
 dependencies. Versions are written only in the project's two lists; a Dockerfile names packages. A name that
-requirements.txt lacks is an error, so a package renamed there cannot silently vanish from an image. A change of
-any other package changes neither output, so Docker keeps the layer that installs them.
+requirements.txt lacks is an error, so a package renamed there cannot silently vanish from an image. A change
+of any other package changes neither output, so Docker keeps the layer that installs them.
 
 It runs before any package is installed, so it uses the standard library only.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 
 
 def pick(lines: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """Return the requirements ``wanted`` from ``lines``, without comments. Raises KeyError if one is missing."""
+    """Return the requirements ``wanted`` from ``lines``, without comments. Raises KeyError without one."""
     known = {name_of(requirement): requirement for requirement in map(without_comment, lines) if requirement}
     return [known[normal(name)] for name in wanted]
 
