@@ -126,8 +126,10 @@ class Compute:
             if payload.size > self._limit_bytes:
                 raise CannotTravel(
                     N_("the result of {job} is {size} bytes; {limit} bytes can travel"),
-                    job=name, size=payload.size, limit=self._limit_bytes,
-                )  # fmt: skip
+                    job=name,
+                    size=payload.size,
+                    limit=self._limit_bytes,
+                )
         except BaseException as error:  # noqa: BLE001 - whatever a task does, even exit(), is its own failure
             text = "".join(traceback.format_exception(error)).encode("utf-8", "replace")
             if len(text) > TRACEBACK_LIMIT:

@@ -58,9 +58,17 @@ class Worker:
     """One worker process's life: ``run`` returns its exit code."""
 
     def __init__(
-        self, *, address: str, credentials: Credentials, name: str, capabilities: frozenset[str], slots: int,
-        rules: Rules, job_modules: tuple[str, ...], serving_file: Path | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        address: str,
+        credentials: Credentials,
+        name: str,
+        capabilities: frozenset[str],
+        slots: int,
+        rules: Rules,
+        job_modules: tuple[str, ...],
+        serving_file: Path | None = None,
+    ) -> None:
         self._address = address
         self._rules = rules
         self._context: zmq.Context[Any] = zmq.Context()
@@ -70,9 +78,14 @@ class Worker:
         self._threads = LeaderFollowers(slots + 1, self, self._compute)
         self._poller = Poller()
         self._connection = Connection(
-            self._context, self._poller, address, WORKER_ROLE, credentials, m.TO_WORKER,
+            self._context,
+            self._poller,
+            address,
+            WORKER_ROLE,
+            credentials,
+            m.TO_WORKER,
             rules.max_message_bytes,
-        )  # fmt: skip
+        )
         self._exit: Exit | None = None
         self._stop_asked = False
         self._poller.add(self._waker)
@@ -179,8 +192,10 @@ class Worker:
             self._said_missing = True
             log.warning(
                 "%s has had no welcome from the broker at %s for %.0f s; it goes on asking",
-                self._session.worker, self._address, now - self._asking_since,
-            )  # fmt: skip
+                self._session.worker,
+                self._address,
+                now - self._asking_since,
+            )
 
     def _say_serving(self, file: Path, now: float) -> None:
         """Touch the file that a container's health check looks at, while the broker answers."""

@@ -32,10 +32,16 @@ def main(settings: Settings, mirror: SnapshotObserver | None = None) -> int:
     folder = settings.folder
     try:
         broker = Broker(
-            host=settings.host, client_port=settings.client_port, worker_port=settings.worker_port,
-            event_port=settings.event_port, known=known, rules=settings.rules, policy=_policy(settings),
-            recorder_path=None if folder is None else folder / "events.jsonl", mirror=mirror,
-        )  # fmt: skip
+            host=settings.host,
+            client_port=settings.client_port,
+            worker_port=settings.worker_port,
+            event_port=settings.event_port,
+            known=known,
+            rules=settings.rules,
+            policy=_policy(settings),
+            recorder_path=None if folder is None else folder / "events.jsonl",
+            mirror=mirror,
+        )
     except PortInUse as error:
         print(error, file=sys.stderr)
         return exit_codes.PORT_IN_USE
@@ -60,9 +66,12 @@ def _policy(settings: Settings) -> str | Policy:
 def _announce(folder: Path, settings: Settings, epoch: bytes) -> None:
     """Say in ``broker.json`` that the broker serves, and where."""
     told = {
-        "pid": os.getpid(), "epoch": epoch.hex(), "client_port": settings.client_port,
-        "worker_port": settings.worker_port, "event_port": settings.event_port,
-    }  # fmt: skip
+        "pid": os.getpid(),
+        "epoch": epoch.hex(),
+        "client_port": settings.client_port,
+        "worker_port": settings.worker_port,
+        "event_port": settings.event_port,
+    }
     try:
         atomic_write(folder / "broker.json", (json.dumps(told) + "\n").encode())
     except OSError as error:  # a full disk is no reason not to serve

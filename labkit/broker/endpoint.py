@@ -82,8 +82,10 @@ class Endpoint:
         except zmq.ZMQError as error:
             raise PortInUse(
                 N_("port {port} on {host} is taken ({why}); stop what uses it, or choose another port"),
-                port=port, host=host, why=zmq.strerror(error.errno or 0),
-            ) from error  # fmt: skip
+                port=port,
+                host=host,
+                why=zmq.strerror(error.errno or 0),
+            ) from error
         self.port = port_of(self.socket)
         """The port on which it listens."""
         self._address = f"tcp://{host}:{self.port}"

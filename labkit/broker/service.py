@@ -147,8 +147,10 @@ class Broker:
         except zmq.ZMQError as error:
             raise PortInUse(
                 N_("port {port} on {host} is taken ({why}); stop what uses it, or choose another port"),
-                port=port, host=host, why=zmq.strerror(error.errno or 0),
-            ) from error  # fmt: skip
+                port=port,
+                host=host,
+                why=zmq.strerror(error.errno or 0),
+            ) from error
 
     def _count(self, what: str) -> None:
         self.scheduler.counters[what] += 1
@@ -176,9 +178,12 @@ class Broker:
         """Hang up on somebody if the process is larger than what we know of (``labkit.broker.memory``)."""
         scheduler = self.scheduler
         explained = (
-            scheduler.queued_bytes + memory.TASK_BYTES * len(scheduler.tasks) + scheduler.announced_bytes()
-            + self._clients.held_bytes + self._workers.held_bytes
-        )  # fmt: skip
+            scheduler.queued_bytes
+            + memory.TASK_BYTES * len(scheduler.tasks)
+            + scheduler.announced_bytes()
+            + self._clients.held_bytes
+            + self._workers.held_bytes
+        )
         self._memory.look(explained, now)
 
     def has_read_all(self) -> bool:

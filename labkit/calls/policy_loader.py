@@ -43,14 +43,18 @@ def load(name: str, folder: Path | None = None) -> Policy:
     except (Exception, SystemExit) as error:  # a learner's module may raise anything
         raise InvalidInput(
             N_("the policy {policy}: importing {module} failed with {error}"),
-            policy=name, module=module_name, error=f"{type(error).__name__}: {error}",
-        ) from error  # fmt: skip
+            policy=name,
+            module=module_name,
+            error=f"{type(error).__name__}: {error}",
+        ) from error
     policy = getattr(module, function_name, None)
     if not callable(policy) or not _takes_three(policy):
         raise InvalidInput(
             N_("the policy {policy}: {module} has no function {function}(task, workers, now)"),
-            policy=name, module=module_name, function=function_name,
-        )  # fmt: skip
+            policy=name,
+            module=module_name,
+            function=function_name,
+        )
     chosen: Policy = policy
     return chosen
 

@@ -18,7 +18,8 @@ from labkit.core.broker.policies import POLICIES
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.mirror.url import without_password
 from labkit.support.i18n import _, ngettext, translate_error
-from labkit.support.settings import BACKENDS, Settings
+from labkit.support.setting_values import BACKENDS
+from labkit.support.settings import Settings
 
 if TYPE_CHECKING:
     from labkit.cluster import Cluster

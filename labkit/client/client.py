@@ -1,13 +1,12 @@
-"""The client: futures for the user, a conversation with the broker, a ClientSession for the thinking.
+"""The client: futures for the user, an I/O loop with the broker, a ClientSession for the decisions.
 
-``submit`` runs in the user's thread: it checks and encodes the call there, so that what cannot travel fails
-at once and at the right line, then leaves it for the conversation (``labkit.client.io_loop``). Whichever
-thread
-leads that talks to the broker and resolves the futures. What to send, keep, resend and believe is decided in
-``labkit.core.peers.client_session``.
+``submit`` runs in the user's thread. It checks and encodes the call there, so that a call that cannot travel
+fails at once and at the right line, then hands it to the I/O loop (``labkit.client.io_loop``). The thread
+that leads the loop talks to the broker and resolves the futures. ``labkit.core.peers.client_session`` decides
+what to send, keep, send again and accept.
 
-Guarantee: each future is resolved exactly once: a correct result or a named error, also across the broker's
-death, as long as this client lives.
+Guarantee: each future is resolved exactly once, with a correct result or a named error, even if the broker
+dies, as long as this client lives.
 """
 
 from __future__ import annotations
@@ -15,28 +14,24 @@ from __future__ import annotations
 import atexit
 import itertools
 import json
-import logging
-import numbers
 import os
-import queue
 import threading
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import wait as futures_wait
 from functools import partial
 from typing import Any, TypeVar
 
-from labkit.calls import registry, serialization
+from labkit.calls import serialization
+from labkit.client.callbacks import Callbacks
 from labkit.client.futures import Batch, TaskFuture
 from labkit.client.io_loop import IOLoop
+from labkit.client.prepare import prepare_call
 from labkit.core.errors import (
     N_,
     BrokerUnreachable,
-    CannotTravel,
     ClientGone,
     ClusterReplaced,
-    InvalidInput,
     LabkitError,
     ProtocolError,
 )
@@ -48,20 +43,18 @@ from labkit.core.protocol.rules import Rules
 from labkit.security.credentials import Credentials
 from labkit.transport.sockets import check_address
 
-log = logging.getLogger(__name__)
 K = TypeVar("K")
 T = TypeVar("T")
 
 ANSWER_TIMEOUT_S = 5.0
-MAX_SECONDS = 1e9
 
 
 class Client:
     """A connection to one cluster's broker.
 
-    ``address`` is the clients' address (tcp://127.0.0.1:5555), ``credentials`` prove who we are. Raises
-    ``AccessDenied``, saying why, if the broker does not accept them, ``BrokerUnreachable`` if it does not
-    answer within ``connect_timeout_s``, and ``InvalidInput`` if ``address`` is none.
+    ``address`` is the clients' address (tcp://127.0.0.1:5555), ``credentials`` authenticate us. Raises
+    ``AccessDenied`` with the reason if the broker does not accept them, ``BrokerUnreachable`` if it does not
+    answer within ``connect_timeout_s``, and ``InvalidInput`` if ``address`` is malformed.
     """
 
     def __init__(
@@ -86,14 +79,14 @@ class Client:
         self._cancels: dict[bytes, Future[bool]] = {}
         self._answers: dict[int, Future[m.Noted | m.Info]] = {}
         self._numbers = itertools.count(1)
-        self._forgotten = False  # nobody will submit any more
-        self._over = False  # the conversation has ended, or is about to: it looks at nothing any more
-        self._callbacks: queue.SimpleQueue[Callable[[], object] | None] | None = None
+        self._forgotten = False  # the user will submit nothing more
+        self._over = False  # the I/O loop has ended, or is about to: it handles no further event
+        self._callbacks = Callbacks()
         try:
             self._io_loop.start()
-            atexit.register(self.close)  # who forgets to close still says goodbye: nothing is done in vain
+            atexit.register(self.close)  # without close() by the user, the broker must still get the goodbye
             answered = self._io_loop.welcomed.wait(connect_timeout_s)
-        except BaseException:  # Ctrl-C: nobody has this client, and it would knock for ever
+        except BaseException:  # Ctrl-C: no one else can close this client, and it would reconnect for ever
             self.close()
             raise
         if not answered or self._io_loop.denied:
@@ -103,8 +96,9 @@ class Client:
     def _no_answer(self, timeout_s: float) -> LabkitError:
         return BrokerUnreachable(
             N_("the broker at {address} did not answer within {seconds} s; is it up? python -m labkit up"),
-            address=self.address, seconds=round(timeout_s, 1),
-        )  # fmt: skip
+            address=self.address,
+            seconds=round(timeout_s, 1),
+        )
 
     def _closed(self) -> LabkitError:
         if self._io_loop.denied:
@@ -112,17 +106,20 @@ class Client:
         return BrokerUnreachable(N_("this client is closed; open a new one"))
 
     def _gone(self, task: str, worker: str | None = None) -> LabkitError:
-        """Return why a task has no other outcome; ``worker`` is where it was running, if that is known."""
+        """Return the error for a task that gets no other outcome; ``worker``: where it was running, if
+        known."""
         if self._io_loop.denied:
             return ClusterReplaced(
                 N_("task {task}: this client is not let in any more, and will not hear of it: {why}"),
-                task=task, why=self._io_loop.denied,
-            )  # fmt: skip
+                task=task,
+                why=self._io_loop.denied,
+            )
         if worker:
             return ClientGone(
                 N_("task {task}: this client was closed first; it was running on {worker}"),
-                task=task, worker=worker,
-            )  # fmt: skip
+                task=task,
+                worker=worker,
+            )
         return ClientGone(N_("task {task}: this client was closed first"), task=task)
 
     # --- the user's side ---
@@ -139,8 +136,8 @@ class Client:
         """Submit one call and return its future.
 
         ``function`` is a module-level function, or its name as ``module:qualname``. ``deadline_s`` is how
-        long the task may stay open, ``lease_s`` how long one attempt may run. Raises ``CannotTravel`` for
-        what cannot be sent, and ``InvalidInput`` for a time that is none.
+        long the task may stay open, ``lease_s`` how long one attempt may run. Raises ``CannotTravel`` for a
+        call that cannot be sent, and ``InvalidInput`` for a time that is not a number of seconds.
         """
         call = self.prepare(function, args, kwargs, deadline_s, lease_s)
         return self.submit_prepared([call])[0]
@@ -154,28 +151,10 @@ class Client:
         lease_s: float | None = None,
     ) -> cs.Call:
         """Return a call that is encoded and ready to be submitted once."""
-        args = tuple(args)
-        name = function if isinstance(function, str) else registry.name_of(function)
-        needs = () if isinstance(function, str) else registry.needs_of(function, args, kwargs)
-        payload = serialization.encode_call(name, args, kwargs)
-        size = payload.size
-        limit = min(self._rules.max_message_bytes, self._rules.max_client_bytes)
-        if size > limit or len(payload.frames) > self._rules.max_frames:
-            raise CannotTravel(
-                N_(
-                    "{job}: its arguments are {size} bytes in {frames} arrays; "
-                    "{limit} bytes and {max} arrays can travel"
-                ),
-                job=name, size=size, frames=len(payload.frames), limit=limit, max=self._rules.max_frames,
-            )  # fmt: skip
-        budget_s = self._rules.task_deadline_s if deadline_s is None else _seconds("deadline_s", deadline_s)
-        lease = 0.0 if lease_s is None else _seconds("lease_s", lease_s)
-        deadline = time.monotonic() + budget_s
-        sorted_needs = ",".join(sorted(needs)) if needs else ""
-        return m.new(cs.Call, (os.urandom(16), deadline, lease, name, sorted_needs, payload, size))
+        return prepare_call(self._rules, function, args, kwargs, deadline_s, lease_s)
 
     def submit_prepared(self, calls: Iterable[cs.Call]) -> list[TaskFuture]:
-        """Submit many calls with one wake-up of the conversation's thread."""
+        """Return the futures of these calls, submitted with one wake-up of the I/O loop's thread."""
         if self._io_loop.is_closing:
             raise self._closed()
         calls = list(calls)
@@ -185,7 +164,7 @@ class Client:
             future = self._futures[call.task] = TaskFuture(self, call.task)
             futures.append(future)
         (self._io_loop.post_now if is_first else self._io_loop.post)(calls)
-        if self._over:  # another thread closed this client meanwhile
+        if self._over:  # another thread has closed this client meanwhile
             self._give_up()
         return futures
 
@@ -199,7 +178,7 @@ class Client:
             self._give_up()
 
     def forget(self, batch: Batch, tasks: Iterable[bytes]) -> None:
-        """Cancel a batch's tasks that have not started, and do not tell it of the others any more."""
+        """Cancel a batch's tasks that have not started, and drop the outcomes of the others."""
         unwanted = [task for task in tasks if self._batches.pop(task, None) is not None]
         if not self._batches:
             self._batches_done.set()
@@ -210,23 +189,24 @@ class Client:
     def wait_for(
         self, done: Callable[[], bool], block: Callable[[float | None], Any], ends_at: float | None
     ) -> None:
-        """Return when ``done()``, helping the conversation along; or ``block(timeout_s)`` where it is not
-        needed."""
+        """Return when ``done()``; meanwhile lead the I/O loop, or ``block(timeout_s)`` if another thread
+        does."""
         self._io_loop.wait_for(done, block, ends_at)
 
     def cancel(self, future: TaskFuture) -> bool:
-        """Cancel a task that has not started; returns whether it will have no other outcome.
+        """Cancel a task that has not started; return whether it will have no other outcome.
 
-        That is a promise about what is seen, not about what is computed: a task that was waiting at its
-        worker may begin before the worker hears of it, and one that was requeued may have run before. What
-        comes of it is dropped.
+        True promises that no result will be seen, not that nothing is computed: a task that was waiting at
+        its worker may begin before the worker receives the cancellation, and a requeued one may have run
+        before. Its result is dropped.
         """
         return self.cancel_many([future])[0]
 
     def cancel_many(self, futures: Iterable[TaskFuture], timeout_s: float = ANSWER_TIMEOUT_S) -> list[bool]:
-        """Cancel those tasks that have not started; returns for each whether it will have no other outcome.
+        """Cancel those tasks that have not started; return for each whether it will have no other outcome.
 
-        One wake-up, and one wait for all answers. With ``timeout_s=0`` it does not wait: the futures tell.
+        One wake-up, and one wait for all answers. With ``timeout_s=0`` it does not wait; the futures then
+        show the outcome.
         """
         return self._cancel([future.task for future in futures], timeout_s)
 
@@ -245,12 +225,12 @@ class Client:
         return [answer.done() and answer.result() for answer in answers]
 
     def note(self, fault: str, target: str, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
-        """Write into the history that ``fault`` is about to happen to ``target``; returns when it is
-        there."""
+        """Record in the history that ``fault`` is about to happen to ``target``; return when it is
+        recorded."""
         self._ask(lambda number: m.Note(number, fault, target), timeout_s)
 
     def status(self, timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, Any]:
-        """Return the broker's own picture of the cluster: workers, queued, assigned, clients, counters."""
+        """Return the broker's own view of the cluster: workers, queued, assigned, clients, counters."""
         info = self._ask(m.Query, timeout_s)
         assert type(info) is m.Info
         answer: dict[str, Any] = json.loads(info.json)
@@ -259,7 +239,7 @@ class Client:
     def _ask(self, question: Callable[[int], m.Note | m.Query], timeout_s: float) -> m.Noted | m.Info:
         number = next(self._numbers)
         message = question(number)
-        wire.encode(message)  # what cannot be said fails here, not in the I/O thread
+        wire.encode(message)  # a message that cannot be encoded fails here, not in the I/O thread
         answer: Future[m.Noted | m.Info] = Future()
         self._answers[number] = answer
         self._io_loop.post(cs.Ask(message))
@@ -268,7 +248,7 @@ class Client:
         try:
             return answer.result(timeout_s)
         except TimeoutError:
-            self._io_loop.post(cs.ForgetAsked(number))  # a note is not to be written once more, later
+            self._io_loop.post(cs.ForgetAsked(number))  # otherwise a note could be recorded again, later
             raise self._no_answer(timeout_s) from None
         finally:
             self._answers.pop(number, None)
@@ -280,7 +260,7 @@ class Client:
 
     @property
     def duplicates(self) -> int:
-        """How many second outcomes came and were dropped."""
+        """How many second outcomes arrived and were dropped."""
         return self._session.duplicates
 
     def open_futures(self) -> list[TaskFuture]:
@@ -288,7 +268,7 @@ class Client:
         return list(self._futures.values())
 
     def close_when_done(self) -> None:
-        """Leave as soon as everything open has its outcome; returns at once, and may be called anywhere."""
+        """Leave as soon as every open task has its outcome. Returns at once; any thread may call it."""
         self._forgotten = True
         self._leave_if_forgotten()
 
@@ -299,7 +279,7 @@ class Client:
     def close(self, wait: bool = False) -> None:
         """Leave. Open tasks are cancelled at the broker, and their futures fail with ``ClientGone``.
 
-        With ``wait`` it first waits until everything open has its outcome.
+        With ``wait`` it first waits until every open task has its outcome.
         """
         if wait and not self._io_loop.is_closing:
             futures_wait(self.open_futures())
@@ -315,7 +295,7 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- what the session wants done, in the thread that leads ----------------------------------------------
+    # --- the session's actions, in the thread that leads ----------------------------------------------------
 
     def _act(self, action: Any) -> None:
         kind = type(action)
@@ -368,7 +348,7 @@ class Client:
         if done and future is not None:
             del self._futures[task]
             Future.cancel(future)
-            future.set_running_or_notify_cancel()  # tells those who wait on several futures at once
+            future.set_running_or_notify_cancel()  # wakes threads that wait for several futures
         if done and (batch := self._batches.pop(task, None)) is not None:
             batch.take(task, m.CancelReply(task, True))
             if not self._batches:
@@ -378,16 +358,16 @@ class Client:
             answer.set_result(done)
 
     def _end(self) -> None:
-        """The conversation is over: leave no future without an outcome."""
+        """The I/O loop is over: leave no future without an outcome."""
         self._over = True
         self._give_up()
-        if self._callbacks is not None:
-            self._callbacks.put(None)
+        self._callbacks.close()
         if self._forgotten:
             atexit.unregister(self.close)
 
     def _give_up(self) -> None:
-        """Resolve what nobody else will. Two threads may do this at once: each takes what it resolves."""
+        """Resolve everything that is still open. Two threads may do this at once: each takes what it
+        resolves."""
         while (future := _take_one(self._futures)) is not None:
             if not future.done():
                 future.set_exception(self._gone(future.task_id, future.worker))
@@ -404,36 +384,11 @@ class Client:
     # --- callbacks ------------------------------------------------------------------------------------------
 
     def call_back(self, fn: Callable[[Future[Any]], object], future: Future[Any]) -> None:
-        """Call ``fn``, but never in the thread that leads: it may be slow, or wait for what this thread must
-        do."""
+        """Call ``fn``, but never in the thread that leads: it may be slow, or wait for that very thread."""
         if not self._io_loop.is_mine:
             fn(future)
             return
-        if self._callbacks is None:
-            self._callbacks = queue.SimpleQueue()
-            threading.Thread(
-                target=_run_callbacks, args=(self._callbacks,), name="labkit-callbacks", daemon=True
-            ).start()
         self._callbacks.put(partial(fn, future))
-
-
-def _seconds(name: str, given: float) -> float:
-    """A time from the user, checked where the user can see it: the I/O thread must not stumble over it."""
-    value: Any = given
-    if not isinstance(given, numbers.Real) or not 0 < value <= MAX_SECONDS:
-        raise InvalidInput(
-            N_("{name}={value!r}: a number of seconds is expected, more than 0 and at most {most:g}"),
-            name=name, value=value, most=MAX_SECONDS,
-        )  # fmt: skip
-    return float(value)
-
-
-def _run_callbacks(callbacks: queue.SimpleQueue[Callable[[], object] | None]) -> None:
-    while (callback := callbacks.get()) is not None:
-        try:
-            callback()
-        except Exception:  # somebody else's code; concurrent.futures, too, logs and goes on
-            log.exception("a callback of a future failed")
 
 
 def _take_one(table: dict[K, T]) -> T | None:

@@ -21,7 +21,8 @@ from labkit.cluster.options import Capabilities, ClusterOptions
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, InvalidInput
 from labkit.support.i18n import translate_error
-from labkit.support.settings import BACKENDS, Settings, words
+from labkit.support.setting_values import BACKENDS, words
+from labkit.support.settings import Settings
 
 if TYPE_CHECKING:
     from labkit.cluster.cluster import Cluster

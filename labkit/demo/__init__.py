@@ -23,7 +23,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from labkit.support.i18n import _
-from labkit.support.settings import BACKENDS
+from labkit.support.setting_values import BACKENDS
 
 if TYPE_CHECKING:
     from labkit.support.settings import Settings

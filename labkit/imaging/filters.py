@@ -1,105 +1,45 @@
 """The filters of the course: pure functions from a uint8 image and checked parameters to a new uint8 image.
 
 Every filter takes grey ``(height, width)``, BGR ``(height, width, 3)`` and BGRA ``(height, width, 4)`` arrays
-and returns the same layout; only `resize` changes height and width. The alpha channel is resized with its
-picture and otherwise handed on unchanged: transparency is not a colour. The argument is never modified. The
-functions themselves trust their parameters; `apply` and `apply_steps` check them first.
+and returns the same layout; only `resize` changes height and width. `resize` also resizes the alpha channel.
+All other filters leave it unchanged, because transparency is not a colour. The argument is never modified.
+The functions themselves trust their parameters; `apply` and `apply_steps` check them first
+(`labkit.imaging.parameters`). Text from a command line goes through `parse_value`.
 
-Parameters are numbers with a range. `apply` and `parse_steps` accept numbers only (never text, bool, NaN or
-infinity), text from a command line goes through `parse_value`, and each refusal names the filter, the
-parameter, the value and what is allowed.
+There are two kinds of filter, for the second day of the course. OpenCV's filters run in C and release the
+GIL. ``vignette_python`` is a plain Python loop over real pixels and holds the GIL for as long as it runs.
 
-Two kinds of filter, for the second day of the course: OpenCV's run in C and let other Python threads run
-meanwhile; ``vignette_python`` is a plain Python loop over real pixels and holds the GIL for as long as it
-takes.
-
-NumPy and OpenCV are imported where they are used, so that the table of filters costs nothing to import.
+NumPy and OpenCV are imported where they are used, so that importing the table of filters costs nothing.
 """
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labkit.core.errors import N_, FilterError, LabkitError
 from labkit.imaging.image_files import MAX_PIXELS, check
+from labkit.imaging.parameters import Filter, Number, Parameter, shown
 from labkit.support.text import parse_float
 
 if TYPE_CHECKING:
     import numpy as np
 
-Number = int | float
 Step = tuple[str, dict[str, Number]]
 """One filter with all of its parameters, ready to travel: ``("sharpen", {"intensity": 3.0})``."""
 
 MAX_STEPS = 32
-"""More filters in one task than anyone means."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A number that a filter takes, from ``low`` to ``high``; without ``default`` it must be given."""
-
-    name: str
-    low: Number
-    high: Number
-    default: Number | None = None
-    whole: bool = False
-    """Only whole numbers (3 and 3.0, not 3.5)."""
-
-    def checked(self, filter_name: str, value: object) -> Number:
-        """Return ``value`` as a plain int or float, or raise `FilterError`."""
-        # bool counts as a number in Python. NumPy's numbers do, too; they become plain ones, which travel.
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise self.refused(filter_name, value)
-        given: Any = value
-        if not self.low <= given <= self.high:  # NaN is on neither side of anything, so it ends here as well
-            raise self.refused(filter_name, value)
-        if self.whole and given != int(given):
-            raise self.refused(filter_name, value)
-        return int(given) if self.whole else float(given)
-
-    def refused(self, filter_name: str, value: object) -> FilterError:
-        """Return the error that says what this parameter allows."""
-        if self.whole:
-            template = N_(
-                "{filter}.{parameter} = {value} is not allowed: a whole number from {low} to {high} is"
-            )
-        else:
-            template = N_("{filter}.{parameter} = {value} is not allowed: a number from {low} to {high} is")
-        return FilterError(
-            template,
-            filter=filter_name,
-            parameter=self.name,
-            value=_shown(value),
-            low=self.low,
-            high=self.high,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """A filter as `apply` finds it: its function takes the image and one keyword argument a parameter."""
-
-    name: str
-    function: Callable[..., np.ndarray]
-    parameters: tuple[Parameter, ...]
-    holds_gil: bool = False
-    """True if other Python threads stand still while it computes."""
-    check_together: Callable[..., None] | None = None
-    """Takes the parameters, each within its range; raises `FilterError` if all of them together are wrong."""
+"""Filters in one task."""
 
 
 # --- the filters --------------------------------------------------------------------------------------------
 
 
 def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Return the image scaled to ``width`` x ``height`` pixels; the proportions are the caller's business."""
+    """Return the image scaled to ``width`` x ``height`` pixels; the caller chooses the proportions."""
     import cv2
 
-    # Averaging the covered area is right for making smaller; it would make blocks when making larger.
+    # Averaging the covered area suits shrinking; enlarging with it would produce blocks.
     smaller = width * height < image.shape[0] * image.shape[1]
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
 
@@ -168,8 +108,9 @@ def edges(image: np.ndarray, threshold1: float, threshold2: float) -> np.ndarray
 def vignette_python(image: np.ndarray, strength: float) -> np.ndarray:
     """Return the image darkened towards its corners, where ``strength`` of the light (0 to 1) is missing.
 
-    In pure Python, pixel by pixel, on purpose: about a hundred times as slow as OpenCV, and no other thread
-    of this process runs Python meanwhile. The light falls with the square of the distance from the centre.
+    Pure Python, pixel by pixel, on purpose: it is about a hundred times as slow as OpenCV, and no other
+    thread of this process runs Python meanwhile. The light falls with the square of the distance from the
+    centre.
     """
     import numpy as np
 
@@ -178,7 +119,7 @@ def vignette_python(image: np.ndarray, strength: float) -> np.ndarray:
     colours = min(channels, 3)  # a fourth channel is alpha
     pixels = bytearray(image.tobytes())
     centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-    corner = (centre_x**2 + centre_y**2) or 1.0  # of a single pixel: its centre is its corner
+    corner = (centre_x**2 + centre_y**2) or 1.0  # a single pixel: its centre is its corner
     at = 0
     for y in range(height):
         for x in range(width):
@@ -225,21 +166,23 @@ FILTERS: dict[str, Filter] = {
 
 
 class UnknownFilters(LabkitError):
-    """A worker is to serve what is no filter of the lab. A warning: nothing raises it."""
+    """A worker is configured to serve a filter that the lab does not have. A warning: it is never raised."""
 
 
 def warning_of_unknown(variable: str, names: Iterable[str]) -> UnknownFilters | None:
-    """Return a warning of those ``names``, the value of ``variable``, that are no filters; None if all are.
+    """Return a warning about those ``names`` (the value of ``variable``) that are no filters, or None.
 
-    They are allowed, for tasks of the learner's own that need them; but most often they are misspelt.
+    Such names are allowed, because a learner's own tasks may need them, but most often they are misspelt.
     """
     unknown = [name for name in names if name not in FILTERS]
     if not unknown:
         return None
     return UnknownFilters(
         N_("{variable} names {unknown}, which no filter of the lab is called; known: {known}"),
-        variable=variable, unknown=", ".join(unknown), known=", ".join(FILTERS),
-    )  # fmt: skip
+        variable=variable,
+        unknown=", ".join(unknown),
+        known=", ".join(FILTERS),
+    )
 
 
 # --- choosing and applying ----------------------------------------------------------------------------------
@@ -250,7 +193,7 @@ def find(name: object) -> Filter:
     found = FILTERS.get(name) if isinstance(name, str) else None
     if found is None:
         raise FilterError(
-            N_("filter {name} is unknown; known: {known}"), name=_shown(name), known=", ".join(FILTERS)
+            N_("filter {name} is unknown; known: {known}"), name=shown(name), known=", ".join(FILTERS)
         )
     return found
 
@@ -262,7 +205,7 @@ def checked_parameters(name: str, given: Mapping[str, object]) -> dict[str, Numb
         raise FilterError(
             N_("the parameters of filter {filter!r} must be names with values, not {value}"),
             filter=name,
-            value=_shown(given),
+            value=shown(given),
         )
     known = [parameter.name for parameter in chosen.parameters]
     for parameter_name in given:
@@ -299,13 +242,13 @@ def parse_steps(
 ) -> list[Step]:
     """Return the chosen filters, in order, each with all of its parameters: checked, defaults filled in.
 
-    ``filters`` and ``params`` are what the HTTP interface takes: ``["sharpen", "edges"]`` and
-    ``{"sharpen": {"intensity": 3}}``. Raises `FilterError` if anything in either is not understood.
+    ``filters`` and ``params`` have the form of the HTTP interface: ``["sharpen", "edges"]`` and
+    ``{"sharpen": {"intensity": 3}}``. Raises `FilterError` if either contains an error.
     """
     if isinstance(filters, str) or not isinstance(filters, Sequence):
         raise FilterError(
             N_("filters must be a list of names such as ['sharpen', 'edges'], not {value}"),
-            value=_shown(filters),
+            value=shown(filters),
         )
     if not 1 <= len(filters) <= MAX_STEPS:
         raise FilterError(
@@ -320,7 +263,7 @@ def parse_steps(
     if not isinstance(params, Mapping):
         raise FilterError(
             N_("parameters must be given per filter, such as {{'sharpen': {{'intensity': 3}}}}, not {value}"),
-            value=_shown(params),
+            value=shown(params),
         )
     for name in params:
         find(name)
@@ -337,7 +280,7 @@ def parse_steps(
 
 
 def checked_steps(steps: Sequence[tuple[str, Mapping[str, object]]]) -> list[Step]:
-    """Return ``steps``, which may come from anywhere, checked like names and parameters in `parse_steps`."""
+    """Return ``steps``, from any source, checked like the names and parameters in `parse_steps`."""
     checked: list[Step] = []
     for step in steps:
         try:
@@ -345,7 +288,7 @@ def checked_steps(steps: Sequence[tuple[str, Mapping[str, object]]]) -> list[Ste
         except (TypeError, ValueError) as error:
             raise FilterError(
                 N_("a step must be a filter's name with its parameters, not {value}"),
-                value=_shown(step),
+                value=shown(step),
             ) from error
         checked.append((name, checked_parameters(name, params)))
     return checked
@@ -363,7 +306,7 @@ def apply_steps(image: np.ndarray, steps: Sequence[tuple[str, Mapping[str, objec
 
 
 def parse_value(filter_name: str, parameter_name: str, text: str) -> Number:
-    """Return ``text`` (from a command line) as a number that is right for that filter and parameter."""
+    """Return ``text`` (from a command line) as a number that this parameter of the filter accepts."""
     chosen = find(filter_name)
     for parameter in chosen.parameters:
         if parameter.name == parameter_name:
@@ -379,15 +322,6 @@ def _unknown_parameter(chosen: Filter, parameter_name: object) -> FilterError:
     return FilterError(
         N_("filter {filter!r} has no parameter {parameter}; known: {known}"),
         filter=chosen.name,
-        parameter=_shown(parameter_name),
+        parameter=shown(parameter_name),
         known=", ".join(parameter.name for parameter in chosen.parameters),
     )
-
-
-def _shown(value: object) -> str:
-    """Return what an error message quotes of a value that may be anything, and of any length."""
-    try:
-        text = repr(value)
-    except ValueError:  # an integer of more digits than Python is willing to write
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= 80 else text[:77] + "..."

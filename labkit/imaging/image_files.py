@@ -4,10 +4,10 @@ An array is ``(height, width)`` grey, ``(height, width, 3)`` BGR or ``(height, w
 OpenCV's own order. The rules for bytes from outside:
 
 1. The signature decides what a file is, never its name.
-2. The size is read from the header and checked *before* anything is decoded: a file of a few hundred bytes
-   may announce 60,000 x 60,000 pixels, and a decoder that believes it asks for gigabytes.
-3. A file must be whole. The structure is walked to its end mark first (PNG: with every checksum), so half
-   a download is named as such and is not shown as half a picture.
+2. The size is read from the header and checked *before* anything is decoded. A file of a few hundred bytes
+   may announce 60,000 x 60,000 pixels, for which a decoder would allocate gigabytes.
+3. A file must be complete. `decode` first walks its structure to the end mark (PNG: with every checksum), so
+   that half a download raises an error and is not shown as half a picture.
 
 Guarantee: `decode` returns an array as above or raises `ImageError`; `write` leaves the whole file or no
 file.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Buffer = bytes | bytearray | memoryview
 
 MAX_PIXELS = 25_000_000
-"""Pictures above 25 megapixels are refused: beyond what a class needs, within what a laptop can hold."""
+"""Larger pictures are refused: 25 megapixels are more than a class needs, and a laptop can hold them."""
 MAX_FILE_BYTES = 200_000_000
 """No PNG or JPEG of 25 megapixels is larger than its raw pixels at 16 bits and four channels."""
 
@@ -41,11 +41,11 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 # The chunks that carry pixels and palette. Everything else (colour profiles, comments, animation) is dropped
-# before decoding: libpng prints a warning on stderr for each profile that it finds odd, in the middle of the
+# before decoding: libpng prints a warning on stderr for each profile that it finds odd, and would spoil the
 # live view.
 _PNG_PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
-# In JPEG's compressed data 0xFF is followed by 0x00 (a plain 0xFF), a restart mark or filling; all else is a
-# marker.
+# In JPEG's compressed data 0xFF is followed by 0x00 (a plain 0xFF), a restart mark or padding; anything else
+# is a marker.
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]", re.DOTALL)
 _JPEG_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_END, _JPEG_START_OF_SCAN = 0xD9, 0xDA
@@ -80,11 +80,9 @@ def decode(data: Buffer, *, max_pixels: int = MAX_PIXELS, name: str = "<image>")
     """Return the picture in ``data`` (the bytes of a PNG or JPEG file) as a uint8 array.
 
     Grey stays ``(height, width)``, colour becomes BGR, a PNG with transparency BGRA; 16 bits a channel become
-    8. A photo that its camera marked as turned is turned upright. ``name`` stands for the picture in error
-    messages.
+    8. A photo that its camera marked as rotated is rotated upright. Error messages call the picture ``name``.
 
-    Raises `ImageError` if it is neither PNG nor JPEG, has more than ``max_pixels``, is truncated or is
-    damaged.
+    Raises `ImageError` if it is neither PNG nor JPEG, has more than ``max_pixels``, is truncated or damaged.
     """
     import cv2
     import numpy as np
@@ -92,8 +90,7 @@ def decode(data: Buffer, *, max_pixels: int = MAX_PIXELS, name: str = "<image>")
     data = bytes(data)  # no copy if it is bytes already
     if data.startswith(_PNG):
         width, height, data = _walk_png(data, name)
-        # UNCHANGED keeps transparency. (It also ignores camera orientation, which PNG files do not have
-        # here.)
+        # UNCHANGED keeps transparency. It also ignores camera orientation, which these PNG files do not have.
         flags = cv2.IMREAD_UNCHANGED
     elif data.startswith(_JPEG):
         width, height = _walk_jpeg(data, name)
@@ -124,8 +121,8 @@ def decode(data: Buffer, *, max_pixels: int = MAX_PIXELS, name: str = "<image>")
 def encode(image: np.ndarray, format: str = "png", quality: int = 90) -> bytes:
     """Return ``image`` as the bytes of a file in ``format``.
 
-    ``format`` is "png", without loss, or "jpeg" (also "jpg") of ``quality`` 1 to 100. JPEG knows no
-    transparency: the alpha channel of a BGRA image is left out. Raises `ImageError`.
+    ``format`` is "png", without loss, or "jpeg" (also "jpg") of ``quality`` 1 to 100. JPEG has no
+    transparency, so the alpha channel of a BGRA image is dropped. Raises `ImageError`.
     """
     import cv2
 
@@ -153,9 +150,9 @@ def encode(image: np.ndarray, format: str = "png", quality: int = 90) -> bytes:
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """Return the bytes of the file at ``path``; `ImageError` says why it cannot be read."""
+    """Return the bytes of the file at ``path``; raise `ImageError` if it cannot be read."""
     try:
-        if not os.path.isfile(path):  # a pipe or a device would block or never end
+        if not os.path.isfile(path):  # reading a pipe or a device could block or never end
             if not os.path.exists(path):
                 raise ImageError(N_("{path} does not exist"), path=str(path))
             raise ImageError(N_("{path} is not a file"), path=str(path))
@@ -197,11 +194,11 @@ def write_bytes(path: str | os.PathLike[str], data: Buffer) -> None:
         ) from error
 
 
-# --- what the bytes say about themselves --------------------------------------------------------------------
+# --- the structure of a file --------------------------------------------------------------------------------
 
 
 def _walk_png(data: bytes, name: str) -> tuple[int, int, bytes]:
-    """Return width, height and the file without what carries no pixels, after a walk to its end mark.
+    """Return width, height and the file reduced to its pixel chunks, after a walk to its end mark.
 
     A chunk is: length (4 bytes, big-endian), type (4), data, CRC-32 of type and data (4). IHDR comes first,
     IEND last.
@@ -230,8 +227,8 @@ def _walk_jpeg(data: bytes, name: str) -> tuple[int, int]:
     """Return width and height after a walk over the segments to the end mark.
 
     A segment is 0xFF, its kind, a length of 2 bytes (itself included), data; after a start of scan comes
-    compressed data, up to the next marker. A preview picture inside a segment is stepped over, so its end
-    mark counts for nothing.
+    compressed data, up to the next marker. A preview picture inside a segment is skipped with the segment, so
+    its end mark is not mistaken for the file's.
     """
     width = height = 0
     at = 2

@@ -1,11 +1,11 @@
 """Real photographs to work on: scikit-image's own, or the user's.
 
-scikit-image brings about twenty public photographs in its installed package: a cat, a cup of coffee, an
-astronaut, the Hubble deep field. They are found as files, without importing scikit-image (a second or so) and
-without a network.
+scikit-image has about twenty public photographs in its installed package: a cat, a cup of coffee, an
+astronaut, the Hubble deep field. They are found as files, without importing scikit-image (which takes about a
+second) and without a network.
 
-A `Photo` is a name and a path; nothing is read before it is asked for. So a batch with one missing file is
-still a batch: that photo alone raises `ImageError`.
+A `Photo` is a name and a path; the file is read only on demand. So one missing file does not stop a batch:
+only that photo raises `ImageError`.
 """
 
 from __future__ import annotations
@@ -57,12 +57,11 @@ class Photo:
     path: Path
 
     def bytes(self) -> builtins.bytes:
-        """Return the file as it is, still encoded; `ImageError` if it cannot be read."""
+        """Return the contents of the file, still encoded; `ImageError` if unreadable."""
         return image_files.read_bytes(self.path)
 
     def array(self) -> np.ndarray:
-        """Return the decoded picture (see `labkit.imaging.image_files.decode`); `ImageError` if it cannot be
-        read."""
+        """Return the decoded picture (`labkit.imaging.image_files.decode`); `ImageError` if unreadable."""
         return image_files.read(self.path)
 
 
@@ -99,7 +98,7 @@ def from_folder(path: PathLike) -> list[Photo]:
 def load(source: PathLike | Sequence[PathLike] | None = None) -> list[Photo]:
     """Return photos from ``source``: None for the bundled ones, a folder, a file, or several of both.
 
-    Whether a named *file* exists shows when it is read, so that one wrong name does not stop the others.
+    A named *file* is not looked for until it is read, so that one wrong name does not stop the others.
     """
     if source is None:
         return bundled()

@@ -36,9 +36,15 @@ class Connection:
     us."""
 
     def __init__(
-        self, context: zmq.Context[Any], poller: Poller, address: str, role: str,
-        credentials: Credentials, accepts: frozenset[type], max_message_bytes: int,
-    ) -> None:  # fmt: skip
+        self,
+        context: zmq.Context[Any],
+        poller: Poller,
+        address: str,
+        role: str,
+        credentials: Credentials,
+        accepts: frozenset[type],
+        max_message_bytes: int,
+    ) -> None:
         self.address = address
         self.dropped = 0
         """Messages that were not this protocol."""

@@ -139,8 +139,9 @@ def access_denied(address: str, credentials: Credentials, denial: Denial | None)
                 "the broker at {address} does not accept the key {key}; is it on the list, in this role? "
                 "On the broker's machine: python -m labkit keys list"
             ),
-            address=address, key=credentials.public,
-        )  # fmt: skip
+            address=address,
+            key=credentials.public,
+        )
     return AccessDenied(
         N_("the broker at {address} does not accept this secret; is it another cluster's broker?"),
         address=address,

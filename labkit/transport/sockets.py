@@ -24,7 +24,7 @@ from labkit.core.errors import N_, InvalidInput
 from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire
 from labkit.security.credentials import Credentials, Token
-from labkit.support.settings import is_address
+from labkit.support.setting_values import is_address
 
 TASK_HWM = 1000
 """Messages that may wait in a DEALER's queues; large ones are bounded by credit and quota, not by count."""

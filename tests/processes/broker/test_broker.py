@@ -111,8 +111,10 @@ def test_an_exception_is_one_failure_with_its_traceback(rig: Rig) -> None:
     assert "in fail" in error.remote_traceback and "the cup is empty" in error.remote_traceback
     story = [(event.kind, event.attempt) for event in wait_story(rig, future, "failed")]
     assert [line for line in story if line[0] != "started"] == [
-        ("submitted", 0), ("dispatched", 1), ("failed", 1),
-    ]  # fmt: skip
+        ("submitted", 0),
+        ("dispatched", 1),
+        ("failed", 1),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,16 @@ class Bombers:
     """
 
     def __init__(
-        self, rig: Rig, way: Way, count: int, door: str = "client", role: str = "client",
-        kind: bytes = b"DEALER", frames: int | None = None, again: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        rig: Rig,
+        way: Way,
+        count: int,
+        door: str = "client",
+        role: str = "client",
+        kind: bytes = b"DEALER",
+        frames: int | None = None,
+        again: bool = False,
+    ) -> None:
         self._come_in = lambda: _come_in(rig, way, door, role, kind)
         self._bomb = AN_EMPTY_FRAME_AND_MORE * (frames or 500_000) + (AN_EMPTY_FRAME if frames else b"")
         self._again = again

@@ -276,8 +276,10 @@ def test_a_closed_client_says_so_at_once(rig: Rig) -> None:
     client.close()
     client.close()
     questions: list[Callable[[], Any]] = [
-        lambda: client.submit(jobs.echo, 1), client.status, lambda: client.note("kill", "worker-1"),
-    ]  # fmt: skip
+        lambda: client.submit(jobs.echo, 1),
+        client.status,
+        lambda: client.note("kill", "worker-1"),
+    ]
     for ask in questions:
         with pytest.raises(BrokerUnreachable, match="closed"):
             ask()
@@ -337,9 +339,13 @@ def script(rig: Rig, text: str) -> subprocess.Popen[str]:
     program += "from labkit.security.credentials import Token\n"
     program += f"client = Client({rig.address!r}, Token({rig.token!r}))\n" + textwrap.dedent(text)
     return subprocess.Popen(
-        [sys.executable, "-c", program], cwd=ROOT, env={**os.environ}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def test_a_program_that_forgets_to_close_ends_and_takes_its_tasks_with_it(rig: Rig, gate: Path) -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from labkit import jobs
 from labkit.calls import registry
 from labkit.core.errors import FilterError, ImageError
-from labkit.imaging import filters
 from labkit.imaging.filters import FILTERS, apply, apply_steps, parse_steps, parse_value
+from labkit.imaging.parameters import Filter, Parameter
 
 REQUIRED: dict[str, dict[str, int]] = {"resize": {"width": 20, "height": 10}}
 NEUTRAL: dict[str, dict[str, Any]] = {
@@ -176,7 +176,7 @@ EVERY_PARAMETER = [(filter.name, parameter) for filter in FILTERS.values() for p
     ],
 )
 def test_a_wrong_value_is_refused_by_naming_filter_parameter_value_and_range(
-    name: str, parameter: filters.Parameter, value: object
+    name: str, parameter: Parameter, value: object
 ) -> None:
     params: dict[str, object] = {**REQUIRED.get(name, {}), parameter.name: value}
     with pytest.raises(FilterError) as refusal:
@@ -191,7 +191,7 @@ def test_a_wrong_value_is_refused_by_naming_filter_parameter_value_and_range(
 @pytest.mark.parametrize(
     ("name", "parameter"), EVERY_PARAMETER, ids=lambda value: getattr(value, "name", value)
 )
-def test_the_ends_of_a_range_are_inside_it(name: str, parameter: filters.Parameter) -> None:
+def test_the_ends_of_a_range_are_inside_it(name: str, parameter: Parameter) -> None:
     image = noise(6, 5, 3)
     for value in (parameter.low, parameter.high):
         params = {**({"width": 1, "height": 1} if name == "resize" else {}), parameter.name: value}
@@ -304,7 +304,7 @@ def test_all_steps_are_checked_before_the_first_is_applied(monkeypatch: pytest.M
         applied.append("blur")
         return image
 
-    monkeypatch.setitem(FILTERS, "blur", filters.Filter("blur", spy, FILTERS["blur"].parameters))
+    monkeypatch.setitem(FILTERS, "blur", Filter("blur", spy, FILTERS["blur"].parameters))
     with pytest.raises(FilterError):
         apply_steps(LAYOUTS["grey"], [("blur", {}), ("edges", {"threshold1": -1})])
     assert applied == []
