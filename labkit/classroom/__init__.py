@@ -1,25 +1,25 @@
-"""What the notebooks of the course import: each helper does one thing that a lesson needs.
+"""Helpers that the notebooks of the course import; each does one thing that a lesson needs.
 
 =====================  =================================================================================
 ``lesson``             begin a lesson in a language, its checkpoints, its end that leaves nothing behind
-``telling``            labkit's errors, in the lesson's language and with the commands that its reader types
-``exhibit``            a chart with its numbers under it, how far off a guess was, a function's source
+``error_display``      labkit's errors in the lesson's language, with the commands that its reader types
+``display``            a chart with its numbers under it, how far off a guess was, a function's source
 ``slow_server``        day 1: the web server that is slow on purpose
-``race``               day 1: an addition that is lost, and the lock that mends it
-``amdahl``             day 2: a program with a part that cannot be shared out
-``memory``             day 2: what a function remembers in the process it runs in
+``race``               day 1: a lost update, and the lock that prevents it
+``amdahl``             day 2: a program with a serial and a parallel part
+``memory``             day 2: state that stays in the process a function runs in
 ``work``               day 3: tasks that are sent, followed through the history, and disturbed
-``stuck``              day 3: why a cell waits in vain, and what to do about it
-``conversation``       day 3: a client or a worker that is played by hand, message by message
+``stall_watch``        day 3: why a cell would wait forever, and what to do about it
+``raw_peer``           day 3: a client or a worker played by hand, message by message
 ``story``              day 3: what happened to one task
-``slowed``             day 3: a worker that gets the processor only now and then
-``registry``           day 3: what the broker knows, beside its picture in Redis
+``slowed``             day 3: a worker that gets the processor only for short moments
+``registry``           day 3: what the broker knows, beside its snapshot in Redis
 ``by_hand``            day 3: the two workers of the bug hunt
-``targets``            day 3: what the course promises, measured by the demo's own code
-``containers``         day 3: the same cluster in containers, where there are any
+``targets``            day 3: the course's targets, measured by the demo's code
+``containers``         day 3: the same cluster in containers, if Docker is available
 =====================  =================================================================================
 
-Rules: a cell holds what the lesson is about, and everything else is here. What people read comes from the
+Rules: a cell holds the subject of the lesson, and everything else is here. Text for people comes from the
 catalogue. Functions that run in other processes live in modules, never in a cell.
 """
 
@@ -27,8 +27,8 @@ from __future__ import annotations
 
 import logging
 
-# Where there are many fonts, the first import of matplotlib takes seconds and says so, in red, in a student's
-# first cell. Before the imports below, one of which it is.
+# On a machine with many fonts, the first import of matplotlib takes seconds and logs a warning, which would
+# appear in red in a student's first cell. Set before the imports below, which import matplotlib.
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 from labkit.classroom.display import gap, show, source  # noqa: E402

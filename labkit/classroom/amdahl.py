@@ -1,4 +1,4 @@
-"""A program with a part that cannot be shared out and one that can: the example of Amdahl's law."""
+"""A program with a serial and a parallel part: the example for Amdahl's law."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def open_and_filter(
 ) -> list[np.ndarray]:
     """Return the pictures in ``files``, made small and filtered, in order.
 
-    They are opened and made small here, one after the other: the serial part. They are filtered in ``pool``,
-    in ``groups`` of one size as far as that is possible, so ``groups`` of its processes work.
+    Opening and shrinking them happens here, one after the other: the serial part. Filtering happens in
+    ``pool``, in ``groups`` chunks of about equal size, so ``groups`` of its processes work.
     """
     pictures = [resize(image_files.decode(file), WIDTH, HEIGHT) for file in files]
     return list(pool.map(process_image, pictures, repeat(steps), chunksize=-(-len(pictures) // groups)))

@@ -1,4 +1,4 @@
-"""The same cluster in containers, where this machine can have one at once; a plain word where it cannot.
+"""The same cluster in containers, if this machine can start one right away; otherwise a line with the reason.
 
 ::
 
@@ -6,8 +6,8 @@
         if cluster:
             ...
 
-Building the images takes minutes and a network, which is nothing for the middle of a lesson: they are used if
-they are there.
+Building the images takes minutes and a network, too much for the middle of a lesson: they are used only if
+they are already built.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ PROJECT = "labkit-lesson"
 
 @contextmanager
 def in_containers(workers: int = 3) -> Iterator[Cluster | None]:
-    """Yield a private cluster of containers, or None after a line that says why there is none.
+    """Yield a private cluster of containers, or None after printing the reason.
 
-    In the ``lab`` container it is the cluster that this stands in.
+    In the ``lab`` container it yields the cluster that the container belongs to.
     """
     from labkit.cluster import open_cluster
 
@@ -53,12 +53,12 @@ def in_containers(workers: int = 3) -> Iterator[Cluster | None]:
 
 
 def _why_not(settings: Settings) -> str:
-    """Return why no cluster of containers can be had at once; empty if one can."""
+    """Return why no cluster of containers can be started right away; empty if one can."""
     from labkit.cluster.compose import images
     from labkit.cluster.compose.docker import Engine
 
     if settings.control is not None:
-        return ""  # we are in one
+        return ""  # this code runs inside one
     docker = next(finding for finding in doctor_checks.examine(settings) if finding.topic == "docker")
     if docker.state != doctor_checks.OK:
         found = _(docker.found.template).format(**docker.found.params)

@@ -1,4 +1,4 @@
-"""What a cell shows: a chart with its numbers under it, and one sentence on how far off a guess was."""
+"""Output of a cell: a chart with its numbers under it, and one sentence on how far off a guess was."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from labkit.support.i18n import _
 from labkit.support.text import seconds
 
 NEAR = 1.1
-"""A guess within ten per cent is a good one."""
+"""A guess within ten per cent counts as good."""
 
 
 def show(draw: Callable[..., Chart], *args: Any, **kwargs: Any) -> None:
-    """Show ``draw(*args, **kwargs)`` and under it the table of the same numbers.
+    """Show ``draw(*args, **kwargs)`` and the table of the same numbers under it.
 
-    ``draw`` is one of `labkit.charts`; its table is made by the function beside it, called ``..._table``.
+    ``draw`` is a function of `labkit.charts`; its table comes from the function ``..._table`` beside it.
     """
     from IPython.display import display
 
@@ -33,7 +33,7 @@ def source(function: Callable[..., Any]) -> None:
 
 
 def gap(row: Guessed) -> None:
-    """Print one sentence on the gap between a guess and what was measured."""
+    """Print one sentence on the gap between a guess and the measurement."""
     if row.guess_s is None:
         print(_("{name}: you did not guess.").format(name=row.name))
         return

@@ -1,7 +1,7 @@
-"""How a notebook tells of labkit's own errors: in the lesson's language, with the commands its reader types.
+"""Shows labkit's errors in a notebook in the lesson's language, with the commands that its reader types.
 
-The errors themselves are English, as logs are, and write commands as ``python -m labkit up``. A notebook's
-reader has the lab's folder open in a terminal, and there it is ``python3 lab.py up``.
+The errors themselves are in English, like the logs, and contain commands as ``python -m labkit up``. The
+reader of a notebook has a terminal open in the lab's folder and types ``python3 lab.py up`` there.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from labkit.core.errors import LabkitError
 from labkit.support import i18n
 
 
-def tell_errors() -> None:
-    """Have the notebook that this runs in show labkit's errors so; without a notebook nothing changes."""
+def install_error_display() -> None:
+    """Install the display in the running notebook kernel; do nothing outside of one."""
     from IPython.core.getipython import get_ipython
 
     shell = get_ipython()
@@ -26,13 +26,13 @@ def tell_errors() -> None:
     def show(
         shell: Any, kind: type, error: LabkitError, trace: TracebackType, tb_offset: int | None = None
     ) -> None:
-        shell.showtraceback((kind, as_told(error), trace), tb_offset=tb_offset)
+        shell.showtraceback((kind, translated(error), trace), tb_offset=tb_offset)
 
     shell.set_custom_exc((LabkitError,), show)
 
 
-def as_told(error: LabkitError) -> LabkitError:
-    """Return an error of the same kind and causes that says the same as its reader would have it said."""
+def translated(error: LabkitError) -> LabkitError:
+    """Return a copy of ``error`` with the same causes, its text translated for the reader."""
     told = type(error).__new__(type(error), *error.args)
     told.__dict__.update(error.__dict__)
     told.template = "{said}"

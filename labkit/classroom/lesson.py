@@ -1,4 +1,4 @@
-"""A lesson: it begins in a language, has checkpoints, and at its end proves that it leaves nothing behind.
+"""A lesson: begins in a language, has checkpoints, and proves at its end that nothing is left behind.
 
 ::
 
@@ -7,16 +7,16 @@
     lesson.checkpoint(1, len(pictures) == 12)
     lesson.end()
 
-``begin`` sets the language for this process and, through ``LABKIT_LANG``, for those that it starts. A
-checkpoint prints one line, or raises AssertionError: so a class sees where it stands, and a test that runs
-the notebook fails where a student would be stuck.
+``begin`` sets the language for this process and, through ``LABKIT_LANG``, for its child processes. A
+checkpoint prints one line or raises AssertionError: a class sees where it stands, and a test that runs the
+notebook fails where a student would be stuck.
 
-What is opened by ``lesson.open`` has a name, and there is one of each name in a kernel: a cell that is run
-again closes what it had opened before, and so does ``begin``. Otherwise each run would leave a cluster
-behind, and its panel would go on showing it.
+``lesson.open`` gives each object a name that is unique in the kernel. A cell that runs again closes the
+object it had opened before, and so does ``begin``. Otherwise each run would leave a cluster behind, and its
+panel would go on showing it.
 
-"Nothing behind" means: no child process, no listening port, no thread of the lab's and none that would keep
-the kernel from ending, beyond those that were there at the beginning.
+"Nothing left behind" means: no child process, no listening port, no thread of labkit and no other thread that
+would keep the kernel from ending, except those that existed at the beginning.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ from typing import Any, ParamSpec, TypeVar
 
 import psutil
 
-from labkit.classroom.error_display import tell_errors
+from labkit.classroom.error_display import install_error_display
 from labkit.core.errors import N_, LabkitError
 from labkit.support import i18n
 from labkit.support.i18n import _, ngettext
 from labkit.support.timing import cores
 
 END_S = 10.0
-"""How long what is ending may take to end."""
+"""How long processes and threads may take to end."""
 
 OURS = ("labkit", "slow-server")
-"""How the names of the lab's threads begin."""
+"""Prefixes of the names of labkit's threads."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _opened: dict[str, Any] = {}
-"""What this kernel's lessons have opened, by name. Not a lesson's own: ``begin`` may be run again, too."""
+"""Objects that this kernel's lessons have opened, by name. Shared, because ``begin`` may run again, too."""
 
 # Processes that Python's own multiprocessing keeps until the interpreter ends.
 KEPT_BY_PYTHON = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 
 class LeftBehind(LabkitError):
-    """A lesson ends and something that it started is still there."""
+    """A lesson has ended but something that it started still exists."""
 
 
 class Lesson:
@@ -63,16 +63,17 @@ class Lesson:
         self._before = set(_left_behind())
 
     def open(self, name: str, open_: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return ``open_(*args, **kwargs)``, after closing what this kernel has opened as ``name`` before.
+        """Return ``open_(*args, **kwargs)`` after closing the object that this kernel opened as ``name``
+        before.
 
-        What is opened has a ``close``, as clusters and servers have, or a ``shutdown``, as executors have.
+        The object has a method ``close`` (clusters, servers) or ``shutdown`` (executors).
         """
         _close(name)
         opened = _opened[name] = open_(*args, **kwargs)
         return opened
 
     def checkpoint(self, number: int, right: object) -> None:
-        """Print one line if ``right`` is true; raise AssertionError, which says what to do, otherwise."""
+        """Print one line if ``right`` is true; otherwise raise AssertionError with the next step."""
         if not right:
             raise AssertionError(
                 _(
@@ -82,9 +83,9 @@ class Lesson:
         print("✔ " + _("Checkpoint {number}: right.").format(number=number))
 
     def end(self) -> None:
-        """Print that nothing is left behind, or raise LeftBehind, which names what is.
+        """Print that nothing is left behind. Raises LeftBehind with a list otherwise.
 
-        Waits a moment for what is ending.
+        Waits up to ``END_S`` for processes and threads that are ending.
         """
         deadline = time.monotonic() + END_S
         while left := set(_left_behind()) - self._before:
@@ -100,15 +101,15 @@ class Lesson:
 def begin(lang: str) -> Lesson:
     """Return a new lesson in this language ("es" or "en"), after one line about the machine.
 
-    Closes what a former lesson in this kernel has left open. Clusters of a lesson have a Redis of their own:
-    it is emptied and killed there, and the learner's (REDIS_URL) is not for that. In the ``lab`` container
-    the variable names the stack's own.
+    Closes what an earlier lesson in this kernel has left open. Clusters of a lesson start their own Redis,
+    because lessons empty and kill it; the learner's own (REDIS_URL) must not suffer that. In the ``lab``
+    container the variable names the Redis of the cluster.
     """
     i18n.set_language(lang)
     os.environ["LABKIT_LANG"] = lang
     if "LABKIT_CONTROL" not in os.environ:
         os.environ.pop("REDIS_URL", None)
-    tell_errors()
+    install_error_display()
     for name in list(_opened):
         _close(name)
     count = cores()
@@ -121,7 +122,7 @@ def begin(lang: str) -> Lesson:
 
 
 def _close(name: str) -> None:
-    """Close what was opened as ``name``, if anything was; it may be closed already."""
+    """Close the object opened as ``name``, if there is one; it may be closed already."""
     former = _opened.pop(name, None)
     if former is not None:
         (former.close if hasattr(former, "close") else former.shutdown)()
@@ -132,12 +133,12 @@ def check_machine(lang: str) -> None:
     from labkit.cli import main
 
     i18n.set_language(lang)
-    tell_errors()
+    install_error_display()
     main(["doctor"])
 
 
 def _left_behind() -> list[str]:
-    """Return what a lesson can leave behind and is there now, each as a line of text."""
+    """Return everything that exists now and that a lesson could leave behind, each as a line of text."""
     here = psutil.Process()
     found = []
     for child in here.children(recursive=True):
@@ -151,7 +152,7 @@ def _left_behind() -> list[str]:
         if connection.status == psutil.CONN_LISTEN:
             found.append(_("port {port}").format(port=connection.laddr.port))
     for thread in threading.enumerate():
-        # Notebooks and their messages have daemon threads of their own, which come and go.
+        # Jupyter's own daemon threads come and go.
         if not thread.daemon or thread.name.startswith(OURS):
             found.append(_("thread {name}").format(name=thread.name))
     return found

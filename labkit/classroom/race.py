@@ -1,8 +1,8 @@
-"""A race to be seen: threads that add to one number, without a lock and with one.
+"""A visible race condition: threads that add to one number, without a lock and with one.
 
-``Counter.add`` reads, then writes. Between the two another thread may come, and what it wrote is overwritten:
-one addition is lost. By itself this happens rarely; here ``sleep(0)`` asks for another thread exactly there,
-so that it happens while one looks.
+``Counter.add`` reads, then writes. If another thread writes in between, its value is overwritten: one
+addition is lost. Normally this is rare; here ``sleep(0)`` yields to another thread exactly between the two,
+so that it happens often enough to see.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from labkit.support.i18n import _
 
 
 class Counter:
-    """A number that anybody may add to, broken on purpose."""
+    """A counter without a lock, broken on purpose."""
 
     def __init__(self) -> None:
         self.value = 0
@@ -28,7 +28,7 @@ class Counter:
 
 
 class SafeCounter(Counter):
-    """The same, mended: one at a time."""
+    """The same with a lock: one thread at a time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class SafeCounter(Counter):
 
 
 def add_together(counter: Counter, threads: int, times: int) -> int:
-    """Let ``threads`` threads add ``times`` times each; return what the counter says afterwards."""
+    """Have ``threads`` threads add ``times`` times each; return the final value of the counter."""
     start = threading.Barrier(threads)
 
     def run() -> None:
@@ -53,7 +53,7 @@ def add_together(counter: Counter, threads: int, times: int) -> int:
 
 
 def slow_motion() -> Table:
-    """Return, step by step, how two threads add one each and the sum is one: real threads, held at each."""
+    """Return the steps by which two threads add one each and the sum is one, taken with real threads."""
     both_have_read = threading.Barrier(2)
     a_has_read, a_has_written = threading.Event(), threading.Event()
     steps: list[tuple[object, ...]] = []

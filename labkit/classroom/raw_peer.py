@@ -1,21 +1,20 @@
-"""Speaking the lab's protocol by hand: a DEALER in the notebook that plays a client or a worker.
+"""A DEALER in the notebook that speaks the lab's protocol by hand, as a client or a worker.
 
 ::
 
-    talk = Conversation(cluster)
-    with talk.worker("by-hand") as me:
-        me.say(m.WorkerHello(me.instance, me.epoch, 1, 0, me.name, ""))
-        me.hear(m.WorkerWelcome)
-        task = me.hear(m.Task)
-        me.say(m.Done(task.task, task.attempt, 0.0, me.compute(task)))
-    talk
+    transcript = Transcript(cluster)
+    with transcript.worker("by-hand") as me:
+        me.send(m.WorkerHello(me.instance, me.epoch, 1, 0, me.name, ""))
+        me.receive(m.WorkerWelcome)
+        task = me.receive(m.Task)
+        me.send(m.Done(task.task, task.attempt, 0.0, me.compute(task)))
+    transcript
 
-What is said and heard are the messages of ``labkit.core.protocol.messages``, as real clients and workers
-exchange
-them; the broker on the other side is the real one and cannot tell the difference. Nothing is filtered: the
+A raw peer sends and receives the messages of ``labkit.core.protocol.messages``, as real clients and workers
+do. The broker on the other side is a real one and cannot tell the difference. Nothing is filtered: the
 transcript holds every envelope that crossed the socket, in order, with its frames and bytes.
 
-Nobody beats for these peers unless they say so: who is silent is taken for dead, as PROTOCOL.md has it.
+A raw peer sends no heartbeat by itself. If it stays silent, the broker gives it up, as PROTOCOL.md describes.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ import zmq
 from labkit.calls import serialization
 from labkit.calls.registry import name_of, resolve
 from labkit.charts import Table
-from labkit.classroom.stall_watch import LOOK_S, Watch
+from labkit.classroom.stall_watch import LOOK_S, StallWatch
 from labkit.core.errors import N_, LabkitError
 from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire
@@ -49,8 +48,8 @@ SHOWN_BYTES = 12
 SHOWN_TEXT = 60
 
 
-class NotHeard(LabkitError):
-    """The message that a peer waits for does not come."""
+class NotReceived(LabkitError):
+    """The message that a raw peer waits for did not arrive."""
 
 
 class Line(NamedTuple):
@@ -62,43 +61,43 @@ class Line(NamedTuple):
     messages: tuple[Any, ...]
     envelope: bytes
     frames: tuple[int, ...]
-    """Bytes of each payload frame behind the envelope."""
+    """Size in bytes of each payload frame after the envelope."""
 
 
-class Conversation:
-    """What peers that were played by hand said and heard; a notebook shows it as a table."""
+class Transcript:
+    """Everything that raw peers sent and received; a notebook shows it as a table."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._began = time.monotonic()
         self.lines: list[Line] = []
 
-    def client(self, name: str = "client") -> Peer:
-        """Return a DEALER that is connected to the broker's ROUTER for clients."""
-        return Peer(self, name, CLIENT_ROLE, self._cluster.address, self._cluster, m.TO_CLIENT)
+    def client(self, name: str = "client") -> RawPeer:
+        """Return a DEALER connected to the broker's ROUTER for clients."""
+        return RawPeer(self, name, CLIENT_ROLE, self._cluster.address, self._cluster, m.TO_CLIENT)
 
-    def worker(self, name: str = "by-hand") -> Peer:
-        """Return a DEALER that is connected to the broker's ROUTER for workers."""
+    def worker(self, name: str = "by-hand") -> RawPeer:
+        """Return a DEALER connected to the broker's ROUTER for workers."""
         host = self._cluster.address.rpartition(":")[0]
         address = f"{host}:{self._cluster.ports['worker']}"
-        return Peer(self, name, WORKER_ROLE, address, self._cluster, m.TO_WORKER)
+        return RawPeer(self, name, WORKER_ROLE, address, self._cluster, m.TO_WORKER)
 
     def note(
         self, peer: str, outgoing: bool, messages: list[Any], envelope: bytes, frames: tuple[int, ...]
     ) -> None:
-        """Write down one envelope."""
+        """Record one envelope."""
         at_s = time.monotonic() - self._began
         self.lines.append(Line(at_s, peer, outgoing, tuple(messages), envelope, frames))
 
     @property
     def size(self) -> int:
-        """How many bytes of frames crossed the socket; what ZeroMQ and the network add is not in it."""
+        """Bytes of all frames that crossed the socket, without what ZeroMQ and the network add."""
         return sum(len(line.envelope) + sum(line.frames) for line in self.lines)
 
     # --- the transcript -------------------------------------------------------------------------------------
 
     def table(self) -> Table:
-        """Return the transcript: when (s), who to whom, what, its fields, and its frames."""
+        """Return the transcript as a table: time (s), sender, receiver, message, its fields, its frames."""
         columns = (_("at (s)"), _("from"), _("to"), _("message"), _("fields"), _("frames"))
         rows: list[tuple[object, ...]] = []
         for line in self.lines:
@@ -122,7 +121,7 @@ class Conversation:
         for line in reversed(self.lines):
             if any(type(message) is kind for message in line.messages):
                 return _anatomy(line)
-        raise NotHeard(N_("no {kind} was said or heard"), kind=kind.__name__)
+        raise NotReceived(N_("no {kind} was sent or received"), kind=kind.__name__)
 
     def __str__(self) -> str:
         return str(self.table())
@@ -150,12 +149,12 @@ class Conversation:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-class Peer:
-    """One DEALER of a conversation. It belongs to the notebook's thread; use it with ``with``."""
+class RawPeer:
+    """One DEALER, recorded in a transcript. It belongs to the notebook's thread; use it with ``with``."""
 
     def __init__(
         self,
-        talk: Conversation,
+        transcript: Transcript,
         name: str,
         role: str,
         address: str,
@@ -169,7 +168,7 @@ class Peer:
         """A worker's process."""
         self.epoch = os.urandom(8)
         """A worker's hello."""
-        self._talk = talk
+        self._transcript = transcript
         self._cluster = cluster
         self._accepts = accepts
         self._waiting: list[Any] = []
@@ -177,21 +176,21 @@ class Peer:
         self._socket = sockets.dealer(self._context, role, cluster.credentials, Rules().max_message_bytes)
         self._socket.connect(address)
 
-    def say(self, *messages: Any) -> None:
-        """Send messages of ``labkit.core.protocol.messages``; those that fit share an envelope."""
+    def send(self, *messages: Any) -> None:
+        """Send messages of ``labkit.core.protocol.messages``; small ones share an envelope."""
         for envelope, frames in wire.envelopes(messages):
             sizes = tuple(m.frame_size(frame) for frame in frames)
-            said = wire.decode(envelope, frames)
+            sent = wire.decode(envelope, frames)
             sockets.send(self._socket, envelope, frames)
-            self._talk.note(self.name, True, said, envelope, sizes)
+            self._transcript.note(self.name, True, sent, envelope, sizes)
 
-    def hear(self, kind: type, timeout_s: float = PATIENCE_S) -> Any:
-        """Return the next message of this kind; what comes before it goes to the transcript only.
+    def receive(self, kind: type, timeout_s: float = PATIENCE_S) -> Any:
+        """Return the next message of this kind; earlier ones go to the transcript only.
 
-        Raises NotHeard if it does not come in time, and LessonStuck if the broker is down or frozen.
+        Raises NotReceived if it does not arrive in time, and LessonStalled if the broker is down or frozen.
         """
         deadline = time.monotonic() + timeout_s
-        watch = Watch(self._cluster)
+        watch = StallWatch(self._cluster)
         while True:
             while self._waiting:
                 message = self._waiting.pop(0)
@@ -199,7 +198,7 @@ class Peer:
                     return message
             left_s = deadline - time.monotonic()
             if left_s <= 0:
-                raise NotHeard(
+                raise NotReceived(
                     N_("{peer} waited {seconds:g} s for a {kind} of the broker, in vain"),
                     peer=self.name,
                     seconds=timeout_s,
@@ -208,38 +207,38 @@ class Peer:
             if self._socket.poll(int(min(left_s, LOOK_S) * 1000) + 1):
                 self._read()
             else:
-                watch.refuse_if_stuck()
+                watch.raise_if_stalled()
 
     def rest(self, seconds: float) -> None:
-        """Let this much time pass, as a worker that computes does: it says twice a second that it lives."""
+        """Wait for ``seconds`` and send heartbeats meanwhile, as a computing worker does."""
         ends_at = time.monotonic() + seconds
         while (left_s := ends_at - time.monotonic()) > 0:
-            self.say(m.Heartbeat())
+            self.send(m.Heartbeat())
             time.sleep(min(left_s, Rules().heartbeat_s))
 
     def submission(self, function: Callable[..., Any], *args: Any) -> m.Submit:
-        """Return the message that submits one call."""
+        """Return the Submit message for one call."""
         name = name_of(function)
         payload = serialization.encode_call(name, args, {})
         return m.Submit(os.urandom(16), 60.0, 0.0, name, "", payload)
 
     def compute(self, task: m.Task) -> m.Payload:
-        """Return the result of a task, computed here and now."""
+        """Compute a task in this thread and return its result as a payload."""
         name, args, kwargs = serialization.decode_call(task.payload)
         return serialization.encode_value(resolve(name)(*args, **kwargs))
 
     def value(self, result: m.Result) -> Any:
-        """Return the value that a result carries."""
+        """Return the value in a Result message."""
         return serialization.decode_value(result.payload)
 
     def _read(self) -> None:
         envelope, frames = sockets.receive(self._socket)
         messages = wire.decode(envelope, frames, self._accepts)
-        self._talk.note(self.name, False, messages, envelope, tuple(map(m.frame_size, frames)))
+        self._transcript.note(self.name, False, messages, envelope, tuple(map(m.frame_size, frames)))
         self._waiting += messages
 
     def close(self) -> None:
-        """Close the socket, after what was said has gone."""
+        """Close the socket after the sent messages have left."""
         self._socket.close(linger=500)
         self._context.term()
 
@@ -254,7 +253,7 @@ class Peer:
 
 
 def fields_of(message: Any) -> str:
-    """Return the fields of a message as text: ids shortened, payloads as what they carry."""
+    """Return the fields of a message as text, with shortened ids and decoded payloads."""
     parts = []
     for name, value in zip(message._fields, message, strict=True):
         if isinstance(value, m.Payload):

@@ -1,4 +1,4 @@
-"""The registry twice: what the broker knows of its workers, and the picture of it in Redis.
+"""The worker registry twice: as the broker knows it, and as its snapshot in Redis shows it.
 
 ::
 
@@ -7,9 +7,9 @@
     registry.flush()
     registry.until_whole()
 
-Where a cluster has no Redis (Windows, or nobody installed one) each call says so and does nothing more: the
-cluster works without it, which is what the lesson is about. A Redis that is not the cluster's own is looked
-at, and never flushed: FLUSHALL empties it of everything that anybody keeps there.
+If a cluster has no Redis (on Windows, or none is installed), each call prints that and does nothing: the
+cluster works without it, which is the point of the lesson. A Redis that does not belong to the cluster is
+read but never flushed: FLUSHALL would delete everything that its owner keeps there.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ POLL_S = 0.01
 
 
 class RegistryIncomplete(LabkitError):
-    """The picture in Redis did not become whole in time."""
+    """The snapshot in Redis did not become complete in time."""
 
 
 class ForeignRedis(LabkitError):
-    """The Redis of this cluster is somebody's own, and more than this cluster may live in it."""
+    """The Redis of this cluster belongs to the user, and may hold other data."""
 
 
 class Registry:
@@ -54,13 +54,13 @@ class Registry:
             self._redis = redis.Redis.from_url(cluster.redis_url, decode_responses=True, socket_timeout=5.0)
 
     def raw(self, worker: str) -> None:
-        """Print one field of the hash as it stands in Redis: what ``HGET workers worker-1`` answers."""
+        """Print one field of the hash in Redis: the answer to ``HGET workers worker-1``."""
         if (connection := self._connection()) is not None:
             print(f"HGET {WORKERS_KEY} {worker}")
             print(json.dumps(json.loads(connection.hget(WORKERS_KEY, worker) or "null"), indent=2))
 
     def beside_broker(self) -> Table:
-        """Return the broker's truth and Redis' picture, a row per worker; heartbeats in seconds ago."""
+        """Return the broker's state and the snapshot in Redis, a row per worker; heartbeats in s ago."""
         truth = {row["id"]: row for row in (self._cluster.status()["broker"] or {}).get("workers", [])}
         picture = self._picture()
         now = time.time()
@@ -106,7 +106,7 @@ class Registry:
         return len(self._picture())
 
     def queue(self) -> int:
-        """Return how many tasks wait, as ``LLEN image_tasks`` answers."""
+        """Return how many tasks wait: the answer to ``LLEN image_tasks``."""
         connection = self._connection()
         return int(connection.llen(PENDING_KEY)) if connection is not None else 0
 
@@ -125,13 +125,15 @@ class Registry:
                     "unset the variable and run from the top"
                 )
             )
-        with connection.pipeline(transaction=True) as pipe:  # together, so that nobody heals it in between
+        with connection.pipeline(
+            transaction=True
+        ) as pipe:  # in one transaction, so that the mirror cannot refill it in between
             pipe.flushall()
             pipe.hlen(WORKERS_KEY)
             return int(pipe.execute()[-1])
 
     def until_whole(self) -> float:
-        """Return after how many seconds Redis shows all workers that the broker knows; 0.0 without Redis."""
+        """Wait until Redis shows all workers the broker knows; return the seconds, 0.0 without Redis."""
         if self._redis is None:
             return 0.0
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""A web server that is slow on purpose: the lab's photographs, each after a wait, on this machine only.
+"""A web server that is slow on purpose: serves the lab's photographs after a delay, on this machine only.
 
 ::
 
@@ -7,15 +7,15 @@
 
 Rules:
 
-* It waits before it answers, as a server far away does; it computes nothing, so what a client loses is
-  waiting. ``latency_s`` may be changed while it runs, ``slow_down`` makes one photograph slower still, and
-  ``reset`` says how slow all of them are from now on.
-* It serves ``at_once`` requests at a time, as every server has some limit; further ones queue.
+* It waits before it answers, like a distant server, and computes nothing, so a client's time is pure waiting.
+  ``latency_s`` may be changed while it runs, ``slow_down`` makes one photograph slower, and ``reset`` sets
+  the delay of all of them.
+* It serves ``at_once`` requests at a time, since every server has a limit; further ones queue.
 * It listens on 127.0.0.1, on a port that the system chooses, and knows the names of its photographs and
   nothing else: no name leads to a file.
-* It lives in threads of this process. ``close`` (or leaving ``with``) ends the waits, answers what it was
-  asked, and joins the threads. A client may take as long as it likes to say what it wants: on a busy machine
-  that can be long, and a limit would look like a broken server.
+* It runs in threads of this process. ``close`` (or leaving ``with``) ends the waits, answers open requests,
+  and joins the threads. There is no time limit for sending a request: on a busy machine that can take long,
+  and a limit would look like a broken server.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class DownloadFailed(LabkitError):
 
 
 def fetch(url: str, timeout_s: float = 30.0) -> bytes:
-    """Return what is at ``url``. Raises DownloadFailed, which names it, after ``timeout_s`` at the latest.
+    """Return the data at ``url``. Raises DownloadFailed with the url, after ``timeout_s`` at the latest.
 
-    No proxy is asked, whatever the environment says: the server is on this machine.
+    Proxy settings of the environment are ignored: the server is on this machine.
     """
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -96,20 +96,20 @@ class SlowServer:
 
     @property
     def names(self) -> list[str]:
-        """The photographs that it has."""
+        """The names of its photographs."""
         return list(self._bytes)
 
     @property
     def urls(self) -> list[str]:
-        """Where each of them is, in the order of ``names``."""
+        """The URL of each photograph, in the order of ``names``."""
         return [self.url(name) for name in self._bytes]
 
     def url(self, name: str) -> str:
-        """Return where the photograph called ``name`` is."""
+        """Return the URL of the photograph called ``name``."""
         return f"http://{HOST}:{self._http.server_port}/{quote(name, safe='')}"
 
     def slow_down(self, name: str, by_s: float) -> None:
-        """Let the photograph called ``name`` take ``by_s`` seconds more than the others."""
+        """Make the photograph called ``name`` take ``by_s`` seconds longer than the others."""
         if name not in self._bytes:
             raise DownloadFailed(
                 N_("there is no photograph called {name}; there are {known}"),
@@ -119,14 +119,14 @@ class SlowServer:
         self._slower[name] = by_s
 
     def reset(self, latency_s: float) -> None:
-        """Let every photograph take ``latency_s`` seconds, none of them more, and count anew."""
+        """Make every photograph take ``latency_s`` seconds, and reset the counters."""
         self.latency_s = latency_s
         self._slower.clear()
         with self._lock:
             self.most_at_once = self._serving
 
     def answer(self, path: str) -> bytes | None:
-        """Return the photograph that a request's path means, after its wait; None for an unknown one."""
+        """Return the photograph for a request's path after its delay; None for an unknown one."""
         name = unquote(path.removeprefix("/"))
         with self._room:
             with self._lock:
@@ -140,7 +140,7 @@ class SlowServer:
                     self._serving -= 1
 
     def close(self) -> None:
-        """End it: waits end at once, its threads are joined, its port is free again. Twice does no harm."""
+        """Stop the server: waits end at once, threads are joined, the port is free. May be called twice."""
         self._closing.set()
         self._http.shutdown()
         self._http.hear_no_more()
@@ -167,7 +167,7 @@ class _Http(ThreadingHTTPServer):
         super().__init__((HOST, 0), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve one connection in a thread of its own, and remember it until it ends."""
+        """Serve one connection in a thread of its own, and keep track of it until it ends."""
         with self._open_lock:
             self._open.add(request)
         super().process_request(request, client_address)
@@ -179,14 +179,14 @@ class _Http(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def hear_no_more(self) -> None:
-        """Let who has connected and said nothing yet be taken for gone, so that no thread waits for it."""
+        """End the connections that have sent no request yet, so that no thread waits for them."""
         with self._open_lock:
             for connection in self._open:
-                with contextlib.suppress(OSError):  # the client has left already
+                with contextlib.suppress(OSError):  # the client has closed it already
                     connection.shutdown(socket.SHUT_RD)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that has left is no error of the server's; anything else is shown by the base class."""
+        """Ignore clients that have disconnected; the base class shows any other error."""
         import sys
 
         if not isinstance(sys.exc_info()[1], ConnectionError):
@@ -205,4 +205,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data or b"")
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: stderr of a notebook is for errors."""
+        """Log nothing: stderr of a notebook is for errors."""

@@ -1,8 +1,8 @@
-"""A slow worker: a process that gets the processor only now and then, as on a machine that does too much.
+"""A slow worker: a process that gets the processor only for short moments, as on an overloaded machine.
 
-It is stopped (SIGSTOP) and let go on (SIGCONT) in quick turns, much shorter than a heartbeat period. So it is
-late with everything, and still it beats: a slow worker is no dead one. The history says "slow" and "heal" at
-the two ends; the turns in between are no faults of their own.
+It is stopped (SIGSTOP) and continued (SIGCONT) in quick turns, much shorter than a heartbeat period. So it is
+late with everything but still sends heartbeats: a slow worker is not a dead one. The history records "slow"
+and "heal" at the beginning and the end; the turns in between are not recorded as faults.
 """
 
 from __future__ import annotations
@@ -51,4 +51,4 @@ def _take_turns(process: psutil.Process, over: threading.Event) -> None:
             process.resume()
             over.wait(RUNNING_S)
     except psutil.NoSuchProcess:
-        return  # somebody killed it meanwhile: slow enough
+        return  # the process was killed meanwhile

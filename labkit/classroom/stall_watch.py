@@ -1,8 +1,8 @@
-"""Why a lesson waits in vain: a process that is down or frozen. It is said within seconds, with what to do.
+"""Detects that a lesson waits for a process that is down or frozen, and raises an error with the remedy.
 
-A cell that waits looks about once a second. What has been taken down by command (on the panel, most likely)
-is told at once. A broker that should be up and does not answer has ``SILENT_S``: one that has just been
-started needs a moment, and so does one on a busy machine.
+A waiting cell checks about once a second. A process taken down by command (most likely on the panel) is
+reported at the first check. A broker that should be up but does not answer has ``SILENT_S``: right after its
+start, or on a busy machine, it needs a moment.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
 LOOK_S = 1.0
 SILENT_S = 12.0
-"""Twice a worker's and a client's own patience with a silent broker (``broker_gone_s``): they may return."""
+"""Twice ``broker_gone_s``, after which workers and clients give up a silent broker: they may reconnect."""
 DOWN = frozenset({"stopping", "stopped", "killed"})
 FROZEN = "paused"
 
 
-class LessonStuck(LabkitError):
-    """What a lesson waits for does not come."""
+class LessonStalled(LabkitError):
+    """The event that a lesson waits for cannot happen."""
 
 
-class Watch:
-    """Looks after the processes that something waits for; for one thread, and one wait."""
+class StallWatch:
+    """Watches the processes that one wait in one thread depends on."""
 
     def __init__(self, cluster: Cluster, worker: str | None = None) -> None:
-        """``worker``: who must be up; None: the broker alone must be, and, if there are workers, one."""
+        """``worker`` must be up; None: the broker, and at least one of the workers if there are any."""
         self._cluster = cluster
         self._worker = worker
         self._looked = time.monotonic()
         self._answered = time.monotonic()
 
-    def refuse_if_stuck(self) -> None:
-        """Raise LessonStuck if what is waited for cannot come; cheap, because it looks once in ``LOOK_S``."""
+    def raise_if_stalled(self) -> None:
+        """Raise LessonStalled if the awaited event cannot happen. Cheap: it checks once per ``LOOK_S``."""
         if time.monotonic() < self._looked + LOOK_S:
             return
         try:
@@ -45,14 +45,14 @@ class Watch:
         except ClusterError as error:
             if error.definite:
                 raise
-            return  # the supervisor had no time to answer: the next look will tell
+            return  # the supervisor was too busy to answer: the next check decides
         finally:
             self._looked = time.monotonic()
         states = {row["name"]: row["state"] for row in told["processes"]}
         self._refuse_broker(states.get("broker", ""), answers=told["broker"] is not None)
         workers = {row["name"]: row["process"] for row in told["workers"]}
         if self._worker is not None and _is_out(workers.get(self._worker, "")):
-            raise LessonStuck(
+            raise LessonStalled(
                 N_(
                     "{worker} is down or frozen, so it computes nothing: start or resume it on the panel, "
                     "then run this cell again"
@@ -60,7 +60,7 @@ class Watch:
                 worker=self._worker,
             )
         if workers and all(map(_is_out, workers.values())):
-            raise LessonStuck(
+            raise LessonStalled(
                 N_(
                     "every worker is down or frozen, so nobody computes: start or resume one on the panel, "
                     "then run this cell again"
@@ -71,21 +71,21 @@ class Watch:
         if answers:
             self._answered = self._looked
         if state == FROZEN:
-            raise LessonStuck(
+            raise LessonStalled(
                 N_(
                     "the broker does not answer, because it is frozen: resume it on the panel, or with "
                     "cluster.resume('broker'), then run this cell again"
                 )
             )
         if state in DOWN:
-            raise LessonStuck(
+            raise LessonStalled(
                 N_(
                     "the broker does not answer, because it is down: start it on the panel, or with "
                     "cluster.start('broker'), then run this cell again"
                 )
             )
         if not answers and self._looked > self._answered + SILENT_S:
-            raise LessonStuck(
+            raise LessonStalled(
                 N_(
                     "the broker has not answered for {seconds:.0f} s: it hangs, or this machine is very "
                     "busy; print(cluster.logs('broker')) shows what it printed. Run this cell again; if that "

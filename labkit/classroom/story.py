@@ -9,7 +9,7 @@ from labkit.support.i18n import _
 
 
 def story(history: History, task: str) -> Table:
-    """Return everything that happened to ``task`` (its id or the beginning of it): when (s), and what."""
+    """Return everything that happened to ``task`` (its id or a prefix): when (s), and what."""
     found = history.find(task)
     rows = history.story(found[0]) if found else []
     began = rows[0].t if rows else 0.0
@@ -21,7 +21,7 @@ def _sentence(row: StoryRow) -> str:
     return _(row.template).format(**{**row.params, "cause": _ENDS[cause]() if cause in _ENDS else cause})
 
 
-# Why an attempt ended, or a worker was lost, as the history names it.
+# Why an attempt ended or a worker was lost: names in the history -> text.
 _ENDS = {
     "closed": lambda: cause_in_words("closed"),
     "silent": lambda: cause_in_words("silent"),

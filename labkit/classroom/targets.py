@@ -1,4 +1,4 @@
-"""The day's targets, measured: the demo's run on fewer pictures, and its own table of targets."""
+"""Measures the day's targets: the demo's run on fewer pictures, and the demo's table of targets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RUN_S = 3.0
 
 
 class Measured:
-    """What was measured in one run; a notebook shows it as a table."""
+    """The measurements of one run; a notebook shows them as a table."""
 
     def __init__(self, targets: list[Target], history: History) -> None:
         self.targets = targets
@@ -42,7 +42,8 @@ class Measured:
             word = _("met") if target.met else _("MISSED")
             rows.append((_(target.template).format(**target.params), target.measured, word))
             if target.id == "recovery" and chain is not None:
-                # Without the last link: a class's few pictures end too soon to tell the pace after it.
+                # Without the last link: a class's few pictures end too soon to measure throughput after the
+                # fault.
                 rows += [(f"· {link}", after, "") for link, after in chain_in_words(chain)[:-1]]
         return Table((_("target"), _("measured"), ""), rows)
 
@@ -54,9 +55,9 @@ class Measured:
 
 
 def measure_targets(cluster: Cluster) -> Measured:
-    """Process photographs on a cluster's workers, kill one of them at work, start it again; measure it all.
+    """Process photographs on a cluster, kill a busy worker, start it again, and return the measurements.
 
-    Every pixel is compared with the plain loop's. Raises DemoFailed if the run comes to no end.
+    Every pixel is compared with the result of a plain loop. Raises DemoFailed if the run does not finish.
     """
     workers = len(cluster.workers())
     pictures = batch.gather(bundled(), wanted=PICTURES).pictures

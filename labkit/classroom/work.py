@@ -10,7 +10,7 @@
 * Each task waits on its worker for as long as it is told and computes nothing, so that three workers are
   three workers even on a laptop with two cores.
 * Nothing waits for a time to pass and hopes: what a method is called ``until_...`` is what the history shows
-  when it returns. After ``PATIENCE_S`` without it LessonStuck says what was waited for. What cannot come,
+  when it returns. After ``PATIENCE_S`` without it LessonStalled says what was waited for. What cannot come,
   because the broker or a worker is down or frozen, is not waited for: that is said within a few seconds, with
   what to do about it.
 * ``finish`` returns the history of this work alone: whatever else the cluster does meanwhile, or did before,
@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from labkit.classroom.stall_watch import LessonStuck, Watch
+from labkit.classroom.stall_watch import LessonStalled, StallWatch
 from labkit.core import history as h
 from labkit.core.errors import N_
 from labkit.core.history import Event, History
@@ -63,9 +63,9 @@ class Work:
     def until_computing(self, worker: str) -> str:
         """Return the id of a task of this work that ``worker`` has begun and not ended.
 
-        Raises LessonStuck at once if it is down or frozen, as after a click on the panel.
+        Raises LessonStalled at once if it is down or frozen, as after a click on the panel.
         """
-        stuck = LessonStuck(
+        stuck = LessonStalled(
             N_("waited {seconds:.0f} s, in vain, for {worker} to compute; is this machine very busy?"),
             seconds=PATIENCE_S, worker=worker,
         )  # fmt: skip
@@ -74,7 +74,7 @@ class Work:
     def until_done(self, part: float) -> None:
         """Return when this part of the tasks (0.5: half of them) has an outcome."""
         wanted = part * len(self.futures)
-        stuck = LessonStuck(
+        stuck = LessonStalled(
             N_("waited {seconds:.0f} s, in vain, for {part:.0%} of the tasks; is this machine very busy?"),
             seconds=PATIENCE_S, part=part,
         )  # fmt: skip
@@ -85,7 +85,7 @@ class Work:
 
         The last time since this work began, on the broker's clock.
         """
-        stuck = LessonStuck(
+        stuck = LessonStalled(
             N_("waited {seconds:.0f} s, in vain, for {worker}'s event '{kind}'; is this machine very busy?"),
             seconds=PATIENCE_S, worker=worker, kind=kind,
         )  # fmt: skip
@@ -109,24 +109,24 @@ class Work:
         self._look()
         return self._history()
 
-    def _incomplete(self, number: int) -> LessonStuck:
-        return LessonStuck(
+    def _incomplete(self, number: int) -> LessonStalled:
+        return LessonStalled(
             N_("waited {seconds:.0f} s, in vain, for task {n} of {total}; is this machine very busy?"),
             seconds=PATIENCE_S, n=number, total=len(self._ours),
         )  # fmt: skip
 
-    def _until(self, condition: Callable[[], Any], stuck: LessonStuck, worker: str | None = None) -> Any:
+    def _until(self, condition: Callable[[], Any], stuck: LessonStalled, worker: str | None = None) -> Any:
         """Return what ``condition`` returns when that is true; raise ``stuck``, or why it cannot become so.
 
         ``worker``: who must be up for it; None: anybody.
         """
         deadline = time.monotonic() + PATIENCE_S
-        watch = Watch(self.cluster, worker)
+        watch = StallWatch(self.cluster, worker)
         while True:
             self._look()
             if found := condition():
                 return found
-            watch.refuse_if_stuck()
+            watch.raise_if_stalled()
             if time.monotonic() > deadline:
                 raise stuck
             time.sleep(POLL_S)

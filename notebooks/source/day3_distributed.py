@@ -239,7 +239,7 @@ context.destroy(linger=0)
 guess_bytes = 2000
 
 # %%
-from labkit.classroom.raw_peer import Conversation
+from labkit.classroom.raw_peer import Transcript
 from labkit.classroom.work import Work
 from labkit.core.protocol import messages as m
 from labkit.jobs import add
@@ -249,15 +249,15 @@ question = Work(empty)
 future = question.submit(add, 20, 22)
 
 # %%
-as_worker = Conversation(empty)
+as_worker = Transcript(empty)
 with as_worker.worker("by-hand") as me:
-    me.say(m.WorkerHello(me.instance, me.epoch, 1, 0, me.name, ""))
-    me.hear(m.WorkerWelcome)
-    task = me.hear(m.Task)
-    me.say(m.Started(task.task, task.attempt, 0))
-    me.say(m.Done(task.task, task.attempt, 0.0, me.compute(task)))
+    me.send(m.WorkerHello(me.instance, me.epoch, 1, 0, me.name, ""))
+    me.receive(m.WorkerWelcome)
+    task = me.receive(m.Task)
+    me.send(m.Started(task.task, task.attempt, 0))
+    me.send(m.Done(task.task, task.attempt, 0.0, me.compute(task)))
     answer = future.result(timeout=10)
-    me.say(m.WorkerGoodbye())
+    me.send(m.WorkerGoodbye())
 answer, future.worker
 
 # %%
@@ -602,7 +602,7 @@ source(by_hand.one)
 empty = lesson.open("empty", open_cluster, workers=0, redis=False)
 question = Work(empty)
 future = question.submit(add, 20, 22)
-with Conversation(empty).worker("one") as me:
+with Transcript(empty).worker("one") as me:
     by_hand.one(me, 2.6)
     result = future.result(timeout=10)
 hunted = question.end()
@@ -621,7 +621,7 @@ story(hunted, future.task_id)
 # %%
 question = Work(empty)
 future = question.submit(add, 20, 22)
-with Conversation(empty).worker("other") as me:
+with Transcript(empty).worker("other") as me:
     by_hand.other(me, 2.6)
     result = future.result(timeout=10)
 mended = question.end()
@@ -797,13 +797,13 @@ type(error).__name__
 # listen.
 
 # %%
-as_client = Conversation(cluster)
+as_client = Transcript(cluster)
 with as_client.client("me") as me:
-    me.say(m.ClientHello(me.id, me.name))
-    me.hear(m.ClientWelcome)
-    me.say(me.submission(add, 1, 2))
-    total = me.value(me.hear(m.Result))
-    me.say(m.ClientGoodbye())
+    me.send(m.ClientHello(me.id, me.name))
+    me.receive(m.ClientWelcome)
+    me.send(me.submission(add, 1, 2))
+    total = me.value(me.receive(m.Result))
+    me.send(m.ClientGoodbye())
 assert total == 3
 as_client
 
@@ -923,7 +923,7 @@ with in_containers(workers=3) as boxed:
 # * **Objetivo**: mata al `broker` con el panel mientras hay trabajo y vuelve a iniciarlo. ¿Por qué no se pierde
 #   nada? Búscalo en `story(cluster.history(), "…")`, donde van los primeros seis signos de una tarea que estuviera
 #   en marcha: el registro del panel los enseña.
-# * **Para ir más allá**: haz de worker que devuelve: recibe una tarea con `Conversation` y contesta
+# * **Para ir más allá**: haz de worker que devuelve: recibe una tarea con `Transcript` y contesta
 #   `m.Returned(task.task, task.attempt)`. ¿Quién la hace después? ¿Y si contestas dos veces `m.Done`?
 
 # %% [markdown] lang="en"
@@ -936,7 +936,7 @@ with in_containers(workers=3) as boxed:
 # * **Target**: kill the `broker` on the panel while there is work, and start it again. Why is nothing lost?
 #   Look for it in `story(cluster.history(), "…")`, with the first six characters of a task that was under way:
 #   the panel's log shows them.
-# * **Stretch**: play a worker that gives back: take a task with `Conversation` and answer
+# * **Stretch**: play a worker that gives back: take a task with `Transcript` and answer
 #   `m.Returned(task.task, task.attempt)`. Who does it afterwards? And if you say `m.Done` twice?
 
 # %%

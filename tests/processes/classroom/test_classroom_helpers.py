@@ -11,10 +11,10 @@ import psutil
 import pytest
 
 from labkit.classroom import Lesson, by_hand, containers, stall_watch, work
-from labkit.classroom.raw_peer import Conversation, NotHeard
+from labkit.classroom.raw_peer import NotReceived, Transcript
 from labkit.classroom.registry import ForeignRedis, Registry
 from labkit.classroom.slowed import slowed
-from labkit.classroom.stall_watch import LessonStuck
+from labkit.classroom.stall_watch import LessonStalled
 from labkit.classroom.story import story
 from labkit.classroom.work import Work, send
 from labkit.cli import doctor_checks
@@ -82,7 +82,7 @@ def test_what_does_not_come_is_named_wholly_in_the_lessons_language(
 ) -> None:
     monkeypatch.setattr(work, "PATIENCE_S", 0.2)
     ours = send(cluster, [0.01])
-    with pytest.raises(LessonStuck, match="for worker-9 to compute") as caught:
+    with pytest.raises(LessonStalled, match="for worker-9 to compute") as caught:
         ours.until_computing("worker-9")
     set_language("es")
     assert translate_error(caught.value) == (
@@ -96,7 +96,7 @@ def test_what_does_not_come_is_named_wholly_in_the_lessons_language(
 def test_a_worker_that_somebody_took_down_is_not_waited_for(cluster: Cluster, harm: str, mend: str) -> None:
     getattr(cluster, harm)("worker-2")
     ours = send(cluster, [0.01])
-    with pytest.raises(LessonStuck, match="worker-2 is down or frozen.*then run this cell again"):
+    with pytest.raises(LessonStalled, match="worker-2 is down or frozen.*then run this cell again"):
         ours.until_computing("worker-2")
     getattr(cluster, mend)("worker-2")
     ours.finish()
@@ -109,12 +109,12 @@ def test_a_broker_that_is_not_there_is_told_of_within_seconds_and_how_to_bring_i
     ours = send(cluster, 2 * [0.3])
     getattr(cluster, harm)("broker")
     began = time.monotonic()
-    with pytest.raises(LessonStuck, match=f"does not answer, because it is {says}.*cluster.{mend}..broker"):
+    with pytest.raises(LessonStalled, match=f"does not answer, because it is {says}.*cluster.{mend}..broker"):
         ours.until_done(1.0)
-    with pytest.raises(LessonStuck, match="does not answer"):
+    with pytest.raises(LessonStalled, match="does not answer"):
         ours.finish()
-    with Conversation(cluster).client("me") as me, pytest.raises(LessonStuck, match=says):
-        me.hear(m.ClientWelcome)
+    with Transcript(cluster).client("me") as me, pytest.raises(LessonStalled, match=says):
+        me.receive(m.ClientWelcome)
     with pytest.raises(BrokerUnreachable, match=f"cluster.{mend}..broker"):
         cluster.client("another", 0.1)
     assert time.monotonic() - began < work.PATIENCE_S / 2
@@ -132,7 +132,7 @@ def test_a_broker_that_should_be_up_and_says_nothing_is_told_of_too(
     ours.until_done(1.0)
     broker = next(row["pid"] for row in cluster.status()["processes"] if row["kind"] == "broker")
     psutil.Process(broker).suspend()
-    with pytest.raises(LessonStuck, match="the broker has not answered for .* s"):
+    with pytest.raises(LessonStalled, match="the broker has not answered for .* s"):
         ours.until_computing("worker-1")
     psutil.Process(broker).resume()
     ours.finish()
@@ -142,7 +142,7 @@ def test_where_every_worker_is_out_nobody_is_waited_for(cluster: Cluster) -> Non
     cluster.kill("worker-1")
     cluster.pause("worker-2")
     ours = send(cluster, [0.01])
-    with pytest.raises(LessonStuck, match="every worker is down or frozen"):
+    with pytest.raises(LessonStalled, match="every worker is down or frozen"):
         ours.finish()
     cluster.start("worker-1")
     ours.finish()
@@ -170,14 +170,14 @@ def test_the_cell_of_a_cluster_that_is_run_twice_leaves_one_cluster_and_one_pane
 def test_a_client_by_hand_is_served_as_any_other_and_every_envelope_is_in_the_transcript(
     cluster: Cluster,
 ) -> None:
-    talk = Conversation(cluster)
-    with talk.client("me") as me:
-        me.say(m.ClientHello(me.id, me.name))
-        me.hear(m.ClientWelcome)
-        me.say(me.submission(add, 1, 2))
-        assert me.value(me.hear(m.Result)) == 3
-        me.say(m.ClientGoodbye())
-    kinds = [type(message).__name__ for line in talk.lines for message in line.messages]
+    transcript = Transcript(cluster)
+    with transcript.client("me") as me:
+        me.send(m.ClientHello(me.id, me.name))
+        me.receive(m.ClientWelcome)
+        me.send(me.submission(add, 1, 2))
+        assert me.value(me.receive(m.Result)) == 3
+        me.send(m.ClientGoodbye())
+    kinds = [type(message).__name__ for line in transcript.lines for message in line.messages]
     assert [kind for kind in kinds if kind != "Accepted"] == [
         "ClientHello",
         "ClientWelcome",
@@ -185,49 +185,53 @@ def test_a_client_by_hand_is_served_as_any_other_and_every_envelope_is_in_the_tr
         "Result",
         "ClientGoodbye",
     ]
-    assert all(wire.decode(line.envelope) == list(line.messages) for line in talk.lines if not line.frames)
-    assert len(talk.table().rows) == len(kinds) and "payload=add(1, 2)" in str(talk)
-    assert talk.size == sum(len(line.envelope) for line in talk.lines), "no large frames in this one"
-    shown = talk._repr_html_()
-    assert shown.count("<tr") == 1 + len(talk.lines) and "DEALER → ROUTER" in shown
+    assert all(
+        wire.decode(line.envelope) == list(line.messages) for line in transcript.lines if not line.frames
+    )
+    assert len(transcript.table().rows) == len(kinds) and "payload=add(1, 2)" in str(transcript)
+    assert transcript.size == sum(len(line.envelope) for line in transcript.lines), (
+        "no large frames in this one"
+    )
+    shown = transcript._repr_html_()
+    assert shown.count("<tr") == 1 + len(transcript.lines) and "DEALER → ROUTER" in shown
 
 
 def test_the_anatomy_of_an_envelope_accounts_for_its_bytes(cluster: Cluster) -> None:
-    talk = Conversation(cluster)
-    with talk.client() as me:
-        me.say(m.ClientHello(me.id, me.name), m.Heartbeat())
-        me.hear(m.ClientWelcome)
-        me.say(m.ClientGoodbye())
-    rows = talk.anatomy(m.Heartbeat).rows
-    envelope = talk.lines[0].envelope
+    transcript = Transcript(cluster)
+    with transcript.client() as me:
+        me.send(m.ClientHello(me.id, me.name), m.Heartbeat())
+        me.receive(m.ClientWelcome)
+        me.send(m.ClientGoodbye())
+    rows = transcript.anatomy(m.Heartbeat).rows
+    envelope = transcript.lines[0].envelope
     for offset, shown, _meaning in rows:
         part = bytes.fromhex(str(shown).removesuffix(" …"))
         assert envelope[int(str(offset)) :].startswith(part)
     assert [row[2] for row in rows if "kind" in str(row[2])] == ["kind: ClientHello", "kind: Heartbeat"]
-    with pytest.raises(NotHeard, match="no Task"):
-        talk.anatomy(m.Task)
+    with pytest.raises(NotReceived, match="no Task"):
+        transcript.anatomy(m.Task)
 
 
 def test_a_worker_by_hand_gets_the_task_and_its_answer_is_the_result(empty: Cluster) -> None:
     question = Work(empty)
     future = question.submit(add, 20, 22)
-    talk = Conversation(empty)
-    with talk.worker("by-hand") as me:
-        me.say(m.WorkerHello(me.instance, me.epoch, 1, 0, me.name, ""))
-        me.hear(m.WorkerWelcome)
-        task = me.hear(m.Task)
-        me.say(m.Started(task.task, task.attempt, 0))
-        me.say(m.Done(task.task, task.attempt, 0.0, me.compute(task)))
+    transcript = Transcript(empty)
+    with transcript.worker("by-hand") as me:
+        me.send(m.WorkerHello(me.instance, me.epoch, 1, 0, me.name, ""))
+        me.receive(m.WorkerWelcome)
+        task = me.receive(m.Task)
+        me.send(m.Started(task.task, task.attempt, 0))
+        me.send(m.Done(task.task, task.attempt, 0.0, me.compute(task)))
         assert (future.result(10), future.worker) == (42, "by-hand")
-        me.say(m.WorkerGoodbye())
+        me.send(m.WorkerGoodbye())
     told = story(question.finish(), future.task_id)
     assert [row[1] for row in told.rows][1:2] == ["sent to by-hand as attempt 1"]
 
 
 def test_what_is_not_said_is_not_heard(cluster: Cluster) -> None:
-    with Conversation(cluster).client("me") as me:
-        with pytest.raises(NotHeard, match="me waited 0.2 s for a ClientWelcome"):
-            me.hear(m.ClientWelcome, timeout_s=0.2)
+    with Transcript(cluster).client("me") as me:
+        with pytest.raises(NotReceived, match="me waited 0.2 s for a ClientWelcome"):
+            me.receive(m.ClientWelcome, timeout_s=0.2)
 
 
 def test_the_silent_worker_of_the_bug_hunt_is_lost_and_the_other_one_is_not(empty: Cluster) -> None:
@@ -235,7 +239,7 @@ def test_the_silent_worker_of_the_bug_hunt_is_lost_and_the_other_one_is_not(empt
     for name, play in (("one", by_hand.one), ("other", by_hand.other)):
         question = Work(empty)
         future = question.submit(add, 20, 22)
-        with Conversation(empty).worker(name) as me:
+        with Transcript(empty).worker(name) as me:
             play(me, 2.6)
             assert future.result(10) == 42
         lost[name] = question.end().counts().get("lost", 0)

@@ -18,7 +18,7 @@ from labkit.charts.draw_guess import NotAGuess
 from labkit.classroom import Lesson, begin, check_machine, gap, race, show, source
 from labkit.classroom import lesson as lesson_module
 from labkit.classroom.amdahl import HEIGHT, WIDTH, open_and_filter
-from labkit.classroom.error_display import as_told
+from labkit.classroom.error_display import translated
 from labkit.classroom.lesson import LeftBehind
 from labkit.cli import output
 from labkit.core.errors import N_, TaskFailed
@@ -161,7 +161,7 @@ def test_an_error_is_told_in_the_readers_language_with_the_command_that_they_typ
         ) from KeyError("why")
     caught.value.add_note("a note")
     i18n.set_language("es")
-    told = as_told(caught.value)
+    told = translated(caught.value)
     assert str(told) in (
         "el broker está caído; python3 lab.py start broker",
         "el broker está caído; py lab.py start broker",
