@@ -55,7 +55,7 @@ def in_containers(workers: int = 3) -> Iterator[Cluster | None]:
 def _why_not(settings: Settings) -> str:
     """Return why no cluster of containers can be started right away; empty if one can."""
     from labkit.cluster.compose import images
-    from labkit.cluster.compose.docker import Engine
+    from labkit.cluster.compose.docker import Docker
 
     if settings.control is not None:
         return ""  # this code runs inside one
@@ -63,6 +63,6 @@ def _why_not(settings: Settings) -> str:
     if docker.state != doctor_checks.OK:
         found = _(docker.found.template).format(**docker.found.params)
         return _("Docker: {found}").format(found=found)
-    if not images.are_built(Engine(PROJECT, os.environ), images.source_digest()):
+    if not images.are_built(Docker(PROJECT, os.environ), images.source_digest()):
         return _("its images are not built yet; python3 lab.py up --backend compose does that, in minutes")
     return ""

@@ -11,7 +11,7 @@ from labkit.cli import output
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
 from labkit.cluster.compose import images
-from labkit.cluster.compose.docker import Engine
+from labkit.cluster.compose.docker import Docker
 from labkit.cluster.compose.projects import PROJECT
 from labkit.core.errors import N_
 from labkit.support.i18n import _
@@ -35,19 +35,19 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     """Carry out the action and return the exit code."""
     if (options.file is None) == (options.action in ("export", "import")):
         raise UsageError(N_("images {action}: a FILE is for export and import"), action=options.action)
-    engine = Engine(os.environ.get("COMPOSE_PROJECT_NAME") or PROJECT, os.environ)
+    docker = Docker(os.environ.get("COMPOSE_PROJECT_NAME") or PROJECT, os.environ)
     do = {"list": _list, "build": _build, "export": _export, "import": _import}[options.action]
-    do(engine, Path(options.file).expanduser() if options.file else Path())
+    do(docker, Path(options.file).expanduser() if options.file else Path())
     return 0
 
 
-def _list(engine: Engine, _file: Path) -> None:
+def _list(docker: Docker, _file: Path) -> None:
     digest = images.source_digest()
-    sizes = images.sizes(engine)
+    sizes = images.sizes(docker)
     for image in (*images.BUILT, *images.FETCHED):
         if image not in sizes:
             state = _("not here")
-        elif image in images.BUILT and not images.is_here(engine, f"{image}:{digest}"):
+        elif image in images.BUILT and not images.is_here(docker, f"{image}:{digest}"):
             state = _("of other code than is here")
         else:
             state = _("up to date")
@@ -59,9 +59,9 @@ def _list(engine: Engine, _file: Path) -> None:
     )
 
 
-def _build(engine: Engine, _file: Path) -> None:
+def _build(docker: Docker, _file: Path) -> None:
     began = time.monotonic()
-    if images.build_if_need_be(engine):
+    if images.build_if_need_be(docker):
         output.line(
             _("The images are built, after {span}.").format(span=output.seconds(time.monotonic() - began))
         )
@@ -69,13 +69,13 @@ def _build(engine: Engine, _file: Path) -> None:
         output.line(_("The images are up to date."))
 
 
-def _export(engine: Engine, file: Path) -> None:
-    size = images.export_images(engine, file)
+def _export(docker: Docker, file: Path) -> None:
+    size = images.export_images(docker, file)
     output.line(_("{file} holds all images: {n} MB.").format(file=file, n=size // 10**6))
     output.next_steps((f"images import {file.name}", _("on the other machine")))
 
 
-def _import(engine: Engine, file: Path) -> None:
-    names = images.import_images(engine, file)
+def _import(docker: Docker, file: Path) -> None:
+    names = images.import_images(docker, file)
     output.line(_("Imported: {names}.").format(names=", ".join(names)))
     output.next_steps(("up --backend compose", _("start the cluster; nothing is built or fetched")))

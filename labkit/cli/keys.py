@@ -58,9 +58,14 @@ def configure(_name: str, parser: Parser) -> None:
     take.add_argument("folder", metavar=_("FOLDER"), type=Path)
     action("import-compose", _("copy this machine's keys out of the cluster in containers"))
     parser.examples(
-        "keys make", "keys list", "keys add worker lab-2", "keys add worker pool --ids 'pool-*'",
-        "keys give worker lab-2 for-lab-2", "keys import for-lab-2", "keys remove worker lab-2",
-    )  # fmt: skip
+        "keys make",
+        "keys list",
+        "keys add worker lab-2",
+        "keys add worker pool --ids 'pool-*'",
+        "keys give worker lab-2 for-lab-2",
+        "keys import for-lab-2",
+        "keys remove worker lab-2",
+    )
 
 
 def _role_and_name(parser: Any) -> None:
@@ -141,9 +146,9 @@ def _import(folder: KeyFolder, options: argparse.Namespace) -> None:
 
 def _import_compose(folder: KeyFolder, options: argparse.Namespace, settings: Settings) -> None:
     from labkit.cluster.compose.keys import import_to
-    from labkit.cluster.compose.start import engine_of
+    from labkit.cluster.compose.start import docker_of
 
-    _print_copied(folder, import_to(engine_of(settings), folder.path), options)
+    _print_copied(folder, import_to(docker_of(settings), folder.path), options)
 
 
 def _print_copied(folder: KeyFolder, written: list[Path], options: argparse.Namespace) -> None:
@@ -170,22 +175,27 @@ def _list(folder: KeyFolder, options: argparse.Namespace) -> None:
     broker = folder.file(BROKER, "", PUBLIC)
     rows = [
         {
-            "role": grant.role, "name": grant.name, "key": key, "secret_here": _has_secret(folder, grant),
+            "role": grant.role,
+            "name": grant.name,
+            "key": key,
+            "secret_here": _has_secret(folder, grant),
             "ids": list(grant.ids) if grant.role == WORKER else [],
         }
         for (_role, key), grant in sorted(grants.items(), key=lambda item: (item[1].role, item[1].name))
-    ]  # fmt: skip
+    ]
     own_key = read_certificate(broker).public if broker.exists() else None
     if options.json:
         output.as_json(
             {
-                "folder": str(folder.path), "broker": own_key,
-                "broker_secret_here": folder.file(BROKER, "", SECRET).exists(), "admitted": rows,
+                "folder": str(folder.path),
+                "broker": own_key,
+                "broker_secret_here": folder.file(BROKER, "", SECRET).exists(),
+                "admitted": rows,
                 "secrets": [str(path) for path in folder.secret_files()],
                 "exposed": [str(path) for path in folder.exposed()],
                 "wrong": [translate_error(error) for error in wrong],
             }
-        )  # fmt: skip
+        )
         return
     output.line(_("folder  {folder}").format(folder=folder.path))
     if own_key is None:
@@ -237,5 +247,10 @@ def _print_files(title: str, paths: list[Path], **values: Any) -> None:
 
 
 ACTIONS: dict[str, Callable[[KeyFolder, argparse.Namespace], None]] = {
-    "make": _make, "list": _list, "add": _add, "give": _give, "remove": _remove, "import": _import,
-}  # fmt: skip
+    "make": _make,
+    "list": _list,
+    "add": _add,
+    "give": _give,
+    "remove": _remove,
+    "import": _import,
+}

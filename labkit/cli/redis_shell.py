@@ -157,9 +157,13 @@ def _connect(url: str) -> Connection:
     options = connection_options(url)
     kind = options.pop("connection_class", Connection)
     connection: Connection = kind(
-        **options, parser_class=_Parser, protocol=2, driver_info=None,
-        socket_timeout=CONNECT_S, socket_connect_timeout=CONNECT_S,
-    )  # fmt: skip
+        **options,
+        parser_class=_Parser,
+        protocol=2,
+        driver_info=None,
+        socket_timeout=CONNECT_S,
+        socket_connect_timeout=CONNECT_S,
+    )
     connection.connect()
     return connection
 

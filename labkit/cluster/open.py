@@ -125,12 +125,12 @@ def check(backend: str | None = None, settings: Settings | None = None) -> None:
     """Raise BackendMissing if no cluster of this backend can be had here: before long work, not after."""
     settings = settings or Settings.from_environment()
     if chosen(backend, settings) == "compose" and settings.control is None:
-        from labkit.cluster.compose.docker import Engine
+        from labkit.cluster.compose.docker import Docker
         from labkit.cluster.compose.projects import PROJECT
 
-        engine = Engine(PROJECT, os.environ)
-        engine.docker("version")
-        engine.compose_command()
+        docker = Docker(PROJECT, os.environ)
+        docker.run("version")
+        docker.compose_command()
 
 
 def of_running(name: str | None, settings: Settings, backend: str | None = None) -> str:

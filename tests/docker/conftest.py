@@ -7,19 +7,19 @@ from collections.abc import Iterator
 import pytest
 
 from labkit.cluster.compose.handle import ComposeCluster
-from tests.tools.docker_rig import Stack, built, require_engine, stack_up
+from tests.tools.docker_rig import ComposeProject, built, project_up, require_docker
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    require_engine()
+def project() -> Iterator[ComposeProject]:
+    require_docker()
     built()
-    with stack_up() as up:
+    with project_up() as up:
         yield up
 
 
 @pytest.fixture(scope="module")
-def cluster(stack: Stack) -> Iterator[ComposeCluster]:
-    with stack.connect() as connected:
+def cluster(project: ComposeProject) -> Iterator[ComposeCluster]:
+    with project.connect() as connected:
         connected.wait_until_ready(60.0)
         yield connected

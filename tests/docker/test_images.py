@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from labkit.cluster.compose import images
-from labkit.cluster.compose.docker import COMPOSE_FILE, Engine
+from labkit.cluster.compose.docker import COMPOSE_FILE, Docker
 from tests.tools.command_line import ROOT, Commands
-from tests.tools.docker_rig import built, require_engine
+from tests.tools.docker_rig import built, require_docker
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.xdist_group("docker")]
 
@@ -25,7 +25,7 @@ MOST_MB = {"labkit-broker": 80, "labkit-worker": 320, "labkit-lab": 900}
 
 @pytest.fixture(scope="module", autouse=True)
 def _engine() -> None:
-    require_engine()
+    require_docker()
 
 
 @pytest.fixture
@@ -126,14 +126,14 @@ def test_only_the_lab_mounts_the_control_sockets_of_others(services: dict[str, d
 
 def test_the_images_are_small_and_run_without_root(lab: Commands) -> None:
     built()
-    engine = Engine("labkit", os.environ)
-    sizes = images.sizes(engine)
-    base = int(engine.docker("image", "inspect", "--format", "{{.Size}}", "python:3.11-slim"))
+    docker = Docker("labkit", os.environ)
+    sizes = images.sizes(docker)
+    base = int(docker.run("image", "inspect", "--format", "{{.Size}}", "python:3.11-slim"))
     for image, most in MOST_MB.items():
         own = (sizes[image] - base) // 10**6
         print(f"{image}: {sizes[image] // 10**6} MB, of which {own} MB are not the base image's")
         assert own <= most, image
-        assert engine.docker("image", "inspect", "--format", "{{.Config.User}}", image).strip() == "lab"
+        assert docker.run("image", "inspect", "--format", "{{.Config.User}}", image).strip() == "lab"
     listed = lab.done("images", "list").out
     assert len(re.findall(r"MB +up to date$", listed, re.MULTILINE)) == 4
     assert re.search(r"labkit-worker +\d+ MB", listed)
@@ -163,17 +163,17 @@ def test_exported_images_can_be_imported_where_there_are_none(
     # One small image stands for all: the test is about export and import.
     monkeypatch.setattr(images, "FETCHED", ())
     monkeypatch.setattr(images, "BUILT", ("labkit-broker",))
-    engine = Engine("labkit", os.environ)
+    docker = Docker("labkit", os.environ)
     tag = f"labkit-broker:{images.source_digest()}"
     file = tmp_path / "images.tar"
     assert f"{file} holds all images" in lab.done("images", "export", file).out
-    engine.docker("tag", tag, "labkit-test-kept")  # so that its layers, and running containers, stay
+    docker.run("tag", tag, "labkit-test-kept")  # so that its layers, and running containers, stay
     try:
-        engine.docker("rmi", tag)
-        assert not images.is_here(engine, tag)
+        docker.run("rmi", tag)
+        assert not images.is_here(docker, tag)
         assert tag in lab.done("images", "import", file).out
-        assert images.is_here(engine, tag)
+        assert images.is_here(docker, tag)
     finally:
-        engine.docker("rmi", "labkit-test-kept")
+        docker.run("rmi", "labkit-test-kept")
     file.write_bytes(file.read_bytes()[:100_000])
     assert "holds no images, or only a part of them" in lab.refused("images", "import", file, code=2)

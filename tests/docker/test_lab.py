@@ -14,7 +14,7 @@ import pytest
 
 from labkit.cluster.compose.handle import ComposeCluster
 from labkit.core.errors import LabkitError
-from tests.tools.docker_rig import Stack
+from tests.tools.docker_rig import ComposeProject
 from tests.tools.waiting import wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.xdist_group("docker")]
@@ -22,10 +22,12 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.xdist_group("doc
 NOTEBOOK = Path(__file__).with_name("inside.md")
 
 
-def in_lab(stack: Stack, *words: str, given: str = "") -> str:
+def in_lab(project: ComposeProject, *words: str, given: str = "") -> str:
     """Run a command in the lab container, with ``given`` as its standard input; return what it printed."""
-    command = [*stack.engine.compose_command(), "exec", "-T", "lab", *words]
-    ran = subprocess.run(command, env=stack.environ, input=given, capture_output=True, text=True, timeout=120)
+    command = [*project.docker.compose_command(), "exec", "-T", "lab", *words]
+    ran = subprocess.run(
+        command, env=project.environ, input=given, capture_output=True, text=True, timeout=120
+    )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 
@@ -34,11 +36,13 @@ def text_of(cell: Any) -> str:
     return "".join(output.get("text", "") for output in cell.outputs)
 
 
-def test_a_notebook_in_the_lab_submits_kills_and_charts(stack: Stack, cluster: ComposeCluster) -> None:
+def test_a_notebook_in_the_lab_submits_kills_and_charts(
+    project: ComposeProject, cluster: ComposeCluster
+) -> None:
     notebook = nbformat.writes(jupytext.read(NOTEBOOK))
-    in_lab(stack, "sh", "-c", "cat > /tmp/inside.ipynb", given=notebook)
-    in_lab(stack, "jupyter", "nbconvert", "--to", "notebook", "--execute", "--inplace", "/tmp/inside.ipynb")
-    executed = nbformat.reads(in_lab(stack, "cat", "/tmp/inside.ipynb"), as_version=4)
+    in_lab(project, "sh", "-c", "cat > /tmp/inside.ipynb", given=notebook)
+    in_lab(project, "jupyter", "nbconvert", "--to", "notebook", "--execute", "--inplace", "/tmp/inside.ipynb")
+    executed = nbformat.reads(in_lab(project, "cat", "/tmp/inside.ipynb"), as_version=4)
     joined, submitted, killed, restarted, drawn, refused = [
         cell for cell in executed.cells if cell.cell_type == "code"
     ]
@@ -55,7 +59,7 @@ def test_a_notebook_in_the_lab_submits_kills_and_charts(stack: Stack, cluster: C
     assert (lost.worker, lost.detail["cause"]) == ("worker-2", "closed")
 
 
-def test_jupyterlab_answers_only_with_its_token(stack: Stack, cluster: ComposeCluster) -> None:
+def test_jupyterlab_answers_only_with_its_token(project: ComposeProject, cluster: ComposeCluster) -> None:
     url = cluster.lab_url()
     assert url is not None
     base, token = url.split("/?token=")
@@ -69,15 +73,17 @@ def test_jupyterlab_answers_only_with_its_token(stack: Stack, cluster: ComposeCl
         except OSError:
             return 0
 
-    assert f"JupyterLab: {url}\n" in stack.type("docker-compose logs --no-log-prefix lab")
+    assert f"JupyterLab: {url}\n" in project.type("docker-compose logs --no-log-prefix lab")
     assert wait_until(lambda: ask(f"?token={token}"), 30.0, "JupyterLab to answer") == 200
     assert ask("") == 403 and ask("?token=wrong") == 403
 
 
-def test_the_host_can_start_a_process_killed_by_the_lab(stack: Stack, cluster: ComposeCluster) -> None:
+def test_the_host_can_start_a_process_killed_by_the_lab(
+    project: ComposeProject, cluster: ComposeCluster
+) -> None:
     cluster.wait_until_ready(30.0)
     kill = "from labkit import connect; connect().kill('worker-1')"
-    in_lab(stack, "python", "-c", kill)
+    in_lab(project, "python", "-c", kill)
     wait_until(lambda: cluster.workers()[0].status == "lost", 5.0, "its loss")
     assert cluster.workers()[0].process == "running", "its container is up, as Docker sees it"
     with pytest.raises(LabkitError, match="worker-1 is killed: resume does not apply"):
@@ -87,12 +93,13 @@ def test_the_host_can_start_a_process_killed_by_the_lab(stack: Stack, cluster: C
 
 
 def test_an_environment_variable_gives_a_worker_its_capabilities(
-    stack: Stack, cluster: ComposeCluster
+    project: ComposeProject, cluster: ComposeCluster
 ) -> None:
-    stack.environ["WORKER_1_CAPABILITIES"] = "resize,blur"
-    stack.type("docker-compose up -d worker-1")
+    project.environ["WORKER_1_CAPABILITIES"] = "resize,blur"
+    project.type("docker-compose up -d worker-1")
     served = {w.name: w.capabilities for w in cluster.workers()}
     wait_until(
         lambda: {w.name: w.capabilities for w in cluster.workers()}["worker-1"] == ["blur", "resize"],
-        20.0, f"what worker-1 serves to change from {served}",
-    )  # fmt: skip
+        20.0,
+        f"what worker-1 serves to change from {served}",
+    )

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from labkit import open_cluster, open_executor, process_batch
-from labkit.cluster.compose.docker import Engine
+from labkit.cluster.compose.docker import Docker
 from labkit.imaging.photos import bundled
 from tests.tools.command_line import ROOT, command
-from tests.tools.docker_rig import built, require_engine
+from tests.tools.docker_rig import built, require_docker
 from tests.tools.waiting import wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.xdist_group("docker")]
@@ -23,22 +23,22 @@ OPENS = """
 import time
 from labkit import open_cluster
 cluster = open_cluster(1, backend="compose", redis=False, ready_timeout_s=None)
-print(cluster._engine.project, flush=True)
+print(cluster._docker.project, flush=True)
 time.sleep(600)
 """
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _images() -> None:
-    require_engine()
+    require_docker()
     built()
 
 
 def left_of(project: str) -> list[str]:
-    engine = Engine(project, os.environ)
+    docker = Docker(project, os.environ)
     label = f"label=com.docker.compose.project={project}"
     listed = (["ps", "-aq"], ["network", "ls", "-q"], ["volume", "ls", "-q"])
-    return [found for words in listed for found in engine.docker(*words, "--filter", label).split()]
+    return [found for words in listed for found in docker.run(*words, "--filter", label).split()]
 
 
 def test_a_private_cluster_gives_the_same_pixels_and_leaves_nothing() -> None:
@@ -46,7 +46,7 @@ def test_a_private_cluster_gives_the_same_pixels_and_leaves_nothing() -> None:
     with open_executor("sequential") as plain:
         expected = process_batch(plain, pictures, ["sharpen", "edges"])
     with open_cluster(2, backend="compose", redis=False, capabilities={"worker-1": ["resize"]}) as cluster:
-        project = cluster._engine.project  # type: ignore[attr-defined]  # of its backend
+        project = cluster._docker.project  # type: ignore[attr-defined]  # of its backend
         assert cluster.redis_url is None and [w.name for w in cluster.workers()] == ["worker-1", "worker-2"]
         with open_executor("cluster", cluster=cluster) as executor:
             results = process_batch(executor, pictures, ["sharpen", "edges"])

@@ -20,7 +20,7 @@ from labkit import jobs
 from labkit.client.client import Client
 from labkit.cluster import ports
 from labkit.cluster.compose import containers, images
-from labkit.cluster.compose.docker import Engine
+from labkit.cluster.compose.docker import Docker
 from labkit.cluster.compose.handle import ComposeCluster
 from labkit.cluster.compose.keys import of_host
 from labkit.imaging import photos
@@ -33,10 +33,10 @@ AT_ONCE = 24
 """Tasks that a ``Load`` keeps open."""
 
 
-def require_engine() -> None:
+def require_docker() -> None:
     """Skip the test without Docker and Compose; in CI, fail."""
     answers = all(_works(*command) for command in (("docker", "info"), ("docker-compose", "version")))
-    require(answers, "a Docker engine that answers, and docker-compose")
+    require(answers, "Docker, running, and docker-compose")
 
 
 def _works(*command: str) -> bool:
@@ -49,31 +49,37 @@ def _works(*command: str) -> bool:
 def built() -> None:
     """Build the images of the present sources if necessary: minutes, the first time."""
     faulthandler.cancel_dump_traceback_later()  # a first build takes longer than a test may
-    images.build_if_need_be(Engine("labkit", os.environ))
+    images.build_if_need_be(Docker("labkit", os.environ))
 
 
-class Stack:
+class ComposeProject:
     """A compose project under test: commands as a student types them, and labkit's handle on it."""
 
     def __init__(self) -> None:
-        self.project = f"labkit-test-{secrets.token_hex(4)}"
+        self.name = f"labkit-test-{secrets.token_hex(4)}"
         chosen = ports.choose("127.0.0.1", {}, usual=False)
         self.redis_port = chosen["redis"]
         published = {**chosen, "lab": chosen["worker"]}  # containers do not publish the workers' port
         self.environ = {
-            **os.environ, "COMPOSE_PROJECT_NAME": self.project,
+            **os.environ,
+            "COMPOSE_PROJECT_NAME": self.name,
             **{f"LABKIT_{kind.upper()}_PORT": str(port) for kind, port in published.items()},
-        }  # fmt: skip
-        self.engine = Engine(self.project, self.environ)
-        images.build_if_need_be(self.engine)
-        self.environ["LABKIT_TAG"] = self.engine.environ["LABKIT_TAG"]  # the code under test
+        }
+        self.docker = Docker(self.name, self.environ)
+        images.build_if_need_be(self.docker)
+        self.environ["LABKIT_TAG"] = self.docker.environ["LABKIT_TAG"]  # the code under test
 
     def type(self, line: str) -> str:
         """Run a command as a student types it, and return its output; it must succeed."""
         ran = subprocess.run(
-            line.split(), env=self.environ, cwd=ROOT, capture_output=True, text=True, timeout=120,
+            line.split(),
+            env=self.environ,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         assert ran.returncode == 0, f"{line}: {ran.stderr}{ran.stdout}"
         return ran.stdout
 
@@ -84,7 +90,7 @@ class Stack:
 
     def connect(self) -> ComposeCluster:
         """Return a handle on the cluster."""
-        return ComposeCluster(self.engine, self.project, of_host(self.engine))
+        return ComposeCluster(self.docker, self.name, of_host(self.docker))
 
     def container(self, name: str) -> str:
         """Return the id of the container of a process."""
@@ -92,27 +98,27 @@ class Stack:
         return str(next(row["container"] for row in cluster_rows if row["name"] == name))
 
     def _rows(self) -> list[dict[str, Any]]:
-        return containers.rows_of(self.engine.containers())
+        return containers.rows_of(self.docker.containers())
 
     def left_behind(self) -> list[str]:
         """Return the ids of all that Docker still has of this project."""
-        label = f"label=com.docker.compose.project={self.project}"
+        label = f"label=com.docker.compose.project={self.name}"
         found = []
         for words in (["ps", "-aq"], ["network", "ls", "-q"], ["volume", "ls", "-q"]):
-            found += self.engine.docker(*words, "--filter", label).split()
+            found += self.docker.run(*words, "--filter", label).split()
         return found
 
 
 @contextmanager
-def stack_up() -> Iterator[Stack]:
+def project_up() -> Iterator[ComposeProject]:
     """Bring a project up with the course's own command; at the end, leave nothing of it."""
-    stack = Stack()
+    project = ComposeProject()
     try:
-        stack.type("docker-compose up -d")
-        yield stack
+        project.type("docker-compose up -d")
+        yield project
     finally:
-        stack.type("docker-compose down --volumes --timeout 3")
-        assert stack.left_behind() == []
+        project.type("docker-compose down --volumes --timeout 3")
+        assert project.left_behind() == []
 
 
 class Load:

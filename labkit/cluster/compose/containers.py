@@ -69,15 +69,18 @@ def row_of(container: Container) -> Row:
     return {
         "name": f"{WORKER}-{container['Id'][:SHORT_ID]}" if elastic else service,
         "kind": WORKER if elastic or service in NAMED_WORKERS else service,
-        "state": name, "pid": state["Pid"] or None, "restarts": restarts,
+        "state": name,
+        "pid": state["Pid"] or None,
+        "restarts": restarts,
         "short_lives": short_lives,
-        "last_exit": _last_exit(state), "up_s": up_s,
+        "last_exit": _last_exit(state),
+        "up_s": up_s,
         # Docker waits 0.1 s, then each time twice as long, a minute at most.
         "restart_in_s": min(60.0, 0.1 * 2.0**short_lives) if short_lives else None,
         "health": state.get("Health", {}).get("Status", ""),
         "container": container["Id"],
         "number": int(container["Config"]["Labels"].get("com.docker.compose.container-number", "1")),
-    }  # fmt: skip
+    }
 
 
 def service_of(container: Container) -> str:

@@ -34,7 +34,7 @@ class DockerTimedOut(ClusterError):
     definite = False
 
 
-def run(
+def run_command(
     command: Sequence[str], environ: Mapping[str, str] | None = None, timeout_s: float = COMMAND_S
 ) -> subprocess.CompletedProcess[str]:
     """Return the ended process of ``command``, with its output.
@@ -71,7 +71,7 @@ def no_docker() -> BackendMissing:
     )
 
 
-class Engine:
+class Docker:
     """Docker, for one compose project. ``environ``: the values of the compose file's variables."""
 
     def __init__(self, project: str, environ: Mapping[str, str]) -> None:
@@ -79,16 +79,16 @@ class Engine:
         self.environ = {**environ, "COMPOSE_PROJECT_NAME": project, "DOCKER_CLI_HINTS": "false"}
         self._compose: list[str] | None = None
 
-    def docker(self, *words: str, timeout_s: float = COMMAND_S) -> str:
+    def run(self, *words: str, timeout_s: float = COMMAND_S) -> str:
         """Return the output of ``docker WORDS``. If it fails, raises the error that ``explain`` returns."""
-        ran = run(["docker", *words], self.environ, timeout_s)
+        ran = run_command(["docker", *words], self.environ, timeout_s)
         if ran.returncode != 0:
             raise explain(f"docker {words[0]}", ran.stderr + ran.stdout)
         return ran.stdout
 
     def compose(self, *words: str, timeout_s: float = COMMAND_S) -> str:
-        """Return the output of ``docker compose WORDS`` for the project; errors as in ``docker``."""
-        ran = run([*self.compose_command(), *words], self.environ, timeout_s)
+        """Return the output of ``docker compose WORDS`` for the project; errors as in ``run``."""
+        ran = run_command([*self.compose_command(), *words], self.environ, timeout_s)
         if ran.returncode != 0:
             raise explain(f"docker compose {words[0]}", ran.stderr + ran.stdout)
         return ran.stdout
@@ -103,10 +103,10 @@ class Engine:
         """Return ``docker inspect`` of every container of the project, running or not."""
         label = f"label=com.docker.compose.project={self.project}"
         for _attempt in range(3):
-            ids = self.docker("ps", "-aq", "--no-trunc", "--filter", label).split()
+            ids = self.run("ps", "-aq", "--no-trunc", "--filter", label).split()
             if not ids:
                 return []
-            ran = run(["docker", "inspect", *ids], self.environ)
+            ran = run_command(["docker", "inspect", *ids], self.environ)
             if ran.returncode == 0:
                 inspected: list[Container] = json.loads(ran.stdout)
                 return inspected
@@ -118,13 +118,13 @@ class Engine:
 def _find_compose(environ: Mapping[str, str]) -> list[str]:
     for command in (["docker", "compose"], ["docker-compose"]):
         try:
-            ran = run([*command, "version", "--short"], environ)
+            ran = run_command([*command, "version", "--short"], environ)
         except BackendMissing:
             continue
         version = re.match(r"v?(\d+)", ran.stdout.strip())
         if ran.returncode == 0 and version is not None and int(version[1]) >= 2:
             return command
-    run(["docker", "--version"], environ)  # without Docker itself, raises the error that says so
+    run_command(["docker", "--version"], environ)  # without Docker itself, raises the error that says so
     raise BackendMissing(
         N_(
             "Docker is here, but not Compose 2 or newer; install Docker Desktop or the package "
@@ -206,10 +206,17 @@ def explain(command: str, complaint: str) -> LabkitError:
 
 def _cannot_pull(text: str) -> bool:
     signs = (
-        "pull access denied", "manifest unknown", "failed to resolve", "error pulling image",
-        "failed to pull", "registry-1.docker.io", "no such image", "tls handshake timeout",
-        "not found: manifest", "lookup registry",
-    )  # fmt: skip
+        "pull access denied",
+        "manifest unknown",
+        "failed to resolve",
+        "error pulling image",
+        "failed to pull",
+        "registry-1.docker.io",
+        "no such image",
+        "tls handshake timeout",
+        "not found: manifest",
+        "lookup registry",
+    )
     return any(sign in text for sign in signs)
 
 

@@ -27,7 +27,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from labkit.cluster.compose.docker import Engine, explain
+from labkit.cluster.compose.docker import Docker, explain
 from labkit.core.errors import LabkitError
 from labkit.support.process_groups import KILL, birth, signal_group
 
@@ -56,14 +56,14 @@ def new_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-"))
 
 
-class Follower:
+class HistoryCopy:
     """Copies the broker's history to ``path``; ``container`` is the broker's.
 
     When the object has been created, the copy is complete up to some 30 ms ago, and stays so.
     """
 
-    def __init__(self, engine: Engine, container: str, path: Path) -> None:
-        self._engine = engine
+    def __init__(self, docker: Docker, container: str, path: Path) -> None:
+        self._docker = docker
         self._container = container
         self._file = path.open("wb", buffering=0)
         self._copied = 0
@@ -75,7 +75,7 @@ class Follower:
         except BaseException:
             self._file.close()
             raise
-        self._thread = threading.Thread(target=self._run, name="labkit-follower", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="labkit-history-copy", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
@@ -92,9 +92,12 @@ class Follower:
     def _fetch(self) -> None:
         """Copy the part of the broker's file that the copy lacks."""
         ran = subprocess.run(
-            ["docker", "cp", f"{self._container}:{EVENTS}", "-"], capture_output=True,
-            stdin=subprocess.DEVNULL, env=self._engine.environ, timeout=FETCH_S,
-        )  # fmt: skip
+            ["docker", "cp", f"{self._container}:{EVENTS}", "-"],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            env=self._docker.environ,
+            timeout=FETCH_S,
+        )
         if ran.returncode != 0:
             complaint = ran.stderr.decode("utf-8", "replace")
             if "could not find the file" in complaint.lower() or "no such file" in complaint.lower():
@@ -113,9 +116,13 @@ class Follower:
                 return
             self._tail = subprocess.Popen(
                 ["docker", "exec", "-i", self._container, "sh", "-c", FOLLOW, "sh", str(self._copied + 1)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
-                env=self._engine.environ, start_new_session=True,
-            )  # fmt: skip
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                env=self._docker.environ,
+                start_new_session=True,
+            )
         assert self._tail.stdout is not None
         with self._tail:
             while data := self._tail.stdout.read(CHUNK):

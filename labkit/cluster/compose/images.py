@@ -14,7 +14,7 @@ import hashlib
 import sys
 from pathlib import Path
 
-from labkit.cluster.compose.docker import BUILD_S, Engine, explain, run
+from labkit.cluster.compose.docker import BUILD_S, Docker, explain, run_command
 from labkit.core.errors import N_, InvalidInput
 from labkit.support.i18n import _
 from labkit.support.paths import ROOT
@@ -40,66 +40,66 @@ def source_digest(root: Path = ROOT) -> str:
     return digest.hexdigest()[:16]
 
 
-def build_if_need_be(engine: Engine) -> bool:
+def build_if_need_be(docker: Docker) -> bool:
     """Build the images unless there are some for the present sources; return whether it was needed.
 
-    From then on ``engine`` uses these images.
+    From then on ``docker`` uses these images.
     """
     digest = source_digest()
-    engine.environ["LABKIT_TAG"] = digest
-    if are_built(engine, digest):
+    docker.environ["LABKIT_TAG"] = digest
+    if are_built(docker, digest):
         return False
     text = _("Building the images for the containers: a few minutes the first time, later seconds.")
     print(text, file=sys.stderr, flush=True)
-    engine.compose("build", "--quiet", *SERVICES, timeout_s=BUILD_S)
+    docker.compose("build", "--quiet", *SERVICES, timeout_s=BUILD_S)
     for image in BUILT:
-        engine.docker("tag", f"{image}:{digest}", f"{image}:{LATEST}")
+        docker.run("tag", f"{image}:{digest}", f"{image}:{LATEST}")
     return True
 
 
-def are_built(engine: Engine, digest: str) -> bool:
+def are_built(docker: Docker, digest: str) -> bool:
     """Return whether all images of the sources with this digest exist."""
-    return all(is_here(engine, f"{image}:{digest}") for image in BUILT)
+    return all(is_here(docker, f"{image}:{digest}") for image in BUILT)
 
 
-def is_here(engine: Engine, image: str) -> bool:
+def is_here(docker: Docker, image: str) -> bool:
     """Return whether this machine has the image."""
-    ran = run(["docker", "image", "inspect", image], engine.environ)
+    ran = run_command(["docker", "image", "inspect", image], docker.environ)
     if ran.returncode != 0 and "no such image" not in ran.stderr.lower():
         raise explain("docker image", ran.stderr)
     return ran.returncode == 0
 
 
-def sizes(engine: Engine) -> dict[str, int]:
+def sizes(docker: Docker) -> dict[str, int]:
     """Return the size in bytes of each image that this machine has."""
-    here = [image for image in (*BUILT, *FETCHED) if is_here(engine, image)]
-    return {image: int(engine.docker("image", "inspect", "--format", "{{.Size}}", image)) for image in here}
+    here = [image for image in (*BUILT, *FETCHED) if is_here(docker, image)]
+    return {image: int(docker.run("image", "inspect", "--format", "{{.Size}}", image)) for image in here}
 
 
-def export_images(engine: Engine, file: Path) -> int:
+def export_images(docker: Docker, file: Path) -> int:
     """Build and fetch all images, write them to ``file`` (``docker save``), and return its size in bytes."""
     if not file.parent.is_dir():
         raise InvalidInput(N_("there is no folder {folder}"), folder=str(file.parent))
-    build_if_need_be(engine)
+    build_if_need_be(docker)
     for image in FETCHED:
-        if not is_here(engine, image):
-            engine.docker("pull", "--quiet", image, timeout_s=BUILD_S)
+        if not is_here(docker, image):
+            docker.run("pull", "--quiet", image, timeout_s=BUILD_S)
     part = file.with_name(file.name + ".part")
     try:
-        tags = (engine.environ["LABKIT_TAG"], LATEST)
+        tags = (docker.environ["LABKIT_TAG"], LATEST)
         built = [f"{image}:{tag}" for image in BUILT for tag in tags]
-        engine.docker("save", "--output", str(part), *built, *FETCHED, timeout_s=FILE_S)
+        docker.run("save", "--output", str(part), *built, *FETCHED, timeout_s=FILE_S)
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
     return file.stat().st_size
 
 
-def import_images(engine: Engine, file: Path) -> list[str]:
+def import_images(docker: Docker, file: Path) -> list[str]:
     """Load the images in ``file``; return their names. Raises InvalidInput if the file holds none."""
     if not file.is_file():
         raise InvalidInput(N_("there is no file {file}"), file=str(file))
-    ran = run(["docker", "load", "--input", str(file)], engine.environ, FILE_S)
+    ran = run_command(["docker", "load", "--input", str(file)], docker.environ, FILE_S)
     if ran.returncode != 0:
         signs = ("invalid tar", "unexpected EOF", "archive/tar", "manifest.json")
         if any(sign in ran.stderr for sign in signs):

@@ -34,9 +34,13 @@ class InsideCluster(Cluster):
     def __init__(self, settings: Settings) -> None:
         assert settings.control is not None and settings.folder is not None
         super().__init__(
-            settings.cluster, settings.folder, "tcp://broker:5555", "tcp://broker:5557", settings.redis_url,
+            settings.cluster,
+            settings.folder,
+            "tcp://broker:5555",
+            "tcp://broker:5557",
+            settings.redis_url,
             of_client(settings),
-        )  # fmt: skip
+        )
         self._sockets: Path = settings.control
         self._unrecorded: list[dict[str, Any]] = []
 
@@ -95,8 +99,10 @@ class InsideCluster(Cluster):
     def _why_not_ready(self, row: dict[str, Any]) -> ClusterError:
         return ClusterError(
             N_("{name} keeps ending ({last_exit}): {line}"),
-            name=row["name"], last_exit=row["last_exit"], line=f"docker-compose logs {row['name']}",
-        )  # fmt: skip
+            name=row["name"],
+            last_exit=row["last_exit"],
+            line=f"docker-compose logs {row['name']}",
+        )
 
     def _owns_cluster(self) -> bool:
         return False
@@ -105,7 +111,14 @@ class InsideCluster(Cluster):
 def _down(name: str) -> containers.Row:
     """Return the row of a process whose container does not answer."""
     return {
-        "name": name, "kind": "broker" if name == "broker" else WORKER, "state": STOPPED, "pid": None,
-        "restarts": 0, "short_lives": 0, "last_exit": "", "restart_in_s": None, "up_s": None,
+        "name": name,
+        "kind": "broker" if name == "broker" else WORKER,
+        "state": STOPPED,
+        "pid": None,
+        "restarts": 0,
+        "short_lives": 0,
+        "last_exit": "",
+        "restart_in_s": None,
+        "up_s": None,
         "container": None,
-    }  # fmt: skip
+    }

@@ -30,7 +30,7 @@ import tempfile
 from pathlib import Path
 
 from labkit.cluster.compose import containers
-from labkit.cluster.compose.docker import Engine, explain
+from labkit.cluster.compose.docker import Docker, explain
 from labkit.core.errors import N_, ClusterError
 from labkit.security.credentials import Keys, of_folder
 from labkit.security.key_store import BROKER, CLIENT, WORKER, KeyFolder, new_pair
@@ -90,42 +90,45 @@ def main() -> int:
 # --- on the host --------------------------------------------------------------------------------------------
 
 
-def of_host(engine: Engine) -> Keys:
+def of_host(docker: Docker) -> Keys:
     """Return the keys with which this machine is a client of the project's broker."""
     with tempfile.TemporaryDirectory() as folder:
-        import_to(engine, Path(folder))
+        import_to(docker, Path(folder))
         return of_folder(KeyFolder(Path(folder)), CLIENT, HOST)
 
 
-def import_to(engine: Engine, folder: Path) -> list[Path]:
+def import_to(docker: Docker, folder: Path) -> list[Path]:
     """Write the host's keys into ``folder``; return the new files. See ``KeyFolder.take_in``."""
     with tempfile.TemporaryDirectory() as received:
-        _copy_out(engine, HOST, Path(received))
+        _copy_out(docker, HOST, Path(received))
         return KeyFolder(folder).take_in(Path(received) / HOST)
 
 
-def lab_token(engine: Engine) -> str:
+def lab_token(docker: Docker) -> str:
     """Return the token of JupyterLab."""
     with tempfile.TemporaryDirectory() as received:
-        _copy_out(engine, f"{containers.LAB}/{TOKEN}", Path(received))
+        _copy_out(docker, f"{containers.LAB}/{TOKEN}", Path(received))
         return (Path(received) / TOKEN).read_text(encoding="ascii").strip()
 
 
-def _copy_out(engine: Engine, what: str, to: Path) -> None:
+def _copy_out(docker: Docker, what: str, to: Path) -> None:
     """Copy a file or folder below ``OUT`` from the ended container of the service ``keys``."""
-    found = [c for c in engine.containers() if containers.service_of(c) == containers.KEYS]
+    found = [c for c in docker.containers() if containers.service_of(c) == containers.KEYS]
     if not found:
         raise ClusterError(
             N_(
                 "the container that made the keys of {project} is not there; "
                 "python -m labkit down, then up, makes them anew"
             ),
-            project=engine.project,
+            project=docker.project,
         )
     ran = subprocess.run(
-        ["docker", "cp", f"{found[0]['Id']}:{OUT}/{what}", "-"], stdin=subprocess.DEVNULL,
-        capture_output=True, env=engine.environ, check=False,
-    )  # fmt: skip
+        ["docker", "cp", f"{found[0]['Id']}:{OUT}/{what}", "-"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=docker.environ,
+        check=False,
+    )
     if ran.returncode != 0:
         raise explain("docker cp", ran.stderr.decode("utf-8", "replace"))
     with tarfile.open(fileobj=io.BytesIO(ran.stdout)) as tar:

@@ -18,16 +18,19 @@ from collections.abc import Mapping, Sequence
 from labkit.cluster.processes import python
 
 
-class Guardian:
+class Reaper:
     """A child process that runs ``command`` in ``environ`` when this process ends, or at ``let_go``."""
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
-            python("labkit.cluster.compose.reaper", *command), stdin=subprocess.PIPE,
+            python("labkit.cluster.compose.reaper", *command),
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, env=dict(environ), start_new_session=sys.platform != "win32",
-        )  # fmt: skip
-        _guardians.add(self)
+            stderr=subprocess.PIPE,
+            env=dict(environ),
+            start_new_session=sys.platform != "win32",
+        )
+        _reapers.add(self)
 
     def let_go(self, timeout_s: float) -> str:
         """Run the command, wait for its end, and return its error output; "" if it succeeded."""
@@ -47,12 +50,12 @@ class Guardian:
             self._process.stdin = None
 
 
-_guardians: weakref.WeakSet[Guardian] = weakref.WeakSet()
+_reapers: weakref.WeakSet[Reaper] = weakref.WeakSet()
 
 
 def _close_in_forked_child() -> None:
-    for guardian in list(_guardians):
-        guardian._close_pipe()
+    for reaper in list(_reapers):
+        reaper._close_pipe()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,13 +1,13 @@
-"""Opens, starts and finds clusters of containers; what ``labkit.cluster.local.handle`` does for processes.
+"""Opens, starts and finds clusters of containers, as ``labkit.cluster.local.handle`` does for processes.
 
-* ``open_cluster``: a private stack, with a project name and ports of its own, and volumes that go with it. A
-  guardian takes it down when this process ends.
-* ``start_background``: the project of the compose file, the same that ``docker-compose up -d`` starts.
-* ``connect``: that project, whoever started it; from then on it is noted too. Inside the ``lab`` container:
-  the cluster that it stands in.
+* ``open_cluster`` starts a private cluster: its compose project has a name, ports and volumes of its own, and
+  a reaper removes it when this process ends.
+* ``start_background`` starts the project of the compose file, as ``docker-compose up -d`` does.
+* ``connect`` finds that project, however it was started, and notes it for later commands. Inside the ``lab``
+  container it returns the cluster to which the container belongs.
 
-Which project: COMPOSE_PROJECT_NAME, or the one that ``up`` has noted, or ``labkit``; a cluster with a name of
-its own is ``labkit-NAME``.
+The project is COMPOSE_PROJECT_NAME, or the one that ``up`` has noted, or ``labkit``; that of a cluster with a
+name of its own is ``labkit-NAME``.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from typing import Any
 from labkit.cluster import ports
 from labkit.cluster.cluster import Cluster
 from labkit.cluster.compose import containers, images, keys
-from labkit.cluster.compose.docker import Engine
+from labkit.cluster.compose.docker import Docker
 from labkit.cluster.compose.handle import UP_S, ComposeCluster
 from labkit.cluster.compose.projects import PROJECT
-from labkit.cluster.compose.reaper import Guardian
+from labkit.cluster.compose.reaper import Reaper
 from labkit.cluster.options import ClusterOptions
 from labkit.cluster.processes import PAUSED, RESTARTING, RUNNING
 from labkit.cluster.run_folder import RunFolder
@@ -39,12 +39,12 @@ PORT_ATTEMPTS = 5
 
 
 def open_cluster(options: ClusterOptions, settings: Settings) -> Cluster:
-    """Return a private stack that is ready; inside the lab container, the cluster that it stands in."""
+    """Return a private cluster that is ready; inside the lab container, the cluster that it belongs to."""
     if settings.control is not None:
         if not options.is_usual:
             raise ClusterError(
                 N_(
-                    "the cluster that this container stands in is what it is; "
+                    "the cluster of this container cannot be changed from inside; "
                     "open_cluster(backend='local', ...) makes another one, of processes"
                 )
             )
@@ -55,42 +55,42 @@ def open_cluster(options: ClusterOptions, settings: Settings) -> Cluster:
         environ = _environment(settings, chosen, options)
         try:
             return _ready(_private(options, environ), options.ready_timeout_s)
-        except PortInUse:  # somebody came first, between our choice and Docker's turn: choose again
+        except PortInUse:  # another program took it after our choice: choose again
             if asked or attempt == PORT_ATTEMPTS:
                 raise
     raise AssertionError("the last attempt returns or raises")
 
 
 def _private(options: ClusterOptions, environ: dict[str, str]) -> ComposeCluster:
-    """Start a private stack at the ports in ``environ``, and return a handle. PortInUse: one is taken."""
+    """Start a private cluster with the ports in ``environ``, and return a handle. Raises PortInUse."""
     project = f"{PROJECT}-private-{secrets.token_hex(4)}"
-    engine = Engine(project, environ)
-    images.build_if_need_be(engine)
-    guardian = Guardian(
-        [*engine.compose_command(), "down", "--volumes", "--remove-orphans", "--timeout", "2"], engine.environ
+    docker = Docker(project, environ)
+    images.build_if_need_be(docker)
+    reaper = Reaper(
+        [*docker.compose_command(), "down", "--volumes", "--remove-orphans", "--timeout", "2"], docker.environ
     )
     try:
-        _up(engine, options, lab=False)
+        _up(docker, options, lab=False)
         name = options.name or project
-        return _connected(engine, name, guardian=guardian, redis=options.redis, policy=options.policy or "")
+        return _connected(docker, name, reaper=reaper, redis=options.redis, policy=options.policy or "")
     except BaseException:  # also Ctrl-C
-        guardian.let_go(UP_S)
+        reaper.let_go(UP_S)
         raise
 
 
 def start_background(options: ClusterOptions, settings: Settings) -> ComposeCluster:
-    """Start the project's stack, and return a handle when it is ready.
+    """Start the project's containers, and return a handle when the cluster is ready.
 
-    Raises ClusterError if it is up already. The usual ports are taken where they are free.
+    Raises ClusterError if it is up already. Uses the usual ports where they are free.
     """
     label = options.name or settings.cluster
-    engine = Engine(project_of(label, settings), os.environ)
-    if _lives(engine):
+    docker = Docker(project_of(label, settings), os.environ)
+    if _lives(docker):
         raise ClusterError(
             N_("the cluster {name!r} runs already; python -m labkit status shows it, down ends it"),
             name=label,
         )
-    engine.compose("down", "--remove-orphans", timeout_s=UP_S)  # what was stopped has its old ports still
+    docker.compose("down", "--remove-orphans", timeout_s=UP_S)  # stopped containers keep their old ports
     chosen = ports.choose("127.0.0.1", ports.asked_for(os.environ), usual=True)
     if ports.obstacle("127.0.0.1", settings.lab_port) is not None:
         if os.environ.get("LABKIT_LAB_PORT"):
@@ -99,42 +99,44 @@ def start_background(options: ClusterOptions, settings: Settings) -> ComposeClus
                     "port {port} of {host} ({name}) cannot be used: it is in use; "
                     "choose another, or end the program that has it"
                 ),
-                port=settings.lab_port, host="127.0.0.1", name="LABKIT_LAB_PORT",
-            )  # fmt: skip
-        chosen["lab"] = chosen["worker"]  # which containers do not publish
-    engine = Engine(engine.project, _environment(settings, chosen, options))
-    images.build_if_need_be(engine)
+                port=settings.lab_port,
+                host="127.0.0.1",
+                name="LABKIT_LAB_PORT",
+            )
+        chosen["lab"] = chosen["worker"]  # a port that containers do not publish
+    docker = Docker(docker.project, _environment(settings, chosen, options))
+    images.build_if_need_be(docker)
     home = RunFolder.of(settings.home, label)
     try:
-        _up(engine, options, lab=True)
-        cluster = _connected(engine, label, home=home.path, redis=options.redis, policy=options.policy or "")
+        _up(docker, options, lab=True)
+        cluster = _connected(docker, label, home=home.path, redis=options.redis, policy=options.policy or "")
         _ready(cluster, options.ready_timeout_s)
-    except BaseException:  # also Ctrl-C: nothing of it remains but the volumes
-        engine.compose("down", "--remove-orphans", timeout_s=UP_S)
+    except BaseException:  # also Ctrl-C: only the volumes remain
+        docker.compose("down", "--remove-orphans", timeout_s=UP_S)
         raise
-    home.note_compose_project(engine.project)
+    home.note_compose_project(docker.project)
     return cluster
 
 
 def connect(name: str | None, settings: Settings) -> Cluster:
-    """Return a handle on the project's stack. Raises ClusterNotRunning if it has no containers."""
+    """Return a handle on the project's cluster. Raises ClusterNotRunning if it has no containers."""
     if settings.control is not None:
         return _inside(settings, None)
     label = name or settings.cluster
-    engine = engine_of(replace(settings, cluster=label))
+    docker = docker_of(replace(settings, cluster=label))
     home = RunFolder.of(settings.home, label)
-    cluster = _connected(engine, label, home=home.path)
-    with contextlib.suppress(OSError):  # where nothing can be noted, it has to be said again next time
-        home.note_compose_project(engine.project)
+    cluster = _connected(docker, label, home=home.path)
+    with contextlib.suppress(OSError):  # without the note, the next command needs --backend again
+        home.note_compose_project(docker.project)
     return cluster
 
 
-def engine_of(settings: Settings) -> Engine:
-    """Return Docker for the project of the background cluster; ClusterNotRunning if nothing of it runs."""
-    engine = Engine(project_of(settings.cluster, settings), os.environ)
-    if not _lives(engine):
-        raise containers.not_running(engine.project)
-    return engine
+def docker_of(settings: Settings) -> Docker:
+    """Return Docker for the background cluster's project. Raises ClusterNotRunning if none of it runs."""
+    docker = Docker(project_of(settings.cluster, settings), os.environ)
+    if not _lives(docker):
+        raise containers.not_running(docker.project)
+    return docker
 
 
 def project_of(name: str, settings: Settings) -> str:
@@ -163,13 +165,13 @@ def _inside(settings: Settings, ready_timeout_s: float | None) -> Cluster:
     return cluster
 
 
-def _connected(engine: Engine, label: str, **options: Any) -> ComposeCluster:
-    return ComposeCluster(engine, label, keys.of_host(engine), **options)
+def _connected(docker: Docker, label: str, **options: Any) -> ComposeCluster:
+    return ComposeCluster(docker, label, keys.of_host(docker), **options)
 
 
-def _lives(engine: Engine) -> bool:
-    """Return whether anything of the project runs; one that was stopped as a whole does not."""
-    rows = containers.rows_of(engine.containers())
+def _lives(docker: Docker) -> bool:
+    """Return whether any container of the project runs."""
+    rows = containers.rows_of(docker.containers())
     return any(row["state"] in (RUNNING, PAUSED, RESTARTING) for row in rows)
 
 
@@ -183,20 +185,20 @@ def _ready(cluster: ComposeCluster, timeout_s: float | None) -> ComposeCluster:
         raise
 
 
-def _up(engine: Engine, options: ClusterOptions, *, lab: bool) -> None:
+def _up(docker: Docker, options: ClusterOptions, *, lab: bool) -> None:
     named = containers.NAMED_WORKERS[: options.workers]
     elastic = max(0, options.workers - len(containers.NAMED_WORKERS))
     redis = ["redis"] if options.redis else []
     services = ["broker", *redis, *named, *([containers.LAB] if lab else [])]
     if elastic:
         services += [containers.ELASTIC, "--scale", f"{containers.ELASTIC}={elastic}"]
-    engine.compose("up", "-d", "--no-build", *services, timeout_s=UP_S)
+    docker.compose("up", "-d", "--no-build", *services, timeout_s=UP_S)
 
 
 def _environment(settings: Settings, chosen: Mapping[str, int], options: ClusterOptions) -> dict[str, str]:
-    """Return this process's environment with what the compose file's variables are to be."""
+    """Return this process's environment with the values of the compose file's variables."""
     if options.policy is not None:
-        policies.named(options.policy)  # here, where it can be told; a broker could only refuse to start
+        policies.named(options.policy)  # raises now; a broker could only refuse to start
     chosen_filters = options.capabilities
     everybody = settings.worker_capabilities if chosen_filters is None else chosen_filters
     own = dict(everybody) if isinstance(everybody, Mapping) else {}
@@ -204,8 +206,9 @@ def _environment(settings: Settings, chosen: Mapping[str, int], options: Cluster
         if name not in containers.NAMED_WORKERS:
             raise InvalidInput(
                 N_("capabilities for {name!r}: in containers only {known} can have their own"),
-                name=name, known=", ".join(containers.NAMED_WORKERS),
-            )  # fmt: skip
+                name=name,
+                known=", ".join(containers.NAMED_WORKERS),
+            )
     learners = settings.work or Path.cwd()
     return {
         **os.environ,

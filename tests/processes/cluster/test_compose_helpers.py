@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from labkit.cluster.compose.docker import Engine
-from labkit.cluster.compose.history_copy import Follower, new_folder
-from labkit.cluster.compose.reaper import Guardian
+from labkit.cluster.compose.docker import Docker
+from labkit.cluster.compose.history_copy import HistoryCopy, new_folder
+from labkit.cluster.compose.reaper import Reaper
 from labkit.cluster.history_file import EventFile
 from labkit.core.errors import ClusterError
 from labkit.core.history import Event, encode_event
@@ -31,23 +31,23 @@ from tests.tools.waiting import require, wait_until
 
 def test_the_reapers_command_runs_at_let_go_and_not_before(tmp_path: Path) -> None:
     done = tmp_path / "done"
-    guardian = Guardian([sys.executable, "-c", f"open({str(done)!r}, 'w')"], os.environ)
+    reaper = Reaper([sys.executable, "-c", f"open({str(done)!r}, 'w')"], os.environ)
     assert not done.exists()
-    assert guardian.let_go(20.0) == ""
+    assert reaper.let_go(20.0) == ""
     assert done.exists()
 
 
 def test_let_go_returns_the_commands_error_output(tmp_path: Path) -> None:
-    guardian = Guardian([sys.executable, "-c", "import sys; sys.exit('no such network')"], os.environ)
-    assert "no such network" in guardian.let_go(20.0)
+    reaper = Reaper([sys.executable, "-c", "import sys; sys.exit('no such network')"], os.environ)
+    assert "no such network" in reaper.let_go(20.0)
 
 
 def test_the_reaper_of_a_killed_program_still_runs_its_command(tmp_path: Path) -> None:
     done = tmp_path / "done"
     command = [sys.executable, "-c", f"print('x' * 200_000); open({str(done)!r}, 'w')"]
     program = (
-        "import os, time; from labkit.cluster.compose.reaper import Guardian; "
-        f"g = Guardian({command!r}, os.environ); print('up', flush=True); time.sleep(600)"
+        "import os, time; from labkit.cluster.compose.reaper import Reaper; "
+        f"g = Reaper({command!r}, os.environ); print('up', flush=True); time.sleep(600)"
     )
     opener = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert opener.stdout is not None and opener.stdout.readline() == "up\n"
@@ -59,7 +59,7 @@ def test_the_reaper_of_a_killed_program_still_runs_its_command(tmp_path: Path) -
 # --- the history copy ---
 
 DOCKER = """
-[ -f "$BOX/engine-down" ] && { touch "$BOX/asked"; echo "Cannot connect to the Docker daemon" >&2; exit 1; }
+[ -f "$BOX/docker-down" ] && { touch "$BOX/asked"; echo "Cannot connect to the Docker daemon" >&2; exit 1; }
 case "$1" in
 cp) [ -f "$BOX/events.jsonl" ] || { echo "Error: Could not find the file $2 in container" >&2; exit 1; }
     exec tar -C "$BOX" -cf - events.jsonl ;;
@@ -96,41 +96,41 @@ def write(box: Path, *kinds: str) -> None:
 
 def test_the_copy_has_earlier_and_later_events(box: Path, tmp_path: Path) -> None:
     write(box, "broker_started", "joined")
-    follower = Follower(Engine("p", os.environ), "c0ffee", tmp_path / "copy")
+    history_copy = HistoryCopy(Docker("p", os.environ), "c0ffee", tmp_path / "copy")
     try:
-        copy = EventFile(tmp_path / "copy")
-        assert [event.kind for event in copy.history().events] == ["broker_started", "joined"]
+        copied = EventFile(tmp_path / "copy")
+        assert [event.kind for event in copied.history().events] == ["broker_started", "joined"]
         write(box, "lost")
-        wait_until(lambda: [event.kind for event in copy.history().events][2:] == ["lost"], 10.0)
+        wait_until(lambda: [event.kind for event in copied.history().events][2:] == ["lost"], 10.0)
     finally:
-        follower.close()
+        history_copy.close()
 
 
 def test_a_killed_brokers_last_events_and_its_next_life_are_copied(box: Path, tmp_path: Path) -> None:
-    follower = Follower(Engine("p", os.environ), "c0ffee", tmp_path / "copy")  # nothing is there yet
+    history_copy = HistoryCopy(Docker("p", os.environ), "c0ffee", tmp_path / "copy")  # nothing is there yet
     try:
-        copy = EventFile(tmp_path / "copy")
+        copied = EventFile(tmp_path / "copy")
         write(box, "broker_started")
-        wait_until(lambda: len(copy.history().events) == 1, 10.0, "the first line")
+        wait_until(lambda: len(copied.history().events) == 1, 10.0, "the first line")
         (box / "running").unlink()
         write(box, "fault")  # as if written just before it was killed
-        wait_until(lambda: len(copy.history().events) == 2, 10.0, "the last line of a killed broker")
+        wait_until(lambda: len(copied.history().events) == 2, 10.0, "the last line of a killed broker")
         (box / "running").touch()
         write(box, "broker_started", "joined")
-        wait_until(lambda: len(copy.history().events) == 4, 10.0, "the next broker's lines")
+        wait_until(lambda: len(copied.history().events) == 4, 10.0, "the next broker's lines")
         assert (tmp_path / "copy").read_bytes() == (box / "events.jsonl").read_bytes()
     finally:
-        follower.close()
+        history_copy.close()
 
 
 def test_closing_does_not_wait_for_a_frozen_container(box: Path, tmp_path: Path) -> None:
     write(box, "broker_started")
-    follower = Follower(Engine("p", os.environ), "c0ffee", tmp_path / "copy")
+    history_copy = HistoryCopy(Docker("p", os.environ), "c0ffee", tmp_path / "copy")
     write(box, "joined")
-    copy = EventFile(tmp_path / "copy")
-    wait_until(lambda: len(copy.history().events) == 2, 10.0, "the second line")
+    copied = EventFile(tmp_path / "copy")
+    wait_until(lambda: len(copied.history().events) == 2, 10.0, "the second line")
     (box / "frozen").touch()
-    closing = threading.Thread(target=follower.close, daemon=True)
+    closing = threading.Thread(target=history_copy.close, daemon=True)
     closing.start()
     closing.join(20.0)
     closed = not closing.is_alive()
@@ -140,21 +140,21 @@ def test_closing_does_not_wait_for_a_frozen_container(box: Path, tmp_path: Path)
 
 def test_a_pause_of_docker_loses_no_history(box: Path, tmp_path: Path) -> None:
     write(box, "broker_started")
-    follower = Follower(Engine("p", os.environ), "c0ffee", tmp_path / "copy")
+    history_copy = HistoryCopy(Docker("p", os.environ), "c0ffee", tmp_path / "copy")
     try:
-        copy = EventFile(tmp_path / "copy")
+        copied = EventFile(tmp_path / "copy")
         asked = box / "asked"
-        (box / "engine-down").touch()
+        (box / "docker-down").touch()
         (box / "running").unlink()  # its containers are down with it
         wait_until(asked.exists, 10.0, "a first attempt without Docker")
         asked.unlink()
         wait_until(asked.exists, 10.0, "a second attempt")
         (box / "running").touch()
-        (box / "engine-down").unlink()
+        (box / "docker-down").unlink()
         write(box, "broker_started", "joined")
-        wait_until(lambda: len(copy.history().events) == 3, 10.0, "the lines written since")
+        wait_until(lambda: len(copied.history().events) == 3, 10.0, "the lines written since")
     finally:
-        follower.close()
+        history_copy.close()
 
 
 class FullDisk:
@@ -179,8 +179,8 @@ class FullDisk:
 
 def test_a_disk_that_was_full_for_a_while_loses_no_history(box: Path, tmp_path: Path) -> None:
     write(box, "broker_started")
-    follower: Any = Follower(Engine("p", os.environ), "c0ffee", tmp_path / "copy")
-    disk = follower._file = FullDisk(follower._file, room=10)
+    history_copy: Any = HistoryCopy(Docker("p", os.environ), "c0ffee", tmp_path / "copy")
+    disk = history_copy._file = FullDisk(history_copy._file, room=10)
     try:
         write(box, "joined", "lost")
         assert disk.refused.wait(10.0)
@@ -188,7 +188,7 @@ def test_a_disk_that_was_full_for_a_while_loses_no_history(box: Path, tmp_path: 
         whole = (box / "events.jsonl").read_bytes()
         wait_until(lambda: (tmp_path / "copy").read_bytes() == whole, 10.0, "the lines after the full disk")
     finally:
-        follower.close()
+        history_copy.close()
 
 
 def test_copies_of_killed_programs_are_removed_by_the_next_one(
@@ -213,4 +213,4 @@ def test_a_missing_container_is_an_error_at_once(box: Path, tmp_path: Path) -> N
     docker = tmp_path / "bin" / "docker"
     docker.write_text("#!/bin/sh\necho 'Error: No such container: c0ffee' >&2; exit 1\n", encoding="utf-8")
     with pytest.raises(ClusterError, match="No such container"):
-        Follower(Engine("p", os.environ), "c0ffee", tmp_path / "copy")
+        HistoryCopy(Docker("p", os.environ), "c0ffee", tmp_path / "copy")

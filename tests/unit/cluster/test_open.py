@@ -56,7 +56,9 @@ def test_the_warning_of_unknown_filters_names_the_line_that_opens_the_cluster(
         warnings.simplefilter("error")
         open_cluster(backend=backend, settings=misspelt, capabilities=["blur"], ready_timeout_s=None)
         inside = replace(misspelt, control=settings.home)
-        with pytest.raises(ClusterError, match="is what it is"):  # and its workers are not ours to name
+        with pytest.raises(
+            ClusterError, match="cannot be changed from inside"
+        ):  # and its workers are not ours to name
             open_cluster(1, backend="compose", settings=inside)
 
 

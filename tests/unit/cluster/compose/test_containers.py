@@ -68,7 +68,7 @@ def test_an_elastic_worker_is_named_after_its_container() -> None:
         ({"Status": "restarting", "ExitCode": 2, "FinishedAt": "2026"}, "restarting", "exit 2"),
         ({"Status": "restarting", "ExitCode": 155, "FinishedAt": "2026"}, "restarting", "SIGPROF"),
     ],
-)  # fmt: skip
+)
 def test_dockers_states_become_the_labs_states(state: dict[str, Any], word: str, last_exit: str) -> None:
     row = containers.row_of(container("worker-1", **state))
     assert (row["state"], row["last_exit"]) == (word, last_exit)
@@ -134,7 +134,7 @@ def test_a_history_that_cannot_be_copied_leaves_no_folder(
     def fail(*_: object) -> None:
         raise ClusterError("docker cp failed")
 
-    monkeypatch.setattr("labkit.cluster.compose.handle.Follower", fail)
+    monkeypatch.setattr("labkit.cluster.compose.handle.HistoryCopy", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     for _often in range(3):
         with pytest.raises(ClusterError, match="docker cp failed"):

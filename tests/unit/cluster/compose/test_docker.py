@@ -13,7 +13,7 @@ from labkit import open_cluster
 from labkit.cli import output
 from labkit.cluster import ports
 from labkit.cluster.compose import start
-from labkit.cluster.compose.docker import DockerTimedOut, Engine, explain, run
+from labkit.cluster.compose.docker import Docker, DockerTimedOut, explain, run_command
 from labkit.core.errors import BackendMissing, ClusterError, PortInUse
 from labkit.demo import reference
 from labkit.support import i18n
@@ -26,7 +26,7 @@ COMPLAINTS = {
         BackendMissing,
         "start Docker Desktop, or on Linux: sudo systemctl start docker",
     ),
-    "no engine, newer words": (
+    "no docker, newer words": (
         "failed to connect to the docker API at unix:///var/run/docker.sock; check if the path is correct",
         BackendMissing,
         "start Docker Desktop",
@@ -146,22 +146,22 @@ def test_docker_without_compose_names_the_package(stand_in: Path) -> None:
         '[ "$1" = --version ] || { echo "docker: \'compose\' is not a docker command." >&2; exit 1; }',
     )
     with pytest.raises(BackendMissing, match="docker-compose-plugin"):
-        Engine("labkit", os.environ).compose_command()
+        Docker("labkit", os.environ).compose_command()
 
 
 def test_an_old_compose_counts_as_missing(stand_in: Path) -> None:
     install(stand_in, "docker", '[ "$1" = --version ]')
     install(stand_in, "docker-compose", "echo 1.29.2")
     with pytest.raises(BackendMissing, match="Compose 2 or newer"):
-        Engine("labkit", os.environ).compose_command()
+        Docker("labkit", os.environ).compose_command()
 
 
 def test_compose_is_found_under_either_name(stand_in: Path) -> None:
     install(stand_in, "docker-compose", "echo v2.40.1")
     install(stand_in, "docker", "exit 1")
-    assert Engine("labkit", os.environ).compose_command()[0] == "docker-compose"
+    assert Docker("labkit", os.environ).compose_command()[0] == "docker-compose"
     install(stand_in, "docker", "echo 5.6.1")
-    assert Engine("labkit", os.environ).compose_command()[:2] == ["docker", "compose"]
+    assert Docker("labkit", os.environ).compose_command()[:2] == ["docker", "compose"]
 
 
 def test_opening_a_cluster_while_docker_is_down_names_docker(stand_in: Path) -> None:
@@ -206,7 +206,7 @@ def test_while_docker_is_down_images_are_not_reported_missing(lab: Commands, sta
 
 
 def test_redis_with_backend_compose_looks_for_containers(lab: Commands, stand_in: Path) -> None:
-    install(stand_in, "docker", "exit 0")  # an engine without any container
+    install(stand_in, "docker", "exit 0")  # Docker without any container
     for words in (("--backend", "compose"), ("--backend=compose", "--name", "default")):
         assert "no containers of the project" in lab.refused("redis", *words, "PING", code=1)
 
@@ -215,7 +215,7 @@ def test_the_suggested_command_is_the_one_that_the_user_runs(
     lab: Commands, stand_in: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COMPOSE_PROJECT_NAME", raising=False)
-    install(stand_in, "docker", "exit 0")  # an engine without any container
+    install(stand_in, "docker", "exit 0")  # Docker without any container
     line = lab.refused("status", "--backend", "compose", code=1)
     assert line == output.as_called(
         "no containers of the project 'labkit' are running; python -m labkit up --backend compose starts them"
@@ -224,5 +224,5 @@ def test_the_suggested_command_is_the_one_that_the_user_runs(
 
 def test_a_command_that_takes_too_long_raises_an_indefinite_error() -> None:
     with pytest.raises(DockerTimedOut, match="has not ended within 0.1 s") as caught:
-        run([sys.executable, "-c", "import time; time.sleep(60)"], timeout_s=0.1)
+        run_command([sys.executable, "-c", "import time; time.sleep(60)"], timeout_s=0.1)
     assert not caught.value.definite

@@ -1,6 +1,6 @@
 """The cluster in containers, as a class uses it: the course's commands, and every fault of the table.
 
-One stack for all of them, in the order of this file; each test leaves three workers ready. Times are the
+One project for all of them, in the order of this file; each test leaves three workers ready. Times are the
 broker's, from its history; on one Linux machine all containers share the host's monotonic clock.
 """
 
@@ -21,7 +21,7 @@ from labkit.core.errors import AccessDenied
 from labkit.core.history import Event
 from labkit.security.credentials import Token, of_client
 from labkit.support.settings import Settings
-from tests.tools.docker_rig import Load, Stack
+from tests.tools.docker_rig import ComposeProject, Load
 from tests.tools.waiting import wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.xdist_group("docker")]
@@ -64,12 +64,14 @@ def ready(cluster: ComposeCluster) -> list[str]:
 # --- the course's commands, word for word ---
 
 
-def test_ps_shows_every_service_and_all_become_healthy(stack: Stack, cluster: ComposeCluster) -> None:
-    listed = stack.type("docker-compose ps")
+def test_ps_shows_every_service_and_all_become_healthy(
+    project: ComposeProject, cluster: ComposeCluster
+) -> None:
+    listed = project.type("docker-compose ps")
     for service in ("redis", "broker", "worker-1", "worker-2", "worker-3", "lab"):
         assert f"-{service}-1 " in listed
     assert ready(cluster) == THREE
-    assert "worker-1 has joined tcp://broker:5556" in stack.type("docker-compose logs worker-1")
+    assert "worker-1 has joined tcp://broker:5556" in project.type("docker-compose logs worker-1")
 
     def health() -> set[str]:
         return {row["health"] for row in cluster.status()["processes"]}
@@ -78,22 +80,24 @@ def test_ps_shows_every_service_and_all_become_healthy(stack: Stack, cluster: Co
 
 
 def test_a_stopped_worker_drains_and_comes_back_when_started(
-    stack: Stack, cluster: ComposeCluster, load: Load
+    project: ComposeProject, cluster: ComposeCluster, load: Load
 ) -> None:
     at = time.monotonic()
-    stack.type("docker-compose stop worker-2")
+    project.type("docker-compose stop worker-2")
     load.until(lambda: since(cluster, at, h.LEFT, "worker-2"), 5.0, "its leave")
     assert not since(cluster, at, h.LOST), "a polite stop is no fault"
-    assert "leaving: stopped" in stack.type("docker-compose logs worker-2")
-    stack.type("docker-compose start worker-2")
+    assert "leaving: stopped" in project.type("docker-compose logs worker-2")
+    project.type("docker-compose start worker-2")
     load.until(lambda: ready(cluster) == THREE, 20.0, "worker-2 to be back")
 
 
-def test_redis_shows_the_workers_at_its_published_port(stack: Stack, cluster: ComposeCluster) -> None:
-    assert stack.redis_cli("LLEN image_tasks").strip() == "0"
+def test_redis_shows_the_workers_at_its_published_port(
+    project: ComposeProject, cluster: ComposeCluster
+) -> None:
+    assert project.redis_cli("LLEN image_tasks").strip() == "0"
 
     def shown() -> dict[str, dict[str, object]]:
-        lines = stack.redis_cli("HGETALL workers").splitlines()
+        lines = project.redis_cli("HGETALL workers").splitlines()
         return {name: json.loads(text) for name, text in zip(lines[::2], lines[1::2], strict=True)}
 
     wait_until(lambda: set(shown()) == set(THREE), 10.0, "the mirror to show all three")
@@ -106,60 +110,63 @@ def test_redis_shows_the_workers_at_its_published_port(stack: Stack, cluster: Co
 
 
 def test_a_killed_worker_is_noticed_at_once_and_others_do_its_tasks(
-    stack: Stack, cluster: ComposeCluster, load: Load
+    project: ComposeProject, cluster: ComposeCluster, load: Load
 ) -> None:
     at = time.monotonic()
-    stack.type("docker-compose kill worker-2")
+    project.type("docker-compose kill worker-2")
     (lost,) = load.until(lambda: since(cluster, at, h.LOST, "worker-2"), 5.0, "its loss")
     assert lost.detail["cause"] == "closed", "a connection that closes needs no silence to be noticed"
     held = {e.task for e in since(cluster, at, h.REQUEUED, "worker-2")}
     assert held, "it was killed while it worked"
     first = load.until(
         lambda: [e for e in since(cluster, at, h.DONE) if e.task in held and e.worker != "worker-2"],
-        30.0, "one of its tasks by another",
-    )[0]  # fmt: skip
+        30.0,
+        "one of its tasks by another",
+    )[0]
     assert first.at - lost.at < PROMISED_BACK_S + SLOW_S
     load.more(30)
     assert ready(cluster) == ["worker-1", "worker-3"], "two of three suffice, and it stays down"
-    stack.type("docker-compose start worker-2")
+    project.type("docker-compose start worker-2")
     load.until(lambda: ready(cluster) == THREE, 20.0, "worker-2 to be back")
 
 
 def test_a_frozen_worker_is_lost_and_comes_back_as_a_new_one(
-    stack: Stack, cluster: ComposeCluster, load: Load
+    project: ComposeProject, cluster: ComposeCluster, load: Load
 ) -> None:
     at = time.monotonic()
-    stack.type("docker-compose pause worker-3")
+    project.type("docker-compose pause worker-3")
     frozen_at = time.monotonic()
     (lost,) = load.until(lambda: since(cluster, at, h.LOST, "worker-3"), 10.0, "its loss")
     assert lost.detail["cause"] == "silent"
     assert lost.at - frozen_at < PROMISED_DEAD_S + SLOW_S
     at = time.monotonic()
-    stack.type("docker-compose unpause worker-3")
+    project.type("docker-compose unpause worker-3")
     thawed_at = time.monotonic()
     joined = load.until(lambda: since(cluster, at, h.JOINED, "worker-3"), 10.0, "it to join anew")
     assert joined[0].at - thawed_at < PROMISED_BACK_S + SLOW_S
 
 
 def test_a_worker_cut_off_from_the_network_is_lost_and_healed(
-    stack: Stack, cluster: ComposeCluster, load: Load
+    project: ComposeProject, cluster: ComposeCluster, load: Load
 ) -> None:
-    network, container = f"{stack.project}_work", stack.container("worker-1")
+    network, container = f"{project.name}_work", project.container("worker-1")
     at = time.monotonic()
-    stack.type(f"docker network disconnect {network} {container}")
+    project.type(f"docker network disconnect {network} {container}")
     cut_at = time.monotonic()
     (lost,) = load.until(lambda: since(cluster, at, h.LOST, "worker-1"), 10.0, "its loss")
     assert lost.detail["cause"] == "silent", "a cut connection reports nothing"
     assert lost.at - cut_at < PROMISED_DEAD_S + SLOW_S
     at = time.monotonic()
-    stack.type(f"docker network connect {network} {container}")
+    project.type(f"docker network connect {network} {container}")
     load.until(lambda: since(cluster, at, h.JOINED, "worker-1"), 20.0, "it to join anew")
 
 
-def test_a_broker_killed_and_started_loses_nothing(stack: Stack, cluster: ComposeCluster, load: Load) -> None:
+def test_a_broker_killed_and_started_loses_nothing(
+    project: ComposeProject, cluster: ComposeCluster, load: Load
+) -> None:
     at = time.monotonic()
-    stack.type("docker-compose kill broker")
-    stack.type("docker-compose start broker")
+    project.type("docker-compose kill broker")
+    project.type("docker-compose start broker")
 
     def all_are_back() -> list[Event] | None:
         joined = since(cluster, at, h.JOINED)
@@ -172,29 +179,29 @@ def test_a_broker_killed_and_started_loses_nothing(stack: Stack, cluster: Compos
 
 
 def test_redis_flushed_and_restarted_heals_while_tasks_go_on(
-    stack: Stack, cluster: ComposeCluster, load: Load
+    project: ComposeProject, cluster: ComposeCluster, load: Load
 ) -> None:
     at = time.monotonic()
-    assert stack.redis_cli("FLUSHALL").strip() == "OK"
-    load.until(lambda: stack.redis_cli("HLEN workers").strip() == "3", 10.0, "the snapshot after FLUSHALL")
-    stack.type("docker-compose kill redis")
+    assert project.redis_cli("FLUSHALL").strip() == "OK"
+    load.until(lambda: project.redis_cli("HLEN workers").strip() == "3", 10.0, "the snapshot after FLUSHALL")
+    project.type("docker-compose kill redis")
     load.more(12)
-    stack.type("docker-compose start redis")
-    load.until(lambda: stack.redis_cli("HLEN workers").strip() == "3", 10.0, "the snapshot after a restart")
+    project.type("docker-compose start redis")
+    load.until(lambda: project.redis_cli("HLEN workers").strip() == "3", 10.0, "the snapshot after a restart")
     assert not since(cluster, at, h.LOST)
 
 
 def test_elastic_workers_join_under_load_and_drain_when_they_go(
-    stack: Stack, cluster: ComposeCluster, load: Load
+    project: ComposeProject, cluster: ComposeCluster, load: Load
 ) -> None:
     at = time.monotonic()
-    stack.type("docker-compose up -d --scale worker=3")
+    project.type("docker-compose up -d --scale worker=3")
     load.until(lambda: len(ready(cluster)) == 6, 30.0, "six workers")
     elastic = set(ready(cluster)) - set(THREE)
     load.until(
         lambda: {e.worker for e in since(cluster, at, h.DONE)} >= elastic, 30.0, "work for each of them"
     )
-    stack.type("docker-compose up -d --scale worker=0")
+    project.type("docker-compose up -d --scale worker=0")
     load.until(lambda: {e.worker for e in since(cluster, at, h.LEFT)} == elastic, 10.0, "their leave")
     assert not since(cluster, at, h.LOST)
     assert ready(cluster) == THREE
@@ -204,11 +211,11 @@ def test_elastic_workers_join_under_load_and_drain_when_they_go(
 
 
 def test_a_client_without_a_key_is_refused_and_with_the_hosts_admitted(
-    stack: Stack, cluster: ComposeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: ComposeProject, cluster: ComposeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(AccessDenied, match="takes no secret"):
         Client(cluster.address, Token("guessed"))
-    monkeypatch.setenv("COMPOSE_PROJECT_NAME", stack.project)
+    monkeypatch.setenv("COMPOSE_PROJECT_NAME", project.name)
     monkeypatch.setenv("LABKIT_KEYS", str(tmp_path / "keys"))
     assert cli.main(["keys", "import-compose"]) == 0
     with Client(cluster.address, of_client(Settings.from_environment())) as client:
