@@ -109,7 +109,7 @@ class RefusingDocker:
         published = {"5555/tcp": [{"HostPort": "1"}], "5557/tcp": [{"HostPort": "2"}]}
         return [container("broker", ports=published), container("worker-1")]
 
-    def docker(self, *words: str) -> str:
+    def run(self, *words: str) -> str:
         raise ClusterError("docker {word} failed", word=words[0])
 
 
