@@ -1,33 +1,33 @@
-"""Pictures of a run: each takes a ``History`` and returns a figure, beside it a table of the same numbers.
+"""Charts of a run: each function takes a ``History`` and returns a figure; a second one returns its table.
 
 ====================  ==================================================================================
 ``throughput``        results per second over time, stacked by worker
-``gantt``             which worker computed which task when; lost and repeated attempts
+``gantt``             which worker computed which task and when; lost and repeated attempts
 ``recovery``          what a fault cost: detected, requeued, first result elsewhere, throughput back
 ``share``             results per worker in a period
 ``overview``          all of them on one page
 ====================  ==================================================================================
 
-Two put several histories side by side, by name:
+Two compare several histories by name:
 
 ====================  ==================================================================================
 ``absences``          crash, freeze, slow, polite stop: what the broker saw of each, and what it cost
-``waits``             how long each task waited, for comparing policies
+``waits``             how long each task waited, to compare policies
 ====================  ==================================================================================
 
-For the lessons, some more that take what `labkit.support.timing` measured:
+The lessons use some more, for measurements of `labkit.support.timing`:
 
 ====================  ==================================================================================
 ``guesses``           a guess beside the time that something took
-``curve``             seconds over what was varied, with their spread, beside what was predicted
-``speed_up``          the same as times as fast
+``curve``             seconds over a varied parameter, with their spread, beside a prediction
+``speed_up``          the same as speed-up factors
 ``timeline``          which thread made which call when
 ``pictures``          photographs side by side
 ====================  ==================================================================================
 
-Each has a ``..._table`` with the same arguments. ``alt_text(figure)`` is what a screen reader should say.
-A simulated run, a local one and one in containers draw the same pictures, because nothing but the history
-goes in. See ``style`` for the colours and rules.
+Each has a function ``..._table`` with the same arguments. ``alt_text(figure)`` is the text for a screen
+reader. Simulated runs, local runs and runs in containers give the same charts, because a history is the only
+input. See ``style`` for colours and rules.
 """
 
 from __future__ import annotations
@@ -84,5 +84,5 @@ __all__ = [
 
 
 def alt_text(figure: Figure) -> str:
-    """Return the description of a chart in words, in the language in which it was drawn."""
+    """Return the text description of a chart, in the language in which it was drawn."""
     return str(getattr(figure, "labkit_alt", ""))

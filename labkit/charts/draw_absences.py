@@ -1,9 +1,9 @@
-"""Several ways in which a worker can be absent, side by side: what the broker saw of it, and what it cost.
+"""Compares the ways in which a worker can be absent: what the broker saw, and what it cost.
 
-One lane per history: the worker's state as the broker saw it, in seconds after the command that did it (kill,
-pause, slow, or stop, which is no fault), with the instants at which its tasks were in the queue again, the
-first of them had a result from another attempt, and the worker was back. What did not happen has no sign,
-and the lane says so in words.
+One lane per history shows the worker's state as the broker saw it, in seconds after the command (kill, pause,
+slow, or stop, which is not a fault). Signs mark when its tasks were requeued, when the first of them had a
+result from another attempt, and when the worker was back. An event that did not happen has no sign, and the
+text of the lane mentions it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from labkit.support.palette import FAULT, INK, PALE, mixed, worker_colour
 from labkit.support.text import seconds
 
 LANE = 0.86
-"""Inches a lane takes."""
+"""Height of a lane in inches."""
 BAND = 0.38
-"""Of a lane, the height of its band."""
+"""Height of the band as a part of its lane."""
 BEFORE_S = 0.25
 LONGEST_S = 8.0
-"""What happens later than this after the command is in the table only."""
+"""Later events are in the table only."""
 
 NAMES = {
     "crash": N_("crash"),
@@ -40,11 +40,11 @@ NAMES = {
     "slow": N_("slowness"),
     "stop": N_("polite stop"),
 }
-"""Names that are known, as people read them; any other stands as it is."""
+"""Known names with their text for people; any other name is shown as it is."""
 
 
 class Absence(NamedTuple):
-    """What one history tells of its first harm; instants are seconds after it, None: it did not happen."""
+    """The first fault of a history; instants are seconds after it, None if the event did not happen."""
 
     fault: str
     target: str
@@ -55,22 +55,22 @@ class Absence(NamedTuple):
     left_s: float | None
     requeued_s: float | None
     requeued: int
-    """How many of its tasks were in the queue again."""
+    """How many of its tasks were requeued."""
     retried_s: float | None
-    """When the first of them had a result from another attempt; a worker that is back may have made it."""
+    """When the first of them had a result from another attempt, which may run on the worker that is back."""
     back_s: float | None
     """When it joined again."""
     healed_s: float | None
     """When the command was undone."""
     late: int
-    """Second results that came and were dropped."""
+    """Second results that arrived and were dropped."""
     open_tasks: int
-    """Tasks without an outcome at the end: none is the promise."""
+    """Tasks without an outcome at the end; labkit promises 0."""
     end_s: float
 
 
 def absence_of(history: History) -> Absence | None:
-    """Return what became of the first harm in a history, or None if it has none."""
+    """Return the first fault of a history and its effects, or None if there is no fault."""
     harm = next((f for f in history.faults() if f[1] not in HEALING), None)
     if harm is None:
         return None
@@ -130,7 +130,7 @@ def absences(histories: Mapping[str, History]) -> Chart:
         [_("Ways of being absent, as the broker sees them."), *(f"{n}: {_sentence(a)}." for n, a in lanes)]
     )
     if not any(absence for _name, absence in lanes):
-        style.say(axes, _("no fault was recorded"))
+        style.write_empty(axes, _("no fault was recorded"))
         axes.set_xticks([])
         return chart
     axes.set_xlim(-BEFORE_S, _until([a for _n, a in lanes if a is not None]))
@@ -146,7 +146,7 @@ def absences(histories: Mapping[str, History]) -> Chart:
 
 
 def absences_table(histories: Mapping[str, History]) -> Table:
-    """Return the chart's numbers, a row per history; seconds after the command, None: it did not happen."""
+    """Return the chart's numbers, a row per history; seconds after the command, None if it did not happen."""
     columns = (
         _("what"),
         _("command"),
@@ -189,7 +189,7 @@ def _name(key: str) -> str:
 
 
 def _until(lanes: list[Absence]) -> float:
-    """Return where the time axis ends: when the last of them is over it."""
+    """Return the end of the time axis: when the last of the workers has recovered."""
     ends = [
         max(t for t in (0.3, a.lost_s, a.left_s, a.retried_s, a.back_s, a.healed_s) if t is not None)
         for a in lanes
@@ -232,7 +232,7 @@ def _draw(axes: Axes, row: int, a: Absence) -> None:
                 label=f"_{state}",
                 **_look(state, colour),
             )
-    if a.fault == "slow":  # the broker sees nothing of it
+    if a.fault == "slow":  # invisible to the broker
         end = min(a.healed_s if a.healed_s is not None else a.end_s, until)
         axes.barh(
             row + 0.16,

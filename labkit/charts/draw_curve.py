@@ -1,4 +1,4 @@
-"""Times or speed-ups over a number that was varied: points with their spread, beside what was predicted."""
+"""Times or speed-ups over a varied parameter: points with their spread, beside predictions."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from labkit.support.palette import BLUE, GREEN, GRID, INK, ORANGE, PALE, PURPLE
 from labkit.support.timing import Timing
 
 Curve = Mapping[Any, Timing]
-"""Value that was varied, a number -> times."""
+"""Value of the parameter (a number) -> times."""
 Curves = Mapping[str, Curve]
 """Name of a series -> its curve."""
 Prediction = Mapping[Any, float]
-"""Value that was varied -> seconds (of `curve`) or times as fast (of `speed_up`)."""
+"""Value of the parameter -> seconds (for `curve`) or speed-up factor (for `speed_up`)."""
 
 PLOT_HEIGHT = 2.9
 NUMBERS_WIDTH = 0.62
@@ -36,24 +36,24 @@ OVER = {
     "chunksize": N_("tasks that travel together (chunksize)"),
     "megabytes": N_("megabytes that travel"),
 }
-"""What can be varied, and how the axis calls it."""
+"""Parameters that can be varied, with the label of their axis."""
 LOGARITHMIC = ("megabytes", "chunksize")
-"""Over these both axes go by factors: a straight line is a cost in proportion, and where it bends is seen."""
+"""Parameters with two logarithmic axes: a straight line is a proportional cost, and a bend is visible."""
 PREDICTED = {
     "guess": N_("your guess"),
     "amdahl": N_("Amdahl's prediction"),
     "ideal": N_("ideal: n times as fast with n"),
 }
-"""What a prediction is called. One with the name of a curve is the guess for that one, and has its colour."""
+"""Names of predictions. A prediction named like a curve is the guess for that curve and has its colour."""
 
 
 def curve(
     curves: Curves, over: str, predictions: Mapping[str, Prediction] | None = None, cores: int | None = None
 ) -> Chart:
-    """Return the chart of seconds over what was varied, the median of each with its least and most.
+    """Return the chart of seconds over the parameter: medians with minimum and maximum.
 
-    ``over`` is one of `OVER`, ``predictions`` are called as in `PREDICTED` or as one of the curves; ``cores``
-    is marked, if given and within what was varied.
+    ``over`` is one of `OVER`. ``predictions`` have names of `PREDICTED` or of curves. ``cores`` is marked if
+    it is given and within the range of the parameter.
     """
     scale, unit, _short = _unit(curves)
     points = {
@@ -172,7 +172,7 @@ def _draw(
     style.dress(axes, title, _(OVER[over]), y_label)
     chart.labkit_alt = _describe(title, points, predictions)
     if not xs:
-        style.say(axes, _("nothing was measured"))
+        style.write_empty(axes, _("nothing was measured"))
         axes.set_xticks([])
         return chart
     axes.grid(axis="y", color=GRID)
@@ -232,20 +232,20 @@ def _predicted_style(name: str, curves: list[str]) -> dict[str, Any]:
         marker = "x" if name == "guess" else ""
         return {"color": PALE, "linestyle": DASHES[name], "marker": marker, "linewidth": 1.6}
     number = curves.index(name)
-    # Two guesses that are the same take turns on one line, instead of one hiding the other.
+    # Equal guesses alternate on one line, instead of one hiding the other.
     dashes = (number * GUESS_DASH, (GUESS_DASH, (len(curves) - 1) * GUESS_DASH or GUESS_DASH))
     return {"color": SERIES[number][0], "linestyle": dashes, "marker": "x", "linewidth": 1.6}
 
 
 def _from_its_start(line: dict[str, Any]) -> dict[str, Any]:
-    """Return the style for a line that is too short for whoever begins it with a gap."""
+    """Return the style with dashes from the start: a short legend line must not begin with a gap."""
     return {**line, "linestyle": (0, line["linestyle"][1])}
 
 
 def _entries(
     points: Points, predictions: Mapping[str, Prediction], cores: int | None
 ) -> list[tuple[Artist, str]]:
-    """Return the legend: what was measured, what was predicted, where the cores end."""
+    """Return the legend: measurements, predictions, and the mark of the cores."""
     entries: list[tuple[Artist, str]] = [
         (Line2D([], [], color=colour, marker=marker, markersize=6), _("measured: {name}").format(name=name))
         for name, (colour, marker) in zip(points, SERIES, strict=False)

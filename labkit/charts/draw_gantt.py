@@ -1,4 +1,4 @@
-"""Who computed what, when: one row per worker and slot, one bar per attempt."""
+"""Gantt chart of a run: one row per worker and slot, one bar per attempt."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from labkit.support.palette import FAULT, GRID, INK, mixed, worker_colour
 from labkit.support.text import seconds
 
 ROW = 0.42
-"""Inches a row takes, as long as there is room."""
+"""Height of a row in inches, if there is room."""
 HIGHEST = 9.0
 BAR = 0.74
-"""Height of a bar, where a row is 1."""
+"""Height of a bar as a part of its row."""
 MAX_ARROWS = 12
-"""More arrows than this, from where an attempt was lost to where it was repeated, would cover the bars."""
+"""More arrows than this, each from a lost attempt to its repetition, would cover the bars."""
 THIN_PX = 5.0
-"""Bars that are usually narrower than this get no outline: it would hide their colour."""
+"""Bars get no outline if their median is narrower than this, because it would hide their colour."""
 
 INTERRUPTED = frozenset({"lost", "requeued", "orphaned"})
 
@@ -34,8 +34,8 @@ INTERRUPTED = frozenset({"lost", "requeued", "orphaned"})
 def gantt(history: History) -> Chart:
     """Return the chart of all attempts: a row per worker and slot, outages shaded, faults marked.
 
-    An attempt that was lost with its worker is pale and crossed; one that repeats a lost attempt is hatched,
-    and an arrow leads to it from where the first one was lost.
+    An attempt lost with its worker is pale and crossed out. A repeated attempt is hatched, and an arrow leads
+    to it from the end of the lost one.
     """
     view = view_of(history)
     bars = bars_of(history)
@@ -70,7 +70,7 @@ def gantt_table(history: History) -> Table:
 
 
 def outcome_in_words(outcome: str) -> str:
-    """Return how an attempt ended, in the reader's language."""
+    """Return the outcome of an attempt in the reader's language."""
     words = {
         "done": _("done"),
         "failed": _("failed"),
@@ -85,7 +85,7 @@ def outcome_in_words(outcome: str) -> str:
 
 
 def bars_of(history: History) -> list[Interval]:
-    """Return the attempts that are drawn."""
+    """Return the attempts to draw."""
     return [interval for of_worker in history.intervals().values() for interval in of_worker]
 
 
@@ -135,7 +135,7 @@ def draw_gantt(axes: Axes, history: History, view: View, bars: list[Interval]) -
         _draw_bars(axes, bars, rows, view)
         _draw_losses(axes, bars, rows)
     else:
-        style.say(axes, _("no task was computed"))
+        style.write_empty(axes, _("no task was computed"))
     _name_rows(axes, slots)
     draw_marks(axes, marks, view)
     legend = _legend(history, bars)
@@ -174,7 +174,7 @@ def _draw_bars(axes: Axes, bars: list[Interval], rows: dict[tuple[str, int], int
     spans: dict[tuple[str, int, str], list[tuple[float, float]]] = defaultdict(list)
     for bar in bars:
         of_row = spans[bar.worker, bar.slot, _style(bar)]
-        if thin and of_row and bar.start - of_row[-1][1] < pixel / 10:  # nobody could see the gap
+        if thin and of_row and bar.start - of_row[-1][1] < pixel / 10:  # the gap would be invisible
             of_row[-1] = of_row[-1][0], bar.end
         else:
             of_row.append((bar.start, bar.end))
@@ -182,19 +182,19 @@ def _draw_bars(axes: Axes, bars: list[Interval], rows: dict[tuple[str, int], int
     for (worker, slot, kind), of_row in spans.items():
         top, bottom = rows[worker, slot] - BAR / 2, rows[worker, slot] + BAR / 2
         for begin, end in of_row:
-            end = max(end, begin + pixel)  # what ran is seen
+            end = max(end, begin + pixel)  # every attempt stays visible
             kinds[worker, kind].append([(begin, top), (end, top), (end, bottom), (begin, bottom)])
     for (worker, kind), polygons in kinds.items():
         look = _look(kind, worker_colour(worker))
         if thin and kind == "first":
             look["linewidth"] = 0
         collection = PolyCollection(polygons, label=f"_{kind} {worker}", **look)
-        collection.set_snap(not thin)  # snapped to pixels, very thin bars would leave gaps that mean nothing
+        collection.set_snap(not thin)  # snapping very thin bars to pixels would leave meaningless gaps
         axes.add_collection(collection, autolim=False)
 
 
 def _draw_losses(axes: Axes, bars: list[Interval], rows: dict[tuple[str, int], int]) -> None:
-    """Cross out where attempts were lost, and lead from there to the next attempt of the same task."""
+    """Mark the ends of lost attempts, with an arrow to the next attempt of the same task."""
     lost = [bar for bar in bars if bar.outcome in INTERRUPTED]
     axes.plot(
         [bar.end for bar in lost],
@@ -224,7 +224,7 @@ def _draw_losses(axes: Axes, bars: list[Interval], rows: dict[tuple[str, int], i
 
 
 def _name_rows(axes: Axes, slots: dict[str, int]) -> None:
-    """Name each worker once, in the middle of its slots; thin out the names where they would touch."""
+    """Write each worker's name once, in the middle of its slots; leave names out where they would overlap."""
     axes.tick_params(axis="y", length=0)
     if not slots:
         return

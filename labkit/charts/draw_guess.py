@@ -43,11 +43,11 @@ UNITS = {
 
 
 class NotAGuess(InvalidInput):
-    """What somebody wrote as a guess is no number, or less than nothing."""
+    """A guess is not a number, or is negative."""
 
 
 def checked_guess(guess: Any) -> float:
-    """Return ``guess``; raise NotAGuess, which says how to write one, if it cannot be drawn."""
+    """Return ``guess``. Raises NotAGuess, with how to write one, if it cannot be drawn."""
     if isinstance(guess, Real) and 0 <= float(guess) < math.inf:
         return float(guess)
     raise NotAGuess(
@@ -63,9 +63,9 @@ class _Guessed(NamedTuple):
 
 
 class Guessed(_Guessed):
-    """What was timed (one of `NAMES`, or any), a guess in seconds (None: nobody guessed), and the times.
+    """A name (one of `NAMES`, or any), a guess in seconds (None: no guess), and the measured times.
 
-    (Of what is counted, both are counts: `guesses` is told the unit.) Raises NotAGuess.
+    If the unit given to `guesses` is a count, both are counts. Raises NotAGuess.
     """
 
     __slots__ = ()
@@ -91,7 +91,7 @@ def guesses(rows: Sequence[Guessed], unit: str = "seconds") -> Chart:
     style.dress(axes, _("Guess and measurement"), _(UNITS[unit]))
     chart.labkit_alt = " ".join([_("Guess and measurement."), *(_sentence(row, unit) for row in rows)])
     if not rows:
-        style.say(axes, _("nothing was measured"))
+        style.write_empty(axes, _("nothing was measured"))
         axes.set_xticks([])
         return chart
     words = [(_guess_words(row, unit), _measured_words(row, unit)) for row in rows]
@@ -140,7 +140,7 @@ def guesses_table(rows: Sequence[Guessed], unit: str = "seconds") -> Table:
 
 
 def _number(value: float | None, unit: str) -> float | None:
-    """Return a number for the table: what is counted is whole (in Spanish, 4.000 are four thousand)."""
+    """Return a number for the table: counts are whole (in Spanish, 4.000 means four thousand)."""
     return value if value is None or unit == "seconds" else round(value)
 
 

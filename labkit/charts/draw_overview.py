@@ -1,4 +1,4 @@
-"""One page that tells a run: throughput, who computed what, the recovery, and the shares."""
+"""One page for a whole run: throughput, attempts, recovery, and shares."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ HEADLINE = 0.42
 THROUGHPUT = 2.4
 HIGHEST_GANTT = 5.0
 BELOW = 1.7
-"""Inches the recovery and the shares take."""
+"""Height of recovery and shares in inches."""
 RECOVERY_PART = 0.6
-"""Of the width, what the recovery gets."""
+"""The recovery's part of the width."""
 
 
 def overview(history: History) -> Chart:
     """Return one figure with throughput and attempts on one time axis, the recovery and the shares below.
 
-    With several faults the recovery is that of the first one that took tasks with it; the shares are those
-    before it, where they should be equal.
+    With several faults it shows the recovery of the first one that interrupted tasks, and the shares before
+    it, which should be equal.
     """
     view = view_of(history)
     samples = draw_throughput.samples_of(history, view)
@@ -73,7 +73,7 @@ def _draw_below(chart: Chart, history: History, top: float) -> None:
 
 
 def overview_table(history: History) -> Table:
-    """Return the run's numbers, a row each: what, and how much."""
+    """Return the run's numbers, one per row: name and value."""
     ledger = history.ledger()
     counts = history.counts()
     rows: list[tuple[object, ...]] = [

@@ -23,7 +23,7 @@ QUALITY = 82
 
 
 class PictureChart(Chart):
-    """A chart of photographs: as a JPEG it is a tenth of the size."""
+    """A chart of photographs. It is shown as a JPEG, a tenth of the size of a PNG."""
 
     def _repr_png_(self) -> None:  # type: ignore[override]
         return None
@@ -64,13 +64,13 @@ def pictures(named: Mapping[str, np.ndarray]) -> PictureChart:
 
 
 def pictures_table(named: Mapping[str, np.ndarray]) -> Table:
-    """Return name, width and height of each."""
+    """Return name, width and height of each picture."""
     rows: list[tuple[object, ...]] = [(name, image.shape[1], image.shape[0]) for name, image in named.items()]
     return Table((_("picture"), _("width"), _("height")), rows)
 
 
 def _tile(image: np.ndarray, width: float, height: float) -> np.ndarray:
-    """Return the middle of a picture, cut and scaled to a tile in inches, as RGB uint8."""
+    """Return the middle of a picture, cropped and scaled to a tile in inches, as RGB uint8."""
     import cv2
 
     colours = cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2RGB) if image.ndim == 3 else image

@@ -1,4 +1,4 @@
-"""What a fault cost: the chain from the fault to throughput back at 95 %, each link with its seconds."""
+"""The cost of a fault: the chain from the fault to throughput back at 95 %, each link with its seconds."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from labkit.support.palette import FAULT, GRID, INK, PALE
 from labkit.support.text import seconds
 
 HEIGHT = 1.7
-"""Inches the four rows of a chain take."""
+"""Height of the four rows of a chain in inches."""
 MAX_CHAINS = 6
-"""More recoveries than this are in the table only."""
+"""Further recoveries are in the table only."""
 
 
 def recovery(history: History) -> Chart:
@@ -73,7 +73,7 @@ def recovery_table(history: History) -> Table:
 
 
 class Link(NamedTuple):
-    """One link of the chain: from when to when, in seconds after the fault, or why it is missing."""
+    """One link of the chain: begin and end in seconds after the fault, or the reason why it is missing."""
 
     name: str
     begin: float
@@ -94,19 +94,19 @@ def links_of(chain: Recovery) -> list[Link]:
     """Return the chain's four links as they are drawn, top to bottom."""
     names = _names()
     ends = (chain.detected_at, chain.requeued_at, chain.first_result_elsewhere_at, chain.restored_at)
-    reasons = (_("nobody was taken for lost"), *_without_requeue(chain), _without_restoration(chain))
+    reasons = (_("no worker was declared lost"), *_without_requeue(chain), _without_restoration(chain))
     links, begin = [], 0.0
     for name, at, reason in zip(names, ends, reasons, strict=True):
         end = None if at is None else at - chain.began_at
         if at is chain.restored_at and end == 0.0:
-            end = None  # a bar of no length would look like a recovery
+            end = None  # a bar of length 0 would look like a recovery
         links.append(Link(name, begin, end, reason))
         begin = begin if end is None else end
     return links
 
 
 def _without_requeue(chain: Recovery) -> tuple[str, str]:
-    """Return why nothing was requeued, and why there was no result elsewhere."""
+    """Return the reasons why nothing was requeued and why there was no result elsewhere."""
     if chain.detected_at is None:
         return (_("nothing to requeue"),) * 2
     if not chain.held:
@@ -125,7 +125,7 @@ def _without_restoration(chain: Recovery) -> str:
 
 
 def title_of(chain: Recovery) -> str:
-    """Return what happened to whom, and when."""
+    """Return the title of a chain: fault, target and time."""
     if chain.fault:
         what = _("{fault} {target} at {at:.2f} s")
     else:
@@ -156,7 +156,7 @@ def draw_recovery(axes: Axes, chain: Recovery, above: float = 0.0) -> None:
 
 
 def _write(axes: Axes, text: str, x: float, row: int, color: str = PALE, fontweight: str = "normal") -> None:
-    """Write to the right of ``x``, smaller if need be."""
+    """Write to the right of ``x``, in a smaller font if necessary."""
     width = style.inches(text, NORMAL, bold=fontweight == "bold")
     axes.annotate(
         text,
@@ -172,7 +172,7 @@ def _write(axes: Axes, text: str, x: float, row: int, color: str = PALE, fontwei
 
 
 def _until(axes: Axes, links: Sequence[Link], words: Sequence[str], longest: float) -> float:
-    """Return where the time axis must end for the words to have room to the right of their bars."""
+    """Return the end of the time axis that leaves room for the text to the right of the bars."""
     width = style.size_of(axes)[0]
     until = longest * 1.05
     for link, text in zip(links, words, strict=True):
@@ -183,7 +183,7 @@ def _until(axes: Axes, links: Sequence[Link], words: Sequence[str], longest: flo
 
 
 def _words(link: Link) -> str:
-    """Return a link's own seconds and the sum so far, or why there are none."""
+    """Return a link's own seconds and the sum so far, or the reason why there are none."""
     if link.end is None:
         return link.missing
     own = link.end - link.begin
@@ -193,9 +193,9 @@ def _words(link: Link) -> str:
 
 
 def draw_nothing(axes: Axes, above: float = 0.0) -> None:
-    """Draw the good news."""
+    """Draw axes that state that there was no fault."""
     style.dress(axes, _("Recovery"), _("seconds after the fault"), above=above)
-    style.say(axes, _("no fault and no loss was recorded"))
+    style.write_empty(axes, _("no fault and no loss was recorded"))
     axes.set_xticks([])
 
 

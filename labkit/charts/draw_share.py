@@ -1,4 +1,4 @@
-"""How the work was shared: results per worker in a period."""
+"""How the work was distributed: results per worker in a period."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from labkit.support.palette import INK, PALE, worker_colour
 ROW = 0.42
 MAX_BARS = 24
 THINNEST = 0.17
-"""Inches a row needs for its words."""
+"""Inches that a row needs for its text."""
 EQUAL = 0.19
-"""Inches for the words above the axes."""
+"""Inches for the text above the axes."""
 
 
 def share(history: History, since: float = 0.0, until: float | None = None) -> Chart:
@@ -63,7 +63,7 @@ def draw_share(
     title = title or _("Results per worker, {period}").format(period=_period(since, until))
     style.dress(axes, title, label, above=EQUAL)
     if not counts:
-        style.say(axes, _("no worker was there"))
+        style.write_empty(axes, _("no worker was there"))
         axes.set_xticks([])
         return
     words = [_words(n, total) for _worker, n in shown]

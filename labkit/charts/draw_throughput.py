@@ -16,16 +16,16 @@ from labkit.support.palette import FAULT, GRID, INK, worker_colour
 from labkit.support.text import seconds
 
 MAX_WORKERS_NAMED = 10
-"""With more workers than this, only their sum is drawn."""
+"""With more workers, only their sum is drawn."""
 NUMBERS = 0.75
-"""Inches for the axis label and the numbers at the left."""
+"""Inches for the axis label and the numbers on the left."""
 
 
 def throughput(history: History, window_s: float | None = None) -> Chart:
     """Return the chart of results per second in windows of about ``window_s`` seconds.
 
-    None chooses windows that hold about nine results each, so that one more or less is no peak; fewer in a
-    short run, so that there are ten of them.
+    None chooses windows with about nine results each, so that one more or less does not look like a peak. A
+    short run has fewer per window, so that there are ten windows.
     """
     view = view_of(history)
     samples = samples_of(history, view, window_s)
@@ -53,7 +53,7 @@ def throughput_table(history: History, window_s: float | None = None) -> Table:
 
 
 def samples_of(history: History, view: View, window_s: float | None = None) -> list[Sample]:
-    """Return the windows that are drawn."""
+    """Return the windows to draw."""
     span = view.end - view.begin
     if window_s is None:
         results = history.counts().get("done", 0)
@@ -95,7 +95,7 @@ def draw_throughput(axes: Axes, history: History, view: View, samples: list[Samp
     )
     axes.set_xlim(view.since, view.until)
     if not any(sample.done for sample in samples):
-        style.say(axes, _("no result was delivered"))
+        style.write_empty(axes, _("no result was delivered"))
     else:
         _stack(axes, samples)
         _usual(axes, history, view)
@@ -138,12 +138,12 @@ def _usual_label(chains: list[Recovery]) -> str:
 
 
 def _fallen(history: History) -> list[Recovery]:
-    """Return the recoveries whose faults made throughput fall, as far as that can be said."""
+    """Return the recoveries whose faults measurably reduced throughput."""
     return [c for c in history.recoveries() if c.usual_per_s and c.restored_at != c.began_at]
 
 
 def _usual(axes: Axes, history: History, view: View) -> None:
-    """Draw 95 % of the rate before each fault, and where it was reached again."""
+    """Draw 95 % of the rate before each fault, and the instant at which it was reached again."""
     chains = _fallen(history)
     line_label, back_label = (_usual_label(chains) if chains else ""), _("throughput back")
     for chain in chains:

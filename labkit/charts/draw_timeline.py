@@ -1,4 +1,4 @@
-"""Who did what when: the calls that a `labkit.support.timing.Recording` noted, a row for each thread."""
+"""Timeline of calls recorded by `labkit.support.timing.Recording`, one row per thread."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def timeline(spans: Sequence[Span]) -> Chart:
     style.dress(axes, _("Who did what when"), label)
     chart.labkit_alt = _describe(spans)
     if not spans:
-        style.say(axes, _("nothing was recorded"))
+        style.write_empty(axes, _("nothing was recorded"))
         axes.set_xticks([])
         return chart
     first = min(span.begin for span in spans)
@@ -86,7 +86,7 @@ def _rows(spans: Sequence[Span]) -> list[str]:
 
 
 def _on(colour: str) -> str:
-    """Return black or white: what is legible on this colour."""
+    """Return black or white, whichever is legible on this colour."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else "black"
 

@@ -24,17 +24,17 @@ from labkit.support.text import seconds
 from labkit.support.timing import Timing
 
 ROW = 1.05
-"""Inches a row takes."""
+"""Height of a row in inches."""
 LONG_S = 0.1
-"""A wait that is longer than this is counted as long."""
+"""Waits above this count as long."""
 SPREAD = 0.5
-"""Of a row, what the dots are spread over, so that they can be told apart."""
+"""The part of a row over which dots are spread, so that they stay distinguishable."""
 GUESS: dict[str, Any] = {"color": PALE, "linestyle": (0, (4, 2)), "linewidth": 1.8}
-"""How a guess is drawn, as in the other charts: pale and dashed."""
+"""Style of a guess, as in the other charts: pale and dashed."""
 
 
 class Wait(NamedTuple):
-    """One task that has its result."""
+    """One task with a result."""
 
     wait_s: float
     compute_s: float
@@ -42,7 +42,7 @@ class Wait(NamedTuple):
 
 
 def waits_of(history: History) -> list[Wait]:
-    """Return the waits of the tasks that have their results, in the order of submission."""
+    """Return the waits of all tasks with a result, in order of submission."""
     return [
         Wait(max(0.0, row.total_s - row.compute_s), row.compute_s, row.winner)
         for row in history.ledger()
@@ -51,14 +51,14 @@ def waits_of(history: History) -> list[Wait]:
 
 
 def longest_wait(history: History) -> Timing:
-    """Return the longest wait of a history's tasks, as a measurement of one run; 0 s of no task."""
+    """Return the longest wait of a history's tasks as a measurement of one run; 0 s without tasks."""
     return Timing((max((wait.wait_s for wait in waits_of(history)), default=0.0),))
 
 
 def waits(histories: Mapping[str, History], guesses: Mapping[str, float] | None = None) -> Chart:
     """Return the chart of how long tasks waited; ``histories`` by name, such as a policy's.
 
-    ``guesses`` are of the longest wait, by the same names, in seconds; each is marked in its row.
+    ``guesses`` holds guesses of the longest wait (s) by the same names; each is marked in its row.
     """
     rows = [(name, waits_of(history)) for name, history in histories.items()]
     guessed = {name: checked_guess(guess) for name, guess in (guesses or {}).items() if name in histories}
@@ -72,11 +72,14 @@ def waits(histories: Mapping[str, History], guesses: Mapping[str, float] | None 
     axes = style.place(chart, left, style.TITLE_SPACE, width, height)
     style.dress(axes, _("How long each task waited"), _("seconds of waiting"))
     chart.labkit_alt = " ".join(
-        [_("How long each task waited."), *(f"{name}: {_told(name, of, guessed)}." for name, of in rows)]
+        [
+            _("How long each task waited."),
+            *(f"{name}: {_with_guess(name, of, guessed)}." for name, of in rows),
+        ]
     )
     axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     if not workers:
-        style.say(axes, _("no task has a result"))
+        style.write_empty(axes, _("no task has a result"))
         axes.set_xticks([])
         return chart
     most = max([wait.wait_s for _n, of in rows for wait in of] + list(guessed.values())) or 0.01
@@ -100,7 +103,7 @@ def waits(histories: Mapping[str, History], guesses: Mapping[str, float] | None 
 def waits_table(histories: Mapping[str, History], guesses: Mapping[str, float] | None = None) -> Table:
     """Return the chart's numbers, a row per history: tasks, median, 90 % and longest wait (s), long ones.
 
-    With ``guesses``, as `waits` has them, a column more.
+    With ``guesses``, as for `waits`, there is one more column.
     """
     columns: tuple[str, ...] = (
         _("what"),
@@ -127,7 +130,7 @@ def waits_table(histories: Mapping[str, History], guesses: Mapping[str, float] |
 def _draw(axes: Axes, row: int, of: list[Wait]) -> None:
     dots: dict[str, list[tuple[float, float]]] = {}
     for number, wait in enumerate(of):
-        # Spread by a golden step: neighbours lie apart, and the same run is always drawn the same.
+        # The golden ratio spreads neighbours apart, and the same run is always drawn the same.
         y = row + 0.1 + SPREAD * ((number * 0.618034) % 1 - 0.5)
         dots.setdefault(wait.worker, []).append((wait.wait_s, y))
     for worker, places in dots.items():
@@ -156,7 +159,7 @@ def _draw(axes: Axes, row: int, of: list[Wait]) -> None:
         axes.axhline(row + 0.5, color=PALE, linewidth=0.6, label="_between")
 
 
-def _told(name: str, of: list[Wait], guessed: Mapping[str, float]) -> str:
+def _with_guess(name: str, of: list[Wait], guessed: Mapping[str, float]) -> str:
     if name not in guessed:
         return _sentence(of)
     return f"{_sentence(of)}; " + _("your guess: {time}").format(time=seconds(guessed[name]))

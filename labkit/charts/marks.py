@@ -1,4 +1,4 @@
-"""Time on a chart: the part that is shown, and the marks of the faults in it."""
+"""The time axis of a chart: the visible part, and the marks of faults."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from labkit.support.i18n import _, ngettext
 from labkit.support.palette import FAULT, PALE
 
 MAX_NAMED = 12
-"""More names than this would cover the picture; the other marks keep their lines."""
+"""More names than this would cover the chart; the other marks are drawn without a name."""
 MARK_LINE = 0.17
-"""Inches a line of names takes."""
+"""Height of a line of names in inches."""
 
 
 class View(NamedTuple):
-    """The shown part of time, in seconds since the first event, and the part of it that is counted."""
+    """The visible part of time, in seconds since the first event, and the part that is counted."""
 
     since: float
     until: float
@@ -34,9 +34,9 @@ class View(NamedTuple):
 
 
 def view_of(history: History) -> View:
-    """Return the part in which something happened: work and faults; it is shown with a margin of 2 %.
+    """Return the part of time with work or faults; it is shown with a margin of 2 %.
 
-    Idle time before and after is left out, because it would squeeze the rest; the axis says where it begins.
+    Idle time before and after is left out, because it would squeeze the rest; the axis shows where it begins.
     """
     instants = [at for span in history.busy() for at in span]
     instants += [at for recovery in history.recoveries() for _name, at in recovery.links]
@@ -57,7 +57,7 @@ class Mark(NamedTuple):
 
 
 def marks_of(history: History) -> list[Mark]:
-    """Return what was done to the cluster on purpose, losses that nobody caused on purpose, and gaps."""
+    """Return the injected faults, the losses without an injected fault, and the gaps of the history."""
     marks = [
         Mark(at, f"{fault} {target}".strip(), fault not in HEALING) for at, fault, target in history.faults()
     ]
@@ -140,10 +140,10 @@ def draw_marks(axes: Axes, marks: Sequence[Mark], view: View) -> None:
 
 
 def outages(history: History) -> dict[str, list[tuple[float, float]]]:
-    """Return per worker the spans in which it was harmed or lost, until it joined again; none overlap.
+    """Return per worker the spans from a fault or loss until it joined again; spans do not overlap.
 
-    A fault by which nobody was lost lasts until what healed it, or not at all if nothing did: it struck and
-    was over. ``broker`` stands for all workers.
+    A fault without a loss lasts until the command that healed it. Without such a command it has no length.
+    ``broker`` stands for all workers.
     """
     healed = [(at, target) for at, fault, target in history.faults() if fault in HEALING]
     states = history.workers()
@@ -155,7 +155,7 @@ def outages(history: History) -> dict[str, list[tuple[float, float]]]:
                 (at for at, target in healed if target in (worker, "all") and at >= begin), default=begin
             )
         elif worker == "broker":
-            end = noticed  # what was noticed is its successor
+            end = noticed  # for a broker, the detection is the arrival of its successor
         else:
             ready = (span.start for span in states[worker] if span.state == "ready" and span.start >= noticed)
             end = min(ready, default=history.duration_s)
@@ -165,7 +165,7 @@ def outages(history: History) -> dict[str, list[tuple[float, float]]]:
 
 
 def merged(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the spans with those that overlap made one: shades would add up to another colour."""
+    """Return the spans with overlapping ones merged: overlapping shades would add up to another colour."""
     result: list[tuple[float, float]] = []
     for begin, end in sorted(spans):
         if result and begin <= result[-1][1]:

@@ -1,12 +1,12 @@
-"""What all charts share: the figure, the places on it, the size of texts. Colours: labkit.support.palette.
+"""Parts that all charts share: the figure, the layout, the size of texts. Colours: labkit.support.palette.
 
 Rules:
 
-* Nothing is told by colour only: faults have their names, interrupted and repeated attempts their hatches.
-* A figure is ``matplotlib.figure.Figure`` and never pyplot's, so that no global state is touched, any thread
-  may draw, and no window can open. At its 100 dots an inch it is 1000 pixels wide.
-* Places are counted in inches from the figure's top left corner and texts are measured before they are
-  placed, so that nothing overlaps in either language.
+* Colour never carries information alone: faults have names, interrupted and repeated attempts have hatches.
+* A figure is a ``matplotlib.figure.Figure``, never one of pyplot. So no global state changes, any thread may
+  draw, and no window can open. It has 100 dots per inch and is 1000 pixels wide.
+* Positions are inches from the figure's top left corner. Texts are measured before they are placed, so that
+  nothing overlaps in either language.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ LONGEST_NAME = 1.8
 
 
 class Chart(Figure):
-    """A figure with words for those who cannot see it; a notebook shows it without any preparation."""
+    """A figure with a text description for screen readers; a notebook shows it directly."""
 
     labkit_alt: str = ""
 
     def save(self, path: Any) -> None:
-        """Write it to a .png or .svg file, the description inside it."""
+        """Write the figure to a .png or .svg file that contains the description."""
         self.savefig(path, metadata={"Description": self.labkit_alt})
 
     def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
@@ -99,7 +99,7 @@ def widest(texts: Sequence[str], size: float = SMALL, bold: bool = False) -> flo
 
 
 def shortened(text: str, room: float = LONGEST_NAME, size: float = SMALL) -> str:
-    """Return a text that is at most ``room`` inches wide, its middle left out if need be."""
+    """Return a text that is at most ``room`` inches wide, with its middle left out if necessary."""
     if inches(text, size) <= room:
         return text
     for keep in range(len(text) - 2, 0, -1):
@@ -113,7 +113,7 @@ def shortened(text: str, room: float = LONGEST_NAME, size: float = SMALL) -> str
 
 
 def dress(axes: Axes, title: str, x_label: str, y_label: str = "", above: float = 0.0) -> None:
-    """Give axes labels and, ``above`` inches over them, a title; take away what carries no information."""
+    """Give axes labels and a title ``above`` inches over them, and remove lines without information."""
     room = size_of(axes)[0]
     size = min(TITLE, TITLE * room / max(inches(title, TITLE, bold=True), 0.01))
     axes.set_title(
@@ -126,8 +126,8 @@ def dress(axes: Axes, title: str, x_label: str, y_label: str = "", above: float 
     axes.set_axisbelow(True)
 
 
-def say(axes: Axes, text: str) -> None:
-    """Write a sentence in the middle of axes that have nothing to show."""
+def write_empty(axes: Axes, text: str) -> None:
+    """Write a sentence in the middle of axes without data."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=TITLE, color=PALE)
     axes.set_yticks([])
 

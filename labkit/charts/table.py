@@ -1,4 +1,4 @@
-"""The numbers beside a picture, as rows that text, a notebook and a program can all take."""
+"""The numbers of a chart as rows, for text, notebooks and programs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 
 class Table(NamedTuple):
-    """Column titles in the reader's language and rows of plain values; ``None`` is "not known"."""
+    """Column titles in the reader's language and rows of plain values; ``None`` means unknown."""
 
     columns: tuple[str, ...]
     rows: list[tuple[object, ...]]
 
     def __str__(self) -> str:
-        """Return it as lines of text, numbers to the right."""
+        """Return the table as lines of text, with numbers aligned to the right."""
         cells = [self.columns, *(tuple(map(_text, row)) for row in self.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
         numeric = [self._is_numeric(i) for i in range(len(self.columns))]
@@ -26,7 +26,7 @@ class Table(NamedTuple):
         )
 
     def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
-        """Give a notebook lines of text, where it cannot show a table, instead of a tuple of tuples."""
+        """Show lines of text, instead of a tuple of tuples, in frontends without HTML."""
         printer.text(str(self))
 
     def _is_numeric(self, column: int) -> bool:
