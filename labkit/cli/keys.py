@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from labkit.cli import output
 from labkit.cli.parser import Parser
@@ -31,12 +31,22 @@ from labkit.support.i18n import _, translate_error
 from labkit.support.settings import Settings
 
 
+class AdmittedKey(TypedDict):
+    """One key on the list, as ``keys list --json`` prints it; ``key`` is the public key in Z85."""
+
+    role: str
+    name: str
+    key: str
+    secret_here: bool
+    ids: list[str]
+
+
 def configure(_name: str, parser: Parser) -> None:
     """Declare the actions and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar=_("ACTION"))
 
-    def action(name: str, help_: str) -> Any:
-        added = actions.add_parser(name, help=help_, description=help_)
+    def action(name: str, help_: str) -> Parser:
+        added: Parser = actions.add_parser(name, help=help_, description=help_)
         added.add_argument("--json", action="store_true", help=_("print JSON"))
         return added
 
@@ -68,7 +78,7 @@ def configure(_name: str, parser: Parser) -> None:
     )
 
 
-def _role_and_name(parser: Any) -> None:
+def _role_and_name(parser: Parser) -> None:
     parser.add_argument("role", choices=ROLES, metavar="client|worker")
     parser.add_argument("name", metavar=_("NAME"))
 
@@ -173,7 +183,7 @@ def _remove(folder: KeyFolder, options: argparse.Namespace) -> None:
 def _list(folder: KeyFolder, options: argparse.Namespace) -> None:
     grants, wrong = folder.grants()
     broker = folder.file(BROKER, "", PUBLIC)
-    rows = [
+    rows: list[AdmittedKey] = [
         {
             "role": grant.role,
             "name": grant.name,
@@ -216,7 +226,7 @@ def _list(folder: KeyFolder, options: argparse.Namespace) -> None:
         output.complain(_("others on this machine may read {path}; chmod 600 {path}").format(path=path))
 
 
-def _table(rows: list[dict[str, Any]]) -> None:
+def _table(rows: list[AdmittedKey]) -> None:
     titles = (_("role"), _("name"), _("worker ids"), _("secret"), _("public key"))
     here = {True: _("here"), False: "-"}
     cells = [
@@ -240,7 +250,7 @@ def _print_made(folder: KeyFolder, made: list[Path], options: argparse.Namespace
     _print_files(_("Made, each with its secret beside it:"), made)
 
 
-def _print_files(title: str, paths: list[Path], **values: Any) -> None:
+def _print_files(title: str, paths: list[Path], **values: object) -> None:
     output.line(title.format(**values))
     for path in paths:
         output.line(f"  {path}")

@@ -28,10 +28,13 @@ import json
 import logging
 import threading
 import time
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from labkit.core.broker.snapshot import Snapshot
 from labkit.mirror.url import without_password
+
+if TYPE_CHECKING:
+    from redis.typing import EncodableT
 
 log = logging.getLogger("labkit.mirror")
 
@@ -297,7 +300,8 @@ class _Copy:
         # The workers are few and their heartbeats always differ: write all, which also removes lost ones.
         pipe.delete(self._workers_key)
         if workers:
-            pipe.hset(self._workers_key, mapping=cast("dict[Any, Any]", workers))
+            fields: dict[EncodableT, EncodableT] = {**workers}
+            pipe.hset(self._workers_key, mapping=fields)
         if change is None:
             pipe.delete(self._pending_key)
             change = Change(0, pending)
@@ -309,7 +313,7 @@ class _Copy:
         pipe.llen(self._pending_key)
         pipe.lindex(self._pending_key, 0)
         pipe.lindex(self._pending_key, -1)
-        shown: list[Any] = pipe.execute()[-4:]
+        shown: list[object] = pipe.execute()[-4:]
         ends = [pending[0].encode(), pending[-1].encode()] if pending else [None, None]
         right = shown == [len(workers), len(pending), *ends]
         self._written = pending if right else None

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
+
+
+class Health(TypedDict):
+    """The part ``State.Health`` of ``docker inspect``, of containers with a health check."""
+
+    Status: str
 
 
 class ContainerState(TypedDict):
@@ -15,7 +21,7 @@ class ContainerState(TypedDict):
     OOMKilled: bool
     StartedAt: str
     FinishedAt: str
-    Health: NotRequired[dict[str, Any]]
+    Health: NotRequired[Health]
 
 
 class ContainerConfig(TypedDict):
