@@ -300,7 +300,7 @@ class _Copy:
         # The workers are few and their heartbeats always differ: write all, which also removes lost ones.
         pipe.delete(self._workers_key)
         if workers:
-            fields: dict[EncodableT, EncodableT] = {**workers}
+            fields: dict[EncodableT, EncodableT] = dict(workers.items())
             pipe.hset(self._workers_key, mapping=fields)
         if change is None:
             pipe.delete(self._pending_key)
