@@ -1,12 +1,18 @@
 """The cluster in a box: the real scheduler and sessions on a simulated network, a virtual clock and a seed.
 
-``simulate(seed, workers, tasks, faults, policy) -> Run`` lives through minutes of cluster life in
+``simulate(seed, workers, tasks, faults, policy) -> Run`` runs minutes of cluster life in
 milliseconds, checks every promise after every event, and leaves a history that reads like that of a real run.
 
-Reading order: ``loop`` (time), ``network`` (links that lose only at a break), ``process`` (a session with a
-socket and a clock of its own), ``workers``, ``clients``, ``broker``, ``world`` (all together, and the two
-phases), ``faults`` (what is done to them), ``invariants``, ``shadow``, ``truth`` and ``witness`` (what must
-be true), ``run``, ``timeline`` (for people), ``cost``.
+Reading order:
+
+* time and network: ``loop``, ``connection`` (it loses only at a break), ``network`` (sockets)
+* processes: ``process`` (a session with a socket and a clock of its own), ``work`` (the tasks),
+  ``worker_process``, ``worker_slot``, ``clients``, ``broker``
+* what is done to them: ``world`` (all together, and the two phases), ``strikes``, ``garbage``, ``faults``,
+  ``autoscaling``
+* what must be true: ``violation``, ``invariants``, ``model``, ``ground_truth``, ``observation``,
+  ``task_checker``, ``worker_checker``, ``online_checker``, ``peer_checker``
+* ``parts`` (what a test may replace), ``run``, ``timeline`` (for people), ``cost``
 
 Source: the deterministic simulation of FoundationDB, the checkers of Jepsen and Maelstrom.
 """
@@ -14,8 +20,8 @@ Source: the deterministic simulation of FoundationDB, the checkers of Jepsen and
 from __future__ import annotations
 
 from labkit.simulation.faults import FAULTS, mix
-from labkit.simulation.model import Violation
+from labkit.simulation.parts import Parts
 from labkit.simulation.run import DEFAULT_FAULTS, RULES, Run, simulate
-from labkit.simulation.world import Parts
+from labkit.simulation.violation import Violation
 
 __all__ = ["DEFAULT_FAULTS", "FAULTS", "RULES", "Parts", "Run", "Violation", "mix", "simulate"]

@@ -1,7 +1,7 @@
 """The simulated broker's host: the real Scheduler in a loop like that of ``labkit/broker/service.py``.
 
-What arrives waits in an inbox. A turn hands over at most ``TURN_BUDGET`` events, then a ``Tick``, then sends.
-A frozen broker takes nothing in; a killed one loses everything it knew, and its successor starts with a fresh
+What arrives waits in an inbox. A turn hands over a bounded number of events, then a ``Tick``, then sends. A
+frozen broker takes nothing in; a killed one loses everything it knew, and its successor starts with a fresh
 epoch.
 """
 
@@ -9,34 +9,45 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from labkit.core import history as h
-from labkit.core.broker.inputs import ClientClosed, FromClient, FromWorker, Tick, ToClient, WorkerClosed
+from labkit.core.broker.inputs import (
+    Action,
+    ClientClosed,
+    FromClient,
+    FromWorker,
+    Input,
+    Tick,
+    ToClient,
+    WorkerClosed,
+)
+from labkit.core.broker.records import Route
 from labkit.core.broker.scheduler import Scheduler
 from labkit.core.broker.tables import Tables
 from labkit.core.history import Event
 from labkit.core.protocol import messages as m
+from labkit.simulation.connection import Connection
 from labkit.simulation.loop import Loop
-from labkit.simulation.network import Connection, Network
+from labkit.simulation.network import Network
 
 TURN_BUDGETS: Final = (200, 200, 10)
 """Events that a turn hands over at most: as in the real broker, or so few that something stays behind."""
-FOREVER = float("inf")
+FOREVER: Final = float("inf")
 
 
 class Garbage(NamedTuple):
-    """An event that must change nothing but counters."""
+    """A message that must change nothing but counters."""
 
-    event: Any
+    event: FromClient | FromWorker
 
 
 class Observer(Protocol):
-    """Who watches the scheduler."""
+    """Watches the scheduler, event by event."""
 
     def broker_started(self, read_tables: Callable[[], Tables]) -> None: ...
-    def before(self, event: Any) -> None: ...
-    def after(self, event: Any, actions: list[Any], events: list[Event]) -> None: ...
+    def before(self, event: Input | Garbage) -> None: ...
+    def after(self, event: Input | Garbage, actions: list[Action], events: list[Event]) -> None: ...
 
 
 class BrokerHost:
@@ -53,7 +64,7 @@ class BrokerHost:
     ) -> None:
         self.loop = loop
         self.network: Network
-        self.connections: dict[int, Connection] = {}
+        self.connections: dict[Route, Connection] = {}
         self.history: list[Event] = []
         self.frozen = False
         self.since = 0.0  # up and not frozen since then
@@ -64,7 +75,7 @@ class BrokerHost:
         self._observer = observer
         self._sweep_first = sweep_first
         self._scheduler: Scheduler | None = None
-        self._inbox: list[Any] = []
+        self._inbox: list[Input | Garbage] = []
         self._turn_at = FOREVER
 
     # --- its life -------------------------------------------------------------------------------------------
@@ -133,18 +144,18 @@ class BrokerHost:
 
     def arrived(self, connection: Connection, message: m.Message) -> None:
         """A message came."""
-        of = FromWorker if connection.of_worker else FromClient
-        self.inject(of(connection.route, message))
+        side = FromWorker if connection.of_worker else FromClient
+        self.inject(side(connection.route, message))
 
     def closed(self, connection: Connection) -> None:
-        """A connection is gone; what it had still said is in the inbox already, and usually read first."""
+        """A connection is gone; its last messages are in the inbox already, and are usually read first."""
         self.connections.pop(connection.route, None)
         event = WorkerClosed if connection.of_worker else ClientClosed
         self.inject(event(connection.route))
         if self._inbox and self._budget < max(TURN_BUDGETS) and self._random.random() < 0.3:
-            self._inbox.insert(0, self._inbox.pop())  # under load it may come before the last words
+            self._inbox.insert(0, self._inbox.pop())  # under load the news may come before them
 
-    def inject(self, event: Any) -> None:
+    def inject(self, event: Input | Garbage) -> None:
         """Put an event into the inbox."""
         if self.up:
             self._inbox.append(event)
@@ -163,7 +174,7 @@ class BrokerHost:
         self._turn_at = FOREVER
         if not self.accepts:
             return
-        actions: list[Any] = []
+        actions: list[Action] = []
         if self._sweep_first:
             actions += self._handle(Tick())
         events, self._inbox = self._inbox[: self._budget], self._inbox[self._budget :]
@@ -177,7 +188,7 @@ class BrokerHost:
         elif due is not None:
             self._turn_by(max(due, self.loop.now + 0.0005))
 
-    def _handle(self, event: Any) -> list[Any]:
+    def _handle(self, event: Input | Garbage) -> list[Action]:
         scheduler = self.scheduler
         garbage = event.event.message if type(event) is Garbage else None
         if type(garbage) is m.Submit and garbage.task not in scheduler.tasks:
@@ -192,7 +203,7 @@ class BrokerHost:
         self._observer.after(event, actions, events)
         return actions
 
-    def _send(self, actions: list[Any]) -> None:
+    def _send(self, actions: list[Action]) -> None:
         for action in actions:
             connection = self.connections.get(action.route)
             if connection is not None:

@@ -1,27 +1,28 @@
 """Simulated clients: the real ClientSession, and a user who submits, cancels, waits, and remembers what came.
 
-The user is the judge of the first promise: each task ends in exactly one visible outcome, which is the right
-result or a named error that is deserved.
+What the user receives shows whether the first promise holds: each task ends in exactly one visible outcome,
+which is the right result or a named error that is deserved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from labkit.core.peers import client_session as cs
-from labkit.core.peers.session import Arrived, Connect, Send
+from labkit.core.peers.session import Connect, Send
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
+from labkit.simulation.connection import Link
 from labkit.simulation.loop import Loop
-from labkit.simulation.network import Link, Network
+from labkit.simulation.network import Network
 from labkit.simulation.process import Process
 from labkit.simulation.work import Work
 
 
 class Outcome(NamedTuple):
-    """What a client saw of one task: ``kind`` is done, cancelled, or the code of a failure."""
+    """What a client received for one task: ``kind`` is done, cancelled, or the code of a failure."""
 
     at: float
     kind: str
@@ -29,10 +30,13 @@ class Outcome(NamedTuple):
     attempt: int = 0
 
 
+Judge = Callable[["ClientProcess", Work, Outcome, m.Result | m.Failed | None], None]
+"""Called with each outcome, before it is remembered; None for a cancelled task."""
+
+
 class ClientProcess(Process):
     """A client for the whole run."""
 
-    arrived = Arrived
     may_send = m.FROM_CLIENT
 
     def __init__(
@@ -43,7 +47,7 @@ class ClientProcess(Process):
         random: Random,
         rules: Rules,
         works: list[Work],
-        judge: Callable[[ClientProcess, Work, Outcome, m.Message | None], None],
+        judge: Judge,
         make_session: Callable[..., cs.ClientSession],
     ) -> None:
         super().__init__(name, loop, network, random, Link(random.uniform(0.0001, 0.002)))
@@ -77,20 +81,11 @@ class ClientProcess(Process):
         if not self.alive:
             return
         self.asked[work.task] = self.loop.now
-        arguments = work.arguments
-        self.feed(
-            cs.SubmitAsked(
-                cs.Call(
-                    work.task,
-                    self.clock() + work.budget_s,
-                    0.0,
-                    work.job,
-                    work.needs,
-                    arguments,
-                    arguments.size,
-                )
-            )
-        )
+        self.feed(cs.SubmitAsked(self._call(work)))
+
+    def _call(self, work: Work) -> cs.Call:
+        arguments, deadline = work.arguments, self.clock() + work.budget_s
+        return cs.Call(work.task, deadline, 0.0, work.job, work.needs, arguments, arguments.size)
 
     def _cancel(self, work: Work) -> None:
         if self.alive and work.task in self.asked:
@@ -107,9 +102,9 @@ class ClientProcess(Process):
         if action.done:
             self._take(action.task, Outcome(self.loop.now, "cancelled"), None)
 
-    def _take(self, task: bytes, outcome: Outcome, message: m.Message | None) -> None:
+    def _take(self, task: bytes, outcome: Outcome, message: m.Result | m.Failed | None) -> None:
         self._judge(self, self.works[task], outcome, message)
         self.outcomes[task] = outcome
 
-    def _nothing(self, _: Any) -> None:
-        """Only a person would care."""
+    def _nothing(self, _: object) -> None:
+        """Matters to people only."""

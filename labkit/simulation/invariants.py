@@ -1,9 +1,9 @@
 """What must be true of a scheduler's tables after every event, whatever happened before.
 
 Each invariant is a function that yields a sentence for each way in which it is broken; the numbers are those
-of the list in the project's reliability notes. They look at everything, so they cost as much as there is to
-look at: the simulator calls them at short intervals, and after every event in a thorough run; what one event
-may change is checked after each event by ``witness.py``.
+of the list in docs/reliability.md. Each looks at whole tables, so its cost grows with them: the simulator
+calls all of them at short intervals, and after every event in a thorough run. What one event may change is
+checked after each event by ``online_checker.py``.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def broken(tables: Tables, now: float) -> list[tuple[str, str]]:
 
 
 def fingerprint(tables: Tables) -> tuple[object, ...]:
-    """10: return all that garbage must not change: everything but counters and who was heard when."""
+    """10: return all that garbage must not change: everything but counters and instants of arrival."""
     return (
         [
             (task.id, task.state, task.attempt, task.worker and task.worker.id, task.crashes, task.hangs)

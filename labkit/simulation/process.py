@@ -1,27 +1,30 @@
 """A simulated process: a session of the real core, a socket, and a clock of its own.
 
 It does what the shells do (``workers/worker.py``, ``labkit/client/client.py``): hands the session what
-arrived, lets
-it look at the clock when it wants to, and does what comes out. It can be frozen (SIGSTOP), thawed, and
-killed.
+arrived, lets it look at the clock when it wants to, and does what comes out. It can be frozen (SIGSTOP),
+thawed, and killed.
 
 Each process reads a monotonic clock with an origin of its own, so nothing works that compares two of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
-from labkit.core.peers.session import Tick
+from labkit.core.peers.session import Arrived, Send, Tick
 from labkit.core.protocol import messages as m
+from labkit.simulation.connection import Link
 from labkit.simulation.loop import Loop
-from labkit.simulation.network import Link, Network, Socket
+from labkit.simulation.network import Network, Socket
 
-SMALLEST_WAIT_S = 0.0005
+SMALLEST_WAIT_S: Final = 0.0005
 """No shell looks at the clock more often than this."""
-FOREVER = float("inf")
+FOREVER: Final = float("inf")
+
+Performers = Mapping[type, Callable[[Any], None]]
+"""What a process does, by the class of the action that its session wants. Each takes that class only."""
 
 
 class Session(Protocol):
@@ -34,9 +37,8 @@ class Session(Protocol):
 
 
 class Process:
-    """One life of a program; subclasses add what it does besides talking."""
+    """One life of a program; subclasses add what it does besides sending and receiving."""
 
-    arrived: ClassVar[type]
     may_send: ClassVar[frozenset[type]]
     reports: ClassVar[frozenset[type]] = frozenset()
     """Events of its own threads, which a shell looks at before the clock."""
@@ -51,14 +53,14 @@ class Process:
         self.alive = True
         self.frozen = False
         self.since = loop.now  # alive and not frozen since then
-        self.struck_at = -FOREVER  # when somebody froze it
+        self.struck_at = -FOREVER  # when a fault last froze it
         self.socket: Socket | None = None
-        self.performers: dict[type, Callable[[Any], None]] = {}
+        self.performers: Performers = {}
         self._offset_s = random.uniform(-1e5, 1e5)
-        self._inbox: list[Any] = []
+        self._inbox: list[object] = []
         self._wakes_at = FOREVER
 
-    def tick(self) -> Any:
+    def tick(self) -> Tick:
         """Return the session's event of that name."""
         return Tick()
 
@@ -76,12 +78,12 @@ class Process:
     def receive(self, message: m.Message) -> None:
         """A message came out of the network."""
         if self.frozen:
-            self._inbox.append(type(self).arrived(message))
+            self._inbox.append(Arrived(message))
         elif self.alive:
             self.perform(self.session.handle_envelope((message,), self.clock()))
             self._sleep()
 
-    def feed(self, event: Any) -> None:
+    def feed(self, event: object) -> None:
         """Hand an event to the session now, or when this process runs again."""
         if self.frozen:
             self._inbox.append(event)
@@ -96,7 +98,7 @@ class Process:
                 self.performers[type(action)](action)
 
     def _sleep(self) -> None:
-        """See to it that the session can look at the clock when it wants to."""
+        """Schedule the next look at the clock, when the session wants it."""
         due = self.session.next_deadline() - self._offset_s
         if due < self._wakes_at:
             self._wakes_at = max(due, self.loop.now + SMALLEST_WAIT_S)
@@ -115,14 +117,14 @@ class Process:
 
     # --- its socket -----------------------------------------------------------------------------------------
 
-    def connect(self, _: Any = None) -> None:
+    def connect(self, _: object = None) -> None:
         """Throw the socket away, with all that waits in it, and open a new one."""
         if self.socket is not None:
             self.socket.close(lost=self.random.choice((0, 0, 1, 3)))
         self.socket = Socket(self.network, self.link, self.receive, self.may_send)
 
-    def send(self, action: Any) -> None:
-        """Send the message of a ``Send`` action."""
+    def send(self, action: Send) -> None:
+        """Send the message of an action."""
         assert self.socket is not None
         self.socket.send(action.message)
 
@@ -156,7 +158,7 @@ class Process:
             self.feed(self.tick())
 
     def end(self, lost: int) -> None:
-        """The process is no more; of its last messages ``lost`` never leave the machine."""
+        """End the process; of its last messages ``lost`` never leave the machine."""
         self.alive = False
         self.frozen = False
         self._inbox.clear()

@@ -18,21 +18,22 @@ from labkit.core.history import Event
 from labkit.core.history.check import check
 from labkit.core.protocol.rules import Rules
 from labkit.simulation.clients import Outcome
-from labkit.simulation.faults import FAULTS, NATURES, checked
-from labkit.simulation.model import Violation
+from labkit.simulation.faults import BEHAVIOURS, FAULTS, checked
+from labkit.simulation.parts import Parts
+from labkit.simulation.violation import Violation
 from labkit.simulation.work import plan
-from labkit.simulation.world import Parts, World
+from labkit.simulation.world import World
 
 DEFAULT_FAULTS: Final = ("kill", "pause", "partition")
 RULES: Final = Rules(lease_s=3.0, drain_s=2.0)
-"""A class's periods, with shorter leases so that hung tasks do not fill the picture."""
+"""The rules of a class, with shorter leases, so that hung tasks do not take most of the run."""
 SAFETY_S: Final = 12.0
 RECENT: Final = 25
 
 
 @dataclass(frozen=True)
 class Run:
-    """What came of a simulated run. Times are virtual seconds since it began."""
+    """The result of a simulated run. Times are virtual seconds since it began."""
 
     seed: int
     workers: int
@@ -42,7 +43,7 @@ class Run:
     history: list[Event]
     violations: list[Violation]
     outcomes: dict[str, Outcome]
-    """What the clients saw, by the task's 32 hex digits; tasks of clients that vanished may be missing."""
+    """What the clients received, by the task's 32 hex digits; without some tasks of clients that vanished."""
     healed_at: float
     """When the faults stopped."""
     ended_at: float
@@ -102,24 +103,23 @@ def simulate(
     """Run a cluster of ``workers`` and ``tasks`` under a seeded choice of faults and return what happened.
 
     ``policy`` is a name of ``labkit.core.broker.policies`` or a function of the learner's own. ``thorough``
-    compares
-    all tables after every event (slow), ``wire`` sends every message as its bytes. Raises InvalidInput for an
-    unknown fault.
+    compares all tables after every event (slow), ``wire`` sends every message as its bytes. Raises
+    InvalidInput for an unknown fault.
     """
     names = checked(tuple(faults))
     rules = rules or RULES
     if "flood" in names:
         rules = replace(rules, max_client_tasks=12, max_queued_tasks=10, max_client_bytes=25 << 20)
-    natures = [nature for name in names for nature in NATURES.get(name, ())]
+    behaviours = [behaviour for name in names for behaviour in BEHAVIOURS.get(name, ())]
     works = plan(
-        Random(f"{seed} work"), tasks, safety_s * 0.7, rules.lease_s, natures, cancels="cancel" in names,
+        Random(f"{seed} work"), tasks, safety_s * 0.7, rules.lease_s, behaviours, cancels="cancel" in names,
         bulk_share=0.08 if "slow" in names else 0.02,
     )  # fmt: skip
     world = World(seed, workers, works, policy, rules, safety_s, thorough, wire, parts or Parts())
     for name in names:
-        put_on_the_clock = FAULTS[name].plan
-        if put_on_the_clock is not None:
-            put_on_the_clock(world, world.random(f"fault {name}"))
+        schedule_strikes = FAULTS[name].plan
+        if schedule_strikes is not None:
+            schedule_strikes(world, world.random(f"fault {name}"))
     violation = world.run()
     outcomes = [client.outcomes for client in world.clients]
     return Run(
@@ -141,9 +141,9 @@ def simulate(
 
 
 def _check_history(world: World) -> list[Violation]:
-    """Ask the checker of recorded histories, too: it sees no more than a reader of the events.
+    """Return what the checker of recorded histories finds; it reads nothing but the events.
 
-    What it cannot see is that a client gave a task up itself, as no broker reported on it in time.
+    It cannot see that a client gave a task up itself because no broker reported on it in time.
     """
     known = {task.hex() for client in world.clients for task in client.outcomes}
     vanished = any(not client.alive for client in world.clients)

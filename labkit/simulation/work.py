@@ -1,15 +1,15 @@
 """The work of a simulated run: what each task is, what computing it does, and the result that it must have.
 
-A task's *nature* says what happens to a worker that computes it:
+A task's *behaviour* is what it does to a worker that computes it:
 
-========  ==============================================================================
+========  =====================================================================================
 fine      it takes its time and has a result
 raises    it takes its time and raises
 hangs     it never ends
-locks     it never ends, and nothing else in its process runs any more: no heartbeat either
-stalls    it takes its time and has a result, but before, nothing else runs for seconds, two or three times
+locks     it never ends and keeps the interpreter lock: nothing else in its process runs, no heartbeat either
+stalls    it takes its time and has a result, but first keeps the lock for seconds, two or three times
 poison    it kills its worker's process
-========  ==============================================================================
+========  =====================================================================================
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Work(NamedTuple):
     """One task of the run. Times in seconds since the run began."""
 
     task: bytes
-    nature: str
+    behaviour: str
     job: str
     needs: str
     compute_s: float
@@ -46,7 +46,7 @@ class Work(NamedTuple):
 
     @property
     def result(self) -> m.Payload:
-        """The one right result."""
+        """The only right result."""
         return m.Payload(b"result of " + self.task, (_BULK,) if self.bulk else ())
 
 
@@ -55,18 +55,18 @@ def plan(
     tasks: int,
     over_s: float,
     lease_s: float,
-    natures: Iterable[str],
+    behaviours: Iterable[str],
     cancels: bool,
     bulk_share: float,
 ) -> list[Work]:
-    """Return ``tasks`` tasks, submitted within ``over_s`` seconds; ``natures`` are sprinkled in."""
-    bad = list(natures)
+    """Return ``tasks`` tasks, submitted within ``over_s`` seconds; a few have one of ``behaviours``."""
+    bad = list(behaviours)
     works = []
     burst_at = 0.0
     for number in range(tasks):
         if random.random() < 0.1:
             burst_at = random.random() * over_s
-        nature = random.choice(bad) if bad and random.random() < 0.04 else "fine"
+        behaviour = random.choice(bad) if bad and random.random() < 0.04 else "fine"
         job, compute_s = _duration(random, lease_s)
         needs, budget_s = _needs(random)
         if random.random() < 0.02:
@@ -77,7 +77,7 @@ def plan(
             cancel_at = submit_at + random.choice((0.0, 0.001, random.random() * 3))
         works.append(
             Work(
-                random.randbytes(12) + number.to_bytes(4, "big"), nature, job, needs, compute_s,
+                random.randbytes(12) + number.to_bytes(4, "big"), behaviour, job, needs, compute_s,
                 bulk=random.random() < bulk_share, submit_at=submit_at, budget_s=budget_s,
                 cancel_at=cancel_at,
             )
@@ -96,7 +96,7 @@ def _duration(random: Random, lease_s: float) -> tuple[str, float]:
 
 
 def _needs(random: Random) -> tuple[str, float]:
-    """Return capabilities and a deadline, which is short where nobody will ever have them."""
+    """Return capabilities and a time budget, which is short for capabilities that no worker has."""
     kind = random.random()
     if kind < 0.7:
         return "", 3600.0

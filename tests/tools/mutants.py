@@ -17,7 +17,7 @@ from labkit.core.peers.session import Phase, Send
 from labkit.core.peers.worker_session import WorkerSession
 from labkit.core.protocol import messages as m
 from labkit.simulation import Parts
-from labkit.simulation.workers import Post
+from labkit.simulation.worker_slot import WorkerSlot
 
 # --- the five that must be caught ---------------------------------------------------------------------------
 
@@ -388,5 +388,5 @@ FURTHER: dict[str, Mutant] = {
     "evidence of quick crashes": _worker(NeverAsks, "liveness"),
     "bounds of the autoscaler": _autoscaler("autoscaler", autoscaler=KnowsNoBounds),
     "calm of the autoscaler": _autoscaler("autoscaler", autoscaler=Flaps),
-    "drain of the dismissed": _autoscaler("autoscaler", dismiss=Post.kill),
+    "drain of the dismissed": _autoscaler("autoscaler", dismiss=WorkerSlot.kill),
 }

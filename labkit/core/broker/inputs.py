@@ -44,6 +44,8 @@ class Tick(NamedTuple):
     """All that had arrived has been handed over: judge liveness, expire deadlines, hand out work."""
 
 
+Input = FromClient | FromWorker | ClientClosed | WorkerClosed | Tick
+
 # --- what it wants done -------------------------------------------------------------------------------------
 
 

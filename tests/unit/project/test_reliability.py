@@ -53,7 +53,7 @@ def test_every_fault_of_the_simulation_has_its_row() -> None:
     assert told == FAULTS.keys() - {"cancel"}, "cancelling is no fault, but what a client may ask for"
 
 
-def test_every_invariant_over_the_tables_is_named_and_everything_that_the_witness_reports() -> None:
+def test_every_invariant_is_named_and_every_report_that_is_named_exists() -> None:
     table = section(PAGE, "## Invariants")
     told = set(re.findall(r"`([a-z_]+)`", table))
     assert {check.__name__ for check in STRUCTURE} <= told
