@@ -178,9 +178,9 @@ class Broker:
         """Hang up on somebody if the process is larger than what we know of (``labkit.broker.memory``)."""
         scheduler = self.scheduler
         explained = (
-            scheduler.queued_bytes
+            scheduler.clients.open_bytes
             + memory.TASK_BYTES * len(scheduler.tasks)
-            + scheduler.announced_bytes()
+            + scheduler.liveness.announced_bytes()
             + self._clients.held_bytes
             + self._workers.held_bytes
         )

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from labkit.core.broker.admission import MAX_LANES
 from labkit.core.broker.blame import MAX_SILENT
 from labkit.core.broker.records import State
-from labkit.core.broker.scheduler import MAX_LANES, MAX_STALE_ROUTES
 from labkit.core.broker.tables import Tables
-from labkit.core.broker.worker_table import MAX_DEPARTED_REMEMBERED
+from labkit.core.broker.worker_table import MAX_DEPARTED_REMEMBERED, MAX_STALE_ROUTES
 
 Invariant = Callable[[Tables, float], Iterator[str]]
 
@@ -30,8 +30,9 @@ def each_open_task_is_in_exactly_one_place(t: Tables, now: float) -> Iterator[st
         yield f"{len(t.tasks)} open tasks, but {len(queued)} queued and {len(assigned)} assigned"
     if len(owned) != len(t.tasks) or t.tasks.keys() != set(owned):
         yield f"{len(t.tasks)} open tasks, but clients own {len(owned)}"
-    if t.open_bytes != sum(client.bytes for client in t.clients):
-        yield f"{t.open_bytes} open bytes, but clients have {sum(client.bytes for client in t.clients)}"
+    open_bytes = sum(client.bytes for client in t.clients)
+    if t.clients.open_bytes != open_bytes:
+        yield f"{t.clients.open_bytes} open bytes, but clients have {open_bytes}"
     for client in t.clients:
         if client.bytes != sum(task.size for task in client.tasks.values()):
             yield f"client {client.name} is charged {client.bytes} bytes, which its tasks do not have"
@@ -97,11 +98,11 @@ def everything_stays_in_bounds(t: Tables, now: float) -> Iterator[str]:
     r = t.rules
     for what, size, limit in (
         ("open tasks", len(t.tasks), r.max_queued_tasks),
-        ("open bytes", t.open_bytes, r.max_queued_bytes),
+        ("open bytes", t.clients.open_bytes, r.max_queued_bytes),
         ("workers", len(t.workers), r.max_workers),
         ("clients", len(t.clients), r.max_clients),
         ("lanes", len(t.queue.lanes), MAX_LANES + len(t.tasks)),
-        ("stale routes", len(t.stale), MAX_STALE_ROUTES),
+        ("stale routes", len(t.workers.stale), MAX_STALE_ROUTES),
         ("silent workers", len(t.silent), MAX_SILENT),
         ("departed workers", len(t.workers.departed), MAX_DEPARTED_REMEMBERED),
     ):

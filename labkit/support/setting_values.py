@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 
 from labkit.core.broker.policies import POLICIES
-from labkit.core.broker.worker_table import MAX_SLOTS
 from labkit.core.errors import N_, SettingsError
+from labkit.core.protocol.rules import MAX_SLOTS
 from labkit.support.text import parse_float, parse_int
 
 BACKENDS = ("local", "compose")

@@ -208,10 +208,14 @@ class SchedulerMachine(RuleBasedStateMachine):
         for _ in range(100):
             self.now += 0.4
             self.feed(Tick())
-        assert not self.scheduler.tasks and not len(self.scheduler.queue) and not self.scheduler.queued_bytes
+        assert (
+            not self.scheduler.tasks
+            and not len(self.scheduler.queue)
+            and not self.scheduler.clients.open_bytes
+        )
         assert not len(self.scheduler.clients) and not len(self.scheduler.workers)
         assert self.opened == +self.ended
-        assert self.scheduler.deadlines.next_deadline() is None
+        assert self.scheduler.life.deadlines.next_deadline() is None
 
 
 TestScheduler = SchedulerMachine.TestCase

@@ -30,8 +30,8 @@ class NoFencing(Scheduler):
         if task is None:
             super()._on_late_result(key, done, now)
         else:
-            self._revoke(task)
-            self._finish(task, key, done, now)
+            self.life.revoke(task)
+            self.life.finish(task, key, done, now)
 
 
 class OldEpochsCount(Scheduler):
@@ -51,8 +51,9 @@ class OldEpochsCount(Scheduler):
 class NoRequeue(Scheduler):
     """Forgets the tasks of a lost worker, so thoroughly that all its tables agree."""
 
-    def _requeue(self, task: OpenTask, cause: str, now: float, wait_s: float = 0.0) -> None:
-        self._end(task)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.life.requeue = lambda task, *_: self.life.end(task)  # type: ignore[method-assign]
 
 
 class NoDedupe(Scheduler):
@@ -61,8 +62,8 @@ class NoDedupe(Scheduler):
     def _on_submit(self, client: ClientRecord, submit: m.Submit, now: float) -> None:
         known = self.tasks.get(submit.task)
         if known is not None:
-            self._revoke(known)
-            self._end(known)
+            self.life.revoke(known)
+            self.life.end(known)
         super()._on_submit(client, submit, now)
 
 
@@ -85,8 +86,9 @@ class TwiceToTheUser(cs.ClientSession):
 class NoForgiveness(Scheduler):
     """Blames others for the time in which it slept. Hidden by a drained inbox: see ``sweep_first``."""
 
-    def _forgive_silence(self, now: float) -> None:
-        pass
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.liveness.forgive_silence = lambda now: None  # type: ignore[method-assign]
 
 
 class BlamesEverybody(Scheduler):
@@ -94,15 +96,15 @@ class BlamesEverybody(Scheduler):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        blame_crash = self.blame.blame_crash
+        note_crash = self.blame.note_crash
 
         def blame(worker: Worker) -> None:
             for task in worker.tasks.values():
                 if task.started_at is None:
                     task.started_at = worker.last_heard
-            blame_crash(worker)
+            note_crash(worker)
 
-        self.blame.blame_crash = blame  # type: ignore[method-assign]
+        self.blame.note_crash = blame  # type: ignore[method-assign]
 
 
 # --- bugs that were there -----------------------------------------------------------------------------------
@@ -136,21 +138,25 @@ class KeepsTheDead(Scheduler):
 class RevokedIsIdle(Scheduler):
     """Takes a worker for idle although it may still compute what was taken from it."""
 
-    def _revoke(self, task: OpenTask) -> None:
-        worker = task.worker
-        super()._revoke(task)
-        if worker is not None:
-            self.workers.answered(worker, task.id, task.attempt)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        revoke = self.life.revoke
+
+        def forget(task: OpenTask) -> None:
+            worker = task.worker
+            revoke(task)
+            if worker is not None:
+                self.workers.answered(worker, task.id, task.attempt)
+
+        self.life.revoke = forget  # type: ignore[method-assign]
 
 
 class SleepIsComputing(Scheduler):
     """Counts the time in which it slept, or a worker was silent, against leases; and gives little grace."""
 
-    def _extend_leases(self, worker: Worker, by_s: float) -> None:
-        pass
-
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self.liveness.extend_leases = lambda worker, by_s: None  # type: ignore[method-assign]
         grace_s = self.rules.dead_s
         self.blame.is_hung = lambda task, now: (  # type: ignore[method-assign]
             task.started_at is not None and now > task.started_at + task.lease_s + grace_s
@@ -234,16 +240,21 @@ class MostBusy(Scheduler):
 class SilentFailures(Scheduler):
     """Ends tasks whose deadline has come without telling their client."""
 
-    def _expire(self, task: OpenTask, now: float) -> None:
-        self._revoke(task)
-        self._end(task)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.life.expire = self._end_silently  # type: ignore[method-assign]
+
+    def _end_silently(self, task: OpenTask, now: float) -> None:
+        self.life.revoke(task)
+        self.life.end(task)
 
 
 class NoPatience(Scheduler):
     """Expects heartbeats from behind a large message that is still on its way."""
 
-    def _on_worker_bulk(self, worker: Worker, bulk: m.Bulk, now: float) -> None:
-        pass
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._worker_handlers[m.Bulk] = lambda worker, bulk, now: None
 
 
 class TakesAnybody(Scheduler):
@@ -268,7 +279,7 @@ class DyingIsFine(Scheduler):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.blame.blame_crash = lambda worker: None  # type: ignore[method-assign]
+        self.blame.note_crash = lambda worker: None  # type: ignore[method-assign]
 
 
 class SilenceIsFine(Scheduler):
@@ -276,7 +287,7 @@ class SilenceIsFine(Scheduler):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.blame.blame_silent = lambda *_: []  # type: ignore[method-assign]
+        self.blame.note_crash_of_silent = lambda *_: []  # type: ignore[method-assign]
 
 
 class NeverWaits(Scheduler):
@@ -291,7 +302,7 @@ class AWordIsEnough(Scheduler):
     """Lets a task that was set aside on as soon as the silent worker says anything."""
 
     def _on_stale_message(self, route: Any, message: Any, now: float) -> None:
-        self._reconsider(self.blame.end_silence(route, self.tasks), "", now)
+        self._resolve_silence(self.blame.end_silence(route, self.tasks), "", now)
         super()._on_stale_message(route, message, now)
 
 

@@ -52,7 +52,7 @@ class Blame:
 
     # --- crashes --------------------------------------------------------------------------------------------
 
-    def blame_crash(self, worker: Worker) -> None:
+    def note_crash(self, worker: Worker) -> None:
         """The connection of this worker broke, with all that it holds."""
         for task in worker.tasks.values():
             task.careful = True
@@ -99,7 +99,7 @@ class Blame:
         silence = self.silent.pop(route, None)
         return [] if silence is None else _still_open(silence.tasks, tasks)
 
-    def blame_silent(self, route: Route, tasks: Mapping[bytes, OpenTask]) -> list[OpenTask]:
+    def note_crash_of_silent(self, route: Route, tasks: Mapping[bytes, OpenTask]) -> list[OpenTask]:
         """This connection broke: if a silent process was at its end, that has crashed without a word.
 
         Returns the open ``tasks`` that are blamed for it.
@@ -121,7 +121,7 @@ class Blame:
         """Twice the lease: a worker's own count stands still while its process is frozen, this goes on."""
         return 2 * task.lease_s + self._rules.dead_s
 
-    def blame_hang(self, task: OpenTask, attempt: int) -> bool:
+    def note_hang(self, task: OpenTask, attempt: int) -> bool:
         """This attempt has outrun its lease, whoever says so; return whether that was once too often."""
         task.hung |= {attempt}
         return task.hangs >= self._rules.max_hangs

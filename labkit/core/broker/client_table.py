@@ -17,6 +17,8 @@ class ClientTable:
     def __init__(self) -> None:
         self._by_id: dict[bytes, ClientRecord] = {}
         self._by_route: dict[Route, ClientRecord] = {}
+        self.open_bytes = 0
+        """Payload bytes of all open tasks."""
 
     def __iter__(self) -> Iterator[ClientRecord]:
         return iter(self._by_id.values())

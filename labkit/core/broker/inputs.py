@@ -6,9 +6,11 @@ simulator).
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 from labkit.core.broker.records import Route
+from labkit.core.history import Event
 from labkit.core.protocol import messages as m
 
 # --- what happens to it -------------------------------------------------------------------------------------
@@ -64,3 +66,12 @@ class ToWorker(NamedTuple):
 
 
 Action = ToClient | ToWorker
+
+
+class Output:
+    """What the scheduler's parts have produced since it was last taken; all of them append to these lists."""
+
+    def __init__(self) -> None:
+        self.actions: list[Action] = []
+        self.events: list[Event] = []
+        self.counters: Counter[str] = Counter()

@@ -7,12 +7,17 @@ that fails is replaced by ``least_busy`` for that task, and told of: it never ta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
+from labkit.core import history as h
+from labkit.core.broker.inputs import Output
 from labkit.core.broker.policies import POLICIES, Policy, least_busy
 from labkit.core.broker.records import OpenTask, Worker
 from labkit.core.broker.task_queue import TaskQueue
 from labkit.core.broker.worker_table import WorkerTable
+from labkit.core.history import Event
+
+MAX_POLICY_ERRORS_REPORTED = 20
 
 
 class Placement:
@@ -23,12 +28,13 @@ class Placement:
         queue: TaskQueue,
         workers: WorkerTable,
         choose: str | Policy,
-        failed: Callable[[str, float], None],
+        output: Output,
     ) -> None:
         self.policy: Policy = POLICIES[choose] if isinstance(choose, str) else choose
         self._queue = queue
         self._workers = workers
-        self._failed = failed
+        self._events = output.events
+        self._counters = output.counters
 
     def pairs(self, now: float) -> Iterator[tuple[OpenTask, Worker]]:
         """Yield task and worker, one task a lane in turn, until no lane has both a task and a worker.
@@ -36,21 +42,18 @@ class Placement:
         Each task has left the queue; it must be charged to its worker before the next pair is asked for.
         """
         queue = self._queue
-        choose = self._least_busy if self.policy is least_busy else self._by_policy
+        indexed = self.policy is least_busy
         lanes = list(queue.lanes)
         while lanes:
             still: list[frozenset[str]] = []
             for needs in lanes:
-                worker = choose(needs, now)
+                worker = self._workers.least_busy(needs) if indexed else self._by_policy(needs, now)
                 if worker is None:
                     continue
                 yield queue.pop(needs), worker
                 if needs in queue.lanes:
                     still.append(needs)
             lanes = still
-
-    def _least_busy(self, needs: frozenset[str], now: float) -> Worker | None:
-        return self._workers.least_busy(needs)
 
     def _by_policy(self, needs: frozenset[str], now: float) -> Worker | None:
         eligible = self._workers.eligible(needs)
@@ -68,5 +71,7 @@ class Placement:
         return self._instead(f"it chose {chosen!r}, which it was not offered", needs, now)
 
     def _instead(self, why: str, needs: frozenset[str], now: float) -> Worker | None:
-        self._failed(why, now)
+        self._counters["policy_errors"] += 1
+        if self._counters["policy_errors"] <= MAX_POLICY_ERRORS_REPORTED:
+            self._events.append(Event(now, h.POLICY_ERROR, "", 0, "", {"error": why[:200]}))
         return self._workers.least_busy(needs)

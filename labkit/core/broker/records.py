@@ -154,6 +154,11 @@ class Group:
         return next(iter(loads[self.lowest].values()))
 
 
+def worker_id_of(key: bytes) -> str:
+    """Return the id in a ``Worker.key``, which is an epoch of 8 bytes and the id."""
+    return key[8:].decode()
+
+
 class ClientRecord:
     """One client: its current route (None while disconnected), its open tasks and their bytes."""
 

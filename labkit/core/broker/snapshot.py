@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from labkit.core.broker.records import Worker
+from labkit.core.broker.tables import Tables
 from labkit.core.broker.task_queue import TaskQueue
 from labkit.core.broker.worker_table import WorkerTable
 
@@ -42,6 +43,24 @@ class Snapshot(NamedTuple):
 
     workers: tuple[dict[str, Any], ...] = ()
     pending: tuple[str, ...] = ()
+
+
+def snapshot_of(tables: Tables, now: float) -> Snapshot:
+    """Return the present state of the broker, for the mirror."""
+    return Snapshot(tuple(worker_rows(tables.workers, now)), tuple(task.hex for task in tables.queue))
+
+
+def status_of(tables: Tables, now: float) -> dict[str, Any]:
+    """Return the present state of the broker, ready for JSON; all ages in seconds."""
+    tasks, queue = tables.tasks, tables.queue
+    return {
+        "workers": worker_rows(tables.workers, now),
+        "queued": len(queue),
+        "assigned": len(tasks) - len(queue),
+        "open_bytes": tables.clients.open_bytes,
+        "open_work_s": open_work_s(tables.workers, queue, now),
+        "clients": len(tables.clients),
+    }
 
 
 def worker_rows(workers: WorkerTable, now: float) -> list[dict[str, Any]]:

@@ -29,9 +29,5 @@ class Tables(NamedTuple):
     workers: WorkerTable
     clients: ClientTable
     deadlines: Deadlines
-    open_bytes: int
-    """Payload bytes of all open tasks."""
     silent: Mapping[Route, Silence]
     """Processes that were given up as silent, by connections that still stand."""
-    stale: Mapping[Route, bytes]
-    """Connections of lost workers, and the key of the worker that each one had."""

@@ -25,11 +25,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from labkit.core.broker.records import Group, OpenTask, Route, Worker
-from labkit.core.protocol.rules import Rules
+from labkit.core.protocol.rules import MAX_SLOTS, Rules
 
-MAX_SLOTS = 64
 MAX_JOBS_REMEMBERED = 4096
 MAX_DEPARTED_REMEMBERED = 256
+MAX_STALE_ROUTES = 4096
 LONGEST_RUN_S = 1e6
 
 
@@ -46,6 +46,8 @@ class WorkerTable:
         self._matching: dict[frozenset[str], tuple[Group, ...]] = {}
         self._mean_s: dict[str, float] = {}
         self.departed: dict[str, tuple[Worker, str]] = {}
+        self.stale: dict[Route, bytes] = {}
+        """Connections of lost workers that may still stand, and the key of the worker that each one had."""
 
     def __iter__(self) -> Iterator[Worker]:
         return iter(self._by_id.values())
@@ -66,6 +68,7 @@ class WorkerTable:
         self._by_id[worker.id] = worker
         self._by_route[worker.route] = worker
         self.departed.pop(worker.id, None)
+        self.stale.pop(worker.route, None)
         group = self._groups.get(worker.capabilities)
         if group is None:
             group = self._groups[worker.capabilities] = Group(worker.capabilities, self._highest)
@@ -74,8 +77,11 @@ class WorkerTable:
         worker.group = group
         self.touch(worker)
 
-    def remove(self, worker: Worker, status: str) -> None:
-        """Take a worker out; it is remembered as ``lost`` or ``left``."""
+    def remove(self, worker: Worker, status: str, connected: bool = False) -> None:
+        """Remove a worker and remember it as ``lost`` or ``left``.
+
+        ``connected``: its connection may still stand, and bring messages.
+        """
         del self._by_id[worker.id]
         del self._by_route[worker.route]
         group = worker.group
@@ -88,6 +94,10 @@ class WorkerTable:
         self.departed[worker.id] = worker, status
         if len(self.departed) > MAX_DEPARTED_REMEMBERED:
             del self.departed[next(iter(self.departed))]
+        if connected:
+            self.stale[worker.route] = worker.key
+            if len(self.stale) > MAX_STALE_ROUTES:
+                del self.stale[next(iter(self.stale))]
 
     # --- load and credit ------------------------------------------------------------------------------------
 

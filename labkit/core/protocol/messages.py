@@ -314,6 +314,14 @@ TO_WORKER = frozenset[type](get_args(BrokerToWorker))
 FAILURE_CODES = ("ERROR", "POISONED", "HUNG", "NO_WORKER", "DEADLINE")
 
 
+def capabilities(listed: str) -> frozenset[str]:
+    """Return the set that ``Submit.needs`` or ``WorkerHello.capabilities`` lists; empty for empty text."""
+    return frozenset(listed.split(",")) if listed else _NO_CAPABILITIES
+
+
+_NO_CAPABILITIES: frozenset[str] = frozenset()
+
+
 def task_ids(joined: bytes) -> list[bytes]:
     """Split the concatenated ids of ``Accepted`` and ``Refused`` into ids of 16 bytes."""
     if len(joined) % 16:

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MAX_NAME = 256
+"""Characters of a worker id, of a client's name and of a job's name."""
+MAX_SLOTS = 64
+"""Tasks that one worker may compute at the same time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:

@@ -334,7 +334,7 @@ def live() -> Iterator[ThreadBroker]:
     with ThreadBroker(max_queued_tasks=50, client_gone_s=1.0) as broker:
         yield broker
         wait_until(lambda: not broker.scheduler.clients and not broker.scheduler.tasks, 20, "an empty broker")
-        assert broker.scheduler.queued_bytes == 0
+        assert broker.scheduler.clients.open_bytes == 0
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from labkit.core.broker.scheduler import MAX_LANES, MAX_NEEDS
+from labkit.core.broker.admission import MAX_LANES, MAX_NEEDS
 from labkit.core.protocol import messages as m
 from tests.tools.scheduling import RULES, a_lab, an_id
 

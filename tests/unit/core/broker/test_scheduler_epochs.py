@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from labkit.core.broker.scheduler import MAX_STALE_ROUTES
+from labkit.core.broker.worker_table import MAX_STALE_ROUTES
 from labkit.core.protocol import messages as m
 from tests.tools.scheduling import RULES, Lab, a_lab, an_id
 
@@ -97,7 +97,7 @@ def test_only_so_many_stale_connections_are_remembered() -> None:
         lab.worker(f"w{number}")
     lab.pass_time(RULES.dead_s + 0.2, "c1")
     assert len(lab.happened("lost")) == MAX_STALE_ROUTES + 3
-    assert len(lab.scheduler._stale) == MAX_STALE_ROUTES
+    assert len(lab.scheduler.workers.stale) == MAX_STALE_ROUTES
 
 
 # --- joining ------------------------------------------------------------------------------------------------
