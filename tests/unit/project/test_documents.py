@@ -20,7 +20,10 @@ from labkit.broker import authenticator
 from labkit.cli.commands import OWN_HELP, TAKES_WORDS, find
 from labkit.cli.parser import parse
 from labkit.cluster.cluster import Cluster
+from labkit.core.broker.admission import Admission
+from labkit.core.broker.liveness import Liveness
 from labkit.core.broker.scheduler import Scheduler
+from labkit.core.broker.task_life import TaskLife
 from labkit.core.history import History
 from labkit.core.peers.client_session import ClientSession
 from labkit.core.peers.worker_session import WorkerSession
@@ -135,7 +138,18 @@ def test_every_module_named_exists(name: str) -> None:
 
 CLASSES: dict[str, type] = {
     each.__name__: each
-    for each in (Scheduler, WorkerSession, ClientSession, Cluster, ClusterExecutor, History, Rules)
+    for each in (
+        Scheduler,
+        Admission,
+        Liveness,
+        TaskLife,
+        WorkerSession,
+        ClientSession,
+        Cluster,
+        ClusterExecutor,
+        History,
+        Rules,
+    )
 }
 
 
