@@ -156,7 +156,7 @@ history.counts()["done"], history.counts()["requeued"], history.check()
 # pulse nada, que cada cual escriba la apuesta de la celda que viene. Abre el panel y
 # calla un minuto: alguien de la clase pulsa `enviar trabajo`, `matar` en `worker-2`, mira qué pasa y pulsa
 # `iniciar` (la celda que viene lo necesita en pie) y otra vez `enviar trabajo`, que así para. Después de la
-# gráfica: «Acabáis de matar un servidor en plena faena y nadie ha perdido nada. El resto de la clase
+# gráfica: «Acaban de matar un servidor en pleno trabajo y nadie ha perdido nada. El resto de la clase
 # es para entender por qué.» La tarjeta `redis` espera al bloque 2. En la gráfica, la zona sombreada es el
 # tiempo sin `worker-2`.
 #
@@ -225,7 +225,7 @@ context.destroy(linger=0)
 #
 # **Ahora el worker eres tú**, con un broker de verdad que no tiene ninguno. Alguien ha pedido `add(20, 22)` y
 # espera. Preséntate, recibe la tarea, avisa de que empiezas, calcúlala y entrega. **Apuesta**: ¿cuántos bytes
-# os diréis en total el broker y tú?
+# intercambiarán en total el broker y tú?
 
 # %% [markdown] lang="en"
 # The `DEALER` sent one **frame**, and two arrived at the `ROUTER`: the first is the **route**, the name that it
