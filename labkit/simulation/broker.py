@@ -197,7 +197,7 @@ class BrokerHost:
         if type(event) is FromWorker or type(event) is FromClient:  # as the real broker does
             actions = scheduler.handle_envelope(type(event), event.route, (event.message,), self.loop.now)
         else:
-            actions = scheduler.handle(event.event if type(event) is Garbage else event, self.loop.now)
+            actions = scheduler.handle(event.event if isinstance(event, Garbage) else event, self.loop.now)
         events = scheduler.take_events()
         self.history += events
         self._observer.after(event, actions, events)
