@@ -82,7 +82,7 @@ class Registry:
                 (None,) * 4
                 if told is None
                 else (
-                    _(status_text.STATES[told["status"]]),
+                    status_text.STATES[told["status"]].word,
                     told["in_flight"],
                     told["tasks_completed"],
                     told["last_heartbeat_age_s"],
@@ -92,7 +92,7 @@ class Registry:
                 (None,) * 4
                 if shown is None
                 else (
-                    _(status_text.STATES[shown["status"]]),
+                    status_text.STATES[shown["status"]].word,
                     shown["in_flight"],
                     shown["tasks_completed"],
                     now - shown["last_heartbeat"],

@@ -13,7 +13,7 @@ from labkit.cli.parser import Parser, port_number
 from labkit.cluster.open import unknown_filters
 from labkit.cluster.ports import USUAL, VARIABLES
 from labkit.cluster.processes import MAX_WORKERS
-from labkit.cluster.status import way_back
+from labkit.cluster.status import recovery_command
 from labkit.core.broker.policies import POLICIES
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.mirror.url import without_password
@@ -265,8 +265,8 @@ def _scale(options: argparse.Namespace, settings: Settings) -> int:
     with connected(options, settings) as cluster:
         before = {worker.name for worker in cluster.workers()}
         names = cluster.scale(options.workers)
-        mend = way_back(cluster.status()["processes"], "broker")
-        if not mend:
+        recovery = recovery_command(cluster.status()["processes"], "broker")
+        if not recovery:
             cluster.wait_until_ready(READY_S)
         down = [worker.name for worker in cluster.workers() if worker.process in ("killed", "stopped")]
     listed = ", ".join(names)
@@ -285,16 +285,16 @@ def _scale(options: argparse.Namespace, settings: Settings) -> int:
     if down:
         output.line(_("Down by command: {names}.").format(names=", ".join(down)))
         steps.insert(0, (f"start {down[0]}", _("start it again")))
-    if mend:
-        steps.insert(0, broker_is_down(mend))
+    if recovery:
+        steps.insert(0, broker_is_down(recovery))
     name = f" --name {options.name}" if options.name else ""
     output.next_steps(*((command + name, meaning) for command, meaning in steps))
     return 0
 
 
-def broker_is_down(mend: str) -> tuple[str, str]:
-    """Say that the workers wait for the broker; return the step that brings it back: ``mend``, of it."""
-    if mend == "resume":
+def broker_is_down(recovery: str) -> tuple[str, str]:
+    """Report that the workers wait for the broker. Return the step that brings it back by ``recovery``."""
+    if recovery == "resume":
         output.line(_("The broker is frozen, and the workers wait for it."))
         return "resume broker", _("let it go on")
     output.line(_("The broker is down, and the workers wait for it."))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from labkit.cli import output
 from labkit.cli.cluster import READY_S, broker_is_down, connected, name_option
 from labkit.cli.parser import Parser
-from labkit.cli.status import STATES
-from labkit.cluster.status import way_back
+from labkit.cluster.status import recovery_command
+from labkit.cluster.status_text import STATES
 from labkit.core import history as h
 from labkit.core.errors import N_, ClusterError
 from labkit.support.i18n import _, ngettext
@@ -53,11 +53,11 @@ def _why_not(error: ClusterError) -> ClusterError:
     state, name = str(error.params.get("state", "")), error.params.get("name")
     if "fault" not in error.params or state not in STATES:
         return error
-    command = {"killed": "start", "stopped": "start", "paused": "resume"}.get(state, "status")
+    command = STATES[state].recovery or "status"
     return ClusterError(
         N_("{name} is {state} already, so there is nothing to {fault}; python -m labkit {command}"),
         name=name,
-        state=_(STATES[state][0]),
+        state=STATES[state].word,
         fault=error.params["fault"],
         command=command if command == "status" else f"{command} {name}",
     )
@@ -154,9 +154,9 @@ def _stop(cluster: Cluster, target: str, _settings: Settings) -> Steps:
 
 def _start(cluster: Cluster, target: str, _settings: Settings) -> Steps:
     cluster.start(target)
-    if mend := way_back(cluster.status()["processes"], "broker"):
+    if recovery := recovery_command(cluster.status()["processes"], "broker"):
         output.line(_("{target} is started.").format(target=target))
-        return [broker_is_down(mend), _watch()]
+        return [broker_is_down(recovery), _watch()]
     began = time.monotonic()
     cluster.wait_until_ready(READY_S)
     output.line(

@@ -16,7 +16,7 @@ from labkit.cli.redis_shell import run as run_shell
 from labkit.cluster import connect
 from labkit.cluster.open import of_running
 from labkit.cluster.run_folder import RunFolder
-from labkit.cluster.status import way_back
+from labkit.cluster.status import recovery_command
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.support.i18n import _
 from labkit.support.settings import Settings
@@ -70,7 +70,7 @@ def _advice(settings: Settings, option: str) -> str:
     """Return the next step that brings the cluster's Redis back."""
     try:
         with connect(settings.cluster, settings) as cluster:
-            command = way_back(cluster.status()["processes"], "redis")
+            command = recovery_command(cluster.status()["processes"], "redis")
     except ClusterError:
         return no_advice()
     if command == "resume":

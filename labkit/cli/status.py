@@ -1,8 +1,7 @@
 """``status``: workers, queue, ports and mirror, once, live (``--watch``) or as JSON.
 
-The picture joins two views: what the supervisor knows of the processes, and what the broker knows of the
-workers. They may disagree (a frozen worker's process is there while the broker has given it up), and to show
-just that is what this table is for.
+The table joins two views: what the supervisor knows of the processes, and what the broker knows of the
+workers. They may disagree: a frozen worker's process still exists after the broker has given it up.
 """
 
 from __future__ import annotations
@@ -18,6 +17,8 @@ from labkit.cli import output
 from labkit.cli.cluster import connected, json_option, name_option
 from labkit.cli.parser import Parser
 from labkit.cluster import status_text
+from labkit.cluster.status_table import Column, state_cell, table
+from labkit.cluster.status_text import STATES
 from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
 from labkit.mirror.url import without_password
 from labkit.support.i18n import _, ngettext
@@ -25,6 +26,7 @@ from labkit.support.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
     from labkit.cluster import Cluster
 
@@ -32,30 +34,6 @@ Status = dict[str, Any]
 
 WATCH_EVERY_S = 0.5
 PIPED_WIDTH = 200
-
-# States as people read them, with their colours: the process's, or while that runs the broker's word for it.
-_COLOURS = {
-    "ready": "green",
-    "busy": "bold green",
-    "suspect": "yellow",
-    "draining": "yellow",
-    "lost": "red",
-    "left": "dim",
-    "absent": "yellow",
-    "running": "green",
-    "paused": "bold cyan",
-    "stopping": "yellow",
-    "restarting": "red",
-    "stopped": "dim",
-    "killed": "bold red",
-}
-# Columns of the table by their places; on a narrow terminal, whole ones go instead of pieces of all.
-STATE, IN_FLIGHT, COMPLETED, SLOTS, SERVES, HEARD, PID = range(1, 8)
-NUMBERS = (IN_FLIGHT, COMPLETED, SLOTS, PID)
-DROPPED_FIRST = (SLOTS, PID, HEARD, SERVES, COMPLETED, IN_FLIGHT)
-GAP = 2
-
-STATES = {name: (status_text.STATES[name], colour) for name, colour in _COLOURS.items()}
 
 
 def configure(_name: str, parser: Parser) -> None:
@@ -97,76 +75,39 @@ def picture(status: Status, width: int | None = None) -> RenderableType:
     rows = [_row(worker) for worker in status["workers"]]
     rows += [_row({**guest, "process": "running"}, _("elsewhere")) for guest in status["guests"]]
     lines = [Text.from_markup(line) for line in (_head(status), *_facts(status), *_warnings(status))]
-    return Group(lines[0], Text(), _table(rows, width), Text(), *lines[1:])
+    return Group(lines[0], Text(), table(_columns(), rows, width), Text(), *lines[1:])
 
 
-def _table(rows: list[list[Any]], width: int | None) -> RenderableType:
-    """Return the table of workers: all of it, or what is worth most of what the width has room for."""
-    from rich.table import Table
-
-    titles = (
-        _("worker"), _("state"), _("in flight"), _("completed"), _("slots"), _("serves"),
-        _("last heartbeat"), "pid",
-    )  # fmt: skip
-    needed = [
-        max(_needed(cell, wraps=n == SERVES) for cell in (title, *(row[n] for row in rows)))
-        for n, title in enumerate(titles)
+def _columns() -> list[Column]:
+    return [
+        Column(_("worker")),
+        Column(_("state")),
+        Column(_("in flight"), "number", 6),
+        Column(_("completed"), "number", 5),
+        Column(_("slots"), "number", 1),
+        Column(_("serves"), "wraps", 4),
+        Column(_("last heartbeat"), importance=3),
+        Column("pid", "number", 2),
     ]
-    shown = set(range(len(titles)))
-    for column in DROPPED_FIRST:
-        if width is None or sum(needed[n] + GAP for n in shown) - GAP <= width:
-            break
-        shown.remove(column)
-    table = Table(box=None, padding=(0, GAP, 0, 0), header_style="bold", pad_edge=False)
-    for n in sorted(shown):
-        table.add_column(titles[n], justify="right" if n in NUMBERS else "left", no_wrap=n != SERVES)
-    for row in rows:
-        table.add_row(*(row[n] for n in sorted(shown)))
-    return table
 
 
-def _needed(cell: Any, *, wraps: bool) -> int:
-    """The columns that a cell takes at least."""
-    from rich.cells import cell_len
-
-    text = str(cell)
-    return max(map(cell_len, text.split() or [""])) if wraps else cell_len(text)
-
-
-def _row(worker: Status, where: str = "") -> list[Any]:
-    from rich.text import Text
-
+def _row(worker: Status, where: str = "") -> list[str | Text]:
     known = worker["status"] not in ("absent", "left", "lost")
-    # A frozen process's connection lives on: what the broker last knew of it stays worth seeing.
+    # A frozen process keeps its connection: the broker's last numbers of it are worth showing.
     numbers = [str(worker[key]) if known else "-" for key in ("in_flight", "tasks_completed", "slots")]
     serves = ", ".join(worker["capabilities"]) or _("all filters") if known else "-"
     age_s = worker["last_heartbeat_age_s"]
     heard = _("{span} ago").format(span=output.seconds(age_s)) if known and age_s is not None else "-"
-    text, style = state(worker)
+    state = state_cell(worker)
     if where:
-        text = f"{text}, {where}"
-    return [worker["name"], Text(text, style), *numbers, serves, heard, str(worker["pid"] or "-")]
-
-
-def state(worker: Status) -> tuple[str, str]:
-    """Return a worker's state in words, and its colour."""
-    process, status = worker["process"], worker["status"]
-    word, style = STATES[status_text.state_of(worker)]
-    text = _(word)
-    if process == "paused" and status in ("suspect", "lost"):
-        text = f"{text}, {_(STATES[status][0])}"
-    if process == "restarting" and worker["last_exit"]:
-        text = _("{state} after {end}").format(state=text, end=worker["last_exit"])
-    return text, style
+        state.append(f", {where}")
+    return [worker["name"], state, *numbers, serves, heard, str(worker["pid"] or "-")]
 
 
 def _head(status: Status) -> str:
     from rich.markup import escape
 
-    rows = status["workers"]
-    ready = sum(row["process"] == "running" and row["status"] in ("ready", "busy") for row in rows)
-    text = ngettext("{ready} of {n} worker ready", "{ready} of {n} workers ready", len(rows))
-    text = text.format(ready=ready, n=len(rows))
+    text = status_text.ready_in_words(status)
     if guests := len(status["guests"]):
         text += _(", and {n} from elsewhere").format(n=guests)
     return f"[bold]{escape(status['cluster'])}[/]: {text}"
@@ -200,10 +141,10 @@ def _warnings(status: Status) -> list[str]:
     for row in status["processes"]:
         if row["kind"] == "worker" or row["state"] in ("running", "restarting"):
             continue
-        command = "resume" if row["state"] == "paused" else "start"
+        state = STATES[row["state"]]
         text = _("{process} is {state}: python -m labkit {command} {process}")
-        word = _(STATES[row["state"]][0])
-        lines.append(f"[yellow]{text.format(process=row['name'], state=word, command=command)}[/]")
+        command = state.recovery or "start"
+        lines.append(f"[yellow]{text.format(process=row['name'], state=state.word, command=command)}[/]")
     for row in status["processes"]:
         if row["restart_in_s"]:
             text = _("{process} keeps ending ({end}): python -m labkit logs {process}")

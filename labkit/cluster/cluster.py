@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
 from labkit.cluster.processes import STARTED
-from labkit.cluster.status import WorkerInfo, guests, joined, way_back
+from labkit.cluster.status import WorkerInfo, guests, joined, recovery_command
 from labkit.core.errors import (
     N_,
     AccessDenied,
@@ -363,7 +363,7 @@ class Cluster(ABC):
 
     def _down_by_command(self, rows: list[dict[str, Any]]) -> BrokerUnreachable | None:
         """Return the error of a broker that waits for a command, which it names; None if it does not."""
-        command = way_back(rows, "broker")
+        command = recovery_command(rows, "broker")
         if command and self._owns_cluster():  # no command line reaches a private cluster
             return BrokerUnreachable(
                 N_("the broker is down or frozen; cluster.{command}('broker') brings it back, or the panel"),

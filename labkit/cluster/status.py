@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from labkit.cluster.status_text import STATES
+
 
 @dataclass(frozen=True)
 class WorkerInfo:
@@ -32,10 +34,10 @@ class WorkerInfo:
     last_heartbeat_age_s: float | None = None
 
 
-def way_back(rows: list[dict[str, Any]], name: str) -> str:
+def recovery_command(rows: list[dict[str, Any]], name: str) -> str:
     """Return the command that brings the process back: resume, start, or "" if it is not down by command."""
     state = next((row["state"] for row in rows if row["name"] == name), "")
-    return {"paused": "resume", "stopped": "start", "killed": "start"}.get(state, "")
+    return STATES[state].recovery if state in STATES else ""
 
 
 def guests(rows: list[dict[str, Any]], picture: dict[str, Any] | None) -> list[WorkerInfo]:

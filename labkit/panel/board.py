@@ -1,7 +1,7 @@
-"""The panel's widgets: shown moments, reported clicks. It knows no cluster, and one thread at a time shows.
+"""The panel's widgets. A ``Board`` shows moments and reports clicks; it knows no cluster.
 
-A widget's value is set only by whoever calls ``show``, ``say``, ``beat`` and ``close``; callbacks of the
-frontend may come in any thread, and only report.
+Only ``show``, ``say``, ``beat`` and ``close`` set a widget's value, and one thread at a time calls them. The
+frontend's callbacks may come in any thread; they only report.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from itertools import count
 
 import ipywidgets as w
 
+from labkit.cluster.status_text import COMMANDS
 from labkit.panel import page
-from labkit.panel.view import ACTIONS, Card, Moment, meaning
+from labkit.panel.view import Card, Moment
 from labkit.support.i18n import _
 
 MOST_WORKERS = 8
@@ -23,8 +24,8 @@ MOST_WORKERS = 8
 class Board:
     """See the module's head.
 
-    ``on_command(command, name)``, ``on_scale(workers)`` and ``on_work(wanted)`` are called for what the user
-    does; they must return at once.
+    The user's actions call ``on_command(command, name)``, ``on_scale(workers)`` and ``on_work(wanted)``.
+    These must return at once.
     """
 
     def __init__(
@@ -48,14 +49,20 @@ class Board:
         self._beat = w.HTML(layout=w.Layout(margin="0"))
         self._beat.add_class("lk-beat")
         self._slider = w.IntSlider(
-            0, 0, MOST_WORKERS, description=_("workers"), continuous_update=False,
+            0,
+            0,
+            MOST_WORKERS,
+            description=_("workers"),
+            continuous_update=False,
             tooltip=_("how many workers the cluster has"),
-        )  # fmt: skip
+        )
         self._slider.observe(self._slid, "value")
         self._work = w.ToggleButton(
-            work, description=_("send work"), icon="tasks",
+            work,
+            description=_("send work"),
+            icon="tasks",
             tooltip=_("a steady stream of small tasks, so that there is something to disturb"),
-        )  # fmt: skip
+        )
         self._work.observe(lambda change: self._on_work(bool(change["new"])), "value")
         self._cards = w.Box(layout=w.Layout(flex_flow="row wrap", width="100%"))
         style = w.HTML(page.STYLE, layout=w.Layout(display="none"))
@@ -66,7 +73,7 @@ class Board:
         self.root.add_class("labkit-panel")
 
     def say(self, text: str) -> None:
-        """Show what went wrong, or nothing."""
+        """Show an error message; an empty text shows none."""
         self._said.value = page.said_html(text)
 
     def show(self, moment: Moment) -> None:
@@ -78,53 +85,55 @@ class Board:
             self._deal(moment)
         for card in moment.cards:
             self._faces[card.name].value = page.face_html(card)
-            for action in ACTIONS:
-                self._buttons[card.name, action].disabled = action not in card.fits
+            for command in COMMANDS:
+                self._buttons[card.name, command].disabled = command not in card.commands
         if moment.workers != self._workers:
             self._workers = moment.workers
             self._slider.max = max(MOST_WORKERS, moment.workers)
             self._slider.value = moment.workers
 
     def beat(self) -> None:
-        """Show that the panel lives; without this the browser covers it."""
+        """Show that the panel is live. The browser covers a panel without heartbeats."""
         self._beat.value = page.beat_html(next(self._beats))
 
     def close(self, why: str) -> None:
-        """Cover the panel for good and take its buttons out of use."""
+        """Cover the panel for good and disable its controls."""
         for control in (*self._buttons.values(), self._slider, self._work):
             control.disabled = True
         self._beat.value = page.closed_html(why)
 
-    # --- making and hearing ---------------------------------------------------------------------------------
+    # --- widgets and callbacks ------------------------------------------------------------------------------
 
     def _deal(self, moment: Moment) -> None:
-        """Have a card for each process; those that stay keep theirs."""
+        """Give each process a card. Processes that stay keep theirs."""
         boxes = dict(zip(self._faces, self._cards.children, strict=True))
         faces = {card.name: self._faces.get(card.name) or w.HTML() for card in moment.cards}
         self._cards.children = [
             boxes.get(card.name) or self._box(card, faces[card.name]) for card in moment.cards
         ]
         self._faces = faces
-        for name, action in [key for key in self._buttons if key[0] not in faces]:
-            self._buttons.pop((name, action)).close()
+        for key in [key for key in self._buttons if key[0] not in faces]:
+            self._buttons.pop(key).close()
 
     def _box(self, card: Card, face: w.HTML) -> w.VBox:
         buttons = []
-        for action, word in ACTIONS.items():
+        for name, command in COMMANDS.items():
             button = w.Button(
-                description=_(word), tooltip=meaning(action, card.name), disabled=True,
+                description=command.word,
+                tooltip=command.meaning(card.name),
+                disabled=True,
                 layout=w.Layout(width="auto", height="24px", margin="1px", padding="0 6px"),
-            )  # fmt: skip
-            button.add_class(f"lk-{action}")
-            button.on_click(partial(self._clicked, action, card.name))
-            self._buttons[card.name, action] = button
+            )
+            button.add_class(f"lk-{name}")
+            button.on_click(partial(self._clicked, name, card.name))
+            self._buttons[card.name, name] = button
             buttons.append(button)
         box = w.VBox([face, w.Box(buttons, layout=w.Layout(flex_flow="row wrap", padding="0 4px 4px"))])
         box.add_class("lk-box")
         return box
 
-    def _clicked(self, action: str, name: str, _button: w.Button) -> None:
-        self._on_command(action, name)
+    def _clicked(self, command: str, name: str, _button: w.Button) -> None:
+        self._on_command(command, name)
 
     def _slid(self, change: dict[str, int]) -> None:
         if change["new"] != self._workers:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from html import escape
 
 from labkit.core.history import natural
-from labkit.panel.pulse import CHART_S, Mark
+from labkit.panel.feed import CHART_S, Mark
 from labkit.panel.view import Moment
 from labkit.support.i18n import _
 from labkit.support.palette import FAULT, GRID, INK, PALE, worker_colour

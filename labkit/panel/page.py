@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from labkit.cluster.status_text import TONES
 from labkit.panel.chart import chart_svg
-from labkit.panel.pulse import LogLine
+from labkit.panel.feed import LogLine
 from labkit.panel.view import Card, Moment
 from labkit.support.i18n import _
 
@@ -24,6 +25,16 @@ STALE_S = 6
 """Seconds without a heartbeat after which a panel is covered."""
 STATIC_LOG_LINES = 8
 _MOOD_SIGNS = {"harm": "✕", "good": "✓", "plain": "·"}
+
+
+def _tones() -> str:
+    """Return the style rules that colour a card's state, for a light and a dark page."""
+    return "\n".join(
+        f".lk-{name} .lk-state {{ color: {tone.on_light}; }}\n"
+        f'[data-jp-theme-light="false"] .lk-{name} .lk-state {{ color: {tone.on_dark}; }}'
+        for name, tone in TONES.items()
+    )
+
 
 STYLE = f"""<style>
 .labkit-panel {{ position: relative; max-width: 1000px; border: 1px solid var(--jp-border-color2, #ccc);
@@ -38,11 +49,7 @@ STYLE = f"""<style>
 .lk-face {{ border-left: 8px solid var(--lk); padding: 4px 8px; font-size: 13px; line-height: 1.35; }}
 .lk-name {{ font-weight: 600; }}
 .lk-state {{ font-size: 15px; font-weight: 600; }}
-.lk-harm .lk-state {{ color: #B34700; }} .lk-good .lk-state {{ color: #00734F; }}
-.lk-warn .lk-state {{ color: #7A5C00; }} .lk-off .lk-state {{ color: inherit; }}
-[data-jp-theme-light="false"] .lk-harm .lk-state {{ color: #FF8A3D; }}
-[data-jp-theme-light="false"] .lk-good .lk-state {{ color: #3DDBAA; }}
-[data-jp-theme-light="false"] .lk-warn .lk-state {{ color: #F0E442; }}
+{_tones()}
 .lk-harm .lk-face, .lk-face.lk-harm {{ background: repeating-linear-gradient(135deg, transparent 0 8px,
   rgba(213, 94, 0, .10) 8px 16px); }}
 .lk-face dl {{ display: grid; grid-template-columns: max-content 1fr; gap: 0 8px; margin: 2px 0; }}

@@ -26,11 +26,13 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from labkit.cluster.status_text import COMMANDS
 from labkit.core.errors import N_, ClusterNotRunning, LabkitError
 from labkit.panel import page
-from labkit.panel.pulse import Pulse
+from labkit.panel.feed import Feed
 from labkit.panel.view import Moment, moment_of
 from labkit.support.i18n import _, translate_error
 
@@ -46,14 +48,13 @@ CLOSE_S = 5.0
 """Patience with the panel's thread, which may wait for a broker that does not answer."""
 FRONTEND = "JPY_SESSION_NAME"
 """Set by Jupyter's server for the kernel of a notebook that somebody has opened."""
-COMMANDS = ("kill", "pause", "resume", "stop", "start")
 
 
-class Command:
-    """One thing that is being done to one process."""
+class Pending:
+    """A command that is being carried out on one process."""
 
-    def __init__(self, fault: str) -> None:
-        self.fault = fault
+    def __init__(self, command: str) -> None:
+        self.command = command
 
 
 class Panel:
@@ -64,12 +65,12 @@ class Panel:
         self._live = FRONTEND in os.environ if live is None else live
         self._working = work
         self._events = cluster.event_file()
-        self._pulse = Pulse()
+        self._feed = Feed()
         self._load: Load | None = None
         self._board: Board | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()  # for what follows
-        self._pending: dict[str, Command] = {}
+        self._pending: dict[str, Pending] = {}
         self._said = ""
         self._end = ""
         """Why the panel is closed; empty while it is not."""
@@ -118,53 +119,56 @@ class Panel:
     def _moment(self) -> Moment:
         status = self._cluster.status()
         with self._lock:
-            self._pulse.read(self._events.stream(), time.monotonic(), time.time())
-            pending = {name: command.fault for name, command in self._pending.items()}
-            return moment_of(status, self._pulse, time.monotonic(), pending)
+            self._feed.read(self._events.stream(), time.monotonic(), time.time())
+            pending = {name: each.command for name, each in self._pending.items()}
+            return moment_of(status, self._feed, time.monotonic(), pending)
 
     # --- what the user does ---------------------------------------------------------------------------------
 
-    def command(self, fault: str, name: str) -> None:
-        """Begin to do ``fault`` (kill, pause, resume, stop, start) to a process, and return at once.
+    def command(self, command: str, name: str) -> None:
+        """Begin a command (kill, pause, resume, stop, start) on a process, and return at once.
 
-        What came of it is seen on the panel. While something is being done to the process nothing else is,
-        except that a polite stop may be cut short by a kill.
+        The panel shows the result. Each process takes one command at a time, except that a kill may cut a
+        polite stop short.
         """
-        assert fault in COMMANDS, fault
+        assert command in COMMANDS, command
         with self._lock:
-            running = self._pending.get(name)
-            if self._end or (running is not None and (running.fault, fault) != ("stop", "kill")):
+            present = self._pending.get(name)
+            if self._end or (present is not None and (present.command, command) != ("stop", "kill")):
                 return
-            command = self._pending[name] = Command(fault)
+            pending = self._pending[name] = Pending(command)
             self._said = ""
-        self._begin(lambda: getattr(self._cluster, fault)(name), name, command)
+        self._begin(lambda: getattr(self._cluster, command)(name), name, pending)
 
     def scale(self, workers: int) -> None:
-        """Begin to give the cluster so many workers, and return at once."""
-        self._begin(lambda: self._cluster.scale(workers), "", Command("scale"))
+        """Begin to give the cluster ``workers`` workers, and return at once."""
+        self._begin(lambda: self._cluster.scale(workers), "", Pending("scale"))
 
     def work(self, wanted: bool) -> None:
         """Send a steady stream of small tasks from now on, or stop it."""
         self._working = wanted
         self._news.set()
 
-    def _begin(self, do: Any, name: str, command: Command) -> None:
+    def _begin(self, do: Callable[[], object], name: str, pending: Pending) -> None:
         threading.Thread(
-            target=self._carry_out, args=(do, name, command), name=f"labkit-{command.fault}", daemon=True
+            target=self._carry_out,
+            args=(do, name, pending),
+            name=f"labkit-{pending.command}",
+            daemon=True,
         ).start()
         self._news.set()
 
-    def _carry_out(self, do: Any, name: str, command: Command) -> None:
+    def _carry_out(self, do: Callable[[], object], name: str, pending: Pending) -> None:
         said = ""
         try:
             do()
         except LabkitError as error:
             said = translate_error(error)
         except Exception as error:
-            log.exception("%s %s, asked for by a click", command.fault, name)
+            log.exception("%s %s, asked for by a click", pending.command, name)
             said = _("This is a bug in labkit: {error}").format(error=f"{type(error).__name__}: {error}")
         with self._lock:
-            if self._pending.get(name) is command:
+            if self._pending.get(name) is pending:
                 del self._pending[name]
             self._said = said or self._said
         self._news.set()

@@ -49,13 +49,13 @@ def panel_threads() -> list[str]:
 
 
 def test_a_kill_at_work_is_seen_as_lost_and_requeued_and_a_start_brings_it_back(panel: Panel) -> None:
-    wait_until(lambda: panel._pulse.done["worker-2"] > 0, PATIENCE_S, "worker-2 to be at work")
+    wait_until(lambda: panel._feed.done("worker-2") > 0, PATIENCE_S, "worker-2 to be at work")
     panel.command("kill", "worker-2")
     until_seen(panel, "worker-2", "killed, lost")
     wait_until(lambda: "worker-2 no longer has it" in log_of(panel), PATIENCE_S, "the requeue in the log")
-    done = panel._pulse.done["worker-2"]
+    done = panel._feed.done("worker-2")
     panel.command("start", "worker-2")
-    wait_until(lambda: panel._pulse.done["worker-2"] > done, PATIENCE_S, "worker-2 to work again")
+    wait_until(lambda: panel._feed.done("worker-2") > done, PATIENCE_S, "worker-2 to work again")
 
 
 def test_a_freeze_shows_that_process_and_broker_see_different_things(panel: Panel) -> None:
@@ -86,8 +86,8 @@ def test_a_killed_broker_is_told_and_the_panel_outlives_it(panel: Panel) -> None
     wait_until(lambda: "The broker is killed" in board._head.value, PATIENCE_S, "the news of the broker")
     panel.command("start", "broker")
     wait_until(lambda: "The broker" not in board._head.value, PATIENCE_S, "the broker to be back")
-    done = sum(panel._pulse.done.values())
-    wait_until(lambda: sum(panel._pulse.done.values()) > done, PATIENCE_S, "the work to go on")
+    done = panel._feed.total
+    wait_until(lambda: panel._feed.total > done, PATIENCE_S, "the work to go on")
 
 
 def test_a_newer_panel_closes_the_one_before_it(cluster: Cluster, panel: Panel) -> None:

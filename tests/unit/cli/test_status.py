@@ -10,8 +10,10 @@ from rich.console import Console
 
 from labkit.cli import output
 from labkit.cli.keyboard import Keys
-from labkit.cli.status import STATES, _watch, picture, state
+from labkit.cli.status import _watch, picture
 from labkit.cli.submit import _why_waiting
+from labkit.cluster.status_table import state_cell
+from labkit.cluster.status_text import STATES, state_of
 from labkit.core.errors import ClusterNotRunning
 from labkit.support import i18n
 
@@ -108,16 +110,8 @@ def test_a_password_is_not_shown() -> None:
     ids=str,
 )
 def test_a_workers_state_is_said_in_words(told: dict[str, Any], expected: str) -> None:
-    assert state(told)[0] == expected
-
-
-def test_every_state_of_the_scheduler_and_of_a_child_has_words() -> None:
-    from labkit.cluster import processes
-
-    up = {processes.RUNNING, processes.PAUSED, processes.STOPPING, processes.RESTARTING}
-    of_children = up | {processes.STOPPED, processes.KILLED}
-    of_workers = {"ready", "busy", "suspect", "draining", "lost", "left", "absent"}
-    assert of_children | of_workers == set(STATES)
+    cell = state_cell(told)
+    assert cell.plain == expected and cell.style == STATES[state_of(told)].terminal
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
+from labkit.cluster.status_text import COMMANDS, STATES, TONES
 from labkit.core.errors import BrokerUnreachable, ClusterError, ClusterNotRunning
 from labkit.core.history import Event
 from labkit.panel import Panel, page, view
 from labkit.panel.board import Board
 from labkit.panel.chart import chart_svg, describe
+from labkit.panel.feed import CHART_S, LOG_LINES, Feed
 from labkit.panel.panel import FRONTEND
-from labkit.panel.pulse import CHART_S, LOG_LINES, Pulse
-from labkit.panel.view import ACTIONS, SIGNS, moment_of
+from labkit.panel.view import moment_of
 from labkit.support import i18n
 from labkit.support.palette import worker_colour
 from tests.tools.made_histories import demo, frozen
@@ -52,44 +53,44 @@ def status(*workers: dict[str, Any], broker: str = "running", answers: bool = Tr
     }  # fmt: skip
 
 
-def pulse_of(events: list[Event]) -> tuple[Pulse, float]:
-    """Return a pulse that has read the events, on the broker's own clock, and the instant of the last one."""
-    told = Pulse()
+def feed_of(events: list[Event]) -> tuple[Feed, float]:
+    """Return a feed that has read the events, on the broker's own clock, and the instant of the last one."""
+    feed = Feed()
     now = events[-1].at
-    told.read(events, monotonic=now, wall=0.0)
-    return told, now
+    feed.read(events, monotonic=now, wall=0.0)
+    return feed, now
 
 
 def moment(*workers: dict[str, Any], events: list[Event] | None = None, **more: Any) -> view.Moment:
-    told, now = pulse_of(events) if events else (Pulse(), 0.0)
+    feed, now = feed_of(events) if events else (Feed(), 0.0)
     pending = more.pop("pending", None)
-    return moment_of(status(*(workers or (worker(),)), **more), told, now, pending)
+    return moment_of(status(*(workers or (worker(),)), **more), feed, now, pending)
 
 
-# --- the pulse ----------------------------------------------------------------------------------------------
+# --- the feed -----------------------------------------------------------------------------------------------
 
 
-def test_the_pulse_counts_every_result_and_keeps_only_the_time_that_is_shown() -> None:
-    told, now = pulse_of(demo())
-    assert sum(told.done.values()) == 180
+def test_feed_counts_every_result_and_keeps_only_the_shown_time() -> None:
+    feed, now = feed_of(demo())
+    assert feed.total == 180
     long_after = now + 100
-    told.read([], long_after, 0.0)
-    assert sum(sum(second.by_worker.values()) for second in told.seconds(long_after)) == 0
-    assert sum(told.done.values()) == 180 and told._seconds == {}
+    feed.read([], long_after, 0.0)
+    assert sum(sum(second.by_worker.values()) for second in feed.seconds(long_after)) == 0
+    assert feed.total == 180 and not feed.live.results
 
 
-def test_the_seconds_hold_the_results_and_the_present_one_is_left_out() -> None:
-    told, now = pulse_of(demo())
-    end = int(told.now(now))
-    seconds = told.seconds(now)
+def test_seconds_hold_the_results_without_the_present_second() -> None:
+    feed, now = feed_of(demo())
+    end = int(feed.now(now))
+    seconds = feed.seconds(now)
     assert [second.t for second in seconds] == list(range(end))
     assert 0 < sum(sum(second.by_worker.values()) for second in seconds) <= 180
-    assert len(told.seconds(now + 1000)) == CHART_S
+    assert len(feed.seconds(now + 1000)) == CHART_S
 
 
-def test_the_log_tells_of_the_kill_of_the_loss_and_of_the_requeue_in_this_order() -> None:
-    told, _now = pulse_of(demo())
-    texts = [line.text for line in told.log]
+def test_log_lists_kill_loss_and_requeue_in_this_order() -> None:
+    feed, _now = feed_of(demo())
+    texts = [line.text for line in feed.log]
     kill = texts.index("command: kill worker-2")
     lost = texts.index("worker-2 is lost: its connection closed")
     requeued = next(i for i, text in enumerate(texts) if text.endswith("worker-2 no longer has it"))
@@ -97,41 +98,41 @@ def test_the_log_tells_of_the_kill_of_the_loss_and_of_the_requeue_in_this_order(
     assert kill < lost < requeued < back
 
 
-def test_the_log_and_the_marks_stay_bounded() -> None:
-    told = Pulse()
+def test_log_and_marks_stay_bounded() -> None:
+    feed = Feed()
     for i in range(1000):
-        told.read([Event(float(i), "fault", detail={"fault": "kill", "target": "worker-1"})], float(i), 0.0)
-    assert len(told.log) == LOG_LINES and len(told.marks(999.0)) <= CHART_S + 1
+        feed.read([Event(float(i), "fault", detail={"fault": "kill", "target": "worker-1"})], float(i), 0.0)
+    assert len(feed.log) == LOG_LINES and len(feed.marks(999.0)) <= CHART_S + 1
 
 
 def test_every_kind_of_event_is_taken_in_with_and_without_its_details() -> None:
     from labkit.core.history import KINDS
 
-    told = Pulse()
+    feed = Feed()
     for kind in sorted(KINDS):
         full = Event(1.0, kind, "ab" * 16, 1, "worker-1", {"cause": "closed"})
-        told.read([Event(1.0, kind), full], 1.0, 0.0)
-    told.read([Event(1.0, "of a newer labkit")], 1.0, 0.0)
-    assert told.log and all(line.text for line in told.log)
+        feed.read([Event(1.0, kind), full], 1.0, 0.0)
+    feed.read([Event(1.0, "of a newer labkit")], 1.0, 0.0)
+    assert feed.log and all(line.text for line in feed.log)
 
 
-def test_now_is_reckoned_from_the_hour_at_which_the_broker_started() -> None:
-    told = Pulse()
-    told.read([Event(500.0, "broker_started", detail={"wall": 1000.0})], monotonic=77.0, wall=1010.0)
-    assert told.now(77.0) == pytest.approx(10.0)
-    assert told.now(80.0) == pytest.approx(13.0)
+def test_now_is_estimated_from_the_wall_clock_at_the_brokers_start() -> None:
+    feed = Feed()
+    feed.read([Event(500.0, "broker_started", detail={"wall": 1000.0})], monotonic=77.0, wall=1010.0)
+    assert feed.now(77.0) == pytest.approx(10.0)
+    assert feed.now(80.0) == pytest.approx(13.0)
 
 
-def test_an_event_that_is_younger_than_reckoned_corrects_the_clock() -> None:
-    told = Pulse()
-    told.read([Event(500.0, "broker_started", detail={"wall": 1000.0})], monotonic=77.0, wall=1001.0)
-    told.read([Event(505.0, "joined", worker="worker-1")], monotonic=78.0, wall=1002.0)
-    assert told.now(78.0) == pytest.approx(5.0)
+def test_event_younger_than_the_estimate_corrects_the_clock() -> None:
+    feed = Feed()
+    feed.read([Event(500.0, "broker_started", detail={"wall": 1000.0})], monotonic=77.0, wall=1001.0)
+    feed.read([Event(505.0, "joined", worker="worker-1")], monotonic=78.0, wall=1002.0)
+    assert feed.now(78.0) == pytest.approx(5.0)
 
 
-def test_a_pulse_without_events_has_no_past() -> None:
-    told = Pulse()
-    assert (told.now(1234.5), told.seconds(1234.5), told.marks(1234.5)) == (0.0, [], [])
+def test_feed_without_events_has_no_past() -> None:
+    feed = Feed()
+    assert (feed.now(1234.5), feed.seconds(1234.5), feed.marks(1234.5)) == (0.0, [], [])
 
 
 # --- the view -----------------------------------------------------------------------------------------------
@@ -162,14 +163,14 @@ def test_a_worker_has_the_colour_that_it_has_in_the_charts() -> None:
 )
 def test_the_buttons_that_make_sense_can_be_pressed(process: str, fitting: set[str]) -> None:
     (card, *_) = moment(worker(process=process)).cards
-    assert card.fits == fitting and fitting <= set(ACTIONS)
+    assert card.commands == fitting and fitting <= set(COMMANDS)
 
 
 def test_while_something_is_being_done_only_a_kill_may_cut_a_stop_short() -> None:
     (stopping, *_) = moment(worker(process="stopping"), pending={"worker-1": "stop"}).cards
-    assert stopping.fits == {"kill"} and stopping.pending == "stop …"
+    assert stopping.commands == {"kill"} and stopping.pending == "stop …"
     (starting, *_) = moment(worker(process="killed"), pending={"worker-1": "start"}).cards
-    assert starting.fits == frozenset()
+    assert starting.commands == frozenset()
 
 
 def test_the_rates_are_those_of_the_last_whole_seconds() -> None:
@@ -184,9 +185,9 @@ def test_the_rates_are_those_of_the_last_whole_seconds() -> None:
 
 def test_a_worker_from_elsewhere_is_shown_and_has_no_button_to_press() -> None:
     told = {**status(worker()), "guests": [worker("by-hand", process="elsewhere", status="busy")]}
-    shown = moment_of(told, Pulse(), 0.0)
+    shown = moment_of(told, Feed(), 0.0)
     card = shown.cards[1]
-    assert (card.name, card.state, card.fits) == ("by-hand", "busy", frozenset())
+    assert (card.name, card.state, card.commands) == ("by-hand", "busy", frozenset())
     assert ("process", "elsewhere") in card.facts and shown.workers == 1
 
 
@@ -199,10 +200,15 @@ def test_a_broker_that_says_nothing_is_a_problem_in_words(broker: str, word: str
     assert moment().problem == ""
 
 
-def test_every_state_has_a_sign_and_a_tone_of_its_own_words() -> None:
-    from labkit.cluster.status_text import STATES
-
-    assert set(SIGNS) == set(STATES) == set(view._TONES)
+@pytest.mark.parametrize("state", STATES)
+def test_card_shows_the_tables_sign_word_tone_and_commands(state: str) -> None:
+    of_process = bool(STATES[state].commands)
+    row = worker(process=state) if of_process else worker(status=state)
+    (card, *_) = moment(row).cards
+    expected = STATES[state if state != "running" else "ready"]
+    assert (card.sign, card.state, card.tone) == (expected.sign, expected.word, expected.tone)
+    assert card.commands == set(STATES[state if of_process else "running"].commands)
+    assert f".lk-{card.tone} .lk-state {{ color: {TONES[card.tone].on_light}; }}" in page.STYLE
 
 
 # --- the page -----------------------------------------------------------------------------------------------
@@ -374,7 +380,7 @@ class MadeCluster:
         self.asked.append(("scale", n))
 
     def __getattr__(self, fault: str) -> Any:
-        if fault not in ACTIONS:
+        if fault not in COMMANDS:
             raise AttributeError(fault)
 
         def act(name: str) -> None:

@@ -1,21 +1,21 @@
-"""What a live view keeps of the history: the last half minute of results, the faults in it, and a log.
+"""What the panel takes from a cluster's event stream: the live view, the log in words, and the time.
 
-A ``Pulse`` reads each event once, as it comes, and keeps a bounded amount however long the cluster lives.
-Instants are seconds since the history's first event, as in the charts.
+A ``Feed`` reads each event once and keeps a bounded amount however long the cluster lives. Instants are
+seconds since the history's first event, as in the charts.
 
-The broker's clock is not ours to read, so "now" is reckoned: from the hour that the broker noted when it
-started, corrected as soon as an event turns out to be younger than that would allow.
+The broker's clock cannot be read from here, so ``now`` is an estimate: the wall clock's time at the broker's
+start, which the broker records, gives the offset. An event that is younger than the estimate corrects it.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from labkit.cluster.status_text import cause_in_words
 from labkit.core import history as h
-from labkit.core.history import Event
+from labkit.core.history import Event, LiveView
 from labkit.core.history.recovery import HEALING
 from labkit.support.i18n import _
 
@@ -27,7 +27,7 @@ HARM, GOOD, PLAIN = "harm", "good", "plain"
 
 
 class LogLine(NamedTuple):
-    """One sentence of the log; ``mood`` is harm, good or plain; ``worker`` is whom it is about, or empty."""
+    """One sentence of the log; ``mood`` is harm, good or plain; ``worker`` is its subject, or empty."""
 
     t: float
     text: str
@@ -50,80 +50,63 @@ class Second(NamedTuple):
     by_worker: dict[str, int]
 
 
-class Pulse:
+class Feed:
     """See the module's head."""
 
     def __init__(self) -> None:
-        self.done: Counter[str] = Counter()
-        """Results by worker's name since the history began, whichever of its processes delivered them."""
-        self.computing: dict[str, str] = {}
-        """By worker, the task that it has begun and not ended."""
+        self.live = LiveView(span_s=1.0, keep_s=CHART_S + 1)
         self.log: deque[LogLine] = deque(maxlen=LOG_LINES)
-        self._marks: deque[Mark] = deque(maxlen=LOG_LINES)
-        self._seconds: dict[int, Counter[str]] = {}
-        self._began_at: float | None = None
-        self._latest = 0.0
         self._behind = 0.0
         """How far the broker's clock is behind ours."""
 
     def read(self, events: Iterable[Event], monotonic: float, wall: float) -> None:
-        """Take in new events, in their order; ``monotonic`` and ``wall`` are our clocks' seconds now."""
+        """Take in new events, in their order. ``monotonic`` and ``wall``: our clocks' seconds now."""
         for event in events:
-            if self._began_at is None:
-                self._began_at = event.at
+            if self.live.began_at is None:
                 self._behind = monotonic - event.at
             started = event.detail.get("wall") if event.kind == h.BROKER_STARTED else None
             if isinstance(started, (int, float)):
                 self._behind = monotonic - max(0.0, wall - started) - event.at
-            self._latest = max(self._latest, event.at)
-            self._take(event, event.at - self._began_at)
-        self._behind = min(self._behind, monotonic - self._latest)
-        self._forget(monotonic)
+            self.live.add(event)
+            if (sentence := _sentence(event)) is not None:
+                about = event.worker or str(event.detail.get("target", ""))
+                self.log.append(LogLine(self.live.since_began(event.at), *sentence, about))
+        self._behind = min(self._behind, monotonic - self.live.latest_at)
+        self.live.results.forget(self.now(monotonic))
 
     def now(self, monotonic: float) -> float:
         """Return the present instant, in seconds since the history's first event."""
-        return 0.0 if self._began_at is None else monotonic - self._behind - self._began_at
+        began_at = self.live.began_at
+        return 0.0 if began_at is None else monotonic - self._behind - began_at
+
+    def done(self, worker: str) -> int:
+        """Return a worker's results since the history began, whichever of its processes delivered them."""
+        known = self.live.workers.get(worker)
+        return known.done if known is not None else 0
+
+    @property
+    def total(self) -> int:
+        """All results since the history began."""
+        return self.live.counts[h.DONE]
 
     def seconds(self, monotonic: float) -> list[Second]:
-        """Return the last ``CHART_S`` whole seconds, the present one left out: it is not over yet."""
+        """Return the last ``CHART_S`` whole seconds. The present second is left out: it is not over yet."""
         end = int(self.now(monotonic))
-        return [Second(t, dict(self._seconds.get(t, {}))) for t in range(max(0, end - CHART_S), end)]
+        return [Second(t, self.live.results.by_worker(t)) for t in range(max(0, end - CHART_S), end)]
 
     def marks(self, monotonic: float) -> list[Mark]:
         """Return the faults of the time that the chart shows."""
         since = int(self.now(monotonic)) - CHART_S
-        return [mark for mark in self._marks if mark.t >= since]
-
-    # --- reading --------------------------------------------------------------------------------------------
-
-    def _forget(self, monotonic: float) -> None:
-        oldest = int(self.now(monotonic)) - CHART_S - 1
-        for t in [t for t in self._seconds if t < oldest]:
-            del self._seconds[t]
-
-    def _take(self, event: Event, t: float) -> None:
-        if event.kind == h.DONE:
-            self.done[event.worker] += 1
-            self._seconds.setdefault(int(t), Counter())[event.worker] += 1
-        elif event.kind == h.STARTED:
-            self.computing[event.worker] = event.task
-        if event.kind in h.OUTCOMES or event.kind == h.REQUEUED:
-            for worker in [w for w, task in self.computing.items() if task == event.task]:
-                del self.computing[worker]
-        elif event.kind in (h.LOST, h.LEFT, h.JOINED):
-            self.computing.pop(event.worker, None)
-        elif event.kind == h.BROKER_STARTED:
-            self.computing.clear()
-        if event.kind == h.FAULT:
-            fault, target = str(event.detail.get("fault", "")), str(event.detail.get("target", ""))
-            self._marks.append(Mark(t, f"{fault} {target}", fault not in HEALING))
-        if (told := _told(event)) is not None:
-            text, mood = told
-            self.log.append(LogLine(t, text, mood, event.worker or str(event.detail.get("target", ""))))
+        marks = []
+        for event in self.live.faults:
+            t, fault = self.live.since_began(event.at), str(event.detail.get("fault", ""))
+            if t >= since:
+                marks.append(Mark(t, f"{fault} {event.detail.get('target', '')}", fault not in HEALING))
+        return marks
 
 
-def _told(event: Event) -> tuple[str, str] | None:
-    """Return what the log says of an event, and its mood; None for the daily round of a task."""
+def _sentence(event: Event) -> tuple[str, str] | None:
+    """Return an event in the reader's language, and its mood; None for events that every task has."""
     detail = event.detail
     known = {
         "worker": event.worker or "?",
