@@ -1,4 +1,4 @@
-"""The broker process: ``main`` reads the settings, binds, and serves until it is told to stop."""
+"""The broker process: ``main`` reads the settings, binds, and serves until it is stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def main(settings: Settings, mirror: SnapshotObserver | None = None) -> int:
     """Run a broker in this process and return its exit code: 0 stopped, 73 a port is taken.
 
-    ``mirror`` is whoever shows the broker's state elsewhere; the broker itself does not know Redis.
+    ``mirror`` shows the broker's state elsewhere; the broker itself does not know Redis.
     """
     from labkit.broker.service import Broker
     from labkit.core.errors import PortInUse
@@ -64,8 +64,8 @@ def _policy(settings: Settings) -> str | Policy:
 
 
 def _announce(folder: Path, settings: Settings, epoch: bytes) -> None:
-    """Say in ``broker.json`` that the broker serves, and where."""
-    told = {
+    """Write to ``broker.json`` that the broker serves, and at which ports."""
+    state = {
         "pid": os.getpid(),
         "epoch": epoch.hex(),
         "client_port": settings.client_port,
@@ -73,6 +73,6 @@ def _announce(folder: Path, settings: Settings, epoch: bytes) -> None:
         "event_port": settings.event_port,
     }
     try:
-        atomic_write(folder / "broker.json", (json.dumps(told) + "\n").encode())
+        atomic_write(folder / "broker.json", (json.dumps(state) + "\n").encode())
     except OSError as error:  # a full disk is no reason not to serve
         logging.getLogger(__name__).warning("broker.json cannot be written: %s", error)

@@ -1,23 +1,23 @@
-"""Who may speak to the broker: the proof that its sockets demand, and the gate that judges it.
+"""Who may connect to the broker: the authentication that its sockets require, and the thread that checks it.
 
-Every connection proves who it is, on loopback too: a port on 127.0.0.1 is open to every user of the machine,
-and to any web page's POST, so an address alone proves nothing.
+Every connection authenticates itself, on loopback too: a port on 127.0.0.1 is open to every user of the
+machine, and to any web page's POST, so an address alone proves nothing.
 
-* On one machine it shows the cluster's secret (ZMTP PLAIN), under its role as the name.
-* Where there are keys (CURVE, for any address), it proves that it has the secret of a key on the list. The
-  list is the public files of a ``KeyFolder``; it is looked at every ``LOOK_S``, and before a key is refused.
-  So a key that is added or removed takes effect without a restart, and a connection whose key was removed is
-  cut.
+* On one machine a peer presents the cluster's secret (ZMTP PLAIN), with its role as the user name.
+* Where there are keys (CURVE, for any address), it proves that it owns the secret half of a listed key. The
+  list is the public files of a ``KeyFolder``. It is checked for changes every ``LOOK_S``, and before a key is
+  refused. So an added or removed key takes effect without a restart, and a connection whose key was removed
+  is cut.
 
 A role opens its own domain only: a worker's key, or the secret under the name ``worker``, opens the workers'
-socket. A worker's key also says as which worker ids: ``Authenticator.may_use_worker_id``.
+socket. A worker's key also limits the worker ids: ``Authenticator.may_use_worker_id``.
 
-The gate runs before any socket is bound, and the sockets insist on it (``ZAP_ENFORCE_DOMAIN``): were its
-thread dead, nobody would get in, instead of everybody. Whom it refuses is told by libzmq that it is refused,
-and nothing else.
+The authenticator starts before any socket is bound, and the sockets require it (``ZAP_ENFORCE_DOMAIN``): if
+its thread died, every connection would be refused instead of admitted. A refused peer learns from libzmq only
+that it was refused.
 
-Source: ZeroMQ RFC 27 (ZAP). pyzmq's own authenticator is not used: it brings an event loop, reads the list
-once, and has no word for what a key may be used for.
+Source: ZeroMQ RFC 27 (ZAP). pyzmq's own authenticator is not used: it needs an event loop, reads the list
+once, and cannot express what a key may be used for.
 """
 
 from __future__ import annotations
@@ -42,11 +42,12 @@ from labkit.transport.sockets import CLIENT_ROLE, WORKER_ROLE
 log = logging.getLogger(__name__)
 
 HANDSHAKE_MS = 3000
-"""A connection that has not proved who it is by then is closed; silence must not use up what there is."""
+"""A connection that has not authenticated itself by then is closed; idle ones must not exhaust
+descriptors."""
 LOOK_S = 1.0
-"""How often the list of keys is looked at."""
-REFUSALS_TOLD = 20
-"""Refusals that are written to the log, each second."""
+"""How often the list of keys is checked for changes."""
+REFUSALS_LOGGED = 20
+"""Refusals written to the log per second, at most."""
 
 CLIENT_DOMAIN = "labkit.clients"
 WORKER_DOMAIN = "labkit.workers"
@@ -61,7 +62,7 @@ class Authenticator:
     """The ZAP handler of one context: ``start`` before binding, ``guard`` each socket, ``stop`` at the end.
 
     ``known`` is the cluster's ``Token``, or the ``KeyFolder`` with its keys. ``on_change`` is called, in the
-    gate's own thread, after the list of keys has changed.
+    authenticator's own thread, after the list of keys has changed.
     """
 
     def __init__(
@@ -76,15 +77,16 @@ class Authenticator:
         self._waker = Waker()
         self._stopping = False
         self._thread: threading.Thread | None = None
-        self._told = 0
+        self._logged = 0
         self._look_at = 0.0
         self.refused = 0
-        """Connections that were not let in."""
+        """Connections that were refused."""
 
-    # --- the sockets' side ----------------------------------------------------------------------------------
+    # --- for the loop's thread
+    # ----------------------------------------------------------------------------------
 
     def guard(self, socket: zmq.Socket[bytes], domain: str) -> None:
-        """Let nobody reach ``socket`` but who is admitted to ``domain``, soon. Call it before binding."""
+        """Require authentication for ``domain`` on this socket; call before bind."""
         if isinstance(self._known, Token):
             socket.plain_server = True
         else:
@@ -95,20 +97,22 @@ class Authenticator:
         socket.handshake_ivl = HANDSHAKE_MS
 
     def may_use_worker_id(self, user: str, worker_id: str) -> bool:
-        """Return whether the connection of ``user`` (its User-Id) may be the worker called ``worker_id``."""
+        """Return whether a connection with the User-Id ``user`` may be the worker called ``worker_id``."""
         if isinstance(self._known, Token):
             return True
         grant = self._grants.get((WORKER, user))
         return grant is not None and any(fnmatch.fnmatchcase(worker_id, ids) for ids in grant.ids)
 
     def admits(self, role: str, user: str) -> bool:
-        """Return whether ``user`` (a User-Id) is still on the list in this role."""
+        """Return whether ``user`` (a User-Id) is still listed in this role."""
         return isinstance(self._known, Token) or (role, user) in self._grants
 
-    # --- the thread -----------------------------------------------------------------------------------------
+    # --- the authenticator's thread
+    # -----------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to judge; returns when the gate is there. Raises ZMQError if the context has one already."""
+        """Start the thread; connections are checked from then on. Raises ZMQError if the context has one
+        already."""
         self._look()
         socket = self.context.socket(zmq.REP)
         socket.linger = 0
@@ -124,7 +128,7 @@ class Authenticator:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; from then on nobody is let in."""
+        """End the thread; from then on every connection is refused."""
         if self._thread is None:
             return
         self._stopping = True
@@ -133,7 +137,7 @@ class Authenticator:
         self._thread = None
 
     def close(self) -> None:
-        """``stop``, for good."""
+        """Stop, and release the waker."""
         self.stop()
         self._waker.close()
 
@@ -152,14 +156,14 @@ class Authenticator:
                     socket.send_multipart(self._answer(socket.recv_multipart()))
                 if time.monotonic() >= self._look_at:
                     self._look_at = time.monotonic() + LOOK_S
-                    self._told = 0
+                    self._logged = 0
                     self._look()
         finally:
             poller.close()
             socket.close()
 
     def _answer(self, question: list[bytes]) -> list[bytes]:
-        """Return the reply to one ZAP request. Its frames come from libzmq, their content from a stranger."""
+        """Return the reply to one ZAP request. libzmq makes its frames; their content is a stranger's."""
         version, request, domain, address, _routing_id, mechanism = question[:6]
         user = self._judge(domain.decode(), mechanism, question[6:])
         if user is None:
@@ -168,7 +172,7 @@ class Authenticator:
         return [version, request, b"200", b"OK", user, b""]
 
     def _judge(self, domain: str, mechanism: bytes, proof: list[bytes]) -> bytes | None:
-        """Return the User-Id of who may come in: a role's name, or a public key; None for anybody else."""
+        """Return the User-Id of an admitted peer (a role's name, or a public key), or None to refuse it."""
         if isinstance(self._known, Token):
             if mechanism != b"PLAIN" or len(proof) != 2:
                 return None
@@ -181,25 +185,25 @@ class Authenticator:
         key = z85.encode(proof[0])
         entry = (_ROLE_OF.get(domain, ""), key.decode("ascii"))
         if entry not in self._grants:
-            self._look()  # it may have been added just now; this costs less than the handshake did
+            self._look()  # the key may have been added just now; this costs less than the handshake did
         return key if entry in self._grants else None
 
     def _refuse(self, domain: str, address: str, mechanism: bytes, proof: list[bytes]) -> None:
         self.refused += 1
-        self._told += 1
-        if self._told <= REFUSALS_TOLD:
+        self._logged += 1
+        if self._logged <= REFUSALS_LOGGED:
             key = f" with the key {z85.encode(proof[0]).decode('ascii')}" if mechanism == b"CURVE" else ""
             log.warning("refused a connection from %s to %s%s", address, domain, key)
 
     def _look(self) -> None:
-        """Read the list of keys again, if it has changed."""
+        """Read the list of keys again if it has changed."""
         if isinstance(self._known, Token) or (seen := self._known.signature()) == self._signature:
             return
         first, self._signature = self._signature is None, seen
         self._grants, wrong = self._known.grants()
         for error in wrong:
-            log.error("nobody is admitted by this file: %s", error)
+            log.error("this key file admits no peer: %s", error)
         admitted = ", ".join(sorted(f"{grant.role} {grant.name}" for grant in self._grants.values()))
-        log.info("admitted by their keys: %s", admitted or "nobody")
+        log.info("admitted by their keys: %s", admitted or "no one")
         if self._on_change is not None and not first:
             self._on_change()

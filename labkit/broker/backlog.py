@@ -1,9 +1,9 @@
-"""What waits for peers that do not read as fast as they are sent to, bounded in bytes for each of them.
+"""Messages that wait for slow readers, bounded in bytes for each peer.
 
-* *Here*, once libzmq takes no more messages for a peer: they are kept in order, and tried again each turn.
-  Beyond ``MAX_BACKLOG_BYTES`` nothing is kept, and the peer is to be treated as gone.
-* *In libzmq*, which counts messages and not bytes: large ones are followed until they have left it, and while
-  ``MAX_LEAVING_BYTES`` of them wait there for one peer, no further ones are to be sent to it.
+* *Here*, once libzmq takes no more messages for a peer: they are kept in order and tried again each turn.
+  Beyond ``MAX_BACKLOG_BYTES`` nothing is kept, and the broker treats the peer as gone.
+* *In libzmq*, which counts messages and not bytes: large messages are tracked until they have left it. While
+  ``MAX_LEAVING_BYTES`` of them wait there for one peer, no further large one is sent to it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import zmq
 from labkit.core.protocol import messages as m
 
 LARGE_BYTES = 256 << 10
-"""Messages larger than this are followed until they have left libzmq."""
+"""Larger messages are tracked until they have left libzmq."""
 MAX_LEAVING_BYTES = 64 << 20
 """Bytes of large messages that may wait in libzmq for one peer."""
 MAX_BACKLOG_BYTES = 256 << 20
-"""Bytes that may wait here for one peer; a message counts for its place in the queue, too."""
+"""Bytes that may wait here for one peer; each message also counts ``PLACE_BYTES`` for its place."""
 PLACE_BYTES = 256
 
 Kept = tuple[bytes, tuple[Any, ...]]
@@ -29,7 +29,7 @@ Kept = tuple[bytes, tuple[Any, ...]]
 
 
 class Backlog:
-    """What waits for the peers of one socket, by their routes."""
+    """The messages that wait for the peers of one socket, by route."""
 
     def __init__(self) -> None:
         self._kept: dict[bytes, deque[Kept]] = {}
@@ -37,11 +37,11 @@ class Backlog:
         self._leaving: dict[bytes, deque[tuple[zmq.MessageTracker, int]]] = {}
 
     def __bool__(self) -> bool:
-        """Whether something is kept here, to be tried again."""
+        """Whether any message is kept here, to be tried again."""
         return bool(self._kept)
 
     def __contains__(self, route: bytes) -> bool:
-        """Whether something is kept here for this peer: what is new must wait behind it."""
+        """Whether messages are kept here for this peer: new ones must wait behind them."""
         return route in self._kept
 
     @property
@@ -62,8 +62,10 @@ class Backlog:
         return True
 
     def retry(self, send: Callable[..., bool]) -> None:
-        """Try again what is kept: ``send(route, envelope, frames)`` returns whether it went. It may
-        ``forget`` that peer."""
+        """Try to send the kept messages again.
+
+        ``send(route, envelope, frames)`` returns whether the message was sent. It may ``forget`` that peer.
+        """
         for route, waiting in list(self._kept.items()):
             while waiting and send(route, *waiting[0]):
                 self._kept_bytes[route] -= _weight(*waiting.popleft())
@@ -71,7 +73,7 @@ class Backlog:
                 del self._kept[route], self._kept_bytes[route]
 
     def has_room(self, route: bytes, size: int) -> bool:
-        """Whether libzmq may take one more large message for this peer: one is always possible."""
+        """Return whether libzmq may take one more large message for this peer; one is always allowed."""
         leaving = self._leaving.get(route)
         if leaving:
             _drop_what_left(leaving)
@@ -82,7 +84,7 @@ class Backlog:
         self._leaving.setdefault(route, deque()).append((tracker, size))
 
     def forget(self, route: bytes, closed: bool) -> None:
-        """This peer is gone, or treated so; what is leaving is there until the connection is ``closed``."""
+        """Drop what is kept for this peer. Bytes in libzmq count until the connection is ``closed``."""
         self._kept.pop(route, None)
         self._kept_bytes.pop(route, None)
         if closed:

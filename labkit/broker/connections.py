@@ -1,9 +1,10 @@
-"""What ZeroMQ has no call for: to look at one connection, to end it, and to have a port again at once.
+"""Calls that ZeroMQ lacks: look at one connection, end it, and bind a port again at once.
 
-libzmq's sockets are made of ordinary connections, TCP or Unix, whose descriptors belong to it. Here one of
-them is asked how much lies unread in it, or shut down, so that libzmq finds it ended and tidies up. What is
-shut down is a duplicate of the descriptor: whatever libzmq closes meanwhile, no other connection gets its
-number. (Should that have happened before, another connection is ended, and reconnects.)
+libzmq's sockets are made of ordinary connections, TCP or Unix, whose descriptors belong to libzmq. The
+functions here ask the kernel how many bytes of a connection are unread, or shut the connection down, so that
+libzmq finds it ended and cleans up. They shut down a duplicate of the descriptor: whatever libzmq closes
+meanwhile, no other connection gets its number. (If that happened just before, another connection ends
+instead, and reconnects.)
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ import zmq
 T = TypeVar("T")
 
 AGAIN_S = 5.0
-"""For how long a port that was given up a moment ago is asked for again."""
+"""For how long to retry a port that this process has just released."""
 AGAIN_EVERY_S = 0.002
 
 _NOW = getattr(socket, "MSG_DONTWAIT", 0)
-_UNCOPIED = getattr(socket, "MSG_TRUNC", 0)  # Linux: what TCP has received is thrown away where it is
+_UNCOPIED = getattr(socket, "MSG_TRUNC", 0)  # Linux: discards received TCP data without copying it
 _MANY = 1 << 20
 
 
@@ -37,8 +38,8 @@ def port_of(bound: Any) -> int:
 def bound_again(bind: Callable[[], T]) -> T:
     """Return what ``bind()`` does, at a port that a closed socket of ours had.
 
-    libzmq gives a port free in a thread of its own, a moment after the socket was closed, and tells nobody:
-    so it is tried until it works. Raises ZMQError after ``AGAIN_S``: somebody else has it.
+    libzmq releases a port in a thread of its own, a moment after the socket was closed, without notice. So
+    this function retries. Raises ZMQError after ``AGAIN_S``: another process has the port.
     """
     until = time.monotonic() + AGAIN_S
     while True:
@@ -51,8 +52,8 @@ def bound_again(bind: Callable[[], T]) -> T:
 
 
 def unread_bytes(descriptor: int) -> int:
-    """Return how much has arrived that libzmq has not read yet; 0 if the connection is closed."""
-    import fcntl  # not on Windows, where nobody asks
+    """Return how many bytes have arrived that libzmq has not read yet; 0 if the connection is closed."""
+    import fcntl  # not on Windows, where this is never called
     import termios
 
     try:
@@ -63,19 +64,19 @@ def unread_bytes(descriptor: int) -> int:
 
 
 def disconnect(descriptors: Iterable[int]) -> None:
-    """End these connections, and throw away what they have received.
+    """End these connections and discard the data that they have received.
 
-    The latter matters: what has arrived is read to its end by libzmq, shut down or not, and the system may
-    have accepted tens of megabytes.
+    Discarding matters: libzmq reads received data to its end even after the shutdown, and the kernel may have
+    accepted tens of megabytes.
     """
     ended = [connection for each in descriptors if (connection := _duplicate(each)) is not None]
     for connection in ended:
         try:
-            # Closed by libzmq then, it is reset: the other side does not wait for somebody to read on.
+            # libzmq's close then resets the connection, so the other side does not wait for a reader.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # the other side was faster
+            pass  # the other side has ended it already
     waste = bytearray(_MANY)
     for connection in ended:
         with connection:
@@ -100,7 +101,7 @@ def at_port(port: int) -> list[int]:
 
 
 def _duplicate(descriptor: int) -> socket.socket | None:
-    """Return a connection of our own to the same; None if the descriptor is closed, or no connection."""
+    """Return a duplicate of this connection; None if the descriptor is closed or no socket."""
     try:
         own = socket.dup(descriptor)
     except OSError:

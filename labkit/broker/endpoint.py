@@ -1,17 +1,17 @@
-"""One of the broker's two ROUTER sockets: messages in, messages out, and who hung up.
+"""One of the broker's two ROUTER sockets: messages in, messages out, and closed connections.
 
-The broker has two of these, one for clients and one for workers, so that refusing to read from a flooding
-client never stops results and heartbeats.
+The broker has two of these, one for clients and one for workers, so that it can stop reading from a flooding
+client without delaying results and heartbeats.
 
-* *In*: at most ``budget`` messages a turn; each is decoded here, and what is not this protocol is dropped and
-  counted. The peer that sent it is not told: a stranger learns nothing, and a friend's connection is not
-  harmed.
-* *Out*: ``ROUTER_MANDATORY`` makes libzmq say when a peer is gone (EHOSTUNREACH) or does not read (EAGAIN:
-  too many messages; too many bytes we notice ourselves). What cannot go now is kept, up to a bound, and tried
-  again each turn (``labkit.broker.backlog``).
-* *Hung up*: the socket's monitor tells of a closed connection within milliseconds, by the number of its file
-  descriptor; the same number comes with each message (SRCFD). A descriptor is used again after it was closed,
-  so the monitor is read to its end before a new connection is entered under its number.
+* *In*: at most ``budget`` messages a turn. Each is decoded here; a message that is not this protocol is
+  dropped and counted. The sender gets no answer: a stranger learns nothing, and a friend's connection
+  survives.
+* *Out*: with ``ROUTER_MANDATORY`` libzmq reports a peer that is gone (EHOSTUNREACH) or does not read (EAGAIN,
+  for too many messages; this module counts the bytes itself). Messages that cannot be sent now are kept, up
+  to a bound, and tried again each turn (``labkit.broker.backlog``).
+* *Closed*: the socket's monitor reports a closed connection within milliseconds, by the number of its file
+  descriptor; each message carries the same number (SRCFD). A descriptor is reused after it was closed, so the
+  monitor is read to its end before a new connection is entered under its number.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ BYTE_BUDGET = 64 << 20
 ROUTER_HWM = 256
 """Messages that may wait in libzmq for one peer, each way."""
 DROP_BUDGET = 10_000
-"""Frames of messages that have too many that are thrown away in one turn: some ten milliseconds."""
+"""Surplus frames of oversized messages discarded in one turn: some ten milliseconds of work."""
 MAX_SURPLUS = 10_000
-"""Such frames after which a peer is hung up on."""
+"""Surplus frames after which a peer is disconnected."""
 
 
 class Sent(Enum):
-    """What became of a message that was to be sent."""
+    """The outcome of an attempt to send a message."""
 
     YES = "yes"
     NO = "not now"
@@ -56,7 +56,7 @@ class Sent(Enum):
 
 
 class Endpoint:
-    """A bound ROUTER. ``count`` is called with the name of each thing worth counting."""
+    """A bound ROUTER. ``count`` is called with the name of the counter to raise."""
 
     def __init__(
         self,
@@ -87,23 +87,23 @@ class Endpoint:
                 why=zmq.strerror(error.errno or 0),
             ) from error
         self.port = port_of(self.socket)
-        """The port on which it listens."""
+        """The port at which it listens."""
         self._address = f"tcp://{host}:{self.port}"
 
     def _clear(self) -> None:
-        """Nobody is connected."""
-        self._open: dict[int, float] = {}  # all connections: descriptor -> since when it is there
+        """Forget all connections."""
+        self._open: dict[int, float] = {}  # all connections: descriptor -> when it opened
         self._route_of: dict[int, bytes] = {}  # descriptor -> route
         self._known: set[bytes] = set()
         self._users: dict[bytes, str] = {}
         self._budget = 1
-        self._dropping: bytes | None = None  # whose message is being thrown away
+        self._dropping: bytes | None = None  # the sender of the message that is being discarded
         self._may_drop = 0
-        self._surplus: dict[bytes, int] = {}  # route -> frames of it that were thrown away
+        self._surplus: dict[bytes, int] = {}  # route -> frames of it that were discarded
         self._backlog = Backlog()
 
     def _bind(self, address: str) -> tuple[Any, Any]:
-        """Return a ROUTER that listens there, and its monitor."""
+        """Return a ROUTER bound to ``address``, and its monitor."""
         router: Any = self._authenticator.context.socket(zmq.ROUTER)
         router.linger = 0
         router.router_mandatory = True
@@ -120,7 +120,7 @@ class Endpoint:
         return router, monitor
 
     def listen_also(self, path: Path) -> bool:
-        """Listen on a Unix socket, too; False if that is not possible there."""
+        """Also listen on a Unix socket; return False if that is not possible there."""
         try:
             self.socket.bind(f"ipc://{path}")
         except zmq.ZMQError:
@@ -129,10 +129,10 @@ class Endpoint:
         return True
 
     def rebind(self) -> None:
-        """Hang up on everybody, and throw away whatever libzmq holds, by taking a new socket. Innocent peers
-        come back. Raises ZMQError if the port is taken by somebody else in between.
+        """Disconnect everyone and discard everything that libzmq holds, by replacing the socket.
 
-        Whoever waits for ``socket`` and ``monitor`` waits for the new ones from then on.
+        Innocent peers connect again. Raises ZMQError if another process takes the port in between. ``socket``
+        and ``monitor`` are new afterwards; the poller must wait for these.
         """
         for route in list(self._known):
             self._forget(route)
@@ -149,8 +149,8 @@ class Endpoint:
     def receive(self, most: int) -> tuple[list[tuple[bytes, list[m.Message]]], bool]:
         """Return up to ``most`` messages as (route, records), and whether the socket was found empty.
 
-        Finding out that nothing more waits costs as much as a message. So a socket that brought one message
-        last time is asked for one, and one that brought all it was asked for is asked for twice as many.
+        Finding out that no more message waits costs as much as a message. So after a turn with one message
+        the socket is asked for one, and after a turn that used its whole budget for twice as many.
         """
         arrived: list[tuple[bytes, list[m.Message]]] = []
         socket, known = self.socket, self._known
@@ -198,10 +198,10 @@ class Endpoint:
         return arrived, False
 
     def _drop(self, route: bytes) -> bool:
-        """Throw away the rest of a message that is too large; return whether its end was found.
+        """Discard the rest of a message that is too large; return whether its end was found.
 
-        libzmq gives nothing else of any peer before that end. It may be millions of frames away, so only some
-        are read each turn; and who sends that many is hung up on.
+        libzmq delivers no other message, of any peer, before that end. It may be millions of frames away, so
+        only some are read each turn, and a peer that sends too many is disconnected.
         """
         socket, more = self.socket, True
         before = self._may_drop
@@ -220,18 +220,18 @@ class Endpoint:
         self.read_monitor()
         descriptor = int(frame.get(zmq.SRCFD))
         former = self._route_of.get(descriptor)
-        if former is not None:  # it had closed before its first message was read
+        if former is not None:  # the former connection had closed before this message was read
             self._forget(former)
         self._known.add(route)
         self._users[route] = str(frame.get("User-Id"))
         self._route_of[descriptor] = route
 
     def read_monitor(self) -> None:
-        """Take in which connections have opened and closed."""
+        """Note which connections have opened and closed."""
         while readable(self.monitor):
-            told = recv_monitor_message(self.monitor)
-            descriptor = told["value"]
-            if told["event"] == zmq.EVENT_ACCEPTED:
+            event = recv_monitor_message(self.monitor)
+            descriptor = event["value"]
+            if event["event"] == zmq.EVENT_ACCEPTED:
                 self._open[descriptor] = time.monotonic()
                 continue
             self._open.pop(descriptor, None)
@@ -240,35 +240,35 @@ class Endpoint:
                 self._forget(route)
 
     def user(self, route: bytes) -> str:
-        """Return who is at the other end: the User-Id that the gate gave it; "" if it has gone."""
+        """Return the peer's User-Id, which the authenticator gave it; "" if the peer is gone."""
         return self._users.get(route, "")
 
     def disconnect_unless(self, may_stay: Callable[[bytes], bool]) -> None:
-        """Hang up on all connections whose route may not stay, and on those that have said nothing yet.
+        """Disconnect all peers whose route may not stay, and all that have sent nothing yet.
 
-        The monitor tells when it has happened; whoever is innocent comes back.
+        The monitor reports when it has happened; innocent peers connect again.
         """
         self.read_monitor()
         routes = self._route_of
         self._disconnect([each for each in self._open if (r := routes.get(each)) is None or not may_stay(r)])
 
     def disconnect_unfinished(self, last_heard: Callable[[bytes], float], flooding: bool, now: float) -> int:
-        """Hang up on those who keep memory that is not known of (``labkit.broker.memory``): the silent, and
-        the flooding if so told. Returns how many that were."""
+        """Disconnect the peers that may hold unexplained memory (``labkit.broker.memory``); return how many.
+
+        These are the idle ones, and with ``flooding`` the flooding ones.
+        """
         self.read_monitor()
-        guilty = []
+        suspects = []
         for descriptor, since in self._open.items():
             route = self._route_of.get(descriptor)
-            silent_s = now - (since if route is None else max(since, last_heard(route)))
+            idle_s = now - (since if route is None else max(since, last_heard(route)))
             is_flooding = (
-                flooding
-                and silent_s > memory.UNFINISHED_S
-                and unread_bytes(descriptor) > memory.FLOODING_BYTES
+                flooding and idle_s > memory.UNFINISHED_S and unread_bytes(descriptor) > memory.FLOODING_BYTES
             )
-            if is_flooding or silent_s > memory.IDLE_S:
-                guilty.append(descriptor)
-        self._disconnect(guilty)
-        return len(guilty)
+            if is_flooding or idle_s > memory.IDLE_S:
+                suspects.append(descriptor)
+        self._disconnect(suspects)
+        return len(suspects)
 
     def _disconnect(self, descriptors: list[int]) -> None:
         for each in descriptors:
@@ -278,17 +278,17 @@ class Endpoint:
 
     @property
     def has_read_all(self) -> bool:
-        """Whether everything that peers have finished sending has been read."""
+        """Whether every finished message has been read."""
         return not readable(self.socket)
 
     @property
     def is_dropping(self) -> bool:
-        """Whether everything waits for the end of a message that is too large."""
+        """Whether every message waits for the end of one that is too large."""
         return self._dropping is not None
 
     @property
     def held_bytes(self) -> int:
-        """How much waits for peers that do not read, here and in libzmq."""
+        """How many bytes wait for slow readers, here and in libzmq."""
         return self._backlog.size
 
     @property
@@ -297,8 +297,10 @@ class Endpoint:
         return bool(self._closed)
 
     def take_closed(self) -> list[bytes]:
-        """Return the routes that closed since the last call. Ask when the socket is empty: last words come
-        first."""
+        """Return the routes that closed since the last call.
+
+        Call it when the socket has been read empty, so that the last messages are handled first.
+        """
         closed, self._closed = self._closed, []
         return closed
 
@@ -314,11 +316,11 @@ class Endpoint:
 
     @property
     def congested(self) -> bool:
-        """Whether something waits for a peer that does not read."""
+        """Whether a message waits for a slow reader."""
         return bool(self._backlog)
 
     def send(self, route: bytes, messages: Iterable[m.Message]) -> None:
-        """Send messages to one peer, in order; what cannot go now is kept and tried again."""
+        """Send messages to one peer, in order; those that cannot be sent now are kept and tried again."""
         for envelope, frames in wire.envelopes(messages):
             if route not in self._backlog:
                 sent = self._try(route, envelope, frames)
@@ -327,17 +329,17 @@ class Endpoint:
                 if sent is Sent.GONE:
                     return
             if not self._backlog.keep(route, envelope, frames):
-                # It reads nothing and wants everything: treat it as gone. If it lives it says hello again.
+                # It asks for more than it reads: treat it as gone. If it is alive, it says hello again.
                 self._count("overflowing_peers")
                 self._forget(route, closed=False)
                 return
 
     def retry(self) -> None:
-        """Try again what was kept."""
+        """Try to send the kept messages again."""
         self._backlog.retry(lambda *message: self._try(*message) is Sent.YES)
 
     def _try(self, route: bytes, envelope: bytes, frames: tuple[Any, ...]) -> Sent:
-        """Send one message, if it can go now."""
+        """Send one message if that is possible now."""
         socket = self.socket
         size = len(envelope) + sum(map(m.frame_size, frames)) if frames else len(envelope)
         if size > LARGE_BYTES and not self._backlog.has_room(route, size):
@@ -358,7 +360,7 @@ class Endpoint:
             for frame in frames[:-1]:
                 socket.send(frame, zmq.SNDMORE, copy=False)
             last = frames[-1]
-        if size > LARGE_BYTES:  # the last frame leaves when all have left
+        if size > LARGE_BYTES:  # the last frame leaves after all others
             last = zmq.Frame(memoryview(last), copy=False, track=True)
             self._backlog.follow(route, last.tracker, size)
         socket.send(last, copy=not frames and size <= LARGE_BYTES)
@@ -366,13 +368,13 @@ class Endpoint:
 
     def close(self, linger_ms: int = 0) -> None:
         """Close the socket and its monitor, and remove the Unix socket: libzmq leaves its file behind."""
-        if self._path is not None:  # while the port is ours: whoever has the port has the path
+        if self._path is not None:  # while the port is still ours: the path goes with the port
             self._path.unlink(missing_ok=True)
         _close(self.socket, self.monitor, linger_ms)
 
 
 def _close(router: Any, monitor: Any, linger_ms: int) -> None:
-    if router.closed:  # it was to start over, and its port was gone
+    if router.closed:  # ``rebind`` had closed it and found the port taken
         return
     router.disable_monitor()
     monitor.close(linger=0)

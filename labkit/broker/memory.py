@@ -1,33 +1,35 @@
-"""A bound for memory that the broker cannot see: who fills libzmq's buffers, and never ends a message.
+"""A bound for memory that the broker cannot see: libzmq's buffers for messages that never end.
 
-Everything that has reached the broker is counted and bounded by its rules: queues, quotas, what waits for a
-peer that does not read. But libzmq hands a message over only when its last frame is here, and has no limit
-for their number: an authenticated peer that sends empty frames for ever, each announcing one more, fills some
-thirty bytes of memory with each byte that it sends, 300 MB a second, and the broker sees nothing of it.
+Everything that has reached the broker is counted and bounded by its rules: queues, quotas, messages for slow
+readers. But libzmq delivers a message only when its last frame has arrived, and sets no limit on the number
+of frames. An authenticated peer that sends empty frames for ever, each announcing one more, fills some thirty
+bytes of memory with each byte that it sends, 300 MB a second, and the broker sees none of it.
 
-So the process's own size is watched. It may be what it was at the start, and what the broker ever held by its
-rules (freed memory may stay with the process, so the most counts, not the present), and ``room`` more. How
-soon it is looked at again depends on how much of that is left: not even ``FASTEST`` could fill it by then.
-Beyond the bound, whoever is in the middle of an endless message is hung up on:
+So the guard watches the size of the process. Allowed are its size at the start, the most that the broker ever
+held by its rules (freed memory may stay with the process, so the maximum counts, not the present), and
+``room`` more. The time of the next check depends on how much of that is left: not even ``FASTEST`` could fill
+it by then. Beyond the bound, the guard has peers disconnected that are in the middle of a message that does
+not end:
 
-* the *loud*: more than a few heartbeats lie unread in its connection (the kernel tells), and yet it has
-  finished no message for ``UNFINISHED_S``. That can only be judged when the broker has read everything that
-  was finished; or when the process is too large by another ``room``, and so anyhow.
-* the *silent*: it has finished no message for longer than a peer that beats can be. So who sends slowly is
-  found.
+* *Flooding* peers: more than a few heartbeats lie unread in the connection (the kernel tells how many bytes),
+  and yet the peer has finished no message for ``UNFINISHED_S``. This can be judged only when the broker has
+  read every finished message, or when the process is too large by another ``room``.
+* *Idle* peers: they have finished no message for longer than a peer that sends heartbeats can take. This
+  finds slow senders.
 
-Innocent ones among them (frozen, or in the middle of a large result) connect again. There is one thing that
-hanging up does not free: messages that *are* finished, and have millions of frames, must be read to their
-end. If they are what makes the process too large by another ``room``, all who use that socket are hung up on,
-because libzmq throws away everything only with the socket.
+Innocent peers among them (frozen, or in the middle of a large result) connect again. Disconnecting does not
+free one kind of memory: messages that *are* finished and have millions of frames must be read to their end.
+If they make the process too large by another ``room``, everyone who uses that socket is disconnected, because
+libzmq discards everything only together with the socket.
 
 ::
 
-    as usual ──too large──► hang up on the flooding and the silent ──RETURN_S──► give back what was freed ──┐
-       ▲                       │ nobody is        ▲                                                     │
-       │                       ▼ either           └── still too large, and somebody is loud or silent ──┤
-       │            hang up on all subscribers                                                          │
-       └── nobody is for QUIET_S: what is left is nobody's fault, and counts as known, within bounds ◄──┘
+    normal ──too large──► disconnect flooding and idle peers ──RETURN_S──► return freed memory ──┐
+      ▲                      │ there are none   ▲                                                │
+      │                      ▼ of either kind   └── still too large, and there are such peers ───┤
+      │         disconnect all subscribers                                                       │
+      └── no such peer for QUIET_S: the rest is no peer's fault; count it as known, within ◄─────┘
+          bounds
 
 Where the size of a process cannot be read (Windows), there is no such bound.
 """
@@ -42,41 +44,42 @@ from collections.abc import Callable
 from typing import Protocol
 
 LOOK_S = 0.2
-"""The process's size is looked at this often at least ..."""
+"""Longest time between two looks at the size of the process."""
 SOON_S = 0.005
-"""... and this often at most."""
+"""Shortest time between two looks."""
 FASTEST = 2e9
-"""Bytes that a second of bombing can fill at most; one thread of libzmq's reads all connections."""
+"""Bytes that an attack can fill in a second; a single libzmq thread reads all connections."""
 RETURN_S = 0.5
-"""How long connections that were hung up on may take to end, before freed memory is given back."""
+"""Time for disconnected connections to end before freed memory is returned."""
 QUIET_S = 3.0
 IDLE_S = 1.0
-"""Whoever beats is heard twice in this time."""
+"""A peer that sends heartbeats is heard twice in this time."""
 UNFINISHED_S = 0.1
 FLOODING_BYTES = 4096
-"""Unread bytes that are no heartbeats."""
+"""More unread bytes than this are not just heartbeats."""
 TASK_BYTES = 3_000
-"""What an open task costs beside its payload: its records, its place in queues, its events on their way."""
+"""Cost of an open task beside its payload: its records, its place in queues, its pending events."""
 
 
 class ConnectionOwner(Protocol):
-    """Who ends connections for the guard."""
+    """The object that ends connections for the guard: the broker."""
 
     def has_read_all(self) -> bool:
-        """Whether everything that peers have finished sending has been read."""
+        """Return whether every finished message has been read."""
 
     def disconnect(self, flooding: bool) -> int:
-        """Hang up on the silent, and on the flooding if so told; return how many that were."""
+        """Disconnect the idle peers, and with ``flooding`` the flooding ones; return how many."""
 
     def rebind(self) -> bool:
-        """Hang up on everybody where what waits is far too large; return whether that was somewhere."""
+        """Disconnect everyone at each socket where an oversized message waits; return whether there was
+        one."""
 
     def disconnect_subscribers(self) -> None:
-        """Hang up on all who subscribe to events: they never say anything that the broker would hear."""
+        """Disconnect all subscribers to events: the broker never sees their messages."""
 
 
 class MemoryGuard:
-    """Judges the size of this process against what its owner knows of.
+    """Compares the size of this process with the memory that the broker can explain.
 
     ``measure`` returns bytes, or None for unknown.
     """
@@ -94,8 +97,7 @@ class MemoryGuard:
         """When ``look`` is due."""
 
     def look(self, explained: int, now: float) -> None:
-        """Hang up on somebody if the process is larger than ``explained`` bytes, now or ever, can be the
-        reason for."""
+        """Disconnect peers if the process is larger than the most ``explained`` bytes so far account for."""
         self.look_at = now + LOOK_S
         if self._start is None or self._first is None:
             return
@@ -109,7 +111,7 @@ class MemoryGuard:
             self._act(excess, now)
         if now >= self._quiet_at:
             self._quiet_at = math.inf
-            if excess > 0:  # Nobody is here who could be the reason: it is fragmentation, and counts as ours.
+            if excess > 0:  # no peer can be the cause: it is fragmentation, and counts as known
                 self._start = min(max(self._start, size - self._most), self._first + self._room)
         self.look_at = now + min(LOOK_S, max(SOON_S, -excess / FASTEST))
 
@@ -119,19 +121,19 @@ class MemoryGuard:
         acted = far_too_large and self._owner.rebind()
         if not acted and not self._owner.disconnect(flooding=sure):
             if not sure or self._quiet_at < math.inf:
-                return  # it may be what was not read yet; or all have been hung up on, and it takes its time
+                return  # unread messages may explain it; or all are disconnected, and ending takes its time
             self._owner.disconnect_subscribers()
         self._return_at = min(self._return_at, now + RETURN_S)
         self._quiet_at = now + QUIET_S
 
 
 def resident_bytes() -> int | None:
-    """Return how much memory this process occupies (outside Linux: has at most occupied), or None."""
+    """Return the bytes of memory that this process occupies (outside Linux: its peak), or None if unknown."""
     try:
         with open("/proc/self/statm", "rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
-        pass  # no Linux
+        pass  # not Linux
     if sys.platform == "win32":
         return None
     import resource
@@ -141,8 +143,8 @@ def resident_bytes() -> int | None:
 
 
 def give_back() -> None:
-    """Give freed memory back to the system, where the C library can (glibc)."""
+    """Return freed memory to the system, where the C library can (glibc)."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (AttributeError, OSError, TypeError):
-        pass  # another C library; it keeps it, or has given it back already
+        pass  # another C library, which keeps the memory or has returned it already

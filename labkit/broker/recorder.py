@@ -1,14 +1,14 @@
 """Writes the history to a file and publishes it, away from the broker's loop.
 
 The loop hands over transitions in batches and never waits. A thread turns each batch into JSON lines once,
-appends them to ``events.jsonl`` and sends the same bytes to whoever subscribed::
+appends them to ``events.jsonl`` and sends the same bytes to the subscribers::
 
     frame 1   b"events" + number of the first event in the batch (8 bytes, big-endian)
     frame 2   JSON lines
 
-A subscriber that misses a number knows that it missed something. If the disk cannot keep up, whole batches
-are left out and a ``gap`` event says how many events are missing: the history never lies by silence. Such a
-gap counts in the numbers as much as it stands for.
+A subscriber that finds a number missing knows that it missed events. If the disk cannot keep up, whole
+batches are left out, and a ``gap`` event records how many events are missing, so that the history is never
+silently incomplete. In the numbers a gap counts for all the events that it stands for.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from labkit.transport.sockets import EVENT_TOPIC
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 400_000
-"""Events that may wait for the disk."""
+"""Events that may wait to be written."""
 PUBLISH_HWM = 500
-"""Batches that may wait for a subscriber that does not read: ten seconds, fifty megabytes at most."""
+"""Batches that may wait for a slow subscriber: ten seconds, fifty megabytes at most."""
 
 
 class Recorder:
@@ -52,7 +52,7 @@ class Recorder:
         self._missing = 0
         self._number = 0
         self._reopen_asked = False
-        self._unwritten = 0  # events that the disk refused, and of which the file does not tell yet
+        self._unwritten = 0  # events that the disk refused, not yet recorded as a gap
         self._file = _open(path) if path is not None else None
         self._socket: zmq.Socket[bytes] | None = None
         self._port = 0
@@ -67,7 +67,7 @@ class Recorder:
         self._thread.start()
 
     def put(self, events: list[Event]) -> None:
-        """Take a batch over; never blocks."""
+        """Accept a batch; never blocks."""
         if self._waiting - self._written > MAX_WAITING:
             self._missing += len(events)
             return
@@ -91,22 +91,22 @@ class Recorder:
         return socket
 
     def reopen(self) -> None:
-        """Hang up on all subscribers, before the next batch: those who are still admitted come back.
+        """Disconnect all subscribers before the next batch; those still admitted connect again.
 
-        A PUB socket does not know who is at the other end, so a key that is taken off the list costs
-        everybody the moment of a reconnect; the numbers of the batches tell them what they missed.
+        A PUB socket does not know its subscribers, so a key that is removed from the list costs all of them
+        the moment of a reconnect. The numbers of the batches show them what they missed.
         """
         self._reopen_asked = True
         self._batches.put([])
 
     def disconnect_flooding(self) -> int:
-        """Hang up on subscribers of whom more lies unread than a subscription; return how many that were."""
+        """Disconnect subscribers with more unread bytes than a subscription takes; return how many."""
         flooding = [each for each in at_port(self._port) if unread_bytes(each) > memory.FLOODING_BYTES]
         disconnect(flooding)
         return len(flooding)
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """Write what was handed over, for a bounded time, and close file and socket."""
+        """Write the batches accepted so far, for at most ``timeout_s``, and close file and socket."""
         self._batches.put(None)
         self._thread.join(timeout_s)
 
@@ -141,10 +141,10 @@ class Recorder:
             self._socket = None
 
     def _write(self, file: FileIO, lines: bytes, batch: list[Event]) -> None:
-        """Append a batch. What the disk refuses is told as a gap, as soon as it takes something again."""
+        """Append a batch. Refused events are recorded as a gap, as soon as the disk accepts data again."""
         if self._unwritten:
             gap = encode_event(Event(batch[0].at, h.GAP, detail={"missing": self._unwritten}))
-            lines = f"\n{gap}\n".encode("ascii") + lines  # what was refused may have left half a line
+            lines = f"\n{gap}\n".encode("ascii") + lines  # the refused write may have left half a line
         rest = memoryview(lines)
         try:
             while rest:
@@ -158,12 +158,12 @@ class Recorder:
 
 
 def _weight_of(batch: list[Event]) -> int:
-    """Return for how many events a batch counts. A gap is its first event, or there is none."""
+    """Return how many events a batch stands for. Only its first event can be a gap."""
     return sum(map(weight, batch)) if batch[0].kind == h.GAP else len(batch)
 
 
 def _open(path: Path) -> FileIO:
-    """Open a history for more lines. A broker that was killed may have left half a line: it is ended."""
+    """Open a history for appending. A killed broker may have left half a line: end it."""
     file = path.open("ab", buffering=0)
     if path.is_file() and path.stat().st_size:
         with path.open("rb") as written:

@@ -4,14 +4,13 @@ A turn of the loop::
 
     wait until something arrives or is due
       → read workers, then clients (bounded)     → the scheduler handles each message
-      → connections that closed                   → the scheduler hears of them, after their last words
-      → Tick                                      → liveness, deadlines, handing out work
-      → send it all, one envelope a peer          → observers get the turn's transitions
+      → connections that closed                   → the scheduler learns of them after their last messages
+      → Tick                                      → liveness, deadlines, dispatch
+      → send everything, one envelope a peer      → observers get the turn's transitions
 
-What a task is, where it goes and who is dead is decided in ``labkit.core.broker.scheduler``; there is no
-``if``
-about a task in this file. Observers (the recorder, the Redis mirror) are handed in by whoever starts the
-broker; none of them can hold the loop up.
+``labkit.core.broker.scheduler`` decides what a task is, where it goes and who is dead; this file contains no
+``if`` about a task. Observers (the recorder, the Redis mirror) are passed in by the caller that starts the
+broker; none of them can delay the loop.
 """
 
 from __future__ import annotations
@@ -51,30 +50,30 @@ from labkit.transport.poller import Poller
 log = logging.getLogger(__name__)
 
 TURN_BUDGET = 200
-"""Messages read from each socket in one turn: an unbounded drain would starve the timers under a flood."""
+"""Messages read from each socket in one turn: without a bound, a flood would starve the timers."""
 MAX_DEFERRED_TURNS = 20
-"""For how many turns a closed connection may wait for the workers' socket to be read empty."""
+"""For how many turns a closed connection may wait until the socket has been read empty."""
 RETRY_S = 0.005
 GC_THRESHOLD = 50_000
 RECORD_EVERY_S = 0.02
 RECORD_AT = 4_000
 SWITCH_INTERVAL_S = 0.0005
-"""The recorder's and the mirror's threads let the loop run again this soon (Python's default is ten times
-it)."""
+"""The recorder's and the mirror's threads yield to the loop this soon (Python's default is ten times
+that)."""
 
 
 class SnapshotObserver(Protocol):
-    """Somebody who shows the broker's state elsewhere, such as ``labkit.mirror.writer.Mirror``."""
+    """Shows the broker's state elsewhere, such as ``labkit.mirror.writer.Mirror``."""
 
     def wants(self, now: float, changed: bool = True) -> bool:
         """Return whether a snapshot is due."""
 
     def offer(self, snapshot: Snapshot) -> None:
-        """Take a snapshot and return at once."""
+        """Accept a snapshot and return at once."""
 
     @property
     def health(self) -> Any:
-        """How the showing goes; its ``state`` is a word."""
+        """The observer's health; its ``state`` is a word."""
 
 
 class Broker:
@@ -133,7 +132,7 @@ class Broker:
         return endpoint
 
     def _open_unix_sockets(self, secret: str) -> None:
-        """Listen on Unix sockets, too, for peers on this machine."""
+        """Also listen on Unix sockets, for peers on this machine."""
         unix_socket.sweep()
         for endpoint in (self._clients, self._workers):
             port = endpoint.port
@@ -156,11 +155,11 @@ class Broker:
         self.scheduler.counters[what] += 1
 
     def _may_use_worker_id(self, route: Any, worker_id: str) -> bool:
-        """Whether the key of this connection is that worker's: the scheduler asks at each hello."""
+        """Return whether this connection's key may use that worker id; the scheduler asks at each hello."""
         return self.authenticator.may_use_worker_id(self._workers.user(route), worker_id)
 
     def _on_keys_changed(self) -> None:
-        """The list of keys is another one; called in the gate's thread."""
+        """Note that the list of keys has changed; called in the authenticator's thread."""
         self._keys_changed = True
         self._waker.wake()
 
@@ -175,7 +174,7 @@ class Broker:
         self._recorder.reopen()
 
     def _watch_memory(self, now: float) -> None:
-        """Hang up on somebody if the process is larger than what we know of (``labkit.broker.memory``)."""
+        """Disconnect peers if the process is larger than can be explained (``labkit.broker.memory``)."""
         scheduler = self.scheduler
         explained = (
             scheduler.clients.open_bytes
@@ -187,38 +186,39 @@ class Broker:
         self._memory.look(explained, now)
 
     def has_read_all(self) -> bool:
-        """Whether everything that peers have finished sending has been read."""
+        """Return whether every finished message has been read."""
         return self._workers.has_read_all and self._clients.has_read_all
 
     def disconnect(self, flooding: bool) -> int:
-        """Hang up on the silent, and on the flooding if so told; return how many that were."""
+        """Disconnect the idle peers, and with ``flooding`` the flooding ones; return how many."""
         now, last_heard = time.monotonic(), self.scheduler.last_heard
         cut = sum(
             each.disconnect_unfinished(last_heard, flooding, now) for each in (self._clients, self._workers)
         )
         cut += self._recorder.disconnect_flooding() if flooding else 0
         if cut:
-            log.warning("more memory is in use than is known of: hung up on %d connections", cut)
+            log.warning("more memory is in use than can be explained: disconnected %d peers", cut)
         return cut
 
     def rebind(self) -> bool:
-        """Hang up on everybody where what waits is far too large; return whether that was somewhere."""
-        buried = [each for each in (self._workers, self._clients) if each.is_dropping]
-        for endpoint in buried:
-            log.warning("far too much memory is in use: hung up on everybody at port %d", endpoint.port)
+        """Disconnect everyone at each socket where an oversized message waits; return whether there was
+        one."""
+        dropping = [each for each in (self._workers, self._clients) if each.is_dropping]
+        for endpoint in dropping:
+            log.warning("far too much memory is in use: disconnected everyone at port %d", endpoint.port)
             self._poller.remove(endpoint.socket)
             self._poller.remove(endpoint.monitor)
             endpoint.rebind()
             self._wait_for(endpoint)
-        return bool(buried)
+        return bool(dropping)
 
     def _wait_for(self, endpoint: Endpoint) -> None:
         self._poller.add(endpoint.socket)
         self._poller.add(endpoint.monitor, often=False)
 
     def disconnect_subscribers(self) -> None:
-        """Hang up on all who subscribe to events."""
-        log.warning("more memory is in use than is known of: hung up on all subscribers")
+        """Disconnect all subscribers to events."""
+        log.warning("more memory is in use than can be explained: disconnected all subscribers")
         self._recorder.reopen()
 
     def stop(self) -> None:
@@ -240,8 +240,8 @@ class Broker:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         gc.collect()
         gc.freeze()
-        # What the loop makes is freed by reference counts; with the default of 700 the collector would walk
-        # over every open task again and again in search of cycles that are not there.
+        # Reference counts free the loop's objects. With the default threshold of 700 the collector would scan
+        # every open task again and again for cycles that do not exist.
         gc.set_threshold(GC_THRESHOLD, 20, 20)
         for endpoint in (self._workers, self._clients):
             self._wait_for(endpoint)
@@ -262,7 +262,7 @@ class Broker:
         now = time.monotonic()
         due = self.scheduler.next_deadline()
         wait_s = math.inf if due is None else due - now
-        wait_s = min(wait_s, self._memory.look_at - now)  # nobody tells of subscribers: somebody may be here
+        wait_s = min(wait_s, self._memory.look_at - now)  # nothing reports new subscribers, so always look
         if self._pending_events:
             wait_s = min(wait_s, self._recorded_at + RECORD_EVERY_S - now)
         if self._mirror is not None:
@@ -274,7 +274,7 @@ class Broker:
         return wait_s
 
     def _turn(self, ready: list[Any], now: float) -> None:
-        """One turn: read what is ready, workers first; judge and decide; send."""
+        """Do one turn: read what is ready, workers first; decide; send."""
         actions: list[Any] = []
         if self._keys_changed:
             self._disconnect_removed_keys()
@@ -299,7 +299,7 @@ class Broker:
         self._observe(now)
 
     def _closures(self, workers_empty: bool, clients_empty: bool, now: float) -> list[Any]:
-        """Tell the scheduler who hung up, once what they had still said has been read."""
+        """Report closed connections to the scheduler, once their last messages have been read."""
         actions: list[Any] = []
         self._deferred_turns += 1
         patience_over = self._deferred_turns > MAX_DEFERRED_TURNS
@@ -310,7 +310,7 @@ class Broker:
             for route in self._clients.take_closed():
                 actions += self.scheduler.handle(ClientClosed(route), now)
         if not (self._workers.has_closed or self._clients.has_closed):
-            self._deferred_turns = 0  # the next one that hangs up is waited for as long
+            self._deferred_turns = 0  # the next closed connection gets the same patience
         return actions
 
     def _send(self, actions: list[Any]) -> None:
