@@ -15,9 +15,12 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import zmq
+
+from labkit.core.errors import N_, PortInUse
+from labkit.transport.poller import Socket
 
 T = TypeVar("T")
 
@@ -30,9 +33,19 @@ _UNCOPIED = getattr(socket, "MSG_TRUNC", 0)  # Linux: discards received TCP data
 _MANY = 1 << 20
 
 
-def port_of(bound: Any) -> int:
+def port_of(bound: Socket) -> int:
     """Return the port at which a socket listens."""
-    return int(bound.last_endpoint.decode().rstrip("\0").rpartition(":")[2])
+    return int(bound.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0").rpartition(":")[2])
+
+
+def port_in_use(host: str, port: int, error: zmq.ZMQError) -> PortInUse:
+    """Return the error for a port that could not be bound."""
+    return PortInUse(
+        N_("port {port} on {host} is taken ({why}); stop what uses it, or choose another port"),
+        port=port,
+        host=host,
+        why=zmq.strerror(error.errno or 0),
+    )
 
 
 def bound_again(bind: Callable[[], T]) -> T:

@@ -28,12 +28,12 @@ from zmq.utils.monitor import recv_monitor_message
 from labkit.broker import memory
 from labkit.broker.authenticator import Authenticator
 from labkit.broker.backlog import LARGE_BYTES, Backlog
-from labkit.broker.connections import bound_again, disconnect, port_of, unread_bytes
-from labkit.core.errors import N_, PortInUse, ProtocolError
+from labkit.broker.connections import bound_again, disconnect, port_in_use, port_of, unread_bytes
+from labkit.core.errors import ProtocolError
 from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire
 from labkit.core.protocol.rules import Rules
-from labkit.transport.poller import readable
+from labkit.transport.poller import Socket, readable
 
 RECORD_BUDGET = 10_000
 """Records read in one turn: one message may hold thousands."""
@@ -80,12 +80,7 @@ class Endpoint:
         try:
             self.socket, self.monitor = self._bind(f"tcp://{host}:{port}")
         except zmq.ZMQError as error:
-            raise PortInUse(
-                N_("port {port} on {host} is taken ({why}); stop what uses it, or choose another port"),
-                port=port,
-                host=host,
-                why=zmq.strerror(error.errno or 0),
-            ) from error
+            raise port_in_use(host, port, error) from error
         self.port = port_of(self.socket)
         """The port at which it listens."""
         self._address = f"tcp://{host}:{self.port}"
@@ -102,9 +97,9 @@ class Endpoint:
         self._surplus: dict[bytes, int] = {}  # route -> frames of it that were discarded
         self._backlog = Backlog()
 
-    def _bind(self, address: str) -> tuple[Any, Any]:
+    def _bind(self, address: str) -> tuple[Socket, Socket]:
         """Return a ROUTER bound to ``address``, and its monitor."""
-        router: Any = self._authenticator.context.socket(zmq.ROUTER)
+        router: Socket = self._authenticator.context.socket(zmq.ROUTER)
         router.linger = 0
         router.router_mandatory = True
         router.maxmsgsize = self._max_bytes
@@ -373,7 +368,7 @@ class Endpoint:
         _close(self.socket, self.monitor, linger_ms)
 
 
-def _close(router: Any, monitor: Any, linger_ms: int) -> None:
+def _close(router: Socket, monitor: Socket, linger_ms: int) -> None:
     if router.closed:  # ``rebind`` had closed it and found the port taken
         return
     router.disable_monitor()

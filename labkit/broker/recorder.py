@@ -78,7 +78,7 @@ class Recorder:
         self._batches.put(events)
 
     def _bind(self, address: str) -> zmq.Socket[bytes]:
-        socket = self._authenticator.context.socket(zmq.PUB)
+        socket: zmq.Socket[bytes] = self._authenticator.context.socket(zmq.PUB)
         socket.linger = 0
         socket.sndhwm = PUBLISH_HWM
         self._authenticator.guard(socket, EVENT_DOMAIN)

@@ -23,20 +23,29 @@ import signal
 import sys
 import time
 from collections import defaultdict
+from pathlib import Path
 from typing import Any, Protocol
 
 import zmq
 
 from labkit.broker import memory
 from labkit.broker.authenticator import CLIENT_DOMAIN, WORKER_DOMAIN, Authenticator
+from labkit.broker.connections import port_in_use
 from labkit.broker.endpoint import Endpoint
 from labkit.broker.recorder import Recorder
 from labkit.core import history as h
-from labkit.core.broker.inputs import ClientClosed, FromClient, FromWorker, Tick, ToClient, WorkerClosed
+from labkit.core.broker.inputs import (
+    Action,
+    ClientClosed,
+    FromClient,
+    FromWorker,
+    Tick,
+    ToClient,
+    WorkerClosed,
+)
 from labkit.core.broker.policies import Policy
 from labkit.core.broker.scheduler import Scheduler
 from labkit.core.broker.snapshot import Snapshot
-from labkit.core.errors import N_, PortInUse
 from labkit.core.history import Event
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
@@ -45,7 +54,7 @@ from labkit.security.key_store import CLIENT, WORKER, KeyFolder
 from labkit.support.signals import stop_signals
 from labkit.support.waker import Waker
 from labkit.transport import unix_socket
-from labkit.transport.poller import Poller
+from labkit.transport.poller import Poller, Socket
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +71,14 @@ SWITCH_INTERVAL_S = 0.0005
 that)."""
 
 
+class Health(Protocol):
+    """The state of an observer, as a word."""
+
+    @property
+    def state(self) -> str:
+        """Return ``ok``, or what is wrong."""
+
+
 class SnapshotObserver(Protocol):
     """Shows the broker's state elsewhere, such as ``labkit.mirror.writer.Mirror``."""
 
@@ -72,8 +89,8 @@ class SnapshotObserver(Protocol):
         """Accept a snapshot and return at once."""
 
     @property
-    def health(self) -> Any:
-        """The observer's health; its ``state`` is a word."""
+    def health(self) -> Health:
+        """Return whether the observer works."""
 
 
 class Broker:
@@ -89,7 +106,7 @@ class Broker:
         known: Token | KeyFolder,
         rules: Rules,
         policy: str | Policy = "least_busy",
-        recorder_path: Any = None,
+        recorder_path: Path | None = None,
         mirror: SnapshotObserver | None = None,
     ) -> None:
         check_host(host, known)
@@ -101,7 +118,7 @@ class Broker:
         self._waker = Waker()
         self._keys_changed = False
         self.authenticator = Authenticator(self._context, known, self._on_keys_changed)
-        self._opened: list[Any] = []
+        self._opened: list[Endpoint] = []
         try:
             self.authenticator.start()
             self._clients = self._endpoint(CLIENT_DOMAIN, host, client_port, m.FROM_CLIENT)
@@ -140,16 +157,11 @@ class Broker:
             if path is not None and not endpoint.listen_also(path):
                 log.warning("no Unix socket at %s: peers use port %d", path, port)
 
-    def _open_recorder(self, host: str, port: int, path: Any) -> Recorder:
+    def _open_recorder(self, host: str, port: int, path: Path | None) -> Recorder:
         try:
             return Recorder(self.authenticator, f"tcp://{host}:{port}", path)
         except zmq.ZMQError as error:
-            raise PortInUse(
-                N_("port {port} on {host} is taken ({why}); stop what uses it, or choose another port"),
-                port=port,
-                host=host,
-                why=zmq.strerror(error.errno or 0),
-            ) from error
+            raise port_in_use(host, port, error) from error
 
     def _count(self, what: str) -> None:
         self.scheduler.counters[what] += 1
@@ -273,9 +285,9 @@ class Broker:
             wait_s = min(wait_s, RETRY_S)
         return wait_s
 
-    def _turn(self, ready: list[Any], now: float) -> None:
+    def _turn(self, ready: list[Socket | Waker], now: float) -> None:
         """Do one turn: read what is ready, workers first; decide; send."""
-        actions: list[Any] = []
+        actions: list[Action] = []
         if self._keys_changed:
             self._disconnect_removed_keys()
         workers_empty = clients_empty = True
@@ -298,9 +310,9 @@ class Broker:
         self._send(actions)
         self._observe(now)
 
-    def _closures(self, workers_empty: bool, clients_empty: bool, now: float) -> list[Any]:
+    def _closures(self, workers_empty: bool, clients_empty: bool, now: float) -> list[Action]:
         """Report closed connections to the scheduler, once their last messages have been read."""
-        actions: list[Any] = []
+        actions: list[Action] = []
         self._deferred_turns += 1
         patience_over = self._deferred_turns > MAX_DEFERRED_TURNS
         if workers_empty or patience_over:
@@ -313,13 +325,13 @@ class Broker:
             self._deferred_turns = 0  # the next closed connection gets the same patience
         return actions
 
-    def _send(self, actions: list[Any]) -> None:
+    def _send(self, actions: list[Action]) -> None:
         if self._workers.congested:
             self._workers.retry()
         if self._clients.congested:
             self._clients.retry()
-        to_workers: defaultdict[bytes, list[m.Message]] = defaultdict(list)
-        to_clients: defaultdict[bytes, list[m.Message]] = defaultdict(list)
+        to_workers: defaultdict[Any, list[m.Message]] = defaultdict(list)
+        to_clients: defaultdict[Any, list[m.Message]] = defaultdict(list)
         for action in actions:
             (to_clients if type(action) is ToClient else to_workers)[action.route].append(action.message)
         for route, messages in to_workers.items():
