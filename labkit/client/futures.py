@@ -1,8 +1,8 @@
 """What the user holds while tasks are away: a future for one task, or a batch for very many.
 
-A future is what Python programs know, with its own lock and its own callbacks; for a task that takes five
-microseconds to compute, that is most of what it costs. ``Batch`` is the same promise for a whole ``map``:
-results in the order of the calls, each once, without a future for each.
+A future is familiar to Python programs, but it has a lock and callbacks of its own. For a task that takes
+five microseconds to compute, that is most of the cost. ``Batch`` gives the same guarantee for a whole
+``map``: results in the order of the calls, each once, without a future for each.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Client(Protocol):
         """Cancel a task that has not started."""
 
     def call_back(self, fn: Callable[[Future[Any]], object], future: Future[Any]) -> None:
-        """Call ``fn`` in a thread where it may take its time."""
+        """Call ``fn`` in a thread where it may block."""
 
     def submit_for(self, batch: Batch, calls: Iterable[Call]) -> None:
         """Submit a batch's calls; each outcome goes to ``batch.take``."""
 
     def forget(self, batch: Batch, tasks: Iterable[bytes]) -> None:
-        """Cancel a batch's tasks, and do not tell it of them any more."""
+        """Cancel a batch's tasks and drop their outcomes."""
 
     def wait_for(
         self, done: Callable[[], bool], block: Callable[[float | None], Any], ends_at: float | None
@@ -46,10 +46,10 @@ class Client(Protocol):
 class TaskFuture(Future[Any]):
     """A future that knows its task: ``task_id`` (32 hex digits), and, once known, ``worker`` and ``attempt``.
 
-    ``cancel`` asks the broker: it succeeds only for a task of which no worker has said that it has started,
-    and then there will be no other outcome. (A task that waits at its worker may begin before that hears of
-    it; its result is dropped.) It may wait for the broker's answer for up to five seconds, and is False when
-    none comes.
+    ``cancel`` asks the broker. It succeeds only for a task that no worker has reported as started, and then
+    there will be no other outcome. (A task that waits at its worker may begin before the cancellation
+    arrives; its result is dropped.) It waits for the broker's answer for up to five seconds, and returns
+    False without one.
     """
 
     def __init__(self, client: Client, task: bytes) -> None:
@@ -74,12 +74,12 @@ class TaskFuture(Future[Any]):
         return self._client.cancel(self)
 
     def result(self, timeout: float | None = None) -> Any:
-        """As ``Future.result``; while it waits, this thread talks to the broker."""
+        """Like ``Future.result``; while waiting, this thread leads the I/O loop."""
         self._wait(timeout)
         return super().result(0)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """As ``Future.exception``; while it waits, this thread talks to the broker."""
+        """Like ``Future.exception``; while waiting, this thread leads the I/O loop."""
         self._wait(timeout)
         return super().exception(0)
 
@@ -89,7 +89,7 @@ class TaskFuture(Future[Any]):
             self._client.wait_for(self.done, super().exception, ends_at)
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
-        """Have ``fn`` called with this future when it is done, in a thread where it may take its time."""
+        """Have ``fn`` called with this future when it is done, in a thread where it may block."""
         super().add_done_callback(partial(self._client.call_back, fn))
 
 
@@ -101,34 +101,33 @@ def _value(call: Call, message: Any) -> Any:
 
 
 Ending = m.Result | m.Failed | m.CancelReply | LabkitError
-"""What ends a call of a batch; an error if the client was closed."""
+"""The outcome of a call of a batch; an error if the client was closed."""
 
 
 class Batch:
     """Many calls of one client, whose results are read in order by one thread.
 
-    ``submit`` may be called several times before ``results``. Unread results are kept as they came; they are
-    decoded by the thread that reads them.
+    ``submit`` may be called several times before ``results``. Unread results are kept encoded; the thread
+    that reads them decodes them.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._order: deque[Call] = deque()
-        self._arrived: dict[bytes, Ending] = {}  # an error: the client is over
+        self._arrived: dict[bytes, Ending] = {}  # an error: the client was closed
         self._wanted: bytes | None = None
         self._news = threading.Event()
 
     def submit(self, calls: Iterable[Call]) -> None:
-        """Send these calls; they come after those that were submitted before."""
+        """Submit these calls, after those that were submitted before."""
         calls = list(calls)
         self._order.extend(calls)
         self._client.submit_for(self, calls)
 
     def results(self, ends_at: float | None = None) -> Iterator[Any]:
-        """Yield each call's result in order; an exception ends it, and whatever ends it early cancels the
-        rest.
+        """Yield each call's result in order. The first exception ends it; an early end cancels the rest.
 
-        ``ends_at`` is an instant of ``time.monotonic``; after it, TimeoutError.
+        Raises TimeoutError after ``ends_at``, an instant of ``time.monotonic``.
         """
         try:
             while self._order:
@@ -146,13 +145,13 @@ class Batch:
             self.cancel()
 
     def cancel(self) -> None:
-        """Cancel what has not started, and forget the rest; does not wait."""
+        """Cancel the calls that have not started and drop the others; does not wait."""
         self._client.forget(self, [call.task for call in self._order])
         self._order.clear()
         self._arrived.clear()
 
     def take(self, task: bytes, message: Ending) -> None:
-        """Called by the client's I/O thread, once a task: its outcome is here."""
+        """Accept a task's outcome; called once a task, by the leader of the I/O loop."""
         self._arrived[task] = message
         if self._wanted == task:
             self._news.set()
@@ -162,7 +161,7 @@ class Batch:
         while task not in arrived:
             self._news.clear()
             self._wanted = task
-            if task not in arrived:  # it may have come between the two lines above
+            if task not in arrived:  # it may have arrived between the two lines above
                 self._client.wait_for(lambda: task in arrived, self._news.wait, ends_at)
                 if task not in arrived and ends_at is not None and time.monotonic() >= ends_at:
                     raise TimeoutError

@@ -1,28 +1,28 @@
-"""A client's conversation with its broker: link and session, led by one thread at a time.
+"""A client's I/O loop: connection and session, led by one thread at a time.
 
-Whoever leads sends, waits, reads and lets the session decide. There is a thread that does nothing else, so
-that the client beats and hears results whatever the user's program is doing. But a user's thread that waits
-for a result has nothing better to do: while it waits, *it* leads. A result then meets no second thread on its
-way, which for a task of microseconds would cost more than the task.
+The leader sends, waits, reads and calls the session. A thread of the loop's own does nothing else, so that
+the client sends heartbeats and receives results whatever the user's program is doing. But a user's thread
+that waits for a result is idle anyway, so while it waits, *it* leads. A result then passes through no second
+thread, which for a task of microseconds would cost more than the task.
 
 ::
 
-    conversation's own thread   LEADS ──────────────► STANDS BACK ──────────► LEADS
-                                  a user's thread       none has led for
-                                  claims the lead       LINGER_S
+    loop's own thread   LEADS ──────────────► STANDS BACK ──────────► LEADS
+                          a user's thread       no thread has led
+                          claims the lead       for LINGER_S
 
-    a user's thread             submit: hands over what is to be sent; or, if nobody leads, sends it
-                                result: leads until it is there, unless another user's thread waits already
+    a user's thread     submit: hands over what is to be sent; or, if no thread leads, sends it
+                        result: leads until it has arrived, unless another user's thread waits already
 
 Rules:
 
-* Connection, session and poller are touched under ``_lead`` only.
-* Several users' threads that wait at the same time are served by the conversation's own thread.
-* The conversation's own thread stands back for milliseconds only: nothing depends on a user who never comes
-  back.
+* Connection, session and poller are used under ``_lead`` only.
+* If several users' threads wait at the same time, the loop's own thread serves them.
+* The loop's own thread stands back for milliseconds only: nothing depends on a user's thread that never
+  returns.
 * A user's thread that leads cannot be interrupted in the middle of a step (``labkit.support.signals``).
-* It is its process's own. A forked child has a copy of it without its thread, and of locks that nobody there
-  will let go of: it gets an error instead, and leaves the sockets alone.
+* A loop belongs to the process that made it. A forked child has a copy without the thread, and with locks
+  that are never released there: it gets an error instead, and leaves the sockets alone.
 
 Source: the Leader/Followers pattern (Schmidt and others, Pattern-Oriented Software Architecture 2, 2000).
 """
@@ -53,17 +53,20 @@ from labkit.transport.sockets import CLIENT_ROLE
 
 FAREWELL_MS = 500
 TICK_EVERY_S = 0.1
-"""How often the session looks at the clock, however much there is to read."""
+"""How often the session gets a Tick, however much there is to read."""
 LINGER_S = 0.003
-"""For how long after a user's thread has led the conversation's own thread leaves the lead to it."""
+"""After a user's thread has led, the loop's own thread stands back for this long."""
 LONG_LEAD_S = 0.01
 LOOK_EVERY_S = 0.05
-"""A lead that has lasted for LONG_LEAD_S is looked at this often, and ends with a call."""
+"""Once a user's thread has led for LONG_LEAD_S, the loop's own thread checks only this often."""
 
 
 class IOLoop:
-    """See the module's head. ``act`` is called with what the session wants done beyond the connection, by
-    whoever leads; ``ended`` once, when the conversation is over and the sockets are closed."""
+    """See the module's head.
+
+    The leader calls ``act`` with each action of the session that does not concern the connection. ``ended``
+    is called once, when the loop is over and the sockets are closed.
+    """
 
     def __init__(
         self,
@@ -76,7 +79,7 @@ class IOLoop:
     ) -> None:
         self.session = session
         self.denied: AccessDenied | None = None
-        """Why the broker does not let us in: at once, or for long after it did."""
+        """Why the broker refuses us: from the start, or for long after it had admitted us."""
         self.welcomed = threading.Event()
         """Set when the broker has answered, or has refused us."""
         self._act = act
@@ -103,14 +106,14 @@ class IOLoop:
         _io_loops.add(self)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the loop's own thread."""
         self._thread.start()
 
     # --- any thread -----------------------------------------------------------------------------------------
 
     @property
     def is_closing(self) -> bool:
-        """Whether ``close`` was called, or the conversation broke."""
+        """Whether ``close`` was called, or the loop has failed."""
         return self._closing
 
     @property
@@ -119,12 +122,12 @@ class IOLoop:
         return self._leader == threading.get_ident()
 
     def post(self, event: Any) -> None:
-        """Hand an event to the session, or a list of calls to be submitted."""
+        """Pass an event to the session, or a list of calls to submit."""
         self._inbox.append(event)
-        self._nudge()
+        self._wake()
 
     def post_now(self, event: Any) -> None:
-        """As ``post``; if nobody leads just now, this thread sends what comes of it."""
+        """Like ``post``; if no thread leads just now, this thread handles the event and sends the result."""
         if self._parked:
             with DeferredSignals(self._waker.wake):
                 if self._lead.acquire(blocking=False):
@@ -136,10 +139,10 @@ class IOLoop:
     def wait_for(
         self, done: Callable[[], bool], block: Callable[[float | None], Any], ends_at: float | None
     ) -> None:
-        """Return when ``done()``, leading until then; where another thread serves, ``block(timeout_s)``.
+        """Return when ``done()``; lead until then, or call ``block(timeout_s)`` if another thread leads.
 
-        ``ends_at`` is an instant of ``time.monotonic``: then ``block`` is called with 0. ClientGone in a
-        forked child.
+        After ``ends_at``, an instant of ``time.monotonic``, ``block`` is called with 0. Raises ClientGone in
+        a forked child.
         """
         if self._is_copy:
             raise ClientGone(N_("this client belongs to the process that opened it; a fork opens its own"))
@@ -159,19 +162,19 @@ class IOLoop:
                 self._blocked.discard(me)
 
     def end(self) -> None:
-        """As ``close``, without waiting for it: for whoever cannot, such as the garbage collector."""
+        """Like ``close``, without waiting: for callers that cannot wait, such as the garbage collector."""
         self._closing = True
-        self._nudge()
+        self._wake()
 
     def close(self) -> None:
-        """Say goodbye and end. Returns when that is done, unless the conversation's own thread calls."""
+        """Say goodbye and end. Returns when that is done, unless the loop's own thread calls."""
         if self._is_copy:
             return
         self.end()
         if threading.current_thread() is not self._thread and self._thread.ident is not None:
             self._thread.join()
 
-    def _nudge(self) -> None:
+    def _wake(self) -> None:
         self._waker.wake()
         if self._parked:
             self._alarm.put(None)
@@ -181,7 +184,7 @@ class IOLoop:
     def _lead_until(self, done: Callable[[], bool], ends_at: float | None) -> None:
         began = time.monotonic()
         if not self._lead.acquire(blocking=False):
-            self._waker.wake()  # the conversation's own thread has it, and lets go of it now
+            self._waker.wake()  # the loop's own thread has it, and releases it now
             self._lead.acquire()
         self._lead_on(lambda: self._take_turns(done, ends_at))
         if self._inbox or self._closing or self._blocked or self._left_at - began > LONG_LEAD_S:
@@ -194,20 +197,20 @@ class IOLoop:
             self._turn(ends_at)
 
     def _lead_on(self, work: Callable[[], None]) -> None:
-        """Do ``work`` as the one who leads, having taken ``_lead``, which is let go of at the end."""
+        """Do ``work`` as the leader. The caller has acquired ``_lead``; it is released at the end."""
         try:
             self._leader = threading.get_ident()
             work()
             self._connection.flush()
         except BaseException:
-            self._closing = True  # half a step: nothing that comes after it can be trusted
+            self._closing = True  # a step was interrupted in the middle, so the state cannot be trusted
             raise
         finally:
             self._leader = 0
             self._left_at = time.monotonic()
             self._lead.release()
 
-    # --- the conversation's own thread ----------------------------------------------------------------------
+    # --- the loop's own thread ------------------------------------------------------------------------------
 
     def _run(self) -> None:
         self._poller.add(self._waker)
@@ -230,7 +233,7 @@ class IOLoop:
             self._leader = 0
 
     def _is_led(self) -> bool:
-        """Whether a user's thread leads, or is likely to in a moment."""
+        """Return whether a user's thread leads, or is likely to in a moment."""
         if self._claim.locked():
             return True
         return not (self._blocked or self._inbox) and time.monotonic() - self._left_at < LINGER_S
@@ -238,23 +241,24 @@ class IOLoop:
     def _stand_back(self) -> None:
         lasts_long = self._claim.locked() and time.monotonic() - self._left_at > LONG_LEAD_S
         self._parked = True
-        if self._is_led() and not self._closing:  # asked once more: whoever posts from now on sees the above
+        # Checked again: threads that post from now on see ``_parked``.
+        if self._is_led() and not self._closing:
             try:
                 self._alarm.get(timeout=LOOK_EVERY_S if lasts_long else LINGER_S)
             except queue.Empty:
-                pass  # it was only a look at the clock
+                pass  # time to check again
         self._parked = False
 
     def _finish(self) -> None:
         self._connection.flush()
-        has_met_it = self.welcomed.is_set() and not self.denied
-        self._connection.close(FAREWELL_MS if has_met_it else 0)
+        was_admitted = self.welcomed.is_set() and not self.denied
+        self._connection.close(FAREWELL_MS if was_admitted else 0)
         self._poller.close()
         self._waker.close()
         self._context.term()
         self._ended()
 
-    # --- whoever leads --------------------------------------------------------------------------------------
+    # --- the leader -----------------------------------------------------------------------------------------
 
     def _turn(self, ends_at: float | None) -> None:
         self._connection.flush()
@@ -289,7 +293,7 @@ class IOLoop:
             self._do(handle(Tick(), now))
 
     def _on_denied(self, now: float) -> None:
-        """Whoever was welcomed once waits a while for its own broker to come back to the address."""
+        """A client that was welcomed before waits for a while: its own broker may return to this address."""
         if not self.welcomed.is_set():
             self.denied = self._connection.why_denied()
             self.welcomed.set()
@@ -323,8 +327,8 @@ _io_loops: WeakSet[IOLoop] = WeakSet()
 
 
 def _in_forked_child() -> None:
-    for conversation in list(_io_loops):
-        conversation._become_copy()
+    for io_loop in list(_io_loops):
+        io_loop._become_copy()
 
 
 if hasattr(os, "register_at_fork"):
