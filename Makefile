@@ -19,7 +19,7 @@ fast:  ## what needs no cluster and no network: the loop while writing code
 
 lint: environment  ## style and types
 	$(BIN)/ruff check
-	$(BIN)/mypy $(wildcard labkit workers benchmarks lab.py) notebooks/build.py notebooks/clock.py tests
+	$(BIN)/mypy
 
 format: environment  ## put imports in order, and the like
 	$(BIN)/ruff check --fix

@@ -9,6 +9,8 @@ from tests.tools.mutants import DEMANDED, FURTHER, Mutant
 
 SEEDS = 500
 
+pytestmark = pytest.mark.no_cover
+
 
 def catch(mutant: Mutant) -> str:
     """Return by which invariant a mutant is caught, or an empty string."""

@@ -17,6 +17,8 @@ from tests.tools.regressions import NOT_IN_ALL, REGRESSIONS, Seed
 SEEDS = 2000 if os.environ.get("CI") == "true" else 500
 CHUNK = 25
 
+pytestmark = pytest.mark.no_cover
+
 
 def run_of(seed: int) -> Run:
     """Return the run of a seed: its faults, size and policy follow from the seed, too."""

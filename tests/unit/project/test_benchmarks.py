@@ -381,6 +381,7 @@ SHRUNK: dict[str, Any] = {
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", benchmarks.MEASUREMENTS)
 def test_each_measurement_measures_something(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

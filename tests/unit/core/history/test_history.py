@@ -376,6 +376,7 @@ def test_a_worker_that_was_there_and_did_nothing_has_a_share_of_zero() -> None:
 # --- speed --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.no_cover
 def test_a_large_history_is_read_and_asked_in_bounded_time() -> None:
     """A guard against quadratic answers, ten times slower than usual; benchmarks measure the speed."""
     events = run(tasks=25_000, workers=10, seconds=(0.001, 0.003), kill_at=5.0)
