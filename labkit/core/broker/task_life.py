@@ -4,12 +4,15 @@ Part of the scheduler; only the scheduler imports it. The scheduler decides that
 takes it: it changes the tables, sends the messages and publishes the transition, so that the tables agree
 after every step::
 
-    submitted ──► QUEUED ──dispatched──► ASSIGNED ──done──► (result sent)
-                   ▲  │                    │  │
-                   │  │                    │  └─failed──► (failure sent): raised, hung, or crashed workers
-                   │  └─ cancelled,        │
-                   │     deadline          └─requeued: its worker was lost, hung, or gave it back
-                   └───────────────────────────┘ at the front
+    (start)  -> queued     submitted
+    queued   -> assigned   dispatched
+    assigned -> queued     requeued (its worker was lost, left, hung, or returned it)
+    assigned -> done       done
+    assigned -> failed     failed (ERROR, HUNG, POISONED, or DEADLINE)
+    assigned -> cancelled  cancelled
+    queued   -> done       done (a late result)
+    queued   -> failed     failed (DEADLINE, NO_WORKER, POISONED, or a late error)
+    queued   -> cancelled  cancelled
 
 Rules:
 
@@ -33,6 +36,20 @@ from labkit.core.deadlines import Deadlines
 from labkit.core.history import Event
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import MAX_NAME, Rules
+from labkit.core.transitions import START, Transitions
+
+TRANSITIONS: Transitions = {
+    (START, "queued"): "submitted",
+    ("queued", "assigned"): "dispatched",
+    ("assigned", "queued"): "requeued (its worker was lost, left, hung, or returned it)",
+    ("assigned", "done"): "done",
+    ("assigned", "failed"): "failed (ERROR, HUNG, POISONED, or DEADLINE)",
+    ("assigned", "cancelled"): "cancelled",
+    ("queued", "done"): "done (a late result)",
+    ("queued", "failed"): "failed (DEADLINE, NO_WORKER, POISONED, or a late error)",
+    ("queued", "cancelled"): "cancelled",
+}
+"""The states of a task, with the events of the history. A task that has ended is in no table."""
 
 MAX_ERROR_IN_HISTORY = 200
 """Characters of an error that its transition keeps; the client gets all of it."""

@@ -2,12 +2,15 @@
 
 ::
 
-        hello            silent suspect_s          silent dead_s, or its connection closed
-    ──────────► ready ─────────────────► suspect ──────────────────► lost
-                  │ ▲                       │                          ▲
-                  │ └───── heard again ─────┘                          │
-                  └── leaving ──► draining ── goodbye ──► left         │
-                                      └────────────────────────────────┘
+    (start)  -> ready     joined (hello)
+    ready    -> suspect   suspect (silent for suspect_s)
+    suspect  -> ready     alive (heard again)
+    ready    -> draining  draining (it is leaving)
+    ready    -> lost      lost (closed, lease, or rejoined)
+    suspect  -> lost      lost (silent for dead_s, closed, or rejoined)
+    draining -> lost      lost (silent, closed, lease, or rejoined)
+    ready    -> left      left (goodbye)
+    draining -> left      left (goodbye)
 
 Workers with the same capabilities form a *group*. In a group, one ordered dictionary per load (tasks in
 flight) holds the workers that may get a task now; whoever's load changes goes to the end of its new load. The
@@ -26,6 +29,20 @@ from collections.abc import Iterable, Iterator
 
 from labkit.core.broker.records import Group, OpenTask, Route, Worker
 from labkit.core.protocol.rules import MAX_SLOTS, Rules
+from labkit.core.transitions import START, Transitions
+
+TRANSITIONS: Transitions = {
+    (START, "ready"): "joined (hello)",
+    ("ready", "suspect"): "suspect (silent for suspect_s)",
+    ("suspect", "ready"): "alive (heard again)",
+    ("ready", "draining"): "draining (it is leaving)",
+    ("ready", "lost"): "lost (closed, lease, or rejoined)",
+    ("suspect", "lost"): "lost (silent for dead_s, closed, or rejoined)",
+    ("draining", "lost"): "lost (silent, closed, lease, or rejoined)",
+    ("ready", "left"): "left (goodbye)",
+    ("draining", "left"): "left (goodbye)",
+}
+"""The phases of a worker as the broker sees it, with the events of the history."""
 
 MAX_JOBS_REMEMBERED = 4096
 MAX_DEPARTED_REMEMBERED = 256

@@ -2,10 +2,13 @@
 
 ::
 
-              Connect, hello                    welcome (new epoch or not): submit everything that is open
-    (start) ───────────────────► GREETING ──────────────────────────────────► READY
-                                    ▲                                           │
-                                    └─────── broker silent, or "stale" ─────────┘
+    (start)  -> greeting  start (connect, hello)
+    greeting -> greeting  no answer (connect, hello)
+    greeting -> ready     welcome (submit all open tasks)
+    ready    -> ready     welcome again (submit all open tasks)
+    ready    -> greeting  stale, broker silent, or tasks not acknowledged (hello)
+    greeting -> over      closed
+    ready    -> over      closed (goodbye)
 
 Rules:
 
@@ -29,6 +32,17 @@ from labkit.core.deadlines import Deadlines
 from labkit.core.peers.session import Phase, Session, Tick
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
+from labkit.core.transitions import START, Transitions
+
+TRANSITIONS: Transitions = {
+    (START, "greeting"): "start (connect, hello)",
+    ("greeting", "greeting"): "no answer (connect, hello)",
+    ("greeting", "ready"): "welcome (submit all open tasks)",
+    ("ready", "ready"): "welcome again (submit all open tasks)",
+    ("ready", "greeting"): "stale, broker silent, or tasks not acknowledged (hello)",
+    ("greeting", "over"): "closed",
+    ("ready", "over"): "closed (goodbye)",
+}
 
 
 class Call(NamedTuple):
@@ -124,6 +138,8 @@ class ClientTables(NamedTuple):
 class ClientSession(Session):
     """See the module's head. ``client`` is 16 random bytes, the same for the client's whole life."""
 
+    TRANSITIONS = TRANSITIONS
+
     def __init__(self, client: bytes, name: str, rules: Rules) -> None:
         super().__init__(rules)
         self.client = client
@@ -173,7 +189,7 @@ class ClientSession(Session):
 
     def _on_welcome(self, welcome: m.ClientWelcome, now: float) -> None:
         new_broker = bool(self.broker_epoch) and welcome.epoch != self.broker_epoch
-        self.phase = Phase.READY
+        self._enter(Phase.READY)
         self.broker_epoch = welcome.epoch
         self._heartbeat_s = welcome.heartbeat_s
         self._patience_s = welcome.patience_s
@@ -306,7 +322,7 @@ class ClientSession(Session):
     def _on_close(self, _: CloseAsked, now: float) -> None:
         if self.phase is Phase.READY:
             self._send(m.ClientGoodbye(), now)
-        self.phase = Phase.OVER
+        self._enter(Phase.OVER)
 
     # --- time -----------------------------------------------------------------------------------------------
 

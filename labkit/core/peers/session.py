@@ -27,6 +27,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
+from labkit.core.transitions import START, Transitions, check_transition
 
 
 class Arrived(NamedTuple):
@@ -55,6 +56,7 @@ class Connect(NamedTuple):
 class Phase(Enum):
     """Where a session is in its life. Only workers drain."""
 
+    START = START
     GREETING = "greeting"
     READY = "ready"
     DRAINING = "draining"
@@ -67,9 +69,12 @@ Handlers = Mapping[type, Callable[[Any, Any, float], None]]
 class Session(ABC):
     """See the module's head."""
 
+    TRANSITIONS: ClassVar[Transitions]
+    """Which phase may follow which; each kind of session has its own table."""
+
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self.phase = Phase.GREETING
+        self.phase = Phase.START
         self.broker_epoch = b""
         self._heartbeat_s = rules.heartbeat_s
         self._patience_s = rules.broker_gone_s
@@ -102,6 +107,10 @@ class Session(ABC):
     def _greet(self, now: float, connect: bool) -> None:
         """Begin anew: say hello, on a new connection or on the one that there is."""
 
+    def _enter(self, phase: Phase) -> None:
+        check_transition(self.TRANSITIONS, self.phase.value, phase.value)
+        self.phase = phase
+
     def _take(self) -> list[Any]:
         out, self._out = self._out, []
         return out
@@ -111,7 +120,7 @@ class Session(ABC):
         self._last_sent = now
 
     def _say_hello(self, hello: m.Message, now: float, connect: bool) -> None:
-        self.phase = Phase.GREETING
+        self._enter(Phase.GREETING)
         self._bulk_s = 0.0
         self._last_heard = now
         if connect:

@@ -2,11 +2,14 @@
 
 ::
 
-              Connect, hello              welcome
-    (start) ───────────────► GREETING ─────────────► READY ── stop asked ──► DRAINING ──► Exit
-                               ▲   │ refused for long          │  empty-handed, or drain_s
-                               │   └──────────► Exit           │
-                               └── broker silent, or "stale" ──┘
+    (start)  -> greeting  start (connect, hello)
+    greeting -> greeting  no answer, or refused (hello with a fresh epoch)
+    greeting -> ready     welcome
+    ready    -> greeting  stale, or broker silent (hello with a fresh epoch)
+    ready    -> draining  stop asked (return what has not started)
+    greeting -> over      stop asked, refused for too long, or a task hung
+    ready    -> over      a task hung
+    draining -> over      nothing held, drain_s over, stale, broker silent, or a task hung
 
 The shell (``workers/``) owns the socket and the threads that compute. It hands in what happened and does what
 comes out: ``Send`` a message, ``Connect`` a new socket, ``Run`` or ``Withdraw`` an attempt, ``Exit``.
@@ -41,10 +44,22 @@ from labkit.core.peers.session import Phase, Session, Tick
 from labkit.core.protocol import exit_codes
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
+from labkit.core.transitions import START, Transitions
 
 LOCKED_SHARE = 1 / 4
 """Who used the processor for this share of a gap in the ticks was not frozen: that would be less, even after
 a whole heartbeat of computing."""
+
+TRANSITIONS: Transitions = {
+    (START, "greeting"): "start (connect, hello)",
+    ("greeting", "greeting"): "no answer, or refused (hello with a fresh epoch)",
+    ("greeting", "ready"): "welcome",
+    ("ready", "greeting"): "stale, or broker silent (hello with a fresh epoch)",
+    ("ready", "draining"): "stop asked (return what has not started)",
+    ("greeting", "over"): "stop asked, refused for too long, or a task hung",
+    ("ready", "over"): "a task hung",
+    ("draining", "over"): "nothing held, drain_s over, stale, broker silent, or a task hung",
+}
 
 
 # --- what happens to it -------------------------------------------------------------------------------------
@@ -136,6 +151,8 @@ class WorkerTables(NamedTuple):
 class WorkerSession(Session):
     """See the module's head. ``fresh`` returns 8 random bytes: the only chance in a worker's life."""
 
+    TRANSITIONS = TRANSITIONS
+
     def __init__(
         self,
         worker: str,
@@ -219,7 +236,7 @@ class WorkerSession(Session):
 
     def _on_welcome(self, welcome: m.WorkerWelcome, now: float) -> None:
         if self.phase is Phase.GREETING and welcome.worker_epoch == self.epoch:
-            self.phase = Phase.READY
+            self._enter(Phase.READY)
             self.broker_epoch = welcome.broker_epoch
             self._heartbeat_s = welcome.heartbeat_s
             self._patience_s = welcome.patience_s
@@ -377,7 +394,7 @@ class WorkerSession(Session):
         if self.phase is Phase.GREETING:  # the welcome may be on its way: without a goodbye it would be lost
             self._leave(now, "stopped before the broker had answered")
         elif self.phase is Phase.READY:
-            self.phase = Phase.DRAINING
+            self._enter(Phase.DRAINING)
             self._drain_until = now + self.rules.drain_s
             self._send(m.Leaving(), now)
             for task in self._drop_line():
@@ -391,7 +408,7 @@ class WorkerSession(Session):
         self._exit(code, why)
 
     def _exit(self, code: int, reason: str) -> None:
-        self.phase = Phase.OVER
+        self._enter(Phase.OVER)
         self._out.append(Exit(code, reason))
 
     # --- time -----------------------------------------------------------------------------------------------
