@@ -10,32 +10,30 @@
 
 Reading order, from the idea to the machine. Each step needs only the ones before it:
 
-1.  ``labkit.core.protocol.rules``, ``labkit.core.errors``: the numbers all agree on; what can go wrong, by
-    name.
-2.  ``labkit.core.protocol.messages`` and ``wire``: what travels between client, broker and worker, and its
-    bytes (PROTOCOL.md).
-3.  ``labkit.core.broker.policies``: who gets the next task; each policy is a function of a few lines.
-4.  ``labkit.core.broker.scheduler``: the broker's mind, a state machine without socket or clock; with it
-    ``placement`` and ``evidence``, two decisions of its own, and ``tasks``, ``fleet``, ``clients`` and
-    ``timers``, the tables that it keeps.
-5.  ``labkit.core.peers.session``, then ``worker_session`` and ``client_session`` beside it: the same for the
-    other
-    two sides.
-6.  ``labkit.core.history``: what happened, event by event, and every question that can be asked of it.
-7.  ``labkit.simulation``: those three minds with a lossy network, on a clock that nobody waits for.
-8.  ``labkit.imaging.filters``, ``images``, ``photos``: the work itself, on real photographs.
-9.  ``labkit.jobs``, ``codec``, ``pipeline``: how a call travels, and one batch for any engine.
-10. ``labkit.broker``, ``workers``, ``labkit.client.client``: a socket and threads round each of the minds.
-11. ``labkit.mirror.writer``: the picture of it all in Redis.
-12. ``labkit.cluster``, ``labkit.executors``: the processes of a cluster, and how a program uses them.
-13. ``labkit.charts``, ``labkit.panel``, ``labkit.classroom``, ``labkit.demo``, ``labkit.cli``: what people
-    see.
-14. ``labkit.faults``: every fault done to a live cluster, and what was promised of it, measured.
-15. ``labkit.support.timing``, ``labkit.classroom``, then ``notebooks/source``: the course.
+1.  ``core.protocol.rules``, ``core.errors``: the numbers that all sides agree on; what can go wrong, by name.
+2.  ``core.protocol.messages``, ``wire``: the messages between client, broker and worker, and their bytes
+    (PROTOCOL.md).
+3.  ``core.broker.policies``: which worker gets the next task; each policy is a function of a few lines.
+4.  ``core.broker.scheduler``: what the broker decides, a state machine without socket or clock. Beside it are
+    its parts (``task_life``, ``liveness``, ``admission``, ``placement``, ``blame``) and its tables
+    (``task_queue``, ``worker_table``, ``client_table``).
+5.  ``core.peers.session``, then ``worker_session`` and ``client_session``: the same for the other two sides.
+6.  ``core.history``: what happened, event by event, and the answers to every question about it.
+7.  ``simulation``: those three state machines with a lossy network, on a virtual clock.
+8.  ``imaging.filters``, ``image_files``, ``photos``: the work itself, on real photographs.
+9.  ``calls.registry``, ``calls.serialization``, ``jobs``, ``batch``: how a call travels, and one batch for
+    any engine.
+10. ``transport``, then ``broker``, ``workers``, ``client``: a socket and threads round each state machine.
+11. ``mirror``: a view of the broker's state in Redis.
+12. ``cluster``, ``executors``: the processes of a cluster, and how a program uses them.
+13. ``charts``, ``panel``, ``demo``, ``cli``: what people see.
+14. ``faults``: every fault injected into a live cluster, and the promises about it, measured.
+15. ``support.timing``, ``classroom``, then ``notebooks/source``: the course.
 
-A module imports lower floors only (ARCHITECTURE.md; a test holds it to that). The four names below are the
-door for programs and notebooks. What lies behind each is imported when it is first used: ``import labkit``
-costs nothing, so a broker or a worker never loads what it does not need.
+All names are below ``labkit``, except ``workers`` and ``notebooks``. Each folder may import only the folders
+that ARCHITECTURE.md lists for it; a test checks that. The four names below are for programs and notebooks.
+Each is imported when it is first used: ``import labkit`` costs nothing, so a broker or a worker never loads
+code that it does not need.
 """
 
 from __future__ import annotations
@@ -59,7 +57,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import one of the four names from where it lives (PEP 562); asked only for what is not here yet."""
+    """Return one of the four names, imported on first use (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

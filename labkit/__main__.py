@@ -7,7 +7,7 @@ import sys
 
 
 def main() -> int:
-    """Run the command line; after it a second Ctrl-C has nothing left to interrupt."""
+    """Run the command line and return its exit code. Afterwards Ctrl-C is ignored, while Python ends."""
     try:
         from labkit.cli import main
 
@@ -16,9 +16,9 @@ def main() -> int:
         return 130
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        # A Ctrl-C that meets Python inside an exec or eval of text (while it makes a dataclass, say) leaves a
-        # mark in the interpreter: with it, it dies of the signal in the end, whoever has caught the exception
-        # and whatever exit code was chosen. The next exec wipes it off (CPython, run_eval_code_obj).
+        # A Ctrl-C inside an exec or eval of text (while a dataclass is made, for example) sets a flag in the
+        # interpreter. With that flag the process dies of the signal at exit, although the exception was
+        # caught and an exit code chosen. The next exec clears it (CPython, run_eval_code_obj).
         exec("")
 
 

@@ -1,8 +1,8 @@
 """The lab's main job, on any engine: many pictures through the same filters.
 
-The same calls of the same module-level functions go to whatever `concurrent.futures.Executor` is given, the
-sequential one, threads, processes or the cluster, so only where they run differs. Guarantee: results in the
-order of the images, and the same pixels on every engine.
+The same calls of the same module-level functions go to any `concurrent.futures.Executor`: sequential,
+threads, processes or the cluster. Only the place where they run differs. Guarantee: results in the order of
+the images, and the same pixels on every engine.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def process_batch(
 
     ``images`` are uint8 arrays, grey, BGR or BGRA; ``params`` are the filters' parameters, such as
     ``{"sharpen": {"intensity": 3}}``. Raises `FilterError` before anything is sent, TimeoutError after
-    ``timeout`` seconds, or what the first failing image raised; what has not started by then is cancelled. To
-    have the others all the same, submit one by one: ``executor.submit(process_image, image, steps)``.
+    ``timeout`` seconds, or the exception of the first failing image; images not started by then are
+    cancelled. To get the others anyway, submit one by one: ``executor.submit(process_image, image, steps)``.
     """
     steps = parse_steps(filters, params)
     return list(executor.map(process_image, images, repeat(steps), timeout=timeout, chunksize=chunksize))
@@ -52,9 +52,9 @@ def process_encoded_batch(
     timeout: float | None = None,
     chunksize: int = 1,
 ) -> list[bytes]:
-    """Return what `process_batch` does for the bytes of PNG and JPEG ``files``, encoded again as ``format``.
+    """Return the results of `process_batch` for the bytes of PNG and JPEG ``files``, encoded as ``format``.
 
-    Decoding and encoding are the workers' work, and far fewer bytes travel.
+    The workers decode and encode, so far fewer bytes travel.
     """
     steps = parse_steps(filters, params)
     return list(

@@ -1,8 +1,8 @@
-"""The jobs that the lab brings with it. Their names travel: ``labkit.jobs:process_image``.
+"""The jobs that are part of the lab. Their names travel: ``labkit.jobs:process_image``.
 
-They do the same on every engine, so results can be compared; NumPy and OpenCV are imported by those that use
-them. `crash`, `hang` and `hog` are the faults that a task can be: run them on a cluster, not in your own
-process. Which functions a worker may run is decided in ``labkit.calls.registry``.
+They do the same on every engine, so results can be compared. Those that use NumPy and OpenCV import them when
+called. `crash`, `hang` and `hog` are faulty tasks: run them on a cluster, not in your own process.
+``labkit.calls.registry`` decides which functions a worker may run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __jobs__ = (
     "hog",
     "run_each",
 )
-"""The jobs of this module: its other functions are not for sending."""
+"""The jobs of this module; its other functions cannot be sent."""
 
 
 def _filters_in(steps: Sequence[Step]) -> frozenset[str]:
@@ -43,7 +43,7 @@ def _filters_in(steps: Sequence[Step]) -> frozenset[str]:
 
 
 def echo(value: Any) -> Any:
-    """Return ``value``: the smallest task, all of its time is the way there and back."""
+    """Return ``value``: the smallest task; all of its time is the way there and back."""
     return value
 
 
@@ -53,16 +53,16 @@ def add(a: Any, b: Any) -> Any:
 
 
 def sleep_for(seconds: float) -> float:
-    """Wait for ``seconds`` without computing, as for a slow server, and return them."""
+    """Return ``seconds`` after waiting for so long without computing, as for a slow server."""
     time.sleep(seconds)
     return seconds
 
 
 def spin(seconds: float) -> int:
-    """Compute in pure Python for ``seconds`` of this thread's processor time; return how many rounds.
+    """Return how many rounds a pure Python loop makes in ``seconds`` of this thread's processor time.
 
-    Processor time, not time on the wall: two threads that take turns under the GIL take twice as long, and
-    show it.
+    Processor time, not wall-clock time, so that two threads that take turns under the GIL visibly take twice
+    as long.
     """
     rounds = 0
     end = time.thread_time() + seconds
@@ -74,7 +74,7 @@ def spin(seconds: float) -> int:
 
 @needs(lambda image, steps: _filters_in(steps))
 def process_image(image: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
-    """Return ``image`` after ``steps``, the filters as `labkit.imaging.filters.parse_steps` makes them.
+    """Return ``image`` after ``steps``, the filters as `labkit.imaging.filters.parse_steps` returns them.
 
     ``image`` is uint8 ``(height, width)``, ``(height, width, 3)`` BGR or ``(height, width, 4)`` BGRA and is
     not modified. Raises `FilterError` or `ImageError`.
@@ -88,7 +88,7 @@ def process_image(image: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
 def process_encoded(data: bytes, steps: Sequence[Step], format: str = "png", quality: int = 90) -> bytes:
     """Return the picture in ``data`` (a PNG or JPEG file) after ``steps``, encoded again as ``format``.
 
-    Decoding and encoding are the worker's work: a photo of 25 MB travels as 1 MB. ``format`` is "png" or
+    The worker decodes and encodes, so a photo of 25 MB travels as 1 MB. ``format`` is "png" or
     "jpeg" (with ``quality`` 1 to 100). Raises `FilterError` or `ImageError`.
     """
     from labkit.imaging import image_files
@@ -97,15 +97,14 @@ def process_encoded(data: bytes, steps: Sequence[Step], format: str = "png", qua
 
 
 def fail(message: str = "this task fails on purpose") -> None:
-    """Raise RuntimeError(``message``): an exception is an answer, and is not tried again."""
+    """Raise RuntimeError(``message``). An exception is a result: the task is not tried again."""
     raise RuntimeError(message)
 
 
 def crash() -> None:
-    """End the process at once, without a word to anybody: what a segmentation fault looks like from outside.
+    """End the process at once and without notice, as a segmentation fault would.
 
-    Only for a worker's process. On the engines "sequential" and "threads" it ends the program that you are
-    in.
+    Only for a worker's process. On the engines "sequential" and "threads" it ends your own program.
     """
     os._exit(exit_codes.CRASHED)
 
@@ -117,9 +116,9 @@ def hang() -> None:
 
 
 def hog() -> None:
-    """Never return, and never let go of Python's interpreter lock: no other thread of the process runs.
+    """Never return and never release Python's interpreter lock, so that no other thread of the process runs.
 
-    Only the watchdog of a worker ends it (not on Windows).
+    Only a worker's watchdog ends it (not on Windows).
     """
     sum(range(10**18))
 
@@ -128,7 +127,7 @@ def hog() -> None:
 def run_each(name: str, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
     """Return the results of several calls of the job ``name``, in order: a chunk of ``Executor.map``.
 
-    The first exception ends them all, and is their outcome.
+    The first exception ends the chunk and is its outcome.
     """
     function = resolve_here(name)
     return [function(*args) for args in calls]

@@ -1,4 +1,3 @@
-"""The worker process: one DEALER round a WorkerSession, with the computing beside it. ``python -m
-workers``."""
+"""The worker process: one DEALER round a WorkerSession, and threads that compute. ``python -m workers``."""
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""``python -m workers``: start one worker, told by its environment where the broker is and who it is.
+"""``python -m workers``: start one worker. Its environment names the broker and the worker.
 
 ``LABKIT_BROKER`` (tcp://127.0.0.1:5556), ``LABKIT_TOKEN_FILE`` or ``LABKIT_KEYS`` (and ``LABKIT_KEY``),
 ``WORKER_ID``, ``WORKER_CAPABILITIES`` (resize,blur; default all), ``LABKIT_SLOTS``, ``LABKIT_JOB_MODULES``,
-``LABKIT_WORK``. SIGTERM drains. In the folder ``LABKIT_FOLDER``, where one is named, the file
-``serving`` is touched while the broker answers.
+``LABKIT_WORK``. SIGTERM drains. If ``LABKIT_FOLDER`` names a folder, the worker touches the file ``serving``
+in it while the broker answers.
 
-Exit codes: 0 stopped, 2 wrong settings, 75 refused by the broker (its id is taken, or its key is not for it),
-77 not let in (wrong secret or key), 86 a task outran its lease. SIGPROF: a task outran its lease and never
-let go of the interpreter lock (``workers.watchdog``).
+Exit codes: 0 stopped, 2 wrong settings, 75 refused by the broker (its id is taken, or its key does not allow
+it), 77 not authenticated (wrong secret or key), 86 a task outran its lease. SIGPROF: a task outran its lease
+and held the interpreter lock all the time (``workers.watchdog``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 
 def main() -> int:
     """Run a worker in this process and return its exit code."""
-    # Native libraries read these when they are loaded, which happens at the first picture.
+    # Native libraries read these when they are loaded, at the first picture.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
@@ -41,7 +41,7 @@ def main() -> int:
     from labkit.support import parent_watch
     from workers.worker import Worker
 
-    if settings.worker_capabilities:  # otherwise the filters are imported when the first picture comes
+    if settings.worker_capabilities:  # otherwise the filters are imported with the first picture
         from labkit.imaging.filters import warning_of_unknown
 
         if warning := warning_of_unknown("WORKER_CAPABILITIES", settings.worker_capabilities):
@@ -66,5 +66,5 @@ if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Not sys.exit: a thread that hangs in a task would keep the interpreter from ending.
+    # Not sys.exit: a thread that hangs in a task would prevent the interpreter from ending.
     os._exit(code)

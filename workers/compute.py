@@ -1,10 +1,9 @@
-"""What a worker computes: the attempts that wait, those that run, and what became of the others.
+"""A worker's attempts: those that wait, those that run, and the reports of those that are over.
 
-No thread is made here and no socket is touched. Whichever thread has time takes an attempt (``take``),
-computes it (``perform``) and reports; who that is, ``workers.leader_followers`` decides.
+This module starts no thread and uses no socket. A thread that has time takes an attempt (``take``), computes
+it (``perform``) and hands in the report; ``workers.leader_followers`` decides which thread that is.
 
-An attempt that waits for its turn can be withdrawn: it leaves ``_waiting`` exactly once, by ``take`` or by
-``withdraw``.
+A waiting attempt can be withdrawn: it leaves ``_waiting`` exactly once, by ``take`` or by ``withdraw``.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ Key = tuple[bytes, int]  # task, attempt
 
 
 class Compute:
-    """At most ``slots`` attempts at once, begun in the order in which they came.
+    """At most ``slots`` attempts at once, started in the order in which they arrived.
 
-    A result of more than ``limit_bytes`` is a failure: the broker would not take it.
+    A result of more than ``limit_bytes`` is a failure, because the broker would refuse it.
     """
 
     def __init__(self, slots: int, allowed: Sequence[str], limit_bytes: int) -> None:
@@ -45,7 +44,7 @@ class Compute:
         self._announced: set[Key] = set()
         self._over: deque[Finished | Raised] = deque()
 
-    # --- for the thread that talks --------------------------------------------------------------------------
+    # --- for the leader -------------------------------------------------------------------------------------
 
     def add(self, task: m.Task) -> None:
         """Compute this attempt when its turn comes."""
@@ -66,16 +65,16 @@ class Compute:
         return bool(self._over)
 
     def collect(self) -> list[Finished | Raised]:
-        """Return what was handed in since the last call, in order."""
+        """Return the reports handed in since the last call, in order."""
         over: list[Finished | Raised] = []
         while self._over:
             over.append(self._over.popleft())
         return over
 
     def begun(self, now: float) -> list[Began]:
-        """Return attempts that run long enough to be announced; each is returned once.
+        """Return the attempts that have run long enough to be announced as started, each once.
 
-        Tiny tasks never appear here: announcing each of them would cost more than computing it.
+        Tiny tasks never appear here: announcing one would cost more than computing it.
         """
         began: list[Began] = []
         for key, since in list(self._running.items()):
@@ -85,37 +84,37 @@ class Compute:
         return began
 
     def announce_at(self) -> float | None:
-        """Return when ``begun`` has something to tell if nothing else happens; None: nothing runs
-        unannounced."""
+        """Return when ``begun`` will next return an attempt; None if every running one is announced."""
         unannounced = [since for key, since in list(self._running.items()) if key not in self._announced]
         return min(unannounced) + ANNOUNCE_AFTER_S if unannounced else None
 
     # --- for any thread -------------------------------------------------------------------------------------
 
     def take(self) -> tuple[m.Task, float] | None:
-        """Return the next attempt and the instant at which it began to run, if one waits and a slot is
-        free."""
+        """Return the next attempt and its start (monotonic), or None if none waits or no slot is free."""
         with self._lock:
             if len(self._running) >= self._slots:
                 return None
             for key in self._waiting:
-                since = self._running[key] = time.monotonic()  # before it stops waiting: it is never neither
+                since = self._running[key] = (
+                    time.monotonic()
+                )  # before it leaves _waiting, so that it is always in one of the two
                 task = self._waiting.pop(key, None)
                 if task is not None:
                     return task, since
-                del self._running[key]  # withdrawn at this very moment
+                del self._running[key]  # withdrawn in the meantime
                 break
         return None
 
     def perform(self, task: m.Task, since: float) -> Finished | Raised:
-        """Compute what ``take`` returned; whatever it does, the report says so."""
+        """Return the report of the attempt that ``take`` returned, whatever the attempt does."""
         report = self._compute(task, since)
         del self._running[task.task, task.attempt]
         self._announced.discard((task.task, task.attempt))
         return report
 
     def hand_in(self, report: Finished | Raised) -> None:
-        """Leave a report for the thread that talks."""
+        """Leave a report for the leader."""
         self._over.append(report)
 
     def _compute(self, task: m.Task, since: float) -> Finished | Raised:
@@ -130,18 +129,18 @@ class Compute:
                     size=payload.size,
                     limit=self._limit_bytes,
                 )
-        except BaseException as error:  # noqa: BLE001 - whatever a task does, even exit(), is its own failure
+        except BaseException as error:  # noqa: BLE001 - anything that a task raises, even by exit(), is its failure
             text = "".join(traceback.format_exception(error)).encode("utf-8", "replace")
             if len(text) > TRACEBACK_LIMIT:
                 half = TRACEBACK_LIMIT // 2
                 text = text[:half] + b"\n...\n" + text[-half:]
-            said = f"{type(error).__name__}: {_text_of(error)}"[:ERROR_LIMIT]
-            return Raised(task.task, task.attempt, time.monotonic() - since, said, m.Payload(text))
+            summary = f"{type(error).__name__}: {_text_of(error)}"[:ERROR_LIMIT]
+            return Raised(task.task, task.attempt, time.monotonic() - since, summary, m.Payload(text))
         return Finished(task.task, task.attempt, time.monotonic() - since, payload)
 
 
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - an exception of somebody else's class may fail even at this
-        return "its text cannot be had"
+    except Exception:  # noqa: BLE001 - a user's exception may raise even here
+        return "its text cannot be read"

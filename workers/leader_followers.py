@@ -1,24 +1,25 @@
-"""The threads of a worker: one leads, which means that it talks to the broker; the others compute, or wait.
+"""The threads of a worker: one leads, that is, it talks to the broker; the others compute, or wait.
 
 ::
 
              watch                    the leader has been computing for 1 ms
     (start) ───────► FOLLOWER ───────────────────────────────────────────────► LEADER
                         ▲                                                       │   ▲
-                        │ nothing waits for a slot                    computes  │   │ done, and still leads
+                        │ no attempt waits for a slot                 computes  │   │ done, and still leads
                         │                                                       ▼   │
-                     COMPUTING ◄──────────────────────────────────────────── LEADER, lent
-                                 done, and a follower leads by now
+                     COMPUTING ◄──────────────────────────────────────────── LEADER, lead on loan
+                                 done, but a follower leads now
 
-A thread that reads a task and hands it to another one pays for two changes of threads, which for a task of
-microseconds is most of what it costs. So the leader computes what it has read itself, and hands on the *lead*
-instead, and only if it must: a follower watches it, and takes the lead when the leader has been computing for
-a millisecond. So heartbeats are never late because of a task, and a short task meets no other thread.
+A thread that reads a task and hands it to another one pays for two thread switches, which for a task of
+microseconds is most of its cost. So the leader itself computes what it has read, and hands on the *lead* only
+if necessary: a follower watches it, and takes the lead when the leader has been computing for a millisecond.
+So no task delays heartbeats, and a short task never changes threads.
 
-The lead changes hands under a lock, and with it all that is the leader's alone: socket, session, poller.
+The lead changes hands under a lock, together with everything that only the leader may use: socket, session,
+poller.
 
-The one follower on watch looks at a clock every millisecond or two while tasks come, and sleeps while none
-do; the leader wakes it with the first task after a pause.
+A single follower watches. It looks at a clock every millisecond or two while tasks arrive, and sleeps while
+none do; the leader wakes it with the first task after a pause.
 
 Source: the Leader/Followers pattern (Schmidt and others, Pattern-Oriented Software Architecture 2, 2000).
 """
@@ -33,41 +34,41 @@ from typing import Protocol
 from labkit.core.peers.worker_session import Finished, Raised
 from workers.compute import ANNOUNCE_AFTER_S, Compute
 
-SPEAK_AFTER_S = ANNOUNCE_AFTER_S / 2
+REPORT_AFTER_S = ANNOUNCE_AFTER_S / 2
 WATCH_EVERY_S = 0.002
-"""How often the follower on watch looks at the clock while tasks come and go."""
+"""How often the watching follower looks at the clock while tasks arrive."""
 QUIET_S = 0.05
-"""Without a task for this long, it sleeps until there is one."""
+"""Without a task for this long, the watching follower sleeps until the next one."""
 
 
 class Leader(Protocol):
-    """What the thread that leads does; ``workers.worker.Worker``."""
+    """The work of the thread that leads: ``workers.worker.Worker``."""
 
     @property
     def is_over(self) -> bool:
-        """Whether the worker's life is over."""
+        """Whether the worker is about to leave."""
 
     def turn(self) -> None:
         """Send, wait until something happens, read, and handle it."""
 
     def report(self, report: Finished | Raised) -> None:
-        """Tell the broker, at the next turn, what became of an attempt."""
+        """Report the outcome of an attempt to the broker at the next turn."""
 
     def wake(self) -> None:
-        """Let the thread that waits in ``turn`` look for news; called by others."""
+        """Wake the thread that waits in ``turn``; called by the other threads."""
 
 
 class LeaderFollowers:
-    """``size`` threads that are daemons: one that is stuck in a task does not keep a process alive."""
+    """``size`` daemon threads, so that one that is stuck in a task does not keep the process alive."""
 
     def __init__(self, size: int, leader: Leader, compute: Compute) -> None:
         self._leader = leader
         self._compute = compute
         self._lock = threading.Lock()  # for the next two
-        self._leads: int | None = None  # which thread
-        self._lent_at: float | None = None  # since when it computes
+        self._leads: int | None = None  # number of the leading thread
+        self._lent_at: float | None = None  # since when the leader computes, and others may take the lead
         self._lent_last = 0.0
-        self._watch = threading.Lock()  # one follower watches, the others wait behind it
+        self._watch = threading.Lock()  # held by the follower that watches; the others wait for it
         self._asleep = False
         self._alarm: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._over = threading.Event()
@@ -78,10 +79,10 @@ class LeaderFollowers:
         ]
 
     def serve(self) -> None:
-        """Let the crew work until the worker's life is over. Nobody leads any more when this returns."""
+        """Run the threads until the leader is over. No thread leads any more when this returns."""
         for thread in self._threads:
             thread.start()
-        while not self._over.wait(0.5):  # not for ever: on Windows that would be deaf to Ctrl-C
+        while not self._over.wait(0.5):  # with a timeout, because on Windows an endless wait ignores Ctrl-C
             pass
         for _ in self._threads:
             self._alarm.put(None)
@@ -98,13 +99,13 @@ class LeaderFollowers:
                 self._error = error
                 self._over.set()
                 return
-            self._leader.wake()  # another thread leads: compute what waits, as long as there is any
+            self._leader.wake()  # another thread leads: compute the waiting attempts
             while not self._over.is_set() and (taken := self._compute.take()) is not None:
                 self._compute.hand_in(self._compute.perform(*taken))
                 self._leader.wake()
 
     def _lead(self, me: int) -> None:
-        """Talk, and compute in between; until another thread has taken the lead, or all is over."""
+        """Take turns, and compute in between, until another thread takes the lead or the leader is over."""
         leader, compute = self._leader, self._compute
         while not leader.is_over:
             leader.turn()
@@ -118,27 +119,27 @@ class LeaderFollowers:
         self._over.set()
 
     def _burst(self) -> None:
-        """Compute what waits, for half a millisecond or one task: then there is something to tell.
+        """Compute waiting attempts for half a millisecond, but at least one; then it is time to report.
 
-        Each report is handed in before the next task begins. If that one takes long, whoever takes the lead
-        meanwhile tells of it; and what ends after that ends the burst, because it began before.
+        Each report is handed in before the next attempt starts. If that one takes long, the thread that takes
+        the lead meanwhile sends the report. An attempt that ends after the half millisecond ends the burst.
         """
         compute = self._compute
-        speak_at = time.monotonic() + SPEAK_AFTER_S
+        report_at = time.monotonic() + REPORT_AFTER_S
         while (taken := compute.take()) is not None:
             compute.hand_in(compute.perform(*taken))
-            if time.monotonic() >= speak_at:
+            if time.monotonic() >= report_at:
                 return
 
     def _lend(self) -> None:
-        """From now on the lead may be taken over."""
+        """Allow another thread to take the lead from now on."""
         self._lent_at = time.monotonic()
         if self._asleep:
             self._asleep = False
             self._alarm.put(None)
 
     def _take_back(self, me: int) -> bool:
-        """Return whether this thread still leads, after it has computed."""
+        """Return whether this thread still leads after computing."""
         with self._lock:
             if self._leads != me:
                 return False
@@ -148,7 +149,7 @@ class LeaderFollowers:
             return True
 
     def _follow(self, me: int) -> bool:
-        """Wait until this thread leads; False if it is all over."""
+        """Wait until this thread leads; return False if all threads are to end."""
         with self._watch:
             while not self._over.is_set():
                 now = time.monotonic()
@@ -173,6 +174,8 @@ class LeaderFollowers:
 
     def _sleep(self) -> None:
         self._asleep = True
-        if self._lent_at is None:  # asked after it was said: a leader that lends either sees it, or is seen
+        if (
+            self._lent_at is None
+        ):  # checked after _asleep is set: a leader that lends sees one, or is seen here
             self._alarm.get()
         self._asleep = False

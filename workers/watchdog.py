@@ -1,15 +1,15 @@
-"""The watchdog of a worker: ends a process in which a task keeps Python's interpreter lock.
+"""The watchdog of a worker: ends the process if a task keeps Python's interpreter lock.
 
-A task that never ends, but lets other threads run, is reported by the thread that talks, and the worker
-leaves (exit code 86). A call that never lets go of the interpreter lock (a runaway regular expression,
-``sum(range(10**12))``) also stops the thread that talks: no heartbeat, no report, and nothing written in
-Python can help. So the operating system does. A timer counts the *processor time* of this process, and is
-wound up again at every look at the clock. When it runs down, nobody has had the lock for that long, and it
-ends the process. The traceback of every thread is then in the log; that of the "Current thread", the one
-that was computing, names the line to blame.
+If a task never ends but lets other threads run, the leader reports it and the worker leaves (exit code 86). A
+call that never releases the interpreter lock (a runaway regular expression, ``sum(range(10**12))``) also
+stops the leader: no heartbeat, no report, and no Python code can help. So the operating system does. A timer
+counts the *processor time* of this process and is restarted each time the leader looks at the clock. If it
+expires, no other thread has had the lock for that long, and it ends the process. The log then holds the
+traceback of every thread; that of the "Current thread", the one that was computing, names the offending line.
 
-Processor time stands still while a process is frozen, so one that wakes up after an hour is not bitten. A
-task that *waits* with the lock (no code of Python's own does) is not found. Windows has no such timer.
+Processor time stands still while a process is frozen, so a process that wakes up after an hour survives. A
+task that *waits* while it holds the lock (no code of Python's own does) is not found. Windows has no such
+timer.
 
 Source: the watchdog timer of embedded systems; ``setitimer(2)``.
 """
@@ -21,24 +21,26 @@ import signal
 import sys
 
 SLACK_S = 1.0
-"""Processor time beyond the leases that may pass between two windings of a process that is well."""
+"""Processor time beyond the leases that a healthy process may use between two restarts of the timer."""
 
 
 class Watchdog:
-    """Ends this process when it has computed for too long without being wound up; once it was, first."""
+    """Ends this process when it has computed for too long without ``restart``. Starts with the first call."""
 
     def __init__(self) -> None:
-        self.wound_s = 0.0
-        """What it was wound up for."""
+        self.leases_s = 0.0
+        """The leases of the last ``restart``."""
         if sys.platform != "win32":
-            # Written in C: it needs no interpreter lock. ``chain``: then the signal ends the process.
+            # The handler is written in C and needs no interpreter lock. With ``chain`` the signal then ends
+            # the process.
             faulthandler.register(signal.SIGPROF, all_threads=True, chain=True)
 
-    def wind(self, leases_s: float) -> None:
-        """From now on, this process may compute for so long, and no longer, before this is called again.
+    def restart(self, leases_s: float) -> None:
+        """Allow this process ``leases_s`` of processor time before the next call.
 
-        What computes at the same time shares the processor time that is counted: ``leases_s`` is the sum.
+        Tasks that compute at the same time share this processor time, so ``leases_s`` is the sum of their
+        leases.
         """
-        self.wound_s = leases_s
+        self.leases_s = leases_s
         if sys.platform != "win32":
             signal.setitimer(signal.ITIMER_PROF, leases_s + SLACK_S)

@@ -1,11 +1,9 @@
 """The worker: one DEALER round a WorkerSession, led by one thread at a time.
 
-A turn sends what there is to say, waits for the socket, for the bell of the threads that compute, for a
-signal and for the session's next deadline, and handles what came. What to say is decided in
-``labkit.core.peers.worker_session``. Which thread takes the turns, and which computes, is the affair of
-``workers.leader_followers``: heartbeats never come from a thread that is busy computing, and prove only that
-the process
-lives.
+A turn sends the waiting messages, waits for the socket, for the threads that compute, for a signal and for
+the session's next deadline, and handles what has arrived. ``labkit.core.peers.worker_session`` decides what
+to send. ``workers.leader_followers`` decides which thread takes the turns and which computes: a heartbeat
+never comes from a thread that is busy computing, and proves only that the process lives.
 """
 
 from __future__ import annotations
@@ -48,14 +46,14 @@ log = logging.getLogger("labkit.worker")
 
 FAREWELL_MS = 1000
 TICK_EVERY_S = 0.1
-"""How often the session looks at the clock, however much there is to read."""
-SAY_SERVING_EVERY_S = 1.0
-SAY_MISSING_AFTER_S = 3.0
-"""A broker that is started again takes its workers in sooner; of one that stays away the log is to tell."""
+"""How often the session gets a Tick, however much there is to read."""
+SHOW_SERVING_EVERY_S = 1.0
+LOG_MISSING_AFTER_S = 3.0
+"""A restarted broker admits its workers sooner than this; a longer absence goes to the log."""
 
 
 class Worker:
-    """One worker process's life: ``run`` returns its exit code."""
+    """One worker process: ``run`` serves and returns the exit code."""
 
     def __init__(
         self,
@@ -73,7 +71,7 @@ class Worker:
         self._rules = rules
         self._context: zmq.Context[Any] = zmq.Context()
         self._session = WorkerSession(name, capabilities, slots, os.getpid(), rules, lambda: os.urandom(8))
-        self._waker = Waker()  # rung by the threads that compute and by signals
+        self._waker = Waker()  # used by the threads that compute and by signals
         self._compute = Compute(slots, job_modules, rules.max_message_bytes)
         self._threads = LeaderFollowers(slots + 1, self, self._compute)
         self._poller = Poller()
@@ -91,13 +89,13 @@ class Worker:
         self._poller.add(self._waker)
         self._ticked_at = 0.0
         self._serving_file = serving_file
-        self._said_serving_at = 0.0
-        self._said_epoch = b""
+        self._shown_serving_at = 0.0
+        self._logged_epoch = b""
         self._slots = slots
         self._watchdog = Watchdog()
         self._last_lease_s = 0.0
-        self._asking_since: float | None = None  # and no broker has taken this worker in
-        self._said_missing = False
+        self._asking_since: float | None = None  # and no broker has admitted this worker
+        self._logged_missing = False
 
     def stop_on_signals(self) -> None:
         """Drain on SIGTERM, SIGINT, and Ctrl-Break."""
@@ -109,18 +107,19 @@ class Worker:
         self._waker.wake()
 
     def run(self) -> int:
-        """Serve until told to stop, refused, or a task outruns its lease."""
+        """Serve until the worker is stopped or refused, or a task outruns its lease; return the exit code."""
         gc.freeze()
         self._do(self._session.start(time.monotonic()))
         self._threads.serve()
         assert self._exit is not None
         return self._leave(self._exit)
 
-    # --- for the crew ---------------------------------------------------------------------------------------
+    # --- for the threads
+    # ---------------------------------------------------------------------------------------
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left to do but to leave."""
+        """Whether the worker is about to leave."""
         return self._exit is not None
 
     def turn(self) -> None:
@@ -133,11 +132,11 @@ class Worker:
         self._take_in(ready, time.monotonic())
 
     def report(self, report: Finished | Raised) -> None:
-        """Tell the broker, at the next turn, what became of an attempt."""
+        """Report the outcome of an attempt to the broker at the next turn."""
         self._do(self._session.handle(report, time.monotonic()))
 
     def wake(self) -> None:
-        """Let the thread that waits in ``turn`` look for news."""
+        """Wake the thread that waits in ``turn``."""
         self._waker.wake()
 
     def _timeout_s(self) -> float:
@@ -158,7 +157,7 @@ class Worker:
             self._do(self._session.handle_envelope(messages, now))
         if self._connection.was_denied(ready):
             log.error("%s", self._connection.why_denied())
-            self._exit = Exit(exit_codes.DENIED, "not let in")
+            self._exit = Exit(exit_codes.DENIED, "not admitted")
         if self._stop_asked:
             self._stop_asked = False
             self._do(handle(StopAsked(), now))
@@ -167,39 +166,39 @@ class Worker:
         if now - self._ticked_at > TICK_EVERY_S or now >= self._session.next_deadline():
             self._ticked_at = now
             self._do(handle(Tick(time.process_time()), now))
-            self._watchdog.wind(self._session.leases_s)
-            self._say_joined()
-            self._say_missing(now)
-            if self._serving_file is not None and now - self._said_serving_at > SAY_SERVING_EVERY_S:
-                self._say_serving(self._serving_file, now)
+            self._watchdog.restart(self._session.leases_s)
+            self._log_joined()
+            self._log_missing(now)
+            if self._serving_file is not None and now - self._shown_serving_at > SHOW_SERVING_EVERY_S:
+                self._show_serving(self._serving_file, now)
 
-    def _say_joined(self) -> None:
-        """Log each time that a broker has taken this worker in: else the log of one that is well is empty."""
+    def _log_joined(self) -> None:
+        """Log each time a broker admits this worker; otherwise the log of a healthy worker is empty."""
         session = self._session
-        if session.phase is Phase.READY and session.epoch != self._said_epoch:
-            again = " again, as a new worker" if self._said_epoch else ""
-            self._said_epoch = session.epoch
+        if session.phase is Phase.READY and session.epoch != self._logged_epoch:
+            again = " again, as a new worker" if self._logged_epoch else ""
+            self._logged_epoch = session.epoch
             serves = ", ".join(sorted(session.capabilities)) or "all filters"
             log.info("%s has joined %s%s; serves %s", session.worker, self._address, again, serves)
 
-    def _say_missing(self, now: float) -> None:
-        """Log, once each time, that no broker takes this worker in: else an idle one gives no reason."""
+    def _log_missing(self, now: float) -> None:
+        """Log, once each time, that no broker admits this worker, to explain why it is idle."""
         if self._session.phase is not Phase.GREETING:
-            self._asking_since, self._said_missing = None, False
+            self._asking_since, self._logged_missing = None, False
         elif self._asking_since is None:
             self._asking_since = now
-        elif not self._said_missing and now - self._asking_since >= SAY_MISSING_AFTER_S:
-            self._said_missing = True
+        elif not self._logged_missing and now - self._asking_since >= LOG_MISSING_AFTER_S:
+            self._logged_missing = True
             log.warning(
-                "%s has had no welcome from the broker at %s for %.0f s; it goes on asking",
+                "%s has had no welcome from the broker at %s for %.0f s; it keeps asking",
                 self._session.worker,
                 self._address,
                 now - self._asking_since,
             )
 
-    def _say_serving(self, file: Path, now: float) -> None:
-        """Touch the file that a container's health check looks at, while the broker answers."""
-        self._said_serving_at = now
+    def _show_serving(self, file: Path, now: float) -> None:
+        """Touch the file that a container's health check reads, while the broker answers."""
+        self._shown_serving_at = now
         if self._session.phase is Phase.READY:
             file.touch()
 
@@ -209,7 +208,7 @@ class Worker:
             if kind is Send:
                 self._connection.put(action.message)
             elif kind is Run:
-                self._wind_for(action.task)
+                self._restart_watchdog_for(action.task)
                 self._compute.add(action.task)
             elif kind is Withdraw:
                 if self._compute.withdraw(action.task, action.attempt):
@@ -219,17 +218,17 @@ class Worker:
             elif kind is Exit and self._exit is None:
                 self._exit = action
 
-    def _wind_for(self, task: m.Task) -> None:
-        """Let the watchdog know of a task before it runs; of one like the last, that only waits, it does."""
+    def _restart_watchdog_for(self, task: m.Task) -> None:
+        """Restart the watchdog before a task runs, unless the task waits and has the last one's lease."""
         if task.lease_s != self._last_lease_s or self._session.runs <= self._slots:
             self._last_lease_s = task.lease_s
             leases_s = self._session.leases_s
-            if leases_s != self._watchdog.wound_s:
-                self._watchdog.wind(leases_s)
+            if leases_s != self._watchdog.leases_s:
+                self._watchdog.restart(leases_s)
 
     def _leave(self, exit: Exit) -> int:
         self._connection.flush()
         log.info("leaving: %s", exit.reason)
         self._connection.close(FAREWELL_MS)
-        self._context.term()  # waits for the farewell to go out, FAREWELL_MS at most
+        self._context.term()  # waits until the farewell is sent, FAREWELL_MS at most
         return exit.code

@@ -1,13 +1,13 @@
-"""A placement policy by its name: one of the lab's, or a learner's own function as ``module:function``.
+"""Loads a placement policy by its name: one of the lab's, or a learner's own function as ``module:function``.
 
 ``work.my_policy:choose`` is the function ``choose`` in ``work/my_policy.py``, found from the folder in which
-the command was given (or LABKIT_WORK), like a learner's jobs. What a policy is, and what it may know, says
-``labkit.core.broker.policies``.
+the command was given (or LABKIT_WORK), like a learner's jobs. ``labkit.core.broker.policies`` explains what a
+policy is and what it may use.
 
-It is loaded twice: by whoever starts the cluster, so that a mistake is told where it can be corrected; then
-by the broker, in whose loop it runs. A policy that raises, or chooses somebody who was not offered, is
-replaced by least_busy for that task and told in the history (``policy_error``); one that never returns stops
-the broker.
+A policy is loaded twice: first where the cluster is started, so that a mistake shows where it can be
+corrected, then by the broker, in whose loop it runs. If a policy raises, or chooses a worker that was not
+offered, least_busy replaces it for that task, and the history records it (``policy_error``). A policy that
+never returns stops the broker.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from labkit.core.broker.policies import POLICIES, Policy, named
 from labkit.core.errors import N_, InvalidInput
 
 OWN = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*")
-"""What a learner's policy is called: module:function."""
+"""The form of a learner's policy name: module:function."""
 
 
 def load(name: str, folder: Path | None = None) -> Policy:
-    """Return the policy called ``name``; modules are looked for from ``folder`` (default: here), too.
+    """Return the policy called ``name``; modules are also searched in ``folder`` (default: the current one).
 
-    Raises InvalidInput, saying what is wrong: an unknown name, a module that cannot be imported, or no
+    Raises InvalidInput for an unknown name, a module that cannot be imported, or a name that is not a
     function of three arguments.
     """
     if name in POLICIES or not OWN.fullmatch(name):
@@ -36,8 +36,8 @@ def load(name: str, folder: Path | None = None) -> Policy:
     module_name, _, function_name = name.partition(":")
     path = str(folder or Path.cwd())
     if path not in sys.path:
-        sys.path.append(path)  # last: a learner's json.py must not replace Python's
-    importlib.invalidate_caches()  # a file that the learner wrote a moment ago is found
+        sys.path.append(path)  # at the end, so that a learner's json.py does not replace Python's
+    importlib.invalidate_caches()  # find a file that the learner has just written
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # a learner's module may raise anything
@@ -62,6 +62,6 @@ def load(name: str, folder: Path | None = None) -> Policy:
 def _takes_three(policy: Policy) -> bool:
     try:
         inspect.signature(policy).bind(None, [], 0.0)
-    except (TypeError, ValueError):  # not with three; or it does not say (some built-ins)
+    except (TypeError, ValueError):  # another number of arguments, or a built-in without a signature
         return False
     return True

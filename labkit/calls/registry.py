@@ -1,16 +1,16 @@
-"""What a worker may run, by name.
+"""Which functions a worker may run, by name.
 
-A function never travels, its name does: ``labkit.jobs:process_image``, that is ``module:qualname``. The
-worker imports the module and runs the function, if the module is one that it allows: ``labkit.jobs`` and
-``work``, the learner's folder. The rules:
+A function itself never travels, only its name: ``labkit.jobs:process_image``, that is ``module:qualname``.
+The worker imports the module and runs the function if it allows the module: ``labkit.jobs`` and ``work``, the
+learner's folder. The rules:
 
-1. A function can be sent if its name leads back to it: defined with ``def`` at the top level of an
-   importable module.
+1. A function can be sent if its name leads back to it, that is, if it is defined with ``def`` at the top
+   level of an importable module.
 2. A worker runs a function if its module is allowed (or lies below an allowed one), if the function was
    *defined* there (``labkit.jobs:os.abort`` belongs to another module), and if the module lists it in
    ``__jobs__``, should it have such a list.
-3. Some workers serve some filters only. `needs` derives from the arguments of a call which capabilities it
-   takes.
+3. Some workers serve only some filters. `needs` derives from the arguments of a call which capabilities its
+   worker must have.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ALLOWED = ("labkit.jobs", "work")
 """The modules whose functions a worker runs unless its settings name others."""
 
 _NAME = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
-"""Python's own names and dots on both sides of a colon."""
+"""Dotted Python names on both sides of a colon."""
 
 
 # --- names --------------------------------------------------------------------------------------------------
@@ -42,9 +42,9 @@ _NAME = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*(?:\.[^\W\d]\w*)*)
 def name_of(function: Job) -> str:
     """Return the name under which ``function`` travels: "module:qualname".
 
-    Raises `CannotTravel`, which says what to do, for a lambda, a function inside a function, a method of an
-    object, a function of ``__main__`` (a script or a notebook cell), a built-in and anything else that its
-    name does not lead to.
+    Raises `CannotTravel` with advice for a lambda, a function inside a function, a method of an object, a
+    function of ``__main__`` (a script or a notebook cell), a built-in, and any other object that its name
+    does not lead to.
     """
     if type(function) is types.FunctionType:
         known = _names.get(function)
@@ -121,20 +121,20 @@ def name_of(function: Job) -> str:
 
 
 _names: weakref.WeakKeyDictionary[Job, str] = weakref.WeakKeyDictionary()
-"""Functions that can travel: all but the last question about them is answered once."""
+"""Functions that passed the checks of ``name_of``; later calls repeat only the last check."""
 
 
 def resolve(name: str, allowed: Sequence[str] = ALLOWED) -> Job:
-    """Return the function called ``name`` ("module:qualname"), importing its module if need be.
+    """Return the function called ``name`` ("module:qualname"), importing its module if necessary.
 
-    ``allowed`` are the modules that may be run; what lies below them (``work.blur`` for ``work``) may be,
-    too. Raises `JobRefused` for anything else, before importing it. Answers are remembered: a module that was
-    edited is read again by a new process only.
+    ``allowed`` are the modules that may be run, with their submodules (``work.blur`` for ``work``). Raises
+    `JobRefused` for anything else, before importing it. Results are cached: only a new process reads an
+    edited module again.
     """
     return _resolve(name, tuple(allowed))
 
 
-# Refusals are exceptions, and those are not remembered: a module that was corrected is tried again.
+# Refusals are exceptions, which are not cached: a corrected module is tried again.
 @functools.lru_cache(maxsize=4096)
 def _resolve(name: str, allowed: tuple[str, ...]) -> Job:
     parts = _NAME.fullmatch(name)
@@ -147,7 +147,7 @@ def _resolve(name: str, allowed: tuple[str, ...]) -> Job:
             name=name,
             allowed=", ".join(allowed),
         )
-    importlib.invalidate_caches()  # a file that the learner wrote a moment ago is found
+    importlib.invalidate_caches()  # find a file that the learner has just written
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # a learner's module may raise anything, or call exit()
@@ -179,7 +179,7 @@ _allowed_here: tuple[str, ...] = ALLOWED
 
 
 def allow(modules: Sequence[str]) -> None:
-    """Say once, when a worker starts, what it may run: `run_each` has to know."""
+    """Set the modules that this process may run, once, when a worker starts; `run_each` needs them."""
     global _allowed_here
     _allowed_here = tuple(modules)
 
@@ -190,7 +190,7 @@ def resolve_here(name: str) -> Job:
 
 
 def look_up(module: types.ModuleType | None, qualname: str) -> Any:
-    """Return what ``qualname`` leads to from ``module``, or None."""
+    """Return the object at ``qualname`` in ``module``, or None."""
     found: Any = module
     for part in qualname.split("."):
         found = getattr(found, part, None)
@@ -203,7 +203,7 @@ def look_up(module: types.ModuleType | None, qualname: str) -> Any:
 def needs(capabilities: Callable[..., Iterable[str]]) -> Callable[[AnyFunction], AnyFunction]:
     """Return a decorator for a job whose calls need ``capabilities(*args, **kwargs)`` of their worker.
 
-    ``@needs(lambda image: {"blur"})`` above ``def soften(image)``: no worker without ``blur`` ever gets it.
+    ``@needs(lambda image: {"blur"})`` above ``def soften(image)``: only workers with ``blur`` get it.
     """
 
     def decorate(function: AnyFunction) -> AnyFunction:
@@ -218,7 +218,7 @@ def needs_of(
 ) -> frozenset[str]:
     """Return the capabilities that a worker must have for this call; none for a function without `needs`.
 
-    Arguments that the function would not accept raise here what they would raise there.
+    Arguments that do not fit the function raise here what they would raise in the call.
     """
     capabilities = getattr(function, "needs", None)
     return frozenset() if capabilities is None else frozenset(capabilities(*args, **(kwargs or {})))

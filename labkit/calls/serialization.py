@@ -1,6 +1,6 @@
-"""Arguments and results as frames: what a task carries to a worker and back, without pickle.
+"""Serializes arguments and results: a small body and large frames, without pickle.
 
-A `Payload` is a small *body* (MessagePack) and large *frames* (raw bytes that nobody copies). What travels::
+A `Payload` is a small *body* (MessagePack) and large *frames* (raw bytes, never copied). The format::
 
     value                   in the body
     None bool float str     themselves
@@ -12,22 +12,22 @@ A `Payload` is a small *body* (MessagePack) and large *frames* (raw bytes that n
     NumPy array             [5, dtype, shape, data]; from 16 KiB on [6, dtype, shape] and a frame, in C order
     NumPy number            [7, dtype, data]
 
-Frames are not numbered: the body is read in the order in which it was written, and each 4 or 6 in it owns the
-next frame. A call is ``[function name, [argument...], {name: argument}]``, a result is one value.
+Frames are not numbered. The body is read in the order in which it was written, and each 4 or 6 in it takes
+the next frame. A call is ``[function name, [argument...], {name: argument}]``, a result is one value.
 
-Why not pickle: loading a pickle runs whatever code its sender chose. Reading this format creates the types
-above and nothing else.
+Why not pickle: loading a pickle runs code that its sender chose. Reading this format creates only the types
+above.
 
 Guarantees:
 
-* What is decoded equals what was encoded and has the same types (True is not 1, a tuple no list, int8 no
-  int64). Two exceptions: an array in another memory order arrives in C order, and a list that stands in two
+* A decoded value equals the encoded one and has the same types (True is not 1, a tuple not a list, int8 not
+  int64). Two exceptions: an array in another memory order arrives in C order, and a list that occurs in two
   places arrives as two lists.
-* Encoding refuses what it does not know with `CannotTravel`, which names type and place: ``args[1]['x']``.
-* Decoding raises nothing but `ProtocolError`, whatever the bytes: types, dtypes, shapes, lengths and depth
-  are checked before they are used, and nothing is allocated because a length says so.
-* Decoded arrays are writable. One that came in a writable frame (ZeroMQ's received frames are) is a view of
-  that frame, one that came in read-only bytes is a copy.
+* Encoding refuses other types with `CannotTravel`, which names type and place: ``args[1]['x']``.
+* Decoding raises only `ProtocolError`, whatever the bytes: types, dtypes, shapes, lengths and depth are
+  checked before they are used, and an announced length alone allocates nothing.
+* Decoded arrays are writable. An array from a writable frame (ZeroMQ's received frames are) is a view of that
+  frame; one from read-only bytes is a copy.
 * Encoded frames are views of the caller's own arrays: do not change an array before its task has ended.
 
 Source: https://github.com/msgpack/msgpack/blob/master/spec.md
@@ -49,14 +49,14 @@ if TYPE_CHECKING:
     import numpy as np
 
 LARGE_BYTES = 16 << 10
-"""From this size on bytes and arrays are frames of their own; below, a copy costs less than a frame."""
+"""Bytes and arrays of this size or more become frames; below, a copy costs less than a frame."""
 MAX_OWN_FRAMES = 32
-"""Further large values go into the body: a reader drops a message with too many frames."""
+"""Further large values go into the body, because a reader drops a message with too many frames."""
 MAX_DEPTH = 64
 """Deeper nesting is a mistake (a list that contains itself) or an attack."""
 MAX_DIMENSIONS = 4
 MAX_ELEMENTS = 1 << 40
-"""Far above what fits a message; keeps NumPy's own arithmetic on shapes far away from an overflow."""
+"""Far more than fits into a message; keeps NumPy's arithmetic on shapes far from an overflow."""
 
 LIST, TUPLE, SET, FROZENSET, LONG_BYTES, ARRAY, LONG_ARRAY, NUMBER = range(8)
 _BIG_INT = 1  # MessagePack extension type
@@ -67,7 +67,7 @@ _PLAIN = frozenset({type(None), bool, int, float, str})
 _KEYS = frozenset({int, str})
 _CALL = [str, list, dict]
 # "<f8" is little-endian, ">f8" big-endian, "|u1" a single byte. No object arrays (they would hold addresses),
-# no structures, no dates, and none of the long floats whose size depends on the machine.
+# no structures, no dates, and no long floats, whose size depends on the machine.
 _DTYPES = frozenset(
     {"|b1", "|i1", "|u1"}
     | {order + kind for order in "<>" for kind in ("i2", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8")}
@@ -77,11 +77,11 @@ _DTYPES = frozenset(
 def encode_call(function_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Payload:
     """Return the call of ``function_name`` ("module:qualname") with these arguments, ready to travel.
 
-    Raises `CannotTravel` naming the first argument that cannot.
+    Raises `CannotTravel` for the first argument that cannot travel.
     """
-    if not kwargs and _PLAIN.issuperset(map(type, args)):  # tiny tasks are like this, and many
+    if not kwargs and _PLAIN.issuperset(map(type, args)):  # the fast path of tiny tasks
         return Payload(_packed([function_name, list(args), {}]))
-    if not all(type(name) is str for name in kwargs):  # an Enum of strings passes for a name in Python
+    if not all(type(name) is str for name in kwargs):  # Python accepts an Enum of strings as a name
         raise _wrong_key(kwargs, ("kwargs",))
     writer = _Writer()
     return writer.payload(
@@ -94,7 +94,7 @@ def encode_call(function_name: str, args: Sequence[Any], kwargs: Mapping[str, An
 
 
 def decode_call(payload: Payload) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
-    """Return (function name, args, kwargs) as `encode_call` was given them, or raise `ProtocolError`."""
+    """Return (function name, args, kwargs) as they were passed to `encode_call`, or raise `ProtocolError`."""
     call = _unpacked(payload.body)
     if type(call) is not list or [*map(type, call)] != _CALL:
         raise ProtocolError(N_("a call must be a list of function name, arguments and named arguments"))
@@ -119,7 +119,7 @@ def encode_value(value: Any) -> Payload:
 
 
 def decode_value(payload: Payload) -> Any:
-    """Return the value that `encode_value` was given, or raise `ProtocolError`."""
+    """Return the value that was passed to `encode_value`, or raise `ProtocolError`."""
     tree = _unpacked(payload.body)
     if type(tree) in _PLAIN and not payload.frames:
         return tree
@@ -132,11 +132,11 @@ def decode_value(payload: Payload) -> Any:
 # --- writing ------------------------------------------------------------------------------------------------
 
 Place = tuple[str | int, ...]
-"""Where a value stands, for error messages only: ("args", 1, "x") reads ``args[1]['x']``."""
+"""The place of a value, for error messages only: ("args", 1, "x") is shown as ``args[1]['x']``."""
 
 
 class _Writer:
-    """Turns values into the tree that MessagePack packs, and collects the frames on the way."""
+    """Turns values into the tree that MessagePack packs, and collects the frames."""
 
     def __init__(self) -> None:
         self.frames: list[Any] = []
@@ -170,7 +170,7 @@ class _Writer:
             if not _KEYS.issuperset(map(type, value)):
                 raise _wrong_key(value, place)
             return {key: self.tree(item, (*place, key)) for key, item in value.items()}
-        # Whoever sends an array has imported NumPy; nobody else pays for it.
+        # A sender of arrays has imported NumPy; other senders do not pay for it.
         numpy: Any = sys.modules.get("numpy")
         if kind is getattr(numpy, "ndarray", None):
             return self._array(value, place)
@@ -202,7 +202,7 @@ class _Writer:
             return [ARRAY, dtype, shape, array.tobytes()]
         import numpy as np
 
-        flat = np.asarray(array, order="C").reshape(-1)  # copies only what is not in C order already
+        flat = np.asarray(array, order="C").reshape(-1)  # copies only if not in C order already
         self.frames.append(flat.view(np.uint8).data)
         return [LONG_ARRAY, dtype, shape]
 
@@ -218,14 +218,15 @@ def _packed(tree: Any) -> bytes:
 
 
 def _big_int(value: object) -> msgpack.ExtType:
-    """MessagePack's way out for what it cannot pack: in our trees, integers beyond 64 bits."""
+    """Return an extension for a value that MessagePack cannot pack: in our trees, an integer beyond 64
+    bits."""
     if not isinstance(value, int):
         raise TypeError(f"the tree holds a {type(value).__name__}")
     return msgpack.ExtType(_BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
 
 
 def _written(place: Place) -> str:
-    """Return the place as one would write it in Python: ``args[1]['x']``."""
+    """Return the place in Python's notation: ``args[1]['x']``."""
     return str(place[0]) + "".join(f"[{step!r}]" for step in place[1:])
 
 
@@ -280,7 +281,7 @@ def _refused(value: object, place: Place) -> CannotTravel:
 
 
 class _Reader:
-    """Turns an unpacked tree into values, and trusts nothing in it."""
+    """Turns an unpacked tree into values without trusting it."""
 
     def __init__(self, frames: Sequence[Any]) -> None:
         self._frames: Iterator[Any] = iter(frames)
@@ -311,10 +312,10 @@ class _Reader:
             if tag == NUMBER:
                 dtype, data = _checked(fields, str, bytes)
                 return _array(dtype, [], memoryview(data))[()]
-        raise ProtocolError(N_("a value has no form that this codec knows"))
+        raise ProtocolError(N_("a value has an unknown form"))
 
     def finish(self) -> None:
-        """Every frame must have been somebody's."""
+        """Raise `ProtocolError` if a frame was not used."""
         if next(self._frames, None) is not None:
             raise ProtocolError(N_("the payload has more frames than its body accounts for"))
 
@@ -324,13 +325,13 @@ class _Reader:
         try:
             return kind(items)
         except TypeError as error:  # a set of lists
-            raise ProtocolError(N_("a set holds something that no set can hold")) from error
+            raise ProtocolError(N_("a set contains an item that cannot be hashed")) from error
 
     def _long_bytes(self, length: int) -> bytes:
         frame = self._next_frame()
         if frame.nbytes != length:
             raise _wrong_length(frame)
-        # The worker's function was written for bytes; a frame that is bytes already is not copied.
+        # The worker's function expects bytes; a frame that is bytes already is not copied.
         return frame.obj if type(frame.obj) is bytes and len(frame.obj) == length else frame.tobytes()
 
     def _next_frame(self) -> memoryview:
@@ -360,7 +361,8 @@ def _array(dtype: str, shape: list[Any], data: memoryview) -> Any:
 
 
 def _possible(shape: Sequence[int]) -> bool:
-    """True if an array may have this shape. Zeros count as ones: NumPy cannot make (0, 2**62, 2**62)."""
+    """Return whether an array may have this shape. Zeros count as ones: NumPy cannot make (0, 2**62,
+    2**62)."""
     return (
         len(shape) <= MAX_DIMENSIONS
         and all(0 <= length <= MAX_ELEMENTS for length in shape)
@@ -369,7 +371,7 @@ def _possible(shape: Sequence[int]) -> bool:
 
 
 def _checked(fields: list[Any], *types: type) -> list[Any]:
-    """Return the fields behind a tag if they are as many as ``types`` and exactly of them."""
+    """Return the fields behind a tag if their types are exactly ``types``."""
     if [type(field) for field in fields] != list(types):
         raise ProtocolError(N_("the fields behind a tag are not of the types that it announces"))
     return fields
@@ -377,7 +379,7 @@ def _checked(fields: list[Any], *types: type) -> list[Any]:
 
 def _unpacked(body: bytes) -> Any:
     try:
-        # msgpack bounds every announced length by the bytes that are there, and the depth by a fixed stack.
+        # msgpack bounds every announced length by the bytes present, and the depth by a fixed stack.
         return msgpack.unpackb(
             body, ext_hook=_extension, strict_map_key=False, raw=False, unicode_errors="surrogatepass"
         )
@@ -392,5 +394,5 @@ def _extension(code: int, data: bytes) -> int:
 
 
 def _wrong_length(data: memoryview) -> ProtocolError:
-    # The length that was announced stays out of the message: it may be an integer of a million digits.
+    # The announced length stays out of the message: it may be an integer of a million digits.
     return ProtocolError(N_("{size} bytes came where another length was announced"), size=data.nbytes)

@@ -1,13 +1,13 @@
 """A client's or a worker's connection to the broker: one DEALER, opened, read, written and replaced as a
 whole.
 
-The thread that owns the link opens it anew when its session says so: then everything that still waits in the
-old socket is thrown away with it, which is the point (a worker without a broker would otherwise pile up
-heartbeats and replay them all to the next one).
+The thread that owns the connection opens it anew when its session asks for that. Then every message that
+still waits in the old socket is discarded with it, on purpose: a worker without a broker would otherwise pile
+up heartbeats and send them all to the next one.
 
-What cannot be sent at once is kept in order and tried again on every ``flush``. It stays little: a worker has
-no more to say than its credit, a client no more than its window, and a broker that does not read for long is
-gone.
+Messages that cannot be sent at once are kept in order and tried again on every ``flush``. They stay few: a
+worker sends no more than its credit allows, a client no more than its window, and a broker that does not read
+for long is considered gone.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ from labkit.transport.handshake_monitor import HandshakeMonitor, access_denied
 from labkit.transport.poller import Poller
 
 TURN_BUDGET = 200
-"""Messages read in one turn, so that the session looks at the clock in between."""
+"""Messages read in one turn, so that the session gets its Tick in between."""
 RETRY_S = 0.005
 
 
 class Connection:
-    """See the module's head. ``role`` is the name shown to the broker; ``accepts`` the kinds it may send
-    us."""
+    """See the module's head.
+
+    ``role`` is the name presented to the broker, ``accepts`` the kinds of message that it may send us.
+    """
 
     def __init__(
         self,
@@ -47,7 +49,7 @@ class Connection:
     ) -> None:
         self.address = address
         self.dropped = 0
-        """Messages that were not this protocol."""
+        """Count of messages that were not this protocol."""
         self._context = context
         self._poller = poller
         self._role = role
@@ -55,20 +57,20 @@ class Connection:
         self._accepts = accepts
         self._max_message_bytes = max_message_bytes
         self._socket: zmq.Socket[bytes] | None = None
-        self._handshakes: HandshakeMonitor | None = None
+        self._monitor: HandshakeMonitor | None = None
         self._outbox: list[m.Message] = []
         self._budget = 1
         self._kept: deque[tuple[bytes, tuple[Any, ...]]] = deque()
 
     def open(self) -> None:
-        """Throw the old socket away, with all that waits in it, and open a new one."""
+        """Discard the old socket with everything that waits in it, and open a new one."""
         self.close()
         self._outbox.clear()
         self._kept.clear()
         socket = sockets.dealer(self._context, self._role, self._credentials, self._max_message_bytes)
-        self._handshakes = HandshakeMonitor(socket, self.address, self._credentials)
+        self._monitor = HandshakeMonitor(socket, self.address, self._credentials)
         self._poller.add(socket)
-        self._poller.add(self._handshakes.socket, often=False)
+        self._poller.add(self._monitor.socket, often=False)
         token = self._credentials
         socket.connect(
             unix_socket.best(self.address, token.secret) if isinstance(token, Token) else self.address
@@ -76,21 +78,21 @@ class Connection:
         self._socket = socket
 
     def close(self, linger_ms: int = 0) -> None:
-        """Close the socket; what was sent may still go out for ``linger_ms``."""
-        if self._socket is not None and self._handshakes is not None:
+        """Close the socket. Messages already sent may still leave for ``linger_ms``."""
+        if self._socket is not None and self._monitor is not None:
             self._poller.remove(self._socket)
-            self._poller.remove(self._handshakes.socket)
-            self._handshakes.close()
+            self._poller.remove(self._monitor.socket)
+            self._monitor.close()
             self._socket.close(linger=linger_ms)
-            self._socket = self._handshakes = None
+            self._socket = self._monitor = None
 
     def read(self, ready: list[Any]) -> Iterator[list[m.Message]]:
-        """Yield the messages of each envelope that has arrived; ends when the link is opened anew in
-        between."""
+        """Yield the messages of each envelope that has arrived; end if the connection is replaced
+        meanwhile."""
         socket = self._socket
         if socket is None or socket not in ready:
             return
-        budget = self._budget  # as in labkit.broker.endpoint: ask for one after one, for many after many
+        budget = self._budget  # doubles or shrinks with the traffic, as in labkit.broker.endpoint
         for count in range(budget):
             try:
                 envelope, frames = sockets.receive(socket)
@@ -100,7 +102,7 @@ class Connection:
             try:
                 messages = wire.decode(envelope, frames, self._accepts)
             except ProtocolError:
-                self.dropped += 1  # if this is all that comes, the session will find the broker silent
+                self.dropped += 1  # if nothing else arrives, the session will find the broker silent
                 continue
             yield messages
             if self._socket is not socket:
@@ -108,25 +110,25 @@ class Connection:
         self._budget = min(TURN_BUDGET, 2 * budget)
 
     def was_denied(self, ready: list[Any]) -> bool:
-        """Return whether the broker does not let this link in; ``why_denied`` says why."""
-        return self._handshakes is not None and self._handshakes.socket in ready and self._handshakes.read()
+        """Return whether the broker refuses this connection; ``why_denied`` returns the reason."""
+        return self._monitor is not None and self._monitor.socket in ready and self._monitor.read()
 
     def why_denied(self) -> AccessDenied:
-        """Return the error for people, after ``was_denied``."""
-        denial = None if self._handshakes is None else self._handshakes.denial
+        """Return the reason as an error to show, after ``was_denied``."""
+        denial = None if self._monitor is None else self._monitor.denial
         return access_denied(self.address, self._credentials, denial)
 
     def put(self, message: m.Message) -> None:
-        """Leave a message for the next ``flush``; what is flushed together shares envelopes."""
+        """Add a message to the next ``flush``; messages flushed together share envelopes."""
         self._outbox.append(message)
 
     @property
     def congested(self) -> bool:
-        """Whether something is kept because the broker does not read; flush again after ``RETRY_S``."""
+        """Whether messages are kept because the broker does not read; flush again after ``RETRY_S``."""
         return bool(self._kept)
 
     def flush(self) -> None:
-        """Send what was put, as far as it goes."""
+        """Send the waiting messages, as far as that is possible now."""
         if self._outbox:
             self._kept.extend(wire.envelopes(self._outbox))
             self._outbox.clear()

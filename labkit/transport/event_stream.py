@@ -1,12 +1,13 @@
 """The events of a cluster as they happen: a subscription to the broker's third socket.
 
-``EventStream`` yields the broker's batches of events, in order. It is for whoever shows a cluster while it
-runs; the whole story is in the run folder's ``events.jsonl``.
+``EventStream`` yields the broker's batches of events, in order. It is for programs that show a running
+cluster; the complete history is in the run folder's ``events.jsonl``.
 
-* A subscription begins somewhere in the middle: what was published before is not repeated.
-* Batches are numbered. Whoever reads too slowly misses some, and is told how many events by a ``gap`` event.
-* A broker that starts anew counts anew. The stream finds it by itself, and the first thing that this broker
-  says is ``broker_started``.
+* A subscription begins in the middle: events published before it are not repeated.
+* Batches are numbered. A reader that is too slow misses some; a ``gap`` event then gives the number of
+  missing events.
+* A new broker counts from the beginning. The stream detects that by itself; the first event of such a broker
+  is ``broker_started``.
 
 A stream belongs to one thread.
 """
@@ -32,7 +33,7 @@ _IDLE_S = 60.0
 
 
 def weight(event: Event) -> int:
-    """Return for how many events this one counts: a gap for those that are missing."""
+    """Return how many events this one stands for: more than one for a gap."""
     return int(event.detail["missing"]) if event.kind == GAP else 1
 
 
@@ -45,10 +46,10 @@ class EventStream:
         self._context: zmq.Context[Any] = zmq.Context()
         self._credentials = credentials
         self._socket = sockets.subscriber(self._context, credentials)
-        self._handshakes = HandshakeMonitor(self._socket, address, credentials)
+        self._monitor = HandshakeMonitor(self._socket, address, credentials)
         self._poller = Poller()
         self._poller.add(self._socket)
-        self._poller.add(self._handshakes.socket, often=False)
+        self._poller.add(self._monitor.socket, often=False)
         self._expected: int | None = None
         self._closed = False
         self._socket.connect(address)
@@ -56,7 +57,7 @@ class EventStream:
     def recv(self, timeout_s: float) -> list[Event]:
         """Return the next batch of events; empty if none comes within ``timeout_s``.
 
-        Raises ``AccessDenied`` if the broker does not let us in.
+        Raises ``AccessDenied`` if the broker refuses us.
         """
         ends_at = time.monotonic() + timeout_s
         while not self._closed:
@@ -77,7 +78,7 @@ class EventStream:
         return []
 
     def __iter__(self) -> Iterator[list[Event]]:
-        """Yield batch after batch, for as long as it takes; ends when the stream is closed."""
+        """Yield batch after batch until the stream is closed."""
         while not self._closed:
             if batch := self.recv(_IDLE_S):
                 yield batch
@@ -88,7 +89,7 @@ class EventStream:
             return
         self._closed = True
         self._poller.close()
-        self._handshakes.close()
+        self._monitor.close()
         self._socket.close(linger=0)
         self._context.term()
 
@@ -99,16 +100,16 @@ class EventStream:
         self.close()
 
     def _check_access(self, ready: list[Any]) -> None:
-        if self._handshakes.socket in ready and self._handshakes.read():
-            raise access_denied(self.address, self._credentials, self._handshakes.denial)
+        if self._monitor.socket in ready and self._monitor.read():
+            raise access_denied(self.address, self._credentials, self._monitor.denial)
 
     def _batch(self, topic: bytes, lines: bytes) -> list[Event]:
-        """Return the events of one message, with a gap in front if some are missing before them."""
+        """Return the events of one message, after a gap event if events are missing before them."""
         try:
             (number,) = _NUMBER.unpack(topic[len(sockets.EVENT_TOPIC) :])
             events = [decode_event(line) for line in lines.decode("ascii").splitlines()]
         except (struct.error, UnicodeDecodeError, ProtocolError):
-            return []  # its number will be missed
+            return []  # the missing number will show as a gap
         if not events:
             return []
         missing = self._missing_before(number, events[0])
@@ -120,7 +121,7 @@ class EventStream:
     def _missing_before(self, number: int, first: Event) -> int:
         expected = self._expected
         if expected is None or first.kind == BROKER_STARTED:
-            return 0  # the beginning of the subscription, or of another broker's count
+            return 0  # the start of the subscription, or of a new broker's count
         if number < expected:
-            return number  # another broker, whose beginning was missed
+            return number  # a new broker whose first events were missed
         return number - expected

@@ -1,17 +1,20 @@
-"""Whether a broker lets us in, and if not, why: what a connecting socket's monitor tells, made into an error.
+"""Whether the broker accepts a connection, and if not, why: a connecting socket's monitor events, turned into
+errors.
 
-A refused peer hears nothing on its socket: a send to nowhere raises nothing. Only the monitor tells, and it
-does not tell everything:
+A refused peer learns nothing from its socket: sending without a connection raises nothing. Only the monitor
+reports the refusal, and not always completely:
 
 * *Refused* (HANDSHAKE_FAILED_AUTH): the broker does not accept this secret, or does not have this key on its
   list.
-* *Another mechanism* (a protocol error of its own): one side shows a secret (PLAIN) and the other wants keys
-  (CURVE). Both sides notice, and hang up; if the broker is faster, all that we see is that it hung up.
-* *The wrong broker*: a CURVE server that cannot decrypt what we say hangs up in silence.
+* *Another mechanism* (a protocol error of its own): one side uses a secret (PLAIN) and the other keys
+  (CURVE). Both sides notice and close; if the broker is faster, we see only that it closed the connection.
+* *The wrong broker*: a CURVE server that cannot decrypt our handshake closes the connection without an
+  answer.
 
-A connection that just ends says nothing, though: a proxy with nobody behind it looks like that, or a broker
-that dies at that moment. So after each such end we knock: one more connection, to look which mechanism the
-greeting names. Three ends in a row, each with such a greeting, mean what the greeting says.
+But a connection that just ends proves nothing: a proxy without a server behind it looks the same, and so does
+a broker that dies at that moment. So after each such end the monitor probes: it opens one more connection to
+see which mechanism the greeting names. Three such ends in a row, each with a greeting, count as the answer
+that the greeting gives.
 """
 
 from __future__ import annotations
@@ -27,14 +30,14 @@ from labkit.security.credentials import Credentials, Keys
 from labkit.transport.poller import readable
 
 FAILURES = 3
-"""Connections that must end in a row, each followed by a greeting, before that counts as an answer."""
-KNOCK_S = 0.3
+"""Connections that must end in a row, each followed by a greeting, before that counts as a refusal."""
+PROBE_S = 0.3
 GREETING_BYTES = 64
-_KNOCK = b"\xff" + bytes(8) + b"\x7f\x03\x00"  # how a ZMTP 3 peer begins; the mechanism would follow
+_PROBE = b"\xff" + bytes(8) + b"\x7f\x03\x00"  # the start of a ZMTP 3 greeting; the mechanism would follow
 
 
 class Denial(Enum):
-    """Why a broker does not let us in."""
+    """Why a broker refuses us."""
 
     REFUSED = "it does not accept this secret or key"
     MECHANISM = "it wants another kind of proof"
@@ -42,16 +45,17 @@ class Denial(Enum):
 
 
 class HandshakeMonitor:
-    """Watches one connecting socket. ``socket`` may be polled beside the other.
+    """Watches one connecting socket. ``socket`` is the monitor's own, for polling.
 
-    With ``address`` and ``credentials`` it knocks, which tells of denials that the monitor does not show.
+    With ``address`` and ``credentials`` it also probes, which finds refusals that the monitor does not
+    report.
     """
 
     def __init__(
         self, watched: zmq.Socket[bytes], address: str | None = None, credentials: Credentials | None = None
     ) -> None:
         self._watched = watched
-        self._knock_at = address
+        self._probe_at = address
         self._ours = b"CURVE" if isinstance(credentials, Keys) else b"PLAIN"
         self._failures = 0
         self.socket = watched.get_monitor_socket(
@@ -63,52 +67,55 @@ class HandshakeMonitor:
         self.denial: Denial | None = None
 
     def read(self) -> bool:
-        """Take in what the monitor has to say; return whether we were denied. It knocks, which takes
-        ``KNOCK_S`` at most."""
-        knock = False
+        """Read the monitor's events and return whether we were refused. A probe takes ``PROBE_S`` at most."""
+        must_probe = False
         while readable(self.socket):
-            told = recv_monitor_message(self.socket)
-            event = told["event"]
-            knock = event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+            received = recv_monitor_message(self.socket)
+            event = received["event"]
+            must_probe = event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
             if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 self.denial = Denial.REFUSED
             elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
-                if told["value"] == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
+                if received["value"] == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
                     self.denial = Denial.MECHANISM
             elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self.denial, self._failures = None, 0
-        if knock and self._knock_at is not None:
-            theirs = _mechanism_at(self._knock_at)
-            says_something = theirs is not None and (theirs != self._ours or theirs == b"CURVE")
-            self._failures = self._failures + 1 if says_something else 0
+        if must_probe and self._probe_at is not None:
+            theirs = _mechanism_at(self._probe_at)
+            is_telling = theirs is not None and (theirs != self._ours or theirs == b"CURVE")
+            self._failures = self._failures + 1 if is_telling else 0
             if self._failures >= FAILURES:
                 self.denial = Denial.OTHER_BROKER if theirs == self._ours else Denial.MECHANISM
         return self.denial is not None
 
     def close(self) -> None:
-        """Stop watching; an open monitor would keep the context from ending."""
+        """Stop watching; an open monitor would prevent the context from ending."""
         self._watched.disable_monitor()
         self.socket.close(linger=0)
 
 
 def _mechanism_at(address: str) -> bytes | None:
-    """Return which mechanism the ZMTP peer at ``address`` names, None if there is none; takes ``KNOCK_S`` at
-    most, roughly."""
+    """Return the mechanism that the ZMTP peer at ``address`` names, or None if no peer answers.
+
+    Takes about ``PROBE_S`` at most.
+    """
     host, _, port = address.removeprefix("tcp://").rpartition(":")
-    heard = b""
+    greeting = b""
     try:
-        with socket.create_connection((host, int(port)), timeout=KNOCK_S) as connection:
-            connection.sendall(_KNOCK)
-            while len(heard) < GREETING_BYTES // 2 and (part := connection.recv(GREETING_BYTES)):
-                heard += part
+        with socket.create_connection((host, int(port)), timeout=PROBE_S) as connection:
+            connection.sendall(_PROBE)
+            while len(greeting) < GREETING_BYTES // 2 and (part := connection.recv(GREETING_BYTES)):
+                greeting += part
     except OSError:
-        return None  # nobody, or somebody slow
-    is_greeting = heard[:1] == b"\xff" and heard[9:10] == b"\x7f" and len(heard) >= GREETING_BYTES // 2
-    return heard[12:32].rstrip(b"\0") if is_greeting else None
+        return None  # no peer, or a slow one
+    is_greeting = (
+        greeting[:1] == b"\xff" and greeting[9:10] == b"\x7f" and len(greeting) >= GREETING_BYTES // 2
+    )
+    return greeting[12:32].rstrip(b"\0") if is_greeting else None
 
 
 def access_denied(address: str, credentials: Credentials, denial: Denial | None) -> AccessDenied:
-    """Return the error that tells a person why the broker at ``address`` does not let us in."""
+    """Return the error that explains why the broker at ``address`` refuses us."""
     if denial is Denial.OTHER_BROKER:
         return AccessDenied(
             N_(

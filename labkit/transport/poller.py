@@ -1,10 +1,9 @@
 """How one thread waits for ZeroMQ sockets, for other threads and for signals at once.
 
-``Poller`` waits for sockets. It sleeps on the descriptors that libzmq signals instead of calling
-``zmq_poll``, which asks the kernel some twenty times per call: with five sockets that is most of what a turn
-of a loop costs. libzmq's descriptors are edge-triggered: they report that a socket's state may have changed,
-not that a message waits. So a socket's ``EVENTS`` is always read *before* sleeping, and again when its
-descriptor wakes the thread.
+``Poller`` waits on the descriptors that libzmq signals instead of calling ``zmq_poll``, which makes some
+twenty system calls each time; with five sockets that is most of the cost of a turn. libzmq's descriptors are
+edge-triggered: they report that a socket's state may have changed, not that a message waits. So the poller
+always reads a socket's ``EVENTS`` *before* sleeping, and again when its descriptor wakes the thread.
 
 ZeroMQ sockets belong to one thread. Other threads leave work in a queue and wake the owner with a
 ``labkit.support.waker.Waker``, which the poller waits for too.

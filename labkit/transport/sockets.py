@@ -1,15 +1,15 @@
-"""ZeroMQ sockets as the lab uses them: options, proof of who one is, whole messages in and out.
+"""ZeroMQ sockets as the lab uses them: options, authentication, whole messages in and out.
 
-Rules that every socket here keeps:
+Rules for every socket here:
 
-* One thread owns it, from its making to its closing.
-* Nothing is sent with a blocking call, and queues are bounded: what cannot go now is the owner's to keep.
-* Closing drops what waits in the queue (LINGER 0), unless a farewell is given a moment to go out.
-* Connections prove who they are, by the cluster's secret (ZMTP PLAIN, loopback) or by a key (CURVE). A
-  refusal is noticed by the socket's monitor only, because a send to nowhere raises nothing:
+* One thread owns it, from creation to close.
+* No send blocks, and queues are bounded: the owner keeps the messages that cannot be sent.
+* Closing drops the waiting messages (LINGER 0), unless a goodbye gets a moment to leave.
+* Connections authenticate themselves, with the cluster's secret (ZMTP PLAIN, loopback) or with a key (CURVE).
+  Only the socket's monitor reports a refusal, because sending without a connection raises nothing:
   ``labkit.transport.handshake_monitor``.
 
-libzmq reports one part of a message at a time; ``receive`` returns the envelope and its payload frames
+libzmq delivers one part of a message at a time. ``receive`` returns the envelope and its payload frames
 together, and never leaves half a message behind.
 """
 
@@ -27,7 +27,7 @@ from labkit.security.credentials import Credentials, Token
 from labkit.support.setting_values import is_address
 
 TASK_HWM = 1000
-"""Messages that may wait in a DEALER's queues; large ones are bounded by credit and quota, not by count."""
+"""Messages that may wait in a DEALER's queues; credit and quota bound the large ones."""
 EVENT_HWM = 500
 """Batches of events that may wait for a subscriber."""
 RECONNECT_MS = 50
@@ -35,7 +35,7 @@ RECONNECT_MAX_MS = 500
 CONNECT_TIMEOUT_MS = 2000
 
 EVENT_TOPIC = b"events"
-"""Begins the first frame of every message on the events' socket; the number of its first event follows."""
+"""Start of the first frame of each message on the events' socket; the number of its first event follows."""
 
 CLIENT_ROLE = "client"
 WORKER_ROLE = "worker"
@@ -44,31 +44,31 @@ WORKER_ROLE = "worker"
 def dealer(
     context: zmq.Context[Any], role: str, credentials: Credentials, max_message_bytes: int
 ) -> zmq.Socket[bytes]:
-    """Return a DEALER that is to be connected, and keeps reconnecting; ``role`` is the name it shows."""
+    """Return a DEALER to be connected; it reconnects by itself. ``role`` is the name it presents."""
     socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
     _limit(socket, max_message_bytes)
     socket.sndhwm = socket.rcvhwm = TASK_HWM
     socket.reconnect_ivl = RECONNECT_MS
     socket.reconnect_ivl_max = RECONNECT_MAX_MS
     socket.connect_timeout = CONNECT_TIMEOUT_MS
-    _prove(socket, role, credentials)
+    _authenticate(socket, role, credentials)
     return socket
 
 
 def subscriber(context: zmq.Context[Any], credentials: Credentials) -> zmq.Socket[bytes]:
-    """Return a SUB that is to be connected to a broker's events; what opens them is a client's."""
+    """Return a SUB to be connected to a broker's events; it uses a client's credentials."""
     socket: zmq.Socket[bytes] = context.socket(zmq.SUB)
     socket.linger = 0
     socket.rcvhwm = EVENT_HWM
     socket.reconnect_ivl = RECONNECT_MS
     socket.reconnect_ivl_max = RECONNECT_MAX_MS
-    _prove(socket, CLIENT_ROLE, credentials)
+    _authenticate(socket, CLIENT_ROLE, credentials)
     socket.subscribe(EVENT_TOPIC)
     return socket
 
 
-def _prove(socket: zmq.Socket[bytes], role: str, credentials: Credentials) -> None:
-    """Let ``socket`` show who it is, when it connects."""
+def _authenticate(socket: zmq.Socket[bytes], role: str, credentials: Credentials) -> None:
+    """Make ``socket`` authenticate itself when it connects."""
     if isinstance(credentials, Token):
         socket.plain_username = role.encode()
         socket.plain_password = credentials.secret.encode()
@@ -79,7 +79,7 @@ def _prove(socket: zmq.Socket[bytes], role: str, credentials: Credentials) -> No
 
 
 def check_address(address: str) -> None:
-    """Raise ``InvalidInput`` if nobody could connect to ``address``: before a thread of its own stumbles."""
+    """Raise ``InvalidInput`` if ``address`` is malformed, before an I/O thread fails on it."""
     if not is_address(address):
         raise InvalidInput(
             N_("{address!r} is no address of a broker; one looks like tcp://127.0.0.1:5555"), address=address
@@ -88,13 +88,17 @@ def check_address(address: str) -> None:
 
 def _limit(socket: zmq.Socket[bytes], max_message_bytes: int) -> None:
     socket.linger = 0
-    socket.maxmsgsize = max_message_bytes + wire.HEADER_BYTES  # a larger frame costs the connection
+    socket.maxmsgsize = (
+        max_message_bytes + wire.HEADER_BYTES
+    )  # libzmq closes the connection on a larger frame
     socket.setsockopt(zmq.IPV6, 0)
 
 
 def receive(socket: zmq.Socket[bytes]) -> tuple[bytes, list[zmq.Frame]]:
-    """Return one waiting message: its envelope, and its payload frames uncopied. Raises ``zmq.Again`` if none
-    waits."""
+    """Return one waiting message: its envelope and its payload frames, uncopied.
+
+    Raises ``zmq.Again`` if none waits.
+    """
     envelope = socket.recv(zmq.NOBLOCK)
     if not socket.getsockopt(zmq.RCVMORE):
         return envelope, []
@@ -108,8 +112,7 @@ def receive(socket: zmq.Socket[bytes]) -> tuple[bytes, list[zmq.Frame]]:
 
 
 def send(socket: zmq.Socket[bytes], envelope: bytes, frames: Iterable[Any]) -> None:
-    """Send one message without blocking. Raises ``zmq.Again`` when the queue is full; then nothing was
-    sent."""
+    """Send one message without blocking. Raises ``zmq.Again``, with nothing sent, if the queue is full."""
     frames = list(frames)
     if not frames:
         socket.send(envelope, zmq.NOBLOCK)
@@ -119,7 +122,7 @@ def send(socket: zmq.Socket[bytes], envelope: bytes, frames: Iterable[Any]) -> N
 
 
 def send_frames(socket: zmq.Socket[bytes], frames: list[Any]) -> None:
-    """Send a message's payload frames after its envelope; libzmq has already taken the message as a whole."""
+    """Send the payload frames after the envelope. libzmq has accepted the message, so this cannot fail."""
     last = len(frames) - 1
     for index, frame in enumerate(frames):
         # Uncopied: libzmq holds a reference until the bytes have gone, and payloads are never written to.

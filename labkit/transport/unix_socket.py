@@ -1,13 +1,15 @@
-"""The short way between processes of one machine: a Unix socket beside each of the broker's loopback ports.
+"""A Unix socket beside each of the broker's loopback ports, for peers on the same machine.
 
-What goes through the loopback interface passes the whole of TCP; a Unix socket just hands it over, which
-makes a round trip shorter and pictures cheaper. So the broker listens at both, and a peer that finds the Unix
-socket of the port that it was told takes that.
+Data on the loopback interface passes through all of TCP. A Unix socket hands it over directly, which makes a
+round trip shorter and pictures cheaper. So the broker listens on both, and a peer that finds the Unix socket
+of its broker's port uses that.
 
-* Nothing depends on it. Whoever does not find it (Windows, another user, a proxy, a container) uses the port.
-* Its name is made of port and secret: nobody meets another cluster's, and the port, which only one broker can
-  have, decides which broker has it. (Two brokers may bind one path, and the second silently takes it over.)
-* It lies in a folder that only its owner can open, and asks for the same secret as the port.
+* Nothing depends on it. A peer that does not find it (Windows, another user, a proxy, a container) uses the
+  port.
+* Its name is derived from port and secret, so no peer meets another cluster's. Only one broker can have the
+  port, and that one has the path, too. (Two brokers may bind one path, and the second silently takes it
+  over.)
+* It lies in a folder that only its owner can open, and requires the same secret as the port.
 """
 
 from __future__ import annotations
@@ -23,11 +25,11 @@ from pathlib import Path
 import zmq
 
 MAX_PATH_BYTES = 100
-"""The name of a Unix socket has 104 bytes on some systems, and libzmq adds to it."""
+"""Some systems limit the path of a Unix socket to 104 bytes, and libzmq adds to it."""
 
 
 def path_for(port: int, secret: str) -> Path | None:
-    """Return where the broker that has this loopback port and secret listens, or None where it cannot."""
+    """Return the path for the broker with this loopback port and secret; None where there can be none."""
     folder = _folder()
     if folder is None:
         return None
@@ -36,21 +38,21 @@ def path_for(port: int, secret: str) -> Path | None:
 
 
 def best(address: str, secret: str) -> str:
-    """Return the address to connect to instead of ``address``: the same, or a Unix socket beside it."""
+    """Return the best address to connect to: a Unix socket beside ``address``, or ``address`` itself."""
     found = re.fullmatch(r"tcp://127\.0\.0\.1:([0-9]+)", address)
     path = path_for(int(found[1]), secret) if found else None
     return f"ipc://{path}" if path is not None and _answers(path) else address
 
 
 def remove(port: int, secret: str) -> None:
-    """Remove what the broker of this port and secret, which has ended, has left if it was killed."""
+    """Remove the socket that a killed broker with this port and secret has left behind."""
     path = path_for(port, secret)
     if path is not None:
         path.unlink(missing_ok=True)
 
 
 def sweep() -> None:
-    """Remove the sockets that brokers left behind when they were killed, together with their clusters."""
+    """Remove the sockets that were left behind by brokers killed together with their clusters."""
     folder = _folder()
     for path in folder.iterdir() if folder is not None else ():
         if _answers(path):
@@ -58,7 +60,7 @@ def sweep() -> None:
         try:
             path.unlink(missing_ok=True)
         except OSError:
-            continue  # no socket, and not ours to remove: a broker can serve beside it
+            continue  # not a socket, or not ours; a broker can serve beside it
 
 
 def _answers(path: Path) -> bool:
@@ -67,14 +69,14 @@ def _answers(path: Path) -> bool:
         try:
             probe.connect(os.fspath(path))
         except BlockingIOError:
-            return True  # somebody listens, and is busy
+            return True  # a broker listens, and is busy
         except OSError:
             return False
     return True
 
 
 def _folder() -> Path | None:
-    """Return the folder of this user's sockets, which is made if need be; None if there can be none."""
+    """Return the folder of this user's sockets, created if necessary; None where there can be none."""
     if not hasattr(socket, "AF_UNIX") or not hasattr(os, "getuid") or not zmq.has("ipc"):
         return None
     folder = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"labkit-{os.getuid()}"
@@ -82,6 +84,6 @@ def _folder() -> Path | None:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
     except OSError:
-        return None  # no such place here, or somebody else's file has its name: there is the port
+        return None  # not possible here, or a file of that name exists: peers use the port
     private = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
     return folder if private else None

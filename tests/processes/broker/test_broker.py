@@ -121,7 +121,7 @@ def test_an_exception_is_one_failure_with_its_traceback(rig: Rig) -> None:
     ("job", "kind", "said"),
     [
         ("work:odd_text", ValueError, "a file called"),
-        ("work:mute", TaskFailed, "its text cannot be had"),
+        ("work:mute", TaskFailed, "its text cannot be read"),
         ("work:leave", TaskFailed, "SystemExit"),
         ("os:getcwd", JobRefused, "os"),
         ("work:absent", TaskFailed, "absent"),

@@ -98,7 +98,7 @@ def test_a_result_comes_back_with_its_time(compute: Compute) -> None:
 @pytest.mark.parametrize(
     ("job", "said"),
     [
-        ("mute", "Mute: its text cannot be had"),
+        ("mute", "Mute: its text cannot be read"),
         ("odd", "ValueError: a file called"),
         ("leave", "SystemExit: 3"),
         ("deep", "RecursionError: maximum"),

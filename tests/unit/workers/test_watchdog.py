@@ -22,7 +22,7 @@ from labkit.jobs import hog, spin
 from workers import watchdog
 watchdog.SLACK_S = 0.0
 dog = watchdog.Watchdog()
-dog.wind({lease_s})
+dog.restart({lease_s})
 """
 PATIENCE_S = 60
 
@@ -62,7 +62,7 @@ def test_who_computes_for_long_but_lets_others_run_is_not_ended() -> None:
 thread = threading.Thread(target=spin, args=(1.0,))
 thread.start()
 while thread.is_alive():
-    dog.wind(0.3)
+    dog.restart(0.3)
     thread.join(0.02)
 print("whole")
 """
