@@ -1,18 +1,19 @@
-"""``python -m labkit demo``: three workers, one is killed, nothing is lost, and every promise is measured.
+"""``python -m labkit demo``: three workers, one is killed, nothing is lost, each promise is measured.
 
 Reading order::
 
-    batch       what is to be done: real photographs, as many as the demo needs
+    batch       the input: real photographs, as many as the demo needs
     reference   the same work in a plain loop, to compare every pixel with
     run         the batch on a cluster; worker-2 is killed while it works, and started again
-    progress    what the history says about the run while it goes on
-    story       the same in sentences
-    view, live  how it is shown: lines of text, or a picture of the cluster in the terminal
-    targets     what the course promises, measured, with pass or fail
-    sheet       before and after, on one page
+    progress    where the batch and its workers stand, from the history as it grows
+    story       the run in sentences
+    view        how it is shown: lines of text, or nothing
+    terminal    how it is shown in a terminal: a live display
+    targets     the course's promises, measured, with pass or fail
+    sheet       pictures before and after, on one page
     report      the files that remain
     verdict     the last screen
-    show        all of it in order
+    show        the whole demo in order
 
 Nothing heavy is imported before it is needed: ``--help`` is answered at once.
 """

@@ -1,152 +1,124 @@
-"""Where a run stands, from the history as far as it has been written: the live view's numbers.
+"""The numbers of the demo's display: where the batch and its workers stand, from the history as it grows.
 
-A ``Progress`` reads each event once, as it comes. It counts the tasks of the batch only; tasks that warmed
-the workers up before are none of its business. All instants are seconds since the history's first event.
+A ``Progress`` reads a `LiveView` of the batch's tasks alone: tasks that warm the workers up do not count. All
+its instants are seconds since the history's first event.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
 
 from labkit.core import history as h
-from labkit.core.history import Event, History
+from labkit.core.history import History, LiveView, LiveWorker
 
+SPAN_S = 1 / 30
+"""The resolution of the results over time."""
+KEEP_S = 600.0
 SPARK = "▁▂▃▄▅▆▇█"
-
-
-@dataclass
-class WorkerProgress:
-    """One worker, as the history shows it."""
-
-    name: str
-    state: str = "absent"
-    """absent, ready, suspect, draining, lost, left."""
-    since: float = 0.0
-    """When this state began."""
-    computing: str = ""
-    """The task that it has started and not ended."""
-    in_flight: dict[str, None] = field(default_factory=dict)
-    """Tasks that were sent to it and have not ended, in their order."""
-    done_at: list[float] = field(default_factory=list)
-    """When each of its results was delivered."""
-    fault: str = ""
-    """What was done to it last, until it is there again: kill, start."""
-    fault_at: float = 0.0
 
 
 class Progress:
     """See the module's head. ``tasks`` are the batch's tasks: the name of its picture by each one's id."""
 
     def __init__(self, tasks: Mapping[str, str], workers: Collection[str]) -> None:
-        self.workers = {name: WorkerProgress(name) for name in workers}
         self.tasks = dict(tasks)
-        self.ended: set[str] = set()
-        self.failed = 0
-        self.done_at: list[float] = []
-        self.now = 0.0
-        """The instant of the latest event."""
-        self.began = 0.0
-        """When the first task of the batch was submitted."""
-        self.faults: list[tuple[float, str, str]] = []
-        """What was done to a worker: when, what, to whom."""
-        self._outages: list[tuple[float, float | None]] = []
+        self.live = LiveView(of=self.tasks, span_s=SPAN_S, keep_s=KEEP_S)
+        for name in workers:
+            self.live.worker(name)
+        self._began: float | None = None
         self._read = 0
-        self._began_at = 0.0
 
     def read(self, history: History) -> None:
-        """Take in what has been added to ``history``."""
-        self._began_at = history.began_at
+        """Take in the events that were added to ``history`` since the last call."""
         events = history.events
         for event in events[self._read :]:
-            self._take(event, event.at - self._began_at)
+            self.live.add(event)
+            if self._began is None and self.live.open:
+                self._began = self.live.since_began(event.at)
         self._read = len(events)
+
+    @property
+    def began(self) -> float:
+        """When the first task of the batch was submitted; 0.0 before that."""
+        return self._began or 0.0
+
+    @property
+    def now(self) -> float:
+        """The instant of the latest event."""
+        return self.live.since_began(self.live.latest_at)
+
+    @property
+    def workers(self) -> dict[str, LiveWorker]:
+        """The workers by name."""
+        return self.live.workers
 
     @property
     def done(self) -> int:
         """How many of the batch's tasks have their result."""
-        return len(self.done_at)
+        return self.live.counts[h.DONE]
+
+    @property
+    def failed(self) -> int:
+        """How many of the batch's tasks have failed."""
+        return self.live.counts[h.FAILED]
+
+    @property
+    def ended(self) -> set[str]:
+        """The tasks of the batch that have an outcome."""
+        return self.live.ended
 
     @property
     def waiting(self) -> int:
         """How many of the batch's tasks are with no worker."""
-        return (
-            len(self.tasks) - len(self.ended) - sum(len(worker.in_flight) for worker in self.workers.values())
-        )
+        return len(self.tasks) - len(self.ended) - sum(len(worker.held) for worker in self.workers.values())
+
+    def per_s(self, worker: str = "") -> float:
+        """Return the results of the last second: a worker's, or all."""
+        spans = round(1 / SPAN_S)
+        first = self.live.results.index(self.now) + 1 - spans
+        return float(sum(self.live.results.columns(first, spans, worker=worker)))
+
+    def recent(self, worker: str, columns: int, column_s: float) -> list[int]:
+        """Return a worker's latest results in columns of ``column_s`` seconds; the last one ends now."""
+        width = round(column_s / SPAN_S)
+        first = self.live.results.index(self.now) + 1 - columns * width
+        return self.live.results.columns(first, columns, width, worker)
+
+    def results(self, columns: int) -> tuple[float, list[int]]:
+        """Return the results since the batch began: the length of a column in seconds, and its columns.
+
+        There are at most ``columns`` of them, and none is shorter than a tenth of a second.
+        """
+        took_s = max(self.now - self.began, 0.001)
+        width = 3
+        while took_s / (width * SPAN_S) > columns:
+            width += 1
+        shown = max(1, int(took_s / (width * SPAN_S)))
+        first = self.live.results.index(self.began)
+        return width * SPAN_S, self.live.results.columns(first, shown, width)
+
+    def faults(self) -> list[tuple[float, str, str]]:
+        """Return what was done to a worker: when, what, and to which."""
+        found = []
+        for event in self.live.faults:
+            fault, target = str(event.detail.get("fault", "")), str(event.detail.get("target", ""))
+            if target in self.workers:
+                found.append((self.live.since_began(event.at), fault, target))
+        return found
 
     def outages(self) -> list[tuple[float, float]]:
-        """Return the times in which a worker was lost; one that goes on ends now."""
-        return [(begin, self.now if end is None else end) for begin, end in self._outages]
-
-    def _take(self, event: Event, t: float) -> None:
-        self.now = max(self.now, t)
-        if event.kind == h.FAULT:
-            self._take_fault(event, t)
-        if event.kind in h.WORKER_KINDS:
-            self._take_state(event, t)
-        if event.task not in self.tasks:
-            return
-        worker = self.workers.setdefault(event.worker, WorkerProgress(event.worker)) if event.worker else None
-        if event.kind == h.SUBMITTED and not self.began:
-            self.began = t
-        elif event.kind == h.DISPATCHED and worker is not None:
-            worker.in_flight[event.task] = None
-        elif event.kind == h.STARTED and worker is not None:
-            worker.computing = event.task
-        elif event.kind == h.REQUEUED or event.kind in h.OUTCOMES:
-            self._let_go(event.task)
-        if event.kind in h.OUTCOMES:
-            self.ended.add(event.task)
-        if event.kind == h.DONE and worker is not None:
-            worker.done_at.append(t)
-            self.done_at.append(t)
-        elif event.kind == h.FAILED:
-            self.failed += 1
-
-    def _take_fault(self, event: Event, t: float) -> None:
-        worker = self.workers.get(str(event.detail.get("target", "")))
-        if worker is not None:
-            worker.fault, worker.fault_at = str(event.detail.get("fault", "")), t
-            self.faults.append((t, worker.fault, worker.name))
-
-    def _take_state(self, event: Event, t: float) -> None:
-        worker = self.workers.setdefault(event.worker, WorkerProgress(event.worker))
-        state = {h.JOINED: "ready", h.ALIVE: "ready", h.REFUSED: worker.state}.get(event.kind, event.kind)
-        if state != worker.state:
-            worker.state, worker.since = state, t
-        if event.kind in (h.JOINED, h.LOST, h.LEFT):
-            worker.in_flight.clear()
-            worker.computing = ""
-        if event.kind == h.LOST:
-            self._outages.append((t, None))
-        elif event.kind == h.JOINED:
-            worker.fault = ""
-            self._outages = [(begin, t if end is None else end) for begin, end in self._outages]
-
-    def _let_go(self, task: str) -> None:
-        for worker in self.workers.values():
-            worker.in_flight.pop(task, None)
-            if worker.computing == task:
-                worker.computing = ""
+        """Return when a worker was lost and when it was back; an outage that lasts ends now."""
+        return [
+            (
+                self.live.since_began(outage.begin),
+                self.now if outage.end is None else self.live.since_began(outage.end),
+            )
+            for outage in self.live.outages()
+        ]
 
 
-def per_s(done_at: list[float], now: float, over_s: float = 1.0) -> float:
-    """Return the results per second in the ``over_s`` seconds before ``now``."""
-    return sum(now - over_s < t <= now for t in done_at) / over_s
-
-
-def heights(done_at: list[float], since: float, until: float, columns: int) -> list[int]:
-    """Return how many results fell into each of ``columns`` equal parts of a period."""
-    counts = [0] * columns
-    width = (until - since) / columns
-    for t in done_at:
-        if since <= t < until:
-            counts[min(int((t - since) / width), columns - 1)] += 1
-    return counts
-
-
-def spark(counts: list[int], most: int, marks: str = SPARK) -> str:
-    """Return ``counts`` as a line of little bars, the highest for ``most``; nothing is a space."""
+def spark(counts: Sequence[int], most: int, marks: str = SPARK) -> str:
+    """Return ``counts`` as a line of bars, the highest for ``most``; a count of 0 is a space."""
     if most <= 0:
         return " " * len(counts)
     return "".join(

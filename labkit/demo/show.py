@@ -22,7 +22,7 @@ from labkit.cluster import open
 from labkit.core.errors import N_, InvalidInput
 from labkit.demo import batch
 from labkit.demo.batch import Gathered
-from labkit.demo.view import View, choose
+from labkit.demo.view import PlainView, View
 from labkit.imaging import photos
 from labkit.support.i18n import _, ngettext, translate_error
 
@@ -58,6 +58,17 @@ def show(options: argparse.Namespace, settings: Settings | None = None) -> int:
         raise
 
 
+def choose_view(json: bool) -> View:
+    """Return the view for this standard output."""
+    if json:
+        return View()
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        from labkit.demo.terminal import TerminalView
+
+        return TerminalView()
+    return PlainView(sys.stdout)
+
+
 @contextmanager
 def _sigterm_as_ctrl_c() -> Iterator[None]:
     """Let SIGTERM, as ``timeout`` sends it, end the demo as Ctrl-C does: with everything put away."""
@@ -78,7 +89,7 @@ class Demo:
         self._out = Path(options.out).expanduser()
         self._settings = settings
         self._backend: str | None = options.backend
-        self._view: View = choose(self._json)
+        self._view = choose_view(self._json)
         self._seconds: dict[str, float] = {}
         self._began_at = time.monotonic()
         self.has_written = False

@@ -9,9 +9,9 @@ import pytest
 
 from labkit.core.errors import InvalidInput
 from labkit.demo.report import OutFolder
-from labkit.demo.show import Demo
+from labkit.demo.show import Demo, choose_view
 from labkit.demo.story import HARM, Line
-from labkit.demo.view import PlainView, View, choose
+from labkit.demo.view import PlainView, View
 from tests.tools.command_line import Commands
 
 
@@ -84,7 +84,7 @@ def test_options_that_cannot_be_used_are_one_line(
 
 
 def test_without_a_terminal_the_story_is_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    view = choose(json=False)
+    view = choose_view(json=False)
     assert isinstance(view, PlainView)
     with view:
         view.title("a demo")
@@ -100,7 +100,7 @@ def test_without_a_terminal_the_story_is_lines(capsys: pytest.CaptureFixture[str
 
 
 def test_for_json_only_warnings_are_said_and_not_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
-    view = choose(json=True)
+    view = choose_view(json=True)
     assert type(view) is View
     with view:
         view.title("a demo")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from labkit.core.history import Event, History
-from labkit.demo.progress import Progress, heights, per_s, spark
+from labkit.demo.progress import Progress, spark
 from labkit.demo.run import VICTIM, Ran
 from labkit.demo.story import GOOD, HARM, Line, Story
 from labkit.demo.targets import chain_in_words, measure
@@ -151,8 +151,11 @@ def test_progress_and_story_follow_the_run_as_it_is_written() -> None:
     assert states == ["absent/", "ready/", "ready/kill", "lost/kill", "lost/start"]
     assert progress.workers[VICTIM].state == "ready" and progress.workers[VICTIM].fault == ""
     assert progress.done == TASKS and not progress.failed and len(progress.ended) == TASKS
-    assert all(not worker.in_flight and not worker.computing for worker in progress.workers.values())
-    assert [(fault, worker) for _, fault, worker in progress.faults] == [("kill", VICTIM), ("start", VICTIM)]
+    assert all(not worker.held and not worker.computing for worker in progress.workers.values())
+    assert [(fault, worker) for _, fault, worker in progress.faults()] == [
+        ("kill", VICTIM),
+        ("start", VICTIM),
+    ]
     (outage,) = progress.outages()
     assert outage == pytest.approx((1.52, 2.4), abs=0.001)
     assert [line.mood for line in lines] == ["plain", "plain", GOOD, GOOD]
@@ -189,8 +192,20 @@ def test_a_task_that_failed_is_counted() -> None:
     assert (progress.failed, progress.done, progress.ended) == (1, 0, {task_id(1)})
 
 
-def test_results_become_little_bars() -> None:
-    assert heights([0.1, 0.2, 0.9, 1.0, 5.0], 0.0, 1.0, 2) == [2, 1]
+def test_results_over_time_become_columns_and_bars() -> None:
+    tasks = {task_id(n): "coffee" for n in range(6)}
+    progress = Progress(tasks, ["worker-1"])
+    events = [Event(CLOCK, "submitted", task) for task in tasks]
+    at = (0.1, 0.2, 0.9, 1.0, 5.0, 5.5)
+    events += [Event(CLOCK + t, "done", task, 1, "worker-1") for t, task in zip(at, tasks, strict=True)]
+    progress.read(History(events[:9]))
+    assert progress.recent("worker-1", 2, 0.5) == [2, 1]
+    assert progress.per_s() == progress.per_s("worker-1") == 3.0
+    progress.read(History(events))
+    assert progress.per_s() == 2.0 and progress.per_s("worker-2") == 0.0
+    column_s, counts = progress.results(70)
+    assert column_s == pytest.approx(0.1) and len(counts) == 55 and sum(counts) == 5
+    column_s, counts = progress.results(11)
+    assert column_s == pytest.approx(0.5) and counts[:2] == [2, 1] and len(counts) == 11
     assert spark([0, 1, 4, 8], 8) == " ▁▄█"
     assert spark([0, 0], 0) == "  "
-    assert per_s([0.5, 1.5, 2.0], now=2.0) == 2.0

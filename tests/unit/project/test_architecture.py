@@ -134,7 +134,6 @@ def test_no_source_lies_outside_the_checked_folders() -> None:
 ROOM_CIRCLES_LEFT: list[list[str]] = []
 FILE_CIRCLES_LEFT = [
     "labkit.cluster.cluster",
-    "labkit.demo.live",
 ]
 """One member of each circle that is still to be broken; the list only shrinks."""
 

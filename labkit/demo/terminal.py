@@ -1,8 +1,8 @@
-"""The demo as a picture in the terminal that changes ten times a second.
+"""The demo in a terminal: a display that is redrawn ten times a second.
 
-It shows what has been done so far, each worker with what it is doing, the batch, its throughput over time
-with the outage marked, and the story. It fits 80 x 24 characters and uses more if there are more. Workers
-have the colours that they have in the charts.
+It shows the steps so far, the table of workers (drawn as ``status --watch`` draws it), the batch, its
+throughput over time with the outage marked, and the story. It fits 80 x 24 characters and uses more where
+there are more.
 """
 
 from __future__ import annotations
@@ -16,22 +16,24 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from labkit.core.history import natural
-from labkit.demo.progress import SPARK, Progress, WorkerProgress, heights, per_s, spark
+from labkit.cluster.status_table import Column, table
+from labkit.cluster.status_text import STATES
+from labkit.core.history import LiveWorker, natural
+from labkit.demo.progress import SPARK, Progress, spark
 from labkit.demo.story import GOOD, HARM, Line
 from labkit.demo.view import View
 from labkit.support.i18n import _
-from labkit.support.palette import worker_colour
+from labkit.support.palette import FAULT, GREEN, SKY_BLUE, worker_colour
 
 FRAMES_PER_S = 10
 CHART_LINES = 4
-SHORTEST_COLUMN_S = 0.1
+RECENT_S, RECENT_COLUMNS = 5.0, 15
 WIDEST = 100
-HARM_STYLE, GOOD_STYLE, DIM = "bold #D55E00", "#009E73", "dim"
+HARM_STYLE, GOOD_STYLE, DIM = f"bold {FAULT}", GREEN, "dim"
 STEP_MARKS = {"done": ("✓ ", "v "), "now": ("· ", "- ")}
 
 
-class LiveView(View):
+class TerminalView(View):
     """See the module's head. It writes to the standard output."""
 
     def __init__(self) -> None:
@@ -56,10 +58,10 @@ class LiveView(View):
         self, _kind: type[BaseException] | None, _error: BaseException | None, _where: TracebackType | None
     ) -> None:
         self._complete = True
-        self._live.update(self._picture())
-        self._live.stop()  # which draws it once more, and may need more lines than the terminal has
+        self._live.update(self._display())
+        self._live.stop()  # it draws once more, and may need more lines than the terminal has
 
-    # --- what it is told ------------------------------------------------------------------------------------
+    # --- what the demo reports ------------------------------------------------------------------------------
 
     def title(self, text: str) -> None:
         """Show the title."""
@@ -78,14 +80,14 @@ class LiveView(View):
         self._draw_soon()
 
     def step_done(self, text: str) -> None:
-        """Show what came of the step, and how long it took."""
+        """Show the result of the step, and how long it took."""
         began = self._step[2] if self._step else time.monotonic()
         self._steps.append((text, time.monotonic() - began))
         self._step = None
         self._draw()
 
     def warn(self, text: str) -> None:
-        """Print the warning above the picture, where it stays."""
+        """Print the warning above the display, where it stays."""
         self._console.print(Text(text, HARM_STYLE))
 
     def tell(self, line: Line) -> None:
@@ -106,7 +108,7 @@ class LiveView(View):
         """Show how the run ended."""
         self._draw()
 
-    # --- the picture ----------------------------------------------------------------------------------------
+    # --- the display ----------------------------------------------------------------------------------------
 
     def _draw_soon(self) -> None:
         if time.monotonic() - self._drawn_at >= 1 / FRAMES_PER_S:
@@ -114,13 +116,13 @@ class LiveView(View):
 
     def _draw(self) -> None:
         self._drawn_at = time.monotonic()
-        self._live.update(self._picture(), refresh=True)
+        self._live.update(self._display(), refresh=True)
 
     @property
     def _width(self) -> int:
         return min(self._console.width, WIDEST)
 
-    def _picture(self) -> RenderableType:
+    def _display(self) -> RenderableType:
         parts: list[RenderableType] = [Text(self._title, style="bold"), Text()]
         parts += [self._step_line("done", text, seconds) for text, seconds in self._steps]
         if self._step is not None:
@@ -128,7 +130,7 @@ class LiveView(View):
             counted = f"{text}  {self._bar(self._done, total, 24)} {self._done}/{total}" if total else text
             parts.append(self._step_line("now", counted, time.monotonic() - began))
         if self._progress is not None:
-            cluster = [Text(), self._workers(), Text(), *self._batch(self._progress)]
+            cluster = [Text(), self._workers(self._progress), Text(), *self._batch(self._progress)]
             parts += cluster
             used = 4 + len(self._steps) + len(self._progress.workers) + len(cluster)
             room = len(self._lines) if self._complete else max(3, self._console.height - used - 1)
@@ -148,69 +150,61 @@ class LiveView(View):
         )
         return line
 
-    def _workers(self) -> RenderableType:
-        assert self._progress is not None
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style=DIM, width=self._width)
-        table.add_column(_("worker"), no_wrap=True)
-        table.add_column(_("what it does"), no_wrap=True, overflow="ellipsis", ratio=1)
-        for title in (_("in flight"), _("completed"), _("share"), _("per s")):
-            table.add_column(title, justify="right", no_wrap=True)
-        table.add_column(_("the last 5 s"), no_wrap=True, min_width=15)
-        for name in sorted(self._progress.workers, key=natural):
-            table.add_row(*self._worker_row(self._progress.workers[name], self._progress))
-        return table
+    def _workers(self, progress: Progress) -> RenderableType:
+        columns = [
+            Column(_("worker")),
+            Column(_("what it does"), "stretches"),
+            Column(_("in flight"), "number", 2),
+            Column(_("completed"), "number", 4),
+            Column(_("share"), "number", 3),
+            Column(_("per s"), "number", 5),
+            Column(_("the last 5 s"), importance=1, min_width=RECENT_COLUMNS),
+        ]
+        names = sorted(progress.workers, key=natural)
+        rows = [self._worker_row(progress.workers[name], progress) for name in names]
+        return table(columns, rows, self._width, DIM)
 
-    def _worker_row(self, worker: WorkerProgress, progress: Progress) -> list[Text]:
+    def _worker_row(self, worker: LiveWorker, progress: Progress) -> list[Text]:
         colour = worker_colour(worker.name)
-        share = len(worker.done_at) / progress.done if progress.done else 0.0
-        counts = heights(worker.done_at, progress.now - 5.0, progress.now, 15)
+        share = worker.done / progress.done if progress.done else 0.0
+        counts = progress.recent(worker.name, RECENT_COLUMNS, RECENT_S / RECENT_COLUMNS)
         return [
             Text(worker.name, f"bold {colour}"),
             self._doing(worker, progress),
-            Text(str(len(worker.in_flight))),
-            Text(str(len(worker.done_at))),
+            Text(str(len(worker.held))),
+            Text(str(worker.done)),
             Text(f"{100 * share:.0f} %"),
-            Text(f"{per_s(worker.done_at, progress.now):.0f}"),
-            Text(spark(counts, max(max(counts), 6), self._marks), colour),
+            Text(f"{progress.per_s(worker.name):.0f}"),
+            Text(spark(counts, max(*counts, 6), self._marks), colour),
         ]
 
-    def _doing(self, worker: WorkerProgress, progress: Progress) -> Text:
+    def _doing(self, worker: LiveWorker, progress: Progress) -> Text:
         if worker.fault == "start":
-            return Text(_("starting"), "yellow")
+            return Text(_("starting"), STATES["absent"].terminal)
         if worker.fault == "kill":
-            return Text(
-                _("killed {seconds:.1f} s ago").format(seconds=progress.now - worker.fault_at), HARM_STYLE
-            )
+            ago_s = progress.live.latest_at - worker.fault_at
+            return Text(_("killed {seconds:.1f} s ago").format(seconds=ago_s), HARM_STYLE)
         if worker.state != "ready":
-            return Text(worker.state, "yellow")
-        task = worker.computing or next(iter(worker.in_flight), "")
-        if task:
-            return Text(progress.tasks[task])
-        return Text(_("ready"), DIM)
+            state = STATES.get(worker.state, STATES["absent"])
+            return Text(state.word, state.terminal)
+        task = worker.computing or next(iter(worker.held), "")
+        return Text(progress.tasks[task]) if task else Text(STATES["ready"].word, DIM)
 
     def _batch(self, progress: Progress) -> list[RenderableType]:
         total = len(progress.tasks)
         numbers = _("{done} of {total} done, {waiting} waiting, {rate:.0f} per s").format(
-            done=progress.done,
-            total=total,
-            waiting=progress.waiting,
-            rate=per_s(progress.done_at, progress.now),
+            done=progress.done, total=total, waiting=progress.waiting, rate=progress.per_s()
         )
         bar = self._bar(progress.done, total, max(10, self._width - len(numbers) - 2))
-        return [Text.assemble((bar, "#009E73"), "  ", numbers), *self._chart(progress)]
+        return [Text.assemble((bar, GREEN), "  ", numbers), *self._chart(progress)]
 
     def _chart(self, progress: Progress) -> list[RenderableType]:
-        """Results per second over time, as wide as the terminal; the time without the victim in red."""
+        """Draw results per second over time, as wide as the terminal; outages in the colour of faults."""
         began = progress.began
         columns = self._width - 8
-        span_s = max(progress.now - began, 0.001)
-        column_s = SHORTEST_COLUMN_S
-        while span_s / column_s > columns:
-            column_s *= 1.25
-        shown = max(1, int(span_s / column_s))
-        counts = heights(progress.done_at, began, began + shown * column_s, shown)
-        # Of single columns the eye sees only noise; each is the mean of itself and its neighbours.
-        rates = [_mean(counts[max(0, i - 2) : i + 3]) / column_s for i in range(shown)]
+        column_s, counts = progress.results(columns)
+        # Single columns show only noise: each is the mean of itself and its neighbours.
+        rates = [_mean(counts[max(0, i - 2) : i + 3]) / column_s for i in range(len(counts))]
         top = max([*rates, 1.0])
         down = progress.outages()
         lines: list[RenderableType] = []
@@ -224,7 +218,7 @@ class LiveView(View):
                 mark = " " if level <= 0 else self._marks[min(level, levels) - 1]
                 at = began + (i + 0.5) * column_s
                 is_down = any(begin <= at < end for begin, end in down)
-                line.append(mark, "#D55E00" if is_down else "#56B4E9")
+                line.append(mark, FAULT if is_down else SKY_BLUE)
             lines.append(line)
         lines.append(self._marks_below(progress, began, column_s, columns))
         return lines
@@ -232,7 +226,7 @@ class LiveView(View):
     def _marks_below(self, progress: Progress, began: float, column_s: float, columns: int) -> Text:
         """Name each fault below the instant in the chart at which it was done."""
         line = Text(" " * 8)
-        for at, fault, worker in progress.faults:
+        for at, fault, worker in progress.faults():
             text = f"{'^' if self._ascii else '▲'} {fault} {worker}"
             column = 8 + min(int((at - began) / column_s), columns - len(text))
             line.append(" " * max(1, column - len(line)))
@@ -250,7 +244,7 @@ class LiveView(View):
             lines.append(text)
         return lines
 
-    # --- little things --------------------------------------------------------------------------------------
+    # --- small parts ----------------------------------------------------------------------------------------
 
     @property
     def _marks(self) -> str:
