@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from labkit.classroom.stall_watch import LessonStalled, StallWatch
 from labkit.core import history as h
 from labkit.core.errors import N_
-from labkit.core.history import Event, History
+from labkit.core.history import Event, History, LiveView
 from labkit.jobs import sleep_for
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Work:
         self._read = self._began
         self._events: list[Event] = []
         self._ours: set[str] = set()
+        self._live = LiveView(of=self._ours)
 
     def submit(self, function: Callable[..., Any], *args: Any, deadline_s: float | None = None) -> TaskFuture:
         """Submit one more call, and return its future."""
@@ -69,7 +70,7 @@ class Work:
             N_("waited {seconds:.0f} s, in vain, for {worker} to compute; is this machine very busy?"),
             seconds=PATIENCE_S, worker=worker,
         )  # fmt: skip
-        return str(self._until(lambda: self._computing(worker), stuck, worker))
+        return str(self._until(lambda: self._live.worker(worker).computing, stuck, worker))
 
     def until_done(self, part: float) -> None:
         """Return when this part of the tasks (0.5: half of them) has an outcome."""
@@ -78,7 +79,7 @@ class Work:
             N_("waited {seconds:.0f} s, in vain, for {part:.0%} of the tasks; is this machine very busy?"),
             seconds=PATIENCE_S, part=part,
         )  # fmt: skip
-        self._until(lambda: len(self._ended()) >= wanted, stuck)
+        self._until(lambda: len(self._live.ended) >= wanted, stuck)
 
     def until_seen(self, kind: str, worker: str) -> float:
         """Return when the broker saw this (lost, joined, suspect, left ...) happen to ``worker``.
@@ -89,7 +90,7 @@ class Work:
             N_("waited {seconds:.0f} s, in vain, for {worker}'s event '{kind}'; is this machine very busy?"),
             seconds=PATIENCE_S, worker=worker, kind=kind,
         )  # fmt: skip
-        return float(self._until(lambda: self._last(kind, worker), stuck))
+        return float(self._until(lambda: self._live.worker(worker).last_seen.get(kind), stuck))
 
     def finish(self) -> History:
         """Wait for every outcome, and for every worker that should be up; return the history of this work.
@@ -103,7 +104,7 @@ class Work:
 
     def end(self) -> History:
         """As ``finish``, for work in which tasks are meant to fail."""
-        self._until(lambda: len(self._ended()) == len(self._ours), self._incomplete(len(self._ours)))
+        self._until(lambda: len(self._live.ended) == len(self._ours), self._incomplete(len(self._ours)))
         self._client.close()
         self.cluster.wait_until_ready(PATIENCE_S)
         self._look()
@@ -137,34 +138,16 @@ class Work:
         events = self.cluster.history().events
         new = events[self._read :]
         self._read += len(new)
+        self._live.extend(new)
         self._events += [event for event in new if not event.task or event.task in self._ours]
 
-    def _ended(self) -> set[str]:
-        return {event.task for event in self._events if event.kind in h.OUTCOMES}
-
-    def _computing(self, worker: str) -> str:
-        computing = ""
-        for event in self._events:
-            if event.kind == h.STARTED and event.worker == worker:
-                computing = event.task
-            elif event.task == computing and (event.kind in h.OUTCOMES or event.kind == h.REQUEUED):
-                computing = ""
-        return computing
-
-    def _last(self, kind: str, worker: str) -> float:
-        return max((e.at for e in self._events if e.kind == kind and e.worker == worker), default=0.0)
-
     def _history(self) -> History:
-        """The work's own events, after the workers that were there when it began."""
-        before: dict[str, Event] = {}
-        for event in self.cluster.history().events[: self._began]:
-            if event.kind == h.JOINED:
-                before[event.worker] = event
-            elif event.kind in (h.LOST, h.LEFT):
-                before.pop(event.worker, None)
+        """Return the work's own events, preceded by the workers that were there when it began."""
+        before = LiveView()
+        before.extend(self.cluster.history().events[: self._began])
         submitted = [event.at for event in self._events if event.kind == h.SUBMITTED]
         start = min(submitted, default=0.0)
-        there = [event._replace(at=start) for event in before.values()]
+        there = [worker.joined._replace(at=start) for worker in before.workers.values() if worker.joined]
         return History([*there, *(event for event in self._events if event.at >= start)])
 
 
