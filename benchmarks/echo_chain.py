@@ -55,7 +55,7 @@ class EchoChain:
             raise self._no_answer()
         client_port, worker_port = here.recv()
         self._start(spawn.Process(target=_worker, args=(worker_port,), daemon=True))
-        socket = self._context.socket(zmq.DEALER)
+        socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         socket.linger = 0
         socket.rcvtimeo = int(START_S * 1000)
         socket.connect(f"{HOST}:{client_port}")

@@ -117,7 +117,8 @@ class Bench:
 
 def most_tasks(wanted: int) -> int:
     """Return ``wanted``, or as many tasks as fit twice into the memory that is free."""
-    return max(FEW_TASKS, min(wanted, psutil.virtual_memory().available // (2 * BYTES_PER_TASK)))
+    free: int = psutil.virtual_memory().available
+    return max(FEW_TASKS, min(wanted, free // (2 * BYTES_PER_TASK)))
 
 
 def measure(setup: Setup) -> Section:

@@ -36,7 +36,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -164,12 +164,12 @@ def notebook_of(name: str, lang: str) -> NotebookNode:
         if cell.teacher or cell.lang not in (None, lang):
             continue
         text = filled(cell.text, lang)
-        make = new_code_cell if cell.kind == "code" else new_markdown_cell
+        make: Callable[..., NotebookNode] = new_code_cell if cell.kind == "code" else new_markdown_cell
         node = make(text, id=_identity(text, taken))
         if cell.tags:
             node.metadata["tags"] = list(cell.tags)
         cells.append(node)
-    return new_notebook(
+    notebook: NotebookNode = new_notebook(
         cells=cells,
         metadata={
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -177,6 +177,7 @@ def notebook_of(name: str, lang: str) -> NotebookNode:
             "labkit": {"lang": lang, "source": f"notebooks/source/{name}.py"},
         },
     )
+    return notebook
 
 
 def _identity(text: str, taken: dict[str, int]) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit import charts
+from labkit.charts import Chart
 from labkit.core.errors import N_, InvalidInput
 from labkit.demo.batch import Gathered, Picture
 from labkit.demo.reference import Reference
@@ -88,7 +89,7 @@ def pictures_of(
     """Return the charts and the contact sheet as PNG files by name."""
     chain = recovery_of(ran.history, VICTIM)
     until = chain.fault_at if chain else None
-    drawn = {
+    drawn: dict[str, Callable[[], Chart]] = {
         "overview": lambda: charts.overview(ran.history),
         "throughput": lambda: charts.throughput(ran.history),
         "gantt": lambda: charts.gantt(ran.history),
