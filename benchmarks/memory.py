@@ -110,6 +110,12 @@ def _sums(readings: list[dict[str, float]]) -> list[float]:
     return [sum(each.values()) for each in readings]
 
 
+def queued(cluster: Cluster) -> int:
+    """Return how many tasks wait in the broker; -1 if it does not answer."""
+    status = cluster.status()["broker"]
+    return -1 if status is None else int(status["queued"])
+
+
 @contextmanager
 def _open(workers: int) -> Iterator[tuple[Cluster, Executor]]:
     from labkit.cluster import open_cluster
@@ -140,5 +146,5 @@ def _broker_with_a_queue() -> tuple[float, float]:
         empty = settled(lambda: {"broker": memory_of(pid)})["broker"]
         for number in range(QUEUED):
             executor.submit(echo, number)
-        wait_until(lambda: cluster.status()["broker"]["queued"] == QUEUED, "the broker has the whole queue")
+        wait_until(lambda: queued(cluster) == QUEUED, "the broker has the whole queue")
         return empty, settled(lambda: {"broker": memory_of(pid)})["broker"]

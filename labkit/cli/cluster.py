@@ -236,7 +236,7 @@ def _redis(cluster: Cluster) -> str | None:
 
 
 def _down(options: argparse.Namespace, settings: Settings) -> int:
-    from labkit.cluster.local.handle import clean_up
+    from labkit.cluster.local.start import clean_up
     from labkit.cluster.open import of_running
 
     try:

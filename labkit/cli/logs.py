@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 from labkit.cli import output
@@ -78,11 +79,12 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 def _of_containers(options: argparse.Namespace, settings: Settings) -> int:
     """Show the logs of containers, which Docker keeps."""
-    from labkit.cluster.compose.handle import ComposeCluster
+    if options.follow and settings.control is None:
+        from labkit.cluster.compose.start import follow_logs
 
+        named = replace(settings, cluster=options.name or settings.cluster)
+        return follow_logs(named, options.process, options.lines)
     with connected(options, settings) as cluster:
-        if options.follow and isinstance(cluster, ComposeCluster):
-            return cluster.follow_logs(options.process, options.lines)
         print(cluster.logs(options.process, options.lines), end="")
     return 0
 

@@ -11,6 +11,7 @@ import io
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from labkit.cli import output
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from labkit.cluster import Cluster
 
-Status = dict[str, Any]
+Status = Mapping[str, Any]
 
 WATCH_EVERY_S = 0.5
 PIPED_WIDTH = 200

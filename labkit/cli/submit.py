@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -205,7 +205,7 @@ class _Patience:
         self._told = why
 
 
-def _why_waiting(status: dict[str, Any], needs: set[str]) -> str:
+def _why_waiting(status: Mapping[str, Any], needs: set[str]) -> str:
     """Return what the user has to do before work can continue, or "" if the cluster is only slow."""
     broker = next((row["state"] for row in status["processes"] if row["kind"] == "broker"), "")
     if broker == "paused":

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labkit.cluster.cluster import Cluster
-    from labkit.cluster.local.handle import LocalCluster
     from labkit.cluster.open import connect, open_cluster, start_background
 
-__all__ = ["Cluster", "LocalCluster", "WorkerInfo", "connect", "open_cluster", "start_background"]
+__all__ = ["Cluster", "WorkerInfo", "connect", "open_cluster", "start_background"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,5 +20,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    homes = {"Cluster": "cluster", "WorkerInfo": "status", "LocalCluster": "local.handle"}
+    homes = {"Cluster": "cluster", "WorkerInfo": "status"}
     return getattr(import_module(f"labkit.cluster.{homes.get(name, 'open')}"), name)

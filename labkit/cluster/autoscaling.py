@@ -11,14 +11,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from labkit.cluster.processes import STOPPING, WORKER, check_worker_count
+from labkit.cluster.view import Scalable
 from labkit.core.autoscaler import Autoscaler, Decision, Limits, load_of
 from labkit.core.errors import LabkitError
-
-if TYPE_CHECKING:
-    from labkit.cluster.cluster import Cluster
 
 LOOK_EVERY_S = 0.5
 MOST_REMEMBERED = 1000
@@ -32,7 +30,7 @@ class Autoscaling:
     """
 
     def __init__(
-        self, cluster: Cluster, limits: Limits, on_decision: Callable[[Decision], None] | None = None
+        self, cluster: Scalable, limits: Limits, on_decision: Callable[[Decision], None] | None = None
     ) -> None:
         check_worker_count(limits.most)
         self.limits = limits

@@ -69,12 +69,12 @@ def open_cluster(
         for warning in unknown_filters(settings, backend):
             warnings.warn(translate_error(warning), stacklevel=2)
     if backend == "compose":
-        from labkit.cluster.compose import start
+        from labkit.cluster.compose import start as compose
 
-        return start.open_cluster(options, settings)
-    from labkit.cluster.local import handle
+        return compose.open_cluster(options, settings)
+    from labkit.cluster.local import start as local
 
-    return handle.open_cluster(options, settings)
+    return local.open_cluster(options, settings)
 
 
 def start_background(
@@ -96,12 +96,12 @@ def start_background(
     settings = settings or Settings.from_environment()
     options = ClusterOptions(workers, name, capabilities, slots, policy, redis, ready_timeout_s)
     if chosen(backend, settings) == "compose":
-        from labkit.cluster.compose import start
+        from labkit.cluster.compose import start as compose
 
-        return start.start_background(options, settings)
-    from labkit.cluster.local import handle
+        return compose.start_background(options, settings)
+    from labkit.cluster.local import start as local
 
-    return handle.start_background(options, settings)
+    return local.start_background(options, settings)
 
 
 def connect(
@@ -113,12 +113,12 @@ def connect(
     """
     settings = settings or Settings.from_environment()
     if of_running(name, settings, backend) == "compose":
-        from labkit.cluster.compose import start
+        from labkit.cluster.compose import start as compose
 
-        return start.connect(name, settings)
-    from labkit.cluster.local import handle
+        return compose.connect(name, settings)
+    from labkit.cluster.local import start as local
 
-    return handle.connect(name, settings)
+    return local.connect(name, settings)
 
 
 def check(backend: str | None = None, settings: Settings | None = None) -> None:

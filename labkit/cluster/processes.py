@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from typing import NotRequired, TypedDict
 
 from labkit.core.errors import N_, ClusterError, InvalidInput
 
@@ -17,6 +18,36 @@ WORKER, BROKER, REDIS = "worker", "broker", "redis"
 RUNNING, PAUSED, STOPPING, RESTARTING = "running", "paused", "stopping", "restarting"
 STOPPED, KILLED = "stopped", "killed"
 """The states of a process. Stopped and killed: it is down until a command starts it."""
+
+
+class ProcessRow(TypedDict):
+    """One process of a cluster, as its backend lists it."""
+
+    name: str
+    kind: str
+    """worker, broker or redis; in containers also lab."""
+    state: str
+    pid: int | None
+    restarts: int
+    short_lives: int
+    """How often in a row it has ended within seconds of its start."""
+    last_exit: str
+    """How its last process ended: "exit 86", "SIGKILL"; empty if none has."""
+    restart_in_s: float | None
+    """The pause before its next start, while it keeps ending."""
+    up_s: float | None
+    health: NotRequired[str]
+    """The state of a container's health check, if it has one."""
+
+
+class UnrecordedFault(TypedDict):
+    """A fault that is missing from the history, because the broker could not record it."""
+
+    fault: str
+    target: str
+    wall: NotRequired[float]
+    """When, in seconds since 1970."""
+
 
 MAX_WORKERS = 256
 LONG_LIFE_S = 10.0

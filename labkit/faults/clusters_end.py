@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from labkit.cluster.local.handle import sweep_private
+from labkit.cluster.local.start import sweep_private
 from labkit.cluster.run_folder import RunFolder
 from labkit.core import history as h
 from labkit.core.errors import N_, ClientGone

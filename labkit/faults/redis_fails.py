@@ -49,7 +49,8 @@ def shown(url: str) -> dict[str, str]:
 
 def is_right(bed: TestBed, url: str) -> bool:
     """Return whether Redis shows the workers as the broker sees them now."""
-    picture = bed.cluster.status()["broker"]
+    if (picture := bed.cluster.status()["broker"]) is None:
+        return False
     living = {"ready": "up", "busy": "up"}  # a worker may turn from one to the other between two questions
     real = {row["id"]: living.get(row["status"], row["status"]) for row in picture["workers"]}
     return real == {name: living.get(status, status) for name, status in shown(url).items()}

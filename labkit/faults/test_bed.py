@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from labkit.cluster.cluster import Cluster
-from labkit.cluster.local.handle import open_cluster
 from labkit.cluster.local.plan import environment as environment_of
+from labkit.cluster.local.start import open_cluster
 from labkit.cluster.options import ClusterOptions
 from labkit.cluster.processes import python
 from labkit.cluster.run_folder import RunFolder, State
@@ -170,8 +170,9 @@ class TestBed:
 
     def pid_of(self, name: str) -> int:
         """Return the number of a process of the cluster: worker-1, broker, redis."""
-        rows: list[dict[str, Any]] = self.cluster.status()["processes"]
-        pid: int = next(row["pid"] for row in rows if row["name"] == name)
+        rows = self.cluster.status()["processes"]
+        pid = next(row["pid"] for row in rows if row["name"] == name)
+        assert pid is not None, name
         return pid
 
     def state(self) -> State | None:

@@ -14,7 +14,7 @@ from labkit.jobs import sleep_for
 if TYPE_CHECKING:
     from labkit.client.client import Client
     from labkit.client.futures import TaskFuture
-    from labkit.cluster import Cluster
+    from labkit.cluster.view import ClusterView
 
 TASK_S = 0.25
 AHEAD = 16
@@ -24,7 +24,7 @@ AHEAD = 16
 class Load:
     """A stream of tasks to one cluster; ``top_up`` now and then, from one thread."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: ClusterView) -> None:
         self._cluster = cluster
         self._client: Client | None = None
         self._open: list[TaskFuture] = []

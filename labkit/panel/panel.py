@@ -37,7 +37,7 @@ from labkit.panel.view import Moment, moment_of
 from labkit.support.i18n import _, translate_error
 
 if TYPE_CHECKING:
-    from labkit.cluster import Cluster
+    from labkit.cluster.view import ClusterView
     from labkit.panel.board import Board
     from labkit.panel.load import Load
 
@@ -60,7 +60,7 @@ class Pending:
 class Panel:
     """See the module's head; made by ``Cluster.panel``."""
 
-    def __init__(self, cluster: Cluster, live: bool | None = None, work: bool = False) -> None:
+    def __init__(self, cluster: ClusterView, live: bool | None = None, work: bool = False) -> None:
         self._cluster = cluster
         self._live = FRONTEND in os.environ if live is None else live
         self._working = work

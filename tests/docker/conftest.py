@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from labkit.cluster.compose.handle import ComposeCluster
+from labkit.cluster import Cluster
 from tests.tools.docker_rig import ComposeProject, built, project_up, require_docker
 
 
@@ -19,7 +19,7 @@ def project() -> Iterator[ComposeProject]:
 
 
 @pytest.fixture(scope="module")
-def cluster(project: ComposeProject) -> Iterator[ComposeCluster]:
+def cluster(project: ComposeProject) -> Iterator[Cluster]:
     with project.connect() as connected:
         connected.wait_until_ready(60.0)
         yield connected

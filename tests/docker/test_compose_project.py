@@ -15,7 +15,7 @@ import pytest
 
 from labkit import cli, jobs
 from labkit.client.client import Client
-from labkit.cluster.compose.handle import ComposeCluster
+from labkit.cluster import Cluster
 from labkit.core import history as h
 from labkit.core.errors import AccessDenied
 from labkit.core.history import Event
@@ -34,7 +34,7 @@ THREE = ["worker-1", "worker-2", "worker-3"]
 
 
 @pytest.fixture
-def load(cluster: ComposeCluster) -> Iterator[Load]:
+def load(cluster: Cluster) -> Iterator[Load]:
     """Photographs in work; at the end all results are right, and the history breaks no rule."""
     cluster.wait_until_ready(30.0)
     with cluster.client("load") as client:
@@ -48,25 +48,23 @@ def load(cluster: ComposeCluster) -> Iterator[Load]:
     assert [str(violation) for violation in cluster.history().check()] == []
 
 
-def _open(cluster: ComposeCluster) -> bool:
+def _open(cluster: Cluster) -> bool:
     return any(violation.rule == "no_outcome" for violation in cluster.history().check())
 
 
-def since(cluster: ComposeCluster, at: float, kind: str, worker: str = "") -> list[Event]:
+def since(cluster: Cluster, at: float, kind: str, worker: str = "") -> list[Event]:
     events = cluster.history().events
     return [e for e in events if e.at >= at and e.kind == kind and worker in ("", e.worker)]
 
 
-def ready(cluster: ComposeCluster) -> list[str]:
+def ready(cluster: Cluster) -> list[str]:
     return [w.name for w in cluster.workers() if w.process == "running" and w.status in ("ready", "busy")]
 
 
 # --- the course's commands, word for word ---
 
 
-def test_ps_shows_every_service_and_all_become_healthy(
-    project: ComposeProject, cluster: ComposeCluster
-) -> None:
+def test_ps_shows_every_service_and_all_become_healthy(project: ComposeProject, cluster: Cluster) -> None:
     listed = project.type("docker-compose ps")
     for service in ("redis", "broker", "worker-1", "worker-2", "worker-3", "lab"):
         assert f"-{service}-1 " in listed
@@ -80,7 +78,7 @@ def test_ps_shows_every_service_and_all_become_healthy(
 
 
 def test_a_stopped_worker_drains_and_comes_back_when_started(
-    project: ComposeProject, cluster: ComposeCluster, load: Load
+    project: ComposeProject, cluster: Cluster, load: Load
 ) -> None:
     at = time.monotonic()
     project.type("docker-compose stop worker-2")
@@ -91,9 +89,7 @@ def test_a_stopped_worker_drains_and_comes_back_when_started(
     load.until(lambda: ready(cluster) == THREE, 20.0, "worker-2 to be back")
 
 
-def test_redis_shows_the_workers_at_its_published_port(
-    project: ComposeProject, cluster: ComposeCluster
-) -> None:
+def test_redis_shows_the_workers_at_its_published_port(project: ComposeProject, cluster: Cluster) -> None:
     assert project.redis_cli("LLEN image_tasks").strip() == "0"
 
     def shown() -> dict[str, dict[str, object]]:
@@ -110,7 +106,7 @@ def test_redis_shows_the_workers_at_its_published_port(
 
 
 def test_a_killed_worker_is_noticed_at_once_and_others_do_its_tasks(
-    project: ComposeProject, cluster: ComposeCluster, load: Load
+    project: ComposeProject, cluster: Cluster, load: Load
 ) -> None:
     at = time.monotonic()
     project.type("docker-compose kill worker-2")
@@ -131,7 +127,7 @@ def test_a_killed_worker_is_noticed_at_once_and_others_do_its_tasks(
 
 
 def test_a_frozen_worker_is_lost_and_comes_back_as_a_new_one(
-    project: ComposeProject, cluster: ComposeCluster, load: Load
+    project: ComposeProject, cluster: Cluster, load: Load
 ) -> None:
     at = time.monotonic()
     project.type("docker-compose pause worker-3")
@@ -147,7 +143,7 @@ def test_a_frozen_worker_is_lost_and_comes_back_as_a_new_one(
 
 
 def test_a_worker_cut_off_from_the_network_is_lost_and_healed(
-    project: ComposeProject, cluster: ComposeCluster, load: Load
+    project: ComposeProject, cluster: Cluster, load: Load
 ) -> None:
     network, container = f"{project.name}_work", project.container("worker-1")
     at = time.monotonic()
@@ -162,7 +158,7 @@ def test_a_worker_cut_off_from_the_network_is_lost_and_healed(
 
 
 def test_a_broker_killed_and_started_loses_nothing(
-    project: ComposeProject, cluster: ComposeCluster, load: Load
+    project: ComposeProject, cluster: Cluster, load: Load
 ) -> None:
     at = time.monotonic()
     project.type("docker-compose kill broker")
@@ -179,7 +175,7 @@ def test_a_broker_killed_and_started_loses_nothing(
 
 
 def test_redis_flushed_and_restarted_heals_while_tasks_go_on(
-    project: ComposeProject, cluster: ComposeCluster, load: Load
+    project: ComposeProject, cluster: Cluster, load: Load
 ) -> None:
     at = time.monotonic()
     assert project.redis_cli("FLUSHALL").strip() == "OK"
@@ -192,7 +188,7 @@ def test_redis_flushed_and_restarted_heals_while_tasks_go_on(
 
 
 def test_elastic_workers_join_under_load_and_drain_when_they_go(
-    project: ComposeProject, cluster: ComposeCluster, load: Load
+    project: ComposeProject, cluster: Cluster, load: Load
 ) -> None:
     at = time.monotonic()
     project.type("docker-compose up -d --scale worker=3")
@@ -211,7 +207,7 @@ def test_elastic_workers_join_under_load_and_drain_when_they_go(
 
 
 def test_a_client_without_a_key_is_refused_and_with_the_hosts_admitted(
-    project: ComposeProject, cluster: ComposeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: ComposeProject, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(AccessDenied, match="takes no secret"):
         Client(cluster.address, Token("guessed"))
@@ -222,7 +218,7 @@ def test_a_client_without_a_key_is_refused_and_with_the_hosts_admitted(
         assert client.submit(jobs.add, 2, 3).result(10) == 5
 
 
-def test_the_handle_scales_up_and_down(cluster: ComposeCluster) -> None:
+def test_the_handle_scales_up_and_down(cluster: Cluster) -> None:
     at = time.monotonic()
     names = cluster.scale(4)
     assert names[:3] == THREE and len(names) == 4
@@ -236,7 +232,7 @@ def test_the_handle_scales_up_and_down(cluster: ComposeCluster) -> None:
     assert not since(cluster, at, h.LOST)
 
 
-def test_a_fault_is_recorded_first_with_the_brokers_instant(cluster: ComposeCluster) -> None:
+def test_a_fault_is_recorded_first_with_the_brokers_instant(cluster: Cluster) -> None:
     noted_at = cluster.kill("worker-2")
     (fault,) = since(cluster, noted_at, h.FAULT)
     assert fault.detail == {"fault": "kill", "target": "worker-2"} and fault.at == noted_at
@@ -247,7 +243,7 @@ def test_a_fault_is_recorded_first_with_the_brokers_instant(cluster: ComposeClus
     cluster.wait_until_ready(20.0)
 
 
-def test_a_broker_killed_through_the_handle_has_recorded_the_fault(cluster: ComposeCluster) -> None:
+def test_a_broker_killed_through_the_handle_has_recorded_the_fault(cluster: Cluster) -> None:
     cluster.kill("broker")
     assert cluster.history().events[-1].detail == {"fault": "kill", "target": "broker"}
     assert cluster.status()["broker_error"] == "the broker is killed"

@@ -12,7 +12,7 @@ import jupytext
 import nbformat
 import pytest
 
-from labkit.cluster.compose.handle import ComposeCluster
+from labkit.cluster import Cluster
 from labkit.core.errors import LabkitError
 from tests.tools.docker_rig import ComposeProject
 from tests.tools.waiting import wait_until
@@ -36,9 +36,7 @@ def text_of(cell: Any) -> str:
     return "".join(output.get("text", "") for output in cell.outputs)
 
 
-def test_a_notebook_in_the_lab_submits_kills_and_charts(
-    project: ComposeProject, cluster: ComposeCluster
-) -> None:
+def test_a_notebook_in_the_lab_submits_kills_and_charts(project: ComposeProject, cluster: Cluster) -> None:
     notebook = nbformat.writes(jupytext.read(NOTEBOOK))
     in_lab(project, "sh", "-c", "cat > /tmp/inside.ipynb", given=notebook)
     in_lab(project, "jupyter", "nbconvert", "--to", "notebook", "--execute", "--inplace", "/tmp/inside.ipynb")
@@ -59,7 +57,7 @@ def test_a_notebook_in_the_lab_submits_kills_and_charts(
     assert (lost.worker, lost.detail["cause"]) == ("worker-2", "closed")
 
 
-def test_jupyterlab_answers_only_with_its_token(project: ComposeProject, cluster: ComposeCluster) -> None:
+def test_jupyterlab_answers_only_with_its_token(project: ComposeProject, cluster: Cluster) -> None:
     url = cluster.lab_url()
     assert url is not None
     base, token = url.split("/?token=")
@@ -78,9 +76,7 @@ def test_jupyterlab_answers_only_with_its_token(project: ComposeProject, cluster
     assert ask("") == 403 and ask("?token=wrong") == 403
 
 
-def test_the_host_can_start_a_process_killed_by_the_lab(
-    project: ComposeProject, cluster: ComposeCluster
-) -> None:
+def test_the_host_can_start_a_process_killed_by_the_lab(project: ComposeProject, cluster: Cluster) -> None:
     cluster.wait_until_ready(30.0)
     kill = "from labkit import connect; connect().kill('worker-1')"
     in_lab(project, "python", "-c", kill)
@@ -93,7 +89,7 @@ def test_the_host_can_start_a_process_killed_by_the_lab(
 
 
 def test_an_environment_variable_gives_a_worker_its_capabilities(
-    project: ComposeProject, cluster: ComposeCluster
+    project: ComposeProject, cluster: Cluster
 ) -> None:
     project.environ["WORKER_1_CAPABILITIES"] = "resize,blur"
     project.type("docker-compose up -d worker-1")

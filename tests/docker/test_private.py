@@ -23,7 +23,7 @@ OPENS = """
 import time
 from labkit import open_cluster
 cluster = open_cluster(1, backend="compose", redis=False, ready_timeout_s=None)
-print(cluster._docker.project, flush=True)
+print(cluster._backend._docker.project, flush=True)
 time.sleep(600)
 """
 
@@ -46,7 +46,7 @@ def test_a_private_cluster_gives_the_same_pixels_and_leaves_nothing() -> None:
     with open_executor("sequential") as plain:
         expected = process_batch(plain, pictures, ["sharpen", "edges"])
     with open_cluster(2, backend="compose", redis=False, capabilities={"worker-1": ["resize"]}) as cluster:
-        project = cluster._docker.project  # type: ignore[attr-defined]  # of its backend
+        project = cluster._backend._docker.project  # type: ignore[attr-defined]  # of its backend
         assert cluster.redis_url is None and [w.name for w in cluster.workers()] == ["worker-1", "worker-2"]
         with open_executor("cluster", cluster=cluster) as executor:
             results = process_batch(executor, pictures, ["sharpen", "edges"])

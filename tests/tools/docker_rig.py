@@ -18,10 +18,10 @@ from typing import Any
 
 from labkit import jobs
 from labkit.client.client import Client
-from labkit.cluster import ports
+from labkit.cluster import Cluster, ports
 from labkit.cluster.compose import containers, images
+from labkit.cluster.compose.backend import ComposeBackend
 from labkit.cluster.compose.docker import Docker
-from labkit.cluster.compose.handle import ComposeCluster
 from labkit.cluster.compose.keys import of_host
 from labkit.imaging import photos
 from labkit.imaging.filters import Step, parse_steps
@@ -88,16 +88,16 @@ class ComposeProject:
         command = f"docker run --rm --network host redis:7-alpine redis-cli -p {self.redis_port} {words}"
         return self.type(command)
 
-    def connect(self) -> ComposeCluster:
+    def connect(self) -> Cluster:
         """Return a handle on the cluster."""
-        return ComposeCluster(self.docker, self.name, of_host(self.docker))
+        return Cluster(ComposeBackend(self.docker, self.name, of_host(self.docker)))
 
     def container(self, name: str) -> str:
         """Return the id of the container of a process."""
         cluster_rows = self._rows()
         return str(next(row["container"] for row in cluster_rows if row["name"] == name))
 
-    def _rows(self) -> list[dict[str, Any]]:
+    def _rows(self) -> list[containers.Row]:
         return containers.rows_of(self.docker.containers())
 
     def left_behind(self) -> list[str]:

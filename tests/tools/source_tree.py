@@ -63,7 +63,7 @@ ROOMS = {
 }
 """Room -> the rooms that it may import. A room is a folder of labkit or, where it stands alone, a file."""
 
-LAZY_DOORS = {("cluster", "cluster/open"), ("cluster", "cluster/local"), ("cluster", "panel")}
+LAZY_DOORS = {("cluster", "cluster/open"), ("cluster", "panel")}
 """Arrows upwards, allowed inside a function only: a name of a package that leads to a room above it."""
 
 

@@ -7,9 +7,9 @@ containers; each is a worker named after its container, and its agent uses the s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import NotRequired, TypeVar
 
 from labkit.cluster.compose.docker_json import Container, ContainerState
 from labkit.cluster.processes import (
@@ -22,6 +22,7 @@ from labkit.cluster.processes import (
     RUNNING,
     STOPPED,
     WORKER,
+    ProcessRow,
     how_it_ended,
 )
 from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
@@ -43,7 +44,17 @@ PUBLISHED: Mapping[str, tuple[str, str]] = {
 }
 """By the port's name: the service, and the port inside its container."""
 
-Row = dict[str, Any]
+
+class Row(ProcessRow):
+    """One container as a process of the cluster."""
+
+    container: str
+    """Its id."""
+    number: NotRequired[int]
+    """Which of the elastic workers it is, by its service's count."""
+
+
+AnyRow = TypeVar("AnyRow", bound=ProcessRow)
 
 
 def capabilities_variable(worker: str) -> str:
@@ -107,7 +118,7 @@ def tag_of(containers: list[Container]) -> str:
     return tag or "latest"
 
 
-def find(rows: list[Row], name: str) -> Row:
+def find(rows: Sequence[AnyRow], name: str) -> AnyRow:
     """Return the row of the process ``name``. Raises InvalidInput, with the known names, if there is none."""
     for row in rows:
         if row["name"] == name:

@@ -11,11 +11,10 @@ A container that is down has no agent. Its process is shown as ``stopped``, and 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from labkit.cluster.cluster import Cluster
+from labkit.cluster.backend import BackendStatus, Endpoints
 from labkit.cluster.compose import containers
-from labkit.cluster.processes import STOPPED, WORKER
+from labkit.cluster.processes import STOPPED, WORKER, ProcessRow, UnrecordedFault
 from labkit.cluster.supervisor import control
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.security.credentials import of_client
@@ -26,28 +25,29 @@ STOP_S = 15.0
 SUFFIX = ".sock"
 
 
-class InsideCluster(Cluster):
-    """A handle on the cluster to which this ``lab`` container belongs."""
+class InsideBackend:
+    """The cluster to which this ``lab`` container belongs."""
 
-    backend = "compose"
+    kind = "compose"
+    is_private = False
+    shares_clock = True
+    knows_worker_pids = True
 
     def __init__(self, settings: Settings) -> None:
         assert settings.control is not None and settings.folder is not None
-        super().__init__(
-            settings.cluster,
-            settings.folder,
-            "tcp://broker:5555",
-            "tcp://broker:5557",
-            settings.redis_url,
-            of_client(settings),
+        self.endpoints = Endpoints(
+            name=settings.cluster,
+            address="tcp://broker:5555",
+            event_address="tcp://broker:5557",
+            redis_url=settings.redis_url,
+            credentials=of_client(settings),
         )
+        self.folder = settings.folder
         self._sockets: Path = settings.control
-        self._unrecorded: list[dict[str, Any]] = []
+        self._unrecorded: list[UnrecordedFault] = []
 
-    # --- the backend's part ---------------------------------------------------------------------------------
-
-    def _rows(self) -> list[containers.Row]:
-        rows = []
+    def _rows(self) -> list[ProcessRow]:
+        rows: list[ProcessRow] = []
         for path in self._sockets.rglob("*" + SUFFIX):
             name = path.name.removesuffix(SUFFIX)
             try:
@@ -57,18 +57,21 @@ class InsideCluster(Cluster):
                     rows.append(_down(name))
         return sorted(rows, key=lambda row: (row["kind"] == WORKER, row["name"]))
 
-    def _backend_status(self) -> dict[str, Any]:
+    def status(self) -> BackendStatus:
+        """Return what the agents report."""
         return {"processes": self._rows(), "unrecorded_faults": list(self._unrecorded)}
 
-    def _backend_check(self, fault: str, name: str) -> str:
+    def check(self, fault: str, name: str) -> str:
+        """Return the broker's state, if the command applies now."""
         rows = self._rows()
         row = containers.find(rows, name)
-        if row.get("container", "") is None:
+        if "container" in row:
             raise self._only_from_the_host(f"docker-compose start {name}")
         control.ask(self._socket(name), "", "check", ASK_S, fault=fault)
         return next((str(row["state"]) for row in rows if row["kind"] == "broker"), "none")
 
-    def _backend_act(self, fault: str, name: str, recorded: bool) -> None:
+    def act(self, fault: str, name: str, recorded: bool) -> None:
+        """Have the agent of the process carry the command out."""
         if not recorded:
             self._unrecorded.append({"fault": fault, "target": name})
         control.ask(self._socket(name), "", "act", STOP_S if fault == "stop" else ASK_S, fault=fault)
@@ -80,14 +83,17 @@ class InsideCluster(Cluster):
     # --- only on the host -----------------------------------------------------------------------------------
 
     def scale(self, n: int) -> list[str]:
+        """Raise the error with the command to run on the host."""
         elastic = max(0, n - len(containers.NAMED_WORKERS))
         more = f"--scale {containers.ELASTIC}={elastic}"
         raise self._only_from_the_host(f"docker-compose up -d --no-recreate {more}")
 
-    def logs(self, worker: str | None = None, lines: int = 50) -> str:
+    def logs(self, worker: str | None, lines: int) -> str:
+        """Raise the error with the command to run on the host."""
         raise self._only_from_the_host(f"docker-compose logs --tail {lines} {worker or ''}".rstrip())
 
     def down(self) -> None:
+        """Raise the error with the command to run on the host."""
         raise self._only_from_the_host("docker-compose down")
 
     def _only_from_the_host(self, command: str) -> ClusterError:
@@ -96,19 +102,34 @@ class InsideCluster(Cluster):
             command=command,
         )
 
-    def _why_not_ready(self, row: dict[str, Any]) -> ClusterError:
-        return ClusterError(
-            N_("{name} keeps ending ({last_exit}): {line}"),
-            name=row["name"],
-            last_exit=row["last_exit"],
-            line=f"docker-compose logs {row['name']}",
-        )
+    def last_line(self, name: str) -> str:
+        """Return the command that shows it on the host."""
+        return f"docker-compose logs {name}"
 
-    def _owns_cluster(self) -> bool:
-        return False
+    # --- the history ----------------------------------------------------------------------------------------
+
+    def events_file(self) -> Path:
+        """Return the broker's own file, on a volume."""
+        return self.folder / "events.jsonl"
+
+    def keep_history(self) -> Path:
+        """Return the broker's own file: its volume stays."""
+        return self.folder / "events.jsonl"
+
+    def lab_url(self) -> None:
+        """Return None: the caller is in JupyterLab already."""
+
+    def close(self) -> None:
+        """Do nothing: each question has a connection of its own."""
 
 
-def _down(name: str) -> containers.Row:
+class DownRow(ProcessRow):
+    """A process whose container does not answer; its agent cannot be asked."""
+
+    container: None
+
+
+def _down(name: str) -> DownRow:
     """Return the row of a process whose container does not answer."""
     return {
         "name": name,

@@ -1,4 +1,4 @@
-"""Opens, starts and finds clusters of containers, as ``labkit.cluster.local.handle`` does for processes.
+"""Opens, starts and finds clusters of containers, as ``labkit.cluster.local.start`` does for processes.
 
 * ``open_cluster`` starts a private cluster: its compose project has a name, ports and volumes of its own, and
   a reaper removes it when this process ends.
@@ -23,8 +23,8 @@ from typing import Any
 from labkit.cluster import ports
 from labkit.cluster.cluster import Cluster
 from labkit.cluster.compose import containers, images, keys
+from labkit.cluster.compose.backend import UP_S, ComposeBackend
 from labkit.cluster.compose.docker import Docker
-from labkit.cluster.compose.handle import UP_S, ComposeCluster
 from labkit.cluster.compose.projects import PROJECT
 from labkit.cluster.compose.reaper import Reaper
 from labkit.cluster.options import ClusterOptions
@@ -61,7 +61,7 @@ def open_cluster(options: ClusterOptions, settings: Settings) -> Cluster:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _private(options: ClusterOptions, environ: dict[str, str]) -> ComposeCluster:
+def _private(options: ClusterOptions, environ: dict[str, str]) -> Cluster:
     """Start a private cluster with the ports in ``environ``, and return a handle. Raises PortInUse."""
     project = f"{PROJECT}-private-{secrets.token_hex(4)}"
     docker = Docker(project, environ)
@@ -78,7 +78,7 @@ def _private(options: ClusterOptions, environ: dict[str, str]) -> ComposeCluster
         raise
 
 
-def start_background(options: ClusterOptions, settings: Settings) -> ComposeCluster:
+def start_background(options: ClusterOptions, settings: Settings) -> Cluster:
     """Start the project's containers, and return a handle when the cluster is ready.
 
     Raises ClusterError if it is up already. Uses the usual ports where they are free.
@@ -131,6 +131,12 @@ def connect(name: str | None, settings: Settings) -> Cluster:
     return cluster
 
 
+def follow_logs(settings: Settings, worker: str | None, lines: int) -> int:
+    """Print the logs of the background cluster as they come, until Ctrl-C; return docker's exit code."""
+    docker = docker_of(settings)
+    return ComposeBackend(docker, settings.cluster, keys.of_host(docker)).follow_logs(worker, lines)
+
+
 def docker_of(settings: Settings) -> Docker:
     """Return Docker for the background cluster's project. Raises ClusterNotRunning if none of it runs."""
     docker = Docker(project_of(settings.cluster, settings), os.environ)
@@ -157,16 +163,16 @@ def project_of(name: str, settings: Settings) -> str:
 
 
 def _inside(settings: Settings, ready_timeout_s: float | None) -> Cluster:
-    from labkit.cluster.compose.inside import InsideCluster
+    from labkit.cluster.compose.inside import InsideBackend
 
-    cluster = InsideCluster(settings)
+    cluster = Cluster(InsideBackend(settings))
     if ready_timeout_s is not None:
         cluster.wait_until_ready(ready_timeout_s)
     return cluster
 
 
-def _connected(docker: Docker, label: str, **options: Any) -> ComposeCluster:
-    return ComposeCluster(docker, label, keys.of_host(docker), **options)
+def _connected(docker: Docker, label: str, **options: Any) -> Cluster:
+    return Cluster(ComposeBackend(docker, label, keys.of_host(docker), **options))
 
 
 def _lives(docker: Docker) -> bool:
@@ -175,7 +181,7 @@ def _lives(docker: Docker) -> bool:
     return any(row["state"] in (RUNNING, PAUSED, RESTARTING) for row in rows)
 
 
-def _ready(cluster: ComposeCluster, timeout_s: float | None) -> ComposeCluster:
+def _ready(cluster: Cluster, timeout_s: float | None) -> Cluster:
     try:
         if timeout_s is not None:
             cluster.wait_until_ready(max(timeout_s, READY_S))

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from labkit.cluster import Cluster
 from labkit.cluster.compose import agent
-from labkit.cluster.compose.inside import InsideCluster
+from labkit.cluster.compose.inside import InsideBackend
 from labkit.cluster.run_folder import RunFolder
 from labkit.cluster.supervisor import control
 from labkit.core.errors import ClusterError
@@ -184,8 +185,8 @@ def test_the_lab_shows_an_agent_that_does_not_answer_as_stopped(start: Agent, tm
     os.kill(child, signal.SIGKILL)
     secret = tmp_path / "token"
     secret.write_text("secret", encoding="ascii")
-    cluster = InsideCluster(Settings(control=tmp_path, folder=tmp_path, token_file=secret))
-    states = {row["name"]: row["state"] for row in cluster._backend_status()["processes"]}
+    cluster = Cluster(InsideBackend(Settings(control=tmp_path, folder=tmp_path, token_file=secret)))
+    states = {row["name"]: row["state"] for row in cluster.status()["processes"]}
     assert states == {"worker-1": "running", "worker-2": "stopped"}
     with pytest.raises(ClusterError, match="docker-compose start worker-2"):
         cluster.start("worker-2")

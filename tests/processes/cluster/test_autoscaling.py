@@ -7,12 +7,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from labkit import jobs
 from labkit.cluster import Cluster, open_cluster
+from labkit.cluster.status import ClusterStatus
 from labkit.cluster.supervisor.control import TimedOut
 from labkit.core import history as h
 from labkit.core.autoscaler import Decision, Limits
@@ -82,7 +82,7 @@ def test_a_supervisor_that_has_no_time_to_answer_does_not_end_it(
 ) -> None:
     status, missed = cluster.status, threading.Event()
 
-    def busy() -> dict[str, Any]:
+    def busy() -> ClusterStatus:
         if missed.is_set():
             return status()
         missed.set()

@@ -16,7 +16,7 @@ import pytest
 
 from labkit import jobs
 from labkit.cluster import Cluster, connect, open_cluster, ports, start_background
-from labkit.cluster.local.handle import clean_up, sweep_private
+from labkit.cluster.local.start import clean_up, sweep_private
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import (
     ClusterError,

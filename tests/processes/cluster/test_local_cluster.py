@@ -18,7 +18,9 @@ import pytest
 
 from labkit import jobs
 from labkit.cluster import Cluster, open_cluster, ports
+from labkit.cluster.backend import BackendStatus
 from labkit.cluster.history_file import EventFile
+from labkit.cluster.status import WorkerRow
 from labkit.core.errors import (
     BrokerUnreachable,
     ClientGone,
@@ -36,7 +38,7 @@ from tests.tools.clusters import gone, marks_of
 from tests.tools.waiting import require, wait_until
 
 
-def worker(cluster: Cluster, name: str) -> dict[str, object]:
+def worker(cluster: Cluster, name: str) -> WorkerRow:
     return next(row for row in cluster.status()["workers"] if row["name"] == name)
 
 
@@ -325,9 +327,9 @@ def test_nobody_waits_for_a_broker_that_is_down_by_command(
 def test_a_broker_that_is_brought_back_soon_is_waited_for(cluster: Cluster) -> None:
     cluster.pause("broker")
     asked = threading.Event()
-    status = cluster._backend_status
+    status = cluster._backend.status
 
-    def seen() -> dict[str, Any]:
+    def seen() -> BackendStatus:
         asked.set()
         return status()
 
@@ -338,7 +340,7 @@ def test_a_broker_that_is_brought_back_soon_is_waited_for(cluster: Cluster) -> N
     bringing = threading.Thread(target=bring_back)
     bringing.start()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cluster, "_backend_status", seen)
+        patch.setattr(cluster._backend, "status", seen)
         cluster.wait_until_ready()
     bringing.join()
 
@@ -384,9 +386,9 @@ def test_the_last_words_are_those_of_the_process_and_not_that_the_next_has_been_
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     printed = "--- worker-1 started at 2026-11-27 03:50:00 ---\nwhat a pity\n\n"
-    monkeypatch.setattr(cluster, "logs", lambda _name, _lines: printed + printed.splitlines()[0])
-    error = cluster._why_not_ready({"name": "worker-1", "last_exit": "exit 2"})
-    assert str(error) == "worker-1 keeps ending (exit 2): what a pity"
+    monkeypatch.setattr(cluster._backend, "logs", lambda _name, _lines: printed + printed.splitlines()[0])
+    row: Any = {"name": "worker-1", "last_exit": "exit 2"}
+    assert str(cluster._why_not_ready(row)) == "worker-1 keeps ending (exit 2): what a pity"
 
 
 def test_a_cluster_that_is_not_ready_in_time_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

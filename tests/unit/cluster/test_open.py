@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from labkit.cluster.compose import start
+from labkit.cluster.compose import start as compose_start
 from labkit.cluster.compose.projects import cluster_of
 from labkit.cluster.compose.start import project_of
-from labkit.cluster.local import handle
+from labkit.cluster.local import start as local_start
 from labkit.cluster.open import chosen, connect, of_running, open_cluster, unknown_filters
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import ClusterError, InvalidInput
@@ -46,8 +46,8 @@ def test_an_unknown_backend_is_answered_with_the_known_ones(settings: Settings) 
 def test_the_warning_of_unknown_filters_names_the_line_that_opens_the_cluster(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
-    monkeypatch.setattr(handle, "_start", lambda *_a, **_k: None)
-    monkeypatch.setattr(start, "_private", lambda *_a, **_k: None)
+    monkeypatch.setattr(local_start, "_start", lambda *_a, **_k: None)
+    monkeypatch.setattr(compose_start, "_private", lambda *_a, **_k: None)
     misspelt = replace(settings, worker_capabilities=("blurr",))
     with pytest.warns(UserWarning, match="names blurr, which no filter") as told:
         open_cluster(backend=backend, settings=misspelt, ready_timeout_s=None)
@@ -99,9 +99,9 @@ def test_a_note_that_we_do_not_understand_is_none(settings: Settings, text: str)
 def test_a_project_that_docker_compose_started_needs_to_be_named_once(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(start, "_lives", lambda _engine: True)
+    monkeypatch.setattr(compose_start, "_lives", lambda _engine: True)
     found: list[str] = []
-    monkeypatch.setattr(start, "_connected", lambda engine, *_a, **_k: found.append(engine.project))
+    monkeypatch.setattr(compose_start, "_connected", lambda engine, *_a, **_k: found.append(engine.project))
     connect(settings=settings, backend="compose")
     assert of_running(None, settings) == "compose", "so the next steps that are shown work"
     (home := settings.home / "a file").touch()
@@ -129,12 +129,10 @@ def test_a_cluster_of_no_workers_is_made_of_processes_unless_containers_are_aske
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from labkit.cluster import open
-    from labkit.cluster.compose import start
-    from labkit.cluster.local import handle
 
     opened: list[str] = []
-    monkeypatch.setattr(handle, "open_cluster", lambda *_a, **_k: opened.append("local"))
-    monkeypatch.setattr(start, "open_cluster", lambda *_a, **_k: opened.append("compose"))
+    monkeypatch.setattr(local_start, "open_cluster", lambda *_a, **_k: opened.append("local"))
+    monkeypatch.setattr(compose_start, "open_cluster", lambda *_a, **_k: opened.append("compose"))
     compose = Settings(home=settings.home, backend="compose")
     open.open_cluster(0, settings=compose)
     open.open_cluster(3, settings=compose)
@@ -146,12 +144,12 @@ def test_inside_the_lab_whoever_has_wishes_gets_processes_with_a_secret_of_their
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from labkit.cluster import open
-    from labkit.cluster.compose import start
-    from labkit.cluster.local import handle
 
     opened: list[tuple[str, Settings]] = []
-    monkeypatch.setattr(handle, "open_cluster", lambda _o, settings: opened.append(("local", settings)))
-    monkeypatch.setattr(start, "open_cluster", lambda _o, settings: opened.append(("compose", settings)))
+    monkeypatch.setattr(local_start, "open_cluster", lambda _o, settings: opened.append(("local", settings)))
+    monkeypatch.setattr(
+        compose_start, "open_cluster", lambda _o, settings: opened.append(("compose", settings))
+    )
     home = settings.home
     inside = Settings(
         home=home, backend="compose", control=home, keys=home, folder=home, redis_url="redis://r"

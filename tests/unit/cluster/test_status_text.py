@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,8 @@ def test_what_the_broker_thinks_of_a_worker_offers_no_command() -> None:
 
 @pytest.mark.parametrize("state", sorted(OF_PROCESSES))
 def test_recovery_command_is_accepted_and_none_for_states_that_pass(state: str) -> None:
-    command = recovery_command([{"name": "broker", "state": state}], "broker")
+    row: Any = {"name": "broker", "state": state}
+    command = recovery_command([row], "broker")
     assert command == STATES[state].recovery
     lasting = state in (processes.PAUSED, processes.STOPPED, processes.KILLED)
     assert bool(command) == lasting and (not lasting or command in STATES[state].commands)

@@ -544,6 +544,6 @@ def test_a_panel_of_a_cluster_that_is_gone_shows_the_error_and_raises_nothing(cl
 
 
 def test_the_widgets_are_not_loaded_by_a_clusters_own_processes() -> None:
-    code = "import sys, labkit.cluster.local.handle as _, labkit.cluster.supervisor.supervisor; "
+    code = "import sys, labkit.cluster.local.start as _, labkit.cluster.supervisor.supervisor; "
     code += "sys.exit('ipywidgets' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

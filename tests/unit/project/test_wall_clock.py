@@ -19,14 +19,14 @@ SHOWN_ONLY = {
     "labkit.cli.status": "when the live view was drawn",
     "labkit.cli.autoscale": "when a decision was made",
     "labkit.cluster.supervisor.supervisor": "when a fault was done that nobody could note",
-    "labkit.cluster.compose.handle": "when a fault was done that nobody could note",
+    "labkit.cluster.compose.backend": "when a fault was done that nobody could note",
     "labkit.cluster.local.plan": "when the cluster was started",
     "labkit.cluster.supervisor.child": "a headline in a log",
     "labkit.classroom.registry": "how old a heartbeat in Redis is",
     "labkit.panel.panel": "how old a heartbeat in Redis is",
 }
 DECIDED = {
-    "labkit.cluster.local.handle": "how old a file is, which only the wall clock knows",
+    "labkit.cluster.local.start": "how old a file is, which only the wall clock knows",
     "labkit.cluster.compose.containers": "a container's age: Docker gives its start by the wall clock",
 }
 

@@ -12,8 +12,8 @@ from typing import Any, cast
 import pytest
 
 from labkit.cluster.compose import containers, images
+from labkit.cluster.compose.backend import ComposeBackend
 from labkit.cluster.compose.docker_json import Container, ContainerState
-from labkit.cluster.compose.handle import ComposeCluster
 from labkit.core.errors import ClusterError, InvalidInput
 from labkit.security.credentials import Token
 from tests.tools.command_line import ROOT
@@ -114,31 +114,31 @@ class RefusingDocker:
 
 
 @pytest.fixture
-def refusing() -> ComposeCluster:
-    return ComposeCluster(RefusingDocker(), "p", Token("secret"))  # type: ignore[arg-type]
+def refusing() -> ComposeBackend:
+    return ComposeBackend(RefusingDocker(), "p", Token("secret"))  # type: ignore[arg-type]
 
 
 def test_a_worker_that_docker_does_not_remove_can_be_used_again(
-    refusing: ComposeCluster, caplog: pytest.LogCaptureFixture
+    refusing: ComposeBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
     refusing.scale(0)
     for thread in list(refusing._leaving.values()):
         thread.join(10.0)
-    assert [row["state"] for row in refusing._backend_status()["processes"]] == ["running", "running"]
+    assert [row["state"] for row in refusing.status()["processes"]] == ["running", "running"]
     assert "worker-1 could not be removed: docker stop failed" in caplog.text
 
 
 def test_a_history_that_cannot_be_copied_leaves_no_folder(
-    refusing: ComposeCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    refusing: ComposeBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def fail(*_: object) -> None:
         raise ClusterError("docker cp failed")
 
-    monkeypatch.setattr("labkit.cluster.compose.handle.HistoryCopy", fail)
+    monkeypatch.setattr("labkit.cluster.compose.backend.HistoryCopy", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     for _often in range(3):
         with pytest.raises(ClusterError, match="docker cp failed"):
-            refusing.history()
+            refusing.events_file()
     assert len(list(tmp_path.iterdir())) == 1
     refusing.close()
     assert not list(tmp_path.iterdir())

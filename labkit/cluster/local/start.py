@@ -1,14 +1,9 @@
-"""Clusters of local processes: the handle that notebooks and the command line hold.
+"""Opens, starts and finds clusters of local processes.
 
 * ``open_cluster`` makes a private cluster: a temporary folder, free ports, and an end that comes with this
-  process's, however it ends. It is what notebooks, tests and the demo use.
-* ``start_background`` starts the cluster that stays (``python -m labkit up``), ``connect`` finds it from
+  process's, however it ends. Notebooks, tests and the demo use it.
+* ``start_background`` starts a cluster that stays (``python -m labkit up``), ``connect`` finds it from
   anywhere else.
-
-The handle talks to the supervisor over the control port and to the broker as a client; it has no child but
-the supervisor, which ends when this process does (``labkit.cluster.local.lifeline``). So there is nothing to
-clean
-up here that an interruption at the wrong moment could leave undone.
 """
 
 from __future__ import annotations
@@ -19,23 +14,20 @@ import secrets
 import stat
 import tempfile
 import time
-from collections import deque
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from labkit.cluster import ports
 from labkit.cluster.cluster import Cluster
-from labkit.cluster.local.lifeline import DOWN_S, Lifeline, collect_detached
+from labkit.cluster.local.backend import LocalBackend, sweep_if_crashed
+from labkit.cluster.local.lifeline import Lifeline
 from labkit.cluster.local.plan import environment, make_plan
 from labkit.cluster.options import ClusterOptions
 from labkit.cluster.processes import REDIS
-from labkit.cluster.run_folder import RunFolder, State
-from labkit.cluster.supervisor import control
-from labkit.core.errors import N_, ClusterError, ClusterNotRunning, InvalidInput, PortInUse
+from labkit.cluster.run_folder import RunFolder
+from labkit.core.errors import N_, ClusterError, ClusterNotRunning, PortInUse
 from labkit.core.protocol import exit_codes
-from labkit.security.credentials import Credentials, Token, of_folder
-from labkit.security.key_store import CLIENT, LOCAL, KeyFolder
 from labkit.support import process_groups
 from labkit.support.settings import Settings
 
@@ -47,7 +39,7 @@ YOUNG_S = 60.0
 """A folder without cluster.json may be one whose supervisor is starting, for this long."""
 
 
-def open_cluster(options: ClusterOptions, settings: Settings) -> LocalCluster:
+def open_cluster(options: ClusterOptions, settings: Settings) -> Cluster:
     """Return a private cluster that is ready. It ends with this process at the latest.
 
     Raises ClusterError if it does not come up, PortInUse for a port that the environment asks for and that is
@@ -59,7 +51,7 @@ def open_cluster(options: ClusterOptions, settings: Settings) -> LocalCluster:
     return _start(folder, label, settings, options, private=True)
 
 
-def start_background(options: ClusterOptions, settings: Settings) -> LocalCluster:
+def start_background(options: ClusterOptions, settings: Settings) -> Cluster:
     """Start a cluster that stays until ``down``, and return a handle when it is ready.
 
     It takes the usual ports as far as they are free. What a crashed cluster of that name left is cleaned up
@@ -80,7 +72,7 @@ def start_background(options: ClusterOptions, settings: Settings) -> LocalCluste
     return cluster
 
 
-def connect(name: str | None = None, settings: Settings | None = None) -> LocalCluster:
+def connect(name: str | None = None, settings: Settings | None = None) -> Cluster:
     """Return a handle on a cluster that runs in the background. ``name``: default LABKIT_CLUSTER.
 
     Raises ClusterNotRunning, saying what to do.
@@ -103,7 +95,7 @@ def connect(name: str | None = None, settings: Settings | None = None) -> LocalC
             N_("no cluster {name!r} is running; python -m labkit up{option} starts one"),
             name=label, option=option,
         )  # fmt: skip
-    return LocalCluster(folder, state)
+    return Cluster(LocalBackend(folder, state))
 
 
 def clean_up(name: str | None = None, settings: Settings | None = None) -> list[str]:
@@ -152,100 +144,6 @@ def _is_ours(path: Path) -> bool:
     return stat.S_ISDIR(about.st_mode) and (not hasattr(os, "getuid") or about.st_uid == os.getuid())
 
 
-class LocalCluster(Cluster):
-    """A handle on a cluster of local processes; any number of them may exist, in any processes."""
-
-    backend = "local"
-
-    def __init__(
-        self,
-        folder: RunFolder,
-        state: State,
-        lifeline: Lifeline | None = None,
-    ) -> None:
-        super().__init__(
-            state["name"], folder.path, state["address"], state["event_address"], state["redis_url"],
-            _credentials(folder, state),
-        )  # fmt: skip
-        self._token = folder.read_token()  # opens the control port, whatever opens the broker's
-        self.ports = state["ports"]
-        self.policy = state.get("policy", "")
-        self._run_folder = folder
-        self._state = state
-        self._lifeline = lifeline  # if the cluster is ours alone
-        self._pid = os.getpid()
-
-    def _ask(self, do: str, timeout_s: float = 5.0, **parameters: Any) -> Any:
-        return control.ask(self._state["control_port"], self._token, do, timeout_s, **parameters)
-
-    # --- the backend's part ---------------------------------------------------------------------------------
-
-    def _backend_status(self) -> dict[str, Any]:
-        told: dict[str, Any] = self._ask("status")
-        return told
-
-    def _backend_check(self, fault: str, name: str) -> str:
-        return str(self._ask("check", fault=fault, name=name)["broker"])
-
-    def _backend_act(self, fault: str, name: str, recorded: bool) -> None:
-        patience_s = self._state["drain_s"] + 5.0 if fault == "stop" else 5.0
-        self._ask("act", patience_s, fault=fault, name=name, recorded=recorded)
-
-    def scale(self, n: int) -> list[str]:
-        names: list[str] = self._ask("scale", n=n)
-        return names
-
-    def logs(self, worker: str | None = None, lines: int = 50) -> str:
-        known = [row["name"] for row in self._backend_status()["processes"]] + ["supervisor"]
-        if worker is not None and worker not in known:
-            raise InvalidInput(
-                N_("{name!r} is unknown; the cluster has {known}"), name=worker, known=", ".join(known)
-            )
-        if worker is not None:
-            return "".join(_tail(self._run_folder.log_file(worker), lines))
-        width = max(len(name) for name in known)
-        return "".join(
-            f"{name:<{width}} | {line}"
-            for name in known
-            for line in _tail(self._run_folder.log_file(name), lines)
-        )
-
-    def down(self) -> None:
-        """End the cluster, whoever started it: no process is left when this returns. It may be down."""
-        pid, born = self._state["processes"]["supervisor"]
-        if self._lifeline is not None:
-            lifeline, self._lifeline = self._lifeline, None
-            lifeline.let_go()
-        else:
-            try:
-                self._ask("down", DOWN_S)
-            except ClusterNotRunning:
-                pass  # it has ended meanwhile
-            except control.TimedOut:
-                process_groups.end(pid, born)
-            process_groups.wait_until_gone(pid, born, timeout_s=2.0)
-        collect_detached()
-        from labkit.transport import unix_socket
-
-        for port in ("client", "worker"):
-            unix_socket.remove(self.ports[port], self._token)
-        _sweep_if_crashed(self._run_folder, private=self._state["private"])
-
-    def _owns_cluster(self) -> bool:
-        return self._lifeline is not None
-
-    def close(self) -> None:
-        # A forked child has a copy of this object, and must not end what it shares.
-        if self._pid == os.getpid():
-            super().close()
-
-    def detach(self) -> None:
-        """Let the cluster live on when this process ends; from now on ``close`` only lets go of it."""
-        if self._lifeline is not None:
-            lifeline, self._lifeline = self._lifeline, None
-            lifeline.detach()
-
-
 # --- starting -----------------------------------------------------------------------------------------------
 
 
@@ -256,21 +154,22 @@ def _start(
     options: ClusterOptions,
     *,
     private: bool,
-) -> LocalCluster:
+) -> Cluster:
     """Start a cluster; should somebody else take one of the ports that we chose, choose again."""
     asked = ports.asked_for(os.environ)
     for attempt in range(1, PORT_ATTEMPTS + 1):
         chosen = ports.choose(settings.host, asked, usual=not private and attempt == 1)
         plan = make_plan(folder, name, settings, chosen, options, private=private)
-        cluster = _launch(folder, plan, settings)
+        backend = _launch(folder, plan, settings)
+        cluster = Cluster(backend)
         try:
             if options.ready_timeout_s is not None:
                 cluster.wait_until_ready(options.ready_timeout_s)
             if not private:
-                cluster.detach()
+                backend.detach()
             return cluster
         except ClusterError:
-            port_taken = _broker_found_port_taken(cluster)
+            port_taken = _broker_found_port_taken(backend)
             cluster.close()
             if not port_taken:
                 raise
@@ -285,45 +184,22 @@ def _start(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _broker_found_port_taken(cluster: LocalCluster) -> bool:
+def _broker_found_port_taken(backend: LocalBackend) -> bool:
     try:
-        rows = cluster._backend_status()["processes"]
+        rows = backend.status()["processes"]
     except ClusterError:
         return False
     return any(row["kind"] == "broker" and row["last_exit"] == PORT_TAKEN for row in rows)
 
 
-def _launch(folder: RunFolder, plan: dict[str, Any], settings: Settings) -> LocalCluster:
+def _launch(folder: RunFolder, plan: dict[str, Any], settings: Settings) -> LocalBackend:
     lifeline = Lifeline(plan, environment(settings))
     try:
         # The others need a moment to start; we need one for this import.
         import_module("labkit.client.client")
         answer = lifeline.answer()
-        return LocalCluster(folder, answer["state"], lifeline)
+        return LocalBackend(folder, answer["state"], lifeline)
     except BaseException:  # also Ctrl-C
         lifeline.let_go()
-        _sweep_if_crashed(folder, private=plan["private"])
+        sweep_if_crashed(folder, private=plan["private"])
         raise
-
-
-def _sweep_if_crashed(folder: RunFolder, *, private: bool) -> None:
-    """Clear away what a supervisor that was killed could not."""
-    if folder.state_file.exists() and folder.running() is None:
-        folder.sweep(keep=not private)
-
-
-def _tail(path: Path, lines: int) -> list[str]:
-    """Return the last lines of a log; none if the process has never printed."""
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return [line if line.endswith("\n") else line + "\n" for line in deque(file, maxlen=lines)]
-    except FileNotFoundError:
-        return []
-
-
-def _credentials(folder: RunFolder, state: State) -> Credentials:
-    """Return what opens the broker of the cluster in ``folder``: its secret, or the keys that it was started
-    with."""
-    if (keys := state.get("keys")) is None:
-        return Token(folder.read_token())
-    return of_folder(KeyFolder(Path(keys)), CLIENT, LOCAL)

@@ -1,4 +1,4 @@
-"""``ComposeCluster``, the handle on a cluster of containers, for notebooks and the command line.
+"""Backend of containers, seen from the host.
 
 It implements what differs from other backends: processes are containers
 (``labkit.cluster.compose.containers``), signals are ``docker kill stop start pause unpause``, and the history
@@ -14,20 +14,17 @@ is a copy of the broker's file (``labkit.cluster.compose.history_copy``).
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
-from labkit.cluster.cluster import NOTE_S, Cluster, wait_for_fault
+from labkit.cluster.backend import BackendStatus, Endpoints, last_printed
 from labkit.cluster.compose import containers, keys
 from labkit.cluster.compose.docker import Docker, run_command
 from labkit.cluster.compose.history_copy import HistoryCopy, new_folder
 from labkit.cluster.compose.reaper import Reaper
-from labkit.cluster.history_file import EventFile
 from labkit.cluster.processes import (
     BROKER,
     KILLED,
@@ -36,6 +33,7 @@ from labkit.cluster.processes import (
     STOPPED,
     STOPPING,
     WORKER,
+    UnrecordedFault,
     check_fits,
     check_worker_count,
 )
@@ -48,13 +46,16 @@ log = logging.getLogger(__name__)
 COMMANDS = {"kill": "kill", "stop": "stop", "start": "start", "pause": "pause", "resume": "unpause"}
 ASK_AGENT = ("python", "-P", "-m", "labkit.cluster.compose.agent", "--ask")
 DOWN_S = 60.0
+LAST_LINES = 20
 UP_S = 120.0
 
 
-class ComposeCluster(Cluster):
-    """A handle on a running cluster; there may be several. With a ``reaper`` the cluster is private to it."""
+class ComposeBackend:
+    """The running containers of one project. With a ``reaper`` the cluster is private to this process."""
 
-    backend = "compose"
+    kind = "compose"
+    shares_clock = False
+    knows_worker_pids = False
 
     def __init__(
         self,
@@ -72,16 +73,16 @@ class ComposeCluster(Cluster):
             raise containers.not_running(docker.project)
         ports = containers.ports_of(found)
         redis = redis and "redis" in ports
-        super().__init__(
-            name,
-            home or Path(),
-            f"tcp://127.0.0.1:{ports['client']}",
-            f"tcp://127.0.0.1:{ports['event']}",
-            f"redis://127.0.0.1:{ports['redis']}/0" if redis else None,
-            credentials,
+        self.endpoints = Endpoints(
+            name=name,
+            address=f"tcp://127.0.0.1:{ports['client']}",
+            event_address=f"tcp://127.0.0.1:{ports['event']}",
+            redis_url=f"redis://127.0.0.1:{ports['redis']}/0" if redis else None,
+            credentials=credentials,
+            ports=ports,
+            policy=policy,
         )
-        self.ports = ports
-        self.policy = policy
+        self.folder = home or Path()
         docker.environ["LABKIT_TAG"] = containers.tag_of(found)  # scale adds workers of the same code
         self._home = home
         """The run folder of a background cluster: for its note, and for its history after its end."""
@@ -91,10 +92,14 @@ class ComposeCluster(Cluster):
         self._history_copy: HistoryCopy | None = None
         self._copy_lock = threading.Lock()
         self._leaving: dict[str, threading.Thread] = {}  # container -> the thread that removes it
-        self._unrecorded: list[dict[str, Any]] = []
-        self._pid = os.getpid()
+        self._unrecorded: list[UnrecordedFault] = []
 
-    # --- the backend's part ---------------------------------------------------------------------------------
+    @property
+    def is_private(self) -> bool:
+        """Whether the cluster ends with this process."""
+        return self._reaper is not None
+
+    # --- processes ------------------------------------------------------------------------------------------
 
     def _rows(self) -> list[containers.Row]:
         leaving = set(self._leaving)  # read first: a container removed meanwhile is leaving too
@@ -107,17 +112,20 @@ class ComposeCluster(Cluster):
                 row["state"] = STOPPING
         return rows
 
-    def _backend_status(self) -> dict[str, Any]:
+    def status(self) -> BackendStatus:
+        """Return what Docker reports."""
         return {"processes": self._rows(), "unrecorded_faults": list(self._unrecorded)}
 
-    def _backend_check(self, fault: str, name: str) -> str:
+    def check(self, fault: str, name: str) -> str:
+        """Return the broker's state, if the command applies now."""
         rows = self._rows()
         row = containers.find(rows, name)
         if not _goes_to_agent(row, fault):
             check_fits(fault, name, row["state"])
         return next((str(row["state"]) for row in rows if row["kind"] == "broker"), "none")
 
-    def _backend_act(self, fault: str, name: str, recorded: bool) -> None:
+    def act(self, fault: str, name: str, recorded: bool) -> None:
+        """Carry the command out, by Docker or by the agent in the container."""
         if not recorded:
             self._unrecorded.append({"fault": fault, "target": name, "wall": time.time()})
         row = containers.find(self._rows(), name)
@@ -130,25 +138,10 @@ class ComposeCluster(Cluster):
         else:
             self._docker.run(COMMANDS[fault], row["container"])
 
-    def _fault(self, fault: str, name: str) -> float:
-        """Do the fault; return its instant on the broker's clock, or on ours if the broker noted none."""
-        events = self._events_from_now_on()
-        unrecorded = len(self._unrecorded)
-        noted_at = super()._fault(fault, name)
-        if len(self._unrecorded) > unrecorded:
-            return noted_at
-        event = wait_for_fault(events, fault, name, time.monotonic() + NOTE_S)
-        return noted_at if event is None else event.at
-
-    def _is_ready(self, row: dict[str, Any], picture: dict[str, Any]) -> bool:
-        return any(
-            known["id"] == row["name"] and known["status"] in ("ready", "busy")
-            for known in picture["workers"]
-        )
-
     # --- size -----------------------------------------------------------------------------------------------
 
     def scale(self, n: int) -> list[str]:
+        """Return the names of the ``n`` workers. Those that leave drain in threads of their own."""
         check_worker_count(n)
         there = [row for row in self._rows() if row["kind"] == WORKER and row["state"] != STOPPING]
         named = {row["name"]: row for row in there if row["name"] in containers.NAMED_WORKERS}
@@ -187,7 +180,8 @@ class ComposeCluster(Cluster):
 
     # --- logs and history -----------------------------------------------------------------------------------
 
-    def logs(self, worker: str | None = None, lines: int = 50) -> str:
+    def logs(self, worker: str | None, lines: int) -> str:
+        """Return what Docker kept of the containers' output."""
         rows = self._rows()
         if worker is not None:
             return self._log_of(containers.find(rows, worker), lines)
@@ -211,6 +205,10 @@ class ComposeCluster(Cluster):
         )
         return ran.stdout if not ran.stdout or ran.stdout.endswith("\n") else ran.stdout + "\n"
 
+    def last_line(self, name: str) -> str:
+        """Return the last line that the process printed."""
+        return last_printed(self.logs(name, LAST_LINES), name)
+
     def follow_logs(self, worker: str | None, lines: int) -> int:
         """Run ``docker compose logs --follow`` until Ctrl-C; return its exit code."""
         services = []
@@ -221,15 +219,17 @@ class ComposeCluster(Cluster):
         command = [*self._docker.compose_command(), "logs", "--follow", "--tail", str(lines), *services]
         return subprocess.run(command, env=self._docker.environ, check=False).returncode
 
-    def event_file(self) -> EventFile:
+    def events_file(self) -> Path:
+        """Return a copy of the broker's file that is kept up to date from now on."""
         self._start_copy()
-        return super().event_file()
+        return self.folder / "events.jsonl"
 
     def keep_history(self) -> Path | None:
+        """Return a copy in the run folder; None for a private cluster, or if there is no history to copy."""
         if self._home is None:
             return None
         try:
-            self.history()
+            self._start_copy()
         except LabkitError:
             return None
         folder = RunFolder(self._home)
@@ -239,9 +239,10 @@ class ComposeCluster(Cluster):
         return folder.events_file
 
     def lab_url(self) -> str | None:
-        if "lab" not in self.ports:
+        """Return the address of JupyterLab, if the cluster publishes it."""
+        if "lab" not in self.endpoints.ports:
             return None
-        return f"http://127.0.0.1:{self.ports['lab']}/?token={keys.lab_token(self._docker)}"
+        return f"http://127.0.0.1:{self.endpoints.ports['lab']}/?token={keys.lab_token(self._docker)}"
 
     def _start_copy(self) -> None:
         """Start copying the history, unless this handle already does."""
@@ -257,6 +258,7 @@ class ComposeCluster(Cluster):
     # --- the end --------------------------------------------------------------------------------------------
 
     def down(self) -> None:
+        """Remove the containers."""
         for thread in list(self._leaving.values()):
             thread.join()
         self._stop_copy()
@@ -273,20 +275,13 @@ class ComposeCluster(Cluster):
         if self._home is not None:
             RunFolder(self._home).compose_file.unlink(missing_ok=True)
 
-    def _owns_cluster(self) -> bool:
-        return self._reaper is not None
-
     def close(self) -> None:
-        if self._pid != os.getpid():
-            return  # a forked child has a copy of this object, and must not end the shared cluster
-        try:
-            super().close()
-        finally:
-            for thread in list(self._leaving.values()):
-                thread.join()
-            self._stop_copy()
-            if self._own_folder is not None:
-                shutil.rmtree(self._own_folder, ignore_errors=True)
+        """Wait for the workers that leave, and remove the copy of the history."""
+        for thread in list(self._leaving.values()):
+            thread.join()
+        self._stop_copy()
+        if self._own_folder is not None:
+            shutil.rmtree(self._own_folder, ignore_errors=True)
 
     def _stop_copy(self) -> None:
         with self._copy_lock:

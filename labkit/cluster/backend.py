@@ -1,0 +1,120 @@
+"""``Backend``: what a cluster's processes run in, behind the one interface ``Cluster``.
+
+There are three: local processes (``labkit.cluster.local.backend``), containers seen from the host
+(``labkit.cluster.compose.backend``) and containers seen from the lab's own container
+(``labkit.cluster.compose.inside``). A backend lists, signals and logs processes; everything that is the same
+for all of them is in ``Cluster``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict
+
+from labkit.cluster.processes import STARTED, ProcessRow, UnrecordedFault
+
+if TYPE_CHECKING:
+    from labkit.security.credentials import Credentials
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where a cluster is reached, and how a client authenticates."""
+
+    name: str
+    address: str
+    """Where clients reach the broker: tcp://127.0.0.1:5555."""
+    event_address: str
+    """Where the broker publishes its history."""
+    redis_url: str | None
+    """Where the mirror is; None: the mirror is off."""
+    credentials: Credentials
+    """How a client of this cluster authenticates."""
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """By name: client, event, redis, and what else the backend publishes."""
+    policy: str = ""
+    """The placement policy: least_busy, round_robin ...; empty if it is not known."""
+
+
+class BackendStatus(TypedDict):
+    """The processes as their backend sees them."""
+
+    processes: Sequence[ProcessRow]
+    unrecorded_faults: Sequence[UnrecordedFault]
+    pid: NotRequired[int]
+    """The supervisor's."""
+    detached: NotRequired[bool]
+    """Whether the cluster outlives the program that started it."""
+
+
+class Backend(Protocol):
+    """The processes of one cluster. ``Cluster`` may call it from any thread."""
+
+    @property
+    def kind(self) -> str:
+        """local or compose."""
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where the cluster is reached."""
+
+    @property
+    def folder(self) -> Path:
+        """The run folder: events.jsonl, logs/."""
+
+    @property
+    def is_private(self) -> bool:
+        """Whether ``Cluster.close`` ends the cluster, because this handle alone has it."""
+
+    @property
+    def shares_clock(self) -> bool:
+        """Whether ``time.monotonic()`` here is the broker's clock."""
+
+    @property
+    def knows_worker_pids(self) -> bool:
+        """Whether the pid in a worker's row is the one that the worker reports to the broker."""
+
+    def status(self) -> BackendStatus:
+        """Return each process and what else the backend knows."""
+
+    def check(self, fault: str, name: str) -> str:
+        """Return the state of the broker's process, if the command applies to ``name`` now.
+
+        Raises InvalidInput for an unknown name, ClusterError if the command does not apply.
+        """
+
+    def act(self, fault: str, name: str, recorded: bool) -> None:
+        """Carry the command out. ``recorded``: whether the history contains it."""
+
+    def scale(self, n: int) -> list[str]:
+        """See ``Cluster.scale``."""
+
+    def logs(self, worker: str | None, lines: int) -> str:
+        """See ``Cluster.logs``."""
+
+    def last_line(self, name: str) -> str:
+        """Return the last line that a process printed, or the command that shows it."""
+
+    def events_file(self) -> Path:
+        """Return the file with the history, which grows while the cluster runs."""
+
+    def keep_history(self) -> Path | None:
+        """See ``Cluster.keep_history``."""
+
+    def lab_url(self) -> str | None:
+        """See ``Cluster.lab_url``."""
+
+    def down(self) -> None:
+        """See ``Cluster.down``."""
+
+    def close(self) -> None:
+        """Release what this handle holds. The cluster itself lives on."""
+
+
+def last_printed(log: str, name: str) -> str:
+    """Return the last line in a log that the process itself printed."""
+    announced = STARTED.format(name=name)  # it may just have been started once more
+    printed = [line for line in log.splitlines() if line.strip() and not line.startswith(announced)]
+    return printed[-1].strip() if printed else "it printed nothing"
