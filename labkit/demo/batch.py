@@ -1,14 +1,14 @@
-"""What the demo works on: ninety pictures made from real photographs, each of them several times.
+"""The demo's input: ninety pictures made from real photographs, each processed several times.
 
-The lab brings eighteen photographs, and a user may bring any number, of any size. A demo needs pictures
-enough to keep three workers busy for some seconds, each about the same amount of work, so that equal shares
-mean something. So every picture is a *framing* of a real photograph: all of it, or one of its parts, scaled
-to the same number of pixels and kept as a JPEG file, as a camera would.
+The lab includes eighteen photographs, and users may bring any number of any size. The demo needs enough
+pictures to keep three workers busy for some seconds, each about the same amount of work, so that equal shares
+mean something. Every picture is therefore a *framing* of a photograph: the whole, or a part of it, scaled to
+the same number of pixels and stored as a JPEG file, as a camera would.
 
-* The first framing of a photo is all of it; then come its corners, then smaller and smaller parts. Of ninety
-  photos or more nothing but the whole is used.
-* A photo that cannot be read is noted, and the others make up for it.
-* Every picture is processed ``rounds`` times: more on a faster machine.
+* The first framing of a photo is the whole; then come its corners, then smaller and smaller parts. With
+  ninety photos or more, only whole ones are used.
+* A photo that cannot be read is reported, and the others replace it.
+* Every picture is processed ``rounds`` times, more often on a faster machine.
 
 Nothing is random: the same photos make the same batch.
 """
@@ -59,7 +59,7 @@ class Failure(NamedTuple):
 
 
 class Gathered(NamedTuple):
-    """The pictures, how many photographs they are made of, how many there were, and those that failed."""
+    """The pictures, the numbers of photographs used and found, and the photographs that failed."""
 
     pictures: list[Picture]
     photos: int
@@ -117,7 +117,7 @@ def rounds_for(seconds: float, wanted_s: float, at_once: int) -> int:
 
 
 def _shown(name: str) -> str:
-    """Return a file's name as it may be shown: it can hold anything, also what moves a terminal's cursor."""
+    """Return a file's name without characters that control a terminal."""
     return "".join(character if character.isprintable() else "?" for character in name)
 
 

@@ -1,4 +1,4 @@
-"""The same work in a plain loop in this process: what every pixel of the cluster is compared with."""
+"""The same work in a plain loop in this process: the reference for every pixel of the cluster."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What remains of a demo: charts, contact sheet, history and ``report.json``, none of them ever half-written.
+"""The files of a demo: charts, contact sheet, history and ``report.json``, none of them ever half-written.
 
-Everything is made in memory first. Then each file is written beside its place, and when all of them are
-there, they are renamed into place, one right after the other. Whoever interrupts the demo before finds the
-files of the run before, whole.
+All contents are made in memory first. Then each file is written under a temporary name beside its place. When
+all are written, they are renamed, one right after the other. A demo that is interrupted before that leaves
+the files of the previous run untouched.
 """
 
 from __future__ import annotations

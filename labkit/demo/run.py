@@ -5,9 +5,9 @@
     warm up ─► submit all ─► a third is done and the victim computes ─► kill -9
             ─► 70 % are done, by the others ─► start it again ─► all results, every worker back
 
-Nothing here waits for a time to pass: the kill comes when the history shows that the victim has *started* a
-task, the restart when it shows the results. What the run was is afterwards read from the history; the client
-adds what only it can know: each result, how often it was delivered, and how many late ones it dropped.
+No step waits for a fixed time: the kill comes when the history shows that the victim has *started* a task,
+the restart when it shows the results. Afterwards the history answers what happened. The client adds what only
+it knows: each result, how often it was delivered, and how many late results it dropped.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ KILL_AT, RESTART_AT = 1 / 3, 0.7
 POLL_S = 0.02
 WARM_UP_TRIES = 5
 PATIENCE_S = 30.0
-"""Without a single result for this long, something is wrong that no demo should sit out."""
+"""After this long without a result the demo gives up."""
 DEADLINE_S = 120.0
 
 
 class DemoFailed(LabkitError):
-    """The demo could not be carried out to its end."""
+    """The demo could not be completed."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Ran:
     submitted_at: float
     """When the first task was submitted, in seconds since the history's first event."""
     computing: str
-    """The task that the victim had started when it was killed."""
+    """The task that the victim was computing when it was killed."""
 
 
 class Run:
@@ -97,7 +97,7 @@ class Run:
         self._restarted = False
 
     def perform(self) -> Ran:
-        """Run the batch. Raises DemoFailed if it comes to no end, and whatever error a task ended with."""
+        """Return the run of the batch. Raises DemoFailed if it does not end, or a failed task's own error."""
         with self._cluster.client("demo") as client:
             warm = self._warm_up(client)
             futures: set[TaskFuture] = set()
@@ -139,7 +139,7 @@ class Run:
         self._deliveries[future.task_id] += 1
 
     def _keep(self, future: Any) -> None:
-        """Keep a result, each different one once. A task that failed ends the demo with its own error."""
+        """Keep a result; equal ones share memory. A task that failed ends the demo with its own error."""
         result = future.result()
         self._results[future.task_id] = self._different.setdefault(result, result)
 
@@ -148,9 +148,9 @@ class Run:
         return whole[: whole.rfind(b"\n") + 1]
 
     def _warm_up(self, client: Client) -> set[str]:
-        """Have each worker process a picture and return these tasks.
+        """Let each worker process a picture and return these tasks.
 
-        The libraries that a worker loads with its first picture are no part of what is measured.
+        The libraries that a worker loads with its first picture must not count in the measurement.
         """
         tasks: set[str] = set()
         cold = set(self._workers)
@@ -170,7 +170,7 @@ class Run:
         """Follow the run to its end; kill the victim and start it again on the way."""
         progress, story = self._progress, self._story
         left: set[Future[Any]] = {*futures}
-        futures.clear()  # nobody else holds a future, so its result is let go when it has been kept
+        futures.clear()  # the only references: each result is freed once it is kept
         done_before, heard_at = 0, time.monotonic()
         self._view.begin(progress)
         while not self._is_over(left):
@@ -182,19 +182,19 @@ class Run:
             if progress.done != done_before:
                 done_before, heard_at = progress.done, time.monotonic()
             elif time.monotonic() - heard_at > PATIENCE_S:
-                raise self._stuck()
+                raise self._stalled()
             if left:
                 done, left = wait(left, POLL_S, FIRST_COMPLETED)
                 for future in done:
                     self._keep(future)
             else:
-                time.sleep(POLL_S)  # the history is written a moment later than the result is here
+                time.sleep(POLL_S)  # the history is written a moment after the result arrives
         if not self._computing:
             raise DemoFailed(N_("{worker} was never seen computing, so it was not killed"), worker=VICTIM)
         self._view.end(progress)
 
     def _interfere(self) -> None:
-        """Kill the victim, or start it again, when its time has come."""
+        """Kill the victim, or start it again, when the run has come to that point."""
         progress = self._progress
         victim, total = progress.workers[VICTIM], len(progress.tasks)
         if not self._computing and progress.done >= total * KILL_AT and victim.computing:
@@ -207,13 +207,13 @@ class Run:
             self._cluster.start(VICTIM)
 
     def _is_over(self, left: set[Future[Any]]) -> bool:
-        """Whether every result is here, counted and in the history, and the victim is back."""
+        """Return whether every result has arrived and is in the history, and the victim is back."""
         progress = self._progress
         complete = len(progress.ended) == len(self._deliveries) == len(progress.tasks)
         back = self._restarted and progress.workers[VICTIM].state == "ready"
         return complete and not left and (back or not self._computing)
 
-    def _stuck(self) -> DemoFailed:
+    def _stalled(self) -> DemoFailed:
         return DemoFailed(
             N_(
                 "nothing happened for {seconds:.0f} s, with {done} of {total} done; "

@@ -1,7 +1,7 @@
-"""The contact sheet: some of the pictures before and after, on one page, with the worker that did each.
+"""The contact sheet: some pictures before and after, on one page, with the worker that processed each.
 
-Under each pair is a bar in its worker's colour, and the picture's name. Pictures that the killed worker held
-come first: these are the ones that would have been lost.
+Below each pair stand a bar in its worker's colour and the picture's name. Pictures that the killed worker
+held come first: without the requeue they would be lost.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 PAIRS, COLUMNS = 12, 3
 TILE_WIDTH, TILE_HEIGHT = 1.58, 1.18
 GAP = 0.04
-"""Between before and after."""
+"""The distance between the pictures before and after."""
 CAPTION = 0.30
 HEAD = 0.62
 
 
 class Pair(NamedTuple):
-    """One picture: name, bytes before and after, who did it, and whether the killed worker held it."""
+    """One picture: name, bytes before and after, its worker, and whether the killed worker held it."""
 
     name: str
     before: bytes
@@ -39,7 +39,7 @@ class Pair(NamedTuple):
 
 
 def choose(ran: Ran, pictures: list[Picture]) -> list[Pair]:
-    """Return the pairs to show, no picture twice: what the killed worker held, then different photos."""
+    """Return the pairs to show, no picture twice: first those that the killed worker held."""
     chain = recovery_of(ran.history, VICTIM)
     held = set(chain.held) if chain else set()
     rows = [row for row in ran.history.ledger() if row.task in ran.results]
@@ -61,14 +61,22 @@ def contact_sheet(pairs: list[Pair]) -> Chart:
     height = HEAD + lines * (TILE_HEIGHT + CAPTION) + MARGIN
     sheet = style.new_chart(height)
     sheet.text(
-        MARGIN / style.WIDTH, 1 - 0.12 / height, _("Before and after: sharpen, then edges"),
-        fontsize=14, color=INK, va="top",
-    )  # fmt: skip
+        MARGIN / style.WIDTH,
+        1 - 0.12 / height,
+        _("Before and after: sharpen, then edges"),
+        fontsize=14,
+        color=INK,
+        va="top",
+    )
     note = _("Red: {worker} held it when it was killed. The bar has the colour of the worker that did it.")
     sheet.text(
-        MARGIN / style.WIDTH, 1 - 0.40 / height, note.format(worker=VICTIM),
-        fontsize=SMALL, color=PALE, va="top",
-    )  # fmt: skip
+        MARGIN / style.WIDTH,
+        1 - 0.40 / height,
+        note.format(worker=VICTIM),
+        fontsize=SMALL,
+        color=PALE,
+        va="top",
+    )
     pitch = (style.WIDTH - 2 * MARGIN) / COLUMNS
     for number, pair in enumerate(pairs):
         line, column = divmod(number, COLUMNS)
@@ -101,11 +109,15 @@ def _draw(sheet: Chart, pair: Pair, left: float, top: float) -> None:
         words = _("{worker} in place of {victim}").format(worker=pair.worker, victim=VICTIM)
     room = 2 * TILE_WIDTH + GAP - style.inches(words, SMALL, bold=True) - 0.35
     sheet.text(
-        left / style.WIDTH, 1 - (top + TILE_HEIGHT + 0.10) / height,
+        left / style.WIDTH,
+        1 - (top + TILE_HEIGHT + 0.10) / height,
         f"{style.shortened(pair.name, room * 0.88)}   {words}",  # bold letters are wider
-        fontsize=SMALL, color=FAULT if pair.rescued else INK, va="top",
-        fontweight="bold" if pair.rescued else "normal", parse_math=False,
-    )  # fmt: skip
+        fontsize=SMALL,
+        color=FAULT if pair.rescued else INK,
+        va="top",
+        fontweight="bold" if pair.rescued else "normal",
+        parse_math=False,
+    )
 
 
 def _tile(data: bytes, lines: bool) -> np.ndarray:

@@ -1,8 +1,7 @@
-"""The demo from its first line to its last, each part made by a module of its own.
+"""The whole demo, step by step; each step is a module of its own.
 
-Whatever ends it early, an error, Ctrl-C or SIGTERM, leaves neither a process nor a file behind: the cluster
-ends with the ``with`` that opened it (and with this process at the latest), and files are written last, in
-one go.
+An error, Ctrl-C or SIGTERM leaves neither a process nor a file behind: the cluster ends with the ``with``
+that opened it, and with this process at the latest; the files are written last, together.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ if TYPE_CHECKING:
     from labkit.support.settings import Settings
 
 RUN_S = 8.0
-"""About how long the cluster should be busy: long enough to watch, short enough for a lesson."""
+"""The intended length of the run: long enough to watch, short enough for a lesson."""
 FEWEST_WORKERS, MOST_WORKERS = 2, 16
 LISTED = 10
 
 
 def show(options: argparse.Namespace, settings: Settings | None = None) -> int:
-    """Run the demo as ``options`` say; return the exit code."""
+    """Run the demo with these options; return the exit code."""
     if not FEWEST_WORKERS <= options.workers <= MOST_WORKERS:
         raise InvalidInput(
             N_("--workers {n} is not possible: {low} to {high} are, because one of them is killed"),
@@ -46,7 +45,7 @@ def show(options: argparse.Namespace, settings: Settings | None = None) -> int:
             low=FEWEST_WORKERS,
             high=MOST_WORKERS,
         )
-    # It warns of its font cache, in the middle of the picture.
+    # matplotlib warns of its font cache, in the middle of the display.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     demo = Demo(options, settings)
     try:
@@ -71,7 +70,7 @@ def choose_view(json: bool) -> View:
 
 @contextmanager
 def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM, as ``timeout`` sends it, end the demo as Ctrl-C does: with everything put away."""
+    """Let SIGTERM, as ``timeout`` sends it, end the demo as Ctrl-C does: with everything cleaned up."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -95,7 +94,7 @@ class Demo:
         self.has_written = False
 
     def perform(self) -> int:
-        """Do everything; return 0 if every target was met."""
+        """Run all steps; return 0 if every target was met."""
         from labkit.demo.report import OutFolder, report_file, summary
 
         open.check(self._backend, self._settings)

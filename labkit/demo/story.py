@@ -1,7 +1,7 @@
-"""What happens in the run, in sentences, each told once and as soon as the history knows it.
+"""The run in sentences, each reported once, as soon as the history shows it.
 
-A ``Line`` is a sentence in the reader's language with its instant; the live view lists them, and without a
-terminal they are all there is. Instants are seconds since the history's first event.
+A ``Line`` is a sentence in the reader's language with its instant. The live display lists the sentences;
+without a terminal they are the only output. Instants are seconds since the history's first event.
 """
 
 from __future__ import annotations
@@ -27,67 +27,67 @@ class Line(NamedTuple):
 
 
 class Story:
-    """Tells a run to ``listener``. ``names`` are the pictures' names by task id."""
+    """Reports a run to ``listener``. ``names`` are the pictures' names by task id."""
 
     def __init__(self, listener: Callable[[Line], None], names: Mapping[str, str], victim: str) -> None:
         self._listener = listener
         self._names = names
         self._victim = victim
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
-    # --- what the demo does ---------------------------------------------------------------------------------
+    # --- the demo's actions ---------------------------------------------------------------------------------
 
     def submitted(self) -> None:
-        """All tasks are with the client."""
+        """Report that all tasks are submitted."""
         n = len(self._names)
-        self._tell(None, ngettext("{n} task is submitted", "{n} tasks are submitted", n).format(n=n))
+        self._report(None, ngettext("{n} task is submitted", "{n} tasks are submitted", n).format(n=n))
 
     def killing(self, progress: Progress, task: str) -> None:
-        """The victim is about to be killed while it computes ``task``."""
+        """Report that the victim is about to be killed while it computes ``task``."""
         text = _("{done} of {total} are done. kill -9 {worker}, which is computing {picture}")
-        self._tell(progress.now, self._said(text, progress, picture=self._names[task]), HARM)
+        self._report(progress.now, self._text(text, progress, picture=self._names[task]), HARM)
 
     def restarting(self, progress: Progress) -> None:
-        """The victim is about to be started again."""
+        """Report that the victim is about to be started again."""
         text = _("{done} of {total} are done, by the others alone. {worker} is started again")
-        self._tell(progress.now, self._said(text, progress))
+        self._report(progress.now, self._text(text, progress))
 
-    def _said(self, text: str, progress: Progress, **more: str) -> str:
+    def _text(self, text: str, progress: Progress, **more: str) -> str:
         return text.format(done=progress.done, total=len(progress.tasks), worker=self._victim, **more)
 
-    # --- what the history says ------------------------------------------------------------------------------
+    # --- from the history -----------------------------------------------------------------------------------
 
     def follow(self, history: History) -> None:
-        """Tell what the history has to say by now about the victim's loss and its return."""
+        """Report what the history shows by now of the victim's loss and its return."""
         chain = recovery_of(history, self._victim)
         if chain is None or chain.detected_at is None:
             return
         if self._first("lost"):
-            self._tell_loss(chain)
+            self._report_loss(chain)
         if chain.first_result_elsewhere_at is not None and self._first("elsewhere"):
-            self._tell_elsewhere(chain, history)
+            self._report_elsewhere(chain, history)
         back_at = rejoined_at(history, self._victim, chain.detected_at)
         if back_at is not None and self._first("back"):
-            self._tell(back_at, _("{worker} is back, as a new worker").format(worker=self._victim), GOOD)
+            self._report(back_at, _("{worker} is back, as a new worker").format(worker=self._victim), GOOD)
 
-    def _tell(self, t: float | None, text: str, mood: str = PLAIN) -> None:
+    def _report(self, t: float | None, text: str, mood: str = PLAIN) -> None:
         self._listener(Line(t, text, mood))
 
     def _first(self, what: str) -> bool:
-        first = what not in self._told
-        self._told.add(what)
+        first = what not in self._reported
+        self._reported.add(what)
         return first
 
-    def _tell_loss(self, chain: Recovery) -> None:
+    def _report_loss(self, chain: Recovery) -> None:
         assert chain.detected_at is not None and chain.detection_s is not None
-        self._tell(
+        self._report(
             chain.detected_at,
             _("the broker notices {seconds} after the kill ({cause})").format(
                 seconds=seconds(chain.detection_s), cause=cause_in_words(chain.cause)
             ),
         )
         if chain.held:
-            self._tell(
+            self._report(
                 chain.requeued_at,
                 ngettext(
                     "{n} task that {worker} held is first in the queue again",
@@ -96,11 +96,11 @@ class Story:
                 ).format(n=len(chain.held), worker=self._victim),
             )
 
-    def _tell_elsewhere(self, chain: Recovery, history: History) -> None:
+    def _report_elsewhere(self, chain: Recovery, history: History) -> None:
         assert chain.recovery_s is not None
         rows = [row for row in history.ledger() if row.task in chain.held and row.outcome == "done"]
         first = min(rows, key=lambda row: row.ended or 0.0)
-        self._tell(
+        self._report(
             chain.first_result_elsewhere_at,
             _("{winner} delivers {picture} in its place, {seconds} after the kill").format(
                 winner=first.winner,

@@ -1,7 +1,7 @@
-"""What the course promises of a cluster that loses a worker, each promise measured in one run.
+"""The course's promises about a cluster that loses a worker, each measured in one run.
 
-Every figure comes from the history, except two that only the client can know: how often each result was
-delivered to it, and what the results are. A target is met or it is not; what was measured stands beside it.
+Every figure comes from the history, except two that only the client knows: how often each result was
+delivered, and the results themselves. A target is met or missed; the measurement stands beside it.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from labkit.support.i18n import _
 from labkit.support.text import seconds
 
 FAIR_SHARE_TOLERANCE = 0.5
-"""How far a worker's share may be from an equal one, as a part of it: 33 % may be 17 % to 50 %.
+"""How far a worker's share may be from an equal one, relative to it: 33 % may be 17 % to 50 %.
 
-On an idle machine the shares are a few percent apart. On a busy one with fewer cores than workers, the
-operating system slows one of them down, and least-busy gives it less, as it should: 22 % and 54 % were seen.
-So a share outside these bounds is still fair if it is what the worker's own measured speed deserves, within
-the same tolerance; the speeds are then said. A policy that forgets a worker, or prefers one, misses both."""
+On an idle machine the shares differ by a few percent. On a busy machine with fewer cores than workers, the
+operating system slows one worker down, and least-busy correctly gives it less: 22 % and 54 % were seen. A
+share outside these bounds is therefore still fair if it matches the worker's measured speed within the same
+tolerance;
+the target then shows the speeds. A policy that forgets or prefers a worker misses both."""
 RECOVERY_S = 30.0
 
 
 class Target(NamedTuple):
-    """One promise: what it says, what was measured, whether it was met. ``numbers`` are for programs."""
+    """One promise, its measurement, and whether it was met. ``numbers`` are for programs."""
 
     id: str
     template: str
-    """English, with ``params`` in it; ``_(template)`` is the reader's."""
+    """English, with places for ``params``; ``_(template)`` is in the reader's language."""
     params: dict[str, Any]
     measured: str
     """In the reader's language."""
@@ -49,7 +50,7 @@ class Target(NamedTuple):
 def measure(ran: Ran, workers: int, different: Sequence[str]) -> list[Target]:
     """Return the targets of a run on ``workers`` workers.
 
-    ``different`` are the names of the results' pictures that are not like the reference's.
+    ``different``: the names of the pictures whose results differ from the reference.
     """
     chain = recovery_of(ran.history, VICTIM)
     return [
@@ -80,7 +81,7 @@ def _workers_active(ran: Ran, workers: int, chain: Recovery | None) -> Target:
 
 
 def _ready(ran: Ran, t: float) -> int:
-    """How many workers were ready at ``t``; one that is lost just then is not."""
+    """Return how many workers were ready at ``t``; a worker that is lost at ``t`` does not count."""
     spans = [span for spans in ran.history.workers().values() for span in spans]
     return sum(
         span.state == "ready" and span.start <= t and (t < span.end or span.end == ran.history.duration_s)
@@ -93,11 +94,11 @@ def _equal_shares(ran: Ran, workers: int, chain: Recovery | None) -> Target:
     results = sum(counts.values())
     shares = {name: count / results if results else 0.0 for name, count in counts.items()}
     low, high = (1 - FAIR_SHARE_TOLERANCE) / workers, (1 + FAIR_SHARE_TOLERANCE) / workers
-    everybody = len(shares) == workers
-    equal = everybody and all(low <= share <= high for share in shares.values())
+    complete = len(shares) == workers
+    equal = complete and all(low <= share <= high for share in shares.values())
     speeds = _speeds(ran, until=chain.fault_at if chain else None)
     deserved = {name: speeds[name] / sum(speeds.values()) for name in shares if name in speeds}
-    as_deserved = everybody and all(
+    as_deserved = complete and all(
         abs(share - deserved[name]) <= FAIR_SHARE_TOLERANCE * deserved[name] for name, share in shares.items()
     )
     measured = _("{shares} of {n} results").format(shares=_percent(shares), n=results)
@@ -122,7 +123,7 @@ def _equal_shares(ran: Ran, workers: int, chain: Recovery | None) -> Target:
 
 
 def _speeds(ran: Ran, until: float | None) -> dict[str, float]:
-    """How many tasks each worker does per second of its own computing, from the start of the batch on."""
+    """Return how many tasks each worker does per second of computing, from the start of the batch on."""
     took: dict[str, list[float]] = {}
     for event in ran.history.events:
         t = event.at - ran.history.began_at
@@ -199,13 +200,13 @@ def chain_in_words(chain: Recovery) -> list[tuple[str, str]]:
         _("first of them done by another"),
         _("throughput back at 95 %"),
     )
-    told = [
+    rows = [
         (name, "-" if at is None else seconds(at - chain.began_at))
         for name, at in zip(names, ends, strict=True)
     ]
     if chain.restored_at is None:
-        told[-1] = (names[-1], _not_back(chain.unrestored))
-    return told
+        rows[-1] = (names[-1], _not_back(chain.unrestored))
+    return rows
 
 
 def _not_back(reason: str) -> str:

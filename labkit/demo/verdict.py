@@ -19,6 +19,7 @@ from labkit.demo.run import VICTIM, Ran
 from labkit.demo.story import recovery_of
 from labkit.demo.targets import Target, chain_in_words
 from labkit.support.i18n import _
+from labkit.support.palette import FAULT, GREEN
 
 PIPED_WIDTH = 120
 WIDEST = 110
@@ -28,7 +29,7 @@ def print_verdict(targets: list[Target], ran: Ran, report: dict[str, Any], out: 
     """Print it to the standard output."""
     terminal = sys.stdout.isatty()
     width = min(shutil.get_terminal_size().columns, WIDEST) if terminal else PIPED_WIDTH
-    # Not written by rich itself: it would end the process if the reader of a pipe leaves.
+    # print writes, not rich: rich would end the process when the reader of a pipe leaves.
     paper = io.StringIO()
     console = Console(file=paper, force_terminal=terminal, width=width, highlight=False)
     console.print(_verdict(targets, ran, report, out))
@@ -53,7 +54,7 @@ def _verdict(targets: list[Target], ran: Ran, report: dict[str, Any], out: Path)
         )
     )
     met = sum(target.met for target in targets)
-    style = "bold #009E73" if met == len(targets) else "bold #D55E00"
+    style = f"bold {GREEN}" if met == len(targets) else f"bold {FAULT}"
     said = _("{met} of {n} targets met, in {seconds:.0f} s.").format(
         met=met, n=len(targets), seconds=report["seconds"]["total"]
     )
@@ -67,7 +68,7 @@ def _table(targets: list[Target], chain: Recovery | None) -> Table:
     for title in (_("target"), _("measured"), ""):
         table.add_column(title)
     for target in targets:
-        word = Text(_("met"), "bold #009E73") if target.met else Text(_("MISSED"), "bold #D55E00")
+        word = Text(_("met"), f"bold {GREEN}") if target.met else Text(_("MISSED"), f"bold {FAULT}")
         table.add_row(_(target.template).format(**target.params), target.measured, word)
         if target.id == "recovery" and chain is not None:
             for link, after in chain_in_words(chain):
@@ -84,13 +85,13 @@ def _can_show(character: str) -> bool:
 
 
 def _files(out: Path) -> RenderableType:
-    told = {
+    meanings = {
         "overview.png": _("the whole run on one page"),
         "contact-sheet.png": _("before and after"),
         "throughput, gantt, recovery, share .png": _("its charts one by one"),
         "report.json, events.jsonl": _("every number, and every event"),
     }
     table = Table.grid(padding=(0, 2, 0, 0))
-    for names, what in told.items():
+    for names, what in meanings.items():
         table.add_row(Text(names), Text(what, "dim"))
     return Group(Text(_("In {folder}:").format(folder=out)), table)

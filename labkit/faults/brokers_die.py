@@ -58,9 +58,10 @@ def broker_killed(bed: TestBed) -> None:
     judge.within(N_("within {seconds} of the bind"), slowest_s, 3.0, began)
     submitted = [event.task for event in bed.events(h.SUBMITTED)]
     judge.true(
-        N_("{n} submissions were repeated under their own ids"), len(submitted) > len(set(submitted)),
+        N_("{n} submissions were repeated under their own ids"),
+        len(submitted) > len(set(submitted)),
         n=len(submitted) - len(set(submitted)),
-    )  # fmt: skip
+    )
     for recovery in bed.history.recoveries():
         if recovery.target == "broker":
             judge.detected(recovery.detection_s)
@@ -104,12 +105,14 @@ def second_broker(bed: TestBed) -> None:
     bed.wait_for_start()
     began = time.monotonic()
     second = bed.spawn(
-        "second-broker", python("labkit", "broker"),
+        "second-broker",
+        python("labkit", "broker"),
         {
             **{f"LABKIT_{kind.upper()}_PORT": str(ports[kind]) for kind in ("client", "worker", "event")},
-            "LABKIT_TOKEN_FILE": str(bed.token_file), "LABKIT_LANG": "en",
+            "LABKIT_TOKEN_FILE": str(bed.token_file),
+            "LABKIT_LANG": "en",
         },
-    )  # fmt: skip
+    )
     bed.wait_until(lambda: second.poll() is not None, N_("it still ran after {seconds:g} s"))
     judge.detected(time.monotonic() - began)
     judge.count(N_("exit code {n}"), second.returncode, exit_codes.PORT_IN_USE)

@@ -78,8 +78,9 @@ def flood(bed: TestBed) -> None:
     )
     suspects = len(bed.events(h.SUSPECT))
     rules = bed.settings.rules
-    judge.unless_slow(N_("{n} workers silent for long"), suspects == 0, rules.suspect_s - rules.heartbeat_s,
-                      n=suspects)  # fmt: skip
+    judge.unless_slow(
+        N_("{n} workers silent for long"), suspects == 0, rules.suspect_s - rules.heartbeat_s, n=suspects
+    )
     bed.blame_nobody()
 
 
@@ -95,9 +96,10 @@ def client_vanishes(bed: TestBed) -> None:
     work, judge = bed.work, bed.judge
     client = bed.client()
     visitor = bed.spawn(
-        "visitor", [sys.executable, "-P", "-c", VISITOR],
+        "visitor",
+        [sys.executable, "-P", "-c", VISITOR],
         {"VISITED": bed.cluster.address, "LABKIT_TOKEN_FILE": str(bed.token_file)},
-    )  # fmt: skip
+    )
 
     def of_visitor() -> set[str]:
         return {e.task for e in bed.events(h.SUBMITTED) if e.detail.get("client") == "visitor"}

@@ -148,6 +148,7 @@ def slow_link(bed: TestBed) -> None:
     dispatched, done = (bed.events(kind, task=big.task_id)[0] for kind in (h.DISPATCHED, h.DONE))
     silent_s = 2 * BIG / SLOW_BYTES_PER_S
     judge.true(
-        N_("there and back took {t:.1f} s"), done.at - dispatched.at >= 0.8 * silent_s,
+        N_("there and back took {t:.1f} s"),
+        done.at - dispatched.at >= 0.8 * silent_s,
         t=done.at - dispatched.at,
-    )  # fmt: skip
+    )

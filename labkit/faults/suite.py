@@ -44,8 +44,9 @@ def chosen(names: Sequence[str]) -> list[Case]:
                     "there is no fault {name!r}; is {nearest} meant? "
                     "python -m labkit faults --list names them"
                 ),
-                name=name, nearest=nearest,
-            )  # fmt: skip
+                name=name,
+                nearest=nearest,
+            )
     return [case for case in CASES.values() if not names or case.name in names]
 
 
@@ -66,9 +67,14 @@ def carry_out(case: Case, settings: Settings) -> Result:
         claim = Claim(error.template, error.params, met=False)
         return Result(case.name, (claim,), time.monotonic() - began)
     return Result(
-        case.name, tuple(judge.claims), time.monotonic() - began, lost_s, judge.detection_s,
-        judge.recovery_s, events,
-    )  # fmt: skip
+        case.name,
+        tuple(judge.claims),
+        time.monotonic() - began,
+        lost_s,
+        judge.detection_s,
+        judge.recovery_s,
+        events,
+    )
 
 
 def _try(case: Case, bed: TestBed, began: float) -> None:

@@ -22,8 +22,10 @@ from labkit.support.i18n import _, translate_error
 PIPED_WIDTH = 140
 WIDEST = 160
 WORDS = {
-    Verdict.PASS: N_("PASS"), Verdict.FAIL: N_("FAIL"), Verdict.INCONCLUSIVE: N_("inconclusive"),
-}  # fmt: skip
+    Verdict.PASS: N_("PASS"),
+    Verdict.FAIL: N_("FAIL"),
+    Verdict.INCONCLUSIVE: N_("inconclusive"),
+}
 STYLES = {Verdict.PASS: "bold #009E73", Verdict.FAIL: "bold #D55E00", Verdict.INCONCLUSIVE: "bold #E69F00"}
 
 
@@ -65,9 +67,12 @@ def after(seconds: float | None) -> str:
 def line(result: Result) -> str:
     """Return one case on one line, for while the suite goes on."""
     return _("{name:<18} {verdict:<13} detected {detected:<8} went on {recovered:<8} ({took} in all)").format(
-        name=result.name, verdict=word(result.verdict), detected=after(result.detection_s),
-        recovered=after(result.recovery_s), took=shown_seconds(result.seconds),
-    )  # fmt: skip
+        name=result.name,
+        verdict=word(result.verdict),
+        detected=after(result.detection_s),
+        recovered=after(result.recovery_s),
+        took=shown_seconds(result.seconds),
+    )
 
 
 def print_table(cases: Sequence[Case], results: Sequence[Result]) -> None:
@@ -95,18 +100,24 @@ def _table(cases: Sequence[Case], results: Sequence[Result]) -> Table:
     for case, result in zip(cases, results, strict=False):
         verdict = result.verdict
         table.add_row(
-            Text.assemble((case.name, "bold"), "\n", _(case.fault)), _(case.promise), measured(result),
-            after(result.detection_s), after(result.recovery_s), Text(word(verdict), STYLES[verdict]),
-        )  # fmt: skip
+            Text.assemble((case.name, "bold"), "\n", _(case.fault)),
+            _(case.promise),
+            measured(result),
+            after(result.detection_s),
+            after(result.recovery_s),
+            Text(word(verdict), STYLES[verdict]),
+        )
     return table
 
 
 def _sum(results: Sequence[Result]) -> Text:
     count = {verdict: sum(result.verdict is verdict for result in results) for verdict in Verdict}
     text = _("{passed} passed, {failed} failed, {open} inconclusive, in {seconds:.0f} s.").format(
-        passed=count[Verdict.PASS], failed=count[Verdict.FAIL], open=count[Verdict.INCONCLUSIVE],
+        passed=count[Verdict.PASS],
+        failed=count[Verdict.FAIL],
+        open=count[Verdict.INCONCLUSIVE],
         seconds=sum(result.seconds for result in results),
-    )  # fmt: skip
+    )
     if count[Verdict.FAIL]:
         return Text("\n" + text, STYLES[Verdict.FAIL])
     if count[Verdict.INCONCLUSIVE] == len(results):
@@ -131,15 +142,20 @@ def as_json(cases: Sequence[Case], results: Sequence[Result]) -> dict[str, Any]:
 
 def _case_as_json(case: Case, result: Result) -> dict[str, Any]:
     return {
-        "name": case.name, "fault": case.fault, "promise": case.promise, "verdict": result.verdict.value,
+        "name": case.name,
+        "fault": case.fault,
+        "promise": case.promise,
+        "verdict": result.verdict.value,
         "measured": [
             {"claim": str(claim), "met": claim.met, "excused": claim.excused, "wanted": claim.wanted}
             for claim in result.claims
         ],
-        "detection_s": _rounded(result.detection_s), "recovery_s": _rounded(result.recovery_s),
-        "seconds": round(result.seconds, 3), "lost_to_the_machine_s": round(result.lost_s, 3),
+        "detection_s": _rounded(result.detection_s),
+        "recovery_s": _rounded(result.recovery_s),
+        "seconds": round(result.seconds, 3),
+        "lost_to_the_machine_s": round(result.lost_s, 3),
         "events": result.events,
-    }  # fmt: skip
+    }
 
 
 def _rounded(value: float | None) -> float | None:

@@ -123,9 +123,10 @@ def exception(bed: TestBed) -> None:
     error = failing.exception()
     judge.true(
         N_("the error says what was raised, where, and on which worker"),
-        "on purpose" in str(error) and (failing.worker or "?") in str(error)
+        "on purpose" in str(error)
+        and (failing.worker or "?") in str(error)
         and "jobs.py" in getattr(error, "remote_traceback", ""),
-    )  # fmt: skip
+    )
     bed.blame_nobody()
 
 

@@ -122,13 +122,16 @@ class TestBed:
         """Start one more worker, which no supervisor looks after; through ``network``, if there is one."""
         own = f"tcp://127.0.0.1:{self.cluster.ports['worker']}"
         return self.spawn(
-            f"extra-{name}", python("workers"),
+            f"extra-{name}",
+            python("workers"),
             {
-                "WORKER_ID": name, "LABKIT_BROKER": network.address if network is not None else own,
-                "LABKIT_TOKEN_FILE": str(self.token_file), **rule_variables(self.settings.rules),
+                "WORKER_ID": name,
+                "LABKIT_BROKER": network.address if network is not None else own,
+                "LABKIT_TOKEN_FILE": str(self.token_file),
+                **rule_variables(self.settings.rules),
                 **environment,
             },
-        )  # fmt: skip
+        )
 
     def spawn(
         self, name: str, command: Sequence[str], environment: Mapping[str, str]
@@ -140,10 +143,13 @@ class TestBed:
         watched = {} if self._lifeline is None else {"LABKIT_LIFELINE": str(self._lifeline[0])}
         with self._log(name).open("ab") as log:
             process = subprocess.Popen(
-                command, env={**environment_of(self.settings), **environment, **watched},
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                command,
+                env={**environment_of(self.settings), **environment, **watched},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 pass_fds=() if self._lifeline is None else self._lifeline[:1],
-            )  # fmt: skip
+            )
         self._spawned[name] = process
         return process
 
@@ -232,9 +238,11 @@ class TestBed:
         return [
             event
             for event in self.history.events
-            if (not kind or event.kind == kind) and (not worker or event.worker == worker)
-            and (not task or event.task == task) and event.at >= since
-        ]  # fmt: skip
+            if (not kind or event.kind == kind)
+            and (not worker or event.worker == worker)
+            and (not task or event.task == task)
+            and event.at >= since
+        ]
 
     def wait_for_start(
         self, workers: Iterable[str] = (), future: TaskFuture | None = None, among: set[str] | None = None

@@ -141,9 +141,12 @@ def slow_worker(bed: TestBed) -> None:
     others = min(n for name, n in share.items() if name != slow)
     rules = bed.settings.rules
     judge.unless_slow(
-        N_("it did {slow} tasks, the others at least {others} each"), share[slow] < others, rules.suspect_s,
-        slow=share[slow], others=others,
-    )  # fmt: skip
+        N_("it did {slow} tasks, the others at least {others} each"),
+        share[slow] < others,
+        rules.suspect_s,
+        slow=share[slow],
+        others=others,
+    )
 
 
 @case(

@@ -2,13 +2,15 @@
 
 Reading order::
 
-    pulse      what the history tells, kept for a live view: rates, marks, a log        (pure)
+    feed       the event stream, kept for the panel: live view, marks, a log in words   (pure)
     view       one moment of a cluster as the panel shows it, from its status           (pure)
-    page       a moment as HTML: cards, chart, log, and the picture without buttons     (pure)
+    chart      the throughput of the last half minute, as SVG                           (pure)
+    page       a moment as HTML: cards, chart, log, and the panel without buttons       (pure)
     load       a steady stream of small tasks, so that there is something to disturb
-    panel      the widgets, one thread that keeps them up to date, the buttons
+    board      the widgets: they show moments and report clicks
+    panel      the life cycle: one thread that keeps the widgets up to date, the commands
 
-Nothing is imported before a panel is asked for; a cluster's own processes never load ipywidgets.
+A panel's modules are imported when the first panel is made. A cluster's own processes never load ipywidgets.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The panel's live chart: results per second and worker over the last half minute, as one small SVG.
 
-It is drawn anew every half second beside a kernel that has other things to do, so it is text and not a
-matplotlib figure: a thousandth of the work. Colours, fault lines and units are those of ``labkit.charts``;
-the numbers of its last seconds stand on the cards beside it.
+It is redrawn every half second in a kernel that has other work, so it is text and not a matplotlib figure: a
+thousandth of the work. Colours, fault lines and units are those of ``labkit.charts``. The cards show the
+numbers of its last seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from labkit.support.palette import FAULT, GRID, INK, PALE, worker_colour
 WIDTH, HEIGHT = 720, 190
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 34, 34
 NAME_PX = 6.2
-"""About as wide as a letter of a mark's name."""
+"""The approximate width of a letter in a mark's name."""
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
 
 
@@ -56,7 +56,7 @@ def describe(moment: Moment) -> str:
 
 
 def _scale(most: int) -> tuple[int, int]:
-    """Return where the axis ends and the distance of its lines: at most five, at round numbers."""
+    """Return the end of the axis and the distance of its lines: at most five, at round numbers."""
     step = next((step for step in STEPS if step * 4 >= most), STEPS[-1])
     return max(1, -(-most // step)) * step, step
 
@@ -106,7 +106,7 @@ def _bar(t: int, below: int, n: int, highest: int, name: str) -> str:
 
 
 def _marks(marks: Sequence[Mark], begin: int) -> list[str]:
-    """Draw the faults as lines with names; names that would touch go one line higher, or are left out."""
+    """Draw the faults as lines with names. A name that would touch another goes higher or is left out."""
     drawn, ends = [], [0.0, 0.0]
     for mark in marks:
         x = _x(mark.t - begin)

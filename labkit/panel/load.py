@@ -1,8 +1,8 @@
 """A steady stream of small tasks, so that there is something to disturb.
 
-Each task waits a moment on its worker and computes nothing, so that a laptop with two cores can have many of
-them and stays cool. There are always enough of them that every worker holds one and has the next beside it:
-whoever kills a worker while this runs interrupts a task.
+Each task sleeps on its worker and computes nothing, so a laptop with two cores can run many of them. There
+are always enough that every worker holds one and has the next waiting: killing a worker then interrupts a
+task.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 TASK_S = 0.25
 AHEAD = 16
-"""Open tasks per worker: some seconds of work, in case nobody can add to it for a while."""
+"""Open tasks per worker: some seconds of work, in case none can be added for a while."""
 
 
 class Load:
-    """A stream of tasks to one cluster; ``top_up`` now and then, from one thread."""
+    """A stream of tasks to one cluster. Call ``top_up`` now and then, from one thread."""
 
     def __init__(self, cluster: ClusterView) -> None:
         self._cluster = cluster
@@ -30,7 +30,7 @@ class Load:
         self._open: list[TaskFuture] = []
 
     def top_up(self, workers: int) -> None:
-        """See to it that there is work for so many workers. Raises LabkitError if there is no broker."""
+        """Submit tasks until there is work for ``workers`` workers. Raises LabkitError without a broker."""
         if self._client is None:
             self._client = self._cluster.client("panel", connect_timeout_s=1.0)
         self._open = [future for future in self._open if not future.done()]
@@ -38,7 +38,7 @@ class Load:
             self._open.append(self._client.submit(sleep_for, TASK_S))
 
     def stop(self) -> None:
-        """Take back what has not started, and leave."""
+        """Withdraw the tasks that have not started, and close the client."""
         client, self._client = self._client, None
         self._open.clear()
         if client is not None:

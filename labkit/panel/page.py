@@ -1,13 +1,13 @@
-"""A moment of a cluster as HTML: the face of a card, the log, the whole picture without buttons, plain text.
+"""A moment of a cluster as HTML and as plain text: the face of a card, the log, the panel without buttons.
 
 Rules:
 
-* Whatever comes from outside is escaped.
-* Nothing is told by colour alone: each state has its sign and its words, each card its name.
-* **A picture never pretends to be alive.** The panel's heartbeat (``beat_html``) carries a curtain that the
-  browser itself draws over the panel, buttons and all, when no new heartbeat has replaced it for
-  ``STALE_S`` seconds: after a restart or the end of the kernel, or if the panel's thread should ever stop. It
-  is done with a style sheet's animation, so it needs nobody who still lives.
+* Text from outside is escaped.
+* Colour is never the only sign: each state also has a character and a word, each card a name.
+* **A stale panel never looks live.** Each heartbeat (``beat_html``) carries a curtain. The browser draws it
+  over the whole panel, buttons included, when no new heartbeat has replaced it for ``STALE_S`` seconds: after
+  the kernel has restarted or ended, or if the panel's thread stops. A style sheet's animation does it, so no
+  running code is needed.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ STYLE = f"""<style>
 
 
 def face_html(card: Card) -> str:
-    """Return what stands on a card above its buttons."""
+    """Return the part of a card above its buttons."""
     facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in card.facts)
     return (
         f'<div class="lk-face lk-{card.tone}" style="--lk: {card.colour}" data-name="{escape(card.name)}">'
@@ -92,7 +92,7 @@ def face_html(card: Card) -> str:
 
 
 def head_html(moment: Moment) -> str:
-    """Return the line above the cards, and what is wrong, if anything is."""
+    """Return the line above the cards, and the problem, if there is one."""
     problem = f'<div class="lk-problem">⚠ {escape(moment.problem)}</div>' if moment.problem else ""
     return f'<div class="lk-headline">{escape(moment.headline)}</div>{problem}'
 
@@ -117,12 +117,12 @@ def log_html(log: Sequence[LogLine], most: int | None = None) -> str:
 
 
 def said_html(text: str) -> str:
-    """Return what went wrong with a command, in a place where it is noticed; nothing for no text."""
+    """Return the error message of a command, where it is noticed; an empty string for no text."""
     return f'<div class="lk-problem" role="alert">⚠ {escape(text)}</div>' if text else ""
 
 
 def beat_html(number: int) -> str:
-    """Return a heartbeat: a curtain that the browser draws unless the next one comes (see above)."""
+    """Return a heartbeat: a curtain that the browser draws unless the next one comes in time."""
     text = escape(
         _(
             "This picture is no longer live: nothing has come from its kernel. "
@@ -133,12 +133,12 @@ def beat_html(number: int) -> str:
 
 
 def closed_html(why: str) -> str:
-    """Return the curtain that stays."""
+    """Return the curtain of a closed panel, which stays."""
     return f'<div class="lk-curtain lk-closed" role="status"><b>{escape(why)}</b></div>'
 
 
 def static_html(moment: Moment) -> str:
-    """Return the whole picture without buttons: for a notebook that is only read."""
+    """Return the panel without buttons, for a notebook that is only read."""
     cards = "".join(f'<div class="lk-box">{face_html(card)}</div>' for card in moment.cards)
     note = escape(
         _(

@@ -1,22 +1,22 @@
-"""``Panel``: the life of a control panel, from its first display to its cluster's end.
+"""``Panel``: the life cycle of a control panel.
 
 ::
 
     made ──shown, with a frontend──► live ──close(), the cluster is down, a bug──► closed
-      └────shown, without one──────► a picture of the moment, and nothing else
+      └────shown, without one──────► a static view of the moment
 
 Threads:
 
-* One thread per live panel, ``labkit-panel``, looks at the cluster twice a second and is the only one that
-  sets a widget's value. It ends with the panel, and the panel with its cluster.
-* A command is carried out by a short-lived thread of its own, because a polite stop may take ten seconds and
-  the kernel is not to wait for it.
-* A click only leaves word; it never waits. (Frontends deliver it between two cells: while one runs, the panel
-  stays up to date, and a click comes when the cell has ended.)
+* Each live panel has one thread, ``labkit-panel``. It polls the cluster twice a second, and it alone sets the
+  widgets' values. It ends with the panel, and the panel ends with its cluster.
+* Each command runs in a short-lived thread of its own: a polite stop may take ten seconds, and the kernel
+  must not wait for it.
+* A click only starts a command; it never waits. Frontends deliver clicks between two cells: while a cell
+  runs, the panel stays up to date, and the click takes effect when the cell has ended.
 
-Whether there is a frontend cannot be asked for. A kernel that JupyterLab started for a notebook knows the
-notebook's name, and one that nbval or nbconvert started does not; so without it nothing is started, and what
-is stored in the notebook is the picture. Another frontend that shows widgets: ``cluster.panel(live=True)``.
+A kernel cannot ask whether it has a frontend. One that JupyterLab started for a notebook knows the notebook's
+name; one that nbval or nbconvert started does not. Without the name nothing is started, and the notebook
+stores the static view. For another frontend that shows widgets: ``cluster.panel(live=True)``.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ log = logging.getLogger(__name__)
 
 PERIOD_S = 0.5
 CLOSE_S = 5.0
-"""Patience with the panel's thread, which may wait for a broker that does not answer."""
+"""Longest wait for the panel's thread, which may itself wait for a broker that does not answer."""
 FRONTEND = "JPY_SESSION_NAME"
-"""Set by Jupyter's server for the kernel of a notebook that somebody has opened."""
+"""Jupyter's server sets it for the kernel of a notebook that is open in a browser."""
 
 
 class Pending:
@@ -58,7 +58,7 @@ class Pending:
 
 
 class Panel:
-    """See the module's head; made by ``Cluster.panel``."""
+    """See the module's head. ``Cluster.panel`` returns one."""
 
     def __init__(self, cluster: ClusterView, live: bool | None = None, work: bool = False) -> None:
         self._cluster = cluster
@@ -69,17 +69,17 @@ class Panel:
         self._load: Load | None = None
         self._board: Board | None = None
         self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()  # for what follows
+        self._lock = threading.Lock()  # guards the fields below
         self._pending: dict[str, Pending] = {}
         self._said = ""
         self._end = ""
         """Why the panel is closed; empty while it is not."""
         self._news = threading.Event()
 
-    # --- being shown ----------------------------------------------------------------------------------------
+    # --- display --------------------------------------------------------------------------------------------
 
     def _repr_mimebundle_(self, **_options: Any) -> dict[str, Any]:
-        """Return what a notebook shows: the widgets for a frontend, and the picture for whoever has none."""
+        """Return what a notebook shows: the widgets for a frontend, and the static view without one."""
         try:
             moment = self._moment()
         except LabkitError as error:
@@ -104,7 +104,7 @@ class Panel:
         return self._thread is not None and self._thread.is_alive() and not self._end
 
     def _started(self, moment: Moment) -> Board:
-        """Return the widgets, and see to it that they live."""
+        """Return the widgets, and start the thread that updates them."""
         if self._board is None:
             from labkit.panel.board import Board
 
@@ -123,7 +123,7 @@ class Panel:
             pending = {name: each.command for name, each in self._pending.items()}
             return moment_of(status, self._feed, time.monotonic(), pending)
 
-    # --- what the user does ---------------------------------------------------------------------------------
+    # --- the user's actions ---------------------------------------------------------------------------------
 
     def command(self, command: str, name: str) -> None:
         """Begin a command (kill, pause, resume, stop, start) on a process, and return at once.
@@ -194,7 +194,7 @@ class Panel:
             board.close(self._end)
 
     def _refresh(self, board: Board) -> None:
-        """Look and show. While the cluster does not answer nothing beats: the browser draws the curtain."""
+        """Show the present moment. Without an answer of the cluster there is no heartbeat: see ``page``."""
         try:
             moment = self._moment()
         except ClusterNotRunning:
@@ -220,7 +220,7 @@ class Panel:
             from labkit.panel.load import Load
 
             self._load = Load(self._cluster)
-        if not moment.problem:  # without a broker there is nobody to send to
+        if not moment.problem:  # without a broker no task can be sent
             self._load.top_up(moment.workers)
 
     def _stop_load(self) -> None:
@@ -236,7 +236,7 @@ class Panel:
         self._news.set()
 
     def close(self, why: str = N_("This panel is closed; cluster.panel() makes a new one.")) -> None:
-        """End the panel: its thread is over when this returns, and its view says so. ``why`` is a message."""
+        """End the panel and its thread. The view then shows ``why``, a message."""
         self._closed_because(_(why))
         atexit.unregister(self.close)
         if self._thread is not None and threading.current_thread() is not self._thread:

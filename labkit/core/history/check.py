@@ -63,8 +63,17 @@ class Violation(NamedTuple):
 class _Task:
     """What the checker knows of one task."""
 
-    __slots__ = ("attempt", "client", "generation", "had_one", "holder", "needs", "outcome", "sent",
-                 "submitted")  # fmt: skip
+    __slots__ = (
+        "attempt",
+        "client",
+        "generation",
+        "had_one",
+        "holder",
+        "needs",
+        "outcome",
+        "sent",
+        "submitted",
+    )
 
     def __init__(self, generation: int, submitted: bool) -> None:
         self.generation = generation

@@ -46,9 +46,19 @@ class Attempt:
     """One dispatch of one task to one worker. Instants are the broker's monotonic seconds."""
 
     __slots__ = (
-        "compute_s", "dispatched_at", "ended_at", "generation", "late", "lost_by", "number", "outcome",
-        "requeued_at", "started_at", "task", "worker",
-    )  # fmt: skip
+        "compute_s",
+        "dispatched_at",
+        "ended_at",
+        "generation",
+        "late",
+        "lost_by",
+        "number",
+        "outcome",
+        "requeued_at",
+        "started_at",
+        "task",
+        "worker",
+    )
 
     def __init__(self, task: str, number: int, worker: str, dispatched_at: float, generation: int) -> None:
         self.task = task
@@ -69,9 +79,20 @@ class TaskRecord:
     """One task: what was asked, what was tried, what became of it."""
 
     __slots__ = (
-        "attempts", "client", "code", "duplicates", "ended_at", "error", "events", "job", "outcome",
-        "seen_at", "submissions", "task", "winner",
-    )  # fmt: skip
+        "attempts",
+        "client",
+        "code",
+        "duplicates",
+        "ended_at",
+        "error",
+        "events",
+        "job",
+        "outcome",
+        "seen_at",
+        "submissions",
+        "task",
+        "winner",
+    )
 
     def __init__(self, task: str) -> None:
         self.task = task

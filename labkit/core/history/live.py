@@ -55,9 +55,18 @@ class LiveWorker:
     """One worker's name, whichever process bears it now."""
 
     __slots__ = (
-        "done", "fault", "fault_at", "held", "joined", "last_seen", "losses", "name", "since", "started",
+        "done",
+        "fault",
+        "fault_at",
+        "held",
+        "joined",
+        "last_seen",
+        "losses",
+        "name",
+        "since",
+        "started",
         "state",
-    )  # fmt: skip
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
