@@ -2,22 +2,34 @@
 
 ::
 
-               started                    exits unasked
-      down ──────────────▶ running ────────────────────────▶ restarting ──(after a while)──▶ running
-       ▲                    │    ▲                              │
-       │        pause       ▼    │ resume                       │ kill, stop
-       │                  paused                                ▼
-       └── exits ◀── stopping (SIGTERM, then SIGKILL) ◀── kill, stop          down: killed | stopped
+    (start)    -> running     start
+    (start)    -> restarting  start, which failed
+    running    -> paused      pause
+    paused     -> running     resume
+    running    -> stopping    kill, or stop (SIGTERM; SIGKILL when drain_s is over)
+    paused     -> stopping    kill, or stop
+    stopping   -> running     start (the next process follows as soon as this one has ended)
+    stopping   -> stopped     ended after stop
+    stopping   -> killed      ended after kill
+    running    -> restarting  ended by itself
+    paused     -> restarting  ended by itself
+    restarting -> running     backoff is over, or start
+    restarting -> restarting  backoff is over, and the start failed
+    restarting -> stopped     stop
+    stopped    -> running     start
+    stopped    -> restarting  start, which failed
+    killed     -> running     start
+    killed     -> restarting  start, which failed
 
 The rule is Docker's ``unless-stopped``: a child that ends by itself, whatever its exit code, is started
-again; one that was killed or stopped by command stays down until it is started by command.
+again; one that was killed or stopped by command stays down until a command starts it.
 
 A child that ends is started again at once. If it keeps ending within seconds, each further start waits
-longer, ten seconds at most: a worker that cannot live (a broken environment, a full disk) must not eat the
+longer, ten seconds at most: a worker that cannot live (a broken environment, a full disk) must not use up the
 machine that it shares.
 
-Each child leads a process group of its own: a terminal's Ctrl-C does not reach it, and what it has started
-itself is frozen and killed together with it. Its output goes to its log.
+Each child leads a process group of its own: a terminal's Ctrl-C does not reach it, and processes that it has
+started are frozen and killed together with it. Its output goes to its log.
 """
 
 from __future__ import annotations
@@ -43,6 +55,7 @@ from labkit.cluster.processes import (
     how_it_ended,
 )
 from labkit.cluster.run_folder import RunFolder
+from labkit.core.transitions import START, Transitions
 from labkit.support import process_groups
 
 LOCKED = "SIGPROF"
@@ -51,6 +64,28 @@ LOCKED = "SIGPROF"
 BACKOFF_S = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 MAX_LOG_BYTES = 8 << 20
 """A log that grows beyond this while its process runs is emptied."""
+
+
+TRANSITIONS: Transitions = {
+    (START, RUNNING): "start",
+    (START, RESTARTING): "start, which failed",
+    (RUNNING, PAUSED): "pause",
+    (PAUSED, RUNNING): "resume",
+    (RUNNING, STOPPING): "kill, or stop (SIGTERM; SIGKILL when drain_s is over)",
+    (PAUSED, STOPPING): "kill, or stop",
+    (STOPPING, RUNNING): "start (the next process follows as soon as this one has ended)",
+    (STOPPING, STOPPED): "ended after stop",
+    (STOPPING, KILLED): "ended after kill",
+    (RUNNING, RESTARTING): "ended by itself",
+    (PAUSED, RESTARTING): "ended by itself",
+    (RESTARTING, RUNNING): "backoff is over, or start",
+    (RESTARTING, RESTARTING): "backoff is over, and the start failed",
+    (RESTARTING, STOPPED): "stop",
+    (STOPPED, RUNNING): "start",
+    (STOPPED, RESTARTING): "start, which failed",
+    (KILLED, RUNNING): "start",
+    (KILLED, RESTARTING): "start, which failed",
+}
 
 
 def backoff_s(short_lives: int) -> float:

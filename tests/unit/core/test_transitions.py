@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 
+from labkit.cluster.supervisor import child
 from labkit.core.broker import task_life, worker_table
 from labkit.core.errors import InvariantBroken
 from labkit.core.peers import client_session, worker_session
@@ -15,7 +16,7 @@ from labkit.core.transitions import START, check_transition
 from tests.tools.sessions import AClient
 from tests.tools.state_diagrams import mermaid, text
 
-MACHINES = (task_life, worker_table, worker_session, client_session)
+MACHINES = (task_life, worker_table, worker_session, client_session, child)
 ARCHITECTURE = (Path(__file__).parents[3] / "ARCHITECTURE.md").read_text(encoding="utf-8")
 
 

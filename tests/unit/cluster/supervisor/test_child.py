@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -14,8 +15,9 @@ import pytest
 from labkit.cluster.compose.agent import Contained
 from labkit.cluster.processes import WORKER, check_fits
 from labkit.cluster.run_folder import RunFolder
-from labkit.cluster.supervisor.child import LOCKED, Child
+from labkit.cluster.supervisor.child import LOCKED, TRANSITIONS, Child
 from labkit.core.errors import ClusterError
+from labkit.core.transitions import START
 from tests.tools.waiting import require, wait_until
 
 DRAIN_S = 10.0
@@ -50,14 +52,77 @@ def test_a_stop_between_two_lives_does_not_threaten_the_next_one(child: Child, t
     assert child.next_deadline() == 40.0 + DRAIN_S
 
 
+def no_descriptors(*_: object) -> int:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_child_takes_every_transition_of_the_table_and_no_other(
+    child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "well").touch()
+    steps: set[tuple[str, str]] = set()
+    state, now = START, 0.0
+
+    def step(do: Callable[[], object]) -> str:
+        nonlocal state, now
+        now += 100.0
+        do()
+        steps.add((state, child.state))
+        state = child.state
+        return state
+
+    def start() -> None:
+        child.start(now)
+
+    def stop() -> None:
+        child.stop(now)
+
+    def tick() -> None:
+        child.tick(now)
+
+    def end() -> None:
+        ended(child, now)
+
+    def end_by_itself() -> None:
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+        end()
+
+    for do in (start, child.pause, child.resume, end_by_itself, tick, child.pause, end_by_itself, start):
+        step(do)
+    for do in (stop, start, end, tick, child.pause, stop, end, start, child.kill, end, start):
+        step(do)
+    for do in (child.pause, child.kill, child.kill, end):
+        step(do)
+    assert state == "killed"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", no_descriptors)
+        for do in (start, tick, stop, start):
+            step(do)
+        fresh = Child("worker-2", WORKER, ["true"], {}, RunFolder(tmp_path), DRAIN_S)
+        fresh.start(now)
+        steps.add((START, fresh.state))
+    staying = {("stopping", "stopping")}  # killed again
+    assert steps - staying == TRANSITIONS.keys()
+
+
+@pytest.mark.parametrize("command", ["kill", "stop", "pause", "resume", "start"])
+def test_commands_apply_in_the_states_that_have_their_transition(command: str) -> None:
+    allowed = {before for (before, _), occasion in TRANSITIONS.items() if command in occasion.split(" (")[0]}
+    allowed -= {START} | ({"stopping"} if command == "stop" else set())  # "ended after stop" is no command
+    for state in {state for pair in TRANSITIONS for state in pair} - {START}:
+        if state in allowed or (command, state) == ("kill", "stopping"):
+            check_fits(command, "worker-1", state)
+        else:
+            with pytest.raises(ClusterError):
+                check_fits(command, "worker-1", state)
+
+
 def test_a_supervisor_without_descriptors_tries_again_later(
     child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_more(*_: object) -> int:
-        raise OSError(errno.EMFILE, "Too many open files")
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, "open", no_more)
+        patch.setattr(os, "open", no_descriptors)
         child.start(0.0)
     assert (child.state, child.popen) == ("restarting", None)
     assert child.picture(0.0)["last_exit"] == "cannot be started: Too many open files"
@@ -74,14 +139,11 @@ def locked(make: type[Child], folder: Path) -> Child:
 def test_a_supervisor_without_descriptors_lives_on_when_it_has_something_to_say_in_a_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_more(*_: object) -> int:
-        raise OSError(errno.EMFILE, "Too many open files")
-
     (tmp_path / "logs").mkdir()
     child = locked(Child, tmp_path)
     child.start(0.0)
     with monkeypatch.context() as patch:
-        patch.setattr(os, "open", no_more)
+        patch.setattr(os, "open", no_descriptors)
         ended(child, 1.0)
     assert child.picture(1.0)["last_exit"] == LOCKED
 
