@@ -1,4 +1,4 @@
-"""Cases: the broker is killed, freezes, or finds its address taken."""
+"""Cases: the broker is killed, frozen, or finds its address in use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FREEZE_S = 5.0
     promise=N_("all are back within 3 s of the new bind; the same tasks are submitted again; nothing lost"),
 )
 def broker_killed(bed: TestBed) -> None:
-    """Kill the broker whenever a task of 6 MB has started, through an executor's futures."""
+    """Kill the broker each time a task of 6 MB has started; the tasks come from an executor."""
     import numpy as np
 
     from labkit.imaging.filters import apply_steps, parse_steps
@@ -75,7 +75,7 @@ def broker_killed(bed: TestBed) -> None:
     promise=N_("no worker is wrongly given up; it goes on where it stood"),
 )
 def broker_frozen(bed: TestBed) -> None:
-    """Freeze the broker when tasks have started, for five seconds that nothing can cut short."""
+    """Freeze the broker for five seconds when tasks have started."""
     work, judge = bed.work, bed.judge
     client = bed.client()
     work.sleepers(client, 100, 0.05)
@@ -87,7 +87,7 @@ def broker_frozen(bed: TestBed) -> None:
     judge.within(N_("the next result {seconds} after it woke"), first.at - woken_at, 1.0, woken_at)
     judge.recovered(first.at - woken_at)
     bed.finish_work()
-    bed.blame_nobody()
+    bed.expect_no_loss()
     oversleeps = client.status()["counters"].get("oversleeps", 0)
     judge.true(N_("it noticed that it had slept"), oversleeps >= 1)
 
@@ -120,4 +120,4 @@ def second_broker(bed: TestBed) -> None:
     judge.true(N_("one line that names the port"), len(lines) == 1 and str(ports["client"]) in lines[0])
     bed.finish_work()
     judge.count(N_("{n} broker all along"), len(bed.events(h.BROKER_STARTED)), 1)
-    bed.blame_nobody()
+    bed.expect_no_loss()

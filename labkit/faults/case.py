@@ -1,4 +1,4 @@
-"""What a case is: a function that harms a cluster and judges it, with the cluster that it wants.
+"""A case: a function that injects a fault into a cluster and judges the result.
 
 ::
 
@@ -18,7 +18,7 @@ from labkit.faults.test_bed import TestBed
 
 @dataclass(frozen=True)
 class Case:
-    """One fault, what is promised of it, and how to find out."""
+    """One fault, its promise, and the function that tests it."""
 
     name: str
     """What ``--only`` takes."""
@@ -26,9 +26,9 @@ class Case:
     """English, for the catalogue."""
     promise: str
     try_it: Callable[[TestBed], None]
-    """Does harm to the test bed's cluster and claims what was promised. May raise NotReached or CannotTry."""
+    """Injects the fault and claims what was promised. May raise NotReached or CannotTry."""
     cluster: dict[str, Any] = field(default_factory=dict)
-    """What the test bed is made with: workers, redis, capabilities, rules."""
+    """Options of the test bed: workers, redis, capabilities, rules."""
 
 
 def case(
@@ -39,5 +39,5 @@ def case(
 
 
 def cases_of(module: ModuleType) -> list[Case]:
-    """Return a module's cases in the order in which they stand there."""
+    """Return a module's cases in their order."""
     return [value for value in vars(module).values() if isinstance(value, Case)]

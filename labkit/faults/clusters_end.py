@@ -53,7 +53,7 @@ def drained_stop(bed: TestBed) -> None:
         bed.cluster.start(name)
         bed.wait_for(h.JOINED, worker=name, since=left.at)
     bed.finish_work()
-    bed.blame_nobody()
+    bed.expect_no_loss()
     judge.within(N_("each gone after {seconds}"), max(took), bed.settings.rules.drain_s, began)
     starts = [event.task for event in bed.events(h.STARTED)]
     judge.count(N_("{n} tasks begun twice"), len(starts) - len(set(starts)), 0)
@@ -62,11 +62,11 @@ def drained_stop(bed: TestBed) -> None:
 @case(
     "shutdown",
     fault=N_("the whole cluster goes down while it works"),
-    promise=N_("down within 3 s; no process and no file is left; what is open ends by name"),
+    promise=N_("down within 3 s; no process and no file is left; open tasks end with a named error"),
     redis=True,
 )
 def shutdown(bed: TestBed) -> None:
-    """Close the cluster under load, and look for what is left of it."""
+    """Close the cluster under load, and look for leftover processes and files."""
     client, work, judge = bed.client(), bed.work, bed.judge
     work.sleepers(client, 400, 0.05)
     bed.wait_for_start()
@@ -95,13 +95,13 @@ def shutdown(bed: TestBed) -> None:
     workers=0,
 )
 def all_killed(bed: TestBed) -> None:
-    """Have a program open a cluster of its own, and kill all who would end that."""
+    """Let a program open a cluster, and kill every process that would end it."""
     judge = bed.judge
     opener = bed.spawn("opener", [sys.executable, "-P", "-c", OPENER], {})
-    told = bed.wait_until(
+    printed = bed.wait_until(
         lambda: bed.printed("opener").strip(), N_("its cluster did not come up in {seconds:g} s")
     )
-    folder = RunFolder(Path(told))
+    folder = RunFolder(Path(printed))
     marks = {name: (pid, born) for name, (pid, born) in (folder.read_state() or {})["processes"].items()}
     supervisor = marks.pop("supervisor")
     frozen = psutil.Process(marks["worker-2"][0])
@@ -117,11 +117,11 @@ def all_killed(bed: TestBed) -> None:
     def left() -> list[str]:
         return [name for name, mark in marks.items() if process_groups.is_alive(*mark)]
 
-    bed.wait_until(lambda: not left(), N_("some were still there after {seconds:g} s"), 20.0)
+    bed.wait_until(lambda: not left(), N_("some still ran after {seconds:g} s"), 20.0)
     judge.within(N_("all gone after {seconds}"), time.monotonic() - began, DOWN_S, began)
     judge.recovered(time.monotonic() - began)
     sweep_private()
-    bed.wait_until(  # somebody else may be opening a cluster just now, and be faster
+    bed.wait_until(  # another program that opens a cluster just now may sweep first
         lambda: not folder.path.exists(), N_("its folder was still there after {seconds:g} s")
     )
     judge.true(N_("its folder is gone"), not folder.path.exists())

@@ -1,7 +1,7 @@
-"""Collects what a case claims, and excuses what was missed for want of a faster machine.
+"""Collects the claims of a case, and excuses those that a slow machine missed.
 
-Counts are never excused. A bound in time is, if it was missed by no more than the time that the machine took
-from the cluster (`labkit.faults.machine`).
+A missed time bound is excused if it was missed by no more than the time that the machine took from the
+cluster (`labkit.faults.machine`). Counts are never excused.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from labkit.faults.machine import Machine
 from labkit.faults.verdict import Claim
 
 EXCUSED_SHARE = 0.25
-"""A machine that took this share of the patience away excuses what has not happened."""
+"""A machine that took this share of the waiting time excuses an event that did not happen."""
 
 
 class NotReached(LabkitError):
-    """Something that a case waited for did not happen."""
+    """An event that a case waited for did not happen."""
 
 
 class Judge:
-    """Collects what a case claims. ``machine`` says whether a bound in time was missed for want of it."""
+    """Collects the claims of a case. ``machine`` measures the time that the machine took away."""
 
     def __init__(self, machine: Machine) -> None:
         self.claims: list[Claim] = []
@@ -31,17 +31,18 @@ class Judge:
         self._machine = machine
 
     def detected(self, seconds: float | None) -> None:
-        """Note how long it took the cluster to know of a fault; the longest counts."""
+        """Note how long the cluster took to detect a fault; the longest counts."""
         self.detection_s = _longest(self.detection_s, seconds)
 
     def recovered(self, seconds: float | None) -> None:
-        """Note how long it took until what was struck went on; the longest counts."""
+        """Note how long the interrupted work took to go on; the longest counts."""
         self.recovery_s = _longest(self.recovery_s, seconds)
 
     def within(self, template: str, seconds: float, limit_s: float, since: float | None = None) -> None:
-        """Claim that something took ``limit_s`` at most. ``template`` has a place for ``{seconds}``.
+        """Claim that ``seconds`` is at most ``limit_s``. ``template`` has a place for ``{seconds}``.
 
-        ``since`` is when it began, on ``time.monotonic``; what the machine took from then on excuses a miss.
+        ``since``: its beginning, on ``time.monotonic``. The time that the machine took from then on excuses a
+        miss.
         """
         met = seconds <= limit_s
         until = None if since is None else since + seconds
@@ -50,25 +51,23 @@ class Judge:
         self.claims.append(Claim(template, params, met, excused, f"≤ {shown_seconds(limit_s)}"))
 
     def count(self, template: str, n: int, wanted: int) -> None:
-        """Claim that there are ``wanted`` of something. ``template`` has places for ``{n}`` and ``{wanted}``;
-        slowness is no excuse."""
+        """Claim that ``n`` is ``wanted``; slowness is no excuse. ``template`` has a place for each."""
         self.claims.append(Claim(template, {"n": n, "wanted": wanted}, n == wanted, wanted=f"= {wanted}"))
 
     def true(self, template: str, met: object, **params: Any) -> None:
-        """Claim that something is so; slowness is no excuse."""
+        """Claim that ``met`` is true; slowness is no excuse."""
         self.claims.append(Claim(template, params, bool(met)))
 
     def unless_slow(self, template: str, met: object, room_s: float, **params: Any) -> None:
-        """Claim that something is so, if the machine has not taken ``room_s`` from the cluster all in all.
+        """Claim that ``met`` is true, unless the machine has taken ``room_s`` from the cluster in total.
 
-        For what rests on somebody being heard in time: a worker that gets no processor is silent too.
+        For claims that depend on heartbeats: a worker without a processor is silent, too.
         """
         excused = not met and self._machine.lost_s() >= room_s
         self.claims.append(Claim(template, params, bool(met), excused))
 
     def not_reached(self, error: NotReached, patience_s: float) -> None:
-        """Claim what has not happened: met it is not, but a machine without a processor to spare excuses
-        it."""
+        """Add the missed claim of an event that did not happen. A machine that was too busy excuses it."""
         since = time.monotonic() - patience_s
         excused = self._machine.lost_s(since) >= EXCUSED_SHARE * patience_s
         self.claims.append(Claim(error.template, error.params, False, excused))

@@ -1,6 +1,6 @@
 """Cases: the network between a worker and its broker is cut, reset, or slow; results come late.
 
-Each has a worker of its own, ``worker-far``, that reaches the broker through `labkit.faults.network`.
+Each case has a worker of its own, ``worker-far``, that reaches the broker through `labkit.faults.network`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from labkit.jobs import echo, sleep_for
 
 FAR = "worker-far"
 RESETS = 4
-"""One more than the crashes after which a task is poison."""
+"""One more than the crashes that make a task poison."""
 SLOW_BYTES_PER_S = 8e6
 BIG = 20 << 20
 
@@ -32,7 +32,7 @@ def with_far_worker(bed: TestBed, bytes_per_s: float | None = None) -> Network:
 
 
 def cut_off(bed: TestBed, client: Client, network: Network) -> tuple[float, Event]:
-    """Cut the worker off; return when, and the event of its being given up."""
+    """Cut the worker off; return the instant, and the event of its loss."""
     client.note("partition", FAR)
     cut_at = time.monotonic()
     network.cut()
@@ -42,7 +42,7 @@ def cut_off(bed: TestBed, client: Client, network: Network) -> tuple[float, Even
 
 
 def heal(client: Client, network: Network) -> float:
-    """Let the worker's network be as it was; return when."""
+    """Heal the worker's network; return the instant."""
     client.note("heal", FAR)
     healed_at = time.monotonic()
     network.heal()
@@ -51,12 +51,12 @@ def heal(client: Client, network: Network) -> float:
 
 @case(
     "partition",
-    fault=N_("the network to a worker that computes is cut, nobody is told; it heals when all is done"),
+    fault=N_("the network to a computing worker is cut without a notice; it heals when all is done"),
     promise=N_("given up within 2.5 s; its late result is dropped; back as a new worker 3 s after it heals"),
     workers=2,
 )
 def partition(bed: TestBed) -> None:
-    """Cut a worker off that has started a task; heal the network when others have done everything."""
+    """Cut off a worker that has started a task; heal the network when the others have done all work."""
     network = with_far_worker(bed)
     client, work, judge = bed.client(), bed.work, bed.judge
     work.sleepers(client, 120, 0.05)
@@ -80,12 +80,12 @@ def partition(bed: TestBed) -> None:
 
 @case(
     "late-result",
-    fault=N_("a worker's result comes after it was given up, and nobody else has done the task"),
+    fault=N_("a worker's result arrives after it was given up, and no other worker has done the task"),
     promise=N_("the first valid result counts, however late; it is not computed again"),
     workers=0,
 )
 def late_result(bed: TestBed) -> None:
-    """Cut off the only worker while it computes, and heal the network when it has been given up."""
+    """Cut off the only worker while it computes; heal the network when it has been given up."""
     network = with_far_worker(bed)
     client, work, judge = bed.client(), bed.work, bed.judge
     task = work.submit(client, sleep_for, 1.0, expected=1.0)
@@ -109,7 +109,7 @@ def late_result(bed: TestBed) -> None:
     workers=0,
 )
 def connection_reset(bed: TestBed) -> None:
-    """Reset a worker's connection once more often than a task may crash workers."""
+    """Reset a worker's connection more often than a task may crash workers."""
     network = with_far_worker(bed)
     client, work, judge = bed.client(), bed.work, bed.judge
     task = work.submit(client, sleep_for, 0.5, expected=0.5)
@@ -133,7 +133,7 @@ def connection_reset(bed: TestBed) -> None:
 @case(
     "slow-link",
     fault=N_("20 MB there and back on a link of 8 MB/s, with the heartbeats behind them"),
-    promise=N_("the worker is waited for: who has announced bulk may be silent for longer"),
+    promise=N_("the broker waits for the worker: one that has announced bulk may be silent for longer"),
     workers=0,
 )
 def slow_link(bed: TestBed) -> None:
@@ -144,7 +144,7 @@ def slow_link(bed: TestBed) -> None:
     big = work.submit(client, echo, data, expected=data)
     work.sleepers(client, 10, 0.01)
     bed.finish_work()
-    bed.blame_nobody()
+    bed.expect_no_loss()
     dispatched, done = (bed.events(kind, task=big.task_id)[0] for kind in (h.DISPATCHED, h.DONE))
     silent_s = 2 * BIG / SLOW_BYTES_PER_S
     judge.true(

@@ -1,13 +1,13 @@
-"""How much time the machine took from the cluster: for telling a slow machine from a broken promise.
+"""How much time the machine took from the cluster. It tells a slow machine from a broken promise.
 
-A thread samples twenty times a second, and adds up
+A thread samples twenty times a second and adds up the larger of two times:
 
-* on Linux, how long the threads of the cluster's processes were ready to run and had no processor (the second
-  number of ``/proc/PID/task/TID/schedstat``, in nanoseconds): exactly what a faster machine would have given;
-* everywhere, how late the thread itself woke up.
+* on Linux, how long the threads of the cluster's processes were ready to run and had no processor: the second
+  number of ``/proc/PID/task/TID/schedstat``, in nanoseconds. A faster machine would have saved exactly this;
+* everywhere, how late the sampling thread itself woke up.
 
-The larger of the two counts. The former is a sum over processes, because what a case measures is a chain of
-them: the broker notices, a worker computes, a client hears.
+The first is a sum over processes, because a case measures a chain of them: the broker notices, a worker
+computes, a client receives the result.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SAMPLE_EVERY_S = 0.05
 
 
 class Machine:
-    """Samples while it is open. ``pids`` returns the processes that count, whoever they are at the moment."""
+    """Samples while it is open. ``pids`` returns the processes that count at the moment."""
 
     def __init__(self, pids: Callable[[], Iterable[int]]) -> None:
         self._pids = pids
@@ -35,7 +35,7 @@ class Machine:
         self._thread = threading.Thread(target=self._sample, name="labkit-machine", daemon=True)
 
     def __enter__(self) -> Self:
-        self._waits()  # what was before is nobody's loss
+        self._waits()  # what they waited before does not count
         self._thread.start()
         return self
 
@@ -44,8 +44,7 @@ class Machine:
         self._thread.join()
 
     def lost_s(self, since: float | None = None, until: float | None = None) -> float:
-        """Return the time lost between two instants of ``time.monotonic`` (default: from the first sample, to
-        the last)."""
+        """Return the time lost between two instants of ``time.monotonic``; by default, all of it."""
         at, lost = self._at[:], self._lost[: len(self._at)]
         first = 0 if since is None else max(0, bisect_right(at, since) - 1)
         last = len(lost) - 1 if until is None else min(len(lost) - 1, bisect_left(at, until))
@@ -56,10 +55,10 @@ class Machine:
             now = time.monotonic()
             late_s = max(0.0, now - self._at[-1] - SAMPLE_EVERY_S)
             self._lost.append(self._lost[-1] + max(late_s, self._waits()))
-            self._at.append(now)  # last: whoever reads takes as many losses as there are instants
+            self._at.append(now)  # last: lost_s reads as many losses as there are instants
 
     def _waits(self) -> float:
-        """How long the processes' threads have waited for a processor since the last call."""
+        """Return how long the processes' threads have waited for a processor since the last call."""
         if sys.platform != "linux":
             return 0.0
         now: dict[str, float] = {}
@@ -71,7 +70,7 @@ class Machine:
 
 
 def _waited(pid: int) -> dict[str, float]:
-    """Return for each thread of a process how long it was ready and had no processor, in seconds."""
+    """Return how long each thread of a process was ready and had no processor, in seconds."""
     waited: dict[str, float] = {}
     try:
         threads = os.listdir(f"/proc/{pid}/task")

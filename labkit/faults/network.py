@@ -1,12 +1,11 @@
-"""A network of the lab's own, between a process and its broker: it can be cut, reset, and be slow.
+"""A network between a process and its broker that can be cut, reset and slowed down.
 
-Whoever is to be cut off connects to ``address`` instead of the broker's port. Real TCP on both sides, so
-everything in between is as it is in life:
+The process connects to ``address`` instead of the broker's port. Both sides are real TCP:
 
-* ``cut`` is a partition: from then on no byte arrives, either way, and nobody is told. New connections are
-  taken and stay silent. ``heal``, and what had been held back arrives, in order: TCP loses nothing.
-* ``reset`` breaks every connection at once (RST), as a router does that has forgotten them.
-* ``bytes_per_s`` makes the link slow, each way and each connection by itself.
+* ``cut`` is a partition: no byte arrives in either direction, and neither side receives a notice. New
+  connections are accepted and stay silent. After ``heal``, the held bytes arrive in order: TCP loses nothing.
+* ``reset`` breaks every connection at once (RST), as a router does that has lost its table.
+* ``bytes_per_s`` limits each direction of each connection.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ PART_BYTES = 1 << 16
 
 
 class Connection:
-    """One connection through the network: the end that came to us, and our own to the broker."""
+    """One connection through the network: the accepted end, and the end that leads to the broker."""
 
     def __init__(self, near: socket.socket, far: socket.socket) -> None:
         self.near = near
@@ -31,17 +30,17 @@ class Connection:
         self._broken = False
 
     def end(self, sink: socket.socket) -> None:
-        """Pass on that one side has said its last; nothing of the sort after a break."""
+        """Pass on that one side has finished sending, unless the connection was reset."""
         if not self._broken:
             sink.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """Break it, so that both sides see it broken and not ended (LINGER 0 sends RST)."""
+        """Break the connection, so that both sides see a reset and no regular end (LINGER 0 sends RST)."""
         self._broken = True
         for end in (self.near, self.far):
             with contextlib.suppress(OSError):  # closed already
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                # A thread may be reading from it, and closing alone would leave that one waiting.
+                # A thread may be reading from it; close alone would not wake that thread.
                 end.shutdown(socket.SHUT_RD)
             end.close()
 
@@ -59,15 +58,15 @@ class Network:
         self._connections: list[Connection] = []
         self._listening = socket.create_server((HOST, 0))
         self.address = f"tcp://{HOST}:{self._listening.getsockname()[1]}"
-        """Where to connect in place of the broker."""
+        """The address to connect to instead of the broker's."""
         threading.Thread(target=self._accept, name="labkit-network", daemon=True).start()
 
     def cut(self) -> None:
-        """From now on nothing arrives; nobody is told."""
+        """Let nothing arrive from now on, without a notice to either side."""
         self._whole.clear()
 
     def heal(self) -> None:
-        """What had been held back arrives."""
+        """Deliver the held bytes, and everything from now on."""
         self._whole.set()
 
     def reset(self) -> int:
@@ -103,7 +102,7 @@ class Network:
             try:
                 far = socket.create_connection((HOST, self._target))
             except OSError:
-                near.close()  # there is no broker just now: neither is there one behind us
+                near.close()  # there is no broker now, so this network refuses, too
                 continue
             with self._lock:
                 if not self._open:
@@ -125,6 +124,6 @@ class Network:
             self._whole.wait()
             connection.end(sink)
         except OSError:
-            # One side was reset or has closed: the other is to know, but not before it could.
+            # One side was reset or closed: pass it on to the other, but not through a cut.
             self._whole.wait()
             connection.reset()

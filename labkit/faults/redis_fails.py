@@ -1,7 +1,7 @@
-"""Cases: Redis freezes, is flushed, is killed and started again. No task notices, and the picture heals.
+"""Cases: Redis is frozen, flushed, or killed and started again. Tasks are unaffected; the mirror recovers.
 
-That the picture is *right again* shows only if it had to change meanwhile: so a worker is killed while Redis
-is away, and Redis has to show that.
+Only a mirror that had to change shows that it is *right again*. So a worker is killed while Redis is away,
+and Redis must show that afterwards.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ VICTIM = "worker-3"
 
 
 def redis_of(bed: TestBed) -> str:
-    """Return where the cluster's Redis is. Raises CannotTry where there is none, as on Windows."""
+    """Return the URL of the cluster's Redis. Raises CannotTry without one, as on Windows."""
     if bed.cluster.redis_url is None:
         raise CannotTry(N_("there is no Redis on this machine"))
     return bed.cluster.redis_url
 
 
 def shown(url: str) -> dict[str, str]:
-    """Return what ``HGETALL workers`` shows: the status of each worker; nothing if Redis does not answer."""
+    """Return the status of each worker by ``HGETALL workers``; empty if Redis does not answer."""
     import redis
 
     from labkit.mirror.redis_client import open_client
@@ -51,13 +51,13 @@ def is_right(bed: TestBed, url: str) -> bool:
     """Return whether Redis shows the workers as the broker sees them now."""
     if (picture := bed.cluster.status()["broker"]) is None:
         return False
-    living = {"ready": "up", "busy": "up"}  # a worker may turn from one to the other between two questions
+    living = {"ready": "up", "busy": "up"}  # these two may change between two questions
     real = {row["id"]: living.get(row["status"], row["status"]) for row in picture["workers"]}
     return real == {name: living.get(status, status) for name, status in shown(url).items()}
 
 
 def round_trip_s(client: Client) -> float:
-    """Return how long a task takes that does nothing: the median of many, one after the other."""
+    """Return how long an empty task takes: the median of many, one after another."""
     took = []
     for number in range(ROUND_TRIPS):
         began = time.perf_counter()
@@ -67,14 +67,17 @@ def round_trip_s(client: Client) -> float:
 
 
 def tasks_do_not_notice(bed: TestBed, client: Client, usual_s: float) -> None:
-    """Claim that tasks take no longer than before, while Redis is away."""
+    """Claim that tasks take no longer than before while Redis is away."""
     began = time.monotonic()
     bed.judge.within(N_("a task takes {seconds} meanwhile"), round_trip_s(client), 2 * usual_s + 0.002, began)
 
 
 def is_away(bed: TestBed, take_away: Callable[[str], float], bring_back: Callable[[str], float]) -> None:
-    """Take Redis away under work, change what it should show, and bring it back, which returns since when it
-    serves; claim that no task noticed, and that the picture heals."""
+    """Take Redis away under load, change what it should show, and bring it back.
+
+    ``bring_back`` returns the instant from which Redis serves. Claims that tasks were unaffected, and that
+    the mirror recovers.
+    """
     url, client = redis_of(bed), bed.client()
     usual_s = round_trip_s(client)
     bed.work.sleepers(client, 40, 0.02)
@@ -86,7 +89,7 @@ def is_away(bed: TestBed, take_away: Callable[[str], float], bring_back: Callabl
 
 
 def heals(bed: TestBed, url: str, since: float) -> None:
-    """Claim that the picture is right again in time, from the instant on at which Redis served."""
+    """Claim that the mirror is right again in time. ``since``: when Redis served again."""
     bed.wait_until(lambda: is_right(bed, url), N_("the picture was wrong for {seconds:g} s"))
     healed_s = time.monotonic() - since
     bed.judge.within(N_("picture right again after {seconds}"), healed_s, HEALED_S, since)
@@ -111,7 +114,7 @@ def redis_frozen(bed: TestBed) -> None:
     redis=True,
 )
 def redis_flushed(bed: TestBed) -> None:
-    """Throw away all that Redis has, while the cluster works."""
+    """Delete everything in Redis while the cluster works."""
     url, client = redis_of(bed), bed.client()
     bed.wait_until(lambda: is_right(bed, url), N_("the picture was wrong for {seconds:g} s"))
     bed.work.sleepers(client, 60, 0.02)

@@ -1,4 +1,4 @@
-"""All cases in order, and one of them carried out, each on a fresh cluster of its own."""
+"""The list of all cases, and how one is carried out: each on a fresh cluster of its own."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def chosen(names: Sequence[str]) -> list[Case]:
 
 
 def carry_out(case: Case, settings: Settings) -> Result:
-    """Try one case and return what it has measured; nothing of it is left.
+    """Return the result of one case, carried out on a cluster that is closed afterwards.
 
-    A cluster that does not come up has failed: a suite that could try nothing must not look well.
+    A cluster that does not come up counts as a failure: a suite that tried nothing must not pass.
     Raises PortInUse for a port that the environment asks for and that is taken.
     """
     began = time.monotonic()
@@ -82,11 +82,11 @@ def _try(case: Case, bed: TestBed, began: float) -> None:
     try:
         case.try_it(bed)
     except NotReached:
-        return  # whoever waited has claimed it
+        return  # wait_until has added the missed claim
     except CannotTry as error:
         claims.append(Claim(error.template, error.params, met=False, excused=True))
     except (LabkitError, TimeoutError) as error:
-        # A cluster that did not become ready again, a client without an answer: the fault was not survived.
+        # The cluster did not become ready again, or a client had no answer: the fault was not survived.
         slow = bed.machine.lost_s() >= EXCUSED_SHARE * (time.monotonic() - began)
         claims.append(
             Claim(N_("it ended with {error}"), {"error": f"{type(error).__name__}: {error}"}, False, slow)

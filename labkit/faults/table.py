@@ -1,4 +1,4 @@
-"""What is printed of a suite: a line for each case while it goes on, then the table; or JSON."""
+"""The output of a suite: a line for each case while it goes on, then the table; or JSON."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORDS = {
 STYLES = {Verdict.PASS: "bold #009E73", Verdict.FAIL: "bold #D55E00", Verdict.INCONCLUSIVE: "bold #E69F00"}
 
 
-def say(claim: Claim) -> str:
+def sentence(claim: Claim) -> str:
     """Return a claim as a sentence in the reader's language, with the bound that it was held to."""
     params = {
         name: translate_error(value) if isinstance(value, Exception) else value
@@ -44,9 +44,9 @@ def say(claim: Claim) -> str:
 
 
 def measured(result: Result) -> str:
-    """Return all that a case has measured; what was missed comes first."""
+    """Return all measurements of a case; missed claims come first."""
     claims = sorted(result.claims, key=lambda claim: (claim.met, claim.excused))
-    sentences = list(dict.fromkeys(say(claim) for claim in claims))
+    sentences = list(dict.fromkeys(sentence(claim) for claim in claims))
     if result.verdict is not Verdict.PASS and result.lost_s >= 0.1:
         sentences.append(
             _("the machine was elsewhere for {seconds}").format(seconds=shown_seconds(result.lost_s))
@@ -65,7 +65,7 @@ def after(seconds: float | None) -> str:
 
 
 def line(result: Result) -> str:
-    """Return one case on one line, for while the suite goes on."""
+    """Return one case on one line, for a suite that goes on."""
     return _("{name:<18} {verdict:<13} detected {detected:<8} went on {recovered:<8} ({took} in all)").format(
         name=result.name,
         verdict=word(result.verdict),
@@ -76,10 +76,10 @@ def line(result: Result) -> str:
 
 
 def print_table(cases: Sequence[Case], results: Sequence[Result]) -> None:
-    """Print the table and what it adds up to, to the standard output."""
+    """Print the table and its sum to the standard output."""
     terminal = sys.stdout.isatty()
     width = min(shutil.get_terminal_size().columns, WIDEST) if terminal else PIPED_WIDTH
-    # Not written by rich itself: it would end the process if the reader of a pipe leaves.
+    # print writes, not rich: rich would end the process when the reader of a pipe leaves.
     paper = io.StringIO()
     console = Console(file=paper, force_terminal=terminal, width=width, highlight=False)
     console.print(_table(cases, results))

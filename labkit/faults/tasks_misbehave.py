@@ -1,4 +1,4 @@
-"""Cases: tasks that kill their worker, hang, raise, or that nobody can do."""
+"""Cases: tasks that kill their worker, hang, raise, or that no worker can run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from labkit.jobs import crash, fail, hang, hog, process_image
 EXIT_HUNG, EXIT_LOCKED = f"exit {exit_codes.HUNG}", "SIGPROF"
 LEASE_S = 0.5
 LOCKED_LEASE_S = 1.5
-"""With less, the watchdog would be sooner than the broker, and nobody fall silent."""
+"""With a shorter lease the watchdog would act before the broker, and no worker would fall silent."""
 DEADLINE_S = 1.0
 
 
 def among_good_ones(bed: TestBed, job: Callable[..., Any], *arguments: Any, **options: Any) -> TaskFuture:
-    """Submit a bad task with good ones before and behind it; return its future when all have an outcome."""
+    """Submit a bad task between good ones; return its future when all have an outcome."""
     client, work = bed.client(), bed.work
     work.sleepers(client, 30, 0.02)
     bad = work.submit(client, job, *arguments, **options)
@@ -37,7 +37,7 @@ def among_good_ones(bed: TestBed, job: Callable[..., Any], *arguments: Any, **op
     promise=N_("POISONED after 3 crashes; no other task is blamed or lost"),
 )
 def poison_task(bed: TestBed) -> None:
-    """Put the job ``crash`` among tasks that do nothing wrong."""
+    """Submit ``crash`` among good tasks."""
     poison, judge = among_good_ones(bed, crash, expected=TaskPoisoned), bed.judge
     crashes = [event.detail["crashes"] for event in bed.events(h.POISONED, task=poison.task_id)]
     judge.count(N_("{n} crashes counted against it"), sum(crashes), bed.settings.rules.max_crashes)
@@ -55,7 +55,7 @@ def poison_task(bed: TestBed) -> None:
     promise=N_("its worker leaves with exit code 86 after the lease and is replaced; then it fails"),
 )
 def hung_task(bed: TestBed) -> None:
-    """Submit ``hang`` with a lease of half a second, among tasks that do return."""
+    """Submit ``hang`` with a lease of half a second, among good tasks."""
     hung, judge = among_good_ones(bed, hang, expected=TaskHung, lease_s=LEASE_S), bed.judge
     attempts = bed.events(h.STARTED, task=hung.task_id)
     judge.count(N_("{n} attempts"), len(attempts), bed.settings.rules.max_hangs)
@@ -67,7 +67,7 @@ def hung_task(bed: TestBed) -> None:
 
 
 def expect_replaced(bed: TestBed, holders: set[str], end: str) -> None:
-    """Wait until each of these workers has ended in this way and was started again; claim it."""
+    """Claim that each of these workers ended in this way and was started again; wait until it is so."""
 
     def replaced() -> bool:
         rows = {row["name"]: row for row in bed.cluster.status()["processes"]}
@@ -86,11 +86,11 @@ def expect_replaced(bed: TestBed, holders: set[str], end: str) -> None:
     ),
 )
 def locked_task(bed: TestBed) -> None:
-    """Submit ``hog``, which silences its whole process, among tasks that do nothing wrong."""
+    """Submit ``hog``, which silences its whole process, among good tasks."""
     if sys.platform == "win32":
         raise CannotTry(N_("Windows has no timer of processor time that ends a process"))
     locked, judge = among_good_ones(bed, hog, expected=TaskPoisoned, lease_s=LOCKED_LEASE_S), bed.judge
-    # Who keeps the lock from the first moment cannot be announced; what is tried again is, before it runs.
+    # A first attempt that takes the lock at once cannot be reported; a repeated one is, before it runs.
     starts = bed.events(h.STARTED, task=locked.task_id)
     judge.count(N_("{n} starts on record"), len(starts), bed.settings.rules.max_crashes)
     silent = [
@@ -105,8 +105,8 @@ def locked_task(bed: TestBed) -> None:
         judge.detected(took_s)
     holders = {event.worker for event in starts}
     expect_replaced(bed, holders, EXIT_LOCKED)
-    told = all("in hog" in bed.cluster.logs(name, lines=200) for name in holders)
-    judge.true(N_("each worker's log names the line that kept the lock"), told)
+    logged = all("in hog" in bed.cluster.logs(name, lines=200) for name in holders)
+    judge.true(N_("each worker's log names the line that kept the lock"), logged)
     failed = {event.task for event in bed.events(h.FAILED)}
     judge.count(N_("{n} other tasks failed"), len(failed - {locked.task_id}), 0)
 
@@ -122,12 +122,12 @@ def exception(bed: TestBed) -> None:
     judge.count(N_("{n} attempt"), len(bed.events(h.DISPATCHED, task=failing.task_id)), 1)
     error = failing.exception()
     judge.true(
-        N_("the error says what was raised, where, and on which worker"),
+        N_("the error names the exception, its place and its worker"),
         "on purpose" in str(error)
         and (failing.worker or "?") in str(error)
         and "jobs.py" in getattr(error, "remote_traceback", ""),
     )
-    bed.blame_nobody()
+    bed.expect_no_loss()
 
 
 @case(
@@ -138,7 +138,7 @@ def exception(bed: TestBed) -> None:
     capabilities={"worker-1": ["blur"], "worker-2": ["blur"]},
 )
 def no_worker(bed: TestBed) -> None:
-    """Ask workers that only blur for edges, with a deadline of one second."""
+    """Submit a task for edges to workers that only blur, with a deadline of one second."""
     import numpy as np
 
     from labkit.imaging.filters import apply_steps, parse_steps

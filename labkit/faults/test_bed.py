@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 POLL_S = 0.005
 PATIENCE_S = 60.0
-"""What has not happened after this long is not going to: the claim has failed."""
-HARM_PATIENCE_S = 30.0
-"""What a case needs before it can do any harm (a started task) has to come within this time."""
+"""An event that has not happened after this long will not happen: the claim has failed."""
+START_PATIENCE_S = 30.0
+"""A task must start within this time, so that the case can inject its fault."""
 T = TypeVar("T")
 
 
 class CannotTry(LabkitError):
-    """The fault could not be done here: no Redis on this machine, a task that was over too soon."""
+    """The fault could not be injected: no Redis on this machine, a task that ended too soon."""
 
 
 class NoCluster(LabkitError):
@@ -54,7 +54,7 @@ class NoCluster(LabkitError):
 
 
 class TestBed:
-    """See the module's head. ``rules`` are what differs from the usual ones."""
+    """See the module's head. ``rules``: the values that differ from the defaults."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class TestBed:
         capabilities: Mapping[str, Sequence[str]] | None = None,
         rules: Mapping[str, Any] | None = None,
     ) -> None:
-        # The promises are in numbers, so they are tried with the usual rules, whatever this user has set.
+        # The promises are numbers, so they are tested with the default rules, not with the user's.
         self.settings = replace(
             settings, rules=Rules(**(rules or {})), redis_url=None, worker_capabilities=()
         )
@@ -107,11 +107,11 @@ class TestBed:
     # --- clients and processes ------------------------------------------------------------------------------
 
     def client(self, name: str = "") -> Client:
-        """Return a new client, which the test bed closes."""
+        """Return a new client. The test bed closes it."""
         return self._opened.enter_context(self.cluster.client(name))
 
     def network(self, bytes_per_s: float | None = None) -> Network:
-        """Return a network in front of the workers' port, which the test bed takes down."""
+        """Return a network in front of the workers' port. The test bed closes it."""
         from labkit.faults.network import Network
 
         return self._opened.enter_context(Network(self.cluster.ports["worker"], bytes_per_s))
@@ -119,7 +119,7 @@ class TestBed:
     def start_worker(
         self, name: str, network: Network | None = None, **environment: str
     ) -> subprocess.Popen[bytes]:
-        """Start one more worker, which no supervisor looks after; through ``network``, if there is one."""
+        """Return the process of an extra worker without a supervisor, behind ``network`` if given."""
         own = f"tcp://127.0.0.1:{self.cluster.ports['worker']}"
         return self.spawn(
             f"extra-{name}",
@@ -154,7 +154,7 @@ class TestBed:
         return process
 
     def printed(self, name: str) -> str:
-        """Return what a spawned process has printed."""
+        """Return the output of a spawned process."""
         return self._log(name).read_text(encoding="utf-8", errors="replace")
 
     def _log(self, name: str) -> Path:
@@ -171,22 +171,22 @@ class TestBed:
 
     @property
     def token_file(self) -> Path:
-        """Where the cluster's secret is."""
+        """The file with the cluster's secret."""
         return self.cluster.folder / "token"
 
     def pid_of(self, name: str) -> int:
-        """Return the number of a process of the cluster: worker-1, broker, redis."""
+        """Return the process id of worker-1, broker, redis …"""
         rows = self.cluster.status()["processes"]
         pid = next(row["pid"] for row in rows if row["name"] == name)
         assert pid is not None, name
         return pid
 
     def state(self) -> State | None:
-        """Return what the cluster's own file says of it; None when it has ended."""
+        """Return the contents of ``cluster.json``; None when the cluster has ended."""
         return RunFolder(self.cluster.folder).read_state()
 
     def _pids(self) -> Iterable[int]:
-        """The processes whose want of a processor would excuse a delay: the cluster's, and this one."""
+        """Return the processes whose waiting for a processor excuses a delay: the cluster's, and this one."""
         state = self.state() or {"processes": {}}
         named = [pid for pid, _born in state["processes"].values()]
         return [os.getpid(), *named, *(process.pid for process in self._spawned.values())]
@@ -195,7 +195,7 @@ class TestBed:
 
     @property
     def history(self) -> History:
-        """What has happened, as far as it has been written."""
+        """The history, as far as it has been written."""
         return self.cluster.history()
 
     @property
@@ -209,7 +209,7 @@ class TestBed:
     def wait_until(self, condition: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
         """Return the first true value of ``condition()``.
 
-        Raises NotReached after ``patience_s``, having claimed ``what`` has not happened.
+        Raises NotReached after ``patience_s``, and adds ``what`` as a missed claim.
         """
         value = _waited(condition, patience_s)
         if not value:
@@ -219,22 +219,22 @@ class TestBed:
         return value
 
     def wait_for(self, kind: str, *, worker: str = "", task: str = "", since: float = 0.0) -> Event:
-        """Return the first event of this kind, about this worker or task, at ``since`` (the broker's clock)
-        or later."""
+        """Return the first event of this kind about this worker or task, at or after ``since`` (the broker's
+        clock); wait for it."""
 
         def found() -> list[Event]:
             return self.events(kind, worker=worker, task=task, since=since)[:1]
 
         what = {
-            h.LOST: N_("nobody was given up within {seconds:g} s"),
-            h.JOINED: N_("nobody joined again within {seconds:g} s"),
+            h.LOST: N_("no worker was given up within {seconds:g} s"),
+            h.JOINED: N_("no worker joined again within {seconds:g} s"),
             h.DONE: N_("there was no result within {seconds:g} s"),
         }
         else_ = N_("what should happen did not within {seconds:g} s")
         return self.wait_until(found, what.get(kind, else_))[0]
 
     def events(self, kind: str = "", *, worker: str = "", task: str = "", since: float = 0.0) -> list[Event]:
-        """Return the recorded events of this kind, about this worker or task, at ``since`` or later."""
+        """Return the recorded events of this kind about this worker or task, at or after ``since``."""
         return [
             event
             for event in self.history.events
@@ -247,10 +247,10 @@ class TestBed:
     def wait_for_start(
         self, workers: Iterable[str] = (), future: TaskFuture | None = None, among: set[str] | None = None
     ) -> tuple[str, str]:
-        """Return (worker, task) of an attempt that has started and not ended: what a fault is to strike.
+        """Return (worker, task) of an attempt that has started and not ended: the target of a fault.
 
-        ``workers``: one of these. ``future``: that task. ``among``: one of these tasks. Raises CannotTry if
-        there is none for long, or none any more.
+        ``workers``: one of these. ``future``: this task. ``among``: one of these tasks. Raises CannotTry if
+        none starts in time, or if the task has ended.
         """
         wanted = set(workers)
         tasks = {future.task_id} if future is not None else among
@@ -262,11 +262,11 @@ class TestBed:
                 if (not wanted or worker in wanted) and (tasks is None or task in tasks)
             ]
 
-        found = _waited(lambda: started() or (future is not None and future.done()), HARM_PATIENCE_S)
+        found = _waited(lambda: started() or (future is not None and future.done()), START_PATIENCE_S)
         if found is True:
             raise CannotTry(N_("the task was over before the fault could be done"))
         if not found:
-            raise CannotTry(N_("no task had started after {seconds:g} s"), seconds=HARM_PATIENCE_S)
+            raise CannotTry(N_("no task had started after {seconds:g} s"), seconds=START_PATIENCE_S)
         return found[0]
 
     def wait_for_progress(self, n: int) -> None:
@@ -278,11 +278,11 @@ class TestBed:
         """Wait until every worker that should be up is ready again."""
         self.cluster.wait_until_ready(PATIENCE_S)
 
-    # --- what is judged in every case -----------------------------------------------------------------------
+    # --- claims of every case -------------------------------------------------------------------------------
 
     def finish_work(self) -> None:
-        """Wait for every outcome, and claim that all are right, that each came once, and that the history
-        breaks no promise."""
+        """Wait for every outcome. Claim that all are right, that each came once, and that the history breaks
+        no promise."""
         work, judge = self.work, self.judge
         self.wait_until(
             lambda: work.done == len(work.futures), N_("not every task had an outcome after {seconds:g} s")
@@ -304,8 +304,8 @@ class TestBed:
         if violations:
             judge.true(N_("a promise was broken: {violation}"), False, violation=violations[0])
 
-    def blame_nobody(self) -> None:
-        """Claim that no worker was given up: none was dead."""
+    def expect_no_loss(self) -> None:
+        """Claim that no worker was given up."""
         n = len(self.events(h.LOST))
         judge, rules = self.judge, self.settings.rules
         judge.unless_slow(N_("{n} workers wrongly given up"), n == 0, rules.dead_s - rules.heartbeat_s, n=n)

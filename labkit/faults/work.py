@@ -1,4 +1,4 @@
-"""Tasks whose results are known beforehand, and how often each of their futures was resolved."""
+"""Tasks with known results, and how often the future of each was resolved."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Work:
         self._resolved: Counter[str] = Counter()
 
     def add(self, future: TaskFuture, expected: Any) -> TaskFuture:
-        """Take in a task that was submitted, and return its future.
+        """Add a task that was submitted, and return its future.
 
         ``expected`` is its result; an exception's class, if it is to fail with that.
         """
@@ -39,7 +39,7 @@ class Work:
         return self.add(client.submit(job, *arguments, **options), expected)
 
     def sleepers(self, client: Client, n: int, seconds: float) -> list[TaskFuture]:
-        """Submit ``n`` tasks that take ``seconds`` each and need no processor, each with its own result."""
+        """Return the futures of ``n`` tasks that sleep ``seconds`` each, every one with its own result."""
         from labkit.jobs import sleep_for
 
         takes = [seconds + number * 1e-6 for number in range(n)]
@@ -57,7 +57,7 @@ class Work:
 
     @property
     def right(self) -> int:
-        """How many have the outcome that they should have."""
+        """How many have the expected outcome."""
         return sum(self._is_right(future) for future in self.futures)
 
     @property

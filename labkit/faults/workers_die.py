@@ -1,4 +1,4 @@
-"""Cases: workers that are killed, freeze, are slow, or claim a name that is taken."""
+"""Cases: workers that are killed, frozen, slow, or that claim a name in use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from labkit.faults.test_bed import TestBed
 
 KILLS = 6
 KEEP_OPEN = 100
-"""Tasks that are open whenever a worker is killed."""
+"""Open tasks at each kill."""
 
 
 @case(
@@ -25,7 +25,7 @@ KEEP_OPEN = 100
     promise=N_("noticed within 0.1 s; their tasks are first in the queue again; nothing lost"),
 )
 def kill_storm(bed: TestBed) -> None:
-    """Kill one worker after the other, each when it has started a task; start each again."""
+    """Kill one worker after another, each when it has started a task; start each again."""
     client, work = bed.client(), bed.work
     began = time.monotonic()
     for number in range(KILLS):
@@ -47,7 +47,7 @@ def kill_storm(bed: TestBed) -> None:
 
 
 def overtaken(history: History) -> int:
-    """Return how many requeued tasks had to wait for one that had never been sent to anybody."""
+    """Return how many requeued tasks waited while a task was dispatched for the first time."""
     waiting: set[str] = set()
     sent: set[str] = set()
     late: set[str] = set()
@@ -67,10 +67,10 @@ def overtaken(history: History) -> int:
 @case(
     "freeze",
     fault=N_("SIGSTOP of a worker that computes, until long after it was given up; then SIGCONT"),
-    promise=N_("given up within 2.5 s; on waking it is told, and is back as a new worker within 3 s"),
+    promise=N_("given up within 2.5 s; informed when it wakes; back as a new worker within 3 s"),
 )
 def freeze(bed: TestBed) -> None:
-    """Freeze a worker that has started a task, past its death, and let it wake when all is done."""
+    """Freeze a worker that has started a task until it is given up; wake it when all work is done."""
     client, work, judge = bed.client(), bed.work, bed.judge
     work.sleepers(client, 120, 0.05)
     victim, _task = bed.wait_for_start()
@@ -95,9 +95,9 @@ def freeze(bed: TestBed) -> None:
 
 
 class Slowed:
-    """Lets a process run for a tenth of a second, then stand still for three, as long as it is entered.
+    """Slows a process down while it is entered: it runs 0.1 s, then stands still for 0.3 s, and so on.
 
-    That *is* the slowness, so it is counted in time and not in events.
+    The slowness itself is a time, so this does not wait for events.
     """
 
     RUN_S, STAND_S = 0.1, 0.3
@@ -129,14 +129,14 @@ class Slowed:
     promise=N_("never given up, as it beats; the work goes round it"),
 )
 def slow_worker(bed: TestBed) -> None:
-    """Slow one worker down and give all of them many small tasks."""
+    """Slow one worker down and submit many small tasks."""
     client, work, judge = bed.client(), bed.work, bed.judge
     slow = "worker-2"
     client.note("slow", slow)
     with Slowed(bed.pid_of(slow)):
         work.sleepers(client, 300, 0.01)
         bed.finish_work()
-    bed.blame_nobody()
+    bed.expect_no_loss()
     share = bed.history.share()
     others = min(n for name, n in share.items() if name != slow)
     rules = bed.settings.rules
@@ -155,7 +155,7 @@ def slow_worker(bed: TestBed) -> None:
     promise=N_("it is refused and leaves with exit code 75; the first one is unharmed"),
 )
 def duplicate_id(bed: TestBed) -> None:
-    """Start a worker under a name that is taken, while the one that has it computes."""
+    """Start a second worker under the name of one that computes."""
     client, work, judge = bed.client(), bed.work, bed.judge
     work.sleepers(client, 150, 0.05)
     bed.wait_for_start(["worker-1"])
@@ -167,7 +167,7 @@ def duplicate_id(bed: TestBed) -> None:
     bed.wait_until(lambda: second.poll() is not None, N_("it did not leave within {seconds:g} s"))
     judge.count(N_("exit code {n}"), second.returncode, exit_codes.REFUSED)
     bed.finish_work()
-    bed.blame_nobody()
+    bed.expect_no_loss()
     first = bed.events(h.JOINED, worker="worker-1")
     judge.true(
         N_("the first one worked on, the same process"),
