@@ -17,12 +17,14 @@ test:  ## everything, as CI runs it
 fast:  ## what needs no cluster and no network: the loop while writing code
 	$(PYTHON) lab.py test tests/unit tests/simulated -m "not slow"
 
-lint: environment  ## style and types
+lint: environment  ## style, layout and types
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-format: environment  ## put imports in order, and the like
+format: environment  ## put imports in order, and lay the code out
 	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
 
 messages: environment  ## bring the Spanish catalogue up to date with the code, then say what is missing in it
 	$(BIN)/pybabel -q extract --no-default-keywords --keywords="_ N_ ngettext:1,2" --no-wrap --sort-by-file \

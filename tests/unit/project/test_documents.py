@@ -37,7 +37,16 @@ ROOT = Path(__file__).parents[3]
 READMES = ("README.md", "README.es.md")
 DECISIONS = tuple(sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/decisions/*/*.md")))
 INDEX = "docs/decisions/README.md"
-DOCUMENTS = (*READMES, "ARCHITECTURE.md", "PROTOCOL.md", "docs/reliability.md", INDEX, *DECISIONS)
+DOCUMENTS = (
+    *READMES,
+    "ARCHITECTURE.md",
+    "PROTOCOL.md",
+    "docs/reliability.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    INDEX,
+    *DECISIONS,
+)
 
 MADE_BY_USERS = ("work/", "out/", "photos/", ".venv/", "labkit-demo/")
 """Folders that a document may name although they are not in a fresh clone."""
