@@ -37,7 +37,7 @@ from labkit.security.credentials import Credentials, Token, of_folder
 from labkit.security.key_store import CLIENT, KeyFolder
 from labkit.transport import sockets
 from labkit.transport.poller import readable
-from tests.tools.waiting import wait_until
+from tests.tools.waiting import require, wait_until
 
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
@@ -214,6 +214,7 @@ class Rig:
     def freeze(self, process: subprocess.Popen[bytes] | None) -> None:
         """SIGSTOP; returns when every thread stands still."""
         assert process is not None
+        require(hasattr(signal, "SIGSTOP"), "a signal that freezes a process")
         process.send_signal(signal.SIGSTOP)
         wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, 5, "it to freeze")
 

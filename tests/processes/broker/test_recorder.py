@@ -27,7 +27,7 @@ from labkit.security.credentials import Token
 from labkit.transport import sockets
 from labkit.transport.event_stream import EventStream
 from tests.tools.rig import HOST, Rig, results
-from tests.tools.waiting import wait_until
+from tests.tools.waiting import require, wait_until
 
 timing = pytest.mark.xdist_group("timing")
 
@@ -212,6 +212,7 @@ class Pipe:
     """A file that takes 64 KB and no more until somebody reads: a disk that hangs."""
 
     def __init__(self, path: Path) -> None:
+        require(hasattr(os, "mkfifo"), "named pipes")
         os.mkfifo(path)
         self.path = path
         self.read = b""

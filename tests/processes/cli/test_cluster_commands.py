@@ -20,6 +20,7 @@ from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import BrokerUnreachable
 from labkit.mirror.redis_client import open_client
 from labkit.mirror.server import find_binary
+from labkit.support import process_groups
 from tests.tools.command_line import ROOT, Commands, background_cluster, command, free_ports
 from tests.tools.redis_server import RedisServer
 from tests.tools.waiting import require, wait_until
@@ -102,7 +103,7 @@ def test_up_with_another_policy_says_which_one_the_cluster_has(lab: Commands, cl
 def test_up_ends_what_a_crashed_cluster_left(lab: Commands, own_home: Path) -> None:
     lab.done("up", "--workers", "1")
     pids = RunFolder.of(own_home, "default").read_state()["processes"]  # type: ignore[index]
-    os.kill(pids["supervisor"][0], signal.SIGKILL)
+    os.kill(pids["supervisor"][0], process_groups.KILL)
     folder = RunFolder.of(own_home, "default")
     wait_until(lambda: folder.running() is None, what="the supervisor to be dead")
     assert "crashed" in lab.refused("status", code=1)

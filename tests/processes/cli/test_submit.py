@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from labkit.executors import ENGINES
 from labkit.imaging import image_files
 from labkit.imaging.filters import apply_steps, parse_steps
 from tests.tools.command_line import Commands, background_cluster, command, free_ports
-from tests.tools.waiting import wait_until
+from tests.tools.waiting import require, wait_until
 
 STEPS = parse_steps(["sharpen", "edges"], {"sharpen": {"intensity": 3}})
 FILTERS = ("--filters", "sharpen,edges", "--param", "sharpen.intensity=3")
@@ -132,6 +133,7 @@ def test_interrupted_nothing_is_half_written_and_nobody_works_on(
     lab: Commands, cluster: Path, tmp_path: Path, engine: str
 ) -> None:
     out = tmp_path / "out"
+    require(sys.platform != "win32", "Ctrl-C for a group of processes")
     # In a process group of its own, all of which is interrupted: that is what a terminal's Ctrl-C does.
     batch = command(
         "submit",

@@ -25,7 +25,7 @@ from labkit.core.errors import (
 from labkit.support import process_groups
 from labkit.support.settings import Settings
 from tests.tools.clusters import Marks, gone, marks_of
-from tests.tools.waiting import wait_until
+from tests.tools.waiting import require, wait_until
 
 
 @pytest.fixture
@@ -98,6 +98,7 @@ def ended_by_ctrl_c(program: subprocess.Popen[bytes]) -> bool:
     Python loses one now and then while it starts: 1 of 600 with ``python -c "import time; time.sleep(2)"``.
     Whoever sits before it presses again.
     """
+    require(sys.platform != "win32", "Ctrl-C for a group of processes")
     os.killpg(program.pid, signal.SIGINT)  # as a terminal does: to the whole foreground group
     try:
         program.communicate(timeout=3)
@@ -180,7 +181,7 @@ def test_nothing_stays_when_the_supervisor_is_killed_too(first: str) -> None:
 def test_a_cluster_without_supervisor_serves_the_program_that_opened_it() -> None:
     with open_cluster(1, redis=False) as cluster, cluster.client() as client:
         marks = marks_of(cluster)
-        os.kill(marks.pop("supervisor")[0], signal.SIGKILL)
+        os.kill(marks.pop("supervisor")[0], process_groups.KILL)
         assert client.submit(jobs.echo, 1).result(10) == 1
         assert cluster.folder not in sweep_private(), "it is in use"
         assert client.submit(jobs.echo, 2).result(10) == 2
@@ -247,7 +248,7 @@ def test_ctrl_c_before_a_background_cluster_is_ready_leaves_nothing(background: 
 def test_what_a_crashed_cluster_left_is_found_and_cleaned_by_the_next(background: Settings) -> None:
     with start_background(2, redis=False, settings=background) as crashed:
         marks = marks_of(crashed)
-    os.kill(marks["supervisor"][0], signal.SIGKILL)
+    os.kill(marks["supervisor"][0], process_groups.KILL)
     wait_until(lambda: not process_groups.is_alive(*marks["supervisor"]), what="its death")
     with pytest.raises(ClusterNotRunning, match="has crashed; python -m labkit up tidies up"):
         connect(settings=background)
@@ -264,7 +265,7 @@ def test_a_cluster_of_which_everything_was_killed_is_cleaned_by_the_next(backgro
     with start_background(2, redis=False, settings=background) as crashed:
         marks = marks_of(crashed)
     for pid, _born in marks.values():  # the supervisor first: it would start the others again
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, process_groups.KILL)
     wait_until(lambda: gone(marks), what="the end of all")
     assert (crashed.folder / "cluster.json").exists() and (crashed.folder / "token").exists()
     with pytest.raises(ClusterNotRunning, match="has crashed"):
@@ -279,7 +280,7 @@ def test_a_cluster_of_which_everything_was_killed_is_cleaned_by_the_next(backgro
 def test_down_cleans_up_after_a_crash_too(background: Settings) -> None:
     with start_background(1, redis=False, settings=background) as crashed:
         marks = marks_of(crashed)
-    os.kill(marks["supervisor"][0], signal.SIGKILL)
+    os.kill(marks["supervisor"][0], process_groups.KILL)
     wait_until(lambda: not process_groups.is_alive(*marks["supervisor"]), what="its death")
     assert sorted(clean_up(settings=background)) == ["broker", "worker-1"]
     assert gone(marks)
@@ -289,7 +290,7 @@ def test_down_cleans_up_after_a_crash_too(background: Settings) -> None:
 def test_a_private_cluster_whose_supervisor_was_killed_is_cleaned_up_when_it_is_closed() -> None:
     with open_cluster(1, redis=False) as cluster:
         marks = marks_of(cluster)
-        os.kill(marks["supervisor"][0], signal.SIGKILL)
+        os.kill(marks["supervisor"][0], process_groups.KILL)
         wait_until(lambda: not process_groups.is_alive(*marks["supervisor"]), what="its death")
         with pytest.raises(ClusterNotRunning):
             cluster.kill("worker-1")

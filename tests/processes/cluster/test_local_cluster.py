@@ -33,6 +33,7 @@ from labkit.core.errors import (
 from labkit.core.protocol.rules import Rules
 from labkit.executors import open_executor
 from labkit.mirror.server import find_binary, ping
+from labkit.support import process_groups
 from labkit.support.settings import Settings
 from tests.tools.clusters import gone, marks_of
 from tests.tools.waiting import require, wait_until
@@ -108,7 +109,7 @@ def test_the_mirror_has_a_redis_where_there_is_one() -> None:
         assert cluster.redis_url is not None
         wait_until(lambda: ping(str(cluster.redis_url)), what="Redis to answer")
         before = marks_of(cluster)["redis"]
-        os.kill(before[0], signal.SIGKILL)
+        os.kill(before[0], process_groups.KILL)
         wait_until(lambda: marks_of(cluster)["redis"] != before, what="its restart")
         wait_until(lambda: ping(str(cluster.redis_url)), what="it to answer at the same address")
         cluster.kill("redis")
@@ -228,7 +229,7 @@ def test_a_killed_worker_is_noted_first_and_stays_down_until_it_is_started(clust
 
 def test_a_worker_that_crashes_is_restarted(cluster: Cluster) -> None:
     before = marks_of(cluster)["worker-1"]
-    os.kill(before[0], signal.SIGKILL)
+    os.kill(before[0], process_groups.KILL)
     wait_until(lambda: marks_of(cluster)["worker-1"] != before, what="its restart")
     cluster.wait_until_ready()
     assert worker(cluster, "worker-1")["pid"] != before[0]
@@ -347,6 +348,7 @@ def test_a_broker_that_is_brought_back_soon_is_waited_for(cluster: Cluster) -> N
 
 def test_a_broker_that_does_not_answer_is_what_is_named(cluster: Cluster) -> None:
     pid = marks_of(cluster)["broker"][0]
+    require(hasattr(signal, "SIGSTOP"), "a signal that freezes a process")
     os.kill(pid, signal.SIGSTOP)  # by somebody else: the supervisor does not know
     try:
         with pytest.raises(ClusterError, match=r"the broker did not answer within 0\.5 s; .* logs broker"):

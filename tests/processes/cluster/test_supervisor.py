@@ -146,7 +146,7 @@ def test_everything_is_started_and_logs_what_it_prints(opened: Open) -> None:
 def test_a_child_that_ends_by_itself_is_started_again_at_once(opened: Open) -> None:
     cluster = opened()
     before = cluster.wait_until_up()
-    os.kill(before["pid"], signal.SIGKILL)
+    os.kill(before["pid"], process_groups.KILL)
     wait_until(lambda: cluster.row("worker-1")["restarts"] == 1, timeout_s=1.0, what="its restart")
     after = cluster.row("worker-1")
     assert (after["state"], after["last_exit"]) == ("running", "SIGKILL")
@@ -187,7 +187,7 @@ def test_a_full_disk_ends_no_cluster(opened: Open, folder: RunFolder) -> None:
     folder.log_file("worker-1").symlink_to("/dev/full")
     folder.state_file.unlink()
     folder.state_file.mkdir()  # in its way, as a full disk would be
-    os.kill(before["pid"], signal.SIGKILL)
+    os.kill(before["pid"], process_groups.KILL)
     wait_until(lambda: cluster.row("worker-1")["restarts"] == 1, what="its restart")
     after = cluster.row("worker-1")
     assert after["state"] == "running"
@@ -381,12 +381,13 @@ def test_a_detached_cluster_lives_on_until_it_is_told_to_end(opened: Open) -> No
     assert [path.name for path in cluster.folder.path.iterdir()] == ["logs"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_ends_the_cluster(opened: Open, number: signal.Signals) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_signal_ends_the_cluster(opened: Open, name: str) -> None:
     cluster = opened(private=False)
     marks = cluster.all_processes()
     cluster.lifeline.detach()
-    os.kill(cluster.supervisor(), number)
+    os.kill(cluster.supervisor(), signal.Signals[name])
     wait_until(lambda: gone(marks), what="its end")
     assert not cluster.folder.state_file.exists()
 
@@ -440,6 +441,7 @@ def test_everybody_who_asks_for_the_end_is_answered(opened: Open) -> None:
 
 
 def test_ctrl_c_in_the_terminal_reaches_no_process_of_the_cluster(opened: Open) -> None:
+    require(sys.platform != "win32", "sessions and groups of processes")
     cluster = opened(workers=2)
     pids = [pid for pid, _born in cluster.all_processes().values()]
     assert all(os.getsid(pid) != os.getsid(0) for pid in pids)
@@ -465,7 +467,7 @@ def test_a_killed_supervisors_children_are_ended_by_its_successor(opened: Open) 
     first.wait_until_up("worker-2")
     marks = first.all_processes()
     first.folder.events_file.write_text("the crashed run's history\n")
-    os.kill(first.supervisor(), signal.SIGKILL)
+    os.kill(first.supervisor(), process_groups.KILL)
     wait_until(lambda: first.folder.running() is None, what="its death to be seen")
     second = opened(private=False)
     assert sorted(second.told["ended"]) == ["broker", "worker-1", "worker-2"]
@@ -505,7 +507,7 @@ def test_a_starter_that_is_killed_leaves_nothing(folder: RunFolder, forks: str) 
         wait_until(lambda: not folder.path.exists(), what="its folder's end")
     finally:
         for pid in pids - {starter.pid}:
-            os.kill(pid, signal.SIGKILL)  # the forked child, which lives on and has a copy of everything
+            os.kill(pid, process_groups.KILL)  # the forked child, which lives on and has a copy of everything
         starter.stdout.close()
 
 
