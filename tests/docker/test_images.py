@@ -24,7 +24,7 @@ MOST_MB = {"labkit-broker": 80, "labkit-worker": 320, "labkit-lab": 900}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _engine() -> None:
+def _docker() -> None:
     require_docker()
 
 

@@ -18,7 +18,6 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from labkit.cluster import ports
 from labkit.cluster.cluster import Cluster
@@ -72,7 +71,7 @@ def _private(options: ClusterOptions, environ: dict[str, str]) -> Cluster:
     try:
         _up(docker, options, lab=False)
         name = options.name or project
-        return _connected(docker, name, reaper=reaper, redis=options.redis, policy=options.policy or "")
+        return _connected(docker, name, reaper=reaper, options=options)
     except BaseException:  # also Ctrl-C
         reaper.let_go(UP_S)
         raise
@@ -109,7 +108,7 @@ def start_background(options: ClusterOptions, settings: Settings) -> Cluster:
     home = RunFolder.of(settings.home, label)
     try:
         _up(docker, options, lab=True)
-        cluster = _connected(docker, label, home=home.path, redis=options.redis, policy=options.policy or "")
+        cluster = _connected(docker, label, home.path, options=options)
         _ready(cluster, options.ready_timeout_s)
     except BaseException:  # also Ctrl-C: only the volumes remain
         docker.compose("down", "--remove-orphans", timeout_s=UP_S)
@@ -125,7 +124,7 @@ def connect(name: str | None, settings: Settings) -> Cluster:
     label = name or settings.cluster
     docker = docker_of(replace(settings, cluster=label))
     home = RunFolder.of(settings.home, label)
-    cluster = _connected(docker, label, home=home.path)
+    cluster = _connected(docker, label, home.path)
     with contextlib.suppress(OSError):  # without the note, the next command needs --backend again
         home.note_compose_project(docker.project)
     return cluster
@@ -171,8 +170,20 @@ def _inside(settings: Settings, ready_timeout_s: float | None) -> Cluster:
     return cluster
 
 
-def _connected(docker: Docker, label: str, **options: Any) -> Cluster:
-    return Cluster(ComposeBackend(docker, label, keys.of_host(docker), **options))
+def _connected(
+    docker: Docker,
+    label: str,
+    home: Path | None = None,
+    *,
+    reaper: Reaper | None = None,
+    options: ClusterOptions | None = None,
+) -> Cluster:
+    """Return a handle on the project's running containers; without ``options`` it was started elsewhere."""
+    redis, policy = (True, "") if options is None else (options.redis, options.policy or "")
+    credentials = keys.of_host(docker)
+    return Cluster(
+        ComposeBackend(docker, label, credentials, home, reaper=reaper, redis=redis, policy=policy)
+    )
 
 
 def _lives(docker: Docker) -> bool:
