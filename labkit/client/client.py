@@ -110,7 +110,10 @@ class Client:
         known."""
         if self._io_loop.denied:
             return ClusterReplaced(
-                N_("task {task}: this client is not let in any more, and will not hear of it: {why}"),
+                N_(
+                    "task {task}: the broker no longer admits this client, "
+                    "so its outcome stays unknown: {why}"
+                ),
                 task=task,
                 why=self._io_loop.denied,
             )

@@ -178,7 +178,7 @@ def warning_of_unknown(variable: str, names: Iterable[str]) -> UnknownFilters | 
     if not unknown:
         return None
     return UnknownFilters(
-        N_("{variable} names {unknown}, which no filter of the lab is called; known: {known}"),
+        N_("{variable} names {unknown}, but the lab has no such filter; known: {known}"),
         variable=variable,
         unknown=", ".join(unknown),
         known=", ".join(FILTERS),

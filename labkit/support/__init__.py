@@ -1,1 +1,2 @@
-"""Helpers that every room may use: settings, translation, text, files, signals, timing. No network."""
+"""Helpers that every room may use: settings, translation, text, colours, files, signals, timing. No
+network."""

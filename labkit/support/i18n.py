@@ -1,16 +1,16 @@
-"""The reader's language: every sentence that labkit prints for people goes through here.
+"""The reader's language: every sentence that labkit shows to people is translated here.
 
 Rules:
 
-* ``_("{done} of {total} done")`` looks an English sentence up in the catalogue; ``.format(...)`` comes
+* ``_("{done} of {total} done")`` looks up an English sentence in the catalogue; ``.format(...)`` comes
   afterwards, so that the catalogue holds the template. ``N_`` (labkit.core.errors) marks a sentence that is
   looked up later.
-* ``LABKIT_LANG`` decides (es or en), otherwise the locale; whatever is not Spanish is English.
-* Logs, JSON and code stay English: they never come here.
+* ``LABKIT_LANG`` (es or en) decides, otherwise the locale. Any language but Spanish becomes English.
+* Logs, JSON and code are always English.
 
-The catalogue is ``locale/es/LC_MESSAGES/labkit.po``. It is compiled in memory when the first Spanish sentence
-is needed, so there is no second, binary file to forget, and an English run never loads Babel.
-``make messages`` brings it up to date with the code; a test lists what is missing.
+The catalogue is ``locale/es/LC_MESSAGES/labkit.po``. It is compiled in memory for the first Spanish sentence,
+so there is no binary file to keep up to date, and an English run never loads Babel. ``make messages`` updates
+it from the code; a test lists what is missing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def language() -> str:
 
 
 def set_language(name: str | None) -> None:
-    """Speak ``name`` ("en" or "es") from now on; None lets environment and locale decide again.
+    """Use the language ``name`` ("en" or "es") from now on; None lets environment and locale decide again.
 
     Raises ValueError for a language without a catalogue.
     """
@@ -50,7 +50,7 @@ def set_language(name: str | None) -> None:
 
 
 def detect(environ: Mapping[str, str]) -> str:
-    """Return the language that an environment asks for: the first of its variables that is set decides.
+    """Return the language that an environment requests: the first of its variables that is set decides.
 
     lab.py does the same without labkit, before anything is installed; a test compares the two.
     """
@@ -60,7 +60,7 @@ def detect(environ: Mapping[str, str]) -> str:
 
 
 def _(message: str) -> str:
-    """Return ``message`` in the reader's language; the English text itself where there is no translation."""
+    """Return ``message`` in the reader's language, or the English text if there is no translation."""
     return message if language() == "en" else _spanish().gettext(message)
 
 
@@ -72,9 +72,9 @@ def ngettext(singular: str, plural: str, n: int) -> str:
 
 
 def translate_error(error: BaseException) -> str:
-    """Return what ``error`` says, in the reader's language; an error that is not labkit's speaks for itself.
+    """Return the text of ``error`` in the reader's language; str(error) if it is not labkit's.
 
-    An error among its parameters (the cause that it names) is translated too.
+    An error among its parameters (the cause that it names) is translated, too.
     """
     if not isinstance(error, LabkitError):
         return str(error)
@@ -86,15 +86,15 @@ def translate_error(error: BaseException) -> str:
 
 
 def translate_argparse() -> None:
-    """Make argparse's own words ("usage:", "invalid choice") follow the language; call it before any parser.
+    """Translate argparse's own words ("usage:", "invalid choice"), too. Call it before making a parser.
 
-    argparse calls ``gettext.gettext`` by the module-level name ``_``, and that one wants a compiled file in a
-    folder and has its own idea of the language. So argparse's two names are pointed here instead: they have
-    been the same since Python 2.7, and a test notices should they change.
+    argparse calls ``gettext.gettext`` by the module-level name ``_``. That function needs a compiled file in
+    a folder and chooses the language by itself. So argparse's two names are redirected to this module. They
+    have been the same since Python 2.7, and a test fails if they change.
     """
     import argparse
 
-    # Its plurals are looked up one form at a time: Spanish and English agree on what is plural.
+    # Each plural form is looked up alone: Spanish and English agree on which numbers are plural.
     vars(argparse).update(_=_, ngettext=lambda singular, plural, n: _(singular if n == 1 else plural))
 
 
@@ -116,7 +116,7 @@ def _spanish() -> gettext.GNUTranslations:
 
 
 def _windows_locale() -> str:
-    """The user's locale on Windows, where it is not in the environment: "es_ES" or "Spanish_Spain"."""
+    """Return the user's locale on Windows, where the environment lacks it: "es_ES" or "Spanish_Spain"."""
     if os.name != "nt":
         return ""
     import locale
@@ -124,7 +124,7 @@ def _windows_locale() -> str:
     return locale.getlocale()[0] or ""
 
 
-# What argparse may say to a user (Python 3.11 to 3.14), marked here because its source is not ours.
+# argparse's messages (Python 3.11 to 3.14), marked for translation here because its source is not ours.
 ARGPARSE_MESSAGES = (
     N_("usage: "),
     N_("%(heading)s:"),

@@ -1,21 +1,21 @@
-"""What ends the processes of a private cluster when nobody is left who would.
+"""Ends the processes of a private cluster when its program and its supervisor are both gone.
 
-A private cluster ends with the program that opened it: its supervisor sees its lifeline end, and takes the
-others down. But if somebody kills the supervisor too (``kill -9``), its children would live on, serving
-nobody. So each of them has a copy of the same lifeline::
+A private cluster ends with the program that opened it: its supervisor sees the end of the lifeline and ends
+the other processes. But if the supervisor is killed too (``kill -9``), its children would live on without a
+purpose. So each of them has a copy of the same lifeline::
 
     program ──holds the other end of──► lifeline ─┬─ supervisor   ends the others, in order
-                                                  └─ each child   ends itself, if no supervisor does it
+                                                  └─ each child   ends itself if no supervisor does
 
-* The end of the lifeline alone is not enough: while the supervisor lives, the end is its affair, and a child
-  waits for it for longer than it can take. A supervisor that dies alone is no reason either: the program's
-  tasks can still be computed.
-* Nothing is read from the lifeline (that is for the supervisor): ``poll`` tells when nobody holds the other
-  end.
-* A child that is frozen at that moment dies all the same: the kernel sends SIGHUP to a stopped process whose
+* The end of the lifeline alone is not enough. While the supervisor lives, it ends the children, so a child
+  waits for longer than that can take. A dead supervisor alone is not enough either: the program's tasks can
+  still be computed.
+* Nothing is read from the lifeline (only the supervisor reads it): ``poll`` reports when the other end is
+  closed.
+* A child that is frozen at that moment ends all the same: the kernel sends SIGHUP to a stopped process whose
   group has become an orphan.
 * Redis cannot watch anything. On Linux the kernel kills it with its supervisor (``PR_SET_PDEATHSIG``);
-  elsewhere it stays until the next ``up`` or ``open_cluster`` clears away what it finds.
+  elsewhere it stays until the next ``up`` or ``open_cluster`` cleans up.
 * Windows has none of this: there broker and workers stay when both are killed.
 """
 
@@ -30,14 +30,14 @@ import time
 from collections.abc import Sequence
 
 SUPERVISOR_S = 5.0
-"""How long a living supervisor is waited for: it needs 3 s at most."""
+"""Time that a living supervisor gets to end its children; it needs 3 s at most."""
 LOOK_EVERY_S = 0.05
 POLITE_S = 1.0
-"""From SIGTERM to SIGKILL: there is nobody left to drain for."""
+"""From SIGTERM to SIGKILL. Draining would be pointless: no program waits for results."""
 
 
 def end_with(lifeline: int | None) -> None:
-    """End this process when the lifeline has ended and the parent is gone. None: it lives for itself."""
+    """End this process once the lifeline has ended and the parent is gone. None: do nothing."""
     if lifeline is None or not hasattr(select, "poll"):
         return
     threading.Thread(target=_watch, args=(lifeline, os.getppid()), name="lifeline", daemon=True).start()
@@ -46,7 +46,7 @@ def end_with(lifeline: int | None) -> None:
 def _watch(lifeline: int, parent: int) -> None:
     ended = select.poll()
     ended.register(lifeline, 0)
-    while not ended.poll():  # it may be interrupted
+    while not ended.poll():  # poll may be interrupted
         pass
     until = time.monotonic() + SUPERVISOR_S
     while os.getppid() == parent and time.monotonic() < until:
@@ -54,7 +54,7 @@ def _watch(lifeline: int, parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(POLITE_S)
     if os.getpgrp() == os.getpid():
-        os.killpg(os.getpid(), signal.SIGKILL)  # with whatever a task has started
+        os.killpg(os.getpid(), signal.SIGKILL)  # with the processes that a task has started
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -65,11 +65,11 @@ ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 if os.getppid() != parent: sys.exit()
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""1 is PR_SET_PDEATHSIG; it outlasts the exec, so the process *is* the program, under the same number."""
+"""1 is PR_SET_PDEATHSIG. It survives the exec, so the program keeps it, under the same process number."""
 
 
 def dying_with_parent(command: Sequence[str]) -> list[str]:
-    """Return the command of a program that the kernel kills when its parent ends; itself where it cannot."""
+    """Return ``command`` changed so that the kernel kills the program with its parent (Linux only)."""
     if sys.platform != "linux":
         return list(command)
     return [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, *command]

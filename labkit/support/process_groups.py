@@ -1,10 +1,10 @@
-"""Tells a process from a later one with its number, and ends what a crashed cluster left behind.
+"""Identifies a process by its number and birth, and ends processes that a crashed cluster left behind.
 
-A process number is used again, after a reboot or simply later. So the cluster notes for each of its processes
-the number *and* when the process was born, and touches nobody whose birth differs.
+Process numbers are reused, after a reboot or simply later. So the cluster records for each of its processes
+the number *and* the time of its birth, and never touches a process with another birth.
 
-On Linux the birth is read from ``/proc`` (clock ticks since boot, with the boot's own id): that costs
-nothing, and it does not move when somebody sets the clock. Elsewhere psutil is asked.
+On Linux the birth is read from ``/proc`` (clock ticks since boot, with the boot's own id). That is cheap, and
+setting the clock does not change it. Elsewhere psutil provides it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ POLL_S = 0.005
 
 
 def birth(pid: int) -> str | None:
-    """Return a mark of when process ``pid`` began, or None if there is no such living process.
+    """Return a mark of the birth of process ``pid``, or None if there is no such living process.
 
-    Two equal marks of one number are the same process. One that has ended and only waits to be collected by
-    its parent (a zombie) counts as gone; while threads of it are still ending it does not, because they hold
+    Equal marks of one number mean the same process. A process that has ended and only waits to be collected
+    by its parent (a zombie) counts as gone, but not while threads of it are still ending, because they hold
     its ports and locks.
     """
     if sys.platform != "linux":
@@ -31,7 +31,7 @@ def birth(pid: int) -> str | None:
             stat = file.read()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The command's name stands in brackets and may contain anything; what follows is fields 3 (state) to 52.
+    # The command's name is in brackets and may contain anything; after it come fields 3 (state) to 52.
     fields = stat[stat.rindex(b")") + 2 :].split()
     state, threads, started = fields[0], int(fields[17]), fields[19].decode()
     return None if state in b"ZX" and threads <= 1 else f"{_boot()}:{started}"
@@ -54,11 +54,11 @@ def _birth_by_psutil(pid: int) -> str | None:
     except psutil.NoSuchProcess:
         return None
     except psutil.AccessDenied:
-        return "somebody else's"
+        return "another user's"
 
 
 def is_alive(pid: int, born: str) -> bool:
-    """Return whether the process that was born then under this number still lives."""
+    """Return whether the process with this number and birth still lives."""
     return birth(pid) == born
 
 
@@ -73,22 +73,23 @@ def wait_until_gone(pid: int, born: str, timeout_s: float) -> bool:
 
 
 def end(pid: int, born: str, timeout_s: float = 2.0) -> bool:
-    """Kill that process with its group; return whether it is gone. Another of that number is left alone."""
+    """Kill that process with its group; return whether it is gone. A later process of that number is
+    spared."""
     if is_alive(pid, born):
         signal_group(pid, KILL)
     return wait_until_gone(pid, born, timeout_s)
 
 
 if sys.platform == "win32":
-    KILL = signal.SIGTERM  # Windows has one way to end a process, and this is what Python calls it
+    KILL = signal.SIGTERM  # Windows has a single way to end a process, and this is Python's name for it
 else:
     KILL = signal.SIGKILL
 
 
 def signal_group(pid: int, number: int) -> None:
-    """Send a signal to the process and to whatever it has started; to nobody if they are gone.
+    """Send a signal to the process and its group; do nothing if they are gone.
 
-    Each process of a cluster leads a group of its own. Windows has no groups: there it is the process alone.
+    Each process of a cluster leads a group of its own. Windows has no groups: there only the process gets it.
     """
     try:
         if sys.platform == "win32":
@@ -98,7 +99,7 @@ def signal_group(pid: int, number: int) -> None:
     except ProcessLookupError:
         pass  # it has ended already
     except OSError:
-        # macOS refuses it to a group whose processes have all ended and only wait to be collected, Windows to
-        # a process that has ended; it has no word of its own for that.
+        # The process may have ended: macOS refuses a signal to a group of zombies, Windows to an ended
+        # process, and neither has an error of its own for that.
         if birth(pid) is not None:
             raise

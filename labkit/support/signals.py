@@ -1,9 +1,9 @@
-"""Ctrl-C put off for a moment: for what the main thread does that must not be torn in the middle.
+"""Defers Ctrl-C for a moment, for work of the main thread that must not be interrupted in the middle.
 
-Python runs signal handlers in the main thread, between any two of its steps, and the usual one for Ctrl-C
+Python runs signal handlers in the main thread, between any two of its steps, and the usual handler for Ctrl-C
 raises KeyboardInterrupt there. In the middle of a state machine that would leave half a transition. Inside
-``with DeferredSignals(wake):`` a signal is only noted, and ``wake`` is called so that a waiting loop looks at
-``noted``; when the block ends, the handler is called as if the signal had come then.
+``with DeferredSignals(wake):`` a signal is only noted in ``received``, and ``wake`` is called so that a
+waiting loop looks at it. When the block ends, the handler is called as if the signal had arrived then.
 
 In any other thread the block changes nothing: no handler ever runs there.
 
@@ -23,15 +23,15 @@ from typing import Any, Self
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGUSR1", "SIGUSR2", "SIGBREAK")
 _SIGNALS = tuple(int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name))
 _MAIN = threading.main_thread()
-# ``signal.signal`` turns numbers into enums and back, which costs ten times what it does.
+# ``signal.signal`` converts numbers to enums and back, which costs ten times as much as the call itself.
 _get: Callable[[int], Any] = getattr(sys.modules.get("_signal"), "getsignal", signal.getsignal)
 _set: Callable[[int, Any], Any] = getattr(sys.modules.get("_signal"), "signal", signal.signal)
 
 
 def stop_signals() -> tuple[int, ...]:
-    """Return the signals that ask a process of the lab to end in peace.
+    """Return the signals that ask a process of the lab to stop.
 
-    Windows knows no SIGTERM from outside: there a supervisor sends Ctrl-Break.
+    Windows has no SIGTERM from outside: there a supervisor sends Ctrl-Break.
     """
     return tuple(
         int(getattr(signal, name)) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name)
@@ -40,13 +40,14 @@ def stop_signals() -> tuple[int, ...]:
 
 @contextmanager
 def sigint_blocked() -> Iterator[None]:
-    """Start processes that never hear Ctrl-C; this thread hears it when the block is over.
+    """Block SIGINT in this thread, so that processes started here never receive Ctrl-C.
 
-    A terminal sends Ctrl-C to all processes of a program, and those of a pool would each print a traceback;
-    they are ended in order by whoever started them and heard it too. A process inherits what is blocked in
-    the thread that starts it, so it is deaf from its first moment. (Other threads of this program do not
-    wait: Ctrl-C may come through one of them. Windows blocks nothing: there, a process that is only just
-    starting prints a traceback when it ends.)
+    A terminal sends Ctrl-C to all processes of a program. Those of a pool would each print a traceback,
+    although their parent receives it too and ends them in order. A process inherits the signals that are
+    blocked in the thread that starts it, so it is protected from its first moment. This thread receives a
+    pending Ctrl-C when the block ends. (Other threads of this program do not block it: Ctrl-C may arrive
+    through one of them. Windows cannot block signals: there, a process that is just starting prints a
+    traceback when it ends.)
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -67,7 +68,7 @@ class DeferredSignals:
         self._wake = wake
         self._handlers: list[tuple[int, Any]] = []
         self.received: list[int] = []
-        """The signals that came since the block began."""
+        """The signals that have arrived since the block began."""
 
     def __enter__(self) -> Self:
         if threading.get_ident() == _MAIN.ident:
@@ -86,7 +87,7 @@ class DeferredSignals:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            for number, handler in reversed(self._handlers):  # Ctrl-C last: from then on it raises, here too
+            for number, handler in reversed(self._handlers):  # Ctrl-C last: from then on it raises here, too
                 _set(number, handler)
         finally:
             for number, handler in self._handlers:

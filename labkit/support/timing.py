@@ -1,17 +1,19 @@
-"""Measuring on a machine that does other things too: how often, how far apart, and who did what when.
+"""Measures on a machine that also does other things: repeated timings with their spread, and recordings of
+calls.
 
 Rules:
 
-* One run is an anecdote. `measured` warms up once, runs several times and keeps every time; the middle one
-  speaks (the median, which one bad run does not move), the least and the most are its spread.
-* The same work for all that is compared, memory included. A page that is touched for the first time costs a
-  thread a visit to the kernel. Of 72 blurred pictures of 2 MB, kept until the end of a run, one thread had
-  33,000 and two threads 8,000, because memory that they had freed was used again: two threads on two cores
-  came out 2.4 times as fast as one. So what is timed drops its results (`without_result`), and what is freed
-  stays with the process (`KEPT_BYTES`): then there are none, however many threads there are.
-* A `Recording` notes for each call who made it, when it began and when it ended, on this process's monotonic
-  clock. It is meant for threads: calls in other processes are seen from here, by whoever waits for them.
-* `cores` is how many this process may use, not how many the machine has.
+* A single run proves nothing. `measured` warms up once, runs several times and keeps every time. The result
+  is the median, which one bad run does not move; minimum and maximum are its spread.
+* Everything that is compared does the same work, memory included. A page that is touched for the first time
+  costs a thread a visit to the kernel. Of 72 blurred pictures of 2 MB, kept until the end of a run, one
+  thread had 33,000 such visits and two threads 8,000, because memory that they had freed was used again: two
+  threads on two cores came out 2.4 times as fast as one. So timed code drops its results (`without_result`),
+  and freed memory stays with the process (`KEPT_BYTES`): then there are no such visits, however many threads
+  there are.
+* A `Recording` notes for each call the thread, the start and the end, on this process's monotonic clock. It
+  is meant for threads: of a call in another process it sees only the thread that waits for it.
+* `cores` is the number of cores that this process may use, not the number that the machine has.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 KEPT_BYTES = 24 << 20
-"""The largest block whose memory stays with this process, once a measurement has freed it."""
+"""The largest freed block whose memory stays with this process."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,13 +45,13 @@ def cores() -> int:
 
 
 class Timing(NamedTuple):
-    """How long something took, in seconds, once for each run."""
+    """How long each run took, in seconds."""
 
     times: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """The median of the runs."""
         return statistics.median(self.times)
 
     @property
@@ -61,14 +63,14 @@ class Timing(NamedTuple):
         return max(self.times)
 
     def __str__(self) -> str:
-        """Return the median with its spread: ``0.51 s (0.48–0.60, 3×)``; of one run there is none."""
+        """Return the median with its spread: ``0.51 s (0.48–0.60, 3×)``; one run has no spread."""
         if len(self.times) == 1:
             return f"{self.median:.2f} s (1×)"
         return f"{self.median:.2f} s ({self.least:.2f}–{self.most:.2f}, {len(self.times)}×)"
 
 
 def measured(call: Callable[[], object], runs: int = 3, warm_up: int = 1) -> Timing:
-    """Return how long ``call()`` took in each of ``runs`` runs, after ``warm_up`` that do not count."""
+    """Return how long ``call()`` took in each of ``runs`` runs, after ``warm_up`` runs that do not count."""
     _keep_what_is_freed()
     for _ in range(warm_up):
         call()
@@ -85,9 +87,9 @@ def measured_over(
 ) -> dict[T, Timing]:
     """Return how long ``call(value)`` took for each of ``values``, in each of ``runs`` rounds.
 
-    A round calls it once for each value, so what else the machine does meanwhile meets all of them alike.
-    Every other round goes backwards: otherwise the first value would always pay for what the last one left to
-    be tidied up (a message of 10 kB took seven times as long after one of 10 MB as after another small one).
+    A round calls it once for each value, so that other work of the machine affects all of them alike. Every
+    other round goes backwards; otherwise the first value would always pay for cleaning up after the last one
+    (a message of 10 kB took seven times as long after one of 10 MB as after another small one).
     """
     _keep_what_is_freed()
     order = list(values)
@@ -105,8 +107,8 @@ def measured_over(
 def calls_lasting(seconds: float, call: Callable[[], object], multiple: int = 1) -> int:
     """Return how many calls of ``call()``, one after the other, take ``seconds`` here and now, or longer.
 
-    A multiple of ``multiple``, so that it can be shared out evenly. It is measured, by as many calls as it
-    takes to last a tenth of that: what is over in a moment cannot be timed.
+    The number is a multiple of ``multiple``, so that the calls can be divided evenly. It is measured with
+    calls that last a tenth of that time together, because a single short call cannot be timed.
     """
     _keep_what_is_freed()
     call()
@@ -119,7 +121,7 @@ def calls_lasting(seconds: float, call: Callable[[], object], multiple: int = 1)
 
 
 def without_result(function: Callable[P, object]) -> Callable[P, None]:
-    """Return ``function``, whose result is dropped at once: for timing, see the rules above."""
+    """Return ``function`` without its result, for timing; see the rules above."""
 
     @functools.wraps(function)
     def forgetful(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -130,11 +132,11 @@ def without_result(function: Callable[P, object]) -> Callable[P, None]:
 
 @functools.cache
 def _keep_what_is_freed() -> None:
-    """Let the C library keep the memory that is freed, up to `KEPT_BYTES` at once, instead of returning it.
+    """Make the C library keep freed memory, up to `KEPT_BYTES` at once, instead of returning it.
 
-    That of Linux (glibc) learns from what it is given back: from then on, blocks up to the largest so far
-    come from its heap, whose free end it keeps up to twice that size. So one block is given back here. It is
-    never written to, so it costs nothing; once is enough, and with another library it does no harm.
+    glibc adapts to the blocks that are freed: afterwards, blocks up to the largest so far come from its heap,
+    and it keeps up to twice that size free at the end of the heap. So this function frees one block. The
+    block is never written to, so it costs nothing. Once is enough; with another library it has no effect.
     """
     bytes(KEPT_BYTES)
 
@@ -151,7 +153,8 @@ def in_threads(count: int, function: Callable[..., R], *inputs: Iterable[Any]) -
 
 
 class Span(NamedTuple):
-    """One call: ``who`` made it, on ``what``; ``begin`` and ``end`` in seconds since the recording began."""
+    """One call: thread ``who``, argument ``what``, ``begin`` and ``end`` in seconds since the recording
+    began."""
 
     who: str
     what: str
@@ -160,19 +163,19 @@ class Span(NamedTuple):
 
 
 class Recording:
-    """Notes the calls of functions: ``pool.map(recording.of(fetch), urls)``."""
+    """Records the calls of functions: ``pool.map(recording.of(fetch), urls)``."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
         self._began = time.perf_counter()
-        self._names: dict[threading.Thread, str] = {}  # not idents: the next thread may get one again
+        self._names: dict[threading.Thread, str] = {}  # not idents: a later thread may get the same one
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 
     def of(self, function: Callable[P, R], what: str | None = None) -> Callable[P, R]:
-        """Return ``function``, each of whose calls is noted.
+        """Return ``function`` with each of its calls recorded.
 
-        It is noted as being on ``what``; None: on its first argument (of an address or path the last part).
+        The record names ``what``, or else the first argument (of an address or path its last part).
         """
 
         @functools.wraps(function)
@@ -195,7 +198,7 @@ class Recording:
 
     @property
     def duration_s(self) -> float:
-        """From the first beginning to the last end, in seconds; 0.0 of nothing."""
+        """From the first beginning to the last end, in seconds; 0.0 without calls."""
         if not self.spans:
             return 0.0
         return max(span.end for span in self.spans) - min(span.begin for span in self.spans)

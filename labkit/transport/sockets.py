@@ -82,7 +82,8 @@ def check_address(address: str) -> None:
     """Raise ``InvalidInput`` if ``address`` is malformed, before an I/O thread fails on it."""
     if not is_address(address):
         raise InvalidInput(
-            N_("{address!r} is no address of a broker; one looks like tcp://127.0.0.1:5555"), address=address
+            N_("{address!r} is not the address of a broker; an example is tcp://127.0.0.1:5555"),
+            address=address,
         )
 
 

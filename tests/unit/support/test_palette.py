@@ -24,7 +24,7 @@ def test_no_worker_has_the_colour_of_faults() -> None:
 
 
 def test_panel_demo_and_status_show_colours_without_matplotlib() -> None:
-    modules = "labkit.panel.panel, labkit.demo.live, labkit.cli.status"
+    modules = "labkit.panel.panel, labkit.demo.show, labkit.cli.status"
     code = f"import sys, {modules}; print('matplotlib' in sys.modules)"
     ran = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert ran.stdout == "False\n", ran.stderr
