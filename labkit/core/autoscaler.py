@@ -1,23 +1,23 @@
-"""How many workers a cluster should have: a controller that looks at the broker's snapshot again and again.
+"""How many workers a cluster should have: a controller that reads the broker's status at a steady pace.
 
 ::
 
-        the broker's snapshot ──► observe ──► Decision: so many ──► the cluster is scaled
-                 ▲                                                          │
-                 └───────────────── workers join, or drain ◄────────────────┘
+        the broker's status ──► observe ──► Decision: size ──► the cluster is scaled
+                 ▲                                                   │
+                 └─────────────── workers join, or drain ◄───────────┘
 
-*It thinks in time, not in tasks.* A thousand tasks of a millisecond are one second of work, ten tasks of a
-minute are ten minutes. The broker knows what each job took so far, hence how much work is open, and that
-should be done in ``target_s``::
+*It counts time, not tasks.* A thousand tasks of a millisecond are one second of work; ten tasks of a minute
+are ten minutes. The broker knows how long each job took so far, and therefore how much work is open. That
+work should be done in ``target_s``::
 
         wanted = seconds of open work / (target_s x slots of a worker)
 
-*It is quick to grow and slow to shrink*, so that it does not flap: it grows to what is wanted now, at most to
-the double in one step, and not again before the new workers are there; it shrinks to the most that was wanted
-during the last ``calm_s``, and not sooner than that after any step. (Kubernetes calls this the stabilisation
-window, Dask's ``adapt`` the wait count; the target duration is Dask's, too.)
+*It grows quickly and shrinks slowly*, so that it does not flap. It grows to the size wanted now, at most to
+double the size in one step, and not again before the new workers are there. It shrinks to the largest size
+wanted during the last ``calm_s``, and not sooner than that after any step. (Kubernetes calls this the
+stabilisation window, Dask's ``adapt`` the wait count; the target duration is Dask's, too.)
 
-It only ever says *how many*. Who goes is the cluster's business, and whoever goes drains first.
+It only decides *how many*. The cluster chooses which workers leave, and they drain first.
 """
 
 from __future__ import annotations
@@ -35,47 +35,48 @@ READY = ("ready", "busy")
 
 @dataclass(frozen=True)
 class Limits:
-    """What an autoscaler has to keep to. Times in seconds. Raises InvalidInput for what cannot be."""
+    """The bounds of an autoscaler. Times in seconds. Raises InvalidInput for impossible values."""
 
     least: int = 1
     most: int = 8
     target_s: float = 5.0
-    """What is open at any time should be done after so long."""
+    """The open work should be done after this time."""
     calm_s: float = 15.0
-    """It shrinks only to what was enough for so long."""
+    """It shrinks only to a size that was enough for this long."""
     settle_s: float = 5.0
-    """So long it waits for new workers to come up before it asks for still more."""
+    """How long it waits for new workers to join before it asks for more."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.least <= self.most or self.most < 1:
             raise InvalidInput(
                 N_("an autoscaler cannot keep between {least} and {most} workers"),
-                least=self.least, most=self.most,
-            )  # fmt: skip
+                least=self.least,
+                most=self.most,
+            )
         for name in ("target_s", "calm_s", "settle_s"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InvalidInput(N_("{name} must be a number of seconds above 0"), name=name)
 
 
 class Load(NamedTuple):
-    """What an autoscaler is shown of a cluster at one moment."""
+    """What an autoscaler sees of a cluster at one moment."""
 
     size: int
-    """Workers that the cluster has, those that are down by command included."""
+    """Workers of the cluster, including those that are down by command."""
     ready: int
-    """Of these, workers that may get a task now."""
+    """Of these, the workers that may get a task now."""
     slots: int
-    """Tasks that the ready ones compute at the same time, all together."""
+    """Tasks that all ready workers together compute at the same time."""
     busy: int
     """Of these slots, those in use."""
     open_tasks: int
     """Tasks without an outcome: queued, or with a worker."""
     work_s: float
-    """Seconds for which one slot would compute what is open, as far as the broker can tell."""
+    """Seconds that one slot would need for all open tasks, as the broker estimates."""
 
 
 class Decision(NamedTuple):
-    """The cluster is to have ``size`` workers."""
+    """The cluster should have ``size`` workers."""
 
     size: int
     before: int
@@ -85,10 +86,10 @@ class Decision(NamedTuple):
 
 
 def load_of(status: Mapping[str, Any], own: Collection[str]) -> Load:
-    """Return the load that a broker's status (``Scheduler.status``) tells of.
+    """Return the load in a broker's status (``Scheduler.status``).
 
-    ``own`` are the names of the cluster's workers, and only they are looked at: guests from elsewhere help,
-    but nobody here starts them, and they may go at any moment.
+    ``own`` are the names of the cluster's workers; only they count. Guests from elsewhere help, but the
+    cluster does not start them, and they may leave at any moment.
     """
     ready = [row for row in status["workers"] if row["id"] in own and row["status"] in READY]
     return Load(
@@ -102,18 +103,18 @@ def load_of(status: Mapping[str, Any], own: Collection[str]) -> Load:
 
 
 class Autoscaler:
-    """See the module's head. Pure: it is shown a load and told the time, and starts nothing itself."""
+    """See the module's head. Pure: it takes a load and the time, and starts nothing itself."""
 
     def __init__(self, limits: Limits, now: float) -> None:
         self.limits = limits
         self._since = now  # the last step, or the beginning
-        self._growing: tuple[int, float] | None = None  # the size asked for, and until when it is waited for
+        self._growing: tuple[int, float] | None = None  # the size asked for, and how long to wait for it
         self._wanted: deque[tuple[float, int]] = deque()  # when, how many; within ``calm_s``
 
     def observe(self, load: Load, now: float) -> Decision | None:
-        """Return to what size the cluster should be scaled, or None if it is right as it is.
+        """Return the size that the cluster should have, or None if it has it.
 
-        To be called at a steady pace, at least a few times within ``calm_s``.
+        Call it at a steady pace, at least a few times within ``calm_s``.
         """
         self._remember(self._enough(load), now)
         size = self._bounded(self._next_size(load, now))
@@ -124,7 +125,7 @@ class Autoscaler:
         return Decision(size, load.size, load.open_tasks, load.work_s)
 
     def _enough(self, load: Load) -> int:
-        """Return how many workers are enough for what is open now. Whoever computes is needed."""
+        """Return how many workers are enough for the open tasks; a worker that computes is needed."""
         if not load.open_tasks:
             return 0
         slots = load.slots / load.ready if load.ready else 1.0
@@ -147,7 +148,7 @@ class Autoscaler:
         return min(load.size, max(wanted for _, wanted in self._wanted))
 
     def _waits(self, load: Load, now: float) -> bool:
-        """Return whether workers that were asked for are still coming up."""
+        """Return whether workers that were asked for have not joined yet."""
         if self._growing is not None:
             size, until = self._growing
             if load.ready >= size or now >= until:

@@ -22,7 +22,7 @@ class Deadlines:
         self._order: list[int] = []
 
     def arm(self, name: bytes, at: float) -> int:
-        """Arm a deadline and return the tick under which it stands; ``disarm`` needs it."""
+        """Arm a deadline and return its tick, which ``disarm`` needs."""
         tick = ceil(at / self._tick_s)
         names = self._ticks.get(tick)
         if names is None:
@@ -32,19 +32,19 @@ class Deadlines:
         return tick
 
     def disarm(self, name: bytes, tick: int) -> None:
-        """Take a deadline back. Unknown names are ignored: it may just have expired."""
+        """Disarm a deadline. Unknown names are ignored: it may just have expired."""
         names = self._ticks.get(tick)
         if names is not None:
             names.pop(name, None)
             if not names:
-                names.clear()  # an emptied dictionary keeps its table, and there is one a tick for an hour
+                names.clear()  # gives its memory back; each tick of an hour has one
 
     def armed(self, name: bytes, tick: int) -> bool:
-        """Return whether this deadline still stands."""
+        """Return whether this deadline is still armed."""
         return name in self._ticks.get(tick, ())
 
     def expire(self, now: float) -> list[bytes]:
-        """Remove and return all names whose deadline has come, earliest tick first."""
+        """Remove and return all names whose deadline has passed, earliest tick first."""
         expired: list[bytes] = []
         while self._order and self._order[0] * self._tick_s <= now:
             expired += self._ticks.pop(heapq.heappop(self._order))

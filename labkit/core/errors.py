@@ -1,16 +1,16 @@
 """Every error that labkit raises on purpose, in one tree.
 
-Each error says what happened, to whom, and what to do next, and knows whether it is *definite*:
+Each error states what happened, where, and what to do next, and is *definite* or not:
 
-* definite: the thing certainly did not happen (the port is taken, the filter is unknown), or the task has
+* definite: the action certainly did not happen (the port is taken, the filter is unknown), or the task has
   certainly failed and has no result;
-* indefinite: it may have happened, and only the answer is missing (a timeout, a lost connection).
+* indefinite: the action may have happened, and only the answer is missing (a timeout, a lost connection).
 
-An error about a task names it, and the worker, the attempt and the reason as far as they are known.
+An error about a task names the task, and the worker, the attempt and the reason as far as they are known.
 
-An error keeps its English template and its parameters apart, so that a face of the lab (command line,
-notebook) can say the same sentence in the reader's language without this floor knowing about languages.
-``N_`` marks a template for the message catalogue and returns it unchanged.
+An error keeps its English template and its parameters apart, so that the command line or a notebook can print
+the sentence in the reader's language; the core knows nothing about languages. ``N_`` marks a template for the
+message catalogue and returns it unchanged.
 
 Source of definite/indefinite: the error classes of Maelstrom's protocol.
 """
@@ -42,11 +42,11 @@ class LabkitError(Exception):
         return self.template.format(**self.params)
 
     def __repr__(self) -> str:
-        # A notebook shows `future.exception()` by this: the sentence, not the template with all it needs.
+        # A notebook displays `future.exception()` with it: the sentence, not the template and its parameters.
         return f"{type(self).__name__}({str(self)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The keyword parameters would be lost by Exception's own pickling (process pools pickle errors).
+        # Exception's own pickling would lose the keyword parameters (process pools pickle errors).
         return _rebuild, (type(self), self.template, self.params)
 
 
@@ -54,7 +54,7 @@ def _rebuild(cls: type[LabkitError], template: str, params: dict[str, Any]) -> L
     return cls(template, **params)
 
 
-# --- wrong input: whoever called must change something ---
+# --- wrong input: the caller must change something ---
 
 
 class InvalidInput(LabkitError, ValueError):
@@ -74,11 +74,11 @@ class SettingsError(InvalidInput):
 
 
 class CannotTravel(LabkitError, TypeError):
-    """A function or argument cannot be sent to a worker; the message says what to do instead."""
+    """A function or argument cannot be sent to a worker; the message states what to do instead."""
 
 
 class JobRefused(LabkitError):
-    """A worker was asked for a function outside the modules it may run."""
+    """The requested function is outside the modules that the worker may run."""
 
 
 class ProtocolError(LabkitError):
@@ -89,13 +89,13 @@ class ProtocolError(LabkitError):
         self.guilty = guilty
 
 
-# --- what may become of a task: each is a named outcome ---
+# --- how a task may fail ---
 
 
 class TaskError(LabkitError):
     """A task ended without a result. ``params`` holds task, worker and attempt where they are known.
 
-    A definite one says that there is no result; what the task did before it failed is another matter.
+    If it is definite, there is no result; side effects before the failure are possible.
     """
 
 
@@ -116,7 +116,7 @@ class TaskHung(TaskError):
 
 
 class NoWorker(TaskError):
-    """No living worker could do this task before its deadline. Indefinite if one had been given it before."""
+    """No living worker could do this task before its deadline. Indefinite if it had been dispatched."""
 
     def __init__(self, template: str, **params: Any) -> None:
         super().__init__(template, **params)
@@ -130,13 +130,13 @@ class DeadlineExceeded(TaskError):
 
 
 class ResultUnreadable(TaskError):
-    """The task was done, but what came back is no value; the message says why."""
+    """The task was done, but its result cannot be decoded; the message states why."""
 
     definite = False
 
 
 class ClientGone(TaskError):
-    """The client was closed while the task was open; whether it ran, nobody is there to hear."""
+    """The client was closed while the task was open; it may still have run."""
 
     definite = False
 
@@ -153,21 +153,21 @@ class ClusterNotRunning(ClusterError):
 
 
 class PortInUse(ClusterError):
-    """A port that the cluster was told to use belongs to somebody else."""
+    """A port that the cluster was to use is taken by another program."""
 
 
 class BrokerUnreachable(ClusterError):
-    """The broker did not answer in time; what was sent to it may have happened."""
+    """The broker did not answer in time; requests that it received may have happened."""
 
     definite = False
 
 
 class AccessDenied(ClusterError):
-    """The broker does not let us in: wrong secret, a key that is not on its list, or another broker."""
+    """The broker does not admit this peer: wrong secret, a key that is not on its list, or another broker."""
 
 
 class ClusterReplaced(AccessDenied):
-    """A broker that had let us in does not any more; what it was sent before may have happened."""
+    """The broker no longer admits this peer; earlier requests may have happened."""
 
     definite = False
 
@@ -177,4 +177,4 @@ class BackendMissing(ClusterError):
 
 
 class InvariantBroken(LabkitError):
-    """The lab itself is wrong: a state that its rules exclude has been reached. Please report it."""
+    """A bug in labkit: it reached a state that its own rules exclude. Please report it."""

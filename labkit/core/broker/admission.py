@@ -2,7 +2,8 @@
 
 Part of the scheduler; only the scheduler imports it. Rules:
 
-* Every table has a bound. Whatever exceeds it is refused with the reason, and a client is told when to retry.
+* Every table has a bound. A peer or task beyond it is refused with the reason; a client also learns when to
+  retry.
 * A task that is known already is acknowledged, not opened twice; a task with a verdict gets the verdict.
 * A task that no worker could ever match fails at once; all other refusals are temporary.
 * Acknowledgements wait ``ack_delay_s`` for company. A task that ended meanwhile needs none, because its

@@ -1,20 +1,20 @@
-"""Who is to blame: which task crashed its worker, which one hung it, and what was found for good.
+"""Blame: which task crashed, hung or silenced its worker, and which verdicts are final.
 
-Part of the scheduler's mind, and imported by nobody else. Rules:
+Part of the scheduler; only its parts import this module. Rules:
 
-* Only tasks that had *started* in a worker whose connection broke are blamed for the crash. All that it held
-  is tried again *carefully*: announced, confirmed and alone, so that evidence cannot be lost any more.
-* A worker that fell silent may be frozen, cut off, or stuck in a call that keeps Python's interpreter lock.
-  All that it held is tried again carefully as well. If its connection then breaks before it has said hello
-  again, or goodbye, that was a crash; the last of the three ends so, by its watchdog (``workers.watchdog``).
-* A task that was running in a second worker when that fell silent waits until that has said either, or has
-  ended, so that one task does not silence worker after worker; for as long as a hang may take to be noticed,
-  at most. Another word does not do: it may come from between two calls that keep the lock.
-* A broken connection is taken for a crash until the same process says hello again; then the blame is taken
-  back.
-* A worker that beats but has not reported on an attempt within twice its lease has hung with it.
-* What was found of a task (poison, or it hung too often) stays found when its client asks again, so asking
-  again cannot cost more workers.
+* Only tasks that had *started* in a worker are blamed when its connection breaks. Every task that it held is
+  tried again *carefully* (announced, confirmed, and alone), so that the next crash leaves evidence.
+* A silent worker may be frozen, cut off, or stuck in a call that keeps Python's interpreter lock. Every task
+  that it held is tried again carefully, too. If its connection breaks before it says hello or goodbye, that
+  was a crash. A worker whose task keeps the lock ends so, by its watchdog (``workers.watchdog``).
+* A task that was running in a second worker when that one fell silent waits until the worker says hello or
+  goodbye or its connection breaks, so that one task does not silence worker after worker. It waits no longer
+  than a hang may take to be noticed. Any other message does not end the wait, because it may come from
+  between two calls that keep the lock.
+* A broken connection counts as a crash until the same process says hello again; then the blame is taken back.
+* A worker that sends heartbeats but has not reported on an attempt within twice its lease has hung.
+* A verdict (poison, or hung too often) stays when the client submits the task again, so that submitting again
+  cannot cost more workers.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from labkit.core.protocol.rules import Rules
 MAX_CRASHED_PROCESSES = 1024
 MAX_SILENT = 4096
 MAX_VERDICTS = 1024
-MAX_WORDS = 256
+MAX_ERROR = 256
 """Characters of an error that a verdict keeps."""
 
 
 class Silence(NamedTuple):
-    """A process that was given up as silent while its connection stands, and what was running in it."""
+    """A process that was given up as silent while its connection stands, and the tasks that ran in it."""
 
     instance: bytes
     tasks: tuple[bytes, ...]
@@ -53,7 +53,7 @@ class Blame:
     # --- crashes --------------------------------------------------------------------------------------------
 
     def note_crash(self, worker: Worker) -> None:
-        """The connection of this worker broke, with all that it holds."""
+        """Blame the started tasks of a worker whose connection broke; all its tasks become careful."""
         for task in worker.tasks.values():
             task.careful = True
         self._blame(worker.instance, _started(worker))
@@ -66,9 +66,9 @@ class Blame:
             _keep_below(self._crashed, MAX_CRASHED_PROCESSES)
 
     def acquit(self, instance: bytes, tasks: Mapping[bytes, OpenTask]) -> list[OpenTask]:
-        """This process says hello, so it has not crashed, and none of the open ``tasks`` is to blame.
+        """Take back all blame for this process: it says hello, so it has not crashed.
 
-        Returns those that had been running in it when it fell silent: they need not wait for it any more.
+        Returns which of the open ``tasks`` were running in it when it fell silent; they need not wait longer.
         """
         for task in _still_open(self._crashed.pop(instance, ()), tasks):
             task.crashed = tuple(other for other in task.crashed if other != instance)
@@ -82,7 +82,7 @@ class Blame:
     # --- silence --------------------------------------------------------------------------------------------
 
     def note_silence(self, worker: Worker) -> None:
-        """This worker has said nothing for too long, and is given up with all that it holds."""
+        """Remember what ran in a worker that is given up as silent; all its tasks become careful."""
         for task in worker.tasks.values():
             task.careful = True
             task.silences += 1
@@ -91,18 +91,18 @@ class Blame:
             _keep_below(self.silent, MAX_SILENT)
 
     def wait_s(self, task: OpenTask) -> float:
-        """Return how long this task, whose worker just fell silent, is to wait at most; mostly 0."""
+        """Return how long this task, whose worker just fell silent, waits at most; for most tasks 0."""
         return self._notice_s(task) if task.silences > 1 and task.started_at is not None else 0.0
 
     def end_silence(self, route: Route, tasks: Mapping[bytes, OpenTask]) -> list[OpenTask]:
-        """Whoever fell silent is done with what ran in it: return which of the ``tasks`` are open."""
+        """Forget the silent process at this connection; return which of the open ``tasks`` ran in it."""
         silence = self.silent.pop(route, None)
         return [] if silence is None else _still_open(silence.tasks, tasks)
 
     def note_crash_of_silent(self, route: Route, tasks: Mapping[bytes, OpenTask]) -> list[OpenTask]:
-        """This connection broke: if a silent process was at its end, that has crashed without a word.
+        """Note that this connection broke: a silent process at its other end has crashed.
 
-        Returns the open ``tasks`` that are blamed for it.
+        Returns which of the open ``tasks`` are blamed for it.
         """
         silence = self.silent.get(route)
         if silence is None:
@@ -114,28 +114,28 @@ class Blame:
     # --- hangs ----------------------------------------------------------------------------------------------
 
     def is_hung(self, task: OpenTask, now: float) -> bool:
-        """Return whether its worker should have reported on it long ago."""
+        """Return whether the report of its worker is overdue."""
         return task.started_at is not None and now > task.started_at + self._notice_s(task)
 
     def _notice_s(self, task: OpenTask) -> float:
-        """Twice the lease: a worker's own count stands still while its process is frozen, this goes on."""
+        """Twice the lease: a worker's own count stops while its process is frozen; this one does not."""
         return 2 * task.lease_s + self._rules.dead_s
 
     def note_hang(self, task: OpenTask, attempt: int) -> bool:
-        """This attempt has outrun its lease, whoever says so; return whether that was once too often."""
+        """Note that this attempt outran its lease; return whether the task has hung too often."""
         task.hung |= {attempt}
         return task.hangs >= self._rules.max_hangs
 
     # --- verdicts -------------------------------------------------------------------------------------------
 
     def record(self, failed: m.Failed) -> None:
-        """Remember what a client was told of a task that cost workers; of other failures nothing."""
+        """Remember the failure of a task that cost workers; other failures are not remembered."""
         if failed.code in ("POISONED", "HUNG"):
-            self._verdicts[failed.task] = failed._replace(error=failed.error[:MAX_WORDS], payload=m.EMPTY)
+            self._verdicts[failed.task] = failed._replace(error=failed.error[:MAX_ERROR], payload=m.EMPTY)
             _keep_below(self._verdicts, MAX_VERDICTS)
 
     def verdict(self, task: bytes) -> m.Failed | None:
-        """Return what was found of this task, if anything was."""
+        """Return the final verdict on this task, or None."""
         return self._verdicts.get(task)
 
 

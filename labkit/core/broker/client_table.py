@@ -1,4 +1,4 @@
-"""The broker's table of clients: who is connected by which route, and how much each has open.
+"""The broker's table of clients: the connection of each, and how much it has open.
 
 A client keeps its id across reconnects; a route belongs to one connection. A client whose connection is gone
 keeps its tasks for ``Rules.client_gone_s``, so that a short break costs nothing.
@@ -31,12 +31,12 @@ class ClientTable:
         return self._by_id.get(id)
 
     def at(self, route: Route) -> ClientRecord | None:
-        """Return the client that speaks by this route."""
+        """Return the client at this connection."""
         return self._by_route.get(route)
 
     def join(self, id: bytes, name: str, route: Route, now: float) -> ClientRecord:
-        """Return the client of this id, now speaking by this route; new or come back."""
-        self.disconnect(route)  # another client may have spoken by it before
+        """Return the client of this id, new or returning, now at this connection."""
+        self.disconnect(route)  # another client may have used it before
         client = self._by_id.get(id)
         if client is None:
             client = self._by_id[id] = ClientRecord(id, name, route, now)
@@ -49,7 +49,7 @@ class ClientTable:
         return client
 
     def disconnect(self, route: Route) -> ClientRecord | None:
-        """Forget a closed connection; the client itself stays for a while."""
+        """Forget a closed connection and return its client, which stays for a while."""
         client = self._by_route.pop(route, None)
         if client is not None:
             client.route = None
@@ -58,7 +58,7 @@ class ClientTable:
         return client
 
     def remove(self, client: ClientRecord) -> None:
-        """Forget the client altogether."""
+        """Forget the client."""
         del self._by_id[client.id]
         if client.route is not None:
             self._by_route.pop(client.route, None)

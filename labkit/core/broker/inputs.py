@@ -1,6 +1,6 @@
-"""What can happen to the scheduler, and what it can want done: the vocabularies of its method ``handle``.
+"""The scheduler's inputs and outputs: the events that ``handle`` takes, and the actions that it returns.
 
-A *route* names one connection; what it is, is the shell's business (a ZeroMQ routing id, an object in the
+A *route* identifies one connection; only the shell knows what it is (a ZeroMQ routing id, a number in the
 simulator).
 """
 
@@ -13,7 +13,7 @@ from labkit.core.broker.records import Route
 from labkit.core.history import Event
 from labkit.core.protocol import messages as m
 
-# --- what happens to it -------------------------------------------------------------------------------------
+# --- inputs -------------------------------------------------------------------------------------------------
 
 
 class FromClient(NamedTuple):
@@ -37,18 +37,18 @@ class ClientClosed(NamedTuple):
 
 
 class WorkerClosed(NamedTuple):
-    """A worker's connection is gone: locally within milliseconds of its death."""
+    """A worker's connection is gone; on one machine this comes within milliseconds of its death."""
 
     route: Route
 
 
 class Tick(NamedTuple):
-    """All that had arrived has been handed over: judge liveness, expire deadlines, hand out work."""
+    """Everything that had arrived was handed over: judge liveness, expire deadlines, hand out work."""
 
 
 Input = FromClient | FromWorker | ClientClosed | WorkerClosed | Tick
 
-# --- what it wants done -------------------------------------------------------------------------------------
+# --- outputs ------------------------------------------------------------------------------------------------
 
 
 class ToClient(NamedTuple):

@@ -80,7 +80,7 @@ class Liveness:
     # --- each tick ------------------------------------------------------------------------------------------
 
     def notice_oversleep(self, now: float) -> None:
-        """Note a ``Tick``; if it comes late, nobody is blamed for the time in which the broker slept."""
+        """Note a ``Tick``; if it comes late, do not blame peers for the time in which the broker slept."""
         if now - self._last_tick > self._rules.heartbeat_s:
             self.forgive_silence(now)
         self._last_tick = now

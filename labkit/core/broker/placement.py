@@ -1,8 +1,8 @@
-"""Which task goes to which worker next: the queue's order, the workers's credit, and a policy's choice.
+"""Placement: which task goes to which worker next, by the queue's order, the workers' credit and a policy.
 
-Part of the scheduler's mind, and imported by nobody else. ``least_busy`` is read off the workers's index in
-constant time; any other policy, a learner's too, is called with all workers that may get the task. A policy
-that fails is replaced by ``least_busy`` for that task, and told of: it never takes the broker down.
+Part of the scheduler; only the scheduler imports it. ``least_busy`` is read from the worker table's index in
+constant time. Any other policy, a learner's too, is called with all workers that may get the task. If it
+fails, the history gets the error and ``least_busy`` chooses for that task; a policy never stops the broker.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_POLICY_ERRORS_REPORTED = 20
 
 
 class Placement:
-    """``choose`` is a policy's name or a policy function; ``failed`` is told what went wrong with it."""
+    """See the module's head. ``choose`` is a policy's name or a policy function."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Placement:
     def pairs(self, now: float) -> Iterator[tuple[OpenTask, Worker]]:
         """Yield task and worker, one task a lane in turn, until no lane has both a task and a worker.
 
-        Each task has left the queue; it must be charged to its worker before the next pair is asked for.
+        Each task has left the queue; the caller charges it to the worker before taking the next pair.
         """
         queue = self._queue
         indexed = self.policy is least_busy
@@ -61,7 +61,7 @@ class Placement:
             return None
         try:
             chosen = self.policy(self._queue.head(needs), eligible, now)
-        except Exception as error:  # noqa: BLE001 - a learner's code must not take the broker down
+        except Exception as error:  # noqa: BLE001 - a learner's code must not stop the broker
             return self._instead(f"{type(error).__name__}: {error}", needs, now)
         if chosen is None:
             return None

@@ -5,9 +5,9 @@ that are living, not draining, capable of the task and with credit left, in no p
 empty. ``None`` leaves the task in the queue until something changes. The same function runs in the simulator
 and in the real broker.
 
-No policy rolls dice: a task's id is 128 random bits made by its client, and *that* is the randomness, so a
-run can be repeated to the letter. The scheduler runs ``least_busy`` through an index (``fleet.py``) that
-gives the same answer in constant time; a test holds the two side by side.
+No policy uses a random generator: a task's id is 128 random bits made by its client, and these bits are the
+randomness, so a run can be repeated exactly. The scheduler runs ``least_busy`` through an index
+(``worker_table``) that gives the same answer in constant time; a test compares the two.
 
 Source: ipyparallel's schemes (``leastload``, ``lru``, ``plainrandom``, ``twobin``); Mitzenmacher, "The power
 of two choices in randomized load balancing" (2001).
@@ -22,7 +22,7 @@ from labkit.core.errors import N_, InvalidInput
 
 
 class WorkerView(Protocol):
-    """What a policy may know of a worker."""
+    """What a policy may know about a worker."""
 
     @property
     def id(self) -> str: ...
@@ -47,7 +47,7 @@ class WorkerView(Protocol):
 
 
 class TaskView(Protocol):
-    """What a policy may know of a task."""
+    """What a policy may know about a task."""
 
     @property
     def id(self) -> bytes: ...
@@ -83,10 +83,10 @@ def power_of_two_choices(task: TaskView, workers: Sequence[WorkerView], now: flo
 
 
 def _bits(task: TaskView, half: int) -> int:
-    """64 of the task id's random bits, mixed with the attempt, so that a retry is drawn anew.
+    """Return 64 of the task id's random bits, mixed with the attempt, so that a retry draws again.
 
-    Merely adding something for each attempt is not enough: where the number of workers divides it, every
-    retry lands on the same worker. Source of the mixing: Steele, Lea and Flood, "Fast splittable pseudorandom
+    Merely adding a constant for each attempt is not enough: if the number of workers divides it, every retry
+    goes to the same worker. Source of the mixing: Steele, Lea and Flood, "Fast splittable pseudorandom
     number generators" (2014).
     """
     bits = int.from_bytes(task.id[half * 8 : half * 8 + 8], "big") + task.attempt * 0x9E3779B97F4A7C15
@@ -105,7 +105,7 @@ UNKNOWN = N_("policy {policy!r} is unknown; known: {known}; or your own, as modu
 
 
 def named(name: str) -> Policy:
-    """Return the policy of this name. Raises InvalidInput, naming those that there are."""
+    """Return the policy of this name. Raises InvalidInput, which lists the known ones."""
     try:
         return POLICIES[name]
     except KeyError:

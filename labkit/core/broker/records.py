@@ -17,7 +17,7 @@ Route = Hashable
 
 
 class State(Enum):
-    """Where an open task is. A task that has ended is in no table any more; the history tells of it."""
+    """Where an open task is. A task that has ended is in no table; only the history has it."""
 
     QUEUED = "queued"
     ASSIGNED = "assigned"
@@ -33,10 +33,15 @@ class OpenTask:
     )  # fmt: skip
 
     def __init__(
-        self, id: bytes, client: ClientRecord, job: str, needs: frozenset[str], lease_s: float,
+        self,
+        id: bytes,
+        client: ClientRecord,
+        job: str,
+        needs: frozenset[str],
+        lease_s: float,
         deadline: float,
         payload: Payload,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.id = id
         self.hex = id.hex()
         self.client = client
@@ -57,12 +62,12 @@ class OpenTask:
         self.silences = 0  # how many workers fell silent while they had it
         self.careful = False
         self.release_at = 0.0  # if it is set aside
-        # Which worker (id and epoch) each attempt was taken from; empty for most tasks.
+        # The key of the worker that each earlier attempt was taken from; empty for most tasks.
         self.holders: dict[int, bytes] = {}
 
     @property
     def crashes(self) -> int:
-        """How many processes died while it ran in them, as far as there is evidence."""
+        """How many processes died while it ran in them, as far as is known."""
         return len(self.crashed)
 
     @property
@@ -81,19 +86,26 @@ class Worker:
     )  # fmt: skip
 
     def __init__(
-        self, id: str, route: Route, instance: bytes, epoch: bytes, slots: int,
-        capabilities: frozenset[str], pid: int, now: float,
-    ) -> None:  # fmt: skip
+        self,
+        id: str,
+        route: Route,
+        instance: bytes,
+        epoch: bytes,
+        slots: int,
+        capabilities: frozenset[str],
+        pid: int,
+        now: float,
+    ) -> None:
         self.id = id
         self.route = route
         self.instance = instance
         self.epoch = epoch
-        self.key = epoch + id.encode()  # names this worker of this epoch
+        self.key = epoch + id.encode()  # identifies this worker in this epoch
         self.slots = slots
-        self.capabilities = capabilities  # empty = everything
+        self.capabilities = capabilities  # empty: all
         self.pid = pid
         self.tasks: dict[bytes, OpenTask] = {}  # in order of dispatch
-        # Attempts that were taken from it and that it may still compute: what each is expected to take.
+        # Attempts that were taken from it and that it may still compute, with the expected time of each.
         self.revoked: dict[tuple[bytes, int], float] = {}
         self.in_flight = 0  # sent to it and not answered: ``tasks`` and ``revoked``
         self.ahead_s = 0.0
@@ -117,7 +129,7 @@ class Worker:
         return "busy" if self.in_flight else "ready"
 
     def can(self, needs: frozenset[str]) -> bool:
-        """Return whether it states all the capabilities that a task needs."""
+        """Return whether it has all the capabilities that a task needs."""
         return not self.capabilities or needs <= self.capabilities
 
 
@@ -145,7 +157,7 @@ class Group:
             worker.listed = None
 
     def first(self) -> Worker | None:
-        """Return the least busy worker, or None when nobody has credit."""
+        """Return the least busy worker, or None if no worker has credit."""
         loads = self.loads
         while not loads[self.lowest]:
             if self.lowest == len(loads) - 1:

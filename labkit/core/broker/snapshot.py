@@ -1,10 +1,10 @@
-"""What the broker shows of itself at one moment: its workers, its queue, and how much work that is.
+"""What the broker shows of itself at one moment: its workers, its queue, and how much work is open.
 
-A snapshot is made by the scheduler for whoever displays the cluster (the Redis mirror, the status command).
-It is a copy: nothing that is done to it changes the scheduler, and nothing ever reads it back as the truth.
+The Redis mirror and the status command display it. A snapshot is a copy: changing it changes nothing in the
+scheduler, and nothing ever reads it back as the truth.
 
-The core has no wall clock, so a snapshot says how *long ago* a worker was last heard; whoever shows it to
-people turns that age into a time of day.
+The core has no wall clock, so a snapshot contains how *long ago* a worker was last heard. The display turns
+that age into a time of day.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from labkit.core.broker.task_queue import TaskQueue
 from labkit.core.broker.worker_table import WorkerTable
 
 MAX_LOOKED_AT = 1000
-"""Queued tasks that are looked at to tell how much work is open."""
+"""Queued tasks that are looked at to estimate how much work is open."""
 
 
 class Snapshot(NamedTuple):
@@ -29,13 +29,13 @@ class Snapshot(NamedTuple):
     ======================  ==========================================================================
     id                      str, the worker's name; no two workers of a snapshot share one
     capabilities            list of str, sorted: the filters it serves
-    last_heartbeat_age_s    float, seconds since anything was last heard from it, 0 or more
+    last_heartbeat_age_s    float, seconds since its last message, 0 or more
     status                  str: ready, busy, suspect, draining, lost or left
     tasks_completed         int, tasks that this epoch of the worker has finished
     in_flight               int, tasks dispatched to it and not yet answered
     slots                   int, tasks that it computes at the same time
     epoch                   str of hex digits, fresh for every hello of the worker
-    pid                     int, the number of its process, as it said
+    pid                     int, the id of its process, as its hello stated
     ======================  ==========================================================================
 
     ``pending``: the ids (32 hex digits) of the tasks that wait for a worker, oldest first.
@@ -64,26 +64,30 @@ def status_of(tables: Tables, now: float) -> dict[str, Any]:
 
 
 def worker_rows(workers: WorkerTable, now: float) -> list[dict[str, Any]]:
-    """Return the rows of a snapshot's workers, those that are gone last."""
+    """Return one row per worker; the departed come last."""
     living = [_row(worker, worker.status, now) for worker in workers]
     return living + [_row(worker, status, now) for worker, status in workers.departed.values()]
 
 
 def _row(worker: Worker, status: str, now: float) -> dict[str, Any]:
     return {
-        "id": worker.id, "capabilities": sorted(worker.capabilities),
+        "id": worker.id,
+        "capabilities": sorted(worker.capabilities),
         "last_heartbeat_age_s": now - worker.last_heard,
-        "status": status, "tasks_completed": worker.completed, "in_flight": worker.in_flight,
+        "status": status,
+        "tasks_completed": worker.completed,
+        "in_flight": worker.in_flight,
         "slots": worker.slots,
-        "epoch": worker.epoch.hex(), "pid": worker.pid,
-    }  # fmt: skip
+        "epoch": worker.epoch.hex(),
+        "pid": worker.pid,
+    }
 
 
 def open_work_s(workers: WorkerTable, queue: TaskQueue, now: float) -> float:
-    """Return for how many seconds one slot would compute what is open, by what each job took so far.
+    """Return how many seconds one slot would need for all open tasks, estimated from past runs.
 
-    A job of which no run has ended yet is expected to take what its longest present run has taken. Of a very
-    long queue a part stands for the whole.
+    A job without a finished run is expected to take as long as its longest present run has taken. Of a very
+    long queue only the first part is looked at, and stands for the whole.
     """
     assigned = list(workers.all_tasks())
     longest_s: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""A read-only view of the scheduler's tables, for those that check them.
+"""A read-only view of the scheduler's tables, for snapshots and for checkers.
 
 The simulation's invariants and its online checker read a scheduler through this view and nothing else, so the
 scheduler may rearrange its private parts. The tables are the live ones, not copies: read them before the next
@@ -20,7 +20,7 @@ from labkit.core.protocol.rules import Rules
 
 
 class Tables(NamedTuple):
-    """All that a scheduler remembers about open tasks and its peers."""
+    """Everything that a scheduler remembers about open tasks and its peers."""
 
     rules: Rules
     tasks: Mapping[bytes, OpenTask]

@@ -1,15 +1,15 @@
-"""A task as the broker sees it, and the queue in which it waits.
+"""The queue of the tasks that wait for a worker.
 
 The queue keeps three orders at once, each in constant time per task:
 
 * within one client: first in, first out; a requeued task goes to the front, because it is the oldest;
 * among clients: one task each in turn, so that a flood by one does not delay another;
-* among needs: tasks that no living worker can do never block others, and each kind has its turn.
+* among needs: tasks that no living worker can do never block others, and each set of needs has its turn.
 
-A task may also be *set aside*: it is queued, but nobody gets it until it is released.
+A task may also be *set aside*: it is queued, but no worker gets it until it is released.
 
-So a *lane* is all tasks with the same needs, and a lane holds one ordered dictionary per client (ordered
-dictionaries because a cancelled task leaves from the middle).
+A *lane* is all tasks with the same needs. It holds one ordered dictionary per client, because a cancelled
+task leaves from the middle.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class TaskQueue:
         return task
 
     def set_aside(self, task: OpenTask, until: float) -> None:
-        """Queue a task that nobody is to get before it is released, which is due at ``until``."""
+        """Queue a task that no worker gets before it is released, which is due at ``until``."""
         task.release_at = until
         self.aside[task.id] = task
         self.count += 1
@@ -85,7 +85,7 @@ class TaskQueue:
         self.push(task, front=True)
 
     def remove(self, task: OpenTask) -> None:
-        """Take a queued task out of the middle (cancelled, expired, or its late result came)."""
+        """Remove a queued task from its place: cancelled, expired, or ended by a late result."""
         if task.id in self.aside:
             del self.aside[task.id]
             self.count -= 1

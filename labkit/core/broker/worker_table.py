@@ -12,15 +12,15 @@
     ready    -> left      left (goodbye)
     draining -> left      left (goodbye)
 
-Workers with the same capabilities form a *group*. In a group, one ordered dictionary per load (tasks in
-flight) holds the workers that may get a task now; whoever's load changes goes to the end of its new load. The
-first worker of the lowest non-empty load is therefore the least busy, and among equals the least recently
-used: exactly ``policies.least_busy``, for 3 workers as for 10,000.
+Workers with the same capabilities form a *group*. A group has one ordered dictionary per load (tasks in
+flight), which holds the workers that may get a task now. A worker whose load changes goes to the end of its
+new load. So the first worker of the lowest non-empty load is the least busy one, and the least recently used
+among equals: the choice of ``policies.least_busy``, at the same cost for 3 workers as for 10,000.
 
 *Credit is time, not count.* A worker may hold ``slots + 1`` tasks, so that the next one is there when it
-finishes; more only as long as all that it holds is expected to take less than ``work_ahead_s``. So tiny tasks
-keep it busy, and long ones are never hoarded by one worker while another is idle. What a job is expected to
-take is a moving average of what its past runs took.
+finishes. It gets more only while everything it holds is expected to take less than ``work_ahead_s``. So tiny
+tasks keep a worker busy, and no worker hoards long tasks while another is idle. The expected time of a job is
+a moving average of its past runs.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ LONGEST_RUN_S = 1e6
 
 
 class WorkerTable:
-    """All living workers, by id and by route, and what is remembered of those that went."""
+    """All living workers, by id and by route, and what is remembered of the departed."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -77,11 +77,11 @@ class WorkerTable:
         return self._by_id.get(id)
 
     def at(self, route: Route) -> Worker | None:
-        """Return the living worker that speaks by this route."""
+        """Return the living worker at this connection."""
         return self._by_route.get(route)
 
     def join(self, worker: Worker) -> None:
-        """Take a new worker in. Its id must be free."""
+        """Add a new worker. Its id must be free."""
         self._by_id[worker.id] = worker
         self._by_route[worker.route] = worker
         self.departed.pop(worker.id, None)
@@ -130,7 +130,7 @@ class WorkerTable:
         )
 
     def touch(self, worker: Worker) -> None:
-        """File a worker under its present load, as the most recently used one."""
+        """List a worker under its present load, as the most recently used one."""
         self._clock += 1
         worker.last_used = self._clock
         group = worker.group
@@ -149,7 +149,7 @@ class WorkerTable:
         worker.last_dispatch = self._clock
 
     def released(self, worker: Worker, task: OpenTask) -> None:
-        """Give a worker its credit back: the task ended, or was taken from it."""
+        """Give a worker its credit back: the task ended, or the worker returned it."""
         del worker.tasks[task.id]
         worker.in_flight -= 1
         worker.ahead_s = worker.ahead_s - task.expected_s if worker.in_flight else 0.0
@@ -161,7 +161,7 @@ class WorkerTable:
         worker.revoked[task.id, task.attempt] = task.expected_s
 
     def answered(self, worker: Worker, task_id: bytes, attempt: int) -> None:
-        """The worker has no more to do with a revoked attempt; anything else is ignored."""
+        """Give a worker its credit back for a revoked attempt; any other attempt is ignored."""
         expected_s = worker.revoked.pop((task_id, attempt), None)
         if expected_s is not None:
             worker.in_flight -= 1
@@ -169,7 +169,7 @@ class WorkerTable:
             self.touch(worker)
 
     def learn(self, job: str, compute_s: float) -> None:
-        """Remember how long a run of this job took; what no clock can have measured is ignored."""
+        """Remember how long a run of this job took; a time that no clock can have measured is ignored."""
         if not 0.0 <= compute_s < LONGEST_RUN_S:  # NaN, too
             return
         mean = self._mean_s.get(job)
@@ -181,7 +181,7 @@ class WorkerTable:
             self._mean_s[job] = mean + (compute_s - mean) * 0.2
 
     def expected_s(self, job: str) -> float | None:
-        """Return what a run of this job is expected to take; None if none has ended yet."""
+        """Return the expected time of a run of this job in seconds; None if no run has ended yet."""
         return self._mean_s.get(job)
 
     # --- choosing -------------------------------------------------------------------------------------------

@@ -12,14 +12,13 @@
 
 Rules:
 
-* A task's payload is kept until its outcome is here. After every welcome all open tasks are submitted again
-  under their own ids; a broker that still has them only says so. So neither a broken connection nor a dead
-  broker loses one.
-* The first outcome of a task is handed out, any later one counted and dropped.
-* What exceeds the quota that the broker grants waits here, in order. A refusal (BUSY) makes the window shrink
-  to what the broker did take, and every outcome lets it grow by one: the client slows down by itself.
-* A deadline is armed here too, a little later than the broker's, for the case that there is no broker any
-  more.
+* A task's payload is kept until its outcome arrives. After every welcome all open tasks are submitted again
+  under their own ids; a broker that still has them only acknowledges them. So neither a broken connection nor
+  a dead broker loses a task.
+* The first outcome of a task is handed out; any later one is counted and dropped.
+* Tasks beyond the quota that the broker grants wait here, in order. A refusal (BUSY) shrinks the window to
+  what the broker did accept, and every outcome lets it grow by one: the client slows down by itself.
+* A deadline is armed here too, a little later than the broker's, in case there is no broker any more.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class Call(NamedTuple):
     size: int
 
 
-# --- what happens to it -------------------------------------------------------------------------------------
+# --- events -------------------------------------------------------------------------------------------------
 
 
 class SubmitAsked(NamedTuple):
@@ -67,28 +66,28 @@ class SubmitAsked(NamedTuple):
 
 
 class CancelAsked(NamedTuple):
-    """The user no longer wants it; answered by ``CancelAnswer``."""
+    """The user wants it cancelled; answered by ``CancelAnswer``."""
 
     task: bytes
 
 
 class Ask(NamedTuple):
-    """Send a ``Note`` or ``Query`` as soon as there is a broker to send it to."""
+    """Send a ``Note`` or ``Query`` as soon as there is a broker."""
 
     message: m.Note | m.Query
 
 
 class ForgetAsked(NamedTuple):
-    """Nobody waits for the answer to question ``number`` any more: it is not sent again."""
+    """The user no longer waits for the answer to question ``number``: it is not sent again."""
 
     number: int
 
 
 class CloseAsked(NamedTuple):
-    """The user is done: say goodbye."""
+    """The user closed the client: say goodbye."""
 
 
-# --- what it wants done -------------------------------------------------------------------------------------
+# --- actions ------------------------------------------------------------------------------------------------
 
 
 class Outcome(NamedTuple):
@@ -113,19 +112,19 @@ class CancelAnswer(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A ``Noted`` or ``Info`` came."""
+    """A ``Noted`` or ``Info`` arrived."""
 
     message: m.Noted | m.Info
 
 
 class Welcomed(NamedTuple):
-    """The connection stands; ``new_broker`` if this broker did not know the client's tasks."""
+    """The broker answered the hello; ``new_broker``: it is another one, which knew no task of this client."""
 
     new_broker: bool
 
 
 class ClientTables(NamedTuple):
-    """Read-only view of where each open task of a client is, for those that check it."""
+    """Read-only view of where each open task of a client is, for checkers."""
 
     waiting: Collection[bytes]
     """Not with the broker."""
@@ -156,7 +155,7 @@ class ClientSession(Session):
         self._window = self._quota_tasks
         self._hold_until = float("-inf")
         self._questions: dict[int, m.Note | m.Query] = {}
-        self._cancelling: dict[bytes, None] = {}  # a set that remembers the order
+        self._cancelling: dict[bytes, None] = {}  # an ordered set
         self._deadlines = Deadlines()
         self._ticks: dict[bytes, int] = {}
         self.duplicates = 0
@@ -196,7 +195,7 @@ class ClientSession(Session):
         self._quota_tasks = self._window = max(1, welcome.max_tasks)
         self._quota_bytes = welcome.max_bytes
         self._hold_until = float("-inf")
-        self._waiting = OrderedDict.fromkeys(self.open)  # in the order of their submission
+        self._waiting = OrderedDict.fromkeys(self.open)  # in order of submission
         self._sent.clear()
         self._accepted.clear()
         self._out_bytes = 0
@@ -204,7 +203,9 @@ class ClientSession(Session):
         for question in self._questions.values():
             self._send(question, now)
         self._pump(now)
-        for task in self._cancelling:  # after the tasks: a broker that never had one must not start it next
+        for (
+            task
+        ) in self._cancelling:  # after the tasks: a new broker must have a task before its cancellation
             self._send(m.Cancel(task), now)
 
     def _on_stale(self, _: m.Stale, now: float) -> None:
@@ -223,7 +224,7 @@ class ClientSession(Session):
         self._waiting[call.task] = None
 
     def _pump(self, now: float) -> None:
-        """Send what waits, as far as window and quota allow."""
+        """Send the waiting tasks that window and quota allow."""
         if self.phase is not Phase.READY or now < self._hold_until:
             return
         while self._waiting and len(self._sent) + len(self._accepted) < self._window:
@@ -290,7 +291,7 @@ class ClientSession(Session):
             self._cancelling[task] = None
             if self.phase is Phase.READY:
                 self._send(m.Cancel(task), now)
-        else:  # it never left, or the broker that had it is gone
+        else:  # it was never sent, or the broker that had it is gone
             self._close_call(call)
             self._out.append(CancelAnswer(task, True))
 
@@ -342,23 +343,34 @@ class ClientSession(Session):
                 self._beat(now)
 
     def _unacknowledged_for_long(self, now: float) -> bool:
-        """A broker that beats but does not acknowledge has not got the task: say everything again."""
+        """Return whether an acknowledgement is overdue although the broker sends heartbeats."""
         if not self._sent:
             return False
         patience_s = self._patience_s + self._out_bytes / self.rules.slow_link_bytes_per_s
         return now - next(iter(self._sent.values())) >= patience_s
 
-    # --- which does what ------------------------------------------------------------------------------------
+    # --- handlers -------------------------------------------------------------------------------------------
 
     _handlers = {
         **Session._handlers,
-        SubmitAsked: _on_submit, CancelAsked: _on_cancel, Ask: _on_ask,
-        ForgetAsked: _on_forget, CloseAsked: _on_close, Tick: _on_tick,
-    }  # fmt: skip
+        SubmitAsked: _on_submit,
+        CancelAsked: _on_cancel,
+        Ask: _on_ask,
+        ForgetAsked: _on_forget,
+        CloseAsked: _on_close,
+        Tick: _on_tick,
+    }
 
     _message_handlers = {
         **Session._message_handlers,
-        m.ClientWelcome: _on_welcome, m.Stale: _on_stale, m.Accepted: _on_accepted, m.Refused: _on_refused,
-        m.Running: _on_running, m.Result: _on_outcome, m.Failed: _on_outcome,
-        m.CancelReply: _on_cancel_reply, m.Noted: _on_answer, m.Info: _on_answer,
-    }  # fmt: skip
+        m.ClientWelcome: _on_welcome,
+        m.Stale: _on_stale,
+        m.Accepted: _on_accepted,
+        m.Refused: _on_refused,
+        m.Running: _on_running,
+        m.Result: _on_outcome,
+        m.Failed: _on_outcome,
+        m.CancelReply: _on_cancel_reply,
+        m.Noted: _on_answer,
+        m.Info: _on_answer,
+    }

@@ -1,4 +1,4 @@
-"""What both ends of a conversation with the broker have in common: greeting it, hearing it, missing it.
+"""What a worker's and a client's session share: greeting the broker, heartbeats, and noticing silence.
 
 ::
 
@@ -7,15 +7,15 @@
                                 ▲                      │
                                 └── silent, or "stale" ┘
 
-A session is fed events and returns what to do. It has neither a socket nor a clock: the shell does, and tells
-it the time. What is a worker's or a client's own stands in `worker_session` and `client_session`.
+A session takes events and returns what to do. It has neither a socket nor a clock: its shell has both, and
+passes the time in. The parts that differ are in `worker_session` and `client_session`.
 
 Rules:
 
-* Everything heard counts as a sign of life; something is said at least once a heartbeat.
-* Silence longer than the patience that the broker asked for, and than its announced bulk takes on a slow
-  link, means that it is gone.
-* A side that was frozen was not listening: that time is not the broker's silence.
+* Every message from the broker is a sign of life; the session sends at least one message per heartbeat.
+* A broker is gone when it is silent for longer than the patience in its welcome, plus the time that its
+  announced bulk takes on a slow connection.
+* A session that was frozen could not listen: that time is not the broker's silence.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from labkit.core.transitions import START, Transitions, check_transition
 
 
 class Arrived(NamedTuple):
-    """It happened: a message came from the broker."""
+    """Event: a message arrived from the broker."""
 
     message: m.Message
 
 
 class Tick(NamedTuple):
-    """It happened: time has passed, and everything that had arrived was handed over."""
+    """Event: time has passed, and everything that had arrived was handed over."""
 
     processor_s: float = 0.0
-    """How much processor time this process has used in its life; 0 where nobody asks."""
+    """Processor time that this process has used so far, in seconds; a client leaves it 0."""
 
 
 class Send(NamedTuple):
-    """To do: send this message to the broker."""
+    """Action: send this message to the broker."""
 
     message: m.Message
 
 
 class Connect(NamedTuple):
-    """To do: throw the socket away, with all that waits in it, and open a new one."""
+    """Action: discard the socket, with everything that waits in it, and open a new one."""
 
 
 class Phase(Enum):
@@ -105,7 +105,7 @@ class Session(ABC):
 
     @abstractmethod
     def _greet(self, now: float, connect: bool) -> None:
-        """Begin anew: say hello, on a new connection or on the one that there is."""
+        """Start over: say hello, on a new connection or on the present one."""
 
     def _enter(self, phase: Phase) -> None:
         check_transition(self.TRANSITIONS, self.phase.value, phase.value)
@@ -145,7 +145,7 @@ class Session(ABC):
     def _due(self) -> float:
         """Return when a ``Tick`` is due because of the connection.
 
-        It is never further away than a heartbeat, or the next ``Tick`` would look like the end of a freeze.
+        It is at most a heartbeat away, or the next ``Tick`` would look like the end of a freeze.
         """
         due = self._last_tick + self._heartbeat_s
         if self.phase is Phase.GREETING:
@@ -154,7 +154,7 @@ class Session(ABC):
         return min(due, self._last_sent + self._heartbeat_s, silent_at)
 
     def _slept_s(self, now: float) -> float:
-        """Note that it is ``now``; return for how long this side was frozen, 0 if it was not."""
+        """Note a ``Tick``; return for how long this side was frozen, 0 if it was not."""
         since_s = now - self._last_tick
         self._last_tick = now
         if since_s <= self._heartbeat_s * 2:
@@ -163,20 +163,20 @@ class Session(ABC):
         return since_s
 
     def _is_broker_gone(self, now: float) -> bool:
-        """Return whether it has been silent for too long: with its welcome, or since."""
+        """Return whether the broker has been silent for too long, before its welcome or since."""
         if self.phase is Phase.GREETING:
             return now - self._last_heard >= self.rules.dead_s
         return now - self._last_heard >= self._patience_s + self._bulk_s
 
     def _beat(self, now: float) -> None:
-        """Say that this side lives, if nothing else has been said for a while."""
+        """Send a heartbeat if nothing else was sent for a heartbeat period."""
         if now - self._last_sent >= self._heartbeat_s:
             self._send(m.Heartbeat(), now)
 
-    # --- which does what ------------------------------------------------------------------------------------
+    # --- handlers -------------------------------------------------------------------------------------------
 
     _handlers: ClassVar[Handlers] = {Arrived: _on_arrived}
     """By the class of an event."""
 
     _message_handlers: ClassVar[Handlers] = {m.Bulk: _on_bulk}
-    """By the class of a message. What is not here says no more than that the broker lives."""
+    """By the class of a message. Any other message only shows that the broker lives."""

@@ -1,16 +1,16 @@
-"""The error that a task's future raises, made from what the broker says about the task's end.
+"""The error that a task's future raises, made from the broker's ``Failed`` message.
 
 Each way to fail has its class in `labkit.core.errors`. The most frequent one, an exception in the task's own
 code, travels as text, because nothing may be unpickled: its type and message ("ValueError: the cup is empty")
 and its traceback. Here it becomes an exception again:
 
-* It is always a `TaskFailed`, so it names task, job, worker and attempt, whatever went wrong.
-* It is *also* what was raised there, if that is one of Python's own exceptions or of labkit's: code that says
+* It is always a `TaskFailed`, so it names task, job, worker and attempt.
+* It is *also* an instance of the class that was raised, if that is one of Python's or labkit's own: code with
   ``except ValueError`` works on the cluster as it does on every other engine.
 * Its ``__cause__`` is a `RemoteTraceback`, so Python prints the worker's traceback above it, as it does for
   ``concurrent.futures.ProcessPoolExecutor``.
 
-An exception of somebody else's class is a `TaskFailed` and no more: building it would mean running its code.
+An exception of any other class is only a `TaskFailed`: building it would mean running foreign code.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from labkit.core.errors import (
 from labkit.core.peers.client_session import Call
 from labkit.core.protocol import messages as m
 
-# They cannot be built from a sentence alone, or mean something to Python itself: a parent stands in for them.
+# Not built from a sentence alone, or of special meaning to Python itself: a parent class stands in.
 _NOT_THESE = (
     SyntaxError,
     UnicodeDecodeError,
@@ -49,16 +49,21 @@ _NOT_THESE = (
 
 
 def task_error(call: Call, failed: m.Failed) -> TaskError:
-    """Return the error that a ``Failed`` message stands for; it names task, job, worker and attempt."""
+    """Return the error for a ``Failed`` message; it names task, job, worker and attempt."""
     named = {
-        "task": call.task.hex(), "job": call.job, "worker": failed.worker or "?", "attempt": failed.attempt,
+        "task": call.task.hex(),
+        "job": call.job,
+        "worker": failed.worker or "?",
+        "attempt": failed.attempt,
         "error": failed.error,
-    }  # fmt: skip
+    }
     if failed.code == "ERROR":
         return _failure(
-            failed.error, bytes(failed.payload.body).decode("utf-8", "replace"),
-            N_("{job} failed on {worker} (task {task}, attempt {attempt}): {error}"), **named,
-        )  # fmt: skip
+            failed.error,
+            bytes(failed.payload.body).decode("utf-8", "replace"),
+            N_("{job} failed on {worker} (task {task}, attempt {attempt}): {error}"),
+            **named,
+        )
     if failed.code == "POISONED":
         return TaskPoisoned(
             N_(
@@ -106,15 +111,19 @@ def unreadable_result(call: Call, result: m.Result, why: ProtocolError) -> Resul
             "{job} was done by {worker}, but its result cannot be read "
             "(task {task}, attempt {attempt}): {why}"
         ),
-        task=call.task.hex(), job=call.job, worker=result.worker, attempt=result.attempt, why=why,
-    )  # fmt: skip
+        task=call.task.hex(),
+        job=call.job,
+        worker=result.worker,
+        attempt=result.attempt,
+        why=why,
+    )
 
 
 # --- an exception of the task's own -------------------------------------------------------------------------
 
 
 class RemoteTraceback(Exception):
-    """A worker's traceback as text: the cause of the error that came back."""
+    """A worker's traceback as text: the cause of a task's error."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -124,35 +133,35 @@ class RemoteTraceback(Exception):
         return f'\n"""\n{self.text.rstrip()}\n"""'
 
 
-def _failure(said: str, traceback: str, template: str, **params: Any) -> TaskFailed:
-    """Return the error for an exception that a worker described as ``said`` ("ValueError: …").
+def _failure(reported: str, traceback: str, template: str, **params: Any) -> TaskFailed:
+    """Return the error for an exception that a worker reported as ``reported`` ("ValueError: …").
 
-    ``template`` and ``params`` are the sentence, as for every `LabkitError`.
+    ``template`` and ``params`` make the sentence, as for every `LabkitError`.
     """
-    error = _like(said.partition(":")[0])(template, traceback=traceback, **params)
+    error = _like(reported.partition(":")[0])(template, traceback=traceback, **params)
     error.__cause__ = RemoteTraceback(traceback)
     return error
 
 
 @functools.lru_cache(maxsize=256)
 def _like(name: str) -> type[TaskFailed]:
-    """Return `TaskFailed`, or a class that is that and the exception called ``name`` as well."""
+    """Return `TaskFailed`, or a class that derives from it and from the exception called ``name``."""
     named = getattr(errors, name, None) or getattr(builtins, name, None)
     if not (isinstance(named, type) and issubclass(named, Exception)):
         return TaskFailed
     base = next(parent for parent in named.__mro__ if not issubclass(parent, _NOT_THESE))
     if base in (Exception, LabkitError) or issubclass(base, TaskFailed):
         return TaskFailed
-    # Python's OSError takes the sentence for an errno; there is none here.
+    # Python's OSError would take the sentence for an errno; there is none here.
     own = {"errno": None, "strerror": None, "also": name, "__module__": TaskFailed.__module__}
     return type(f"TaskFailed[{name}]", (_TwoInOne, base), own)
 
 
 class _TwoInOne(TaskFailed):
-    """A `TaskFailed` that is also something else. Its class is made when needed, so pickle is told how."""
+    """A `TaskFailed` that is also another exception; pickle makes its class again by name."""
 
     also = ""
-    """The other name."""
+    """Name of the other exception."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.also, self.template, self.params, self.__cause__)

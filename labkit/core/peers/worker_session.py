@@ -11,26 +11,27 @@
     ready    -> over      a task hung
     draining -> over      nothing held, drain_s over, stale, broker silent, or a task hung
 
-The shell (``workers/``) owns the socket and the threads that compute. It hands in what happened and does what
-comes out: ``Send`` a message, ``Connect`` a new socket, ``Run`` or ``Withdraw`` an attempt, ``Exit``.
+The shell (``workers/``) owns the socket and the threads that compute. It passes events in and carries out the
+actions that come back: ``Send`` a message, ``Connect`` a new socket, ``Run`` or ``Withdraw`` an attempt,
+``Exit``.
 
 Rules:
 
-* Every hello has a fresh epoch, and what was held under the former one is dropped: not started work is
-  withdrawn, and what is computing may finish, but its result is not sent.
-* A gap in the ticks in which the process used the processor was no freeze: a task kept Python's interpreter
-  lock. Processor time counts as computing, or such a task would never outrun its lease. If the worker was
-  given up meanwhile, it ends what it computes before it says hello: the late result counts, and who began
-  anew at once would only be silenced, and lost, again.
-* A task is announced as started when it has been running for a moment; one that is done before that just
-  sends its result. A *careful* task (it was in flight when a worker crashed) is announced first and runs only
-  after ``Go``.
-* A task that outruns its lease cannot be stopped from outside its thread: the worker reports it and leaves
-  with exit code ``HUNG``, and whoever supervises starts it again.
-* A task that never lets go of the interpreter lock keeps even that from being seen: the shell's watchdog ends
-  the process then, on its own, and has to know how long what runs may compute (``leases_s``).
-* The worker never retries anything, and answers each task that it was sent exactly once: with its result, its
-  error, or by giving it back, also when it was told to drop it.
+* Every hello has a fresh epoch, and the tasks of the former epoch are dropped: work that has not started is
+  withdrawn; work that is computing may finish, but its result is not sent.
+* A gap in the ticks during which the process used the processor was not a freeze: a task kept Python's
+  interpreter lock. Processor time counts as compute time, or such a task would never outrun its lease. A
+  worker that was given up meanwhile finishes what it computes before it says hello. Its late result counts;
+  if it started over at once, the same task would only silence it again.
+* A task is announced as started after it has run for a moment; a task that is done earlier only sends its
+  result. A *careful* task (it was in flight when a worker crashed) is announced first and runs only after
+  ``Go``.
+* A task that outruns its lease cannot be stopped from outside its thread: the worker reports it and exits
+  with code ``HUNG``, and its supervisor starts it again.
+* A task that never releases the interpreter lock prevents even that report. Then the shell's watchdog ends
+  the process; it asks the session how long the running tasks may compute (``leases_s``).
+* The worker never retries anything. It answers each task that it was sent exactly once: with the result, the
+  error, or by returning it, also after a ``Revoke``.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ from labkit.core.protocol.rules import Rules
 from labkit.core.transitions import START, Transitions
 
 LOCKED_SHARE = 1 / 4
-"""Who used the processor for this share of a gap in the ticks was not frozen: that would be less, even after
-a whole heartbeat of computing."""
+"""A process that used the processor for this share of a gap in the ticks was not frozen. A frozen one uses
+less, even if it computed for a whole heartbeat."""
 
 TRANSITIONS: Transitions = {
     (START, "greeting"): "start (connect, hello)",
@@ -62,7 +63,7 @@ TRANSITIONS: Transitions = {
 }
 
 
-# --- what happens to it -------------------------------------------------------------------------------------
+# --- events -------------------------------------------------------------------------------------------------
 
 
 class Began(NamedTuple):
@@ -93,7 +94,7 @@ class Raised(NamedTuple):
 
 
 class Withdrawn(NamedTuple):
-    """The attempt was still waiting for its turn to compute, and will not run."""
+    """The attempt was still waiting for its turn and will not run."""
 
     task: bytes
     attempt: int
@@ -103,7 +104,7 @@ class StopAsked(NamedTuple):
     """Drain and leave (SIGTERM)."""
 
 
-# --- what it wants done -------------------------------------------------------------------------------------
+# --- actions ------------------------------------------------------------------------------------------------
 
 
 class Run(NamedTuple):
@@ -113,7 +114,7 @@ class Run(NamedTuple):
 
 
 class Withdraw(NamedTuple):
-    """Do not compute this attempt if it still waits; answered by ``Withdrawn`` if it did."""
+    """Do not compute this attempt if it still waits; answered by ``Withdrawn`` in that case."""
 
     task: bytes
     attempt: int
@@ -130,7 +131,7 @@ Key = tuple[bytes, int]  # task, attempt
 
 
 class Lease(NamedTuple):
-    """How long an attempt has been computing, and when it counts as hung."""
+    """Since when an attempt has been computing, and when it counts as hung."""
 
     since: float
     until: float
@@ -138,18 +139,18 @@ class Lease(NamedTuple):
 
 
 class WorkerTables(NamedTuple):
-    """Read-only view of what a worker holds, for those that check it."""
+    """Read-only view of what a worker holds, for checkers."""
 
     held: Mapping[Key, m.Task]
-    """All that this epoch owes an answer for."""
+    """Every attempt that this epoch must answer."""
     line: Collection[m.Task]
-    """Held, and not handed over to the shell yet."""
+    """Held, and not handed to the shell yet."""
     runs: Mapping[Key, Lease | None]
-    """What the shell has, of former epochs too; a lease once it computes."""
+    """Every attempt that the shell has, of former epochs too; with a lease once it computes."""
 
 
 class WorkerSession(Session):
-    """See the module's head. ``fresh`` returns 8 random bytes: the only chance in a worker's life."""
+    """See the module's head. ``fresh`` returns 8 random bytes, the session's only source of randomness."""
 
     TRANSITIONS = TRANSITIONS
 
@@ -170,16 +171,16 @@ class WorkerSession(Session):
         self._fresh = fresh
         self.instance = fresh()
         self.epoch = b""
-        self.held: dict[Key, m.Task] = {}  # all that this epoch owes an answer for
-        self._line: deque[m.Task] = deque()  # held, but waiting behind a careful task
+        self.held: dict[Key, m.Task] = {}  # every attempt that this epoch must answer
+        self._line: deque[m.Task] = deque()  # held, and waiting behind a careful task
         self._asking: m.Task | None = None  # the careful task that waits for Go
-        # What the shell has and has not reported as over, of former epochs too; a lease once it computes.
+        # Attempts that the shell has not reported as over, of former epochs too; a lease once it computes.
         self._runs: dict[Key, Lease | None] = {}
-        self._alone: Key | None = None  # the careful attempt among them, beside which nothing may run
+        self._alone: Key | None = None  # the careful attempt among them; nothing may run beside it
         self._awake_since = 0.0
-        self._processor_s: float | None = None  # at the last tick; the first one comes at once
-        self._was_locked = False  # the last gap in the ticks was no freeze
-        self._given_up = False  # and told so, but not done with what it computes
+        self._processor_s: float | None = None  # at the last tick
+        self._was_locked = False  # the last gap in the ticks was not a freeze
+        self._given_up = False  # the broker gave it up, and it still computes
         self._refusals = 0
         self._retry_hello_at: float | None = None
         self._drain_until = 0.0
@@ -205,12 +206,12 @@ class WorkerSession(Session):
 
     @property
     def runs(self) -> int:
-        """How many attempts the shell has: they compute, or wait for a slot."""
+        """How many attempts the shell has; each computes or waits for a slot."""
         return len(self._runs)
 
     @property
     def leases_s(self) -> float:
-        """How long those of them that may compute at once, the longest, may take together."""
+        """Sum of the longest leases of as many attempts as may compute at once, in seconds."""
         leases = []
         for key, lease in self._runs.items():
             known = lease or self.held.get(key)
@@ -243,10 +244,10 @@ class WorkerSession(Session):
             self._refusals = 0
 
     def _on_refused(self, refused: m.WorkerRefused, now: float) -> None:
-        """Another worker has this id. It may be this one's own predecessor, not yet given up: ask again."""
+        """Ask again later: the other worker with this id may be a predecessor that is not yet given up."""
         if self.phase is not Phase.GREETING:
             return
-        # Counted, not timed: a broker that was frozen has to find out first that the other one is dead.
+        # Counted, not timed: a broker that was frozen must first notice that the other one is dead.
         self._refusals += 1
         if (self._refusals - 1) * self.rules.heartbeat_s >= self.rules.dead_s + self.rules.heartbeat_s:
             self._exit(exit_codes.REFUSED, f"the broker refused this worker: {refused.reason}")
@@ -268,8 +269,8 @@ class WorkerSession(Session):
 
     def _on_task(self, task: m.Task, now: float) -> None:
         if self.phase is Phase.DRAINING or (task.task, task.attempt) in self._runs:
-            # Draining; or a former broker's attempt of the same number is still in the shell, and a report of
-            # its end could not be told from one of this attempt's. The next attempt has another number.
+            # Draining; or the shell still has a former broker's attempt of the same number, and the session
+            # could not tell the two reports apart. The next attempt has another number.
             self._send(m.Returned(task.task, task.attempt), now)
         elif self.phase is Phase.READY:
             self.held[task.task, task.attempt] = task
@@ -277,7 +278,7 @@ class WorkerSession(Session):
             self._advance(now)
 
     def _advance(self, now: float) -> None:
-        """Hand over what may run: all up to the next careful task, and that one only alone and confirmed."""
+        """Hand over what may run: all up to the next careful task, which runs only alone and confirmed."""
         while self._line and self._asking is None and self._alone is None:
             task = self._line[0]
             if task.careful:
@@ -320,7 +321,7 @@ class WorkerSession(Session):
             return  # it is over already
         since = max(event.at, self._awake_since)
         task = self.held.get(key)
-        if task is None:  # of a former epoch: nobody waits for it
+        if task is None:  # of a former epoch: its result is not wanted
             self._runs[key] = Lease(since, since + self.rules.lease_s, self.rules.lease_s)
             return
         self._runs[key] = Lease(since, since + task.lease_s, task.lease_s)
@@ -352,7 +353,7 @@ class WorkerSession(Session):
             self._let_go((event.task, event.attempt), now)
 
     def _is_over(self, task: bytes, attempt: int, now: float) -> bool:
-        """The shell no longer has this attempt; return whether this epoch may report on it."""
+        """Note that the shell no longer has this attempt; return whether this epoch may report on it."""
         key = task, attempt
         self._runs.pop(key, None)
         if self._alone == key:
@@ -363,16 +364,16 @@ class WorkerSession(Session):
         return False
 
     def _withdraw_waiting(self) -> None:
-        """Ask for all that is handed over and not known to compute, the newest first.
+        """Withdraw every attempt that is handed over and not known to compute, the newest first.
 
-        What comes back goes to the front of the broker's queue, so the oldest must come last.
+        A returned task goes to the front of the broker's queue, so the oldest must come last.
         """
         self._out += [
             Withdraw(*key) for key in reversed(self.held) if key in self._runs and self._runs[key] is None
         ]
 
     def _drop_line(self) -> list[m.Task]:
-        """Forget what was not handed over yet; returns it, the newest first."""
+        """Forget the tasks that were not handed over yet; return them, the newest first."""
         dropped = list(reversed(self._line))
         for task in dropped:
             del self.held[task.task, task.attempt]
@@ -391,7 +392,9 @@ class WorkerSession(Session):
     # --- leaving --------------------------------------------------------------------------------------------
 
     def _on_stop(self, _: StopAsked, now: float) -> None:
-        if self.phase is Phase.GREETING:  # the welcome may be on its way: without a goodbye it would be lost
+        if (
+            self.phase is Phase.GREETING
+        ):  # the broker may have accepted it: without a goodbye it would count as lost
             self._leave(now, "stopped before the broker had answered")
         elif self.phase is Phase.READY:
             self._enter(Phase.DRAINING)
@@ -441,27 +444,35 @@ class WorkerSession(Session):
             self._beat(now)
 
     def _is_to_ask_again(self, now: float) -> bool:
-        """Whether it was refused a while ago, and has not been accepted since."""
+        """Return whether it was refused a while ago and has not been accepted since."""
         at = self._retry_hello_at
         return self.phase is Phase.GREETING and at is not None and now >= at
 
     def _overslept(self, slept_s: float, awake_since: float) -> None:
-        """This process was frozen, or had no processor: that time does not count as computing either."""
+        """Extend all leases: while the process was frozen or had no processor, nothing was computed."""
         self._awake_since = awake_since
         for key, lease in self._runs.items():
             if lease is not None:
                 self._runs[key] = lease._replace(until=lease.until + slept_s)
 
-    # --- which does what ------------------------------------------------------------------------------------
+    # --- handlers -------------------------------------------------------------------------------------------
 
     _handlers = {
         **Session._handlers,
-        Began: _on_began, Finished: _on_finished, Raised: _on_raised, Withdrawn: _on_withdrawn,
-        StopAsked: _on_stop, Tick: _on_tick,
-    }  # fmt: skip
+        Began: _on_began,
+        Finished: _on_finished,
+        Raised: _on_raised,
+        Withdrawn: _on_withdrawn,
+        StopAsked: _on_stop,
+        Tick: _on_tick,
+    }
 
     _message_handlers = {
         **Session._message_handlers,
-        m.WorkerWelcome: _on_welcome, m.WorkerRefused: _on_refused, m.Stale: _on_stale,
-        m.Task: _on_task, m.Go: _on_go, m.Revoke: _on_revoke,
-    }  # fmt: skip
+        m.WorkerWelcome: _on_welcome,
+        m.WorkerRefused: _on_refused,
+        m.Stale: _on_stale,
+        m.Task: _on_task,
+        m.Go: _on_go,
+        m.Revoke: _on_revoke,
+    }

@@ -1,1 +1,1 @@
-"""What client, broker and worker say to each other: messages, their bytes, the numbers all agree on."""
+"""The protocol between client, broker and worker: messages, their bytes, shared numbers, exit codes."""

@@ -26,7 +26,7 @@ BULK_BYTES = 1 << 20
 
 
 class Payload(NamedTuple):
-    """Arguments or a result as the codec made them: a small body and large frames that nobody copies."""
+    """Serialized arguments or a serialized result: a small body, and large frames that are never copied."""
 
     body: bytes = b""
     frames: tuple[Any, ...] = ()
@@ -38,7 +38,7 @@ class Payload(NamedTuple):
 
 
 def frame_size(frame: Any) -> int:
-    """Bytes in one payload frame: ``bytes``, ``memoryview`` or any object with the buffer interface."""
+    """Return the bytes in one payload frame: ``bytes``, ``memoryview`` or any other buffer."""
     return len(frame) if isinstance(frame, bytes) else memoryview(frame).nbytes
 
 
@@ -49,24 +49,24 @@ EMPTY = Payload()
 
 
 class Heartbeat(NamedTuple):
-    """I live. Sent when a heartbeat period passed; any other message says the same."""
+    """The sender lives. Sent when a heartbeat period has passed without any other message."""
 
 
 class Bulk(NamedTuple):
-    """``size`` bytes follow in one message: be patient, my heartbeats queue behind it."""
+    """``size`` bytes follow in one message; the sender's heartbeats wait behind it."""
 
     size: int
 
 
 class Stale(NamedTuple):
-    """The broker does not know this connection (any more): drop what you hold and say hello again."""
+    """The broker does not know this connection, or no longer: drop what you hold and say hello again."""
 
 
 # --- client to broker ---------------------------------------------------------------------------------------
 
 
 class ClientHello(NamedTuple):
-    """First message of a client's connection; ``client`` is the same after a reconnect."""
+    """First message on a client's connection; ``client`` is the same after a reconnect."""
 
     client: bytes  # 16 random bytes
     name: str
@@ -78,19 +78,19 @@ class Submit(NamedTuple):
     task: bytes  # 16 random bytes, chosen by the client
     budget_s: float  # the task's deadline, relative, so that clocks need not agree
     lease_s: float  # how long one attempt may run
-    job: str  # name of the function, for accounts of work and for people
+    job: str  # name of the function, for expected times and for people
     needs: str  # capabilities, comma separated, sorted
     payload: Payload
 
 
 class Cancel(NamedTuple):
-    """Forget this task if it has not started; answered by ``CancelReply``."""
+    """Cancel this task if it has not started; answered by ``CancelReply``."""
 
     task: bytes
 
 
 class Note(NamedTuple):
-    """Write into the history that a fault is about to be injected; ``Noted`` answers before it happens."""
+    """Record in the history that a fault is about to be injected; answered by ``Noted``."""
 
     number: int
     fault: str
@@ -98,20 +98,20 @@ class Note(NamedTuple):
 
 
 class Query(NamedTuple):
-    """Ask for the broker's own picture of the cluster; answered by ``Info``."""
+    """Ask for the broker's view of the cluster; answered by ``Info``."""
 
     number: int
 
 
 class ClientGoodbye(NamedTuple):
-    """The client leaves on purpose: cancel what it has open."""
+    """The client leaves on purpose: cancel its open tasks."""
 
 
 # --- broker to client ---------------------------------------------------------------------------------------
 
 
 class ClientWelcome(NamedTuple):
-    """Answer to ``ClientHello``. A new ``epoch`` means a new broker that knows none of the client's tasks."""
+    """Answer to ``ClientHello``. A new ``epoch`` is a new broker, which knows none of the client's tasks."""
 
     epoch: bytes  # 8 random bytes per start of the broker
     heartbeat_s: float
@@ -127,7 +127,7 @@ class Accepted(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """BUSY: these tasks (16 bytes each) were not taken; try again after ``retry_after_s``."""
+    """BUSY: these tasks (16 bytes each) were not accepted; try again after ``retry_after_s``."""
 
     retry_after_s: float
     reason: str
@@ -177,7 +177,7 @@ class Noted(NamedTuple):
 
 
 class Info(NamedTuple):
-    """The broker's picture as UTF-8 JSON."""
+    """The broker's view of the cluster as UTF-8 JSON."""
 
     number: int
     json: bytes
@@ -187,7 +187,7 @@ class Info(NamedTuple):
 
 
 class WorkerHello(NamedTuple):
-    """First message of a worker. ``instance`` is one per process, ``epoch`` fresh for every hello."""
+    """First message of a worker. ``instance`` is one per process; ``epoch`` is fresh for every hello."""
 
     instance: bytes  # 8 random bytes
     epoch: bytes  # 8 random bytes
@@ -198,7 +198,7 @@ class WorkerHello(NamedTuple):
 
 
 class Started(NamedTuple):
-    """The attempt is running. With ``confirm`` it waits for ``Go``: the task may be a killer of workers."""
+    """The attempt is running. With ``confirm`` it waits for ``Go``, because the task may crash its worker."""
 
     task: bytes
     attempt: int
@@ -226,19 +226,18 @@ class WorkerError(NamedTuple):
 
 
 class Returned(NamedTuple):
-    """The worker gives the task back without having started it, by its own wish or because of a
-    ``Revoke``."""
+    """The worker returns the task without having started it: it leaves, or answers a ``Revoke``."""
 
     task: bytes
     attempt: int
 
 
 class Leaving(NamedTuple):
-    """The worker drains: send nothing more."""
+    """The worker drains: send it no more tasks."""
 
 
 class WorkerGoodbye(NamedTuple):
-    """The worker has finished what it held and goes."""
+    """The worker holds nothing any more and leaves."""
 
 
 # --- broker to worker ---------------------------------------------------------------------------------------
@@ -254,7 +253,7 @@ class WorkerWelcome(NamedTuple):
 
 
 class WorkerRefused(NamedTuple):
-    """This worker may not join (another one has its id)."""
+    """This worker may not join; for example, another one has its id."""
 
     reason: str
 
@@ -277,7 +276,7 @@ class Go(NamedTuple):
 
 
 class Revoke(NamedTuple):
-    """Drop this attempt if it has not started. The worker answers in any case, if it has not done so yet."""
+    """Drop this attempt if it has not started. The worker answers in any case, unless it has done so."""
 
     task: bytes
     attempt: int

@@ -1,7 +1,7 @@
 """The numbers that broker, workers and clients agree on: periods, patience and bounds.
 
-One frozen record, handed to every state machine at birth. The broker sends the part that its peers need in
-its WELCOME, so the two sides of a connection cannot disagree about how long silence may last.
+Every state machine gets the same frozen record. The broker's WELCOME contains the part that its peers need,
+so the two sides of a connection cannot disagree about how long silence may last.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Rules:
     """Timing in seconds, sizes in bytes. The defaults suit a class of thirty laptops."""
 
     ack_delay_s: float = 0.005
-    """Acknowledgements wait this long for company; a task that is done by then needs none."""
+    """Acknowledgements wait this long to travel together; a task that is done by then needs none."""
     heartbeat_s: float = 0.5
     """Each side sends something at least this often."""
     suspect_s: float = 1.0
@@ -27,21 +27,20 @@ class Rules:
     dead_s: float = 2.0
     """A peer silent for this long is lost; its tasks are requeued."""
     broker_gone_s: float = 6.0
-    """A broker silent for this long is gone: workers and clients open a new connection. Longer than
-    ``dead_s``, because
-    a broker that died closes its connections and is noticed at once; only a vanished host is noticed by
-    silence."""
+    """A broker silent for this long is gone: workers and clients open a new connection. This is longer than
+    ``dead_s``, because the death of a broker closes its connections and is noticed at once; silence only
+    detects a vanished host."""
     slow_link_bytes_per_s: float = 5e6
-    """Patience with announced bulk: a peer that sends n bytes may be silent n / this longer."""
+    """Patience with announced bulk: a peer that sends n bytes may be silent n / this seconds longer."""
 
     lease_s: float = 30.0
     """How long one attempt of a task may run before it counts as hung."""
     task_deadline_s: float = 3600.0
-    """How long a task may stay open, from submission, if its client does not say."""
+    """How long a task may stay open after submission if its client sets no budget."""
     drain_s: float = 10.0
     """How long a stopping worker may take to finish what it holds."""
     client_gone_s: float = 10.0
-    """A client silent for this long is gone; its queued tasks are cancelled."""
+    """A client silent for this long is gone; its open tasks are cancelled."""
 
     work_ahead_s: float = 0.005
     """How much expected work a worker may hold beyond what it is computing."""
@@ -58,10 +57,10 @@ class Rules:
     """Quota of one client: its open tasks."""
     max_client_bytes: int = 512 << 20
     busy_retry_s: float = 0.1
-    """What BUSY tells a client to wait."""
+    """How long a client waits after BUSY."""
 
     max_unseen_bytes: int = 256 << 20
-    """Memory that a broker may use beyond what its tables account for, before it hangs up on the silent."""
+    """Memory that a broker may use beyond what its tables explain, before it disconnects idle peers."""
 
     max_message_bytes: int = 256 << 20
     max_frames: int = 64

@@ -39,7 +39,7 @@ HEADER_BYTES = 256 << 10
 
 
 class Kind(NamedTuple):
-    """How one message class becomes bytes: a struct of fixed fields and string lengths, then what follows."""
+    """How one message class becomes bytes: a struct of fixed fields and string lengths, then the rest."""
 
     number: int
     cls: type
@@ -217,12 +217,12 @@ def decode(
 
 
 MAX_CACHED_TEXT = 256
-"""Longer texts are not names; remembering thousands of them would cost hundreds of megabytes."""
+"""Longer texts are not names; caching thousands of them would cost hundreds of megabytes."""
 
 
 @lru_cache(maxsize=4096)
 def _text(encoded: bytes) -> str:
-    """The same few names (jobs, workers) come again and again."""
+    """Decode a text; the cache pays because the same few names (jobs, workers) recur."""
     return encoded.decode("utf-8")
 
 
