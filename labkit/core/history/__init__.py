@@ -1,11 +1,11 @@
 """What happened in a cluster: the events, and a ``History`` that answers questions about them.
 
 Reading order: ``events`` (one thing that happened, and its line of JSON), ``recording`` (``History``, all
-that can be asked), ``index`` (events sorted by what they are about), ``rows`` (ledger, story, intervals,
+questions), ``index`` (events sorted by what they are about), ``rows`` (ledger, story, intervals,
 throughput), ``recovery`` (what a fault cost), ``check`` (broken promises), ``live`` (``LiveView``: the
 present state, event by event).
 
-Pure, as all of the core: it is given events and lines, and reads no file and no clock.
+Pure, like all of the core: it takes events and lines, and reads no file and no clock.
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
 """Violated promises, found in the recorded history alone.
 
-As in Maelstrom, the checker stands apart from the system: it has its own small picture of each task and
-worker, made of nothing but the events, and it never asks the scheduler. It reads the events once, in
-their order.
+As in Maelstrom, the checker is independent of the system: it keeps its own small record of each task and
+worker, made from the events alone, and never asks the scheduler. It reads the events once, in order.
 
 The promises are the keys of ``RULES``, each with the sentence that reports its violation.
 
-Guarantee: no false alarm. After a gap in the recording everything from before it is forgotten, and what then
-appears is judged only by what was seen since; so a violation may be missed there, never invented. A recording
-that begins in the middle of a run must therefore begin with a gap event.
+Guarantee: no false alarm. At a gap in the recording the checker forgets everything before it, and judges
+later events only by what it has seen since. So it may miss a violation there, but never invents one. A
+recording that begins in the middle of a run must therefore begin with a gap event.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from labkit.core.history import events as e
 from labkit.core.history.events import Event
 
 RULES = {
-    # A client that never saw the outcome may submit the task again, and it then has another one.
+    # A client that never received the outcome may submit the task again, which then has another outcome.
     "two_outcomes": N_("task {task} is {kind} although it was {former}"),
     "no_outcome": N_("task {task} has no outcome"),
     "never_submitted": N_("{kind}: task {task} was never submitted to this broker"),
@@ -29,7 +28,7 @@ RULES = {
     "two_attempts": N_("task {task} was sent to {worker} while {holder} had it"),
     # Attempt numbers only grow while one broker lives.
     "attempt_backwards": N_("task {task} was dispatched as attempt {attempt} after attempt {former}"),
-    # Work goes only to workers that have joined, are not lost or gone, neither draining nor suspect, and
+    # Work goes only to workers that have joined, are still there, are neither draining nor suspect, and are
     # capable.
     "not_there": N_("task {task} was sent to {worker}, which was not there ({state})"),
     "not_ready": N_("task {task} was sent to {worker}, which was {state}"),
@@ -42,7 +41,7 @@ RULES = {
     "clock_backwards": N_("the broker's clock went back to {t:.6f} s"),
 }
 
-# Why a worker may be without a task that it still serves others: it reported a hang, or gave the task back.
+# Causes by which a living worker loses a task: it reported a hang, or returned the task.
 _OWN_WISH = frozenset({"hung", "returned"})
 
 
@@ -61,7 +60,7 @@ class Violation(NamedTuple):
 
 
 class _Task:
-    """What the checker knows of one task."""
+    """What the checker knows about one task."""
 
     __slots__ = (
         "attempt",
@@ -88,7 +87,7 @@ class _Task:
 
 
 class _Worker:
-    """What the checker knows of one worker."""
+    """What the checker knows about one worker."""
 
     __slots__ = ("capabilities", "state")
 
@@ -98,14 +97,14 @@ class _Worker:
 
 
 class Checker:
-    """Reads events and collects ``violations``; ``finish`` adds what can only be said at the end."""
+    """Reads events and collects ``violations``; ``finish`` adds those that only the end reveals."""
 
     def __init__(self, start: float) -> None:
         self.violations: list[Violation] = []
         self._start = start
         self._now = start
         self._generation = 0
-        self._blind = False  # there was a gap: what has not been seen may have happened in it
+        self._blind = False  # after a gap: an event that was not seen may have happened in it
         self._tasks: dict[str, _Task] = {}
         self._workers: dict[str, _Worker] = {}
         self._clients: dict[str, int] = {}  # client -> the last generation in which it submitted something
@@ -131,9 +130,9 @@ class Checker:
     def read(self, events: Iterable[Event]) -> None:
         """Judge events in the order in which they were recorded."""
         for event in events:
-            # A fault is noted by whoever injects it, so its instant may be a little older than its place.
+            # A fault is noted by its injector, so its instant may be a little older than its place.
             if event.at < self._now and event.kind not in (e.FAULT, e.GAP):
-                if event.kind != e.BROKER_STARTED:  # after a reboot the clock begins anew
+                if event.kind != e.BROKER_STARTED:  # after a reboot the clock starts again
                     self._report("clock_backwards", event)
                 self._now = event.at
             elif event.at > self._now and event.kind != e.FAULT:
@@ -145,12 +144,12 @@ class Checker:
                 handler(event)
 
     def finish(self) -> None:
-        """The recording is over and everything should have ended."""
+        """Judge the end of the recording, at which everything should have ended."""
         self._judge_requeues()
         end = Event(self._now, "end")
         for name, task in self._tasks.items():
-            # A task of a former broker counts only if its client is known to have outlived that broker, and
-            # has not had an outcome from it: that may have reached the client just before the broker died.
+            # A task of a former broker counts only if its client is known to have outlived that broker and
+            # had no outcome from it: one may have reached the client just before the broker died.
             outlived = self._clients.get(task.client) == self._generation and not task.had_one
             expected = task.generation == self._generation or outlived
             if task.submitted and not task.outcome and expected:
@@ -170,7 +169,7 @@ class Checker:
             if not self._blind:
                 self._report("never_submitted", event)
             task = self._tasks[event.task] = _Task(self._generation, submitted=False)
-        elif task.generation != self._generation:  # this broker has never heard of it
+        elif task.generation != self._generation:  # this broker does not know it
             if not self._blind:
                 self._report("never_submitted", event)
             self._renew(task)
@@ -264,7 +263,7 @@ class Checker:
 
     def _worker_state(self, event: Event) -> None:
         worker = self._workers.get(event.worker)
-        if worker is None or worker.state == e.DRAINING:  # who drains goes on draining, suspect or not
+        if worker is None or worker.state == e.DRAINING:  # a draining worker stays draining, suspect or not
             return
         worker.state = "ready" if event.kind == e.ALIVE else event.kind
 
@@ -296,7 +295,7 @@ class Checker:
 
 
 def _names(value: object) -> frozenset[str]:
-    """Return capability names, which stand in an event as ``"resize,blur"`` or as a list; empty = all."""
+    """Return the capability names in an event, ``"resize,blur"`` or a list; empty means all."""
     if isinstance(value, str):
         return frozenset(value.split(",")) if value else frozenset()
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -305,7 +304,7 @@ def _names(value: object) -> frozenset[str]:
 
 
 def check(events: Iterable[Event], start: float, ended: bool) -> list[Violation]:
-    """Return the violations in a recording; with ``ended`` also tasks that have no outcome."""
+    """Return the violations in a recording; with ``ended``, tasks without an outcome are violations, too."""
     checker = Checker(start)
     checker.read(events)
     if ended:

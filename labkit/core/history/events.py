@@ -7,15 +7,15 @@ read nothing else. A recorded run is a text file with one event a line, in the o
 
 Rules:
 
-* ``at`` is the broker's monotonic clock in seconds, written to the microsecond. Only differences mean
-  anything.
-* Fields that are empty are left out; the keys of ``detail`` stand beside the others, so they may not be named
-  like them.
+* ``at`` is the broker's monotonic clock in seconds, written to the microsecond. Only differences have a
+  meaning.
+* Empty fields are left out. The keys of ``detail`` stand beside the event's own fields and may not have their
+  names.
 * A kind that a reader does not know is data for a newer reader: it is kept, never an error.
 
 Guarantee: ``decode_event(encode_event(event))`` is the same event, up to half a microsecond in ``at`` and
-to what JSON can say in ``detail`` (a tuple comes back as a list, a set as a sorted list, a float that is not
-finite as ``None``).
+to what JSON can express in ``detail`` (a tuple comes back as a list, a set as a sorted list, a float that is
+not finite as ``None``).
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ SUBMITTED: Final = "submitted"
 DISPATCHED: Final = "dispatched"
 """An attempt was sent to a worker."""
 STARTED: Final = "started"
-"""The worker reported that it had begun to compute the attempt."""
+"""The worker reported that it is computing the attempt."""
 DONE: Final = "done"
 """The first valid result arrived and became the task's outcome [compute_s, bytes]."""
 FAILED: Final = "failed"
 """The task's outcome is a named error [code, error]."""
 REQUEUED: Final = "requeued"
-"""The attempt's worker was lost or gave it back; the task is first in the queue again [cause]. With
-[wait_s] nobody gets it yet: its worker is not the first to fall silent with it."""
+"""The attempt's worker was lost or returned it; the task is first in the queue again [cause]. With [wait_s]
+no worker gets it yet: an earlier worker fell silent with it, too."""
 POISONED: Final = "poisoned"
 """The task was running in too many crashed workers; a ``failed`` follows [crashes]."""
 CANCELLED: Final = "cancelled"
-"""The client no longer wants it, or is gone."""
+"""The client cancelled it, or is gone [cause]."""
 DUPLICATE: Final = "duplicate"
-"""A second or late result came; it was counted and dropped."""
+"""A second or late result arrived; it was counted and dropped."""
 REJECTED: Final = "rejected"
 """A submission was refused because the broker is full; the client tries again later [reason]."""
 
@@ -63,23 +63,23 @@ SUSPECT: Final = "suspect"
 ALIVE: Final = "alive"
 """A suspect was heard again."""
 DRAINING: Final = "draining"
-"""It finishes what it holds and gets nothing new."""
+"""It finishes the tasks that it holds and gets no new ones."""
 LOST: Final = "lost"
-"""It is taken for dead; its tasks are requeued [cause: closed, silent, lease or rejoined]."""
+"""It counts as dead; its tasks are requeued [cause: closed, silent, lease or rejoined]."""
 LEFT: Final = "left"
-"""It went away politely, empty-handed."""
+"""It said goodbye, holding nothing."""
 REFUSED: Final = "refused"
 """A worker's hello was not accepted [reason]."""
 
 # --- what may happen to the rest ----------------------------------------------------------------------------
 
 BROKER_STARTED: Final = "broker_started"
-"""A broker took up its work; everything it knew before is gone [epoch, wall, policy]."""
+"""A broker started, without any knowledge of its predecessor's tasks [epoch, wall, policy]."""
 BROKER_STOPPED: Final = "broker_stopped"
 POLICY_ERROR: Final = "policy_error"
 """A learner's policy failed; least_busy chose in its place [error]."""
 FAULT: Final = "fault"
-"""Somebody is about to harm or heal a target [fault: kill, pause, resume, stop, start …; target]."""
+"""A target is about to be harmed or healed on purpose [fault: kill, pause, resume, stop, start …; target]."""
 GAP: Final = "gap"
 """The recorder could not keep up and left out this many events [missing]."""
 
@@ -93,7 +93,7 @@ OUTCOMES: Final = frozenset({DONE, FAILED, CANCELLED})
 
 _ENVELOPE: Final = frozenset({"at", "event", "task", "attempt", "worker"})
 NO_DETAIL: Final[Mapping[str, Any]] = {}
-"""What events without detail share; never to be changed."""
+"""The detail of all events without one; never change it."""
 
 
 class Event(NamedTuple):
@@ -123,9 +123,9 @@ def encode_event(event: Event) -> str:
 def encode_events(events: Iterable[Event]) -> str:
     """Return a batch of events as lines of ASCII JSON, without the last line's end; see `encode_event`.
 
-    Built by hand because a broker writes a hundred thousand of them a second: a third of what ``json.dumps``
-    of a dict takes, and a sixth for the three that every task has. All events of one turn of the broker's
-    loop bear the same instant, written out once.
+    The lines are built by hand because a broker writes a hundred thousand of them per second: this takes a
+    third of the time of ``json.dumps``, and a sixth for the three kinds that every task has. All events of one
+    turn of the broker's loop have the same instant, which is formatted once.
     """
     lines: list[str] = []
     written: float | None = None
@@ -180,7 +180,7 @@ def _done(begin: str, event: Event) -> str:
 
 
 _WRITERS: Final = {SUBMITTED: _submitted, DISPATCHED: _dispatched, DONE: _done}
-"""What every task has one of, as it usually is; ``_any`` writes the same, and whatever is unusual."""
+"""Fast writers for the kinds that every task has; ``_any`` writes the same line for any event."""
 
 
 def _detail(kind: str, detail: Mapping[str, Any]) -> str:
@@ -242,7 +242,7 @@ def decode_event(line: str) -> Event:
 
 
 def _plain(value: Any) -> Any:
-    """Return ``value`` as something that JSON can say; what it cannot say at all becomes its ``str``."""
+    """Return ``value`` as JSON can express it; any other object becomes its ``str``."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
@@ -260,6 +260,6 @@ def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
 
 
-# Made once: json.dumps and json.loads build a new coder for every call that has options.
+# Made once: json.dumps and json.loads build a new coder for every call with options.
 _encode: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _decode: Final = json.JSONDecoder(parse_constant=_refuse).decode

@@ -1,19 +1,18 @@
-"""The events sorted by what they are about: tasks with their attempts, workers, losses, faults.
+"""The events by subject: tasks with their attempts, workers, losses, faults.
 
-Each event is read once, when it arrives, and changes a few records in constant time; so a live view costs no
+Each event is read once, when it arrives, and changes a few records in constant time. So a live view costs no
 more than a recording that is read at its end, and every question (``rows``, ``recovery``) starts from records
-instead of from hundreds of thousands of events.
+instead of hundreds of thousands of events.
 
 Rules:
 
 * The order of the events is the order in which they were recorded. Nothing is sorted here.
 * An event that does not fit (the result of an attempt whose dispatch was never recorded) still becomes a
-  record, as far as it says something. What does not fit is for ``check`` to report, not for this module
-  to refuse.
-* A broker that starts knows nothing of its predecessor's attempts: they end there as ``orphaned``, and
-  attempt numbers begin again. ``generation`` tells the brokers of one recording apart.
+  record, as far as possible. ``check`` reports such events; this module never refuses one.
+* A new broker does not know its predecessor's attempts: they end as ``orphaned``, and attempt numbers begin
+  again. ``generation`` distinguishes the brokers of one recording.
 
-Guarantee: any sequence of events is taken in without an exception.
+Guarantee: no sequence of events raises an exception.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ from labkit.core.history.events import Event
 LOST = "lost"
 """Its worker was lost while it held the attempt."""
 CANCELLED = "cancelled"
-"""Nobody wants it any more: the task was cancelled or its deadline passed."""
+"""The task was cancelled or its deadline passed."""
 SUPERSEDED = "superseded"
-"""Another attempt's result came first."""
+"""Another attempt's result arrived first."""
 ORPHANED = "orphaned"
 """The broker that had dispatched it is gone."""
 RUNNING = ""
 """It has not ended yet."""
 
-MAX_SLOTS = 64  # more are not drawn, whatever a worker claims
+MAX_SLOTS = 64  # more are not drawn
 
 _GIVEN_UP = frozenset({"NO_WORKER", "DEADLINE"})  # codes of failures that are not the attempt's fault
 
@@ -71,12 +70,12 @@ class Attempt:
         self.outcome = RUNNING
         self.compute_s: float | None = None
         self.requeued_at: float | None = None
-        self.late = False  # its result came after the broker had given it up
+        self.late = False  # its result arrived after the broker had given it up
         self.lost_by: Event | None = None
 
 
 class TaskRecord:
-    """One task: what was asked, what was tried, what became of it."""
+    """One task: its submission, its attempts, its outcome."""
 
     __slots__ = (
         "attempts",
@@ -111,7 +110,7 @@ class TaskRecord:
 
 
 class WorkerRecord:
-    """One worker's name over the whole recording, whichever processes bore it."""
+    """One worker's name over the whole recording, in all the processes that had it."""
 
     __slots__ = ("attempts", "held", "joined_at", "name", "slots", "states")
 
@@ -125,7 +124,7 @@ class WorkerRecord:
 
 
 class Loss:
-    """A worker was taken for dead while it held these attempts."""
+    """A worker was declared dead while it held these attempts."""
 
     __slots__ = ("at", "cause", "held", "worker")
 
@@ -143,12 +142,12 @@ class Restart:
 
     def __init__(self, at: float, open_tasks: list[str], polite: bool) -> None:
         self.at = at
-        self.polite = polite  # its predecessor said that it stopped
+        self.polite = polite  # its predecessor stopped on request
         self.open_tasks = open_tasks
 
 
 class Index:
-    """All records. ``add`` takes events in; everybody else only reads."""
+    """All records. Only ``add`` changes them."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -166,7 +165,7 @@ class Index:
         self.last_at = 0.0
         self._open = 0  # tasks without an outcome
         self._generation = 0
-        self._stopped = False  # the present broker has said that it stops
+        self._stopped = False  # the present broker stops on request
         self._handlers: dict[str, Callable[[Event], object]] = {
             e.SUBMITTED: self._submitted,
             e.DISPATCHED: self._dispatched,
@@ -191,7 +190,7 @@ class Index:
         }
 
     def add(self, events: Iterable[Event]) -> None:
-        """Take events in, in the order in which they happened; the time is theirs."""
+        """Take events in, in the order in which they happened."""
         batch = list(events)
         if not batch:
             return
@@ -206,7 +205,7 @@ class Index:
         self.events += batch
 
     def worker(self, name: str) -> WorkerRecord:
-        """Return the record of a worker, made if this is the first time that it is named."""
+        """Return the record of a worker; make it if there is none yet."""
         record = self.workers.get(name)
         if record is None:
             record = self.workers[name] = WorkerRecord(name)
@@ -243,7 +242,7 @@ class Index:
         if record.submissions == 1:
             record.job = str(event.detail.get("job", ""))
             record.client = str(event.detail.get("client", ""))
-        elif record.outcome:  # its client never saw the outcome and asks again
+        elif record.outcome:  # its client never received the outcome and submits it again
             record.outcome = ""
             record.ended_at = None
             record.winner = None
@@ -277,7 +276,7 @@ class Index:
         attempt.outcome = outcome
 
     def _end_task(self, record: TaskRecord, event: Event, others: str) -> None:
-        """Give a task its outcome; what else was being tried for it ends as ``others``."""
+        """Give a task its outcome; its other open attempts end as ``others``."""
         record.outcome = event.kind
         record.ended_at = event.at
         for attempt in record.attempts:
@@ -294,7 +293,7 @@ class Index:
     def _done(self, event: Event) -> None:
         record = self._opened(event)
         if record.outcome:
-            return  # a second visible outcome: for check to report; the first one stands
+            return  # a second outcome: check reports it; the first one stands
         attempt = self._find(record, event) or self._new_attempt(record, event)
         attempt.late = attempt.ended_at is not None
         compute_s = event.detail.get("compute_s")
@@ -332,7 +331,7 @@ class Index:
         attempt = self._find(record, event)
         if attempt is not None:
             attempt.late = True
-            if attempt.outcome in (SUPERSEDED, CANCELLED):  # it went on computing until now
+            if attempt.outcome in (SUPERSEDED, CANCELLED):  # it was still computing until now
                 attempt.ended_at = event.at
 
     # --- workers and broker ---------------------------------------------------------------------------------

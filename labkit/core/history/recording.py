@@ -1,15 +1,15 @@
-"""A recorded run, and the questions that can be asked of it.
+"""A recorded run, and the questions that can be asked about it.
 
-Built from any events, appended to while a run goes on, or read from the lines of an event file; a
-simulated run, a local one, one in containers and a recorded class all answer alike, because nothing but
-events goes in.
+A history is built from events, extended while a run goes on, or read from the lines of an event file. A
+simulated run, a local one, one in containers and a recorded class all answer alike, because a history
+contains only events.
 
 Rules:
 
 * **Every instant in an answer is seconds since the first event**; every duration is seconds. The broker's own
   clock readings stay in ``events``.
-* A recording with holes is still a recording: unknown kinds are kept and counted, a last line that was
-  torn by a crash of the recorder is left out, and ``has_gaps`` tells whether anything is missing.
+* A recording with holes is still a recording: unknown kinds are kept and counted, a last line that was torn
+  by a crash of the recorder is left out, and ``has_gaps`` is true if any event is missing.
 
 Guarantee: no answer changes the history, and none depends on anything but the events.
 """
@@ -25,7 +25,7 @@ from labkit.core.history.index import Index
 
 
 class History:
-    """Everything that happened, in order. Adding costs constant time an event; asking does not change it."""
+    """All events in order. Adding costs constant time per event; questions do not change the history."""
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.torn = False
@@ -37,8 +37,8 @@ class History:
     def from_lines(cls, lines: Iterable[str]) -> History:
         """Return the history of an event file's lines, whole or not.
 
-        Blank lines are skipped. A last line that is no event sets ``torn``. Any other line that is none
-        becomes a gap, so that ``has_gaps`` tells of it.
+        Blank lines are skipped. A last line that is not an event sets ``torn``; any other such line becomes a
+        gap.
         """
         history = cls()
         history.extend(history._decoded(lines))
@@ -75,7 +75,7 @@ class History:
 
     @property
     def events(self) -> Sequence[Event]:
-        """All events in order, with the broker's own clock readings; not to be changed."""
+        """All events in order, with the broker's own clock readings; do not change it."""
         return self._index.events
 
     @property
@@ -94,7 +94,7 @@ class History:
         return bool(self._index.gaps)
 
     def gaps(self) -> list[tuple[float, int]]:
-        """Return (instant, events missing) of each gap; 0 events: the recorder could not say how many."""
+        """Return (instant, events missing) of each gap; 0 events: the number is unknown."""
         return [
             (gap.at - self.began_at, missing if isinstance(missing := gap.detail.get("missing"), int) else 0)
             for gap in self._index.gaps
@@ -118,8 +118,9 @@ class History:
     # --- tasks ----------------------------------------------------------------------------------------------
 
     def story(self, task: str) -> list[rows.StoryRow]:
-        """Return everything about one task in order, with the losses and faults that struck its workers
-        meanwhile; an empty list for an unknown task. ``find`` completes a shortened id.
+        """Return everything about one task in order, with the losses and faults of its workers meanwhile.
+
+        An empty list for an unknown task. ``find`` completes a shortened id.
         """
         return rows.story(self._index, task, self.began_at)
 
@@ -145,63 +146,58 @@ class History:
     ) -> list[rows.Sample]:
         """Return results delivered per window of about ``window_s`` from ``since`` to ``until``.
 
-        Only results count (``done``), each once, at the instant of its delivery. Honest at the edges: the
-        period is cut into equal windows that fill it exactly, so that no window reaches beyond what was
-        recorded and none is so short that one result makes a peak. Idle time counts as zero. An empty list if
-        the period has no length.
+        Only results count (``done``), each once, at the instant of its delivery. The period is cut into equal
+        windows that fill it exactly, so no window reaches beyond the recording, and none is so short that one
+        result makes a peak. Idle time counts as zero. An empty list if the period has no length.
         """
         until = self.duration_s if until is None else until
         return rows.throughput(self._index, window_s, since, until, self.began_at)
 
     def share(self, since: float = 0.0, until: float | None = None) -> dict[str, int]:
-        """Return results per worker, from ``since`` (included) to ``until`` (not included; None: the end,
-        included).
+        """Return results per worker, from ``since`` up to but not including ``until``; None: all to the end.
 
-        Workers that were there in this period and delivered nothing are in it with 0. Names are in natural
-        order (worker-2 before worker-10).
+        Workers that were there in this period and delivered nothing have 0. Names are in natural order
+        (worker-2 before worker-10).
         """
         return rows.share(self._index, since, float("inf") if until is None else until, self.began_at)
 
     # --- workers --------------------------------------------------------------------------------------------
 
     def intervals(self) -> dict[str, list[rows.Interval]]:
-        """Return per worker what ran on it and in which slot, in the order of the starts: a Gantt chart's
-        bars.
+        """Return per worker what ran on it and in which slot, by start: the bars of a Gantt chart.
 
-        An attempt runs from its start, as the broker learned of it, to its result, failure, loss or
-        withdrawal; if the worker told of the start late, from its result back by what it says to have
-        computed. Attempts that only waited at the worker are not in it. What has not ended lasts until
-        the last event.
+        An attempt runs from its reported start to its result, failure, loss or withdrawal. If the start was
+        reported late, it runs from its result back by the compute time that the worker measured. Attempts
+        that only waited at the worker are left out. An attempt that has not ended lasts until the last event.
         """
         return rows.intervals(self._index, self.began_at)
 
     def slots(self) -> dict[str, int]:
-        """Return how many tasks each worker computes at once, at most; natural order of names."""
+        """Return how many tasks each worker computes at once at most; names in natural order."""
         names = sorted(self._index.workers, key=rows.natural)
         return {name: self._index.workers[name].slots for name in names}
 
     def workers(self) -> dict[str, list[rows.WorkerSpan]]:
         """Return per worker how the broker saw it over time: ready, suspect, draining, lost, left, unknown.
 
-        ``lost`` and ``left`` last until it joins again; whether a ready one is busy is what ``intervals``
-        says.
+        ``lost`` and ``left`` last until it joins again; ``intervals`` shows when a ready worker was busy.
         """
         return rows.states(self._index, self.began_at)
 
     # --- faults and promises --------------------------------------------------------------------------------
 
     def recoveries(self) -> list[recovery.Recovery]:
-        """Return what each fault cost, as a chain of instants; also for crashes that nobody injected.
+        """Return what each fault cost, as a chain of instants; crashes without an injected fault included.
 
         See ``labkit.core.history.recovery`` for what each link means and how "back at 95 %" is measured.
         """
         return recovery.recoveries(self._index, self.began_at)
 
     def check(self, ended: bool | None = None) -> list[check.Violation]:
-        """Return the promises that this history shows to be broken; an empty list is the good answer.
+        """Return the promises that this history shows to be broken; an empty list if there are none.
 
         ``ended``: whether every task should have its outcome by now; None asks the recording (its last event
-        is the broker's stop). No false alarms, with gaps neither; see ``labkit.core.history.check``.
+        is the broker's stop). There are no false alarms, even with gaps; see ``labkit.core.history.check``.
         """
         if ended is None:
             ended = bool(self._index.events) and self._index.events[-1].kind == BROKER_STOPPED

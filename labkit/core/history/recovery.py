@@ -5,31 +5,31 @@
     fault ──► detected ──► requeued ──► first result elsewhere ──► throughput back at 95 %
       detection_s   requeue_s     rework_s              restoration_s
 
-A recovery is told for every fault that was done on purpose, and for every worker that was lost without one (a
-crash of its own). For a broker the chain reads: it died, a new one started, the first of its open tasks was
-submitted again, the first of them had a result.
+There is a recovery for every injected fault, and for every worker that was lost without one (a crash of its
+own). For a broker the chain is: it died, a new one started, the first of its open tasks was submitted
+again, the first of them had a result.
 
-Which fault caused a loss is inferred: the latest harm done to that worker, unless the worker was heard again
-after it. A polite stop is no harm, unless the worker is lost and not left.
+The fault that caused a loss is inferred: it is the latest harm done to that worker, unless the worker was
+heard again after it. A polite stop is not harm, unless the worker is lost instead of leaving.
 
-How "back at 95 %" is defined, so that it holds for a run of sixty tasks as for one of a million:
+"Back at 95 %" is defined so that it works for a run of sixty tasks as well as for one of a million:
 
 * The rate before the fault is the *median* over windows of the unbroken stretch of work that the fault hit,
   from its first result on, so that neither start-up nor an idle pause counts as slow. A window lasts as
-  long as twenty results took on average (six a worker, if that is more: the more workers, the less one of
-  them shows), but at least 0.2 s (results may arrive in bursts) and at most half of the stretch.
+  long as twenty results took on average (or six per worker if that is more, because one of many workers shows
+  less), but at least 0.2 s (results may arrive in bursts) and at most half of the stretch.
 * Throughput is restored at the first instant, from the chain's latest known link on, at which a window of
-  that length *begins* that holds at least 95 % of that median. So the time is not lengthened by the window;
-  it may be short by at most the part of the window that a dip can hide in (with a third of the workers gone:
+  that length *begins* that holds at least 95 % of that median. So the window does not lengthen the time. The
+  time may be too short by the part of the window in which a dip can hide (with a third of the workers gone:
   15 % of it).
-* A fault by which nobody was lost (a short pause, Redis gone) is taken to have cost nothing, and is restored
-  at once, unless the window after it is weaker than three quarters of those before it.
-* ``restored_at`` is None when it cannot be said, and ``unrestored`` says why: fewer than 12 results before
-  the fault (``few_before``), no whole window of work left after the chain's latest link (``few_after``), or
-  no window that reached 95 % before the work ran out (``never``), which is what happens when a killed worker
-  is not started again.
+* A fault without a loss (a short pause, Redis gone) counts as free of cost, and as restored at once, unless
+  the window after it is weaker than three quarters of those before it.
+* If ``restored_at`` is None, ``unrestored`` is the reason: fewer than 12 results before the fault
+  (``few_before``), no whole window of work left after the chain's latest link (``few_after``), or no window
+  that reached 95 % before the work ran out (``never``), for example because a killed worker is not started
+  again.
 
-It measures the cluster's throughput, so it says nothing good about tasks of very different lengths.
+It measures the cluster's throughput, so it is not meaningful for tasks of very different lengths.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from labkit.core.history.index import Index, Loss, WorkerRecord
 HEALING = frozenset({"start", "resume", "heal", "mend", "scale", "restart", "up"})
 """Faults of this kind undo harm; any other kind is harm."""
 POLITE = frozenset({"stop", "down"})
-"""Not harm either, unless a worker is lost by it."""
+"""Not harm either, unless the worker is lost instead of leaving."""
 
 RESTORED = 0.95
 WINDOW_RESULTS = 20
@@ -54,7 +54,7 @@ WINDOW_RESULTS_PER_WORKER = 6
 MIN_WINDOW_S = 0.2
 MIN_RESULTS_BEFORE = 12
 STILL_HEARD_S = 1.0
-"""News that a worker had sent before it was harmed may arrive this much later."""
+"""A message that a worker sent before it was harmed may arrive this much later."""
 _SHORT_PAUSE_S = 0.25
 """Work that pauses for less than this is one stretch of work."""
 
@@ -63,11 +63,11 @@ class Recovery(NamedTuple):
     """One fault and what followed. Instants are seconds since the first event, None if there is none."""
 
     fault: str
-    """``kill``, ``pause`` …; empty if nobody did it on purpose."""
+    """``kill``, ``pause`` …; empty if it was not injected."""
     target: str
     """The worker, or ``broker``."""
     cause: str
-    """How the loss was noticed: closed, silent, lease, rejoined; empty if it never was."""
+    """How the loss was noticed: closed, silent, lease, rejoined; empty if it was not noticed."""
     fault_at: float | None
     detected_at: float | None
     requeued_at: float | None
@@ -87,7 +87,7 @@ class Recovery(NamedTuple):
 
     @property
     def began_at(self) -> float:
-        """The fault, or its detection if nobody injected it."""
+        """The fault, or its detection if it was not injected."""
         return self.links[0][1]
 
     @property
@@ -144,9 +144,9 @@ def _between(begin: float | None, end: float | None) -> float | None:
 
 
 def recoveries(index: Index, start: float) -> list[Recovery]:
-    """Return every fault and loss of a recording with what followed, in the order of their beginnings."""
+    """Return every fault and loss of a recording with its consequences, by beginning."""
     done_at = sorted(at for at, _ in index.done)
-    told: list[Recovery] = []
+    found: list[Recovery] = []
     unexplained = list(index.losses)
     harms = [fault for fault in index.faults if _kind(fault) not in HEALING and _target(fault) != "broker"]
     for i, harm in enumerate(harms):
@@ -159,10 +159,10 @@ def recoveries(index: Index, start: float) -> list[Recovery]:
             unexplained.remove(loss)
         elif _kind(harm) in POLITE:
             continue
-        told.append(_of_worker(index, harm, loss, done_at, start))
-    told += [_of_worker(index, None, loss, done_at, start) for loss in unexplained]
-    told += _of_brokers(index, done_at, start)
-    return sorted(told, key=lambda recovery: recovery.began_at)
+        found.append(_of_worker(index, harm, loss, done_at, start))
+    found += [_of_worker(index, None, loss, done_at, start) for loss in unexplained]
+    found += _of_brokers(index, done_at, start)
+    return sorted(found, key=lambda recovery: recovery.began_at)
 
 
 def _kind(fault: Event) -> str:
@@ -174,7 +174,7 @@ def _target(fault: Event) -> str:
 
 
 def _explains(harm: Event, loss: Loss, worker: WorkerRecord, again_at: float) -> bool:
-    """Return whether this harm is why its worker was lost: nothing shows the worker well in between."""
+    """Return whether this harm explains the loss: no event shows the worker well in between."""
     if loss.worker != worker.name or not harm.at <= loss.at <= again_at:
         return False
     well = [at for at, state in worker.states if state == "ready"]  # joined, or heard again
@@ -209,9 +209,9 @@ def _of_worker(
 
 
 def _of_brokers(index: Index, done_at: Sequence[float], start: float) -> list[Recovery]:
-    """Return the recoveries of the broker itself: a harm that nothing followed, or a new broker, or both."""
+    """Return the recoveries of the broker itself: a harm, a new broker, or both."""
     harms = [fault for fault in index.faults if _target(fault) == "broker" and _kind(fault) not in HEALING]
-    told: list[Recovery] = []
+    found: list[Recovery] = []
     for restart in index.restarts:
         before = [harm for harm in harms if harm.at <= restart.at]
         kills = [harm for harm in before if _kind(harm) == "kill"]
@@ -219,14 +219,14 @@ def _of_brokers(index: Index, done_at: Sequence[float], start: float) -> list[Re
         if harm is not None:
             harms.remove(harm)
         if restart.polite and not restart.open_tasks and (harm is None or _kind(harm) in POLITE):
-            continue  # it was shut down and started again, and nobody waited for it
+            continue  # it was shut down and started again while no task was open
         again: list[float] = []
         results: list[float] = []
         for name in restart.open_tasks:
             task = index.tasks[name]
             again += [ev.at for ev in task.events if ev.kind == e.SUBMITTED and ev.at >= restart.at][:1]
             results += [ev.at for ev in task.events if ev.kind == e.DONE and ev.at >= restart.at][:1]
-        told.append(
+        found.append(
             _recovery(
                 index,
                 done_at,
@@ -241,10 +241,10 @@ def _of_brokers(index: Index, done_at: Sequence[float], start: float) -> list[Re
     for harm in harms:
         if _kind(harm) not in POLITE:
             at = [harm.at, None, None, None]
-            told.append(
+            found.append(
                 _recovery(index, done_at, start, fault=_kind(harm), target="broker", cause="", at=at, held=[])
             )
-    return told
+    return found
 
 
 def _first(instants: Sequence[float]) -> float | None:
@@ -287,7 +287,7 @@ def _recovery(
 def _restored(
     index: Index, done_at: Sequence[float], fault_at: float, search_from: float, noticed: bool
 ) -> tuple[float | None, str, float | None]:
-    """Return when throughput was back at 95 %, or None and why that cannot be said; and the usual rate."""
+    """Return when throughput was back at 95 %, or None and the reason; and the usual rate."""
     work = _stretch(index, fault_at)
     if work is None:
         return None, "few_before", None
@@ -318,7 +318,7 @@ def _restored(
 
 
 def _stretch(index: Index, at: float) -> tuple[float, float] | None:
-    """Return the stretch of work around an instant, short pauses included; None if nothing was to be done."""
+    """Return the stretch of work around an instant, short pauses included; None if no task was open."""
     found: tuple[float, float] | None = None
     for begin, ended in index.busy:
         end = index.last_at if ended is None else ended

@@ -1,14 +1,14 @@
 """Answers as plain rows: the ledger, a task's story, what ran where, how fast, and how the workers fared.
 
-Every function takes the ``Index`` of a recording and returns tuples that a table, a chart or JSON can take as
-they are. All instants are **seconds since the first event** of the recording (``start`` below), so that
-they can be read and compared; durations are seconds.
+Every function takes the ``Index`` of a recording and returns tuples that a table, a chart or JSON can use
+directly. All instants are **seconds since the first event** of the recording (``start`` below), so that
+people can read and compare them; durations are seconds.
 
 Rules:
 
-* An instant is when the *broker* saw something, because it has one clock. Clocks of different machines are
-  never subtracted; the one number that comes from a worker is ``compute_s``, a duration.
-* Nothing is smoothed and nothing is left out: what is unknown is None.
+* Every instant is on the *broker's* clock. Clocks of different machines are never subtracted; the only number
+  from a worker is ``compute_s``, a duration.
+* Nothing is smoothed and nothing is left out; an unknown value is None.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class LedgerRow(NamedTuple):
     """``done``, ``failed``, ``cancelled``, or empty while it is open."""
     attempts: int
     workers: tuple[str, ...]
-    """Where it was tried, in order; a worker that got it twice stands here twice."""
+    """The worker of each attempt, in order; a worker that got it twice is listed twice."""
     winner: str
     """The worker whose result was delivered; empty if there is none."""
     winning_attempt: int
     submitted: float | None
     started: float | None
-    """When the attempt that decided the outcome (or, while open, the latest one) began to run."""
+    """When the attempt that decided the outcome (while open: the latest one) began to run."""
     ended: float | None
     compute_s: float | None
     """How long the winner computed, by its own clock."""
@@ -58,7 +58,7 @@ class LedgerRow(NamedTuple):
 class StoryRow(NamedTuple):
     """One line of a task's story; ``str(row)`` is its English sentence.
 
-    ``template`` and ``params`` are for faces that speak another language, as in ``LabkitError``.
+    ``template`` and ``params`` allow translation, as in ``LabkitError``.
     """
 
     t: float
@@ -73,7 +73,7 @@ class StoryRow(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """One attempt while it ran, or is taken to have run, in one slot of a worker."""
+    """One attempt while it ran, as far as is known, in one slot of a worker."""
 
     task: str
     attempt: int
@@ -94,7 +94,7 @@ class Sample(NamedTuple):
     end: float
     done: int
     by_worker: dict[str, int]
-    """The same, per worker that delivered any."""
+    """The same per worker, for workers that delivered any."""
 
     @property
     def per_s(self) -> float:
@@ -106,7 +106,7 @@ class WorkerSpan(NamedTuple):
     """How the broker saw a worker from ``start`` to ``end``."""
 
     state: str
-    """``ready``, ``suspect``, ``draining``, ``lost``, ``left``; ``unknown``: a new broker has not met it."""
+    """``ready``, ``suspect``, ``draining``, ``lost``, ``left``; ``unknown``: a new broker has not seen it."""
     start: float
     end: float
 
@@ -156,15 +156,15 @@ _SENTENCES = {
     e.FAILED: N_("failed as {code}: {error}"),
     e.REQUEUED: N_("first in the queue again, because attempt {attempt} ended: {cause}"),
     _SET_ASIDE: N_(
-        "in the queue again, but nobody gets it until {worker} begins anew or ends, {wait_s} s at most: "
-        "it is not the first worker to fall silent with it"
+        "in the queue again, but set aside until {worker} joins again or ends, {wait_s} s at most: "
+        "an earlier worker fell silent with it, too"
     ),
     e.POISONED: N_("not tried again: it was running in {crashes} workers when they crashed"),
     e.CANCELLED: N_("cancelled"),
     e.DUPLICATE: N_("another result, of attempt {attempt} by {worker}, was counted and dropped"),
     e.REJECTED: N_("not accepted: {reason}"),
     e.LOST: N_("{worker} was lost ({cause}) while it held the task"),
-    e.FAULT: N_("somebody did this to {target}: {fault}"),
+    e.FAULT: N_("fault injected into {target}: {fault}"),
     e.BROKER_STARTED: N_("a new broker started, which knew nothing of the task"),
 }
 
@@ -174,7 +174,7 @@ def story(index: Index, task: str, start: float) -> list[StoryRow]:
     record = index.tasks.get(task)
     if record is None:
         return []
-    # What happened around it comes first: at the same instant, a loss precedes the requeue that it caused.
+    # Circumstances come first: at the same instant, a loss precedes the requeue that it caused.
     events = [*_circumstances(index, record), *record.events]
     return [_story_row(event, start) for event in sorted(events, key=lambda event: event.at)]
 
@@ -197,7 +197,7 @@ def _circumstances(index: Index, record: TaskRecord) -> list[Event]:
 
 
 def _until(ended_at: float | None, index: Index) -> float:
-    """Return the end of something that lasts until the recording's end if it has none of its own."""
+    """Return an end, or the end of the recording if there is none."""
     return index.last_at if ended_at is None else ended_at
 
 
@@ -231,8 +231,8 @@ def intervals(index: Index, start: float) -> dict[str, list[Interval]]:
         free_at = [float("-inf")] * record.slots
         rows = found[name] = []
         for begin, end, attempt in spans:
-            # The first slot that is free, as a worker would take it; if none is (the news of an end came
-            # after the news of the next start), the one that is free soonest.
+            # Take the first free slot, as a worker would. If none is free (the end was reported after the
+            # next start), take the one that is free soonest.
             slot = next((i for i, at in enumerate(free_at) if at <= begin), free_at.index(min(free_at)))
             begin = min(max(begin, free_at[slot]), end)
             free_at[slot] = max(end, free_at[slot])
@@ -249,7 +249,7 @@ def _span(attempt: Attempt, index: Index) -> tuple[float, float, Attempt] | None
     end = _until(attempt.ended_at, index)
     begin = attempt.started_at
     if attempt.outcome == e.DONE and attempt.compute_s is not None:
-        # A worker tells of a start and its result together when tasks are tiny; then the start came earlier.
+        # A worker reports the start of a tiny task together with its result; the task started earlier.
         computed_from = end - attempt.compute_s
         begin = computed_from if begin is None else min(begin, computed_from)
     if begin is None:
@@ -304,7 +304,7 @@ def share(index: Index, since: float, until: float, start: float) -> dict[str, i
 
 
 def _was_there(changes: list[tuple[float, str]], since: float, until: float, start: float) -> bool:
-    """Return whether a worker with these states was among the living at any instant of a period."""
+    """Return whether a worker with these states lived at any instant of a period."""
     for i, (at, state) in enumerate(changes):
         ended = changes[i + 1][0] if i + 1 < len(changes) else float("inf")
         if state not in ("lost", "left") and at - start < until and ended - start > since:
