@@ -124,8 +124,8 @@ def encode_events(events: Iterable[Event]) -> str:
     """Return a batch of events as lines of ASCII JSON, without the last line's end; see `encode_event`.
 
     The lines are built by hand because a broker writes a hundred thousand of them per second: this takes a
-    third of the time of ``json.dumps``, and a sixth for the three kinds that every task has. All events of one
-    turn of the broker's loop have the same instant, which is formatted once.
+    third of the time of ``json.dumps``, and a sixth for the three kinds that every task has. All events of
+    one turn of the broker's loop have the same instant, which is formatted once.
     """
     lines: list[str] = []
     written: float | None = None

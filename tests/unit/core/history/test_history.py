@@ -216,7 +216,7 @@ def test_the_story_of_a_task_that_was_set_aside_does_not_say_that_it_is_next() -
     again = Event(CLOCK + 4, "requeued", A, 2, "worker-2", {"cause": "lost", "wait_s": 62.0})
     first, second = History([lost, again]).story(A)
     assert str(first).startswith("first in the queue again")
-    assert str(second).startswith("in the queue again, but nobody gets it until worker-2 begins anew or ends")
+    assert str(second).startswith("in the queue again, but set aside until worker-2 joins again or ends")
     assert "62.0 s at most" in str(second)
 
 
