@@ -1,13 +1,14 @@
 """The simulated broker's host: the real Scheduler in a loop like that of ``labkit/broker/service.py``.
 
-What arrives waits in an inbox. A turn hands over a bounded number of events, then a ``Tick``, then sends. A
-frozen broker takes nothing in; a killed one loses everything it knew, and its successor starts with a fresh
-epoch.
+What arrives waits in an inbox. A turn hands over a bounded number of envelopes, then a ``Tick``, then sends
+what is for one peer together. A frozen broker takes nothing in. A killed one loses everything it knew, and
+its successor starts with a fresh epoch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Final, NamedTuple, Protocol
 
@@ -32,8 +33,16 @@ from labkit.simulation.loop import Loop
 from labkit.simulation.network import Network
 
 TURN_BUDGETS: Final = (200, 200, 10)
-"""Events that a turn hands over at most: as in the real broker, or so few that something stays behind."""
+"""Envelopes that a turn hands over at most: as in the real broker, or so few that some stay behind."""
 FOREVER: Final = float("inf")
+
+
+class Arrival(NamedTuple):
+    """The messages of one envelope, by the connection with this route."""
+
+    side: type[FromClient | FromWorker]
+    route: Route
+    messages: Sequence[m.Message]
 
 
 class Garbage(NamedTuple):
@@ -43,11 +52,12 @@ class Garbage(NamedTuple):
 
 
 class Observer(Protocol):
-    """Watches the scheduler, event by event."""
+    """Watches the scheduler, event by event; each message of an envelope is one."""
 
     def broker_started(self, read_tables: Callable[[], Tables]) -> None: ...
     def before(self, event: Input | Garbage) -> None: ...
-    def after(self, event: Input | Garbage, actions: list[Action], events: list[Event]) -> None: ...
+    def after(self, event: Input | Garbage, events: list[Event]) -> None: ...
+    def wants_sent(self, actions: list[Action]) -> None: ...
 
 
 class BrokerHost:
@@ -75,7 +85,8 @@ class BrokerHost:
         self._observer = observer
         self._sweep_first = sweep_first
         self._scheduler: Scheduler | None = None
-        self._inbox: list[Input | Garbage] = []
+        self._inbox: list[Arrival | Input | Garbage] = []
+        self._handled: Input | None = None  # a message of an envelope that the observer has seen begin
         self._turn_at = FOREVER
 
     # --- its life -------------------------------------------------------------------------------------------
@@ -120,6 +131,7 @@ class BrokerHost:
         """kill -9."""
         self._scheduler = None
         self.frozen = False
+        self._handled = None
         self._inbox.clear()
         for connection in list(self.connections.values()):
             connection.close_by_broker(lost=self._random.choice((0, 0, 1, 4)))
@@ -142,10 +154,9 @@ class BrokerHost:
         """A peer connected."""
         self.connections[connection.route] = connection
 
-    def arrived(self, connection: Connection, message: m.Message) -> None:
-        """A message came."""
-        side = FromWorker if connection.of_worker else FromClient
-        self.inject(side(connection.route, message))
+    def arrived(self, connection: Connection, messages: Sequence[m.Message]) -> None:
+        """The messages of one envelope came."""
+        self.inject(Arrival(FromWorker if connection.of_worker else FromClient, connection.route, messages))
 
     def closed(self, connection: Connection) -> None:
         """A connection is gone; its last messages are in the inbox already, and are usually read first."""
@@ -155,7 +166,7 @@ class BrokerHost:
         if self._inbox and self._budget < max(TURN_BUDGETS) and self._random.random() < 0.3:
             self._inbox.insert(0, self._inbox.pop())  # under load the news may come before them
 
-    def inject(self, event: Input | Garbage) -> None:
+    def inject(self, event: Arrival | Input | Garbage) -> None:
         """Put an event into the inbox."""
         if self.up:
             self._inbox.append(event)
@@ -179,7 +190,7 @@ class BrokerHost:
             actions += self._handle(Tick())
         events, self._inbox = self._inbox[: self._budget], self._inbox[self._budget :]
         for event in events:
-            actions += self._handle(event)
+            actions += self._hand_over(event) if isinstance(event, Arrival) else self._handle(event)
         actions += self._handle(Tick())
         self._send(actions)
         due = self.scheduler.next_deadline()
@@ -188,24 +199,51 @@ class BrokerHost:
         elif due is not None:
             self._turn_by(max(due, self.loop.now + 0.0005))
 
+    def _hand_over(self, arrival: Arrival) -> list[Action]:
+        """Hand over the messages of one envelope as the real broker does, under the observer's eyes."""
+        messages = self._observed(arrival)
+        actions = self.scheduler.handle_envelope(arrival.side, arrival.route, messages, self.loop.now)
+        self._message_is_over()
+        self._observer.wants_sent(actions)
+        return actions
+
+    def _observed(self, arrival: Arrival) -> Iterator[m.Message]:
+        """Yield each message to the scheduler; when it asks for the next one, it has handled the last."""
+        for message in arrival.messages:
+            self._message_is_over()
+            self._handled = arrival.side(arrival.route, message)
+            self._observer.before(self._handled)
+            yield message
+
+    def _message_is_over(self) -> None:
+        if self._handled is not None:
+            handled, self._handled = self._handled, None
+            self._event_is_over(handled)
+
+    def _event_is_over(self, event: Input | Garbage) -> None:
+        events = self.scheduler.take_events()
+        self.history += events
+        self._observer.after(event, events)
+
     def _handle(self, event: Input | Garbage) -> list[Action]:
-        scheduler = self.scheduler
-        garbage = event.event.message if type(event) is Garbage else None
-        if type(garbage) is m.Submit and garbage.task not in scheduler.tasks:
+        garbage = event.event.message if isinstance(event, Garbage) else None
+        if type(garbage) is m.Submit and garbage.task not in self.tables.tasks:
             return []  # meanwhile it would be a new task
         self._observer.before(event)
-        if type(event) is FromWorker or type(event) is FromClient:  # as the real broker does
-            actions = scheduler.handle_envelope(type(event), event.route, (event.message,), self.loop.now)
-        else:
-            actions = scheduler.handle(event.event if isinstance(event, Garbage) else event, self.loop.now)
-        events = scheduler.take_events()
-        self.history += events
-        self._observer.after(event, actions, events)
+        now = self.loop.now
+        actions = self.scheduler.handle(event.event if isinstance(event, Garbage) else event, now)
+        self._event_is_over(event)
+        self._observer.wants_sent(actions)
         return actions
 
     def _send(self, actions: list[Action]) -> None:
+        """Send a turn's messages; those to one peer share envelopes."""
+        to_workers: defaultdict[Route, list[m.Message]] = defaultdict(list)
+        to_clients: defaultdict[Route, list[m.Message]] = defaultdict(list)
         for action in actions:
-            connection = self.connections.get(action.route)
-            if connection is not None:
-                allowed = m.TO_CLIENT if type(action) is ToClient else m.TO_WORKER
-                self.network.transmit(connection.down, action.message, allowed)
+            (to_clients if type(action) is ToClient else to_workers)[action.route].append(action.message)
+        for by_route, allowed in ((to_workers, m.TO_WORKER), (to_clients, m.TO_CLIENT)):
+            for route, messages in by_route.items():
+                connection = self.connections.get(route)
+                if connection is not None:
+                    self.network.transmit(connection.down, messages, allowed)

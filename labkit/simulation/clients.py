@@ -62,8 +62,12 @@ class ClientProcess(Process):
             cs.CancelAnswer: self._cancel_answer, cs.NowRunning: self._nothing, cs.Answer: self._nothing,
             cs.Welcomed: self._nothing,
         }  # fmt: skip
+        bursts: dict[float, list[Work]] = {}
         for work in works:
-            loop.at(work.submit_at, self._submit, work)
+            bursts.setdefault(work.submit_at, []).append(work)
+        for submit_at, burst in bursts.items():
+            loop.at(submit_at, self._submit, burst)
+        for work in works:
             if work.cancel_at is not None:
                 loop.at(work.cancel_at, self._cancel, work)
 
@@ -77,11 +81,18 @@ class ClientProcess(Process):
         self.feed(cs.CloseAsked())
         self.end(lost=0)
 
-    def _submit(self, work: Work) -> None:
+    def _submit(self, burst: list[Work]) -> None:
+        """Submit all these tasks in one turn, as a batch does."""
         if not self.alive:
             return
-        self.asked[work.task] = self.loop.now
-        self.feed(cs.SubmitAsked(self._call(work)))
+        self.asked |= dict.fromkeys((work.task for work in burst), self.loop.now)
+        calls = [self._call(work) for work in burst]
+        if self.frozen:
+            for call in calls:
+                self.feed(cs.SubmitAsked(call))
+        else:
+            self.perform(self.session.submit(calls, self.clock()))
+            self.end_turn()
 
     def _call(self, work: Work) -> cs.Call:
         arguments, deadline = work.arguments, self.clock() + work.budget_s

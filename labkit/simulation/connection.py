@@ -3,6 +3,7 @@
 * A *link* is the cable between one process and the broker's host: latency, speed, and whether it is cut, one
   way or both. A *connection* runs over a link and has a *pipe* each way.
 * What is put into a pipe arrives in order. It is lost only when its connection breaks.
+* Messages that one side sends to a peer in one turn share an *envelope*. They arrive together or not at all.
 * A cut link swallows everything, and no end learns of it. When the link is mended, what it swallowed arrives
   late (TCP sent it again) or the connection turns out to be broken; the seed decides.
 * The other end of a closed connection learns of the close after it has received what was sent before. A
@@ -14,15 +15,22 @@ possible.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from random import Random
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from labkit.core.protocol import messages as m
 from labkit.simulation.loop import Loop
 
 USUAL_BYTES_PER_S: Final = 200e6
+
+
+class Envelope(NamedTuple):
+    """What travels as a whole: some messages, and how large they are (0: too small to take any time)."""
+
+    messages: Sequence[m.Message]
+    payload_bytes: int = 0
 
 
 class Closed(Enum):
@@ -32,8 +40,6 @@ class Closed(Enum):
 
 
 CLOSED: Final = Closed.CLOSED
-
-_WithPayload = m.Task | m.Done | m.Submit | m.Result
 
 
 class BrokerEnd(Protocol):
@@ -46,8 +52,8 @@ class BrokerEnd(Protocol):
     def opened(self, connection: Connection) -> None:
         """A connection stands."""
 
-    def arrived(self, connection: Connection, message: m.Message) -> None:
-        """A message came."""
+    def arrived(self, connection: Connection, messages: Sequence[m.Message]) -> None:
+        """The messages of one envelope came."""
 
     def closed(self, connection: Connection) -> None:
         """The other end closed the connection, or it broke."""
@@ -64,8 +70,8 @@ class PeerEnd(Protocol):
     def may_send(self) -> frozenset[type]:
         """The kinds of message that this process may send."""
 
-    def receive(self, message: m.Message) -> None:
-        """A message came."""
+    def receive(self, envelope: Envelope) -> None:
+        """An envelope came."""
 
     def broken(self, connection: Connection) -> None:
         """The connection is gone, and this process did not close it."""
@@ -99,7 +105,7 @@ class Pipe:
     )  # fmt: skip
 
     def __init__(
-        self, loop: Loop, random: Random, link: Link, receive: Callable[[m.Message | Closed], None]
+        self, loop: Loop, random: Random, link: Link, receive: Callable[[Envelope | Closed], None]
     ) -> None:
         self._loop = loop
         self._random = random
@@ -107,25 +113,25 @@ class Pipe:
         self._arrivals = 0.0  # when the last item sent so far will arrive
         self.receive = receive
         self.blocked = False
-        self.held: list[tuple[m.Message | Closed, int]] = []
+        self.held: list[tuple[Envelope | Closed, int]] = []
         self.sent = 0
         self.in_flight = 0
         self.lost_from = 1 << 60  # the number of the first item that will never arrive
 
-    def send(self, item: m.Message | Closed) -> None:
-        """Put a message (or ``CLOSED``) in; it arrives later, after all that was put in before."""
+    def send(self, item: Envelope | Closed) -> None:
+        """Put an envelope (or ``CLOSED``) in; it arrives later, after all that was put in before."""
         loop, link = self._loop, self._link
         at = loop.now + link.latency_s + link.jitter_s * self._random.random()
         if at < self._arrivals:
             at = self._arrivals
-        if isinstance(item, _WithPayload):
-            at += item.payload.size / link.bytes_per_s
+        if item is not CLOSED:
+            at += item.payload_bytes / link.bytes_per_s
         self._arrivals = at
         self.in_flight += 1
         loop.at(at, self._arrive, item, self.sent)
         self.sent += 1
 
-    def _arrive(self, item: m.Message | Closed, number: int) -> None:
+    def _arrive(self, item: Envelope | Closed, number: int) -> None:
         if self.blocked:
             self.held.append((item, number))
             return
@@ -173,7 +179,7 @@ class Connection:
         """Whether it stands and nothing is on the way."""
         return self.peer_open and self.broker_open and not self.up.in_flight and not self.down.in_flight
 
-    def _at_broker(self, item: m.Message | Closed) -> None:
+    def _at_broker(self, item: Envelope | Closed) -> None:
         if not self.broker_open:
             return
         if item is CLOSED:
@@ -182,9 +188,9 @@ class Connection:
             self._broker.closed(self)
         else:
             self.last_arrival = self.last_message = self._loop.now
-            self._broker.arrived(self, item)
+            self._broker.arrived(self, item.messages)
 
-    def _at_peer(self, item: m.Message | Closed) -> None:
+    def _at_peer(self, item: Envelope | Closed) -> None:
         if not self.peer_open:
             return
         if item is CLOSED:

@@ -85,14 +85,13 @@ class OnlineChecker:
                 if known is None or (known.worker, known.attempt) != (name, attempt):
                     worker.revoked.discard((task, attempt))
 
-    def after(self, event: Input | Garbage, actions: list[Action], events: list[Event]) -> None:
-        """The scheduler handled the event: it wants these actions and published these transitions."""
+    def after(self, event: Input | Garbage, events: list[Event]) -> None:
+        """The scheduler has handled the event, and published these transitions."""
         self._seen.tables = self._read_tables()
         for transition in events:
             handler = self._handlers.get(transition.kind)
             if handler is not None:
                 handler(transition)
-        self._judge_messages(actions)
         self._judge_counts()
         if self._before is not None:
             self._judge_garbage(self._before)
@@ -129,8 +128,11 @@ class OnlineChecker:
                 why = f"{worker.id} has {worker.in_flight} in flight, but in the history {expected}"
                 seen.violated("in_flight", why)
 
-    def _judge_messages(self, actions: list[Action]) -> None:
-        """1, 5: clients that are there receive each outcome; a task goes to its worker's connection."""
+    def wants_sent(self, actions: list[Action]) -> None:
+        """1, 5: clients that are there receive each outcome; a task goes to its worker's connection.
+
+        These are the messages that come of one event, or of all the messages of one envelope.
+        """
         reported: set[str] = set()
         for action in actions:
             message = action.message

@@ -1,8 +1,8 @@
 """A simulated process: a session of the real core, a socket, and a clock of its own.
 
-It does what the shells do (``workers/worker.py``, ``labkit/client/client.py``): hands the session what
-arrived, lets it look at the clock when it wants to, and does what comes out. It can be frozen (SIGSTOP),
-thawed, and killed.
+It does what the shells do (``workers/worker.py``, ``labkit/client/io_loop.py``): hands the session what
+arrived, lets it look at the clock when it wants to, and does what comes out. What it sends in one *turn*
+shares envelopes. It can be frozen (SIGSTOP), thawed, and killed.
 
 Each process reads a monotonic clock with an origin of its own, so nothing works that compares two of them.
 """
@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any, ClassVar, Final, Protocol
 
-from labkit.core.peers.session import Arrived, Send, Tick
+from labkit.core.peers.session import Send, Tick
 from labkit.core.protocol import messages as m
-from labkit.simulation.connection import Link
+from labkit.simulation.connection import Envelope, Link
 from labkit.simulation.loop import Loop
 from labkit.simulation.network import Network, Socket
 
@@ -40,8 +40,6 @@ class Process:
     """One life of a program; subclasses add what it does besides sending and receiving."""
 
     may_send: ClassVar[frozenset[type]]
-    reports: ClassVar[frozenset[type]] = frozenset()
-    """Events of its own threads, which a shell looks at before the clock."""
 
     def __init__(self, name: str, loop: Loop, network: Network, random: Random, link: Link) -> None:
         self.name = name
@@ -57,7 +55,8 @@ class Process:
         self.socket: Socket | None = None
         self.performers: Performers = {}
         self._offset_s = random.uniform(-1e5, 1e5)
-        self._inbox: list[object] = []
+        self._inbox: list[object] = []  # what came while it was frozen
+        self._outbox: list[m.Message] = []  # what it sends in this turn
         self._wakes_at = FOREVER
 
     def tick(self) -> Tick:
@@ -71,25 +70,43 @@ class Process:
     def start(self) -> None:
         """Begin to live."""
         self.perform(self.session.start(self.clock()))
-        self._sleep()
+        self.end_turn()
 
     # --- what reaches it ------------------------------------------------------------------------------------
 
-    def receive(self, message: m.Message) -> None:
-        """A message came out of the network."""
-        if self.frozen:
-            self._inbox.append(Arrived(message))
-        elif self.alive:
-            self.perform(self.session.handle_envelope((message,), self.clock()))
-            self._sleep()
+    def receive(self, envelope: Envelope) -> None:
+        """An envelope came out of the network."""
+        self.feed(envelope)
 
     def feed(self, event: object) -> None:
-        """Hand an event to the session now, or when this process runs again."""
+        """Take a turn with an event for the session, or with an envelope; later if it is frozen."""
         if self.frozen:
             self._inbox.append(event)
         elif self.alive:
+            self.handle(event)
+            self.end_turn()
+
+    def handle(self, event: object) -> None:
+        """Hand an event, or the messages of an envelope, to the session; part of a turn."""
+        if not self.alive:
+            return
+        if isinstance(event, Envelope):
+            self.perform(self.session.handle_envelope(event.messages, self.clock()))
+        else:
             self.perform(self.session.handle(event, self.clock()))
-            self._sleep()
+
+    def take_reports(self) -> None:
+        """Hand the session what the process's own threads report; a shell does so before each ``Tick``."""
+
+    def end_turn(self) -> None:
+        """Send what the session wanted sent in this turn, and sleep."""
+        self._flush()
+        self._sleep()
+
+    def _flush(self) -> None:
+        if self._outbox and self.socket is not None:
+            outbox, self._outbox = self._outbox, []
+            self.socket.send(outbox)
 
     def perform(self, actions: list[Any]) -> None:
         """Do what the session wants done."""
@@ -111,7 +128,9 @@ class Process:
         if self.frozen or not self.alive:
             return
         if self.session.next_deadline() <= self.clock():
-            self.feed(self.tick())
+            self.take_reports()
+            self.handle(self.tick())
+            self.end_turn()
         else:
             self._sleep()
 
@@ -119,14 +138,14 @@ class Process:
 
     def connect(self, _: object = None) -> None:
         """Throw the socket away, with all that waits in it, and open a new one."""
+        self._outbox.clear()
         if self.socket is not None:
             self.socket.close(lost=self.random.choice((0, 0, 1, 3)))
         self.socket = Socket(self.network, self.link, self.receive, self.may_send)
 
     def send(self, action: Send) -> None:
-        """Send the message of an action."""
-        assert self.socket is not None
-        self.socket.send(action.message)
+        """Send the message of an action when this turn ends."""
+        self._outbox.append(action.message)
 
     # --- what is done to it ---------------------------------------------------------------------------------
 
@@ -138,7 +157,7 @@ class Process:
                 self.socket.frozen = True
 
     def thaw(self) -> None:
-        """Let it run again: it finds its messages and its overdue deadline, in one order or the other."""
+        """Let it run again: in one turn it finds its messages and its overdue deadline, in either order."""
         if not self.alive or not self.frozen:
             return
         self.frozen = False
@@ -146,19 +165,19 @@ class Process:
         if self.socket is not None:
             self.socket.frozen = False
         inbox, self._inbox = self._inbox, []
-        for event in [event for event in inbox if type(event) in self.reports]:
-            inbox.remove(event)
-            self.feed(event)
+        self.take_reports()
         clock_first = self.random.random() < 0.5
         if clock_first:
-            self.feed(self.tick())
+            self.handle(self.tick())
         for event in inbox:
-            self.feed(event)
+            self.handle(event)
         if not clock_first:
-            self.feed(self.tick())
+            self.handle(self.tick())
+        self.end_turn()
 
     def end(self, lost: int) -> None:
-        """End the process; of its last messages ``lost`` never leave the machine."""
+        """End the process; the last ``lost`` envelopes that it sent never leave the machine."""
+        self._flush()
         self.alive = False
         self.frozen = False
         self._inbox.clear()

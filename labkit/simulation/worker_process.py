@@ -78,7 +78,6 @@ class WorkerProcess(Process):
     """See the module's head."""
 
     may_send = m.FROM_WORKER
-    reports = frozenset({ws.Finished, ws.Raised})
 
     def __init__(self, host: Host, loop: Loop, network: Network, random: Random) -> None:
         super().__init__(host.name, loop, network, random, host.link)
@@ -89,6 +88,9 @@ class WorkerProcess(Process):
         )  # fmt: skip
         self.waiting: deque[m.Task] = deque()
         self.computing: dict[tuple[bytes, int], Computing] = {}
+        # How late its I/O thread looks at reports: at once, or as on a busy machine, with others then.
+        self._looks_after_s = random.choice((0.0, 0.0, 0.002))
+        self._reports: list[ws.Finished | ws.Raised] = []
         self.locked_by: bytes | None = None  # the task that keeps the interpreter lock
         self._begun: set[bytes] = set()
         self._processor_s = 0.0  # used while a task kept the lock; other use does not matter here
@@ -134,7 +136,7 @@ class WorkerProcess(Process):
         for task in self.waiting:
             if (task.task, task.attempt) == (action.task, action.attempt):
                 self.waiting.remove(task)
-                self.feed(ws.Withdrawn(action.task, action.attempt))
+                self.handle(ws.Withdrawn(action.task, action.attempt))
                 return
 
     def _fill(self) -> None:
@@ -215,9 +217,29 @@ class WorkerProcess(Process):
         self._fill()
         if work.behaviour == "raises":
             text = m.Payload(b"Traceback ...")
-            self.feed(ws.Raised(computing.task, computing.attempt, took_s, "ValueError: as planned", text))
+            why = "ValueError: as planned"
+            self._report(ws.Raised(computing.task, computing.attempt, took_s, why, text))
         else:
-            self.feed(ws.Finished(computing.task, computing.attempt, took_s, work.result))
+            self._report(ws.Finished(computing.task, computing.attempt, took_s, work.result))
+
+    def _report(self, report: ws.Finished | ws.Raised) -> None:
+        """Leave a report for the I/O thread, and wake that up."""
+        self._reports.append(report)
+        if not self._looks_after_s:
+            self._look()
+        elif len(self._reports) == 1:
+            self.loop.after(self._looks_after_s, self._look)
+
+    def _look(self) -> None:
+        if self.alive and not self.frozen:
+            self.take_reports()
+            self.end_turn()
+
+    def take_reports(self) -> None:
+        """Hand the session what has ended since the last look."""
+        reports, self._reports = self._reports, []
+        for report in reports:
+            self.handle(report)
 
     # --- its end --------------------------------------------------------------------------------------------
 

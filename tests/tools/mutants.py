@@ -7,9 +7,12 @@ none is caught by accident.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any, NamedTuple
 
 from labkit.core.autoscaler import Autoscaler, Load
+from labkit.core.broker.inputs import Action, FromClient, FromWorker
 from labkit.core.broker.records import ClientRecord, OpenTask, Route, Worker
 from labkit.core.broker.scheduler import Scheduler
 from labkit.core.peers import client_session as cs
@@ -207,6 +210,32 @@ class NeverResubmits(cs.ClientSession):
             self._out = [a for a in self._out if type(a) is not Send or type(a.message) is not m.Submit]
 
 
+# --- envelopes of several messages --------------------------------------------------------------------------
+
+
+class BrokerReadsOneMessage(Scheduler):
+    """Handles only the first message of an envelope."""
+
+    def handle_envelope(
+        self, side: type[FromClient | FromWorker], route: Route, messages: Iterable[m.Message], now: float
+    ) -> list[Action]:
+        return super().handle_envelope(side, route, islice(messages, 1), now)
+
+
+class WorkerReadsOneMessage(WorkerSession):
+    """Handles only the first message of an envelope."""
+
+    def handle_envelope(self, messages: Iterable[m.Message], now: float) -> list[Any]:
+        return super().handle_envelope(islice(messages, 1), now)
+
+
+class ClientReadsOneMessage(cs.ClientSession):
+    """Handles only the first message of an envelope."""
+
+    def handle_envelope(self, messages: Iterable[m.Message], now: float) -> list[Any]:
+        return super().handle_envelope(islice(messages, 1), now)
+
+
 # --- promises of the fault table ----------------------------------------------------------------------------
 
 
@@ -384,6 +413,9 @@ FURTHER: dict[str, Mutant] = {
     "answer to revoke": _worker(SwallowsRevoked, "liveness"),
     "second hello": _client(NeverGreetsAgain, "back_in_time", "liveness")._replace(faults=("break",)),
     "resubmission": _client(NeverResubmits),
+    "every message of an envelope at the broker": _scheduler(BrokerReadsOneMessage, "liveness"),
+    "every message of an envelope at the worker": _worker(WorkerReadsOneMessage, "liveness", "held"),
+    "every message of an envelope at the client": _client(ClientReadsOneMessage, "conservation", "liveness"),
     "no work for suspects": _scheduler(SuspectsWork, "fit_worker", "only_the_living_are_referred_to"),
     "capabilities": _scheduler(IgnoresNeeds, "fit_worker"),
     "least busy": _scheduler(MostBusy, "least_busy"),
