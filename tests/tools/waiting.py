@@ -1,6 +1,6 @@
-"""What every kind of test may need: waiting for a condition, and saying what a test cannot do without.
+"""Waiting for a condition, and stating what a test requires.
 
-A test never sleeps and hopes: it waits until something is true, and fails by name when that takes too long.
+A test never sleeps and hopes: it waits until a condition is true, and fails by name if that takes too long.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def wait_until(predicate: Callable[[], T], timeout_s: float = 5.0, what: str = "
 
 
 def require(condition: object, what: str) -> None:
-    """Go on if ``condition`` is true. Otherwise skip on a laptop, and fail in CI, where everything is tested.
+    """Continue if ``condition`` is true. Otherwise skip on a laptop, and fail in CI, where everything is
+    tested.
 
     ``what`` names what is missing: ``require(shutil.which("docker"), "docker")``.
     """

@@ -1,4 +1,4 @@
-"""ZMTP 3 by hand, as far as attacks need it: a peer that knows the secret, and then keeps to nothing."""
+"""ZMTP 3 by hand, as far as attacks need it: a peer with the secret that then breaks the rules."""
 
 from __future__ import annotations
 

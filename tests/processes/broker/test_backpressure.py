@@ -1,4 +1,4 @@
-"""A client that wants more than fits keeps to its quota, or hears BUSY, and slows down; nobody else does."""
+"""A client that wants more than its quota slows itself down, or gets BUSY; no other client is slowed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ TASKS = 400
 
 
 @pytest.mark.xdist_group("timing")
-def test_a_flood_slows_itself_down_and_costs_a_bounded_memory_and_nobody_elses_turn(tmp_path: Path) -> None:
-    """100 MB of tasks at once, where 16 MB fit; relations of events are judged, not seconds."""
+def test_a_flood_slows_itself_and_not_others_in_bounded_memory(tmp_path: Path) -> None:
+    """100 MB of tasks at once, where 16 MB fit. The test checks the order of events, not seconds."""
     quotas: Any = {"max_client_bytes": QUOTA_BYTES, "max_queued_bytes": 2 * QUOTA_BYTES}
     with Rig(tmp_path / "rig", workers=2, **quotas) as rig:
         assert rig.broker is not None
@@ -57,7 +57,7 @@ def taken_between(events: Sequence[Event], task: str) -> int:
     return sum(event.kind == "dispatched" for event in events[own["submitted"] : own["dispatched"]])
 
 
-def test_a_client_that_knows_no_quota_hears_busy_and_takes_what_fits_as_its_window(tmp_path: Path) -> None:
+def test_a_client_without_a_quota_gets_busy_and_adapts_its_window(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", workers=1, max_queued_tasks=60) as rig:
         client = rig.client("eager")  # its quota is larger than the whole queue
         futures = [client.submit(jobs.spin, 0.001) for _ in range(600)]

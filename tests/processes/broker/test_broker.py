@@ -30,12 +30,12 @@ from tests.tools.waiting import wait_until
 
 MB = 1 << 20
 timing = pytest.mark.xdist_group("timing")
-"""These measure seconds: not two of them at once."""
+"""These tests measure seconds, so they do not run at the same time."""
 
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """Two workers that no test of this module harms."""
+    """Two workers; no test of this module kills or freezes them."""
     with Rig(tmp_path_factory.mktemp("shared") / "rig", workers=2) as rig:
         yield rig
 
@@ -97,7 +97,7 @@ def test_arrays_of_any_shape_travel_both_ways(rig: Rig, array: np.ndarray) -> No
     assert back.dtype == array.dtype and back.shape == array.shape and np.array_equal(back, array)
 
 
-def test_a_task_with_arrays_beside_small_things(rig: Rig) -> None:
+def test_a_task_may_mix_arrays_and_small_values(rig: Rig) -> None:
     value = {"big": np.ones((600, 600), np.float32), "small": [1, None, "é", b"x" * 100_000], "t": (1.5, {2})}
     back = rig.client().submit(jobs.echo, value).result(20)
     assert np.array_equal(back["big"], value["big"])  # type: ignore[arg-type]
@@ -127,7 +127,7 @@ def test_an_exception_is_one_failure_with_its_traceback(rig: Rig) -> None:
         ("work:absent", TaskFailed, "absent"),
     ],
 )
-def test_odd_ways_to_fail_are_failures_and_the_worker_lives(
+def test_unusual_failures_fail_the_task_and_spare_the_worker(
     rig: Rig, job: str, kind: type[Exception], said: str
 ) -> None:
     pids = {name: process.pid for name, process in rig.workers.items()}
@@ -156,7 +156,7 @@ def test_a_client_that_floods_does_not_delay_another(rig: Rig) -> None:
 # --- capabilities and deadlines -----------------------------------------------------------------------------
 
 
-def test_a_task_goes_only_to_workers_that_state_what_it_needs(tmp_path: Path) -> None:
+def test_a_task_goes_only_to_workers_with_its_capabilities(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", task_deadline_s=20) as rig:
         rig.start_worker("blurs", WORKER_CAPABILITIES="blur,resize")
         rig.start_worker("sharpens", WORKER_CAPABILITIES="sharpen")
@@ -176,7 +176,7 @@ def test_a_task_goes_only_to_workers_that_state_what_it_needs(tmp_path: Path) ->
         rig.check_outcomes([*blurred, *sharpened, nobody, both])
 
 
-def test_without_any_worker_a_task_fails_at_its_deadline_by_name(tmp_path: Path) -> None:
+def test_a_task_without_workers_fails_at_its_deadline(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig") as rig:
         client = rig.client()
         waiting = client.submit(jobs.echo, 1, deadline_s=0.3)
@@ -186,7 +186,7 @@ def test_without_any_worker_a_task_fails_at_its_deadline_by_name(tmp_path: Path)
         assert patient.result(15) == 2
 
 
-def test_a_late_task_fails_at_its_deadline_and_its_result_is_dropped(rig: Rig, tmp_path: Path) -> None:
+def test_a_late_task_fails_at_its_deadline_and_its_result_drops(rig: Rig, tmp_path: Path) -> None:
     client = rig.client()
     gate = tmp_path / "gate"
     slow = client.submit("work:wait_for", str(gate), deadline_s=0.4)
@@ -203,7 +203,7 @@ def test_a_late_task_fails_at_its_deadline_and_its_result_is_dropped(rig: Rig, t
 
 
 @timing
-def test_the_tasks_of_a_killed_worker_are_done_elsewhere_at_once(tmp_path: Path) -> None:
+def test_tasks_of_a_killed_worker_are_done_elsewhere_at_once(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", workers=3) as rig:
         client = rig.client()
         gate = tmp_path / "gate"
@@ -250,7 +250,7 @@ def test_workers_and_clients_are_back_within_three_seconds(tmp_path: Path) -> No
         both = {"worker-1", "worker-2"}
 
         def back() -> dict[str, float]:
-            """When each worker first joined the new broker (one may have to say hello twice)."""
+            """Return when each worker first joined the new broker (it may need a second hello)."""
             return {event.worker: event.at for event in rig.events("joined")[::-1] if event.at > served}
 
         wait_until(lambda: back().keys() >= both, 15, "both workers")
@@ -273,7 +273,7 @@ def test_a_stopped_broker_ends_with_zero_and_its_successor_serves_on(tmp_path: P
         assert kinds.count("broker_stopped") == 1 and kinds.count("broker_started") == 2
 
 
-def test_a_second_broker_on_the_same_ports_says_so_in_one_line_and_goes(rig: Rig, tmp_path: Path) -> None:
+def test_a_second_broker_on_the_same_ports_exits_with_one_line(rig: Rig, tmp_path: Path) -> None:
     environment = {**rig.broker_environment(), "LABKIT_FOLDER": str(tmp_path)}
     second = rig.spawn("second", ["labkit", "broker"], environment)
     assert second.wait(15) == exit_codes.PORT_IN_USE
@@ -286,8 +286,8 @@ def test_a_second_broker_on_the_same_ports_says_so_in_one_line_and_goes(rig: Rig
 
 
 @timing
-def test_a_client_beyond_its_quota_hears_busy_and_everything_completes(tmp_path: Path) -> None:
-    """This client does not keep to the quota that it was told, so the broker must."""
+def test_a_client_beyond_its_quota_gets_busy_and_completes(tmp_path: Path) -> None:
+    """This client ignores its quota, so the broker must enforce it."""
     with Rig(tmp_path / "rig", workers=1, max_client_tasks=50, busy_retry_s=0.02) as rig:
         client = rig.client()
         client._session._quota_tasks = client._session._window = 10_000

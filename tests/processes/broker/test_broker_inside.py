@@ -1,4 +1,4 @@
-"""What the broker's loop and its sockets keep in mind, looked at from inside."""
+"""The state of the broker's loop and sockets, checked from inside."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.tools.rig import HOST, ThreadBroker
 from tests.tools.waiting import wait_until
 
 
-def test_what_has_left_is_not_counted_as_held() -> None:
+def test_a_sent_message_no_longer_counts_as_held() -> None:
     with ThreadBroker() as broker:
         worker, client = broker.peer("worker"), broker.peer("client")
         worker.say(m.WorkerHello(os.urandom(8), os.urandom(8), 1, 1, "w", ""))
@@ -41,7 +41,7 @@ def test_what_has_left_is_not_counted_as_held() -> None:
         wait_until(lambda: not any(list(leaving.values())), what="the broker to see that it has left")
 
 
-def test_its_size_is_looked_at_also_when_nobody_but_subscribers_may_fill_it() -> None:
+def test_the_memory_guard_also_looks_without_clients_or_workers() -> None:
     with ThreadBroker() as broker, EventStream(broker.address("event"), broker.credentials):
         looks = {broker.broker._memory.look_at}
 
@@ -53,7 +53,7 @@ def test_its_size_is_looked_at_also_when_nobody_but_subscribers_may_fill_it() ->
 
 
 class Door:
-    """An endpoint of which a test says who has hung up."""
+    """An endpoint whose closed connections are set by the test."""
 
     def __init__(self) -> None:
         self.closed: list[bytes] = []
@@ -67,7 +67,7 @@ class Door:
         return closed
 
 
-def test_each_who_hangs_up_in_a_flood_is_waited_for_as_long_as_the_first() -> None:
+def test_each_closed_connection_gets_the_same_patience_in_a_flood() -> None:
     told: Counter[type] = Counter()
 
     def handle(event: Any, now: float) -> list[Any]:
@@ -80,7 +80,7 @@ def test_each_who_hangs_up_in_a_flood_is_waited_for_as_long_as_the_first() -> No
     )
 
     def turns_until(kind: type, workers_empty: bool) -> int:
-        """A flooding client keeps its socket from ever being read empty."""
+        """Never be read empty, as if a client flooded the socket."""
         before, turns = told[kind], 0
         while told[kind] == before:
             turns += 1
@@ -95,7 +95,7 @@ def test_each_who_hangs_up_in_a_flood_is_waited_for_as_long_as_the_first() -> No
     assert turns_until(WorkerClosed, workers_empty=True) == 1
 
 
-def test_a_socket_that_starts_over_listens_at_the_same_doors_and_its_peers_come_back(
+def test_a_replaced_socket_has_the_same_addresses_and_peers_return(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with ThreadBroker() as broker, Client(broker.address("client"), broker.credentials) as client:
@@ -106,7 +106,7 @@ def test_a_socket_that_starts_over_listens_at_the_same_doors_and_its_peers_come_
         started_over = threading.Event()
 
         def rebind() -> None:
-            """Called in the loop's thread: as if the clients' socket were buried."""
+            """Act in the loop's thread as if the clients' socket were dropping an oversized message."""
             inside._keys_changed = False
             inside._clients._dropping = b"somebody"
             assert inside.rebind()
@@ -122,7 +122,7 @@ def test_a_socket_that_starts_over_listens_at_the_same_doors_and_its_peers_come_
         visitor.hear(m.ClientWelcome)
 
 
-def test_a_socket_whose_port_somebody_takes_meanwhile_says_so_and_can_be_closed(
+def test_a_replaced_socket_whose_port_is_taken_raises_and_closes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connections, "AGAIN_S", 0.05)
@@ -142,7 +142,7 @@ def test_a_socket_whose_port_somebody_takes_meanwhile_says_so_and_can_be_closed(
     context.term()
 
 
-def test_a_message_of_very_many_frames_is_read_in_pieces_and_its_sender_hung_up_on() -> None:
+def test_a_message_of_very_many_frames_disconnects_its_sender() -> None:
     with ThreadBroker() as broker:
         counters = broker.scheduler.counters
         stranger, friend = broker.peer("client"), broker.peer("client")

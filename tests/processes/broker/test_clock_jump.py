@@ -29,7 +29,7 @@ time.time = _jumped
 
 
 @pytest.mark.parametrize("by_s", [3600.0, -3600.0])
-def test_a_jump_of_an_hour_is_felt_by_nobody(
+def test_a_clock_jump_of_an_hour_has_no_effect(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_s: float
 ) -> None:
     (tmp_path / "patch").mkdir()

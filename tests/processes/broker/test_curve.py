@@ -1,4 +1,4 @@
-"""Keys instead of a secret: who is listed gets in, as what its key is for, and everybody else is told."""
+"""Keys instead of a secret: each listed key opens what it is for, and other peers get the reason."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pair() -> tuple[str, str]:
 
 
 def make_keys(path: Path) -> KeyFolder:
-    """A folder with a broker's keys, a client ana, two workers' own keys, and one for a pool of workers."""
+    """A folder with the keys of a broker, a client ana, two workers, and a pool of workers."""
     keys = KeyFolder(path)
     keys.add(BROKER, BROKER, pair())
     keys.add(CLIENT, "ana", pair())
@@ -71,7 +71,7 @@ def test_the_events_are_open_to_clients(rig: Rig, keys: KeyFolder) -> None:
         assert wait_until(heard, 10, "an event")
 
 
-# --- who is not let in --------------------------------------------------------------------------------------
+# --- refused peers ------------------------------------------------------------------------------------------
 
 
 def strangers(keys: KeyFolder) -> dict[str, tuple[Credentials, str]]:
@@ -88,9 +88,7 @@ STRANGERS = ["a key that is not listed", "a worker's key", "another broker's key
 
 
 @pytest.mark.parametrize("who", STRANGERS)
-def test_a_client_that_is_not_let_in_is_told_why_within_three_seconds(
-    rig: Rig, keys: KeyFolder, who: str
-) -> None:
+def test_a_refused_client_gets_the_reason_within_three_seconds(rig: Rig, keys: KeyFolder, who: str) -> None:
     credentials, said = strangers(keys)[who]
     began = time.monotonic()
     with pytest.raises(AccessDenied, match=said) as denied:
@@ -99,9 +97,7 @@ def test_a_client_that_is_not_let_in_is_told_why_within_three_seconds(
 
 
 @pytest.mark.parametrize("who", STRANGERS)
-def test_a_listener_that_is_not_let_in_is_told_why_within_three_seconds(
-    rig: Rig, keys: KeyFolder, who: str
-) -> None:
+def test_a_refused_listener_gets_the_reason_within_three_seconds(rig: Rig, keys: KeyFolder, who: str) -> None:
     credentials, said = strangers(keys)[who]
     began = time.monotonic()
     with EventStream(rig.event_address, credentials) as stream, pytest.raises(AccessDenied, match=said):
@@ -109,13 +105,13 @@ def test_a_listener_that_is_not_let_in_is_told_why_within_three_seconds(
     assert time.monotonic() - began < 3
 
 
-def test_a_broker_with_a_secret_takes_no_keys(keys: KeyFolder) -> None:
+def test_a_broker_with_a_secret_accepts_no_keys(keys: KeyFolder) -> None:
     with ThreadBroker() as broker, pytest.raises(AccessDenied, match="takes no keys"):
         Client(broker.address("client"), of_folder(keys, CLIENT, "ana"))
 
 
 def worker_folder(keys: KeyFolder, who: str, path: Path) -> dict[str, str]:
-    """The environment of a worker that is not let in."""
+    """Return the environment of a worker that is refused."""
     folder = KeyFolder(path)
     if who == "a secret":
         (path.parent / "token").write_text("0" * 64)
@@ -144,7 +140,7 @@ def _pair_of(keys: Keys) -> tuple[str, str]:
         ("a secret", "takes no secret"),
     ],
 )
-def test_a_worker_that_is_not_let_in_says_why_and_leaves_with_its_own_exit_code(
+def test_a_refused_worker_logs_why_and_exits_with_its_own_code(
     rig: Rig, keys: KeyFolder, tmp_path: Path, who: str, said: str
 ) -> None:
     name = f"pool-{who.replace(' ', '_')}"
@@ -155,7 +151,7 @@ def test_a_worker_that_is_not_let_in_says_why_and_leaves_with_its_own_exit_code(
     del rig.workers[name]
 
 
-def test_two_clusters_keys_do_not_open_each_other(rig: Rig, tmp_path: Path) -> None:
+def test_keys_of_one_cluster_do_not_open_another(rig: Rig, tmp_path: Path) -> None:
     other = make_keys(tmp_path / "keys")
     ana = of_folder(other, CLIENT, "ana")
     with ThreadBroker(keys=other) as broker:
@@ -169,7 +165,7 @@ def test_two_clusters_keys_do_not_open_each_other(rig: Rig, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("data", RAW.values(), ids=RAW)
-def test_bytes_without_a_key_reach_nobody(rig: Rig, data: bytes) -> None:
+def test_bytes_without_a_key_have_no_effect(rig: Rig, data: bytes) -> None:
     client = rig.client("ana")
     before = rig.status()
     for port in rig.ports["client"], rig.ports["worker"], rig.ports["event"]:
@@ -195,7 +191,7 @@ def test_a_workers_key_is_for_its_own_id(rig: Rig) -> None:
     assert rig.events("refused", worker="worker-3")
 
 
-def test_one_key_may_be_for_workers_whose_ids_are_not_known_yet(rig: Rig) -> None:
+def test_one_key_may_cover_worker_ids_that_are_not_known_yet(rig: Rig) -> None:
     for name in ("pool-7f3a", "pool-91bc"):
         rig.start_worker(name, LABKIT_KEY="pool")
     rig.wait_for_workers("pool-7f3a", "pool-91bc")
@@ -208,13 +204,13 @@ def test_one_key_may_be_for_workers_whose_ids_are_not_known_yet(rig: Rig) -> Non
 # --- a list that changes ------------------------------------------------------------------------------------
 
 
-def test_a_key_that_is_added_is_admitted_while_the_broker_runs(rig: Rig, keys: KeyFolder) -> None:
+def test_an_added_key_is_admitted_while_the_broker_runs(rig: Rig, keys: KeyFolder) -> None:
     keys.add(CLIENT, "bea", pair())
     Client(rig.address, of_folder(keys, CLIENT, "bea")).close()
     keys.remove(CLIENT, "bea")
 
 
-def test_a_key_that_is_removed_is_cut_off_and_its_task_done_by_others(rig: Rig, keys: KeyFolder) -> None:
+def test_a_removed_key_is_cut_off_and_its_task_done_by_others(rig: Rig, keys: KeyFolder) -> None:
     keys.add(WORKER, "guest", pair())
     guest = rig.start_worker("guest")
     rig.wait_for_workers("guest")
@@ -230,7 +226,7 @@ def test_a_key_that_is_removed_is_cut_off_and_its_task_done_by_others(rig: Rig, 
     rig.check_outcomes(futures)
 
 
-def test_a_subscriber_whose_key_is_removed_hears_no_more_and_the_others_do(rig: Rig, keys: KeyFolder) -> None:
+def test_only_the_subscriber_with_a_removed_key_stops_receiving(rig: Rig, keys: KeyFolder) -> None:
     keys.add(CLIENT, "carl", pair())
     client = rig.client("ana")
 
@@ -249,7 +245,7 @@ def test_a_subscriber_whose_key_is_removed_hears_no_more_and_the_others_do(rig: 
         wait_until(lambda: hears(hers), 10, "ana to hear events again")
 
 
-def test_a_file_that_is_no_key_keeps_nobody_else_out(rig: Rig, keys: KeyFolder) -> None:
+def test_an_invalid_key_file_keeps_no_other_key_out(rig: Rig, keys: KeyFolder) -> None:
     broken = keys.path / "clients" / "broken.key"
     broken.write_text("this is no key")
     wait_until(lambda: "broken.key" in rig.log("broker"), 5, "the complaint")
@@ -259,7 +255,7 @@ def test_a_file_that_is_no_key_keeps_nobody_else_out(rig: Rig, keys: KeyFolder) 
 
 @pytest.mark.parametrize("host", ["0.0.0.0"])
 def test_with_keys_any_address_may_be_bound(rig: Rig, tmp_path: Path, host: str) -> None:
-    """Bound, and at once given up again: it ends because its ports are the rig's own."""
+    """The address is bound and released at once, because the rig has the ports."""
     environment = {**rig.broker_environment(), "LABKIT_HOST": host, "LABKIT_FOLDER": str(tmp_path)}
     second = rig.spawn("second", ["labkit", "broker"], environment)
     assert second.wait(15) == 73, rig.log("second")

@@ -1,4 +1,4 @@
-"""The history on disk and on the wire: complete, in order, and honest about what is missing."""
+"""The history on disk and on the wire: complete, in order, and explicit about gaps."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 @pytest.fixture
 def authenticator() -> Iterator[Authenticator]:
-    """A gate that opens to the secret ``token``."""
+    """Yield an authenticator that accepts the secret ``token``."""
     context: zmq.Context[Any] = zmq.Context()
     authenticator = Authenticator(context, Token("token"))
     authenticator.start()
@@ -64,7 +64,7 @@ class Publisher:
         self.sent += count
 
     def connect(self, stream: EventStream) -> list[Event]:
-        """Publish until the stream hears it; return what it heard."""
+        """Publish until the stream receives events; return them."""
 
         def heard() -> list[Event]:
             self.put()
@@ -86,7 +86,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 # --- on disk ------------------------------------------------------------------------------------------------
 
 
-def test_the_file_tells_each_tasks_story_in_order(rig: Rig) -> None:
+def test_the_file_holds_each_tasks_story_in_order(rig: Rig) -> None:
     client = rig.client()
     futures = [client.submit(jobs.echo, number) for number in range(500)]
     results(futures)
@@ -132,7 +132,7 @@ def test_half_a_line_of_a_killed_broker_costs_only_itself(
     assert [event.kind for event in EventFile(path).read()] == ["submitted", GAP, "done"]
 
 
-def test_a_history_that_is_whole_is_simply_continued(authenticator: Authenticator, tmp_path: Path) -> None:
+def test_a_complete_history_is_continued(authenticator: Authenticator, tmp_path: Path) -> None:
     path = tmp_path / "events"
     for _ in range(2):
         with Publisher(authenticator, path) as publisher:
@@ -141,7 +141,7 @@ def test_a_history_that_is_whole_is_simply_continued(authenticator: Authenticato
 
 
 class FullDisk:
-    """A file that takes ``room`` bytes, and more once somebody has tidied up."""
+    """A file that accepts ``room`` bytes, and more after ``room`` is raised."""
 
     def __init__(self, room: int) -> None:
         self.room = room
@@ -156,10 +156,10 @@ class FullDisk:
         return len(taken)
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
 
-def test_a_full_disk_is_a_gap_in_the_history_and_stops_nothing(authenticator: Authenticator) -> None:
+def test_a_full_disk_is_a_gap_and_stops_nothing(authenticator: Authenticator) -> None:
     disk = FullDisk(room=150)
     with Publisher(authenticator) as publisher, EventStream(publisher.address, Token("token")) as stream:
         recorder: Any = publisher.recorder
@@ -180,7 +180,7 @@ def test_a_full_disk_is_a_gap_in_the_history_and_stops_nothing(authenticator: Au
     assert missing >= publisher.sent - len(numbers)
 
 
-def test_a_gap_that_the_disk_refuses_counts_for_all_that_it_stands_for(authenticator: Authenticator) -> None:
+def test_a_refused_gap_counts_for_all_its_missing_events(authenticator: Authenticator) -> None:
     recorder: Any = Recorder(authenticator, None, None)
     recorder._file = disk = FullDisk(room=0)
     recorder._missing = 40  # as after a flood
@@ -193,7 +193,7 @@ def test_a_gap_that_the_disk_refuses_counts_for_all_that_it_stands_for(authentic
     assert (gap.detail, last.at) == ({"missing": 42}, 2.0)
 
 
-def test_a_broker_on_a_full_disk_goes_on(tmp_path: Path) -> None:
+def test_a_broker_on_a_full_disk_keeps_serving(tmp_path: Path) -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("needs /dev/full")
     with Rig(tmp_path / "rig", workers=1) as rig:
@@ -209,7 +209,7 @@ def test_a_broker_on_a_full_disk_goes_on(tmp_path: Path) -> None:
 
 
 class Pipe:
-    """A file that takes 64 KB and no more until somebody reads: a disk that hangs."""
+    """A file that accepts 64 KB and no more until it is read: a disk that hangs."""
 
     def __init__(self, path: Path) -> None:
         require(hasattr(os, "mkfifo"), "named pipes")
@@ -219,7 +219,7 @@ class Pipe:
         self._end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
 
     def drain(self) -> None:
-        """Read what is there."""
+        """Read all that was written."""
         try:
             while part := os.read(self._end, 1 << 16):
                 self.read += part
@@ -230,7 +230,7 @@ class Pipe:
         os.close(self._end)
 
 
-def test_who_cannot_keep_up_leaves_out_whole_batches_and_says_how_many_events(
+def test_a_slow_disk_skips_whole_batches_and_records_how_many(
     authenticator: Authenticator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder_module, "MAX_WAITING", 1000)
@@ -262,7 +262,7 @@ def test_who_cannot_keep_up_leaves_out_whole_batches_and_says_how_many_events(
 # --- on the wire --------------------------------------------------------------------------------------------
 
 
-def test_a_subscriber_sees_what_the_file_says(rig: Rig) -> None:
+def test_a_subscriber_receives_the_same_events_as_the_file(rig: Rig) -> None:
     client = rig.client()
     with EventStream(rig.event_address, rig.credentials) as stream:
 
@@ -305,10 +305,10 @@ def test_batches_are_numbered_by_their_first_event(authenticator: Authenticator)
         listener.close(0)
 
 
-def test_a_subscriber_that_misses_batches_is_told_how_many_events(
+def test_a_subscriber_that_misses_batches_gets_the_number_of_events(
     authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether they were left out by the recorder, which cannot keep up here, or wait in vain to be read."""
+    """Either the recorder cannot keep up here and skips them, or the subscriber does not read them."""
     monkeypatch.setattr(recorder_module, "MAX_WAITING", 20_000)
     with Publisher(authenticator) as publisher, EventStream(publisher.address, Token("token")) as stream:
         heard = publisher.connect(stream)
@@ -327,7 +327,7 @@ def test_a_subscriber_that_misses_batches_is_told_how_many_events(
     assert numbers[-1] - numbers[0] + 1 == len(numbers) + sum(gaps), "every event is heard or counted"
 
 
-def test_a_new_broker_counts_anew_and_the_stream_follows(tmp_path: Path) -> None:
+def test_a_new_broker_restarts_the_count_and_the_stream_follows(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig") as rig, EventStream(rig.event_address, rig.credentials) as stream:
         heard: list[Event] = []
 
@@ -347,7 +347,7 @@ def test_a_new_broker_counts_anew_and_the_stream_follows(tmp_path: Path) -> None
         assert not any(event.kind == GAP and event.detail["missing"] > 20 for event in heard)
 
 
-def test_a_stranger_hears_nothing_and_is_told_why(rig: Rig) -> None:
+def test_a_stranger_receives_no_event_and_gets_the_reason(rig: Rig) -> None:
     with EventStream(rig.event_address, Token(secrets.token_hex(32))) as stream:
         with pytest.raises(AccessDenied):
             stream.recv(3)
@@ -355,7 +355,7 @@ def test_a_stranger_hears_nothing_and_is_told_why(rig: Rig) -> None:
         assert stream.recv(0.2) == [], "another kind of socket says nothing"
 
 
-def test_without_a_broker_nothing_comes_in_time() -> None:
+def test_without_a_broker_a_read_times_out_empty() -> None:
     before = time.monotonic()
     with EventStream(f"tcp://{HOST}:1", Token("token")) as stream:
         assert stream.recv(0.1) == []
@@ -366,7 +366,7 @@ def test_without_a_broker_nothing_comes_in_time() -> None:
 
 @timing
 @pytest.mark.slow
-def test_a_subscriber_that_never_reads_costs_the_broker_a_bounded_memory(tmp_path: Path) -> None:
+def test_a_subscriber_that_never_reads_costs_bounded_memory(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", workers=1) as rig:
         client = rig.client()
         assert rig.broker is not None

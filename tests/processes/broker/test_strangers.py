@@ -1,4 +1,4 @@
-"""Nobody without the secret gets in, and nothing that anybody sends brings the broker down."""
+"""No peer without the secret is admitted, and no message brings the broker down."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ timing = pytest.mark.xdist_group("timing")
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """One broker for all that is thrown at it here: it must outlive this module."""
+    """One broker for all attacks of this module: it must survive them."""
     with Rig(tmp_path_factory.mktemp("shared") / "rig", workers=2, max_message_bytes=8 * MB) as rig:
         pids = {rig.broker.pid if rig.broker else 0, *(worker.pid for worker in rig.workers.values())}
         yield rig
@@ -48,7 +48,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 @pytest.fixture
 def friend(rig: Rig) -> Iterator[Client]:
-    """Another client, whose tasks come back while the test goes on and afterwards."""
+    """Another client; its tasks return during the test and afterwards."""
     friend = rig.client("friend")
     before = [friend.submit(jobs.sleep_for, 0.001) for _ in range(50)]
     yield friend
@@ -59,7 +59,7 @@ def friend(rig: Rig) -> Iterator[Client]:
 
 @pytest.fixture
 def peer(rig: Rig) -> Iterator[Callable[[str], Peer]]:
-    """Return a function that makes a bare socket which knows the secret, by role."""
+    """Return a function that makes a bare socket with the secret, for a role."""
     context: zmq.Context[Any] = zmq.Context()
     opened: list[zmq.Socket[bytes]] = []
     addresses = {"client": rig.address, "worker": rig.worker_address}
@@ -83,7 +83,7 @@ def throw(port: int, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", RAW.values(), ids=RAW)
-def test_bytes_without_the_secret_reach_nobody(rig: Rig, friend: Client, data: bytes) -> None:
+def test_bytes_without_the_secret_have_no_effect(rig: Rig, friend: Client, data: bytes) -> None:
     before = rig.status()
     for port in rig.ports["client"], rig.ports["worker"], rig.ports["event"]:
         for _ in range(3):
@@ -94,7 +94,7 @@ def test_bytes_without_the_secret_reach_nobody(rig: Rig, friend: Client, data: b
     assert (living(rig), after["clients"]) == (set(rig.workers), before["clients"])
 
 
-def test_thousands_of_random_connections(rig: Rig, friend: Client) -> None:
+def test_thousands_of_random_connections_have_no_effect(rig: Rig, friend: Client) -> None:
     chance = random.Random(7)
     ports = [rig.ports[name] for name in ("client", "worker", "event")]
     for number in range(1500):
@@ -105,13 +105,13 @@ def test_thousands_of_random_connections(rig: Rig, friend: Client) -> None:
     assert newcomer.submit(jobs.echo, "me too").result(10) == "me too"
 
 
-def test_guessing_the_secret_many_times_keeps_nobody_out(rig: Rig, friend: Client) -> None:
+def test_guessing_the_secret_many_times_locks_no_peer_out(rig: Rig, friend: Client) -> None:
     for number in range(300):
         throw(rig.ports["client"], PLAIN + hello(b"client", b"%064x" % number))
     assert rig.client("newcomer").submit(jobs.echo, 1).result(10) == 1
 
 
-def test_silent_connections_keep_nobody_out_and_are_hung_up(rig: Rig, friend: Client) -> None:
+def test_silent_connections_lock_no_peer_out_and_are_closed(rig: Rig, friend: Client) -> None:
     with contextlib.ExitStack() as stack:
         silent = [stack.enter_context(tcp(rig.ports["client"])) for _ in range(300)]
         for number, connection in enumerate(silent):
@@ -127,7 +127,7 @@ def test_silent_connections_keep_nobody_out_and_are_hung_up(rig: Rig, friend: Cl
 
 @pytest.mark.parametrize("role", ["client", "worker", "stranger"])
 @pytest.mark.parametrize("door", ["client", "worker", "event"])
-def test_each_door_opens_to_its_own_role_and_the_secret_only(rig: Rig, role: str, door: str) -> None:
+def test_each_port_admits_only_its_own_role_with_the_secret(rig: Rig, role: str, door: str) -> None:
     address = f"tcp://{HOST}:{rig.ports[door]}"
     fits = role == ("worker" if door == "worker" else "client")
     with zmq.Context() as context:
@@ -141,7 +141,7 @@ def test_each_door_opens_to_its_own_role_and_the_secret_only(rig: Rig, role: str
                 handshakes.close()
 
 
-def test_a_dead_authenticator_lets_nobody_in() -> None:
+def test_a_dead_authenticator_admits_no_peer() -> None:
     with ThreadBroker() as broker:
         broker.broker.authenticator.stop()
         with pytest.raises(BrokerUnreachable):
@@ -204,7 +204,7 @@ def test_nonsense_is_dropped_and_counted(
         stranger.say(m.ClientGoodbye())
 
 
-def test_a_frame_larger_than_a_message_may_be_costs_only_the_senders_connection(
+def test_an_oversized_frame_costs_only_the_senders_connection(
     rig: Rig, friend: Client, peer: Callable[[str], Peer]
 ) -> None:
     memory = psutil.Process(rig.broker.pid).memory_info if rig.broker else None
@@ -220,7 +220,7 @@ def test_a_frame_larger_than_a_message_may_be_costs_only_the_senders_connection(
 @pytest.mark.parametrize(
     "frames", [(bytes(MB // 2),) * 3, (b"x",) * 65], ids=["too large in sum", "too many frames"]
 )
-def test_what_is_too_much_is_dropped_as_that_however_well_formed(frames: tuple[bytes, ...]) -> None:
+def test_an_oversized_message_is_dropped_even_if_well_formed(frames: tuple[bytes, ...]) -> None:
     with ThreadBroker(max_message_bytes=MB) as broker:
         stranger, counters = broker.peer("client"), broker.scheduler.counters
         stranger.say(m.ClientHello(os.urandom(16), "stranger"))
@@ -237,7 +237,7 @@ def living(rig: Rig) -> set[str]:
 
 
 def random_message(chance: random.Random) -> list[bytes]:
-    """A message of this protocol with something wrong: most are nearly right."""
+    """Return a message of this protocol with an error in it; most are nearly right."""
     kind = chance.choice(wire.KINDS)
     body = chance.randbytes(kind.layout.size)
     if kind.strings and chance.random() < 0.8:
@@ -256,7 +256,7 @@ def random_message(chance: random.Random) -> list[bytes]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_thousands_of_messages_that_are_nearly_right(
+def test_thousands_of_nearly_right_messages_have_no_effect(
     rig: Rig, friend: Client, peer: Callable[[str], Peer], seed: int
 ) -> None:
     chance = random.Random(seed)
@@ -313,10 +313,10 @@ anything = st.one_of(st.tuples(st.just("client"), from_client), st.tuples(st.jus
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(said=st.lists(anything, max_size=30))
-def test_messages_that_are_well_formed_and_make_no_sense(
+def test_well_formed_messages_without_sense_have_no_effect(
     live: ThreadBroker, said: list[tuple[str, Any]]
 ) -> None:
-    """Every field of every message at its limits, in any order, from peers that never say hello properly."""
+    """Every field of every message at its limits, in any order, from peers without a proper hello."""
     peers = {"client": live.peer("client"), "worker": live.peer("worker")}
     for role, message in said:
         peers[role].say(message)
@@ -350,7 +350,7 @@ def live() -> Iterator[ThreadBroker]:
     ],
     ids=["no MessagePack", "a frame too many", "deep", "a list of 4 billion", "a frame too short"],
 )
-def test_arguments_that_are_none_are_that_tasks_failure(
+def test_malformed_arguments_fail_only_that_task(
     rig: Rig, friend: Client, peer: Callable[[str], Peer], arguments: m.Payload
 ) -> None:
     stranger, task = peer("client"), os.urandom(16)
@@ -361,7 +361,7 @@ def test_arguments_that_are_none_are_that_tasks_failure(
     stranger.say(m.ClientGoodbye())
 
 
-def test_a_task_id_of_somebody_else_is_refused_and_his_task_unharmed(
+def test_a_foreign_task_id_is_refused_and_its_task_unharmed(
     rig: Rig, friend: Client, peer: Callable[[str], Peer], tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
@@ -378,7 +378,7 @@ def test_a_task_id_of_somebody_else_is_refused_and_his_task_unharmed(
 
 
 @pytest.mark.parametrize("in_batch", [False, True])
-def test_a_result_that_is_none_names_the_worker_that_made_it(in_batch: bool) -> None:
+def test_a_malformed_result_names_its_worker(in_batch: bool) -> None:
     with ThreadBroker() as broker, Client(broker.address("client"), broker.credentials) as client:
         worker = broker.peer("worker")
         worker.say(m.WorkerHello(os.urandom(8), os.urandom(8), 1, 7, "confused", ""))
@@ -401,8 +401,8 @@ def test_a_result_that_is_none_names_the_worker_that_made_it(in_batch: bool) -> 
 
 @timing
 @pytest.mark.slow
-def test_a_client_that_never_reads_costs_a_bounded_memory_and_nobody_else(tmp_path: Path) -> None:
-    """It goes on submitting, as fast as its quota lets it, and never takes a result."""
+def test_a_client_that_never_reads_costs_bounded_memory(tmp_path: Path) -> None:
+    """It submits as fast as its quota allows, and never reads a result."""
     with Rig(tmp_path / "rig", workers=2) as rig, zmq.Context() as context:
         friend = rig.client("friend")
         assert rig.broker is not None
@@ -429,8 +429,8 @@ def test_a_client_that_never_reads_costs_a_bounded_memory_and_nobody_else(tmp_pa
         deaf.close()
 
 
-def test_a_client_that_reads_late_finds_everything_in_order(rig: Rig, peer: Callable[[str], Peer]) -> None:
-    """More than libzmq may hold of it, and less than makes it count as gone."""
+def test_a_client_that_reads_late_gets_everything_in_order(rig: Rig, peer: Callable[[str], Peer]) -> None:
+    """More waits for it than libzmq may hold, but less than makes it count as gone."""
     late = peer("client")
     late.say(m.ClientHello(os.urandom(16), "late"))
     call = serialization.encode_call("work:big", [4 * MB], {})
@@ -448,7 +448,7 @@ def test_a_client_that_reads_late_finds_everything_in_order(rig: Rig, peer: Call
 
 
 @timing
-def test_a_flood_of_large_tasks_beyond_the_quota_costs_a_bounded_memory(tmp_path: Path) -> None:
+def test_a_flood_of_large_tasks_costs_bounded_memory(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", max_client_bytes=16 * MB) as rig:
         assert rig.broker is not None
         memory = psutil.Process(rig.broker.pid).memory_info

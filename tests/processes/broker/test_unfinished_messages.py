@@ -1,4 +1,4 @@
-"""Who knows the secret and fills the broker's memory where its tables do not see it is hung up on in time."""
+"""A peer that fills memory which the broker cannot count is disconnected in time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.tools.zmtp import AN_EMPTY_FRAME, AN_EMPTY_FRAME_AND_MORE, come_in
 MB = 1 << 20
 ROOM = 64 * MB
 MISSED = 160 * MB
-"""What a bomb may fill between two looks: it is some 5 MB, unless the machine lets the broker wait."""
+"""Memory that an attack may fill between two looks: some 5 MB, unless the broker has to wait for a core."""
 Way = Callable[[Rig, str], socket.socket]
 timing = pytest.mark.xdist_group("timing")
 
@@ -38,7 +38,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 @pytest.fixture
 def friend(rig: Rig) -> Iterator[Client]:
-    """Another client, whose tasks come back while the test goes on and afterwards."""
+    """Another client; its tasks return during the test and afterwards."""
     friend = rig.client("friend")
     before = [friend.submit(jobs.sleep_for, 0.02) for _ in range(50)]
     yield friend
@@ -61,10 +61,10 @@ def by_unix_socket(rig: Rig, door: str) -> socket.socket:
 
 
 class Bombers:
-    """Some who each send messages of ``frames`` empty frames (endless ones: None), as fast as they can.
+    """Attackers that each send messages of ``frames`` empty frames (None: endless), as fast as they can.
 
     Each is a thread with one buffer that it sends again and again, so that most of the time is the kernel's.
-    With ``again`` those who are hung up on come back at once, until ``stop``.
+    With ``again`` a disconnected one returns at once, until ``stop``.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Bombers:
 
     @property
     def are_through(self) -> bool:
-        """Whether all have been hung up on, and do not come back."""
+        """Return whether all have been disconnected for good."""
         return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self) -> None:
@@ -124,7 +124,7 @@ def _come_in(rig: Rig, way: Way, door: str, role: str, kind: bytes) -> socket.so
 
 
 class Peak:
-    """How much memory a process has occupied at most, beyond what it had at first: looked at all the time."""
+    """Measures all the time how much memory a process has occupied at most, beyond its first size."""
 
     def __init__(self, rig: Rig) -> None:
         assert rig.broker is not None
@@ -156,7 +156,7 @@ class Peak:
 
 @pytest.fixture
 def hogs() -> Iterator[None]:
-    """Six processes to a core that only compute, for a minute at most."""
+    """Run six computing processes per core, for a minute at most."""
     code = "import time\nend = time.monotonic() + 60\nwhile time.monotonic() < end: pass"
     started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(6 * (os.cpu_count() or 1))]
     try:
@@ -168,7 +168,7 @@ def hogs() -> Iterator[None]:
 
 
 def check(rig: Rig, friend: Client, bombers: Bombers) -> None:
-    """Let them bomb until all were hung up on: within the bound, and at nobody else's expense."""
+    """Attack until all are disconnected; memory stays within the bound, and no other peer suffers."""
     with Peak(rig) as peak, bombers:
 
         def through() -> bool:
@@ -191,7 +191,7 @@ def check(rig: Rig, friend: Client, bombers: Bombers) -> None:
     ],
     ids=["a client", "eight clients", "eight workers", "eight by the Unix socket", "four subscribers"],
 )  # fmt: skip
-def test_a_message_that_never_ends_costs_a_bounded_memory_and_nobody_else(
+def test_a_message_that_never_ends_costs_bounded_memory(
     rig: Rig, friend: Client, way: Way, count: int, door: str, role: str, kind: bytes
 ) -> None:
     lost = len(rig.events("lost"))
@@ -206,7 +206,7 @@ def test_the_bound_holds_on_an_overloaded_machine(rig: Rig, friend: Client, hogs
 
 
 @timing
-def test_who_comes_back_is_hung_up_on_each_time_and_gets_no_more_memory(rig: Rig, friend: Client) -> None:
+def test_a_returning_attacker_is_cut_each_time_in_bounded_memory(rig: Rig, friend: Client) -> None:
     with Peak(rig) as peak, Bombers(rig, by_tcp, 4, again=True) as bombers:
         wait_until(lambda: bombers.hung_up_on >= 40, 60, "forty times")
         assert friend.submit(jobs.echo, 1).result(20) == 1
@@ -215,10 +215,11 @@ def test_who_comes_back_is_hung_up_on_each_time_and_gets_no_more_memory(rig: Rig
 
 @timing
 @pytest.mark.parametrize("frames", [5_000, 200_000])
-def test_messages_that_end_after_far_too_many_frames_cost_a_bounded_memory_and_no_worker(
+def test_messages_of_far_too_many_frames_cost_memory_but_no_worker(
     rig: Rig, friend: Client, frames: int
 ) -> None:
-    """What is finished must be read to its end, or the socket be given up: beyond a second ``ROOM`` it is."""
+    """Finished messages must be read to their end; beyond a second ``ROOM`` the socket is replaced
+    instead."""
     lost = len(rig.events("lost"))
     with Peak(rig) as peak, Bombers(rig, by_tcp, 4, frames=frames, again=True) as bombers:
         wait_until(lambda: bombers.hung_up_on >= 12, 60, "a dozen times")
@@ -227,8 +228,8 @@ def test_messages_that_end_after_far_too_many_frames_cost_a_bounded_memory_and_n
     assert len(rig.events("lost")) == lost
 
 
-def test_large_messages_that_were_announced_are_no_bomb(rig: Rig, friend: Client) -> None:
-    """Each is larger than the room for what is not known of."""
+def test_announced_large_messages_are_no_attack(rig: Rig, friend: Client) -> None:
+    """Each is larger than the room for unexplained memory."""
     cut = rig.counters().get("cut_connections", 0)
     large = os.urandom(ROOM + 16 * MB)
     assert results([friend.submit(jobs.echo, large) for _ in range(2)], 60) == [large] * 2
@@ -236,8 +237,8 @@ def test_large_messages_that_were_announced_are_no_bomb(rig: Rig, friend: Client
 
 
 @timing
-def test_a_peer_that_was_hung_up_on_by_mistake_comes_back_and_loses_nothing(rig: Rig) -> None:
-    """A worker that is frozen at that moment looks just like the bomber."""
+def test_a_peer_cut_by_mistake_returns_and_loses_nothing(rig: Rig) -> None:
+    """A worker that is frozen at that moment looks just like an attacker."""
     client = rig.client("patient")
     frozen = rig.workers["worker-2"]
     futures = [client.submit(jobs.sleep_for, 0.2) for _ in range(20)]

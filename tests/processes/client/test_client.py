@@ -1,4 +1,4 @@
-"""A client against a real broker: every future ends once, whatever its user does or forgets to do."""
+"""A client with a real broker: every future ends once, whatever its user does or forgets."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ timing = pytest.mark.xdist_group("timing")
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """One worker, so that what is submitted second waits; no test of this module harms it."""
+    """One worker, so that a second task waits. No test of this module kills it."""
     with Rig(tmp_path_factory.mktemp("shared") / "rig", workers=1, client_gone_s=0.5) as rig:
         yield rig
 
@@ -56,7 +56,8 @@ def client(rig: Rig) -> Iterator[Client]:
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[Path]:
-    """A file for which ``work:wait_for`` waits; it exists at the latest when the test is over."""
+    """Yield the path of a file that ``work:wait_for`` waits for; it is created after the test at the
+    latest."""
     yield tmp_path / "gate"
     (tmp_path / "gate").touch()
 
@@ -72,7 +73,7 @@ def blocked(rig: Rig, client: Client, gate: Path) -> TaskFuture:
 
 
 @timing
-def test_a_wrong_secret_is_an_error_by_name_within_three_seconds(rig: Rig) -> None:
+def test_a_wrong_secret_is_a_named_error_within_three_seconds(rig: Rig) -> None:
     hold = threading.Event()
     threading.Timer(3.0, hold.set).start()
     with pytest.raises(AccessDenied, match="does not accept this secret"):
@@ -80,7 +81,7 @@ def test_a_wrong_secret_is_an_error_by_name_within_three_seconds(rig: Rig) -> No
     assert not hold.is_set()
 
 
-def test_a_workers_door_is_not_a_clients(rig: Rig) -> None:
+def test_a_client_at_the_workers_port_is_refused(rig: Rig) -> None:
     with pytest.raises(AccessDenied):
         Client(rig.worker_address, rig.credentials)
 
@@ -89,7 +90,7 @@ def client_threads() -> int:
     return sum(thread.name == "labkit-client" and thread.is_alive() for thread in threading.enumerate())
 
 
-def test_nobody_there_is_an_error_that_says_what_to_do() -> None:
+def test_connecting_without_a_broker_is_an_error_with_advice() -> None:
     before = client_threads()
     with socket.create_server((HOST, 0)) as taken:
         address = f"tcp://{HOST}:{taken.getsockname()[1]}"
@@ -99,7 +100,7 @@ def test_nobody_there_is_an_error_that_says_what_to_do() -> None:
     assert client_threads() == before
 
 
-def test_ctrl_c_while_it_connects_leaves_no_client_behind() -> None:
+def test_ctrl_c_while_connecting_leaves_no_client_behind() -> None:
     require(sys.platform != "win32", "a signal to oneself")
     before = client_threads()
 
@@ -117,7 +118,7 @@ def test_ctrl_c_while_it_connects_leaves_no_client_behind() -> None:
     assert client_threads() == before
 
 
-def test_somebody_else_there_is_not_taken_for_a_broker() -> None:
+def test_another_server_is_not_taken_for_a_broker() -> None:
     with socket.create_server((HOST, 0)) as other:
         address = f"tcp://{HOST}:{other.getsockname()[1]}"
         with pytest.raises(BrokerUnreachable):
@@ -125,7 +126,7 @@ def test_somebody_else_there_is_not_taken_for_a_broker() -> None:
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:99999", "tcp://127.0.0.1", "127.0.0.1:5555", ""])
-def test_what_is_no_address_is_an_error_at_once(address: str) -> None:
+def test_a_malformed_address_is_an_error_at_once(address: str) -> None:
     with pytest.raises(InvalidInput, match="address"):
         Client(address, Token("token"))
     with pytest.raises(InvalidInput, match="address"):
@@ -152,15 +153,15 @@ def test_clients_leave_no_descriptor_behind(rig: Rig) -> None:
 
 @pytest.mark.parametrize("name", ["deadline_s", "lease_s"])
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, 1e300, "1", [1]])
-def test_a_time_that_is_none_fails_at_submit_and_harms_nothing(client: Client, name: str, value: Any) -> None:
-    """Any of these killed the I/O thread, and with it every other task of this client."""
+def test_an_invalid_time_fails_at_submit_and_harms_nothing(client: Client, name: str, value: Any) -> None:
+    """Each of these once killed the I/O thread, and with it every other task of this client."""
     times: dict[str, Any] = {name: value}
     with pytest.raises(InvalidInput, match=f"{name}="):
         client.submit(jobs.echo, 1, **times)
     assert client.submit(jobs.echo, 2).result(10) == 2
 
 
-def test_times_may_be_any_kind_of_number(client: Client) -> None:
+def test_a_time_may_be_any_kind_of_number(client: Client) -> None:
     import numpy as np
 
     odd: Any = np.float32(9)
@@ -175,7 +176,7 @@ def test_a_microscopic_lease_does_not_cost_the_worker(rig: Rig, client: Client) 
 
 
 @pytest.mark.parametrize("job", ["labkit.jobs:\udcff", "no colon", "", "x" * 70_000, "labkit.jobs:é"])
-def test_odd_names_of_functions_are_that_tasks_failure_only(client: Client, job: str) -> None:
+def test_an_odd_function_name_fails_only_that_task(client: Client, job: str) -> None:
     try:
         assert client.submit(job).exception(10) is not None
     except CannotTravel:
@@ -183,7 +184,7 @@ def test_odd_names_of_functions_are_that_tasks_failure_only(client: Client, job:
     assert client.submit(jobs.echo, 2).result(10) == 2
 
 
-def test_what_cannot_be_noted_fails_where_it_is_said(client: Client) -> None:
+def test_a_note_that_cannot_be_encoded_fails_in_the_caller(client: Client) -> None:
     odd: Any = 7
     with pytest.raises(AttributeError):
         client.note("kill", odd)
@@ -191,7 +192,7 @@ def test_what_cannot_be_noted_fails_where_it_is_said(client: Client) -> None:
     assert client.status()["clients"] >= 1
 
 
-def test_what_cannot_travel_fails_at_submit(client: Client) -> None:
+def test_an_argument_that_cannot_travel_fails_at_submit(client: Client) -> None:
     with pytest.raises(CannotTravel):
         client.submit(lambda: 1)
     with pytest.raises(CannotTravel):
@@ -202,7 +203,7 @@ def test_what_cannot_travel_fails_at_submit(client: Client) -> None:
 # --- cancelling ---------------------------------------------------------------------------------------------
 
 
-def test_what_waits_can_be_cancelled(rig: Rig, client: Client, gate: Path) -> None:
+def test_a_waiting_task_can_be_cancelled(rig: Rig, client: Client, gate: Path) -> None:
     running = blocked(rig, client, gate)
     marks = gate.with_name("marks")
     waiting = [client.submit("work:mark", str(marks)) for _ in range(20)]
@@ -219,7 +220,7 @@ def test_what_waits_can_be_cancelled(rig: Rig, client: Client, gate: Path) -> No
     rig.check_outcomes([running, *waiting])
 
 
-def test_what_runs_or_is_over_cannot_be_cancelled(rig: Rig, client: Client, gate: Path) -> None:
+def test_a_running_or_finished_task_cannot_be_cancelled(rig: Rig, client: Client, gate: Path) -> None:
     running = blocked(rig, client, gate)
     wait_until(running.running, what="the future to say that it runs")
     assert not running.cancel() and not running.cancelled()
@@ -227,7 +228,7 @@ def test_what_runs_or_is_over_cannot_be_cancelled(rig: Rig, client: Client, gate
     assert running.result(10) > 0 and not running.cancel()
 
 
-def test_cancelling_tells_those_who_wait(rig: Rig, client: Client, gate: Path) -> None:
+def test_cancelling_wakes_waiting_threads(rig: Rig, client: Client, gate: Path) -> None:
     blocked(rig, client, gate)
     futures = [client.submit(jobs.echo, number) for number in range(5)]
     told: list[Future[Any]] = []
@@ -239,7 +240,7 @@ def test_cancelling_tells_those_who_wait(rig: Rig, client: Client, gate: Path) -
     wait_until(lambda: len(told) == 5, what="the callbacks")
 
 
-def test_a_race_of_cancelling_and_computing_has_one_winner_each(rig: Rig, client: Client) -> None:
+def test_each_race_of_cancelling_and_computing_has_one_winner(rig: Rig, client: Client) -> None:
     futures = [client.submit(jobs.echo, number) for number in range(500)]
     cancelled = client.cancel_many(futures[::2])
     wait_until(lambda: all(future.done() for future in futures), 20, "all outcomes")
@@ -252,7 +253,7 @@ def test_a_race_of_cancelling_and_computing_has_one_winner_each(rig: Rig, client
 # --- leaving ------------------------------------------------------------------------------------------------
 
 
-def test_closing_with_open_tasks_ends_them_by_name_and_cancels_them(rig: Rig, gate: Path) -> None:
+def test_closing_with_open_tasks_fails_and_cancels_them(rig: Rig, gate: Path) -> None:
     client = rig.client()
     running = blocked(rig, client, gate)
     waiting = [client.submit(jobs.echo, number) for number in range(50)]
@@ -264,14 +265,14 @@ def test_closing_with_open_tasks_ends_them_by_name_and_cancels_them(rig: Rig, ga
     assert client.open_tasks == 0
 
 
-def test_closing_can_wait_for_what_is_open(rig: Rig) -> None:
+def test_closing_can_wait_for_open_tasks(rig: Rig) -> None:
     client = rig.client()
     futures = [client.submit(jobs.sleep_for, 0.001) for _ in range(100)]
     client.close(wait=True)
     assert [future.result(0) for future in futures] == [0.001] * 100
 
 
-def test_a_closed_client_says_so_at_once(rig: Rig) -> None:
+def test_a_closed_client_raises_at_once(rig: Rig) -> None:
     client = rig.client()
     client.close()
     client.close()
@@ -334,7 +335,7 @@ def test_a_callback_that_fails_harms_no_other(client: Client) -> None:
 
 
 def script(rig: Rig, text: str) -> subprocess.Popen[str]:
-    """Start a program that has a client."""
+    """Return a started program that has a client."""
     program = "from labkit import jobs\nfrom labkit.client.client import Client\n"
     program += "from labkit.security.credentials import Token\n"
     program += f"client = Client({rig.address!r}, Token({rig.token!r}))\n" + textwrap.dedent(text)
@@ -348,7 +349,7 @@ def script(rig: Rig, text: str) -> subprocess.Popen[str]:
     )
 
 
-def test_a_program_that_forgets_to_close_ends_and_takes_its_tasks_with_it(rig: Rig, gate: Path) -> None:
+def test_a_program_without_close_ends_and_cancels_its_tasks(rig: Rig, gate: Path) -> None:
     with script(
         rig,
         f"""
@@ -364,7 +365,7 @@ def test_a_program_that_forgets_to_close_ends_and_takes_its_tasks_with_it(rig: R
         rig.wait_for_event("cancelled", task=task)
 
 
-def test_the_tasks_of_a_client_that_vanishes_are_cancelled_after_a_while(rig: Rig, gate: Path) -> None:
+def test_tasks_of_a_vanished_client_are_cancelled_after_a_while(rig: Rig, gate: Path) -> None:
     with script(
         rig,
         f"""
@@ -437,7 +438,7 @@ def test_an_exception_ends_a_batch_and_cancels_the_rest(rig: Rig, client: Client
     assert client.open_tasks == 0 and not gate.exists()
 
 
-def test_a_batch_that_is_late_is_a_timeout_and_cancelled(rig: Rig, client: Client, gate: Path) -> None:
+def test_a_late_batch_times_out_and_is_cancelled(rig: Rig, client: Client, gate: Path) -> None:
     blocked(rig, client, gate)
     batch = batch_of(client, jobs.echo, range(10))
     with pytest.raises(TimeoutError):
@@ -445,7 +446,7 @@ def test_a_batch_that_is_late_is_a_timeout_and_cancelled(rig: Rig, client: Clien
     assert client.open_tasks == 1
 
 
-def test_closing_ends_a_batch_by_name(rig: Rig, gate: Path) -> None:
+def test_closing_ends_a_batch_with_an_error(rig: Rig, gate: Path) -> None:
     client = rig.client()
     blocked(rig, client, gate)
     batch = batch_of(client, jobs.echo, range(10))
@@ -468,7 +469,7 @@ def test_a_batch_survives_its_broker(tmp_path: Path) -> None:
 # --- a broker that comes and goes ---------------------------------------------------------------------------
 
 
-def test_a_client_whose_broker_is_gone_says_so_when_asked_and_goes_on_later(tmp_path: Path) -> None:
+def test_a_client_without_its_broker_raises_and_recovers_later(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", workers=1) as rig:
         client = rig.client()
         rig.kill(rig.broker)
@@ -481,7 +482,7 @@ def test_a_client_whose_broker_is_gone_says_so_when_asked_and_goes_on_later(tmp_
         wait_until(lambda: client.status()["clients"] == 2, what="the rig's own client, too")
 
 
-def test_an_orphaned_question_is_not_asked_for_ever(tmp_path: Path) -> None:
+def test_a_question_without_its_asker_is_not_repeated_for_ever(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig") as rig:
         client = rig.client()
         rig.kill(rig.broker)
@@ -494,7 +495,7 @@ def test_an_orphaned_question_is_not_asked_for_ever(tmp_path: Path) -> None:
         assert client._session._questions == {}
 
 
-def test_who_waits_for_an_answer_hears_at_once_that_the_client_was_closed() -> None:
+def test_closing_wakes_a_thread_that_waits_for_an_answer() -> None:
     broker = ThreadBroker()
     with broker:
         client = Client(broker.address("client"), broker.credentials)
@@ -514,7 +515,7 @@ def test_who_waits_for_an_answer_hears_at_once_that_the_client_was_closed() -> N
     assert [str(error) for error in heard] == ["this client is closed; open a new one"]
 
 
-def test_several_clients_of_one_process_do_not_get_in_each_others_way() -> None:
+def test_several_clients_of_one_process_do_not_interfere() -> None:
     with ThreadBroker() as broker:
         clients = [Client(broker.address("client"), broker.credentials) for _ in range(5)]
         wait_until(lambda: len(broker.scheduler.clients) == 5, what="five clients")
@@ -523,15 +524,15 @@ def test_several_clients_of_one_process_do_not_get_in_each_others_way() -> None:
         wait_until(lambda: len(broker.scheduler.clients) == 0, what="their farewells")
 
 
-def test_results_of_a_thousand_calls_come_in_any_order_and_go_to_the_right_place(client: Client) -> None:
+def test_results_in_any_order_reach_their_own_calls(client: Client) -> None:
     futures: dict[Any, int] = {client.submit(jobs.echo, number): number for number in range(1000)}
     assert all(future.result() == futures[future] for future in as_completed(futures, 20))
     assert results(futures) == list(range(1000))
 
 
 @pytest.mark.parametrize("in_batch", [False, True])
-def test_a_client_whose_broker_was_replaced_by_a_strangers_says_so(tmp_path: Path, in_batch: bool) -> None:
-    """Another cluster's broker has taken the address: nobody is to wait an hour for what it does not have."""
+def test_a_client_whose_broker_was_replaced_raises(tmp_path: Path, in_batch: bool) -> None:
+    """Another cluster's broker has the address: no call may wait an hour for tasks that it does not have."""
     with Rig(tmp_path / "rig", workers=1) as rig:
         client = rig.client(broker_gone_s=0.5, dead_s=0.3, suspect_s=0.2, heartbeat_s=0.1)
         future = client.submit(jobs.hang)
@@ -552,7 +553,7 @@ def test_a_client_whose_broker_was_replaced_by_a_strangers_says_so(tmp_path: Pat
             client.submit(jobs.echo, 1)
 
 
-def test_a_client_outlasts_a_stranger_at_its_brokers_address_for_a_while(tmp_path: Path) -> None:
+def test_a_client_tolerates_a_strange_broker_for_a_while(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", workers=1) as rig:
         client = rig.client(dead_s=0.3, suspect_s=0.2, heartbeat_s=0.1)
         gate = tmp_path / "gate"

@@ -1,4 +1,4 @@
-"""Who leads a client's conversation: a thread that waits for a result, or the client's own. Never both, never
+"""Which thread leads a client's I/O loop: one that waits for a result, or the loop's own. Never both, never
 neither."""
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 @pytest.fixture
 def client(rig: Rig) -> Client:
-    """A client of that broker; the rig closes it."""
+    """Return a client of that broker; the rig closes it."""
     return rig.client()
 
 
 def resolvers(client: Client) -> list[int]:
-    """The threads in which outcomes are handled from now on, one entry an outcome."""
+    """Return a list of the threads that handle outcomes from now on, one entry per outcome."""
     threads: list[int] = []
     resolve = client._resolve
 
@@ -47,14 +47,14 @@ def resolvers(client: Client) -> list[int]:
     return threads
 
 
-def test_a_thread_that_waits_for_one_result_after_another_reads_them_itself(client: Client) -> None:
+def test_a_thread_that_waits_for_results_reads_them_itself(client: Client) -> None:
     threads = resolvers(client)
     assert [client.submit(jobs.echo, number).result(20) for number in range(50)] == list(range(50))
     assert len(threads) == 50
     assert threads.count(threading.get_ident()) > 25, "on a busy machine some may be the other's"
 
 
-def test_while_nobody_waits_the_clients_own_thread_hears_the_results(client: Client) -> None:
+def test_without_waiting_threads_the_loops_own_thread_reads(client: Client) -> None:
     client.submit(jobs.echo, 0).result(20)  # this thread has just led
     threads = resolvers(client)
     called = threading.Event()
@@ -64,7 +64,7 @@ def test_while_nobody_waits_the_clients_own_thread_hears_the_results(client: Cli
     assert future.result(0) == 1 and threading.get_ident() not in threads
 
 
-def test_a_client_that_idles_after_a_result_keeps_beating(rig: Rig, client: Client) -> None:
+def test_an_idle_client_keeps_sending_heartbeats(rig: Rig, client: Client) -> None:
     client.submit(jobs.echo, 0).result(20)
     before = client._session._last_sent
     wait_until(lambda: client._session._last_sent > before, what="a heartbeat that nobody asked for")
@@ -78,7 +78,7 @@ def test_many_threads_that_wait_at_once_are_all_served(client: Client) -> None:
         assert list(pool.map(ask, range(16))) == [20 * number for number in range(16)]
 
 
-def test_one_thread_leads_for_long_while_others_submit_wait_and_cancel(client: Client) -> None:
+def test_a_long_lead_lets_others_submit_wait_and_cancel(client: Client) -> None:
     slow = client.submit(jobs.sleep_for, 0.5)
     leader = threading.Thread(target=slow.result, args=(20,))
     leader.start()
@@ -93,7 +93,7 @@ def test_one_thread_leads_for_long_while_others_submit_wait_and_cancel(client: C
     assert not leader.is_alive() and slow.done()
 
 
-def test_a_result_that_does_not_come_in_time_is_a_timeout_and_comes_later(client: Client) -> None:
+def test_a_late_result_is_a_timeout_and_arrives_later(client: Client) -> None:
     future = client.submit(jobs.sleep_for, 0.3)
     with pytest.raises(TimeoutError):
         future.result(0.05)
@@ -172,7 +172,7 @@ def test_closing_frees_a_thread_that_leads(rig: Rig, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_child_gets_an_error_and_harms_its_parents_client_not(client: Client) -> None:
+def test_a_forked_child_gets_an_error_and_spares_the_parent(client: Client) -> None:
     client.submit(jobs.echo, 0).result(20)
     slow = client.submit(jobs.sleep_for, 0.3)
     pid = os.fork()

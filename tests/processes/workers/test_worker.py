@@ -1,4 +1,4 @@
-"""A worker as a process: frozen, thawed, drained, refused, and faced with a broker that talks nonsense."""
+"""A worker as a process: frozen, thawed, drained, refused, and with a broker that sends nonsense."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def kinds(events: list[Event]) -> list[str]:
 
 @timing
 @pytest.mark.slow
-def test_a_frozen_worker_is_lost_and_on_waking_comes_back_as_a_new_one(tmp_path: Path) -> None:
+def test_a_frozen_worker_is_lost_and_returns_as_a_new_one(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", workers=2) as rig:
         client = rig.client()
         gate = tmp_path / "gate"
@@ -76,7 +76,7 @@ def test_a_frozen_worker_is_lost_and_on_waking_comes_back_as_a_new_one(tmp_path:
 
 @timing
 @pytest.mark.slow
-def test_a_worker_that_wakes_while_its_task_is_still_open_gives_it_one_result(tmp_path: Path) -> None:
+def test_a_worker_that_wakes_with_an_open_task_gives_one_result(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", workers=1) as rig:
         client = rig.client()
         gate = tmp_path / "gate"
@@ -116,7 +116,7 @@ def test_a_start_is_announced_at_once_and_not_with_the_next_heartbeat(tmp_path: 
 
 @timing
 @pytest.mark.slow
-def test_a_worker_that_is_cut_off_is_lost_and_comes_back_when_the_network_heals(tmp_path: Path) -> None:
+def test_a_worker_that_is_cut_off_is_lost_and_returns_on_healing(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", workers=1) as rig, Network(rig.ports["worker"]) as network:
         client = rig.client()
         rig.start_worker("far", LABKIT_BROKER=network.address)
@@ -140,8 +140,8 @@ def test_a_worker_that_is_cut_off_is_lost_and_comes_back_when_the_network_heals(
 
 @timing
 @pytest.mark.slow
-def test_a_large_result_on_a_slow_link_is_waited_for(tmp_path: Path) -> None:
-    """It fills the link for longer than a worker may be silent, and heartbeats queue behind it."""
+def test_a_large_result_on_a_slow_link_is_awaited(tmp_path: Path) -> None:
+    """It fills the connection for longer than a worker may be silent, and heartbeats queue behind it."""
     # Three seconds of silence; a busy machine's link is slower than it says, so there is patience for twenty.
     with (
         Rig(tmp_path / "rig", slow_link_bytes_per_s=1e6) as rig,
@@ -156,7 +156,7 @@ def test_a_large_result_on_a_slow_link_is_waited_for(tmp_path: Path) -> None:
 # --- drained ------------------------------------------------------------------------------------------------
 
 
-def test_a_stopped_worker_finishes_its_task_returns_the_others_and_ends_with_zero(tmp_path: Path) -> None:
+def test_a_stopped_worker_finishes_its_task_and_returns_the_others(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", workers=1) as rig:
         client = rig.client()
         gate = tmp_path / "gate"
@@ -178,7 +178,7 @@ def test_a_stopped_worker_finishes_its_task_returns_the_others_and_ends_with_zer
         rig.check_outcomes([running, *waiting])
 
 
-def test_what_does_not_finish_while_draining_is_done_elsewhere(tmp_path: Path) -> None:
+def test_a_task_unfinished_after_draining_is_done_elsewhere(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", workers=1, drain_s=0.3) as rig:
         client = rig.client()
         gate = tmp_path / "gate"
@@ -206,7 +206,7 @@ def test_stopping_workers_under_load_loses_nothing(tmp_path: Path) -> None:
         rig.check_outcomes(futures)
 
 
-def test_a_workers_log_tells_each_time_that_it_joins(tmp_path: Path) -> None:
+def test_a_workers_log_records_each_time_it_joins(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", workers=1) as rig:
         rig.client()
         name = f"worker-1 has joined {rig.worker_address}"
@@ -216,7 +216,7 @@ def test_a_workers_log_tells_each_time_that_it_joins(tmp_path: Path) -> None:
         wait_until(lambda: f"{name} again, as a new worker" in rig.log("worker-1"), 10, "its second")
 
 
-def test_a_workers_log_tells_once_that_no_broker_answers(tmp_path: Path) -> None:
+def test_a_workers_log_records_once_that_no_broker_answers(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", workers=1) as rig:
         rig.client()
         missed = f"worker-1 has had no welcome from the broker at {rig.worker_address}"
@@ -244,7 +244,7 @@ def test_a_worker_without_a_broker_stops_at_once(tmp_path: Path) -> None:
 
 @timing
 @pytest.mark.slow
-def test_a_second_worker_of_the_same_name_is_refused_and_the_first_unharmed(tmp_path: Path) -> None:
+def test_a_second_worker_of_a_name_is_refused_the_first_unharmed(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", workers=1) as rig:
         client = rig.client()
         gate = tmp_path / "gate"
@@ -259,7 +259,7 @@ def test_a_second_worker_of_the_same_name_is_refused_and_the_first_unharmed(tmp_
         assert rig.events("refused", "worker-1") and rig.events("lost") == []
 
 
-def test_a_worker_may_take_the_name_of_one_that_has_just_died(tmp_path: Path) -> None:
+def test_a_worker_may_take_the_name_of_a_dead_one(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", workers=1) as rig:
         rig.kill(rig.workers["worker-1"])
         rig.revive()
@@ -267,7 +267,7 @@ def test_a_worker_may_take_the_name_of_one_that_has_just_died(tmp_path: Path) ->
         assert rig.client().submit("work:pid").result(10) == rig.workers["worker-1"].pid
 
 
-def test_a_worker_with_the_wrong_secret_is_told_so_within_three_seconds(tmp_path: Path) -> None:
+def test_a_worker_with_a_wrong_secret_exits_within_three_seconds(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig") as rig:
         (tmp_path / "wrong").write_text(secrets.token_hex(32))
         worker = rig.start_worker("stranger", LABKIT_TOKEN_FILE=str(tmp_path / "wrong"))
@@ -285,7 +285,7 @@ def test_a_worker_with_the_wrong_secret_is_told_so_within_three_seconds(tmp_path
         ({"LABKIT_SLOT": "1"}, "LABKIT_SLOTS"),
     ],
 )
-def test_wrong_settings_are_one_line(tmp_path: Path, settings: dict[str, str], said: str) -> None:
+def test_wrong_settings_are_an_error_of_one_line(tmp_path: Path, settings: dict[str, str], said: str) -> None:
     with Rig(tmp_path / "rig") as rig:
         worker = rig.start_worker("confused", **settings)
         assert worker.wait(10) == 2
@@ -293,7 +293,7 @@ def test_wrong_settings_are_one_line(tmp_path: Path, settings: dict[str, str], s
         assert said in line
 
 
-def test_slots_are_tasks_at_the_same_time(tmp_path: Path) -> None:
+def test_a_worker_computes_as_many_tasks_at_once_as_slots(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig") as rig:
         rig.start_worker("wide", LABKIT_SLOTS="3")
         client = rig.client()
@@ -308,7 +308,7 @@ def test_slots_are_tasks_at_the_same_time(tmp_path: Path) -> None:
 # --- a result that cannot travel ----------------------------------------------------------------------------
 
 
-def test_a_result_that_is_too_large_is_an_error_and_the_connection_stays(tmp_path: Path) -> None:
+def test_a_result_too_large_is_an_error_and_the_connection_stays(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig", workers=1, max_message_bytes=1 << 20) as rig:
         client = rig.client()
         fits = client.submit("work:big", 1_000_000)
@@ -319,8 +319,8 @@ def test_a_result_that_is_too_large_is_an_error_and_the_connection_stays(tmp_pat
 
 
 @pytest.mark.parametrize("over", [-20, -1, 0, 1, 20, 200])
-def test_a_message_of_about_the_largest_size_arrives_or_is_refused_by_name(limited: Rig, over: int) -> None:
-    """What the header takes must not make the difference between a result and silence."""
+def test_a_message_of_the_largest_size_arrives_or_is_refused(limited: Rig, over: int) -> None:
+    """The size of the header must not decide between a result and silence."""
     client = limited.client()
     size = (1 << 20) + over
     try:
@@ -347,7 +347,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 
 class FakeBroker:
-    """A ROUTER that accepts the secret and says what the test wants; messages are those of one worker."""
+    """A ROUTER that accepts the secret and sends what the test wants; it reads the messages of one worker."""
 
     def __init__(self, port: int, token: str) -> None:
         self.context: zmq.Context[Any] = zmq.Context()
@@ -412,7 +412,7 @@ def test_nonsense_from_the_broker_is_dropped_and_the_worker_goes_on(tmp_path: Pa
             assert worker.poll() is None
 
 
-def test_a_careful_task_is_announced_and_waits_for_its_go(tmp_path: Path) -> None:
+def test_a_careful_task_is_announced_and_waits_for_go(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig") as rig:
         rig.kill(rig.broker)
         with FakeBroker(rig.ports["worker"], rig.token) as broker:
@@ -427,8 +427,8 @@ def test_a_careful_task_is_announced_and_waits_for_its_go(tmp_path: Path) -> Non
             assert [broker.hear(m.Done).task for _ in range(2)] == [b"u" * 16, b"v" * 16]
 
 
-def test_a_broker_that_hangs_up_at_once_is_tried_again(tmp_path: Path) -> None:
-    """It may have died at that moment, or stand behind a proxy. It has not refused the secret."""
+def test_a_broker_that_disconnects_at_once_is_tried_again(tmp_path: Path) -> None:
+    """It may have died at that moment, or be behind a proxy. It has not refused the secret."""
     with Rig(tmp_path / "rig") as rig:
         with socket.create_server((HOST, 0)) as listening:
             address = f"tcp://{HOST}:{listening.getsockname()[1]}"
@@ -440,7 +440,7 @@ def test_a_broker_that_hangs_up_at_once_is_tried_again(tmp_path: Path) -> None:
             assert worker.poll() is None
 
 
-def test_a_broker_that_tells_it_that_it_is_stale_gets_a_new_hello(tmp_path: Path) -> None:
+def test_a_stale_reply_from_the_broker_causes_a_new_hello(tmp_path: Path) -> None:
     with Rig(tmp_path / "rig") as rig:
         rig.kill(rig.broker)
         with FakeBroker(rig.ports["worker"], rig.token) as broker:
@@ -453,7 +453,7 @@ def test_a_broker_that_tells_it_that_it_is_stale_gets_a_new_hello(tmp_path: Path
             assert second.epoch != first.epoch and second.instance == first.instance
 
 
-def test_heartbeats_come_from_the_thread_that_talks(tmp_path: Path) -> None:
+def test_heartbeats_continue_while_a_task_holds_the_gil(tmp_path: Path) -> None:
     """A task that holds the interpreter's lock for long stretches delays them by milliseconds only."""
     with Rig(tmp_path / "rig", workers=1, heartbeat_s=0.05) as rig:
         future = rig.client().submit(jobs.spin, 0.5)

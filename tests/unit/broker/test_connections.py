@@ -1,4 +1,4 @@
-"""Looking at connections that belong to somebody else, and ending them."""
+"""Looking at connections that belong to libzmq, and ending them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
 
 
 def fill(pair: Pair) -> int:
-    """Send until nothing more goes into the connection; return how much that was at least."""
+    """Send until the connection accepts no more; return how many bytes that were at least."""
     near, far = pair
     near.setblocking(False)
     sent = 0
@@ -42,7 +42,7 @@ def fill(pair: Pair) -> int:
         return sent
 
 
-def test_what_nobody_has_read_is_counted_without_reading_it(pair: Pair) -> None:
+def test_unread_bytes_are_counted_without_reading_them(pair: Pair) -> None:
     near, far = pair
     assert unread_bytes(far.fileno()) == 0
     near.sendall(b"12345")
@@ -50,7 +50,7 @@ def test_what_nobody_has_read_is_counted_without_reading_it(pair: Pair) -> None:
     assert far.recv(9) == b"12345" and unread_bytes(far.fileno()) == 0
 
 
-def test_who_is_hung_up_on_is_at_its_end_and_what_had_arrived_is_gone(pair: Pair) -> None:
+def test_a_disconnected_peer_sees_the_end_and_its_data_is_gone(pair: Pair) -> None:
     near, far = pair
     assert fill(pair) > 4096
     disconnect([far.fileno()])
@@ -69,7 +69,7 @@ def test_who_is_hung_up_on_is_at_its_end_and_what_had_arrived_is_gone(pair: Pair
     wait_until(refused, 10, "the other side to learn of it")
 
 
-def test_a_descriptor_that_is_closed_or_no_connection_is_nobody() -> None:
+def test_a_closed_descriptor_or_a_file_is_ignored() -> None:
     with open(os.devnull) as file:
         disconnect([file.fileno()])
         assert unread_bytes(file.fileno()) == 0
@@ -79,7 +79,7 @@ def test_a_descriptor_that_is_closed_or_no_connection_is_nobody() -> None:
     assert unread_bytes(closed) == 0
 
 
-def test_connections_are_found_by_the_port_at_which_they_came_in() -> None:
+def test_connections_are_found_by_their_local_port() -> None:
     near, far = by_tcp()
     with near, far, socket.create_server(("127.0.0.1", 0)) as listening:
         assert at_port(far.getsockname()[1]) == [far.fileno()]

@@ -1,4 +1,4 @@
-"""The bound for memory that the broker cannot see, with a size and a clock of the test's own."""
+"""The bound for memory that the broker cannot see, with a simulated size and clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOM = 100
 
 
 class Process:
-    """A process of some size, with some peers who are loud or silent."""
+    """A process of some size, with some flooding and some idle peers."""
 
     def __init__(self, size: int | None = 1000, room: int = ROOM) -> None:
         self.size = size
@@ -41,13 +41,13 @@ class Process:
         self.subscribers_hung_up += 1
 
     def look(self, explained: int = 0, after_s: float = LOOK_S) -> int:
-        """Let time pass, look, and return how often somebody who is loud or silent was hung up on by then."""
+        """Let time pass, look, and return how often flooding or idle peers have been disconnected by then."""
         self.now += after_s
         self.guard.look(explained, self.now)
         return self.hung_up
 
 
-def test_growth_within_the_room_is_nobodys_fault() -> None:
+def test_growth_within_the_room_disconnects_no_peer() -> None:
     process = Process()
     process.flooding, process.size = 1, 1000 + ROOM
     assert process.look() == 0
@@ -55,13 +55,13 @@ def test_growth_within_the_room_is_nobodys_fault() -> None:
     assert process.look() == 1
 
 
-def test_what_is_accounted_for_is_no_reason() -> None:
+def test_explained_memory_disconnects_no_peer() -> None:
     process = Process()
     process.flooding, process.size = 1, 9000
     assert process.look(8000) == 0
 
 
-def test_what_was_ever_accounted_for_may_stay_with_the_process() -> None:
+def test_memory_that_was_once_explained_may_stay() -> None:
     process = Process()
     process.look(8000)
     process.flooding, process.size = 1, 9000
@@ -70,7 +70,7 @@ def test_what_was_ever_accounted_for_may_stay_with_the_process() -> None:
     assert process.look(0) == 1
 
 
-def test_the_less_room_is_left_the_sooner_it_is_looked_at_again() -> None:
+def test_less_room_means_an_earlier_next_look() -> None:
     room = 256 << 20
     process = Process(room=room)
 
@@ -86,7 +86,7 @@ def test_the_less_room_is_left_the_sooner_it_is_looked_at_again() -> None:
     assert next_after(4 * room) == pytest.approx(LOOK_S)
 
 
-def test_while_finished_messages_wait_to_be_read_only_the_silent_are_hung_up_on() -> None:
+def test_only_idle_peers_are_cut_while_finished_messages_wait() -> None:
     process = Process()
     process.all_read, process.flooding, process.size = False, 1, 1000 + ROOM + 1
     assert process.look() == 0 and process.subscribers_hung_up == 0
@@ -94,13 +94,13 @@ def test_while_finished_messages_wait_to_be_read_only_the_silent_are_hung_up_on(
     assert process.look() == 1 and process.flooding == 1
 
 
-def test_but_not_beyond_a_second_room() -> None:
+def test_beyond_a_second_room_flooding_peers_are_cut_too() -> None:
     process = Process()
     process.all_read, process.flooding, process.size = False, 1, 1000 + 2 * ROOM + 1
     assert process.look() == 1 and process.flooding == 0
 
 
-def test_only_beyond_a_second_room_is_a_buried_socket_given_up() -> None:
+def test_a_socket_is_replaced_only_beyond_a_second_room() -> None:
     process = Process()
     process.dropping, process.all_read, process.size = True, False, 1000 + 2 * ROOM
     process.look()
@@ -110,7 +110,7 @@ def test_only_beyond_a_second_room_is_a_buried_socket_given_up() -> None:
     assert process.rebound == 1 and process.subscribers_hung_up == 0
 
 
-def test_one_who_comes_back_and_goes_on_is_hung_up_on_again_and_again_and_never_gets_more_room() -> None:
+def test_a_returning_attacker_is_cut_each_time_and_gains_no_room() -> None:
     process = Process()
     for times in range(1, 50):
         process.flooding, process.size = 1, 1000 + ROOM + 1
@@ -120,7 +120,7 @@ def test_one_who_comes_back_and_goes_on_is_hung_up_on_again_and_again_and_never_
         assert process.look(after_s=QUIET_S) == times
 
 
-def test_with_nobody_to_blame_the_subscribers_are_hung_up_on_once_and_what_is_left_is_lived_with() -> None:
+def test_without_suspects_subscribers_are_cut_once_and_the_rest_kept() -> None:
     process = Process()
     process.size = 1000 + ROOM + 50
     for _ in range(3):
@@ -137,7 +137,7 @@ def test_with_nobody_to_blame_the_subscribers_are_hung_up_on_once_and_what_is_le
     assert process.look() == 1
 
 
-def test_while_those_who_were_hung_up_on_take_their_time_nobody_else_has_to_go() -> None:
+def test_no_other_peer_is_cut_while_cut_ones_are_ending() -> None:
     process = Process()
     process.flooding, process.size = 1, 1000 + ROOM + 50
     process.look()
@@ -146,7 +146,7 @@ def test_while_those_who_were_hung_up_on_take_their_time_nobody_else_has_to_go()
     assert process.hung_up == 1 and process.subscribers_hung_up == 0
 
 
-def test_what_is_left_is_lived_with_up_to_a_second_room_only() -> None:
+def test_unexplained_memory_is_kept_up_to_a_second_room_only() -> None:
     process = Process()
     process.size = 1000 + 10 * ROOM
     for times in range(1, 4):
@@ -155,7 +155,7 @@ def test_what_is_left_is_lived_with_up_to_a_second_room_only() -> None:
         process.look(after_s=QUIET_S)
 
 
-def test_freed_memory_is_given_back_once_the_connections_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_freed_memory_is_returned_after_the_connections_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[bool] = []
     monkeypatch.setattr(memory, "give_back", lambda: given.append(True))
     process = Process()
@@ -168,13 +168,13 @@ def test_freed_memory_is_given_back_once_the_connections_have_ended(monkeypatch:
     assert given == [True]
 
 
-def test_where_the_size_is_unknown_nobody_is_hung_up_on() -> None:
+def test_no_peer_is_cut_where_the_size_is_unknown() -> None:
     process = Process(None)
     process.idle = process.flooding = 1
     assert process.look() == 0
 
 
-def test_the_size_of_this_process_is_known_here_and_grows_with_what_it_holds() -> None:
+def test_the_size_of_this_process_is_known_and_grows() -> None:
     before = memory.resident_bytes()
     held = bytearray(64 << 20)
     held[::4096] = b"x" * len(held[::4096])

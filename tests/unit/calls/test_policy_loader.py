@@ -1,4 +1,4 @@
-"""A learner's policy is found by its name, or it is said what is wrong with it before anything starts."""
+"""A learner's policy is found by its name, or its error shows before anything starts."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ FIRST = "def choose(task, workers, now):\n    return min(workers, key=lambda wor
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder with a module of its own name, so that no test gets what another has imported."""
+    """Return a folder whose module has a name of its own, so that no test gets another test's import."""
     before = list(sys.path)
     yield tmp_path
     sys.path[:] = before
 
 
-def test_a_function_of_the_learners_own_is_found_by_its_name(folder: Path) -> None:
+def test_a_learners_own_function_is_found_by_its_name(folder: Path) -> None:
     (folder / "mine_found.py").write_text(FIRST)
     assert policy_loader.load("mine_found:choose", folder).__name__ == "choose"
 
 
-def test_the_labs_own_are_found_without_any_import() -> None:
+def test_the_labs_policies_are_found_without_an_import() -> None:
     assert policy_loader.load("round_robin") is POLICIES["round_robin"]
 
 
@@ -47,20 +47,20 @@ def test_the_labs_own_are_found_without_any_import() -> None:
         (FIRST, "the_best", "is unknown; known: least_busy, .* or your own, as module:function"),
     ],
 )
-def test_what_is_wrong_is_said(folder: Path, source: str, name: str, said: str) -> None:
+def test_a_wrong_policy_is_refused_with_the_reason(folder: Path, source: str, name: str, said: str) -> None:
     (folder / f"{name.partition(':')[0]}.py").write_text(source)
     with pytest.raises(InvalidInput, match=said):
         policy_loader.load(name, folder)
 
 
-def test_the_setting_takes_both_kinds_of_names_and_no_other() -> None:
+def test_the_setting_accepts_both_kinds_of_names_and_no_other() -> None:
     for name in ("round_robin", "work.mine:choose"):
         assert Settings.from_environment({"LABKIT_POLICY": name}).policy == name
     with pytest.raises(SettingsError, match="LABKIT_POLICY='best'"):
         Settings.from_environment({"LABKIT_POLICY": "best"})
 
 
-def test_the_simulator_takes_it_and_repeats_its_name(
+def test_the_simulator_accepts_it_and_repeats_its_name(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = Commands(capsys)

@@ -1,4 +1,4 @@
-"""Jobs: functions travel by a name that leads back to them, and workers run what they allow."""
+"""Jobs: functions travel by a name that leads back to them, and workers run only allowed ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run_python(program: str, **options: Any) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A learner's folder ``work`` that can be imported."""
+    """Return an importable learner's folder ``work``."""
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.syspath_prepend(tmp_path)
@@ -100,7 +100,7 @@ def inner() -> Any:
         ("labkit.jobs:echo", "it is of type str"),
     ],
 )
-def test_what_its_name_does_not_lead_to_is_refused_with_what_to_do(function: Any, said: str) -> None:
+def test_a_function_its_name_does_not_lead_to_is_refused(function: Any, said: str) -> None:
     with pytest.raises(CannotTravel) as refusal:
         name_of(function)
     assert said in str(refusal.value)
@@ -154,7 +154,7 @@ def test_the_table_of_filters_costs_neither_numpy_nor_opencv() -> None:
         "labkit:jobs.echo",
     ],
 )
-def test_modules_outside_the_allowed_ones_are_refused_without_being_imported(
+def test_a_module_that_is_not_allowed_is_refused_without_an_import(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib, "import_module", lambda name: pytest.fail(f"imported {name}"))
@@ -186,7 +186,7 @@ def test_modules_outside_the_allowed_ones_are_refused_without_being_imported(
         "a" * 9999,
     ],
 )
-def test_what_is_no_name_is_refused(name: str) -> None:
+def test_a_malformed_name_is_refused(name: str) -> None:
     with pytest.raises(JobRefused, match="is not the name of a job") as refusal:
         resolve(name)
     assert len(str(refusal.value)) < 400
@@ -195,7 +195,7 @@ def test_what_is_no_name_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["os.abort", "os._exit", "os.path.join", "time.thread_time", "time.sleep", "Any"]
 )
-def test_what_an_allowed_module_only_imported_is_refused(name: str) -> None:
+def test_a_function_imported_by_an_allowed_module_is_refused(name: str) -> None:
     with pytest.raises(JobRefused, match="does not offer it as a job"):
         resolve(f"labkit.jobs:{name}")
 
@@ -203,19 +203,19 @@ def test_what_an_allowed_module_only_imported_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["needs", "needs_of_each", "resolve_here", "_filters_in", "exit_codes", "__jobs__"]
 )
-def test_the_machinery_of_labkit_jobs_is_no_job(name: str) -> None:
+def test_helper_functions_of_labkit_jobs_are_no_jobs(name: str) -> None:
     with pytest.raises(JobRefused, match="does not offer it as a job"):
         resolve(f"labkit.jobs:{name}")
 
 
-def test_a_name_that_is_not_there_is_refused() -> None:
+def test_a_missing_name_is_refused() -> None:
     with pytest.raises(JobRefused, match="labkit.jobs has no nothing"):
         resolve("labkit.jobs:nothing")
     with pytest.raises(JobRefused, match="importing labkit.jobs.nothing failed with ModuleNotFoundError"):
         resolve("labkit.jobs.nothing:f")
 
 
-def test_the_learners_module_and_what_lies_below_it_may_run(work: Path) -> None:
+def test_the_learners_module_and_its_submodules_may_run(work: Path) -> None:
     (work / "__init__.py").write_text("def double(x): return 2 * x\n")
     (work / "blur.py").write_text("class Box:\n    @staticmethod\n    def half(x): return x / 2\n")
     assert resolve("work:double")(4) == 8
@@ -225,7 +225,7 @@ def test_the_learners_module_and_what_lies_below_it_may_run(work: Path) -> None:
         resolve("work:double", ["labkit.jobs"])
 
 
-def test_a_module_may_say_which_of_its_functions_are_jobs(work: Path) -> None:
+def test_a_module_may_list_which_of_its_functions_are_jobs(work: Path) -> None:
     (work / "__init__.py").write_text("__jobs__ = ['a']\ndef a(): return 1\ndef b(): return 2\n")
     assert resolve("work:a")() == 1
     with pytest.raises(JobRefused, match="work does not offer it"):
@@ -249,7 +249,7 @@ def test_a_module_that_cannot_be_imported_is_refused_with_its_error(work: Path, 
     assert said in str(refusal.value)
 
 
-def test_a_refusal_is_not_remembered(work: Path) -> None:
+def test_a_refusal_is_not_cached(work: Path) -> None:
     (work / "__init__.py").write_text("")
     with pytest.raises(JobRefused):
         resolve("work.later:f")
@@ -294,7 +294,7 @@ def test_a_learners_job_may_state_its_needs() -> None:
 # --- the jobs -----------------------------------------------------------------------------------------------
 
 
-def test_the_small_jobs_do_what_they_say() -> None:
+def test_the_small_jobs_return_what_they_promise() -> None:
     assert jobs.echo([1]) == [1]
     assert jobs.add(2, 3) == 5
     assert jobs.sleep_for(0) == 0
@@ -304,13 +304,13 @@ def test_the_small_jobs_do_what_they_say() -> None:
         jobs.fail("broken glass")
 
 
-def test_spin_uses_the_processor_for_the_time_it_was_told() -> None:
+def test_spin_uses_the_processor_for_the_given_time() -> None:
     before = time.thread_time()
     assert jobs.spin(0.05) > 0
     assert time.thread_time() - before >= 0.05
 
 
-def test_process_image_is_the_filters_one_after_the_other() -> None:
+def test_process_image_applies_the_filters_in_order() -> None:
     image = np.random.default_rng(1).integers(0, 256, (20, 30, 3), np.uint8)
     before = image.copy()
     steps = parse_steps(["sharpen", "edges"], {"sharpen": {"intensity": 3}})
@@ -327,14 +327,14 @@ def test_process_encoded_is_process_image_between_decoding_and_encoding() -> Non
     assert jobs.process_encoded(image_files.encode(image), steps, "jpeg", 50).startswith(b"\xff\xd8\xff")
 
 
-def test_a_call_that_travelled_gives_the_same_pixels() -> None:
+def test_a_decoded_call_returns_the_same_pixels() -> None:
     image = np.random.default_rng(1).integers(0, 256, (120, 90, 3), np.uint8)
     steps = parse_steps(["sharpen", "edges", "vignette_python"])
     name, args, kwargs = decode_call(encode_call(name_of(jobs.process_image), (image, steps), {}))
     assert np.array_equal(resolve(name)(*args, **kwargs), jobs.process_image(image, steps))
 
 
-def test_crash_ends_the_process_without_a_word() -> None:
+def test_crash_ends_the_process_without_notice() -> None:
     ended = run_python("import atexit; atexit.register(print, 'bye'); from labkit.jobs import crash; crash()")
     assert (ended.returncode, ended.stdout, ended.stderr) == (exit_codes.CRASHED, "", "")
 

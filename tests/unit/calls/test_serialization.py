@@ -1,4 +1,4 @@
-"""The codec: what travels arrives the same, and what cannot travel is named."""
+"""The format of calls and values: encoded values arrive unchanged, and others are refused by name."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DTYPES = [
 
 
 def same(a: Any, b: Any) -> bool:
-    """Equal in value and in type, all the way down; NaN equals NaN."""
+    """Return whether two values are equal in value and type at every level; NaN equals NaN."""
     if type(a) is not type(b):
         return False
     if isinstance(a, np.ndarray | np.generic):
@@ -55,7 +55,7 @@ def there_and_back(value: Any) -> Any:
 
 
 def over_the_wire(payload: Payload, carrier: Callable[[bytes], Any] = bytes) -> Payload:
-    """What the other side holds: the same bytes in memory of its own."""
+    """Return the payload as the receiver holds it: the same bytes in other memory."""
     return Payload(bytes(payload.body), tuple(carrier(bytes(frame)) for frame in payload.frames))
 
 
@@ -91,13 +91,13 @@ values = st.recursive(
 
 @settings(deadline=None)
 @given(values)
-def test_every_value_arrives_as_it_left(value: Any) -> None:
+def test_every_value_arrives_unchanged(value: Any) -> None:
     assert same(decode_value(over_the_wire(encode_value(value))), value)
 
 
 @settings(deadline=None)
 @given(st.text(min_size=1), st.lists(values, max_size=4), st.dictionaries(st.text(), values, max_size=3))
-def test_every_call_arrives_as_it_left(name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
+def test_every_call_arrives_unchanged(name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
     assert same(decode_call(over_the_wire(encode_call(name, args, kwargs))), (name, tuple(args), kwargs))
 
 
@@ -120,7 +120,7 @@ def test_integers_have_no_limit(number: int) -> None:
     assert there_and_back({number: [number]}) == {number: [number]}
 
 
-def test_what_python_takes_for_equal_stays_apart() -> None:
+def test_values_that_python_calls_equal_keep_their_types() -> None:
     value = [
         True,
         1,
@@ -143,7 +143,7 @@ def test_what_python_takes_for_equal_stays_apart() -> None:
     assert same(there_and_back(value), value)
 
 
-def test_text_may_hold_what_a_file_name_held() -> None:
+def test_text_may_hold_undecodable_bytes_of_a_file_name() -> None:
     name = os.fsdecode(b"caf\xe9.png")
     assert there_and_back(name) == name
 
@@ -182,21 +182,21 @@ def test_large_arrays_and_bytes_leave_as_frames_and_small_ones_in_the_body() -> 
     assert payload.size == len(payload.body) + 140_000
 
 
-def test_nothing_large_is_copied_on_the_way_out() -> None:
+def test_encoding_copies_no_large_value() -> None:
     array, data = np.zeros((200, 300, 3), np.uint8), b"x" * 20_000
     payload = encode_value([array, data])
     assert np.shares_memory(np.frombuffer(payload.frames[0], np.uint8), array)
     assert payload.frames[1] is data
 
 
-def test_more_large_values_than_a_message_has_frames_go_into_the_body() -> None:
+def test_large_values_beyond_the_frame_limit_go_into_the_body() -> None:
     value = [np.full(20_000, number, np.uint8) for number in range(serialization.MAX_OWN_FRAMES + 3)]
     payload = encode_value(value)
     assert len(payload.frames) == serialization.MAX_OWN_FRAMES
     assert same(decode_value(over_the_wire(payload)), value)
 
 
-def test_decoded_arrays_are_writable_and_a_view_where_the_frame_is_writable() -> None:
+def test_decoded_arrays_are_writable_and_views_of_writable_frames() -> None:
     array = np.zeros(20_000, np.uint8)
     frame = bytearray(array.tobytes())
     body = encode_value(array).body
@@ -225,7 +225,7 @@ def test_frames_received_from_a_socket_are_not_copied() -> None:
         assert np.shares_memory(result, np.frombuffer(frame.buffer, np.uint8))
 
 
-def test_long_bytes_arrive_as_bytes_whatever_carries_them() -> None:
+def test_long_bytes_arrive_as_bytes_from_any_buffer() -> None:
     data = random.Random(1).randbytes(20_000)
     payload = encode_value(data)
     for carrier in (bytes, bytearray, memoryview, zmq.Frame):
@@ -235,7 +235,7 @@ def test_long_bytes_arrive_as_bytes_whatever_carries_them() -> None:
     assert decode_value(Payload(payload.body, (part,))) == data
 
 
-def test_numpy_is_not_imported_for_those_who_send_none() -> None:
+def test_numpy_is_not_imported_without_arrays() -> None:
     program = (
         "import sys; from labkit.calls.serialization import *; from labkit.calls import serialization as c;"
         "assert c.decode_call(c.encode_call('m:f', [1, 'x', {'a': (b'y' * 99999,)}], {'k': {2}})) "
@@ -306,9 +306,7 @@ def numbers_forever() -> Iterator[int]:
         ({np.int64(1): 1}, "of type int64", "must be str or int"),
     ],
 )
-def test_what_cannot_travel_is_named_with_its_place_and_what_to_do(
-    value: Any, kind: str, advice: str
-) -> None:
+def test_a_value_that_cannot_travel_is_named_with_its_place(value: Any, kind: str, advice: str) -> None:
     with pytest.raises(CannotTravel) as refusal:
         encode_call("m:f", [0, {"x": value}], {})
     sentence = str(refusal.value)
@@ -318,7 +316,7 @@ def test_what_cannot_travel_is_named_with_its_place_and_what_to_do(
     assert isinstance(refusal.value, TypeError)
 
 
-def test_the_place_of_a_named_argument_and_of_a_result_is_told_too() -> None:
+def test_an_error_names_the_place_of_kwargs_and_results_too() -> None:
     with pytest.raises(CannotTravel, match=r"^kwargs\['k'\]\[2\]\[0\] is of type Mine"):
         encode_call("m:f", [], {"k": [1, 2, (Mine(),)]})
     with pytest.raises(CannotTravel, match=r"^value is of type Mine"):
@@ -327,7 +325,7 @@ def test_the_place_of_a_named_argument_and_of_a_result_is_told_too() -> None:
         encode_call("m:f", [], {Word.YES: 1})
 
 
-def test_what_contains_itself_is_refused() -> None:
+def test_a_value_that_contains_itself_is_refused() -> None:
     ring: list[Any] = []
     ring.append([ring, ring])
     with pytest.raises(CannotTravel, match=r"args\[0\]\[0\]\[\.\.\.\] is nested more than 64 levels deep"):

@@ -1,4 +1,4 @@
-"""The codec under attack: whatever the bytes are, they raise ProtocolError and nothing else."""
+"""Decoding under attack: any bytes raise ProtocolError and nothing else."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_every_frame_belongs_to_exactly_one_value() -> None:
         [serialization.NUMBER, "|b1", b"\x02"],
     ],
 )
-def test_well_formed_msgpack_that_is_not_ours_is_refused(tree: Any) -> None:
+def test_well_formed_msgpack_of_another_format_is_refused(tree: Any) -> None:
     assert refused(tree)
 
 
@@ -146,7 +146,7 @@ def test_well_formed_msgpack_that_is_not_ours_is_refused(tree: Any) -> None:
         [1, [], {}],
     ],
 )
-def test_what_is_no_call_is_refused(call: Any) -> None:
+def test_a_value_that_is_no_call_is_refused(call: Any) -> None:
     with pytest.raises(ProtocolError):
         decode_call(Payload(msgpack.packb(call)))
 
@@ -171,7 +171,7 @@ def test_what_is_no_call_is_refused(call: Any) -> None:
         pickle.dumps([1]),
     ],
 )
-def test_what_is_no_msgpack_is_refused(body: bytes) -> None:
+def test_bytes_that_are_no_msgpack_are_refused(body: bytes) -> None:
     for decode in (decode_value, decode_call):
         with pytest.raises(ProtocolError):
             decode(Payload(body))

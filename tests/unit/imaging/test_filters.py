@@ -76,7 +76,7 @@ def test_every_filter_takes_a_single_pixel(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILTERS)
-def test_views_with_gaps_or_backwards_and_read_only_arrays_are_images_too(name: str) -> None:
+def test_strided_and_read_only_arrays_are_accepted_as_images(name: str) -> None:
     params = REQUIRED.get(name, {})
     view = noise(40, 40, 3)[::-2, 3:30]
     expected = apply(view.copy(), name, **params)
@@ -88,7 +88,7 @@ def test_views_with_gaps_or_backwards_and_read_only_arrays_are_images_too(name: 
 # --- what the single filters do -----------------------------------------------------------------------------
 
 
-def test_resize_averages_when_it_makes_smaller() -> None:
+def test_resize_averages_when_it_shrinks() -> None:
     image = np.array([[0, 100], [100, 200]], np.uint8)
     assert apply(image, "resize", width=1, height=1).tolist() == [[100]]
 
@@ -101,7 +101,7 @@ def test_blur_spreads_a_point_evenly() -> None:
     assert result[10, 8] == result[10, 12] == result[8, 10] == result[12, 10] > 0
 
 
-def test_brightness_multiplies_rounds_and_stops_at_white() -> None:
+def test_brightness_multiplies_rounds_and_saturates() -> None:
     image = np.array([[0, 3, 100, 200]], np.uint8)
     assert apply(image, "brightness", factor=1.5).tolist() == [[0, 4, 150, 255]]
     assert apply(image, "brightness", factor=0).tolist() == [[0, 0, 0, 0]]
@@ -144,7 +144,7 @@ def test_the_vignette_equals_the_same_formula_computed_by_numpy() -> None:
     assert np.array_equal(apply(image, "vignette_python", strength=0.7), expected)
 
 
-def test_only_the_python_filter_says_that_it_holds_the_gil() -> None:
+def test_only_the_python_filter_holds_the_gil() -> None:
     assert [filter.name for filter in FILTERS.values() if filter.holds_gil] == ["vignette_python"]
 
 
@@ -175,7 +175,7 @@ EVERY_PARAMETER = [(filter.name, parameter) for filter in FILTERS.values() for p
         np.bool_(True),
     ],
 )
-def test_a_wrong_value_is_refused_by_naming_filter_parameter_value_and_range(
+def test_a_wrong_value_is_refused_with_filter_parameter_and_range(
     name: str, parameter: Parameter, value: object
 ) -> None:
     params: dict[str, object] = {**REQUIRED.get(name, {}), parameter.name: value}
@@ -207,13 +207,13 @@ def test_numbers_of_other_kinds_become_plain_ones_that_travel() -> None:
     assert type(params["radius"]) is float
 
 
-def test_an_integer_too_long_to_print_is_refused_with_a_sentence() -> None:
+def test_an_integer_too_long_to_print_is_refused_in_a_sentence() -> None:
     with pytest.raises(FilterError) as refusal:
         apply(LAYOUTS["grey"], "blur", radius=10**9000)
     assert "blur.radius" in str(refusal.value)
 
 
-def test_half_a_pixel_is_no_width() -> None:
+def test_a_fractional_width_is_refused() -> None:
     with pytest.raises(FilterError, match=r"resize\.width = 2\.5 .* a whole number from 1 to 16384"):
         apply(LAYOUTS["grey"], "resize", width=2.5, height=3)
 
@@ -223,7 +223,7 @@ def test_resize_needs_both_of_its_parameters() -> None:
         apply(LAYOUTS["grey"], "resize", width=3)
 
 
-def test_resize_refuses_more_pixels_than_anything_else_accepts() -> None:
+def test_resize_refuses_more_pixels_than_decoding_accepts() -> None:
     too_large = {"width": 16384, "height": 16384}
     with pytest.raises(FilterError, match="16384 x 16384"):
         apply(LAYOUTS["grey"], "resize", **too_large)
@@ -234,7 +234,7 @@ def test_resize_refuses_more_pixels_than_anything_else_accepts() -> None:
     assert parse_steps(["resize"], {"resize": {"width": 5000, "height": 5000}})
 
 
-def test_unknown_filters_and_parameters_are_refused_with_those_that_exist() -> None:
+def test_unknown_filters_and_parameters_are_refused_with_the_known() -> None:
     with pytest.raises(
         FilterError, match=r"filter 'sharpn' is unknown; known: resize, blur, .*vignette_python"
     ):
@@ -258,7 +258,7 @@ def test_unknown_filters_and_parameters_are_refused_with_those_that_exist() -> N
         np.zeros((3, 3)),
     ],
 )
-def test_what_is_no_image_is_refused(image: Any) -> None:
+def test_an_array_that_is_no_image_is_refused(image: Any) -> None:
     with pytest.raises(ImageError):
         apply(image, "blur")
 
@@ -282,7 +282,7 @@ def test_steps_may_arrive_as_lists() -> None:
     assert np.array_equal(apply_steps(image, [["blur", {"radius": 1}]]), apply(image, "blur", radius=1))  # type: ignore[list-item]
 
 
-def test_no_steps_give_a_copy() -> None:
+def test_without_steps_the_result_is_a_copy() -> None:
     image = LAYOUTS["grey"]
     result = apply_steps(image, [])
     assert np.array_equal(result, image)
@@ -346,7 +346,7 @@ def test_a_long_value_is_quoted_in_part() -> None:
 # --- text from a command line -------------------------------------------------------------------------------
 
 
-def test_text_becomes_a_number_that_is_right_for_its_parameter() -> None:
+def test_text_becomes_a_number_of_the_parameters_type() -> None:
     assert parse_value("sharpen", "intensity", "3") == 3.0
     assert parse_value("sharpen", "intensity", "0.5") == 0.5
     width = parse_value("resize", "width", "320")
@@ -361,7 +361,7 @@ def test_text_that_is_no_number_in_the_range_is_refused(text: str) -> None:
         parse_value("sharpen", "intensity", text)
 
 
-def test_text_for_something_unknown_is_refused() -> None:
+def test_text_for_an_unknown_filter_or_parameter_is_refused() -> None:
     with pytest.raises(FilterError, match="'sharpn' is unknown"):
         parse_value("sharpn", "intensity", "3")
     with pytest.raises(FilterError, match="has no parameter 'x'; known: intensity"):

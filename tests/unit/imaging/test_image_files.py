@@ -1,4 +1,4 @@
-"""Pictures: what comes from outside is checked before it is decoded, and errors name the picture."""
+"""Pictures: bytes from outside are checked before decoding, and errors name the picture."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_picture_too_long_for_jpeg_is_refused() -> None:
 @pytest.mark.parametrize(
     "image", [None, b"x", noise(5), noise(5, 5, 2), np.zeros((5, 5), np.uint16), noise(0, 0)]
 )
-def test_what_is_no_image_cannot_be_encoded(image: Any) -> None:
+def test_an_array_that_is_no_image_cannot_be_encoded(image: Any) -> None:
     with pytest.raises(ImageError):
         encode(image)
 
@@ -124,7 +124,7 @@ def test_sixteen_bits_become_the_upper_eight() -> None:
     assert decode(png(2, 1, 16, 0, b"\0\x12\x34\xff\xff")).tolist() == [[0x12, 0xFF]]
 
 
-def test_palette_and_single_bits_are_spelt_out() -> None:
+def test_palette_and_single_bit_images_are_expanded() -> None:
     palette = chunk(b"PLTE", bytes([1, 2, 3, 4, 5, 6]))
     assert decode(png(2, 1, 8, 3, b"\0\0\1", palette)).tolist() == [[[3, 2, 1], [6, 5, 4]]]
     transparent = palette + chunk(b"tRNS", b"\x80")
@@ -132,12 +132,12 @@ def test_palette_and_single_bits_are_spelt_out() -> None:
     assert decode(png(8, 1, 1, 0, b"\0\xaa")).tolist() == [[255, 0] * 4]
 
 
-def test_a_broken_colour_profile_is_not_worth_a_warning(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_colour_profile_prints_no_warning(capfd: pytest.CaptureFixture[str]) -> None:
     assert decode(png(2, 1, 8, 0, b"\0\1\2", chunk(b"iCCP", b"x\0\0zzzz"))).tolist() == [[1, 2]]
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_photo_that_its_camera_marked_as_turned_is_turned_upright() -> None:
+def test_a_photo_marked_as_rotated_is_rotated_upright() -> None:
     upright = np.zeros((16, 32), np.uint8)
     upright[:, :16] = 255
     jpeg = encode(upright, "jpeg")
@@ -176,23 +176,21 @@ def test_a_jpegs_size_is_refused_before_anything_is_decoded(monkeypatch: pytest.
         decode(b"\xff\xd8" + frame + segment(0xDA, bytes(6)) + b"\0\xff\xd9")
 
 
-def test_the_limit_on_pixels_is_the_callers_to_choose() -> None:
+def test_the_caller_chooses_the_pixel_limit() -> None:
     assert decode(PNG, max_pixels=9 * 12).shape == (9, 12, 3)
     with pytest.raises(ImageError, match="12 x 9 pixels; at most 107"):
         decode(PNG, max_pixels=9 * 12 - 1)
 
 
 @pytest.mark.parametrize("whole", [PNG, JPEG], ids=["png", "jpeg"])
-def test_half_a_file_is_called_truncated_wherever_it_ends(
-    whole: bytes, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_half_a_file_is_truncated_wherever_it_ends(whole: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     for length in [8, 9, 20, 32, 33, 40, len(whole) // 2, len(whole) - 3, len(whole) - 1]:
         with pytest.raises(ImageError, match=r"half\.img is truncated"):
             decode(whole[:length], name="half.img")
     assert capfd.readouterr().err == ""
 
 
-def test_bytes_after_the_end_of_a_picture_do_no_harm() -> None:
+def test_bytes_after_the_end_of_a_picture_are_ignored() -> None:
     for whole in (PNG, JPEG):
         assert np.array_equal(decode(whole + b"trailing bytes"), decode(whole))
 
@@ -247,7 +245,7 @@ def test_changed_bytes_give_an_image_or_an_image_error(data: st.DataObject) -> N
 
 
 @pytest.mark.parametrize("name", ["cat.png", "cat.JPG", "cat.jpeg"])
-def test_a_picture_is_written_and_read_by_its_suffix(tmp_path: Path, name: str) -> None:
+def test_the_suffix_decides_the_format_of_a_written_picture(tmp_path: Path, name: str) -> None:
     image_files.write(tmp_path / name, noise(8, 8, 3))
     assert image_files.read(tmp_path / name).shape == (8, 8, 3)
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -259,7 +257,7 @@ def test_another_suffix_is_refused_and_nothing_is_written(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_reading_says_what_is_wrong_with_which_file(tmp_path: Path) -> None:
+def test_a_reading_error_names_the_file_and_the_reason(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"nothing\.png does not exist"):
         image_files.read(tmp_path / "nothing.png")
     with pytest.raises(ImageError, match="is not a file"):
@@ -270,7 +268,7 @@ def test_reading_says_what_is_wrong_with_which_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(ImageError, match=r"pipe\.png is not a file"):
         image_files.read(tmp_path / "pipe.png")
@@ -283,7 +281,7 @@ def test_a_file_too_large_for_a_picture_is_not_read(tmp_path: Path) -> None:
         image_files.read(tmp_path / "large.png")
 
 
-def test_what_cannot_be_written_is_said_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_failed_write_raises_and_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="cannot be written"):
         image_files.write(tmp_path / "no" / "such" / "folder" / "cat.png", noise(8, 8))
     (tmp_path / "cat.png").mkdir()
@@ -292,7 +290,7 @@ def test_what_cannot_be_written_is_said_and_leaves_nothing_behind(tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["cat.png"]
 
 
-def test_a_write_that_fails_leaves_the_old_file_whole(
+def test_a_failed_write_leaves_the_old_file_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "cat.png"

@@ -19,7 +19,7 @@ def touch(folder: Path, *names: str) -> None:
         image_files.write(folder / name, np.full((2, 3), len(name), np.uint8))
 
 
-def test_the_bundled_photographs_are_real_varied_and_always_in_the_same_order() -> None:
+def test_bundled_photographs_are_real_varied_and_in_constant_order() -> None:
     found = photos.bundled()
     assert len(found) >= 10
     names = [photo.name for photo in found]
@@ -40,7 +40,7 @@ def test_drawings_and_test_patterns_are_no_photographs() -> None:
     assert not names & {"chessboard_GRAY", "chessboard_RGB", "phantom", "logo", "horse", "color"}
 
 
-def test_decoding_them_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_decoding_the_photos_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     for photo in photos.bundled():
         photo.array()
     assert capfd.readouterr() == ("", "")
@@ -52,14 +52,14 @@ def test_a_photos_bytes_are_its_file() -> None:
     assert np.array_equal(image_files.decode(photo.bytes()), photo.array())
 
 
-def test_finding_them_imports_no_scikit_image() -> None:
+def test_finding_photos_imports_no_scikit_image() -> None:
     program = (
         "import sys; from labkit.imaging import photos; photos.bundled(); sys.exit('skimage' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
 
 
-def test_without_scikit_image_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_scikit_image_the_error_gives_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImageError, match="install scikit-image, or name a folder"):
         photos.bundled()
@@ -74,7 +74,7 @@ def test_a_folder_gives_its_pictures_sorted_and_nothing_else(tmp_path: Path) -> 
     assert [photo.name for photo in found] == ["C", "a", "b", "d"]
 
 
-def test_names_are_unique_also_where_case_does_not_count(tmp_path: Path) -> None:
+def test_names_are_unique_even_without_case(tmp_path: Path) -> None:
     touch(tmp_path, "cat.jpg", "cat.png", "cat-2.png")
     (tmp_path / "more").mkdir()
     touch(tmp_path / "more", "CAT.png")
@@ -89,7 +89,7 @@ def test_a_folder_without_pictures_or_no_folder_is_refused(tmp_path: Path) -> No
         photos.from_folder(tmp_path / "nowhere")
 
 
-def test_load_takes_nothing_a_folder_a_file_or_several(tmp_path: Path) -> None:
+def test_load_accepts_nothing_a_folder_a_file_or_several(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     touch(tmp_path / "folder", "a.png", "b.png")
     touch(tmp_path, "c.png")

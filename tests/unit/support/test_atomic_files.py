@@ -1,4 +1,4 @@
-"""A file that others read is there whole, or as it was."""
+"""A written file is there completely, or as it was before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from labkit.support.atomic_files import atomic_write
 
 
-def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+def test_a_write_replaces_the_file_and_leaves_no_temporary_file(tmp_path: Path) -> None:
     path = tmp_path / "told"
     for data in (b"first", bytearray(b"second"), memoryview(b"third")):
         atomic_write(path, data)
@@ -22,7 +22,7 @@ def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
-def test_its_permissions_are_those_that_are_said_or_the_usual_ones(tmp_path: Path) -> None:
+def test_a_written_file_has_the_given_or_the_usual_permissions(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
         atomic_write(tmp_path / "secret", b"", 0o600)
@@ -33,7 +33,7 @@ def test_its_permissions_are_those_that_are_said_or_the_usual_ones(tmp_path: Pat
     assert modes == {"secret": 0o600, "public": 0o644}
 
 
-def test_a_disk_that_is_full_leaves_the_former_file_and_nothing_else(
+def test_a_full_disk_leaves_the_former_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "told"
@@ -48,7 +48,7 @@ def test_a_disk_that_is_full_leaves_the_former_file_and_nothing_else(
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {"told": b"first"}
 
 
-def test_what_a_killed_process_of_the_same_number_left_half_done_does_not_matter(tmp_path: Path) -> None:
+def test_a_part_left_by_a_killed_process_does_not_matter(tmp_path: Path) -> None:
     (tmp_path / f".told.{os.getpid()}-{threading.get_ident()}.part").write_bytes(b"hal")
     atomic_write(tmp_path / "told", b"whole")
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {"told": b"whole"}

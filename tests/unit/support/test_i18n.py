@@ -1,4 +1,4 @@
-"""Spanish beside English: the catalogue is complete, and each sentence comes in the language asked for."""
+"""Spanish beside English: the catalogue is complete, and each sentence comes in the requested language."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_placeholders_have_names_so_that_a_translator_can_move_them() -> None:
     assert not wrong, "\n".join(["", *wrong])
 
 
-def test_what_is_marked_for_translation_is_a_plain_string() -> None:
+def test_a_message_marked_for_translation_is_a_plain_string() -> None:
     wrong = [f"{path.relative_to(ROOT)}:{call}" for path in sources() for call in invisible_calls(path)]
     assert not wrong, "\n".join(["the extractor finds neither f-strings nor expressions:", *wrong])
 
@@ -158,7 +158,7 @@ def test_windows_names_its_languages_in_words(monkeypatch: pytest.MonkeyPatch) -
     assert i18n.detect({}) == "en"
 
 
-def test_a_chosen_language_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chosen_language_overrides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABKIT_LANG", "es")
     set_language("en")
     assert language() == "en"
@@ -176,7 +176,7 @@ def test_a_language_without_a_catalogue_is_refused() -> None:
 EXAMPLE = "{name}={value!r}: es or en is expected"  # one of labkit.support.settings
 
 
-def test_a_message_is_said_in_the_language_in_force() -> None:
+def test_a_message_is_translated_to_the_current_language() -> None:
     assert _("unrecognized arguments: %s") == "unrecognized arguments: %s"
     set_language("es")
     assert _("unrecognized arguments: %s") == "argumentos no reconocidos: %s"
@@ -193,7 +193,7 @@ def test_an_english_plural_has_two_forms() -> None:
     assert said == ["0 tasks", "1 task", "2 tasks"]
 
 
-def test_an_error_is_said_in_the_language_in_force_and_logged_in_english() -> None:
+def test_an_error_is_shown_translated_and_logged_in_english() -> None:
     set_language("es")
     error = SettingsError(EXAMPLE, name="LABKIT_LANG", value="fr")
     assert translate_error(error) == "LABKIT_LANG='fr': se espera es o en"
@@ -207,7 +207,7 @@ def test_an_error_inside_an_error_is_translated_too() -> None:
     assert translate_error(error) == "worker-1: LABKIT_LANG='fr': se espera es o en"
 
 
-def test_an_error_of_somebody_else_speaks_for_itself() -> None:
+def test_a_foreign_error_keeps_its_own_text() -> None:
     set_language("es")
     assert translate_error(ZeroDivisionError("division by zero")) == "division by zero"
 

@@ -16,10 +16,11 @@ from tests.tools.waiting import require, wait_until
 @pytest.mark.parametrize(
     "refusal", [PermissionError(1, "Operation not permitted"), OSError(22, "Invalid argument")]
 )
-def test_a_group_that_only_waits_to_be_collected_is_nobody_to_complain_of(
+def test_signalling_a_group_of_zombies_raises_nothing(
     monkeypatch: pytest.MonkeyPatch, refusal: OSError
 ) -> None:
-    """macOS and Windows refuse to signal what has ended, where Linux does not: the supervisor went down."""
+    """macOS and Windows refuse to signal an ended process, Linux does not; the supervisor once crashed on
+    it."""
     require(sys.platform != "win32", "groups of processes")
 
     def refuse(_group: int, _number: int) -> None:

@@ -1,4 +1,4 @@
-"""The environment becomes one frozen record, or an error that names the variable and what it should be."""
+"""The environment becomes one frozen record, or an error that names the variable and the expected value."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_each_rule_can_be_overridden_by_the_variable_of_its_name(name: str) -> N
     assert given.rules == replace(Rules(), **{name: value})
 
 
-def test_what_the_compose_file_reads_is_no_mistake_for_the_lab() -> None:
+def test_a_variable_of_the_compose_file_is_no_unknown_setting() -> None:
     text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
     names = set(re.findall(r"\$\{(LABKIT_\w+)", text))
     assert "LABKIT_TAG" in names
@@ -113,7 +113,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     assert Settings.from_environment({"REDIS_URL": "", "LABKIT_SLOTS": " ", "WORKER_ID": ""}) == Settings()
 
 
-def test_variables_of_others_are_none_of_our_business() -> None:
+def test_foreign_variables_are_ignored() -> None:
     assert (
         Settings.from_environment({"PATH": "/bin", "REDIS_HOST": "x", "WORKER_COLOUR": "red"}) == Settings()
     )

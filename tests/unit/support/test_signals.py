@@ -1,4 +1,4 @@
-"""Ctrl-C is put off while something must not be torn, and then acts as if it had come afterwards."""
+"""Ctrl-C is deferred during a critical block, and then acts as if it had arrived afterwards."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_ctrl_c_waits_until_the_block_has_ended() -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="Windows blocks nothing")
-def test_a_child_started_among_deaf_ones_does_not_hear_ctrl_c_and_its_parent_does_afterwards() -> None:
+def test_a_child_started_with_sigint_blocked_ignores_ctrl_c() -> None:
     program = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
     steps: list[str] = []
     with pytest.raises(KeyboardInterrupt):
@@ -61,7 +61,7 @@ def test_an_error_in_the_block_is_not_hidden_and_the_handlers_are_back() -> None
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_ctrl_c_in_the_very_moment_of_putting_back_leaves_nothing_put_off(
+def test_ctrl_c_while_handlers_are_restored_defers_nothing_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     heard: list[int] = []
@@ -85,7 +85,7 @@ def test_a_ctrl_c_in_the_very_moment_of_putting_back_leaves_nothing_put_off(
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def test_ctrl_break_ends_broker_and_worker_in_peace_where_there_is_one(
+def test_ctrl_break_stops_broker_and_worker_where_it_exists(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     require(hasattr(signal, "SIGUSR1"), "a signal that plays Ctrl-Break, by which Windows' supervisor asks")
@@ -110,7 +110,7 @@ def test_ctrl_break_ends_broker_and_worker_in_peace_where_there_is_one(
     assert asked == ["worker", "broker"]
 
 
-def test_what_is_ignored_stays_ignored() -> None:
+def test_an_ignored_signal_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with DeferredSignals(lambda: None) as signals:
@@ -120,7 +120,7 @@ def test_what_is_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def test_in_another_thread_nothing_is_touched() -> None:
+def test_the_block_changes_nothing_in_another_thread() -> None:
     seen: list[object] = []
     leave = threading.Event()
 

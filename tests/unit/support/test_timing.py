@@ -1,4 +1,4 @@
-"""Measuring: every run is kept, rounds are fair, a recording tells threads apart."""
+"""Timing: every run is kept, rounds are fair, a recording distinguishes threads."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ print(faults[-1] - faults[-2])
 """Prints how many pages the last run touches for the first time; argument: how many threads, 0 for none."""
 
 
-def test_the_middle_run_speaks_and_the_others_are_its_spread() -> None:
+def test_the_median_is_the_result_and_the_others_are_its_spread() -> None:
     timing = Timing((0.3, 0.1, 5.0))
     assert (timing.median, timing.least, timing.most) == (0.3, 0.1, 5.0)
     assert str(timing) == "0.30 s (0.10–5.00, 3×)"
 
 
-def test_a_single_run_has_no_spread_to_tell() -> None:
+def test_a_single_run_has_no_spread() -> None:
     assert str(Timing((0.3,))) == "0.30 s (1×)"
 
 
-def test_warming_up_does_not_count() -> None:
+def test_warm_up_runs_do_not_count() -> None:
     calls: list[int] = []
     timing = measured(lambda: calls.append(1), runs=3, warm_up=2)
     assert len(calls) == 5 and len(timing.times) == 3
@@ -70,12 +70,12 @@ def test_each_round_calls_every_value_once_and_every_other_goes_backwards() -> N
     assert list(times) == [1, 2, 4] and all(len(timing.times) == 2 for timing in times.values())
 
 
-def test_what_a_call_raises_comes_out() -> None:
+def test_an_exception_of_a_timed_call_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         measured_over([0], lambda n: 1 / n)
 
 
-def test_without_its_result_a_function_does_the_same_and_gives_nothing() -> None:
+def test_a_function_without_result_does_the_same_and_returns_none() -> None:
     calls: list[int] = []
 
     def note(number: int) -> int:
@@ -89,7 +89,7 @@ def test_without_its_result_a_function_does_the_same_and_gives_nothing() -> None
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep memory as they like")
 @pytest.mark.parametrize("threads", [0, 2])
-def test_what_is_timed_needs_no_fresh_memory_however_many_threads_there_are(threads: int) -> None:
+def test_timed_code_touches_no_fresh_memory_with_any_thread_count(threads: int) -> None:
     """In a process of its own, whose allocator has seen nothing large before."""
     done = subprocess.run(
         [sys.executable, "-c", FAULTS, str(threads)], capture_output=True, text=True, timeout=60
@@ -117,7 +117,7 @@ def test_there_is_at_least_one_core() -> None:
 # --- recordings ---------------------------------------------------------------------------------------------
 
 
-def test_calls_that_were_open_together_are_counted_and_have_different_threads() -> None:
+def test_overlapping_calls_are_counted_and_have_different_threads() -> None:
     together = threading.Barrier(3, timeout=10)
     recording = Recording()
 
@@ -130,7 +130,7 @@ def test_calls_that_were_open_together_are_counted_and_have_different_threads() 
     assert {span.what for span in recording.spans} == {"a", "b", "c"}
 
 
-def test_calls_one_after_the_other_are_one_at_once() -> None:
+def test_sequential_calls_count_as_one_at_once() -> None:
     recording = Recording()
     noted = recording.of(str, "str")
     noted(1), noted(2)
@@ -139,13 +139,13 @@ def test_calls_one_after_the_other_are_one_at_once() -> None:
     assert recording.duration_s == recording.spans[1].end - recording.spans[0].begin
 
 
-def test_an_address_is_noted_by_its_last_part() -> None:
+def test_an_address_is_recorded_by_its_last_part() -> None:
     recording = Recording()
     recording.of(len)("http://127.0.0.1:1/cat")
     assert recording.spans[0].what == "cat"
 
 
-def test_a_call_that_fails_is_noted_and_fails() -> None:
+def test_a_failing_call_is_recorded_and_raises() -> None:
     recording = Recording()
     with pytest.raises(ValueError, match="invalid literal"):
         recording.of(int)("x")
@@ -158,5 +158,5 @@ def test_a_span_that_begins_where_another_ends_does_not_overlap_it() -> None:
     assert recording.most_at_once == 1
 
 
-def test_nothing_recorded_took_no_time() -> None:
+def test_an_empty_recording_lasts_no_time() -> None:
     assert (Recording().duration_s, Recording().most_at_once) == (0.0, 0)

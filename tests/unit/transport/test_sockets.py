@@ -1,4 +1,4 @@
-"""Sockets as the lab uses them: whole messages in and out, and what a refused secret looks like."""
+"""Sockets as the lab uses them: whole messages in and out, and the signs of a refused secret."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Talk = Callable[[socket.socket], None]
 Pair = tuple["zmq.Socket[bytes]", "zmq.Socket[bytes]"]
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00"
-"""How a ZMTP 3 peer begins; the name of its mechanism follows."""
+"""The start of a ZMTP 3 greeting; the name of the mechanism follows."""
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def context() -> Iterator[zmq.Context[Any]]:
 
 @pytest.fixture
 def pair(context: zmq.Context[Any]) -> Pair:
-    """A DEALER and another that is connected to it."""
+    """Yield two DEALERs that are connected to each other."""
     ours, theirs = context.socket(zmq.DEALER), context.socket(zmq.DEALER)
     ours.bind("inproc://pair")
     theirs.connect("inproc://pair")
@@ -46,7 +46,7 @@ def pair(context: zmq.Context[Any]) -> Pair:
 
 @pytest.fixture
 def listener() -> Iterator[Callable[[Talk], str]]:
-    """Return a function that starts a TCP server which treats each connection as told; it returns where."""
+    """Return a function that starts a TCP server with the given handler and returns its address."""
     opened: list[socket.socket] = []
 
     def listen(talk: Talk) -> str:
@@ -77,7 +77,7 @@ def listener() -> Iterator[Callable[[Talk], str]]:
 # --- messages -----------------------------------------------------------------------------------------------
 
 
-def test_a_message_arrives_whole_its_frames_uncopied(pair: Pair) -> None:
+def test_a_message_arrives_complete_with_frames_uncopied(pair: Pair) -> None:
     ours, theirs = pair
     big = os.urandom(200_000)
     sockets.send(theirs, b"envelope", [b"small", memoryview(big), bytearray(b"three")])
@@ -89,14 +89,14 @@ def test_a_message_arrives_whole_its_frames_uncopied(pair: Pair) -> None:
         sockets.receive(ours)
 
 
-def test_an_envelope_alone_is_a_message_too(pair: Pair) -> None:
+def test_an_envelope_without_frames_is_a_message(pair: Pair) -> None:
     ours, theirs = pair
     sockets.send(theirs, b"one", ())
     sockets.send(theirs, b"two", [])
     assert [sockets.receive(ours), sockets.receive(ours)] == [(b"one", []), (b"two", [])]
 
 
-def test_a_full_queue_takes_nothing_rather_than_a_part(context: zmq.Context[Any]) -> None:
+def test_a_full_queue_accepts_no_part_of_a_message(context: zmq.Context[Any]) -> None:
     ours, theirs = context.socket(zmq.DEALER), context.socket(zmq.DEALER)
     ours.rcvhwm = theirs.sndhwm = 2
     ours.bind("inproc://small")
@@ -121,7 +121,7 @@ def test_a_full_queue_takes_nothing_rather_than_a_part(context: zmq.Context[Any]
         ("", ""),
     ],
 )
-def test_any_text_can_be_said_and_understood(text: str, arrives: str) -> None:
+def test_any_text_can_be_sent_and_read(text: str, arrives: str) -> None:
     said = m.WorkerError(bytes(16), 1, 0.5, "ERROR", text, m.Payload(b"traceback"))
     ((envelope, frames),) = wire.envelopes([said])
     assert wire.decode(envelope, frames, m.FROM_WORKER) == [said._replace(error=arrives)]
@@ -150,7 +150,7 @@ def web_page(connection: socket.socket) -> None:
 
 
 def greeting_of(mechanism: bytes) -> Talk:
-    """A peer that greets, and hangs up when it is answered."""
+    """Greet, and disconnect at the answer."""
 
     def talk(connection: socket.socket) -> None:
         connection.sendall(GREETING + mechanism.ljust(20, b"\0") + bytes(32))
@@ -176,7 +176,7 @@ def watched(context: zmq.Context[Any], address: str) -> tuple[zmq.Socket[bytes],
 
 
 @pytest.mark.parametrize("talk", [close, reset, half_a_greeting, web_page])
-def test_a_connection_that_just_ends_says_nothing_about_the_secret(
+def test_a_connection_that_just_ends_is_no_refusal(
     context: zmq.Context[Any], listener: Callable[[Talk], str], talk: Talk
 ) -> None:
     """A broker killed in the middle of a handshake made its workers leave with "wrong secret"."""
@@ -194,7 +194,7 @@ def test_a_connection_that_just_ends_says_nothing_about_the_secret(
     dealer.close(0)
 
 
-def test_who_demands_another_kind_of_proof_refuses_this_one(
+def test_a_peer_with_another_mechanism_is_a_refusal(
     context: zmq.Context[Any], listener: Callable[[Talk], str]
 ) -> None:
     dealer, handshakes = watched(context, listener(another_mechanism))
@@ -217,7 +217,7 @@ OWN_KEYS = Keys("0" * 40, "1" * 40, "2" * 40)
     ],
     ids=["keys, CURVE", "keys, PLAIN", "secret, CURVE", "secret, NULL"],
 )
-def test_a_broker_that_hangs_up_says_by_its_greeting_why(
+def test_the_greeting_explains_why_a_broker_disconnects(
     context: zmq.Context[Any], listener: Callable[[Talk], str], credentials: Any, talk: Talk, denial: Denial
 ) -> None:
     address = listener(talk)
@@ -232,7 +232,7 @@ def test_a_broker_that_hangs_up_says_by_its_greeting_why(
 
 @pytest.mark.parametrize("talk", [close, reset, half_a_greeting, web_page])
 @pytest.mark.parametrize("credentials", [OWN_KEYS, Token("x")], ids=["keys", "secret"])
-def test_knocking_where_nobody_is_says_nothing_either(
+def test_a_probe_without_an_answer_is_no_refusal(
     context: zmq.Context[Any], listener: Callable[[Talk], str], credentials: Any, talk: Talk
 ) -> None:
     came: list[socket.socket] = []

@@ -1,4 +1,4 @@
-"""The Unix socket beside a loopback port: found by those who know port and secret, and never in the way."""
+"""The Unix socket beside a loopback port: peers with port and secret find it, and nothing depends on it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ADDRESS = f"tcp://127.0.0.1:{PORT}"
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of our own, with a short name, in the place of the user's."""
+    """Yield a private folder with a short name that replaces the user's."""
     folder = tmp_path_factory.mktemp("s")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     return folder
@@ -26,7 +26,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def listening() -> Iterator[Path]:
-    """A socket that listens where the broker with the secret "s" would."""
+    """Yield the path of a socket that listens like the broker with the secret "s"."""
     path = unix_socket.path_for(PORT, "s")
     assert path is not None
     with socket.socket(socket.AF_UNIX) as listener:
@@ -35,7 +35,7 @@ def listening() -> Iterator[Path]:
         yield path
 
 
-def test_who_knows_port_and_secret_finds_it(listening: Path) -> None:
+def test_a_peer_with_port_and_secret_finds_the_unix_socket(listening: Path) -> None:
     assert unix_socket.best(ADDRESS, "s") == f"ipc://{listening}"
 
 
@@ -48,11 +48,11 @@ def test_who_knows_port_and_secret_finds_it(listening: Path) -> None:
         ("tcp://localhost:54321", "s"),
     ],
 )
-def test_everybody_else_uses_the_port(listening: Path, address: str, secret: str) -> None:
+def test_a_peer_without_both_uses_the_port(listening: Path, address: str, secret: str) -> None:
     assert unix_socket.best(address, secret) == address
 
 
-def test_one_that_nobody_answers_is_not_used_and_is_swept_away(listening: Path) -> None:
+def test_a_dead_unix_socket_is_not_used_and_is_removed(listening: Path) -> None:
     left = unix_socket.path_for(PORT, "dead")
     assert left is not None
     with socket.socket(socket.AF_UNIX) as killed:
@@ -62,13 +62,13 @@ def test_one_that_nobody_answers_is_not_used_and_is_swept_away(listening: Path) 
     assert not left.exists() and listening.exists()
 
 
-def test_what_cannot_be_swept_away_keeps_no_broker_from_starting(listening: Path) -> None:
+def test_a_file_that_cannot_be_removed_does_not_stop_a_broker(listening: Path) -> None:
     (listening.parent / "a-folder").mkdir()
     unix_socket.sweep()
     assert listening.exists()
 
 
-def test_that_of_a_broker_that_has_ended_is_removed_and_no_other(listening: Path) -> None:
+def test_only_the_socket_of_the_ended_broker_is_removed(listening: Path) -> None:
     other = unix_socket.path_for(PORT, "another")
     assert other is not None
     other.touch()
@@ -77,7 +77,7 @@ def test_that_of_a_broker_that_has_ended_is_removed_and_no_other(listening: Path
     assert not listening.exists() and other.exists()
 
 
-def test_the_folder_is_its_owners_alone(home: Path) -> None:
+def test_only_its_owner_can_open_the_folder(home: Path) -> None:
     path = unix_socket.path_for(PORT, "s")
     assert path is not None and path.parent.parent == home
     assert path.parent.stat().st_mode & 0o777 == 0o700
@@ -90,13 +90,13 @@ def test_a_folder_that_others_can_open_is_not_used(home: Path) -> None:
     assert unix_socket.path_for(PORT, "s") is None and unix_socket.best(ADDRESS, "s") == ADDRESS
 
 
-def test_a_link_in_the_folders_place_is_not_followed(home: Path, tmp_path: Path) -> None:
+def test_a_symbolic_link_instead_of_the_folder_is_not_followed(home: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     (home / f"labkit-{os.getuid()}").symlink_to(tmp_path)
     assert unix_socket.path_for(PORT, "s") is None
 
 
-def test_a_path_that_is_too_long_for_a_socket_is_none(
+def test_there_is_no_socket_for_a_path_that_is_too_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deep = tmp_path / ("d" * 100)

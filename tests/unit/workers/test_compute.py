@@ -1,4 +1,4 @@
-"""What a worker computes: whatever a task does, exactly one report comes out, and it can be sent."""
+"""A worker's attempts: each task gives exactly one report, which can be encoded, whatever the task does."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LIMIT = 1_000_000
 
 @pytest.fixture(scope="module")
 def odd_jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[types.ModuleType]:
-    """The jobs above as a module."""
+    """Yield a module with the jobs above."""
     folder = tmp_path_factory.mktemp("jobs")
     (folder / "odd_jobs.py").write_text(JOBS)
     with pytest.MonkeyPatch.context() as patch:
@@ -52,7 +52,7 @@ def odd_jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[types.ModuleT
 
 @pytest.fixture
 def compute(odd_jobs: types.ModuleType) -> Compute:
-    """One slot for those jobs."""
+    """Return a Compute with one slot for those jobs."""
     odd_jobs.gate.clear()
     return Compute(1, ("odd_jobs",), LIMIT)
 
@@ -74,7 +74,7 @@ def next_report(compute: Compute) -> Finished | Raised:
 
 @contextmanager
 def running(compute: Compute, odd_jobs: types.ModuleType) -> Iterator[m.Task]:
-    """A task that a thread of its own computes until the block ends; its report is handed in."""
+    """Compute a task in another thread until the block ends, then hand in its report."""
     task = call("wait")
     compute.add(task)
     taken = compute.take()
@@ -107,7 +107,7 @@ def test_a_result_comes_back_with_its_time(compute: Compute) -> None:
         ("big", "CannotTravel: the result of odd_jobs:big is 20000"),
     ],
 )
-def test_whatever_a_task_does_is_reported_in_words_that_travel(compute: Compute, job: str, said: str) -> None:
+def test_any_failure_of_a_task_is_reported_in_encodable_text(compute: Compute, job: str, said: str) -> None:
     over = outcome(compute, call(job))
     assert isinstance(over, Raised) and over.error.startswith(said)
     message = m.WorkerError(over.task, over.attempt, over.compute_s, "ERROR", over.error, over.payload)
@@ -122,7 +122,7 @@ def test_a_job_of_a_foreign_module_is_refused(compute: Compute) -> None:
     assert isinstance(over, Raised) and over.error.startswith("JobRefused")
 
 
-def test_bytes_that_are_no_call_are_the_tasks_failure(compute: Compute) -> None:
+def test_a_payload_that_is_no_call_fails_the_task(compute: Compute) -> None:
     over = outcome(compute, m.Task(bytes(16), 1, 30.0, 0, m.Payload(b"\xc1garbage")))
     assert isinstance(over, Raised) and over.error.startswith("ProtocolError")
 
@@ -143,7 +143,7 @@ def test_tasks_run_in_the_order_in_which_they_came(compute: Compute) -> None:
     assert compute.take() is None
 
 
-def test_no_more_run_at_once_than_there_are_slots(compute: Compute, odd_jobs: types.ModuleType) -> None:
+def test_no_more_attempts_run_at_once_than_slots(compute: Compute, odd_jobs: types.ModuleType) -> None:
     waiting = call("same", 1)
     with running(compute, odd_jobs):
         compute.add(waiting)
@@ -151,7 +151,7 @@ def test_no_more_run_at_once_than_there_are_slots(compute: Compute, odd_jobs: ty
     assert compute.has_work and next_report(compute).task == waiting.task
 
 
-def test_what_waits_can_be_withdrawn_once_and_what_runs_cannot(
+def test_a_waiting_attempt_can_be_withdrawn_once_a_running_one_not(
     compute: Compute, odd_jobs: types.ModuleType
 ) -> None:
     waiting, last = call("same", 1), call("same", 2)
@@ -165,7 +165,7 @@ def test_what_waits_can_be_withdrawn_once_and_what_runs_cannot(
     assert next_report(compute).task == last.task
 
 
-def test_a_start_is_announced_once_and_only_when_it_takes_a_while(
+def test_a_start_is_announced_once_and_only_for_long_attempts(
     compute: Compute, odd_jobs: types.ModuleType
 ) -> None:
     outcome(compute, call("same", 1))
@@ -181,8 +181,8 @@ def test_a_start_is_announced_once_and_only_when_it_takes_a_while(
     assert [over.task for over in compute.collect()] == [task.task] and not compute.has_news
 
 
-def test_an_attempt_leaves_the_line_exactly_once(compute: Compute) -> None:
-    """Two threads, one that takes and one that withdraws, get each attempt once between them."""
+def test_an_attempt_leaves_the_waiting_line_exactly_once(compute: Compute) -> None:
+    """One thread takes and another withdraws: together they get each attempt exactly once."""
     tasks = [call("same", number) for number in range(2000)]
     for task in tasks:
         compute.add(task)

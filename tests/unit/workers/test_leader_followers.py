@@ -1,4 +1,4 @@
-"""A worker's threads: one leads, short tasks are the leader's own, and no task keeps the worker silent."""
+"""A worker's threads: one leads, the leader computes short tasks, and no task stops heartbeats."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def wait(number):
 
 @pytest.fixture(scope="module")
 def jobs_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[types.ModuleType]:
-    """The jobs above as a module."""
+    """Yield a module with the jobs above."""
     folder = tmp_path_factory.mktemp("jobs")
     (folder / "gated_jobs.py").write_text(JOBS)
     with pytest.MonkeyPatch.context() as patch:
@@ -45,7 +45,7 @@ def jobs_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[types.Modu
 
 @pytest.fixture
 def gated_jobs(jobs_module: types.ModuleType) -> types.ModuleType:
-    """The module with its gates closed."""
+    """Return that module with its gates closed."""
     jobs_module.ran.clear()
     for gate in jobs_module.gates:
         gate.clear()
@@ -57,7 +57,7 @@ def task_of(job: str, *args: object) -> m.Task:
 
 
 class Talker:
-    """A leader without a socket: what the test leaves in ``inbox`` is what it reads."""
+    """A leader without a socket, which reads the tasks that the test leaves in ``inbox``."""
 
     def __init__(self, compute: Compute) -> None:
         self.compute = compute
@@ -101,7 +101,7 @@ class Talker:
 
 @pytest.fixture
 def start(gated_jobs: types.ModuleType) -> Iterator[Callable[[int], Talker]]:
-    """Start a crew for so many slots; it ends with the test."""
+    """Return a function that starts the threads for some slots; they end with the test."""
     running: list[tuple[Talker, threading.Thread]] = []
 
     def start(slots: int) -> Talker:
@@ -132,7 +132,7 @@ def test_a_short_task_is_computed_by_the_thread_that_reads_it(
     assert set(gated_jobs.ran) <= talker.leaders
 
 
-def test_while_the_leader_computes_for_long_another_thread_leads(
+def test_another_thread_leads_while_the_leader_computes_for_long(
     start: Callable[[int], Talker], gated_jobs: types.ModuleType
 ) -> None:
     talker = start(1)
@@ -160,7 +160,7 @@ def test_a_result_does_not_wait_for_the_long_task_behind_it(
     wait_until(lambda: len(talker.reports) == 21, what="its report")
 
 
-def test_every_slot_computes_at_the_same_time_and_one_thread_still_leads(
+def test_all_slots_compute_while_one_thread_leads(
     start: Callable[[int], Talker], gated_jobs: types.ModuleType
 ) -> None:
     talker = start(2)
@@ -177,7 +177,7 @@ def test_every_slot_computes_at_the_same_time_and_one_thread_still_leads(
     assert {report.task for report in talker.reports} == tasks | {third}
 
 
-def test_nothing_is_lost_or_reported_twice_when_the_lead_changes_all_the_time(
+def test_constant_lead_changes_lose_and_repeat_no_report(
     start: Callable[[int], Talker], gated_jobs: types.ModuleType
 ) -> None:
     talker = start(2)
@@ -187,7 +187,7 @@ def test_nothing_is_lost_or_reported_twice_when_the_lead_changes_all_the_time(
     assert sorted(report.task for report in talker.reports) == sorted(given)
 
 
-def test_nobody_begins_a_task_when_the_workers_life_is_over(gated_jobs: types.ModuleType) -> None:
+def test_no_task_starts_after_the_leader_is_over(gated_jobs: types.ModuleType) -> None:
     compute = Compute(1, ("gated_jobs",), 1_000_000)
     talker = Talker(compute)
     threads = LeaderFollowers(2, talker, compute)
@@ -206,7 +206,7 @@ def test_nobody_begins_a_task_when_the_workers_life_is_over(gated_jobs: types.Mo
     assert len(gated_jobs.ran) == 1, "the broker gives it to somebody else"
 
 
-def test_a_bug_in_the_leader_ends_the_worker_with_its_own_words() -> None:
+def test_an_exception_in_the_leader_ends_the_worker() -> None:
     compute = Compute(1, (), 1_000_000)
     talker = Talker(compute)
     talker.breaks = True

@@ -1,4 +1,4 @@
-"""A worker's watchdog ends a process in which nobody gets the interpreter lock, and no other."""
+"""A worker's watchdog ends a process in which one thread keeps the interpreter lock, and no other process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def a_process(program: str, lease_s: float) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def test_who_keeps_the_interpreter_lock_is_ended_and_the_line_is_told() -> None:
+def test_a_process_that_keeps_the_gil_ends_with_a_traceback() -> None:
     program = """
 begin = threading.Event()
 threading.Thread(target=lambda: begin.wait() and hog()).start()
@@ -57,7 +57,7 @@ print("not reached", flush=True)
     assert 'labkit/jobs.py", line' in first_line and "in hog" in first_line
 
 
-def test_who_computes_for_long_but_lets_others_run_is_not_ended() -> None:
+def test_a_process_that_computes_but_releases_the_gil_lives_on() -> None:
     program = """
 thread = threading.Thread(target=spin, args=(1.0,))
 thread.start()
@@ -71,13 +71,13 @@ print("whole")
     assert (process.returncode, out, err) == (0, "whole\n", "")
 
 
-def test_who_does_nothing_is_not_ended_however_long_it_sleeps() -> None:
+def test_a_sleeping_process_lives_on() -> None:
     with a_process("time.sleep(0.5); print('awake')", lease_s=0.2) as process:
         out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out, err) == (0, "awake\n", "")
 
 
-def test_a_process_that_was_frozen_for_longer_than_its_lease_lives_on() -> None:
+def test_a_process_frozen_for_longer_than_its_lease_lives_on() -> None:
     program = "import os, signal; spin(0.1); os.kill(os.getpid(), signal.SIGSTOP); spin(0.1); print('woke')"
     with a_process(program, lease_s=0.5) as process:
         _, status = os.waitpid(process.pid, os.WUNTRACED)
