@@ -93,7 +93,7 @@ class Command:
 
 
 COMMANDS = {
-    "kill": Command(N_("kill"), N_("SIGKILL to {name}: a crash, without a word to anybody")),
+    "kill": Command(N_("kill"), N_("SIGKILL to {name}: a crash, without notice")),
     "pause": Command(N_("freeze"), N_("SIGSTOP to {name}: it lives, keeps its connection, and does nothing")),
     "resume": Command(N_("resume"), N_("SIGCONT to {name}: it goes on where it was")),
     "stop": Command(

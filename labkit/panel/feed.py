@@ -125,7 +125,8 @@ def _sentence(event: Event) -> tuple[str, str] | None:
         case h.LOST:
             text, mood = _("{worker} is lost: {cause}"), HARM
         case h.REQUEUED if "wait_s" in detail:
-            text, mood = _("task {task} waits: {worker} is not the first worker to fall silent with it"), HARM
+            text = _("task {task} waits: an earlier worker than {worker} fell silent with it, too")
+            mood = HARM
         case h.REQUEUED:
             text, mood = _("task {task} is first in the queue again: {worker} no longer has it"), GOOD
         case h.SUSPECT:
@@ -149,7 +150,7 @@ def _sentence(event: Event) -> tuple[str, str] | None:
         case h.BROKER_STARTED:
             text, mood = _("a broker takes up its work"), GOOD
         case h.BROKER_STOPPED:
-            text, mood = _("the broker stops in peace"), PLAIN
+            text, mood = _("the broker stops as asked"), PLAIN
         case h.POLICY_ERROR:
             text, mood = _("the policy failed; least_busy chose in its place"), HARM
         case h.GAP:

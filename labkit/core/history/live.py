@@ -17,10 +17,10 @@ Rules:
 * Memory is bounded by the open tasks, the names of workers that have joined, the period of the results that
   are kept, and ``MOST_MARKS``. With ``of``, it also holds which of those tasks have ended.
 * Instants are the broker's clock, as in the events. Spans of results are counted from the first event.
-* Any sequence of events is taken in without an exception. Where events are missing, the latest one counts.
+* Any sequence of events is accepted without an exception. Where events are missing, the latest one counts.
 
 Guarantee: after each event of a recording without gaps, ``running``, what workers hold, their states and
-their results are what a `History` of the same events says (``tests/unit/core/history/test_live.py``).
+their results are those of a `History` of the same events (``tests/unit/core/history/test_live.py``).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class LiveAttempt:
 
 
 class LiveWorker:
-    """One worker's name, whichever process bears it now."""
+    """One worker's name, with the process that has it now."""
 
     __slots__ = (
         "done",
@@ -77,7 +77,7 @@ class LiveWorker:
         self.joined: Event | None = None
         """How it joined, until it is lost or leaves."""
         self.held: dict[str, LiveAttempt] = {}
-        """What was sent to it and has not ended, by task, in the order of dispatch."""
+        """Attempts that were sent to it and have not ended, by task, in the order of dispatch."""
         self.started: dict[str, LiveAttempt] = {}
         """Those of them that have started, in the order of their starts."""
         self.done = 0
@@ -175,7 +175,7 @@ class LiveView:
         """Events taken in, by kind."""
         self.results = Results(span_s, keep_s)
         self.faults: deque[Event] = deque(maxlen=MOST_MARKS)
-        """What was done to the cluster on purpose."""
+        """The injected faults."""
         self.began_at: float | None = None
         """The first event's instant; None while there is none."""
         self.latest_at = 0.0
@@ -225,7 +225,7 @@ class LiveView:
     # --- answers --------------------------------------------------------------------------------------------
 
     def worker(self, name: str) -> LiveWorker:
-        """Return a worker, made if this is the first time that it is named."""
+        """Return a worker, a new one at its first mention."""
         worker = self.workers.get(name)
         if worker is None:
             worker = self.workers[name] = LiveWorker(name)
