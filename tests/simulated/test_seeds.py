@@ -1,4 +1,4 @@
-"""Hundreds of seeded runs, each with its own mix of faults, size and policy: no promise is ever broken.
+"""Hundreds of seeded runs, each with its own mix of faults, size and policy, keep every promise.
 
 A failure names the seed, the virtual instant, the last events, and the command that shows the run again.
 """
@@ -11,8 +11,10 @@ from random import Random
 import pytest
 
 from labkit.core.broker.policies import POLICIES
-from labkit.simulation import FAULTS, Run, mix, simulate
+from labkit.simulation import FAULTS, Parts, Run, mix, simulate
+from tests.tools.mutants import DEMANDED, FURTHER
 from tests.tools.regressions import NOT_IN_ALL, REGRESSIONS, Seed
+from tests.tools.wrong_checkers import WRONG_CHECKERS
 
 SEEDS = 2000 if os.environ.get("CI") == "true" else 500
 CHUNK = 25
@@ -41,12 +43,28 @@ def test_no_seed_breaks_a_promise(first: int) -> None:
         assert run.ok, run.report()
 
 
+def kept_run(case: Seed, parts: Parts | None = None) -> Run:
+    everything = [name for name in FAULTS if name not in NOT_IN_ALL]
+    faults = everything if case.faults == "all" else case.faults.split(",")
+    return simulate(case.seed, case.workers, case.tasks, faults, parts=parts)
+
+
 @pytest.mark.parametrize("case", REGRESSIONS, ids=lambda case: f"{case.seed}-{case.why[-30:]}")
 def test_no_seed_that_once_failed_fails_again(case: Seed) -> None:
-    everything = [name for name in FAULTS if name not in NOT_IN_ALL]
-    faults = everything if case.faults == "all" else [name for name in case.faults.split(",") if name]
-    run = simulate(case.seed, case.workers, case.tasks, faults)
+    run = kept_run(case)
     assert run.ok, f"{case.why}\n{run.report()}"
+
+
+@pytest.mark.parametrize(
+    ("case", "wrong"), [(case, wrong) for case in REGRESSIONS for wrong in case.catches],
+    ids=lambda value: value if isinstance(value, str) else str(value.seed),
+)  # fmt: skip
+def test_each_kept_seed_still_catches_what_it_is_kept_for(case: Seed, wrong: str) -> None:
+    if wrong in WRONG_CHECKERS:
+        with WRONG_CHECKERS[wrong]():
+            assert not kept_run(case).ok
+    else:
+        assert not kept_run(case, (DEMANDED | FURTHER)[wrong].parts).ok
 
 
 @pytest.mark.parametrize("fault", FAULTS)

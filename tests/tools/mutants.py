@@ -1,6 +1,6 @@
 """State machines with one rule taken out each: if the simulation does not catch them, it proves nothing.
 
-The first are those that the project demands; the others are bugs that were really there (the simulation or a
+The first are those that the project demands. The others are bugs that were really there (the simulation or a
 review found them) or promises of the fault table. Each states by which invariants it may be caught, so that
 none is caught by accident.
 """
@@ -22,11 +22,11 @@ from labkit.core.protocol import messages as m
 from labkit.simulation import Parts
 from labkit.simulation.worker_slot import WorkerSlot
 
-# --- the five that must be caught ---------------------------------------------------------------------------
+# --- those that the project demands -------------------------------------------------------------------------
 
 
 class NoFencing(Scheduler):
-    """Takes a result for an open task from anybody."""
+    """Accepts a result for an open task from any worker."""
 
     def _on_late_result(self, key: bytes, done: m.Done, now: float) -> None:
         task = self.tasks.get(done.task)
@@ -38,7 +38,7 @@ class NoFencing(Scheduler):
 
 
 class OldEpochsCount(Scheduler):
-    """Takes a worker's hello for a greeting of an old friend: it keeps the tasks of its former epoch."""
+    """Lets a worker that says hello again keep the tasks of its former epoch."""
 
     def _lose(self, worker: Worker, cause: str, now: float) -> None:
         if cause != "rejoined":
@@ -71,7 +71,7 @@ class NoDedupe(Scheduler):
 
 
 class TwiceToTheUser(cs.ClientSession):
-    """Hands out every outcome that comes, the second one too."""
+    """Hands out every outcome that arrives, the second one too."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -87,15 +87,15 @@ class TwiceToTheUser(cs.ClientSession):
 
 
 class NoForgiveness(Scheduler):
-    """Blames others for the time in which it slept. Hidden by a drained inbox: see ``sweep_first``."""
+    """Counts its own sleep as silence of its peers. A drained inbox hides that: see ``sweep_first``."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.liveness.forgive_silence = lambda now: None  # type: ignore[method-assign]
 
 
-class BlamesEverybody(Scheduler):
-    """Holds a crash against all tasks that its worker had, started or not."""
+class BlamesAllTasks(Scheduler):
+    """Blames a crash on all tasks that the worker had, started or not."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -122,7 +122,7 @@ class NeverAcquits(Scheduler):
 
 
 class ForgetsVerdicts(Scheduler):
-    """Runs a poisoned task again when its client did not get the message."""
+    """Runs a poisoned task again when the message about it was lost."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -139,7 +139,7 @@ class KeepsTheDead(Scheduler):
 
 
 class RevokedIsIdle(Scheduler):
-    """Takes a worker for idle although it may still compute what was taken from it."""
+    """Takes a worker for idle although it may still compute a revoked task."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -155,7 +155,7 @@ class RevokedIsIdle(Scheduler):
 
 
 class SleepIsComputing(Scheduler):
-    """Counts the time in which it slept, or a worker was silent, against leases; and gives little grace."""
+    """Counts time in which it slept, or a worker was silent, against leases, and gives little grace."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -167,7 +167,7 @@ class SleepIsComputing(Scheduler):
 
 
 class MixesNamesakes(WorkerSession):
-    """Runs an attempt although one of the same number, of a former broker, is still in the shell."""
+    """Runs an attempt although one with the same number, of a former broker, is still in the shell."""
 
     def _on_message(self, message: m.Message, now: float) -> None:
         if type(message) is m.Task:
@@ -183,7 +183,7 @@ class FreezeIsComputing(WorkerSession):
 
 
 class SwallowsRevoked(WorkerSession):
-    """Drops a revoked task without a word."""
+    """Drops a revoked task without an answer."""
 
     def _send(self, message: m.Message, now: float) -> None:
         if type(message) is not m.Returned or self.phase is not Phase.READY:
@@ -191,7 +191,7 @@ class SwallowsRevoked(WorkerSession):
 
 
 class NeverGreetsAgain(cs.ClientSession):
-    """Says hello once a connection and waits for ever."""
+    """Says hello once for each connection and waits for ever."""
 
     def _greet(self, now: float, connect: bool) -> None:
         if self.phase is Phase.GREETING and self._last_sent:
@@ -201,13 +201,29 @@ class NeverGreetsAgain(cs.ClientSession):
 
 
 class NeverResubmits(cs.ClientSession):
-    """Thinks that what it sent is known for ever."""
+    """Never sends a task again after a new welcome."""
 
     def _on_message(self, message: m.Message, now: float) -> None:
         again = type(message) is m.ClientWelcome and self.broker_epoch
         super()._on_message(message, now)
         if again:
             self._out = [a for a in self._out if type(a) is not Send or type(a.message) is not m.Submit]
+
+
+class CountsFromZero(cs.ClientSession):
+    """Takes a clock that shows less than zero for a time before the first task may be sent."""
+
+    def _pump(self, now: float) -> None:
+        if now >= 0.0:
+            super()._pump(now)
+
+
+class TakesGapsForFreezes(WorkerSession):
+    """Takes the time between two ticks for a freeze, and gives each task that much longer."""
+
+    def _slept_s(self, now: float) -> float:
+        since_s, self._last_tick = now - self._last_tick, now
+        return since_s if since_s > self._heartbeat_s / 4 else 0.0
 
 
 # --- envelopes of several messages --------------------------------------------------------------------------
@@ -286,8 +302,8 @@ class NoPatience(Scheduler):
         self._worker_handlers[m.Bulk] = lambda worker, bulk, now: None
 
 
-class TakesAnybody(Scheduler):
-    """Lets a second worker of the same name take the first one's place."""
+class TakesEveryWorker(Scheduler):
+    """Lets a second worker with the same id replace the first one."""
 
     def _on_worker_hello(self, route: Route, hello: m.WorkerHello, now: float) -> None:
         present = self.workers.get(hello.worker)
@@ -297,7 +313,7 @@ class TakesAnybody(Scheduler):
 
 
 class NeverSweeps(Scheduler):
-    """Waits for the silent for ever."""
+    """Never gives up a silent worker."""
 
     def _sweep(self, now: float) -> None:
         pass
@@ -312,7 +328,7 @@ class DyingIsFine(Scheduler):
 
 
 class SilenceIsFine(Scheduler):
-    """Lets a task silence one worker after another: those that end without a word are no evidence."""
+    """Lets a task silence one worker after another: a silent worker that dies is no evidence."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -320,15 +336,15 @@ class SilenceIsFine(Scheduler):
 
 
 class NeverWaits(Scheduler):
-    """Gives a task that keeps the interpreter lock to the next worker as soon as the last one is silent."""
+    """Sends a task that keeps the interpreter lock to the next worker as soon as the last one is silent."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.blame.wait_s = lambda task: 0.0  # type: ignore[method-assign]
 
 
-class AWordIsEnough(Scheduler):
-    """Lets a task that was set aside on as soon as the silent worker says anything."""
+class AnyMessageIsEnough(Scheduler):
+    """Releases a task that was set aside as soon as the silent worker sends any message."""
 
     def _on_stale_message(self, route: Any, message: Any, now: float) -> None:
         self._resolve_silence(self.blame.end_silence(route, self.tasks), "", now)
@@ -336,7 +352,7 @@ class AWordIsEnough(Scheduler):
 
 
 class AlwaysBeginsAnew(WorkerSession):
-    """Takes every gap in its ticks for a freeze, and drops what kept the interpreter lock meanwhile."""
+    """Takes every gap in its ticks for a freeze, and drops the task that kept the interpreter lock."""
 
     def _overslept(self, slept_s: float, awake_since: float) -> None:
         self._was_locked = False
@@ -344,7 +360,7 @@ class AlwaysBeginsAnew(WorkerSession):
 
 
 class NeverAsks(WorkerSession):
-    """Does not announce careful tasks, so the evidence of quick crashes dies with the worker."""
+    """Does not announce careful tasks, so the evidence of quick crashes is lost with the worker."""
 
     def _advance(self, now: float) -> None:
         while self._line:
@@ -352,7 +368,7 @@ class NeverAsks(WorkerSession):
 
 
 class KnowsNoBounds(Autoscaler):
-    """Has as many workers as it wants."""
+    """Ignores the least and the most number of workers."""
 
     def _bounded(self, size: int) -> int:
         return size
@@ -366,7 +382,7 @@ class Flaps(Autoscaler):
 
 
 class Mutant(NamedTuple):
-    """A set of parts, and the invariants of which one must catch it (none: any will do)."""
+    """Parts with one rule taken out, and the invariants of which one must catch it (none: any will do)."""
 
     parts: Parts
     caught_by: frozenset[str] = frozenset()
@@ -397,7 +413,7 @@ DEMANDED: dict[str, Mutant] = {
     "dedupe at the broker": _scheduler(NoDedupe, "dedupe"),
     "dedupe at the client": _client(TwiceToTheUser, "one_outcome"),
     "drain before sweep": _scheduler(NoForgiveness, "on_time", sweep_first=True),
-    "blame rule": _scheduler(BlamesEverybody, "evidence"),
+    "blame rule": _scheduler(BlamesAllTasks, "evidence"),
 }
 
 FURTHER: dict[str, Mutant] = {
@@ -413,6 +429,8 @@ FURTHER: dict[str, Mutant] = {
     "answer to revoke": _worker(SwallowsRevoked, "liveness"),
     "second hello": _client(NeverGreetsAgain, "back_in_time", "liveness")._replace(faults=("break",)),
     "resubmission": _client(NeverResubmits),
+    "clocks below zero": _client(CountsFromZero),
+    "a gap is no freeze": _worker(TakesGapsForFreezes, "liveness")._replace(faults=("hang",)),
     "every message of an envelope at the broker": _scheduler(BrokerReadsOneMessage, "liveness"),
     "every message of an envelope at the worker": _worker(WorkerReadsOneMessage, "liveness", "held"),
     "every message of an envelope at the client": _client(ClientReadsOneMessage, "conservation", "liveness"),
@@ -422,11 +440,11 @@ FURTHER: dict[str, Mutant] = {
     "visible deadline": _scheduler(SilentFailures, "conservation"),
     "detection": _scheduler(NeverSweeps, "detection"),
     "patience with bulk": _scheduler(NoPatience, "on_time", "detection")._replace(faults=("slow",)),
-    "one worker an id": _scheduler(TakesAnybody, "on_time", "liveness")._replace(faults=("duplicate",)),
+    "one worker an id": _scheduler(TakesEveryWorker, "on_time", "liveness")._replace(faults=("duplicate",)),
     "poison": _scheduler(DyingIsFine, "liveness"),
     "death in silence": _scheduler(SilenceIsFine, "liveness")._replace(faults=("lock",)),
     "containment": _scheduler(NeverWaits, "containment")._replace(faults=("lock",)),
-    "a word is not enough": _scheduler(AWordIsEnough, "containment")._replace(faults=("lock",)),
+    "a word is not enough": _scheduler(AnyMessageIsEnough, "containment")._replace(faults=("lock",)),
     "what kept the lock ends first": _worker(AlwaysBeginsAnew, "containment")._replace(faults=("lock",)),
     "evidence of quick crashes": _worker(NeverAsks, "liveness"),
     "bounds of the autoscaler": _autoscaler("autoscaler", autoscaler=KnowsNoBounds),
