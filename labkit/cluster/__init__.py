@@ -1,6 +1,6 @@
 """Clusters: start one, find one that runs, do things to it.
 
-Names are imported when they are first used: the supervisor lives in this package too, and must not carry what
+Names are imported when they are first used: the supervisor is in this package too, and must not load what
 only its users need.
 """
 

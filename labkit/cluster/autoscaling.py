@@ -1,8 +1,8 @@
 """An autoscaler at work: a thread that looks at a cluster, asks ``core.autoscaler``, and scales.
 
-It stands outside the cluster, as a person at the keyboard does, and uses what that person has: ``status`` and
-``scale``. So it is the same for every backend, and if it dies the cluster stays as large as it is. While the
-broker or the supervisor does not answer it does nothing: who cannot see does not steer.
+It works from outside the cluster, with what a person at the keyboard has: ``status`` and ``scale``. So it is
+the same for every backend, and if it dies the cluster keeps its size. While the broker or the supervisor does
+not answer it does nothing, because it cannot see the load.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ MOST_REMEMBERED = 1000
 class Autoscaling:
     """An autoscaler that works until ``close``, or until the cluster is down. Use it with ``with``.
 
-    ``on_decision`` is called in its thread, after the cluster was told to change its size. What it raises
-    ends the autoscaler, as what the cluster raises does.
+    ``on_decision`` is called in its thread, after the cluster was scaled. An exception from it, or from the
+    cluster, ends the autoscaler.
     """
 
     def __init__(
@@ -35,9 +35,9 @@ class Autoscaling:
         check_worker_count(limits.most)
         self.limits = limits
         self.decisions: deque[Decision] = deque(maxlen=MOST_REMEMBERED)
-        """The steps that were taken, oldest first; of very many the last."""
+        """The latest steps, oldest first."""
         self.error: Exception | None = None
-        """Why it ended by itself, if it has."""
+        """The error that ended it, if one did."""
         self._cluster = cluster
         self._on_decision = on_decision
         self._over = threading.Event()
@@ -46,7 +46,7 @@ class Autoscaling:
 
     @property
     def is_running(self) -> bool:
-        """Whether it still steers."""
+        """Whether it still scales the cluster."""
         return self._thread.is_alive()
 
     def join(self, timeout_s: float | None = None) -> None:
@@ -54,7 +54,7 @@ class Autoscaling:
         self._thread.join(timeout_s)
 
     def close(self) -> None:
-        """Let the cluster be as large as it is now; when this returns nothing more is changed."""
+        """End it. The cluster keeps its present size; nothing changes after this returns."""
         self._over.set()
         self._thread.join()
 
@@ -72,9 +72,9 @@ class Autoscaling:
                     self._look(autoscaler)
                 except LabkitError as error:
                     if error.definite:
-                        raise  # otherwise nobody had the time to answer: the next look will tell
-        except Exception as error:  # noqa: BLE001 - handed on: a thread has nobody to raise it to
-            # The cluster is down, or cannot be scaled; or nobody reads any more what on_decision prints.
+                        raise  # otherwise the cluster was too busy to answer: look again
+        except Exception as error:  # noqa: BLE001 - a thread can only store it
+            # The cluster is down, or cannot be scaled; or the output of on_decision is closed.
             self.error = error
 
     def _look(self, autoscaler: Autoscaler) -> None:

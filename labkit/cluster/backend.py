@@ -44,9 +44,8 @@ class BackendStatus(TypedDict):
     processes: Sequence[ProcessRow]
     unrecorded_faults: Sequence[UnrecordedFault]
     pid: NotRequired[int]
-    """The supervisor's."""
+    """The supervisor's; see ``SupervisorStatus``."""
     detached: NotRequired[bool]
-    """Whether the cluster outlives the program that started it."""
 
 
 class Backend(Protocol):

@@ -1,7 +1,7 @@
 """Reads a broker's ``events.jsonl`` while it is being written.
 
-Each call of ``read`` returns what is new. A line that is not finished yet stays for the next call. A line
-that is no event (a broker was killed in the middle of it) becomes a gap, as in ``History.from_lines``.
+Each call of ``read`` returns the new events. A line that is not complete yet stays for the next call. A line
+that is no event (the broker was killed while writing it) becomes a gap, as in ``History.from_lines``.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class EventFile:
         self._history = History()
 
     def skip(self) -> None:
-        """Leave out all that is there by now: for whoever waits for something that is about to happen.
+        """Leave out all present events, for a caller that waits for the next ones.
 
-        A cluster that has worked for hours has a history of gigabytes.
+        After hours of work the history of a cluster has gigabytes.
         """
         try:
             self._offset = self._path.stat().st_size
@@ -35,7 +35,7 @@ class EventFile:
             self._offset = 0
 
     def history(self) -> History:
-        """Return everything so far: always the same object, brought up to date."""
+        """Return all events so far: the same object each time, brought up to date."""
         self._history.extend(self.read())
         return self._history
 
@@ -44,7 +44,7 @@ class EventFile:
         return list(self.stream())
 
     def stream(self) -> Iterator[Event]:
-        """Yield the events that have been added since the last call, to be taken to the last one.
+        """Yield the events that have been added since the last call; take all of them.
 
         Only a piece of the file is in memory at a time, however much has been added.
         """
@@ -61,7 +61,7 @@ class EventFile:
                     if line.strip():
                         yield self._event(line)
                 if len(whole) < len(new):
-                    return  # its last line is not finished yet
+                    return  # its last line is not complete yet
 
     def _event(self, line: str) -> Event:
         try:

@@ -1,11 +1,11 @@
-"""One door for both backends: a cluster of local processes, or of containers.
+"""``open_cluster``, ``start_background`` and ``connect``, for clusters of local processes or of containers.
 
-``backend``: "local" (default) or "compose"; None: what LABKIT_BACKEND says. Everything after the door is the
-one interface ``Cluster``.
+``backend``: "local" (default) or "compose"; None: what LABKIT_BACKEND names. The result is the one interface
+``Cluster``.
 
 A background cluster is found under its name: local processes by their run folder, a compose project because
-``up`` has left a note there. One that ``docker-compose up -d`` started has no note until a command, or
-LABKIT_BACKEND, has said compose once.
+``up`` has left a note there. A project that ``docker-compose up -d`` started has no note until a command, or
+LABKIT_BACKEND, has named compose once.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def open_cluster(
     """Return a private cluster that is ready; use it with ``with``. It ends with this process at the latest.
 
     ``backend``: "local" (processes) or "compose" (containers); default LABKIT_BACKEND, else local. In the
-    ``lab`` container, "compose" is the cluster that it stands in, and which does not end; it is the default
-    there for whoever has no wishes (three workers, nothing else said), and processes are for the others.
-    A cluster of no workers is made of processes unless "compose" is said here.
+    ``lab`` container, "compose" is the cluster that the container belongs to, and which does not end. It is
+    the default there if the options are the usual ones (three workers, nothing else set); otherwise the
+    cluster is made of processes. A cluster of no workers is made of processes unless this names "compose".
     ``capabilities``: filters that the workers serve, all of them alike or by worker (default: all filters).
     ``slots``: tasks that a worker computes at once. ``policy``: as for LABKIT_POLICY. ``redis=False``: no
     mirror. ``settings``: default from the environment. ``ready_timeout_s=None``: do not wait.
@@ -57,11 +57,11 @@ def open_cluster(
     settings = settings or Settings.from_environment()
     options = ClusterOptions(workers, name, capabilities, slots, policy, redis, ready_timeout_s)
     if backend is None and options.workers == 0:
-        # For whoever brings workers of their own: they need the workers' port and the shared secret, and
-        # containers publish the one no more than they have the other.
+        # Workers that a program brings itself need the workers' port and the shared secret. Containers do not
+        # publish the port and have no secret.
         backend = "local"
     if backend is None and settings.control is not None and not options.is_usual:
-        # Containers are the host's: what wants a cluster of its own has processes in this one.
+        # Only the host can start containers: here, a cluster with options of its own is made of processes.
         backend = "local"
         settings = replace(settings, keys=None, key=None, redis_url=None, folder=None, control=None)
     backend = chosen(backend, settings)
@@ -109,7 +109,7 @@ def connect(
 ) -> Cluster:
     """Return a handle on a cluster that runs in the background. ``name``: default LABKIT_CLUSTER.
 
-    Raises ClusterNotRunning, saying what to do.
+    Raises ClusterNotRunning, which names the command that helps.
     """
     settings = settings or Settings.from_environment()
     if of_running(name, settings, backend) == "compose":
@@ -122,7 +122,7 @@ def connect(
 
 
 def check(backend: str | None = None, settings: Settings | None = None) -> None:
-    """Raise BackendMissing if no cluster of this backend can be had here: before long work, not after."""
+    """Raise BackendMissing if no cluster of this backend can run here. Call it before long work."""
     settings = settings or Settings.from_environment()
     if chosen(backend, settings) == "compose" and settings.control is None:
         from labkit.cluster.compose.docker import Docker
@@ -134,7 +134,7 @@ def check(backend: str | None = None, settings: Settings | None = None) -> None:
 
 
 def of_running(name: str | None, settings: Settings, backend: str | None = None) -> str:
-    """Return the backend of the background cluster called ``name``, if it runs: of two, the local one."""
+    """Return the backend of the background cluster called ``name``; the local one if both run."""
     folder = RunFolder.of(settings.home, name or settings.cluster)
     if backend is None and settings.backend is None and folder.compose_project() is not None:
         return "local" if folder.running() is not None else "compose"
@@ -142,7 +142,7 @@ def of_running(name: str | None, settings: Settings, backend: str | None = None)
 
 
 def chosen(backend: str | None, settings: Settings) -> str:
-    """Return the backend that is meant. Raises InvalidInput for an unknown one."""
+    """Return the backend that the call or the settings choose. Raises InvalidInput for an unknown one."""
     backend = backend or settings.backend or BACKENDS[0]
     if backend not in BACKENDS:
         raise InvalidInput(

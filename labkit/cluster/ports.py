@@ -1,15 +1,15 @@
-"""Chooses the ports of a cluster: the usual ones where they are free, otherwise free ones.
+"""Chooses the ports of a cluster: the usual ones where they are free, otherwise other free ones.
 
 * The commands of the course (``redis-cli LLEN image_tasks``) work word for word on the usual ports, so the
   background cluster takes each of them that is free.
-* Free ports are looked for below the range from which systems hand out ports by themselves (32768 on Linux,
-  49152 elsewhere): nobody is given one of ours while our broker restarts, and a socket that tries to reach a
-  dead broker is never connected to itself. They come as four neighbours, so two clusters that choose at once
-  collide in all or none.
-* A port that the user asked for is never replaced: if it is taken, that is an error which names it.
+* Other ports are searched for below the range from which systems assign ports by themselves (32768 on Linux,
+  49152 elsewhere). So no program is assigned one of them while the broker restarts, and a socket that tries
+  to reach a dead broker is never connected to itself. They are four neighbours, so two clusters that choose
+  at the same time collide in all or none.
+* A port that the user asked for is never replaced: if it is taken, the error names it.
 
-Between choosing and binding somebody else may come first. The broker then ends with exit code 73, and whoever
-had left the choice to us tries again with others.
+Another program may take a port between choosing and binding. The broker then ends with exit code 73; if the
+user left the choice to labkit, the starter tries again with other ports.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VARIABLES: Mapping[str, str] = {name: f"LABKIT_{name.upper()}_PORT" for name in 
 """The environment variable with which the user asks for a port."""
 
 REDIS_HOST = "127.0.0.1"
-"""Where Redis listens, whatever the broker's address: it asks nobody who he is."""
+"""Where Redis listens, whatever the broker's address: it does not authenticate its clients."""
 
 FIRST, LAST = 20_000, 29_999
 _ATTEMPTS = 500
@@ -34,7 +34,7 @@ IN_USE = "it is in use"
 
 
 def asked_for(environ: Mapping[str, str]) -> dict[str, int]:
-    """Return the ports that the environment names. Their values have been checked by ``Settings`` already."""
+    """Return the ports that the environment names. ``Settings`` has checked their values already."""
     return {
         name: int(text) for name, variable in VARIABLES.items() if (text := environ.get(variable, "").strip())
     }
@@ -55,15 +55,18 @@ def choose(host: str, asked: Mapping[str, int], *, usual: bool) -> dict[str, int
                     "port {port} of {host} ({name}) cannot be used: it is in use; "
                     "choose another, or end the program that has it"
                 ),
-                port=port, host=where[name], name=name,
-            )  # fmt: skip
+                port=port,
+                host=where[name],
+                name=name,
+            )
         if reason is not None:
             raise PortInUse(
-                N_(
-                    "port {port} of {host} ({name}) cannot be used: {reason}; choose another"
-                ),
-                port=port, host=where[name], name=name, reason=reason,
-            )  # fmt: skip
+                N_("port {port} of {host} ({name}) cannot be used: {reason}; choose another"),
+                port=port,
+                host=where[name],
+                name=name,
+                reason=reason,
+            )
     if usual:
         for name, port in USUAL.items():
             if port not in chosen.values() and obstacle(where[name], port) is None:
@@ -76,12 +79,12 @@ def choose(host: str, asked: Mapping[str, int], *, usual: bool) -> dict[str, int
 
 
 def hosts(host: str) -> dict[str, str]:
-    """Return at which address each of the ports listens, in a cluster whose broker is at ``host``."""
+    """Return the address on which each port listens, in a cluster whose broker is at ``host``."""
     return {name: REDIS_HOST if name == "redis" else host for name in USUAL}
 
 
 def _neighbours(where: Mapping[str, str], avoid: set[int]) -> dict[str, int]:
-    # Its own, seeded by the system: a learner's random.seed(0) does not choose our ports.
+    # A generator of its own, seeded by the system: a learner's random.seed(0) must not choose the ports.
     chance = random.Random()
     for _ in range(_ATTEMPTS):
         first = chance.randrange(FIRST, LAST, len(USUAL))
@@ -92,18 +95,18 @@ def _neighbours(where: Mapping[str, str], avoid: set[int]) -> dict[str, int]:
             return found
     raise ClusterError(
         N_("no four free ports in a row were found on {host} between {first} and {last}"),
-        host=where["client"], first=FIRST, last=LAST,
-    )  # fmt: skip
+        host=where["client"],
+        first=FIRST,
+        last=LAST,
+    )
 
 
 def obstacle(host: str, port: int) -> str | None:
-    """Return why nobody could listen on ``host``:``port`` now, or None if it is free."""
+    """Return why ``host``:``port`` cannot be listened on now, or None if it is free."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        if hasattr(
-            socket, "SO_EXCLUSIVEADDRUSE"
-        ):  # Windows, where "reuse" would mean to share with the owner
+        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows, where REUSEADDR shares the port with its owner
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:  # as libzmq and Redis do: the remains of closed connections own nothing
+        else:  # as libzmq and Redis do: closed connections that linger do not block the port
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

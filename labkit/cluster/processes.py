@@ -49,6 +49,17 @@ class UnrecordedFault(TypedDict):
     """When, in seconds since 1970."""
 
 
+class SupervisorStatus(TypedDict):
+    """What a supervisor answers when it is asked for its status."""
+
+    processes: list[ProcessRow]
+    unrecorded_faults: list[UnrecordedFault]
+    pid: int
+    """The supervisor's."""
+    detached: bool
+    """Whether the cluster outlives the program that started it."""
+
+
 MAX_WORKERS = 256
 LONG_LIFE_S = 10.0
 """A process that lived this long is able to run: its end is not counted as a failed start."""

@@ -4,22 +4,21 @@
 
     ~/.labkit/clusters/default/     (LABKIT_HOME moves ~/.labkit)
         cluster.json                the supervisor, the ports, every process; while the cluster runs
-        token                       the cluster's secret, readable by its owner alone; likewise
-        broker.json                 written by the broker when it serves; likewise
+        token                       the cluster's secret, readable by its owner alone; while it runs
+        broker.json                 written by the broker when it serves; while it runs
         lock                        held by the supervisor as long as it lives
-        compose.json                there is no supervisor, the cluster is this compose project's containers
+        compose.json                the compose project whose containers are this cluster; no supervisor
         events.jsonl                the history, kept after the cluster has gone down
-        events-1.jsonl ...          the histories of earlier runs, newest first, a bounded number of them
+        events-1.jsonl ...          the histories of earlier runs, newest first, a limited number of them
         logs/worker-1.log ...       what each process printed
 
 Rules:
 
-* One supervisor per folder. It holds an operating system's lock on ``lock``, which cannot outlive it: no
-  stale lock.
-* Whoever holds the lock owns the folder. A ``cluster.json`` that it finds there is a crashed cluster's: the
-  processes named in it (by number and birth) are ended, what was for the moment is removed, its history is
-  kept.
-* Files that others read are written beside and renamed into place: nobody ever reads half a file.
+* One supervisor per folder. It holds an operating system's lock on ``lock``. The lock ends with its process,
+  so there is no stale lock.
+* The holder of the lock owns the folder. A ``cluster.json`` that it finds there belongs to a crashed cluster:
+  the processes named in it (by pid and birth) are ended, files of the moment are removed, the history stays.
+* Files that others read are written beside and renamed into place: no reader sees half a file.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from labkit.core.errors import N_, ClusterError, InvalidInput
 from labkit.support import process_groups
 from labkit.support.atomic_files import atomic_write
 
 VERSION = 1
-"""Of ``cluster.json``; another version's is not understood."""
+"""The version of ``cluster.json``; files of other versions are ignored."""
 KEPT_HISTORIES = 3
 KEPT_HISTORY_BYTES = 256 << 20
 """Earlier histories beyond the newest are dropped when all of them together are larger than this."""
@@ -44,8 +43,25 @@ KEPT_HISTORY_BYTES = 256 << 20
 # What a name may be: it becomes the name of a folder.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
-State = dict[str, Any]
-"""What ``cluster.json`` holds; see ``labkit.cluster.supervisor.supervisor``."""
+
+class State(TypedDict):
+    """What ``cluster.json`` contains while a cluster runs; ``labkit.cluster.supervisor`` writes it."""
+
+    name: str
+    backend: str
+    ports: dict[str, int]
+    address: str
+    event_address: str
+    redis_url: str | None
+    keys: str | None
+    """The folder of CURVE keys; None: the secret opens the broker."""
+    policy: str
+    started: float
+    private: bool
+    drain_s: float
+    control_port: int
+    processes: dict[str, tuple[int, str]]
+    """By name: pid and birth. JSON makes lists of them."""
 
 
 class RunFolder:
@@ -90,16 +106,16 @@ class RunFolder:
         return self.path / "events.jsonl"
 
     def log_file(self, name: str) -> Path:
-        """Return where the process called ``name`` prints."""
+        """Return the log of the process called ``name``."""
         return self.path / "logs" / f"{name}.log"
 
-    # --- reading: anybody -----------------------------------------------------------------------------------
+    # --- reading: any process -------------------------------------------------------------------------------
 
     def read_state(self) -> State | None:
-        """Return what ``cluster.json`` says, or None where there is none that we understand."""
+        """Return what ``cluster.json`` contains, or None if there is none of this version."""
         state = _read_json(self.state_file)
-        understood = isinstance(state, dict) and state.get("version") == VERSION
-        return state if understood else None
+        known = isinstance(state, dict) and state.get("version") == VERSION
+        return cast(State, state) if known else None
 
     def running(self) -> State | None:
         """Return the state of the cluster that lives in this folder, or None if none does."""
@@ -110,7 +126,7 @@ class RunFolder:
         return state if process_groups.is_alive(*supervisor) else None
 
     def compose_project(self) -> str | None:
-        """Return the compose project that this cluster is, or None without a note that we understand."""
+        """Return the compose project that this cluster is, or None if no valid note names one."""
         note = _read_json(self.compose_file)
         project = note.get("project") if isinstance(note, dict) else None
         return project if isinstance(project, str) and project else None
@@ -128,13 +144,14 @@ class RunFolder:
         except OSError as error:
             raise ClusterError(
                 N_("cannot read the cluster's secret in {path}: {reason}"),
-                path=str(self.token_file), reason=error.strerror,
-            ) from error  # fmt: skip
+                path=str(self.token_file),
+                reason=error.strerror,
+            ) from error
 
     # --- writing: the supervisor, under the lock ------------------------------------------------------------
 
     def take(self) -> list[str]:
-        """Make the folder if need be, lock it, and clear away what a crashed cluster left in it.
+        """Make the folder if necessary, lock it, and clear away what a crashed cluster left in it.
 
         Returns the names of the processes that were still there and have been ended. Raises ClusterError if a
         living cluster holds the folder.
@@ -143,12 +160,12 @@ class RunFolder:
         self.path.chmod(0o700)
         self._lock = _lock(self.lock_file)
         ended = self._end_leftovers()
-        self._remove_the_momentary()
+        self._remove_files_of_the_moment()
         self.begin_history()
         return ended
 
     def sweep(self, *, keep: bool) -> list[str]:
-        """Clear away what a crashed cluster left: ``take`` for those who only tidy up.
+        """Clear away what a crashed cluster left, without starting another one in the folder.
 
         With ``keep``, history and logs stay; otherwise nothing does. Returns the names of the processes
         ended. Raises ClusterError if a living cluster holds the folder.
@@ -162,9 +179,9 @@ class RunFolder:
 
     def _end_leftovers(self) -> list[str]:
         """End the processes that ``cluster.json`` names and that still live; return their names."""
-        state = self.read_state() or {}
+        state = self.read_state()
         ended = []
-        for name, (pid, born) in state.get("processes", {}).items():
+        for name, (pid, born) in ({} if state is None else state["processes"]).items():
             if process_groups.is_alive(pid, born):
                 process_groups.end(pid, born)
                 ended.append(name)
@@ -189,8 +206,8 @@ class RunFolder:
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def leave(self, *, keep: bool) -> None:
-        """Clear away what was for the moment, or everything unless ``keep``, and give the folder free."""
-        self._remove_the_momentary()
+        """Remove the files of the moment, or everything unless ``keep``, and release the folder."""
+        self._remove_files_of_the_moment()
         if not keep:
             self.remove()
         elif sys.platform != "win32":  # Windows removes no open file
@@ -205,15 +222,15 @@ class RunFolder:
 
         shutil.rmtree(self.path, ignore_errors=sys.platform == "win32" or not self.path.exists())
 
-    def _remove_the_momentary(self) -> None:
+    def _remove_files_of_the_moment(self) -> None:
         # The secret goes last: as long as cluster.json names processes, they can be found and ended.
-        passing = [
+        momentary = [
             *self.path.glob("*.part"),
             self.broker_file,
             self.state_file,
             self.token_file,
         ]
-        for path in passing:
+        for path in momentary:
             path.unlink(missing_ok=True)
 
     def begin_history(self) -> None:
@@ -238,12 +255,12 @@ class RunFolder:
 
 
 def _read_json(path: Path) -> Any:
-    """Return what a file of ours says; None if it is not there, or is no JSON."""
+    """Return the content of a file of ours; None if it is missing, or is no JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, RecursionError):  # edited by hand; ours is always whole
+    except (ValueError, RecursionError):  # edited by hand: our own files are always whole
         return None
 
 
@@ -269,7 +286,7 @@ def _lock(path: Path) -> int:
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         except FileNotFoundError:
-            pass  # just so
+            pass  # it has been removed
         os.close(descriptor)
 
 

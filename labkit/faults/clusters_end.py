@@ -70,7 +70,8 @@ def shutdown(bed: TestBed) -> None:
     client, work, judge = bed.client(), bed.work, bed.judge
     work.sleepers(client, 400, 0.05)
     bed.wait_for_start()
-    state = bed.state() or {}
+    state = bed.state()
+    assert state is not None
     marks = dict(state["processes"])
     judge.true(N_("{n} processes before"), len(marks) >= 5, n=len(marks))
     began = time.monotonic()
@@ -102,7 +103,9 @@ def all_killed(bed: TestBed) -> None:
         lambda: bed.printed("opener").strip(), N_("its cluster did not come up in {seconds:g} s")
     )
     folder = RunFolder(Path(printed))
-    marks = {name: (pid, born) for name, (pid, born) in (folder.read_state() or {})["processes"].items()}
+    state = folder.read_state()
+    assert state is not None
+    marks = {name: (pid, born) for name, (pid, born) in state["processes"].items()}
     supervisor = marks.pop("supervisor")
     frozen = psutil.Process(marks["worker-2"][0])
     frozen.suspend()

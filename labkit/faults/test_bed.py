@@ -187,8 +187,8 @@ class TestBed:
 
     def _pids(self) -> Iterable[int]:
         """Return the processes whose waiting for a processor excuses a delay: the cluster's, and this one."""
-        state = self.state() or {"processes": {}}
-        named = [pid for pid, _born in state["processes"].values()]
+        state = self.state()
+        named = [] if state is None else [pid for pid, _born in state["processes"].values()]
         return [os.getpid(), *named, *(process.pid for process in self._spawned.values())]
 
     # --- waiting --------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""For tests of whole clusters: all processes of one, and whether they are gone."""
+"""For tests of whole clusters: all processes of a cluster, and whether they have ended."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ Marks = dict[str, tuple[int, str]]
 
 
 def marks_of(cluster: Cluster) -> Marks:
-    """Every process of the cluster, by number and birth."""
+    """Return pid and birth of every process of the cluster, by name."""
     state = RunFolder(cluster.folder).read_state()
     assert state is not None
-    return {name: tuple(mark) for name, mark in state["processes"].items()}
+    return {name: (pid, born) for name, (pid, born) in state["processes"].items()}
 
 
 def gone(marks: Marks) -> bool:
+    """Return whether all these processes have ended."""
     return not any(process_groups.is_alive(*mark) for mark in marks.values())

@@ -101,9 +101,13 @@ class Rig:
     """
 
     def __init__(
-        self, folder: Path, workers: int = 0, policy: str = "least_busy", keys: KeyFolder | None = None,
+        self,
+        folder: Path,
+        workers: int = 0,
+        policy: str = "least_busy",
+        keys: KeyFolder | None = None,
         **rules: Any,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.folder = folder
         self.rules = Rules(**rules)
         self.token = secrets.token_hex(32)
@@ -161,10 +165,14 @@ class Rig:
     def broker_environment(self) -> dict[str, str]:
         """Return what tells a broker that it is this rig's."""
         return {
-            "LABKIT_CLIENT_PORT": str(self.ports["client"]), "LABKIT_WORKER_PORT": str(self.ports["worker"]),
-            "LABKIT_EVENT_PORT": str(self.ports["event"]), "LABKIT_FOLDER": str(self.folder),
-            "LABKIT_POLICY": self._policy, **self._proof(), **self._rules,
-        }  # fmt: skip
+            "LABKIT_CLIENT_PORT": str(self.ports["client"]),
+            "LABKIT_WORKER_PORT": str(self.ports["worker"]),
+            "LABKIT_EVENT_PORT": str(self.ports["event"]),
+            "LABKIT_FOLDER": str(self.folder),
+            "LABKIT_POLICY": self._policy,
+            **self._proof(),
+            **self._rules,
+        }
 
     def _proof(self) -> dict[str, str]:
         if self.keys is None:
@@ -175,12 +183,17 @@ class Rig:
         """Start a worker; ``settings`` are more of its environment (WORKER_CAPABILITIES="blur")."""
         self._settings[name] = settings
         process = self.spawn(
-            name, ["workers"],
+            name,
+            ["workers"],
             {
-                "WORKER_ID": name, "LABKIT_BROKER": self.worker_address, "LABKIT_WORK": str(self.folder),
-                **self._proof(), **self._rules, **settings,
+                "WORKER_ID": name,
+                "LABKIT_BROKER": self.worker_address,
+                "LABKIT_WORK": str(self.folder),
+                **self._proof(),
+                **self._rules,
+                **settings,
             },
-        )  # fmt: skip
+        )
         self.workers[name] = process
         return process
 
@@ -188,9 +201,13 @@ class Rig:
         """Start ``python -m module`` with this environment; its output goes to a log by ``name``."""
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", *module], cwd=ROOT, env={**os.environ, **environment},
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
+                [sys.executable, "-m", *module],
+                cwd=ROOT,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
         self._all.append(process)
         return process
 
@@ -330,10 +347,14 @@ class ThreadBroker:
         chosen = ports.choose(HOST, {}, usual=False)
         self.ports = {name: chosen[name] for name in ("client", "worker", "event")}
         self.broker = Broker(
-            host=HOST, client_port=self.ports["client"], worker_port=self.ports["worker"],
-            event_port=self.ports["event"], known=keys or token, rules=self.rules,
+            host=HOST,
+            client_port=self.ports["client"],
+            worker_port=self.ports["worker"],
+            event_port=self.ports["event"],
+            known=keys or token,
+            rules=self.rules,
             recorder_path=recorder_path,
-        )  # fmt: skip
+        )
         self.scheduler = self.broker.scheduler
         self._context: zmq.Context[Any] = zmq.Context()
         self._peers: list[zmq.Socket[bytes]] = []
@@ -402,9 +423,12 @@ class Peer:
 
 
 def bare_peer(
-    context: zmq.Context[Any], opened: list[zmq.Socket[bytes]], address: str, role: str,
+    context: zmq.Context[Any],
+    opened: list[zmq.Socket[bytes]],
+    address: str,
+    role: str,
     credentials: Credentials,
-) -> Peer:  # fmt: skip
+) -> Peer:
     """Return a connected `Peer`; ``opened`` remembers its socket for whoever tidies up."""
     socket = sockets.dealer(context, role, credentials, 256 << 20)
     opened.append(socket)

@@ -76,7 +76,7 @@ class Agent:
 
     def run(self) -> int:
         """Start the process and supervise it until it ends by itself, or until the container must end."""
-        self._wakeups.hear_signals()
+        self._wakeups.receive_signals()
         self._child.start(time.monotonic())
         ending = False
         while True:
@@ -108,7 +108,7 @@ class Agent:
 
     def _on_request(self, request: Request) -> None:
         if request.do == "status":
-            request.answer(self._child.picture(time.monotonic()))
+            request.answer(self._child.row(time.monotonic()))
         elif request.do == "check":
             self._child.check(str(request.parameters.get("fault")))
             request.answer(None)

@@ -1,14 +1,14 @@
-"""Works out what a local cluster's supervisor is to run: commands, environments, ports.
+"""Works out what the supervisor of a local cluster runs: commands, environments, ports.
 
-Everything that needs thought or imports happens here, in the process of whoever starts the cluster. The
-supervisor gets plain JSON and only carries it out.
+Everything that needs decisions or imports happens here, in the process that starts the cluster. The
+supervisor gets plain JSON and carries it out.
 
 * All processes run the Python that runs now, with the folder that holds labkit on their path
   (``PYTHONPATH``), and with ``-P``: a learner's ``random.py`` in the current folder must not take the place
   of Python's own.
 * They start in the current folder, so that a task finds ``photos/cat.jpg`` as its author does.
-* Their settings are the starter's, said again as variables. What is not said does not reach them: a worker
-  does not learn where Redis is.
+* Each process gets the settings that it needs as variables, and no others: a worker does not learn where
+  Redis is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from labkit.calls import policy_loader
 from labkit.cluster.options import Capabilities, ClusterOptions
@@ -31,13 +31,16 @@ from labkit.support.parent_watch import dying_with_parent
 from labkit.support.paths import ROOT
 from labkit.support.settings import Settings, rule_variables
 
+if TYPE_CHECKING:
+    from labkit.cluster.supervisor.plan import Part, Plan
+
 KEEP_FREED_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
     "MALLOC_TOP_PAD_": str(4 << 20),
 }
-"""For glibc, others ignore it: keep up to 64 MiB of what was freed, instead of having the kernel take back
-and clear every picture's pages. With pictures of 512 x 512 that is a sixth of a task's processor time."""
+"""For glibc; others ignore it: keep up to 64 MiB of freed memory, instead of having the kernel take back and
+clear the pages of every picture. With pictures of 512 x 512 that saves a sixth of a task's processor time."""
 
 
 def make_plan(
@@ -48,7 +51,7 @@ def make_plan(
     options: ClusterOptions,
     *,
     private: bool,
-) -> dict[str, Any]:
+) -> Plan:
     """Return the supervisor's plan, ready for JSON. Raises what ``policy_loader.load`` raises."""
     policy = options.policy or settings.policy
     # Load it here, where an error reaches the user; a broker could only refuse to start.
@@ -66,7 +69,7 @@ def make_plan(
     broker = {
         "LABKIT_HOST": settings.host,
         **{f"LABKIT_{kind.upper()}_PORT": str(ports[kind]) for kind in ("client", "worker", "event")},
-        **_proof(folder, keys),
+        **_credentials(folder, keys),
         "LABKIT_FOLDER": str(folder.path),
         "LABKIT_POLICY": policy,
         "LABKIT_WORK": str(settings.work or Path.cwd()),
@@ -76,11 +79,11 @@ def make_plan(
     }
     worker = {
         "LABKIT_BROKER": address["worker"],
-        **_proof(folder, keys),
+        **_credentials(folder, keys),
         "LABKIT_SLOTS": str(settings.worker_slots if options.slots is None else options.slots),
         "LABKIT_JOB_MODULES": ",".join(settings.job_modules),
         "LABKIT_WORK": str(settings.work or Path.cwd()),
-        # One computing thread a worker: two cores shared by three greedy libraries are slower than one each.
+        # One computing thread per worker: libraries that each use all cores slow each other down.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
         **KEEP_FREED_MEMORY,
@@ -101,7 +104,7 @@ def make_plan(
             "environment": worker,
             "own": {name: _capabilities(listed) for name, listed in by_worker},
         },
-        "told": {
+        "about": {
             "name": name,
             "backend": "local",
             "ports": dict(ports),
@@ -118,7 +121,7 @@ def make_plan(
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Return what every process of the cluster has in its environment, before its own settings are added."""
+    """Return the environment of every process of the cluster, before its own settings are added."""
     ours = ("WORKER_ID", "WORKER_CAPABILITIES", "REDIS_URL")
     kept = {k: v for k, v in os.environ.items() if not k.startswith("LABKIT_") and k not in ours}
     path = kept.get("PYTHONPATH")
@@ -127,40 +130,41 @@ def environment(settings: Settings) -> dict[str, str]:
         "LABKIT_HOME": str(settings.home),
         **({"LABKIT_LANG": settings.lang} if settings.lang is not None else {}),
         "PYTHONPATH": f"{ROOT}{os.pathsep}{path}" if path else str(ROOT),
-        "PYTHONUNBUFFERED": "1",  # what a task prints is in its log at once
+        "PYTHONUNBUFFERED": "1",  # the output of a task is in the log at once
         "PYTHONIOENCODING": "utf-8:backslashreplace",
     }
 
 
 def _keys(settings: Settings) -> Path | None:
-    """Return the folder of keys that the cluster uses, None if its own secret does: on loopback, where that
-    is faster, and where LABKIT_KEYS may just be what this machine needs to join another one's cluster.
+    """Return the folder of keys that the cluster uses; None on loopback, where its own secret is used.
 
-    Raises SettingsError if other machines can reach it and the keys are not complete.
+    A secret is faster than keys, and LABKIT_KEYS may be set because this machine joins another cluster.
+    Raises SettingsError if other machines can reach the cluster and the keys are not complete.
     """
     if is_loopback(settings.host):
         return None
     check_host(settings.host, None if settings.keys is None else KeyFolder(settings.keys))
     assert settings.keys is not None
     keys = KeyFolder(settings.keys)
-    keys.broker_secret()  # here, where it can be told: the processes could only refuse to start
+    # Check here, where an error reaches the user; the processes could only refuse to start.
+    keys.broker_secret()
     for role in ROLES:
         keys.own(role, LOCAL)
     return settings.keys.resolve()
 
 
-def _proof(folder: RunFolder, keys: Path | None) -> dict[str, str]:
-    """What lets the cluster's own processes in."""
+def _credentials(folder: RunFolder, keys: Path | None) -> dict[str, str]:
+    """Return the variables with which the cluster's own processes authenticate."""
     if keys is None:
         return {"LABKIT_TOKEN_FILE": str(folder.token_file)}
     return {"LABKIT_KEYS": str(keys), "LABKIT_KEY": LOCAL}
 
 
-def _redis(folder: RunFolder, port: int, private: bool) -> dict[str, Any] | None:
+def _redis(folder: RunFolder, port: int, private: bool) -> Part | None:
     try:
         command = server_command(port, folder.path)
     except BackendMissing:
-        return None  # the cluster runs all the same; its status says that there is no Redis
+        return None  # the cluster runs without; its status shows that there is no Redis
     return {"command": dying_with_parent(command) if private else command, "environment": {}}
 
 

@@ -16,7 +16,7 @@ import tempfile
 import time
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from labkit.cluster import ports
 from labkit.cluster.cluster import Cluster
@@ -31,10 +31,13 @@ from labkit.core.protocol import exit_codes
 from labkit.support import process_groups
 from labkit.support.settings import Settings
 
+if TYPE_CHECKING:
+    from labkit.cluster.supervisor.plan import Plan
+
 PORT_TAKEN = f"exit {exit_codes.PORT_IN_USE}"
 PORT_ATTEMPTS = 5
 PRIVATE = "labkit-"
-"""How the folders of private clusters begin, in the system's folder for temporary files."""
+"""The prefix of the folders of private clusters, in the system's folder for temporary files."""
 YOUNG_S = 60.0
 """A folder without cluster.json may be one whose supervisor is starting, for this long."""
 
@@ -75,7 +78,7 @@ def start_background(options: ClusterOptions, settings: Settings) -> Cluster:
 def connect(name: str | None = None, settings: Settings | None = None) -> Cluster:
     """Return a handle on a cluster that runs in the background. ``name``: default LABKIT_CLUSTER.
 
-    Raises ClusterNotRunning, saying what to do.
+    Raises ClusterNotRunning, which names the command that helps.
     """
     settings = settings or Settings.from_environment()
     label = name or settings.cluster
@@ -89,12 +92,14 @@ def connect(name: str | None = None, settings: Settings | None = None) -> Cluste
                     "the cluster {name!r} has crashed; "
                     "python -m labkit up{option} tidies up and starts it anew"
                 ),
-                name=label, option=option,
-            )  # fmt: skip
+                name=label,
+                option=option,
+            )
         raise ClusterNotRunning(
             N_("no cluster {name!r} is running; python -m labkit up{option} starts one"),
-            name=label, option=option,
-        )  # fmt: skip
+            name=label,
+            option=option,
+        )
     return Cluster(LocalBackend(folder, state))
 
 
@@ -109,12 +114,11 @@ def clean_up(name: str | None = None, settings: Settings | None = None) -> list[
 
 
 def sweep_private() -> list[Path]:
-    """Remove what private clusters left that were killed with all their processes; return the folders.
+    """Remove what is left of private clusters that were killed with all their processes; return the folders.
 
-    Nobody comes back to such a folder, so whoever opens the next cluster tidies up. Left alone are: a
-    cluster whose supervisor lives (it holds the folder's lock) or may be starting; and one whose supervisor
-    is dead while others of it serve on, because the program that opened it may live
-    (labkit.support.parent_watch).
+    No program returns to such a folder, so the next ``open_cluster`` tidies up. It keeps a cluster whose
+    supervisor lives (it holds the folder's lock) or may be starting; and one whose supervisor is dead while
+    other processes still serve, because the program that opened it may live (labkit.support.parent_watch).
     """
     removed: list[Path] = []
     for path in Path(tempfile.gettempdir()).glob(f"{PRIVATE}*"):
@@ -125,18 +129,18 @@ def sweep_private() -> list[Path]:
             state = folder.read_state()
             if state is None and time.time() - path.stat().st_mtime < YOUNG_S:
                 continue
-            named = (state or {}).get("processes", {})
+            named = {} if state is None else state["processes"]
             if any(process_groups.is_alive(*mark) for name, mark in named.items() if name != REDIS):
                 continue
             folder.sweep(keep=False)
             removed.append(path)
         except (ClusterError, FileNotFoundError):
-            continue  # it lives; or somebody else has tidied up at the same moment
+            continue  # it lives; or another program has tidied up at the same moment
     return removed
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether this is a folder of this user's: temporary folders are everybody's."""
+    """Return whether this is a folder of this user: all users share the folder for temporary files."""
     try:
         about = path.lstat()
     except FileNotFoundError:
@@ -155,7 +159,7 @@ def _start(
     *,
     private: bool,
 ) -> Cluster:
-    """Start a cluster; should somebody else take one of the ports that we chose, choose again."""
+    """Start a cluster; if another program takes one of the chosen ports first, choose again."""
     asked = ports.asked_for(os.environ)
     for attempt in range(1, PORT_ATTEMPTS + 1):
         chosen = ports.choose(settings.host, asked, usual=not private and attempt == 1)
@@ -192,13 +196,12 @@ def _broker_found_port_taken(backend: LocalBackend) -> bool:
     return any(row["kind"] == "broker" and row["last_exit"] == PORT_TAKEN for row in rows)
 
 
-def _launch(folder: RunFolder, plan: dict[str, Any], settings: Settings) -> LocalBackend:
+def _launch(folder: RunFolder, plan: Plan, settings: Settings) -> LocalBackend:
     lifeline = Lifeline(plan, environment(settings))
     try:
-        # The others need a moment to start; we need one for this import.
+        # This import takes as long as the processes need to start.
         import_module("labkit.client.client")
-        answer = lifeline.answer()
-        return LocalBackend(folder, answer["state"], lifeline)
+        return LocalBackend(folder, lifeline.answer()["state"], lifeline)
     except BaseException:  # also Ctrl-C
         lifeline.let_go()
         sweep_if_crashed(folder, private=plan["private"])

@@ -51,6 +51,7 @@ from labkit.cluster.processes import (
     STARTED,
     STOPPED,
     STOPPING,
+    ProcessRow,
     check_fits,
     how_it_ended,
 )
@@ -59,7 +60,7 @@ from labkit.core.transitions import START, Transitions
 from labkit.support import process_groups
 
 LOCKED = "SIGPROF"
-"""How a worker ends in which a task keeps the interpreter lock (``workers.watchdog``)."""
+"""How a worker ends when a task keeps the interpreter lock (``workers.watchdog``)."""
 
 BACKOFF_S = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 MAX_LOG_BYTES = 8 << 20
@@ -94,7 +95,7 @@ def backoff_s(short_lives: int) -> float:
 
 
 class Child:
-    """A child called ``name``. The supervisor's loop calls ``collect`` and ``tick``; users cause the rest."""
+    """A child called ``name``. The supervisor's loop calls ``collect`` and ``tick``, commands the rest."""
 
     def __init__(
         self,
@@ -112,11 +113,11 @@ class Child:
         self._environment = dict(environment)
         self._folder = folder
         self._drain_s = drain_s
-        self._lifeline = lifeline  # the descriptor of a pipe that it is to watch
+        self._lifeline = lifeline  # the descriptor of a pipe that the child watches
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted = False
         self._paused = False
-        self._down_as = STOPPED  # what it is when it is down: the last command decides
+        self._down_as = STOPPED  # its state when it is down: the last command decides
         self._kill_at: float | None = None
         self._started_at = 0.0
         self._restart_at: float | None = None
@@ -127,11 +128,11 @@ class Child:
         """As ``Popen.returncode``: negative for a signal."""
         self.born = ""
         self.leaving = False
-        """It is to vanish from the cluster when it has ended (scaled away)."""
+        """Whether it leaves the cluster when it has ended, because the cluster was scaled down."""
         self.when_ended: list[Callable[[], None]] = []
-        """Called once, when the present process has ended."""
+        """Functions that are called once, when the present process has ended."""
 
-    # --- what it is -----------------------------------------------------------------------------------------
+    # --- its state -----------------------------------------------------------------------------------------
 
     @property
     def pid(self) -> int | None:
@@ -147,18 +148,23 @@ class Child:
             return PAUSED if self._paused else RUNNING
         return RESTARTING if self._wanted else self._down_as
 
-    def picture(self, now: float) -> dict[str, Any]:
+    def row(self, now: float) -> ProcessRow:
         """Return everything about it, ready for JSON."""
         wait_s = max(0.0, self._restart_at - now) if self._restart_at is not None else None
         return {
-            "name": self.name, "kind": self.kind, "state": self.state, "pid": self.pid,
-            "restarts": max(0, self._starts - 1), "short_lives": self._short_lives,
-            "last_exit": self._last_exit, "restart_in_s": wait_s,
+            "name": self.name,
+            "kind": self.kind,
+            "state": self.state,
+            "pid": self.pid,
+            "restarts": max(0, self._starts - 1),
+            "short_lives": self._short_lives,
+            "last_exit": self._last_exit,
+            "restart_in_s": wait_s,
             "up_s": now - self._started_at if self._process is not None else None,
-        }  # fmt: skip
+        }
 
     def check(self, fault: str) -> None:
-        """Raise ClusterError if this command makes no sense in the child's present state."""
+        """Raise ClusterError if this command does not apply in the child's present state."""
         check_fits(fault, self.name, self.state)
 
     # --- commands -------------------------------------------------------------------------------------------
@@ -180,13 +186,13 @@ class Child:
         """SIGTERM, and SIGKILL if it takes longer than ``drain_s``; it stays down."""
         self._stay_down(STOPPED)
         if self._process is None:
-            return  # between two lives; a time limit would be the next one's
+            return  # it has no process now; a time limit would hit the next one
         self._kill_at = now + (self._drain_s if drain_s is None else drain_s)
         if sys.platform == "win32":
             process_groups.signal_group(self._process.pid, signal.CTRL_BREAK_EVENT)
         else:
             self._process.terminate()
-        self._thaw()  # a frozen process would hear it when it wakes
+        self._thaw()  # a frozen process would receive the signal only when it wakes
 
     def pause(self) -> None:
         """SIGSTOP."""
@@ -216,7 +222,7 @@ class Child:
         try:
             getattr(psutil.Process(self._process.pid), do)()
         except psutil.NoSuchProcess:
-            pass  # it has ended at this very moment
+            pass  # it has just ended
 
     def _stay_down(self, as_: str) -> None:
         self._wanted = False
@@ -236,7 +242,7 @@ class Child:
         return self._restart_at
 
     def tick(self, now: float) -> None:
-        """Do what is due: the next start, or the end of somebody who does not drain."""
+        """Do what is due: the next start, or the end of a process that takes too long to drain."""
         if self._process is not None and self._kill_at is not None and now >= self._kill_at:
             self._kill_at = None
             self._signal(process_groups.KILL)
@@ -248,14 +254,14 @@ class Child:
         if self._process is None or self._process.poll() is None:
             return False
         self.last_code = code = self._process.returncode
-        process_groups.signal_group(self._process.pid, process_groups.KILL)  # what it had started itself
+        process_groups.signal_group(self._process.pid, process_groups.KILL)  # processes that it had started
         self._process = None
         self._paused = False
         self._kill_at = None
         how = how_it_ended(code)
         if how == LOCKED:
             why = "a task kept the interpreter lock; 'Current thread' says where"
-            self._say_in_log(f"{self.name} ended: {why}")
+            self._write_to_log(f"{self.name} ended: {why}")
         self._ended(how, now)
         return True
 
@@ -277,10 +283,14 @@ class Child:
         try:
             log = self._open_log()
             self._process = subprocess.Popen(
-                self._command, env={**os.environ, **self._environment, **self._told_lifeline()},
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, **_own_group(),
+                self._command,
+                env={**os.environ, **self._environment, **self._lifeline_variable()},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                **_own_group(),
                 pass_fds=() if self._lifeline is None else (self._lifeline,),
-            )  # fmt: skip
+            )
         except OSError as error:  # no memory, no descriptors, no such program: like one that ends at once
             if log is not None:
                 _write(log, f"cannot be started: {error}\n")
@@ -291,29 +301,29 @@ class Child:
                 os.close(log)
         self.born = process_groups.birth(self._process.pid) or ""
 
-    def _say_in_log(self, line: str) -> None:
-        """Write a line of ours between two processes' lines, where there can be one."""
+    def _write_to_log(self, line: str) -> None:
+        """Write a line of ours between the lines of two processes, if the log can be opened."""
         try:
             log = self._open_log_file()
-        except OSError:  # no descriptors, not even for nowhere
+        except OSError:  # no descriptors, not even for /dev/null
             return
         _write(log, f"--- {line} ---\n")
         os.close(log)
 
-    def _told_lifeline(self) -> dict[str, str]:
+    def _lifeline_variable(self) -> dict[str, str]:
         return {} if self._lifeline is None else {"LABKIT_LIFELINE": str(self._lifeline)}
 
     def _open_log(self) -> int:
-        """Return a descriptor for what the next process prints."""
+        """Return a descriptor of the log, with a line that announces the next process."""
         log = self._open_log_file()
         _write(log, f"{STARTED.format(name=self.name)}{time.strftime('%Y-%m-%d %H:%M:%S')} ---\n")
         return log
 
     def _open_log_file(self) -> int:
-        """Return a descriptor of its log; where there can be no log, one to nowhere."""
+        """Return a descriptor of its log, or of /dev/null if the log cannot be opened."""
         try:
             return self._folder.open_log(self.name)
-        except OSError:  # a full disk: the process may live all the same
+        except OSError:  # a full disk does not keep the process from running
             return os.open(os.devnull, os.O_WRONLY)
 
     @property
@@ -327,16 +337,16 @@ class Child:
             try:
                 self._process.wait(timeout_s)
             except subprocess.TimeoutExpired:
-                return  # not even SIGKILL helps against a dead disk
+                return  # a process that waits for a dead disk ignores even SIGKILL
 
     def shorten_log(self) -> None:
-        """Empty a log that has grown beyond all measure, as when a task prints in a loop."""
+        """Empty a log that has grown beyond ``MAX_LOG_BYTES``, as when a task prints in a loop."""
         path = self._folder.log_file(self.name)
         try:
             if sys.platform != "win32" and path.stat().st_size > MAX_LOG_BYTES:
                 os.truncate(path, 0)  # the child appends, so it goes on at the new end
         except FileNotFoundError:
-            pass  # somebody has tidied up
+            pass  # it has been removed
 
 
 def _write(log: int, line: str) -> None:
@@ -344,7 +354,7 @@ def _write(log: int, line: str) -> None:
     try:
         os.write(log, line.encode())
     except OSError:
-        pass  # a log is for looking things up: nobody may die for want of one
+        pass  # a missing log line is no reason for a process to end
 
 
 def _own_group() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How the users of a cluster talk to its supervisor: one question and one answer per connection.
+"""How the users of a cluster talk to its supervisor: one request and one answer per connection.
 
 ::
 
@@ -9,16 +9,15 @@
 
 Both are one line of JSON. Rules:
 
-* It listens on loopback alone, and the first thing said is the cluster's secret, as with the broker (ZMTP
-  PLAIN). Whoever does not know it hears AccessDenied and nothing else.
-* A question is at most 64 KiB and must be complete after 3 s; a stranger who says nothing costs one of 64
-  places until then. Nobody can hold up the supervisor: it never waits for one connection.
+* The supervisor listens on loopback only, and each request contains the cluster's secret, as with the broker
+  (ZMTP PLAIN). A request without it is answered with AccessDenied and nothing else.
+* A request is at most 64 KiB and must be complete after 3 s; until then, a connection that sends nothing
+  occupies one of 64 places. No user can block the supervisor: it never waits for a single connection.
 * An answer may come late (``stop`` answers when the worker has drained). The user decides how long to wait; a
-  user who goes away is forgotten.
-* Errors arrive as what they were, if they are labkit's own.
-* In a container the same is spoken over a Unix socket, by the agent (``labkit.cluster.compose.agent``).
-  There the
-  file is the permission: who may open it needs no secret (an empty one is sent).
+  connection that the user closes is forgotten.
+* labkit's own errors arrive as what they were.
+* In a container the agent speaks the same protocol over a Unix socket (``labkit.cluster.compose.agent``). The
+  permission of its file takes the place of the secret, so an empty one is sent.
 
 Why not ``multiprocessing.connection``: its handshake blocks, and with its imports it would make the
 supervisor a quarter larger.
@@ -32,21 +31,37 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from labkit.core import errors
 from labkit.core.errors import N_, AccessDenied, ClusterError, ClusterNotRunning, InvariantBroken, LabkitError
 
 VERSION = 1
 HOST = "127.0.0.1"
-MAX_QUESTION = 64 << 10
+MAX_REQUEST = 64 << 10
 MAX_ANSWER = 16 << 20
 PATIENCE_S = 3.0
 MAX_CONNECTIONS = 64
 
 
+class ErrorMessage(TypedDict):
+    """An error on the wire."""
+
+    kind: str
+    """The name of its class in ``labkit.core.errors``."""
+    template: str
+    params: dict[str, Any]
+
+
+class Answer(TypedDict, total=False):
+    """One answer on the wire: it has one of these."""
+
+    result: Any
+    error: ErrorMessage
+
+
 class TimedOut(ClusterError):
-    """The supervisor did not answer in time; what it was asked for may have happened."""
+    """The supervisor did not answer in time; it may have carried out the request."""
 
     definite = False
 
@@ -55,29 +70,29 @@ class TimedOut(ClusterError):
 
 
 def ask(port: int | Path, token: str, do: str, timeout_s: float = 5.0, **parameters: Any) -> Any:
-    """Ask the supervisor behind ``port`` (an agent: behind a socket's file) to do something, and return its
-    answer.
+    """Send a request to the supervisor at ``port`` (an agent: at a socket's file), and return its answer.
 
-    Raises what the supervisor answers as an error, ClusterNotRunning if nobody listens or the supervisor ends
-    meanwhile, and TimedOut (indefinite).
+    Raises the error that the supervisor answers with, ClusterNotRunning if nothing listens there or the
+    supervisor ends meanwhile, and TimedOut (indefinite).
     """
-    question = json.dumps({"labkit": VERSION, "token": token, "do": do, "with": parameters}) + "\n"
+    request = json.dumps({"labkit": VERSION, "token": token, "do": do, "with": parameters}) + "\n"
     deadline = time.monotonic() + timeout_s
     try:
         with _connection(port, timeout_s) as connection:
-            connection.sendall(question.encode())
+            connection.sendall(request.encode())
             line = _read_line(connection, deadline)
     except TimeoutError as error:
         raise TimedOut(
             N_("the cluster's supervisor did not answer within {seconds:g} s (it was asked to {do})"),
-            seconds=timeout_s, do=do,
-        ) from error  # fmt: skip
+            seconds=timeout_s,
+            do=do,
+        ) from error
     except OSError as error:
         raise ClusterNotRunning(
             N_("the cluster's supervisor cannot be reached ({reason}); python -m labkit up starts a cluster"),
             reason=error.strerror or str(error),
         ) from error
-    answer = json.loads(line)
+    answer: Answer = json.loads(line)
     if "error" in answer:
         raise decode_error(answer["error"])
     return answer["result"]
@@ -110,25 +125,25 @@ def _read_line(connection: socket.socket, deadline: float) -> bytes:
 # --- errors on the wire -------------------------------------------------------------------------------------
 
 
-def encode_error(error: LabkitError) -> dict[str, Any]:
-    """Return an error as JSON can say it; parameters that it cannot say become text."""
+def encode_error(error: LabkitError) -> ErrorMessage:
+    """Return an error as JSON; parameters that JSON cannot represent become text."""
     params = json.loads(json.dumps(error.params, default=str))
     return {"kind": type(error).__name__, "template": error.template, "params": params}
 
 
-def decode_error(told: dict[str, Any]) -> LabkitError:
+def decode_error(message: ErrorMessage) -> LabkitError:
     """Return the error that the supervisor raised; of a kind that is unknown here, a ClusterError."""
-    kind = getattr(errors, str(told["kind"]), ClusterError)
+    kind = getattr(errors, str(message["kind"]), ClusterError)
     if not (isinstance(kind, type) and issubclass(kind, LabkitError)):
         kind = ClusterError
-    return kind(told["template"], **told["params"])
+    return kind(message["template"], **message["params"])
 
 
 # --- the supervisor's side ----------------------------------------------------------------------------------
 
 
 class Request:
-    """One user's question: ``do`` with ``parameters``. Answer it once, now or later."""
+    """One user's request: ``do`` with ``parameters``. Answer it once, now or later."""
 
     def __init__(self, peer: _Peer, do: str, parameters: dict[str, Any]) -> None:
         self._peer = peer
@@ -136,7 +151,7 @@ class Request:
         self.parameters = parameters
 
     def answer(self, result: Any) -> None:
-        """Send the answer; nothing happens if the user has gone or has been answered."""
+        """Send the answer; does nothing if the user is gone or has been answered."""
         self._peer.send({"result": result})
 
     def refuse(self, error: LabkitError) -> None:
@@ -145,10 +160,10 @@ class Request:
 
 
 class ControlServer:
-    """The supervisor's ear. It registers its sockets with ``selector``; call a key's data when it is ready.
+    """The control socket. It registers its sockets with ``selector``; call a key's data when it is ready.
 
-    ``on_request`` is called for each question of somebody who knows the secret; a LabkitError that it raises
-    is the answer. ``listener``: a socket that listens already, instead of a port on loopback.
+    ``on_request`` is called for each request with the right secret; a LabkitError that it raises is sent as
+    the answer. ``listener``: a socket that listens already, instead of a port on loopback.
     """
 
     def __init__(
@@ -171,7 +186,7 @@ class ControlServer:
         try:
             connection, _address = self._socket.accept()
         except OSError:
-            return  # it hung up again, or we are out of descriptors: the next one may do better
+            return  # it hung up again, or there are no descriptors left: the next one may succeed
         if len(self._peers) >= MAX_CONNECTIONS:
             connection.close()
             return
@@ -182,19 +197,19 @@ class ControlServer:
         return min((peer.deadline for peer in self._peers if peer.deadline is not None), default=None)
 
     def sweep(self, now: float) -> None:
-        """Close the connections of those who did not finish their question."""
+        """Close the connections that did not complete a request in time."""
         for peer in [p for p in self._peers if p.deadline is not None and now >= p.deadline]:
             peer.close()
 
     def close(self) -> None:
-        """Close everything. Answers that are still on their way out get a moment to go."""
+        """Close everything. Answers that are still being sent get a moment."""
         for peer in list(self._peers):
             peer.flush_and_close()
         self._selector.unregister(self._socket)
         self._socket.close()
 
     def received(self, peer: _Peer, line: bytes) -> None:
-        """Take one question apart, and have it answered."""
+        """Check one request, and have it answered."""
         try:
             self._on_request(self._understand(peer, line))
         except LabkitError as error:
@@ -202,8 +217,8 @@ class ControlServer:
 
     def _understand(self, peer: _Peer, line: bytes) -> Request:
         try:
-            question = json.loads(line)
-            version, token = question["labkit"], question["token"]
+            request = json.loads(line)
+            version, token = request["labkit"], request["token"]
         except (ValueError, TypeError, KeyError, RecursionError):
             version, token = None, ""
         if not (isinstance(token, str) and same_secret(token, self._token)):
@@ -215,9 +230,9 @@ class ControlServer:
                     "end it with that one, then start it again"
                 )
             )
-        do, parameters = question.get("do"), question.get("with", {})
+        do, parameters = request.get("do"), request.get("with", {})
         if not (isinstance(do, str) and isinstance(parameters, dict)):
-            raise InvariantBroken(N_("a question to the supervisor without 'do' or 'with'"))
+            raise InvariantBroken(N_("a request to the supervisor without 'do' or 'with'"))
         return Request(peer, do, parameters)
 
     def forget(self, peer: _Peer) -> None:
@@ -226,7 +241,7 @@ class ControlServer:
 
 
 class _Peer:
-    """One connection: reads one line, is answered, closes."""
+    """One connection: it reads one line, sends the answer, and closes."""
 
     def __init__(self, server: ControlServer, connection: socket.socket) -> None:
         self._server = server
@@ -251,16 +266,16 @@ class _Peer:
             return
         except OSError:
             part = b""
-        if not part or self._asked or len(self._inbox) + len(part) > MAX_QUESTION:
-            self.close()  # gone; or it goes on talking after its question; or it talks too much
+        if not part or self._asked or len(self._inbox) + len(part) > MAX_REQUEST:
+            self.close()  # gone; or it sends more after its request; or its request is too long
             return
         self._inbox += part
         if self._inbox.endswith(b"\n"):
             self._asked = True
-            self.deadline = None  # from now on it is us who are slow
+            self.deadline = None  # from now on the supervisor may take its time
             self._server.received(self, bytes(self._inbox))
 
-    def send(self, answer: dict[str, Any]) -> None:
+    def send(self, answer: Answer) -> None:
         """Send the answer, then close; nothing if the connection is closed."""
         if self._socket.fileno() < 0:
             return
@@ -275,12 +290,12 @@ class _Peer:
         except BlockingIOError:
             return
         except OSError:
-            self._outbox = b""  # it has gone; there is nobody to tell
+            self._outbox = b""  # the user is gone
         if not self._outbox:
             self.close()
 
     def flush_and_close(self) -> None:
-        """The end is near: wait briefly for the rest of an answer to go."""
+        """Send the rest of an answer, briefly waiting for it, and close."""
         if self._outbox:
             self._socket.settimeout(0.2)
             self._flush()

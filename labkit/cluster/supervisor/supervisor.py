@@ -1,24 +1,23 @@
-"""The supervisor: one small process per cluster that owns all the others.
+"""The supervisor: one small process per cluster that is the parent of all the others.
 
 ``python -m labkit.cluster.supervisor FOLDER``, started by ``labkit.cluster.local``. It reads a plan (one line
 of JSON, made by ``labkit.cluster.local.plan``) from its standard input, starts Redis, broker and workers at
-once,
-says on its standard output in one line of JSON whether that worked, and serves the control port until it is
-told to end.
+once, reports on its standard output in one line of JSON whether that worked, and serves the control port.
 
-* It decides nothing: which ports, which commands, which settings stands in the plan. It keeps children alive
-  (``labkit.cluster.supervisor.child``) and does what users ask (``labkit.cluster.supervisor.control``).
-* It ends when its standard input does, whatever became of the process at the other end: no cluster survives a
-  notebook that was killed. A background cluster's starter says ``detach`` first; from then on only ``down``
-  or a signal ends it.
-* The end, in order and within 3 s: workers, broker, Redis, each politely and then not; the folder is tidied
-  last.
-* One thread and one selector, no polling. Only what the standard library gives cheaply is imported: it idles
-  in about 12 MiB. (It has one more thread, which sleeps on the standard input; on Windows one per child, for
-  want of SIGCHLD.)
+* It decides nothing: ports, commands and settings are in the plan. It keeps children alive
+  (``labkit.cluster.supervisor.child``) and carries out what users request
+  (``labkit.cluster.supervisor.control``).
+* It ends when its standard input does, whatever happened to the process at the other end: no cluster outlives
+  a notebook that was killed. The program that starts a background cluster sends ``detach`` first; from then
+  on only ``down`` or a signal ends the supervisor.
+* The end takes 3 s at most: workers, then broker, then Redis, each first asked and then killed; the folder is
+  tidied last.
+* One thread and one selector, no polling. It imports only what the standard library gives cheaply: idle, it
+  needs about 12 MiB. (It has one more thread, which sleeps on the standard input; on Windows one per child,
+  because there is no SIGCHLD.)
 
-The faults that it is told of are in the history already: whoever asks for one has noted it with the broker.
-Those that could not be noted, because the broker was down, are counted here and shown in the status.
+A fault command arrives here after the broker has recorded the fault in the history. Faults that the broker
+could not record, because it was down, are counted here and shown in the status.
 """
 
 from __future__ import annotations
@@ -30,15 +29,26 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from labkit.cluster.processes import BROKER, REDIS, WORKER, check_worker_count
-from labkit.cluster.run_folder import RunFolder
+from labkit.cluster.processes import (
+    BROKER,
+    REDIS,
+    RESTARTING,
+    WORKER,
+    SupervisorStatus,
+    UnrecordedFault,
+    check_worker_count,
+)
+from labkit.cluster.run_folder import RunFolder, State
 from labkit.cluster.supervisor.child import Child
 from labkit.cluster.supervisor.control import ControlServer, Request, encode_error
 from labkit.cluster.supervisor.wakeups import Wakeups, read_line
 from labkit.core.errors import N_, ClusterError, InvalidInput, LabkitError
 from labkit.support import process_groups
+
+if TYPE_CHECKING:
+    from labkit.cluster.supervisor.plan import Plan
 
 STAGES = ((WORKER, 1.4), (BROKER, 0.6), (REDIS, 0.3))
 """The order of the end, and how long each kind may take before it is killed."""
@@ -46,14 +56,14 @@ KILLED_S = 0.4
 """How long a killed process may take to vanish before the end goes on without it."""
 LOOK_AT_LOGS_S = 5.0
 WRITE_AGAIN_S = 1.0
-"""When ``cluster.json`` could not be written, it is tried again after this."""
+"""The pause after which ``cluster.json`` is written again, when the disk refused it."""
 UNRECORDED_SHOWN = 20
 
 
 class Supervisor:
     """The children of one cluster, and the loop that looks after them."""
 
-    def __init__(self, plan: dict[str, Any], folder: RunFolder) -> None:
+    def __init__(self, plan: Plan, folder: RunFolder) -> None:
         self._plan = plan
         self._folder = folder
         self._selector = selectors.DefaultSelector()
@@ -64,23 +74,23 @@ class Supervisor:
         self._wait_for_end: list[Request] = []
         self._stage: int | None = None  # of the end
         self._stage_over_at = 0.0
-        self._unrecorded: list[dict[str, Any]] = []
+        self._unrecorded: list[UnrecordedFault] = []
         self._look_at_logs_at = time.monotonic() + LOOK_AT_LOGS_S
         self._control: ControlServer | None = None
-        # The starter's pipe, once more: a private cluster's processes watch it themselves, should we be
-        # killed (labkit.support.parent_watch). Redis cannot.
+        # A copy of the starter's pipe: a private cluster's processes watch it themselves, in case the
+        # supervisor is killed (labkit.support.parent_watch). Redis cannot.
         self._lifeline = os.dup(0) if plan["private"] and sys.platform != "win32" else None
 
     # --- the loop -------------------------------------------------------------------------------------------
 
-    def start(self) -> dict[str, Any]:
-        """Start everything at once and return what ``cluster.json`` says."""
+    def start(self) -> State:
+        """Start everything at once and return what ``cluster.json`` contains."""
         token = os.urandom(32).hex()
         self._folder.write_token(token)
         self._control = ControlServer(self._selector, token, self._on_request)
         now = time.monotonic()
-        for kind in (BROKER, REDIS):
-            if (part := self._plan.get(kind)) is not None:
+        for kind, part in ((BROKER, self._plan["broker"]), (REDIS, self._plan["redis"])):
+            if part is not None:
                 self._add(kind, kind, part["command"], part["environment"], now)
         for number in range(1, self._plan["workers"] + 1):
             self._add_worker(number, now)
@@ -90,7 +100,7 @@ class Supervisor:
         return state
 
     def run(self) -> None:
-        """Look after the children until everything is down."""
+        """Supervise the children until everything is down."""
         while not self._is_over():
             for key, _events in self._selector.select(self._timeout_s()):
                 key.data()
@@ -117,10 +127,10 @@ class Supervisor:
                 self._bring_up_to_date(now)
 
     def _bring_up_to_date(self, now: float) -> None:
-        """Write ``cluster.json``. A disk that is full ends no cluster: it is tried again until there is room.
+        """Write ``cluster.json``. A full disk ends no cluster: the write is repeated until there is room.
 
-        Meanwhile only those miss something who would clear away a cluster whose supervisor was killed: the
-        latest processes' numbers.
+        Meanwhile the file lacks the pids of the latest processes. Only a cleanup after the supervisor was
+        killed needs them.
         """
         try:
             self._folder.write_state(self._state())
@@ -147,23 +157,26 @@ class Supervisor:
 
     def _add_worker(self, number: int, now: float) -> None:
         name = f"worker-{number}"
-        part = self._plan[WORKER]
+        part = self._plan["worker"]
         environment = {**part["environment"], "WORKER_ID": name, **part["own"].get(name, {})}
         self._add(name, WORKER, part["command"], environment, now)
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> State:
         assert self._control is not None
-        here = {"supervisor": (os.getpid(), process_groups.birth(os.getpid()) or "")}
-        here.update({c.name: (c.pid, c.born) for c in self._children.values() if c.pid is not None})
-        return {**self._plan["told"], "control_port": self._control.port, "processes": here}
+        alive = {"supervisor": (os.getpid(), process_groups.birth(os.getpid()) or "")}
+        alive.update({c.name: (c.pid, c.born) for c in self._children.values() if c.pid is not None})
+        return {**self._plan["about"], "control_port": self._control.port, "processes": alive}
 
-    # --- what users ask -------------------------------------------------------------------------------------
+    # --- requests of users ----------------------------------------------------------------------------------
 
     def _on_request(self, request: Request) -> None:
         answers: dict[str, Callable[..., None]] = {
-            "status": self._answer_status, "check": self._check, "act": self._act, "scale": self._scale,
+            "status": self._answer_status,
+            "check": self._check,
+            "act": self._act,
+            "scale": self._scale,
             "down": self._down,
-        }  # fmt: skip
+        }
         if self._stage is not None and request.do in ("act", "scale"):
             raise ClusterError(N_("the cluster is going down"))
         try:
@@ -173,22 +186,22 @@ class Supervisor:
         except (KeyError, TypeError, ValueError) as error:
             raise ClusterError(
                 N_("the cluster's supervisor does not understand {do!r}: {reason}"),
-                do=request.do, reason=f"{type(error).__name__}: {error}",
-            ) from error  # fmt: skip
+                do=request.do,
+                reason=f"{type(error).__name__}: {error}",
+            ) from error
 
     def _answer_status(self, request: Request) -> None:
         now = time.monotonic()
-        request.answer(
-            {
-                "processes": [child.picture(now) for child in self._children.values()],
-                "unrecorded_faults": self._unrecorded,
-                "pid": os.getpid(),
-                "detached": self.wakeups.detached,
-            }
-        )
+        status: SupervisorStatus = {
+            "processes": [child.row(now) for child in self._children.values()],
+            "unrecorded_faults": self._unrecorded,
+            "pid": os.getpid(),
+            "detached": self.wakeups.detached,
+        }
+        request.answer(status)
 
     def _check(self, request: Request, fault: str, name: str) -> None:
-        """Whether this fault could be done now, and whether the broker is there to note it."""
+        """Answer with the broker's state, if the command applies: only a running broker records a fault."""
         self._child(name).check(fault)
         broker = self._children.get(BROKER)
         request.answer({"broker": broker.state if broker is not None else "none"})
@@ -253,7 +266,7 @@ class Supervisor:
         self._go_on_ending(now)
 
     def _go_on_ending(self, now: float) -> None:
-        """Go to the next stage when this one's children are gone, or when its time is over."""
+        """Enter the next stage when the children of this one are gone, or when its time is over."""
         assert self._stage is not None
         while self._stage < len(STAGES):
             patience_over = now >= self._stage_over_at + KILLED_S
@@ -268,24 +281,24 @@ class Supervisor:
     def _of_stage(self) -> list[Child]:
         assert self._stage is not None
         kind = STAGES[self._stage][0]
-        # "restarting" has no process, but would have one soon.
+        # A restarting child has no process yet, but would have one soon.
         return [
             c
             for c in self._children.values()
-            if c.kind == kind and (c.pid is not None or c.state == "restarting")
+            if c.kind == kind and (c.pid is not None or c.state == RESTARTING)
         ]
 
     def _is_over(self) -> bool:
         return self._stage is not None and self._stage >= len(STAGES)
 
     def close(self) -> None:
-        """Kill whoever is left, tidy the folder, and only then answer whoever asked for the end."""
+        """Kill the children that are left, tidy the folder, and then answer the requests for the end."""
         for child in self._children.values():
             child.kill()
         for child in self._children.values():
             child.wait(KILLED_S)
         if sys.platform == "win32":
-            _print_to(os.open(os.devnull, os.O_WRONLY))  # it cannot remove a log that is open
+            _print_to(os.open(os.devnull, os.O_WRONLY))  # Windows cannot remove an open log
         self._folder.leave(keep=not self._plan["private"])
         for request in self._wait_for_end:
             request.answer(None)
@@ -298,11 +311,11 @@ def main() -> int:
     """Run one cluster from the plan on the standard input; exit code 1 if it did not come up."""
     plan_line = read_line(0)
     if not plan_line:
-        return 0  # whoever started us has changed their mind
+        return 0  # the starter has changed its mind
     plan = json.loads(plan_line)
     folder = RunFolder(Path(plan["folder"]))
     supervisor = Supervisor(plan, folder)
-    supervisor.wakeups.hear_signals()
+    supervisor.wakeups.receive_signals()
     try:
         ended = folder.take()
     except (LabkitError, OSError) as error:
@@ -327,20 +340,21 @@ def _named(error: LabkitError | OSError, folder: RunFolder) -> LabkitError:
         return error
     return ClusterError(
         N_("the cluster cannot use its folder {folder}: {reason}; LABKIT_HOME chooses another"),
-        folder=str(folder.path), reason=error.strerror or str(error),
-    )  # fmt: skip
+        folder=str(folder.path),
+        reason=error.strerror or str(error),
+    )
 
 
-def _report(told: dict[str, Any]) -> None:
-    """Say one line to whoever started us; they may have gone."""
+def _report(report: dict[str, Any]) -> None:
+    """Send one line to the starter; it may be gone."""
     try:
-        os.write(1, json.dumps(told).encode() + b"\n")
+        os.write(1, json.dumps(report).encode() + b"\n")
     except OSError:
-        pass  # then the standard input has ended too, and so shall we
+        pass  # the starter is gone, so the standard input has ended too: the supervisor ends next
 
 
 def _print_to(descriptor: int) -> None:
-    """Send what this process prints there; whoever waits for our standard output sees its end."""
+    """Redirect what this process prints; the starter, which reads our standard output, sees its end."""
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)

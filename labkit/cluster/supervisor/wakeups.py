@@ -21,19 +21,19 @@ from labkit.support.waker import Waker
 
 
 class Wakeups:
-    """Wakes ``selector``, and keeps in mind what for: ``end_asked``, ``detached``."""
+    """Wakes ``selector``, and records why: ``end_asked``, ``detached``."""
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self.end_asked = False
-        """Somebody wants the cluster to end: a signal, or the end of the standard input."""
+        """Whether the cluster is to end: a signal came, or the standard input ended."""
         self.detached = False
-        """The starter has said that the cluster is to live without it."""
+        """Whether the starter lets the cluster outlive it."""
         self._watched: set[int] = set()
         self._waker = Waker()
         self._waker.arm()
         selector.register(self._waker, selectors.EVENT_READ, self._on_wake)
 
-    def hear_signals(self) -> None:
+    def receive_signals(self) -> None:
         """SIGTERM, SIGINT and SIGHUP ask for the end; SIGCHLD only wakes. From the main thread."""
         signal.set_wakeup_fd(self._waker.signal_fd, warn_on_full_buffer=False)
         for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"):
@@ -73,13 +73,13 @@ class Wakeups:
         self._waker.arm()
 
     def close(self) -> None:
-        """Hear no more signals."""
+        """Receive no more signals."""
         signal.set_wakeup_fd(-1)
         self._waker.close()
 
 
 def read_line(descriptor: int) -> bytes:
-    """Return one line without its end, or b"" at the end. Unbuffered: what follows is for somebody else."""
+    """Return one line without its end, or b"" at the end of the file. Unbuffered: the rest stays unread."""
     line = bytearray()
     while (byte := os.read(descriptor, 1)) not in (b"", b"\n"):
         line += byte

@@ -210,9 +210,12 @@ def test_a_program_ends_when_its_results_are_there(tmp_path: Path, end: str) -> 
     try:
         ran = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(program)],
-            cwd=ROOT, env={**os.environ, "LABKIT_HOME": str(tmp_path)}, capture_output=True, text=True,
+            cwd=ROOT,
+            env={**os.environ, "LABKIT_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
             timeout=60,
-        )  # fmt: skip
+        )
     finally:
         cluster.down()
     assert (ran.returncode, ran.stdout.split(), ran.stderr) == (0, ["0.1"] * 3, "")

@@ -82,9 +82,12 @@ def test_a_notebook_that_is_killed_leaves_nothing() -> None:
 def test_ctrl_c_at_any_moment_leaves_nothing(tmp_path: Path, after_s: float) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
-        [sys.executable, "-c", OPENER], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment,
+        [sys.executable, "-c", OPENER],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment,
         start_new_session=True,
-    ) as notebook:  # fmt: skip
+    ) as notebook:
         with pytest.raises(subprocess.TimeoutExpired):
             notebook.wait(after_s)
         wait_until(lambda: ended_by_ctrl_c(notebook), 20.0, "the notebook's end")
@@ -133,8 +136,9 @@ def test_no_unix_socket_stays_however_a_cluster_ends(monkeypatch: pytest.MonkeyP
             code = "from labkit import open_cluster; open_cluster(1, redis=False); print(); input()"
             opener = subprocess.Popen(
                 [sys.executable, "-c", code],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            )  # fmt: skip
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
             assert opener.stdout is not None and opener.stdout.readline()
             assert len(sockets()) == 2
             opener.kill()
@@ -165,7 +169,7 @@ def test_nothing_stays_when_the_supervisor_is_killed_too(first: str) -> None:
         folder = RunFolder(Path(notebook.stdout.readline().strip()))
         state = folder.read_state()
         assert state is not None
-        marks: Marks = {name: tuple(mark) for name, mark in state["processes"].items()}
+        marks: Marks = {name: (pid, born) for name, (pid, born) in state["processes"].items()}
         supervisor = psutil.Process(marks["supervisor"][0])
         supervisor.suspend()  # it is to take no part in the end
         if first == "supervisor":

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -19,6 +19,7 @@ from labkit.cluster.local.lifeline import Lifeline
 from labkit.cluster.local.plan import environment
 from labkit.cluster.run_folder import RunFolder
 from labkit.cluster.supervisor.control import ask
+from labkit.cluster.supervisor.plan import Plan
 from labkit.core.errors import ClusterError, ClusterNotRunning, InvalidInput
 from labkit.support import process_groups
 from labkit.support.settings import Settings
@@ -54,24 +55,29 @@ def make_plan(
     """Return a plan whose broker is polite, and whose workers run ``worker``: a script or a command."""
     command = [sys.executable, "-c", worker] if isinstance(worker, str) else worker
     return {
-        "folder": str(folder.path), "private": private, "workers": workers, "drain_s": drain_s,
+        "folder": str(folder.path),
+        "private": private,
+        "workers": workers,
+        "drain_s": drain_s,
         "broker": {"command": [sys.executable, "-c", POLITE], "environment": {"WORKER_ID": "broker"}},
-        "worker": {"command": command, "environment": {}, "own": {}}, "told": {"name": "test"},
-    }  # fmt: skip
+        "redis": None,
+        "worker": {"command": command, "environment": {}, "own": {}},
+        "about": {"name": "test"},
+    }
 
 
 class Cluster:
-    """A supervisor under test, and what it is asked."""
+    """A supervisor under test, and the requests to it."""
 
     def __init__(self, folder: RunFolder, plan: dict[str, Any]) -> None:
         self.folder = folder
-        self.lifeline = Lifeline(plan, environment(Settings.from_environment()))
+        self.lifeline = Lifeline(cast(Plan, plan), environment(Settings.from_environment()))
         try:
-            self.told = self.lifeline.answer()
+            self.started = self.lifeline.answer()
         except BaseException:
             self.lifeline.let_go()
             raise
-        self.state = self.told["state"]
+        self.state = self.started["state"]
         self.token = folder.read_token()
 
     def ask(self, do: str, **parameters: Any) -> Any:
@@ -102,7 +108,8 @@ class Cluster:
 
     def all_processes(self) -> dict[str, tuple[int, str]]:
         return {
-            name: tuple(mark) for name, mark in (self.folder.read_state() or self.state)["processes"].items()
+            name: (pid, born)
+            for name, (pid, born) in (self.folder.read_state() or self.state)["processes"].items()
         }
 
 
@@ -470,7 +477,7 @@ def test_a_killed_supervisors_children_are_ended_by_its_successor(opened: Open) 
     os.kill(first.supervisor(), process_groups.KILL)
     wait_until(lambda: first.folder.running() is None, what="its death to be seen")
     second = opened(private=False)
-    assert sorted(second.told["ended"]) == ["broker", "worker-1", "worker-2"]
+    assert sorted(second.started["ended"]) == ["broker", "worker-1", "worker-2"]
     assert gone({name: mark for name, mark in marks.items() if name != "supervisor"})
     assert (first.folder.path / "events-1.jsonl").read_text() == "the crashed run's history\n"
 
@@ -499,7 +506,7 @@ def test_a_starter_that_is_killed_leaves_nothing(folder: RunFolder, forks: str) 
     pids = {int(starter.stdout.readline()) for _ in range(2 if forks == "fork" else 1)}
     state = folder.read_state()
     assert state is not None
-    marks = {name: tuple(mark) for name, mark in state["processes"].items()}
+    marks = {name: (pid, born) for name, (pid, born) in state["processes"].items()}
     starter.kill()
     starter.wait()
     try:

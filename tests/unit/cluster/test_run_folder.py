@@ -8,12 +8,13 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from labkit.cluster import run_folder
 from labkit.cluster.history_file import EventFile
-from labkit.cluster.run_folder import RunFolder
+from labkit.cluster.run_folder import RunFolder, State
 from labkit.core.errors import ClusterError, InvalidInput
 from labkit.core.history import GAP
 from labkit.support import process_groups
@@ -25,6 +26,11 @@ SLEEPER = [sys.executable, "-c", "import sys; sys.stdin.read()"]
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
     return RunFolder.of(tmp_path, "default")
+
+
+def state(processes: dict[str, tuple[int, str]], **more: Any) -> State:
+    """Return a state that has, of all that a cluster writes, only what a test needs."""
+    return cast(State, {"processes": processes, **more})
 
 
 def sleeper() -> subprocess.Popen[bytes]:
@@ -44,7 +50,7 @@ def test_a_name_that_is_no_folders_name_is_refused(tmp_path: Path, name: str) ->
 def test_nobody_else_can_look_into_the_folder(folder: RunFolder) -> None:
     folder.take()
     folder.write_token("secret")
-    folder.write_state({"processes": {}})
+    folder.write_state(state({}))
     assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
     assert stat.S_IMODE(folder.token_file.stat().st_mode) == 0o600
     assert folder.read_token() == "secret"
@@ -54,8 +60,9 @@ def test_nobody_else_can_look_into_the_folder(folder: RunFolder) -> None:
 def test_a_file_is_replaced_as_a_whole_and_nothing_is_left_beside_it(folder: RunFolder) -> None:
     folder.take()
     for number in range(3):
-        folder.write_state({"processes": {}, "number": number})
-    assert (folder.read_state() or {})["number"] == 2
+        folder.write_state(state({}, name=str(number)))
+    written = folder.read_state()
+    assert written is not None and written["name"] == "2"
     assert {path.name for path in folder.path.iterdir()} == {"cluster.json", "lock", "logs"}
     folder.leave(keep=True)
 
@@ -63,7 +70,7 @@ def test_a_file_is_replaced_as_a_whole_and_nothing_is_left_beside_it(folder: Run
 def test_what_a_writer_left_half_done_does_not_stop_the_next_one(folder: RunFolder) -> None:
     folder.path.mkdir(parents=True)
     (folder.path / "cluster.json.part").write_text('{"vers')
-    folder.write_state({"processes": {}})
+    folder.write_state(state({}))
     assert folder.read_state() is not None
 
 
@@ -79,11 +86,11 @@ def test_a_cluster_runs_as_long_as_its_supervisor_lives(folder: RunFolder) -> No
     folder.path.mkdir(parents=True)
     with sleeper() as supervisor:
         pid, born = mark(supervisor)
-        folder.write_state({"processes": {"supervisor": (pid, born)}})
+        folder.write_state(state({"supervisor": (pid, born)}))
         assert folder.running() is not None
-        folder.write_state({"processes": {"supervisor": (pid, "an earlier process of this number")}})
+        folder.write_state(state({"supervisor": (pid, "an earlier process of this number")}))
         assert folder.running() is None
-        folder.write_state({"processes": {"supervisor": (pid, born)}})
+        folder.write_state(state({"supervisor": (pid, born)}))
         supervisor.kill()
         # Dead, and not even collected by its parent yet.
         wait_until(lambda: folder.running() is None, what="the dead supervisor to be noticed")
@@ -155,13 +162,13 @@ def test_what_a_crashed_cluster_left_is_ended_and_removed(folder: RunFolder) -> 
         folder.broker_file.write_text("{}")
         (folder.path / "cluster.json.part").write_text("{")
         folder.write_state(
-            {
-                "processes": {
+            state(
+                {
                     "worker-1": mark(worker),
                     "worker-2": (stranger.pid, "the birth of another"),
                     "supervisor": (2**22 + 1, "long gone"),
                 }
-            }
+            )
         )
         assert folder._lock is not None
         os.close(folder._lock)  # the crash
@@ -216,9 +223,11 @@ def test_the_histories_of_earlier_runs_are_kept_in_order_and_bounded(folder: Run
         folder.leave(keep=True)
     kept = {path.name: path.read_text() for path in folder.path.glob("events*")}
     assert kept == {
-        "events.jsonl": "run 5\n", "events-1.jsonl": "run 4\n", "events-2.jsonl": "run 3\n",
+        "events.jsonl": "run 5\n",
+        "events-1.jsonl": "run 4\n",
+        "events-2.jsonl": "run 3\n",
         "events-3.jsonl": "run 2\n",
-    }  # fmt: skip
+    }
 
 
 def test_large_old_histories_go_but_never_the_last_one(
@@ -300,5 +309,5 @@ def test_who_waits_for_what_is_to_come_need_not_read_what_was(tmp_path: Path) ->
 
 def test_the_state_names_its_version(folder: RunFolder) -> None:
     folder.path.mkdir(parents=True)
-    folder.write_state({"processes": {}})
+    folder.write_state(state({}))
     assert json.loads(folder.state_file.read_text())["version"] == run_folder.VERSION

@@ -52,7 +52,7 @@ def test_broker_and_workers_find_each_other_and_the_secret(monkeypatch: pytest.M
     assert worker.broker_addresses() == ("tcp://127.0.0.1:6002",)
     assert broker.token_file == worker.token_file == HOME / "clusters" / "test" / "token"
     assert broker.folder == HOME / "clusters" / "test"
-    assert plan["told"]["address"] == "tcp://127.0.0.1:6001"
+    assert plan["about"]["address"] == "tcp://127.0.0.1:6001"
 
 
 def test_rules_that_are_not_the_usual_ones_reach_both(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +65,9 @@ def test_rules_that_are_not_the_usual_ones_reach_both(monkeypatch: pytest.Monkey
 def test_the_cluster_has_a_redis_of_its_own_unless_the_user_has_one() -> None:
     own = make_plan()
     assert own["redis"]["command"][-3:] == ["redis", "--port", "6004"]
-    assert own["broker"]["environment"]["REDIS_URL"] == own["told"]["redis_url"] == "redis://127.0.0.1:6004/0"
+    assert (
+        own["broker"]["environment"]["REDIS_URL"] == own["about"]["redis_url"] == "redis://127.0.0.1:6004/0"
+    )
     users = make_plan(Settings(home=HOME, redis_url="redis://elsewhere:6379/1"))
     assert users["redis"] is None
     assert users["broker"]["environment"]["REDIS_URL"] == "redis://elsewhere:6379/1"
@@ -75,12 +77,12 @@ def test_without_redis_the_mirror_is_off(monkeypatch: pytest.MonkeyPatch) -> Non
     def missing(port: int, folder: Path) -> list[str]:
         raise BackendMissing("there is no Redis server on this machine")
 
-    assert make_plan(redis=False)["told"]["redis_url"] is None
+    assert make_plan(redis=False)["about"]["redis_url"] is None
     users = make_plan(Settings(home=HOME, redis_url="redis://elsewhere:6379/1"), redis=False)
-    assert users["told"]["redis_url"] is None, "without a mirror is without any"
+    assert users["about"]["redis_url"] is None, "without a mirror is without any"
     monkeypatch.setattr(plans, "server_command", missing)
     plan = make_plan()
-    assert (plan["redis"], plan["told"]["redis_url"]) == (None, None)
+    assert (plan["redis"], plan["about"]["redis_url"]) == (None, None)
     assert plan["broker"]["environment"]["REDIS_URL"] == ""
 
 
@@ -140,12 +142,12 @@ def test_a_cluster_that_others_can_reach_uses_its_keys(
     for part in ("broker", "worker"):
         told = settings_of(plan, part, monkeypatch)
         assert (told.keys, told.key, told.token_file) == (keys.path, LOCAL, None)
-    assert plan["told"]["keys"] == str(keys.path)
+    assert plan["about"]["keys"] == str(keys.path)
 
 
 def test_a_cluster_on_loopback_uses_its_secret_whatever_keys_there_are(keys: KeyFolder) -> None:
     plan = make_plan(Settings(home=HOME, keys=keys.path))
-    assert "LABKIT_KEYS" not in plan["broker"]["environment"] and plan["told"]["keys"] is None
+    assert "LABKIT_KEYS" not in plan["broker"]["environment"] and plan["about"]["keys"] is None
 
 
 def test_a_cluster_that_others_could_reach_needs_complete_keys(keys: KeyFolder) -> None:

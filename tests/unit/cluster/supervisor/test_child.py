@@ -125,7 +125,7 @@ def test_a_supervisor_without_descriptors_tries_again_later(
         patch.setattr(os, "open", no_descriptors)
         child.start(0.0)
     assert (child.state, child.popen) == ("restarting", None)
-    assert child.picture(0.0)["last_exit"] == "cannot be started: Too many open files"
+    assert child.row(0.0)["last_exit"] == "cannot be started: Too many open files"
     child.tick(1.0)
     assert child.state == "running"
 
@@ -145,7 +145,7 @@ def test_a_supervisor_without_descriptors_lives_on_when_it_has_something_to_say_
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", no_descriptors)
         ended(child, 1.0)
-    assert child.picture(1.0)["last_exit"] == LOCKED
+    assert child.row(1.0)["last_exit"] == LOCKED
 
 
 def test_in_a_container_what_is_said_in_a_log_is_in_the_containers(

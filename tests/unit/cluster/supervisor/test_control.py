@@ -153,7 +153,7 @@ def test_garbage_is_refused_by_name(served: Served, data: bytes) -> None:
 
 
 def test_a_question_without_end_is_cut_off(served: Served) -> None:
-    assert talk(served.server.port, b"x" * (control.MAX_QUESTION + 100_000)) == b""
+    assert talk(served.server.port, b"x" * (control.MAX_REQUEST + 100_000)) == b""
     assert ask(served.server.port, TOKEN, "status")
 
 
@@ -221,6 +221,6 @@ def test_errors_survive_the_wire(error: LabkitError) -> None:
 
 @pytest.mark.parametrize("kind", ["NoSuchError", "N_", "annotations", "Exception", "ValueError"])
 def test_an_unknown_kind_of_error_is_a_cluster_error(kind: str) -> None:
-    told = {"kind": kind, "template": "what {it} said", "params": {"it": "it"}}
-    again = control.decode_error(told)
+    message: control.ErrorMessage = {"kind": kind, "template": "what {it} said", "params": {"it": "it"}}
+    again = control.decode_error(message)
     assert type(again) is ClusterError and str(again) == "what it said"
