@@ -49,7 +49,7 @@ def test_the_warning_of_unknown_filters_names_the_line_that_opens_the_cluster(
     monkeypatch.setattr(local_start, "_start", lambda *_a, **_k: None)
     monkeypatch.setattr(compose_start, "_private", lambda *_a, **_k: None)
     misspelt = replace(settings, worker_capabilities=("blurr",))
-    with pytest.warns(UserWarning, match="names blurr, which no filter") as told:
+    with pytest.warns(UserWarning, match="names blurr, but the lab has no such filter") as told:
         open_cluster(backend=backend, settings=misspelt, ready_timeout_s=None)
     assert [warning.filename for warning in told] == [__file__]
     with warnings.catch_warnings():
