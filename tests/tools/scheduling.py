@@ -1,4 +1,4 @@
-"""A broker without sockets for the scheduler's tests: clients, workers, events and a clock that is told."""
+"""A broker without sockets for the scheduler's tests: clients, workers, events and a virtual clock."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from labkit.core.protocol.rules import Rules
 
 RULES = Rules()
 STEP_S = 0.1
-"""How often ``pass_time`` ticks: often enough for nobody to think that the broker overslept."""
+"""How often ``pass_time`` ticks: often enough that the broker does not count as having overslept."""
 
 
 def an_id(number: int) -> bytes:
-    """A task's id."""
+    """Return a task's id."""
     return number.to_bytes(16)
 
 
 class Lab:
-    """One scheduler. What it sends is in ``sent`` until ``clear``; its events are in ``events`` for ever."""
+    """One scheduler. What it sends is in ``sent`` until ``clear``; its events stay in ``events``."""
 
     def __init__(self, rules: Rules = RULES, choose: str | Policy = "least_busy") -> None:
         self.now = 100.0
@@ -38,18 +38,18 @@ class Lab:
         self.sent += [(str(action.route), action.message) for action in actions]
         self.events += self.scheduler.take_events()
 
-    # --- what happens ---------------------------------------------------------------------------------------
+    # --- events ---------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
         self._handle(Tick())
 
     def oversleep(self, seconds: float) -> None:
-        """The whole broker was frozen; nothing arrived before it looked again."""
+        """Freeze the broker for so many seconds; nothing arrives before its next tick."""
         self.now += seconds
         self.tick()
 
     def pass_time(self, seconds: float, *beating: str) -> None:
-        """Let time pass, in small ticks; the routes named in ``beating`` keep their heartbeats up."""
+        """Let time pass, in small ticks; the routes named in ``beating`` send heartbeats."""
         end = self.now + seconds
         while self.now < end - 1e-9:
             self.now = min(end, self.now + STEP_S)
@@ -58,14 +58,14 @@ class Lab:
             self.tick()
 
     def say(self, route: str, message: Any) -> None:
-        """A peer sends something; routes of workers begin with w, those of clients with c."""
+        """Deliver a message from a peer; routes of workers begin with w, those of clients with c."""
         self._handle(FromWorker(route, message) if route.startswith("w") else FromClient(route, message))
 
     def close(self, route: str) -> None:
         self._handle(WorkerClosed(route) if route.startswith("w") else ClientClosed(route))
 
     def client(self, route: str = "c1", name: str = "") -> str:
-        """A client says hello; its id is its name, so it is the same one if it comes by another route."""
+        """Let a client say hello; its id is its name, so it may come again by another route."""
         name = name or route
         self.say(route, m.ClientHello(name.encode().ljust(16), name))
         return route
@@ -73,7 +73,7 @@ class Lab:
     def worker(
         self, route: str = "w1", name: str = "", needs: str = "", slots: int = 1, instance: str = ""
     ) -> str:
-        """A worker says hello, with a fresh epoch; its process (instance) is its name if nothing is said."""
+        """Let a worker say hello, with a fresh epoch; its process (instance) is its name by default."""
         self._hellos += 1
         epoch = b"epoch%03d" % self._hellos
         name = name or route
@@ -82,7 +82,7 @@ class Lab:
         return route
 
     def submit(self, number: int = 1, route: str = "c1", tick: bool = True, **fields: Any) -> bytes:
-        """A client submits task ``number``, and the broker takes its turn."""
+        """Let a client submit task ``number``, and the broker tick."""
         task = an_id(number)
         payload = fields.pop("payload", m.Payload(b"work"))
         plain: dict[str, Any] = {"budget_s": 600.0, "lease_s": 30.0, "job": "job", "needs": ""} | fields
@@ -102,21 +102,21 @@ class Lab:
         self.say(route, m.WorkerError(task, attempt, 0.01, code, "ValueError: no", m.Payload(b"traceback")))
         self.tick()
 
-    # --- what came of it ------------------------------------------------------------------------------------
+    # --- results --------------------------------------------------------------------------------------------
 
     def clear(self) -> None:
         self.sent.clear()
 
     def got(self, route: str, kind: type) -> list[Any]:
-        """The messages of one kind that a peer was sent since ``clear``, oldest first."""
+        """Return the messages of one kind sent to a peer since ``clear``, oldest first."""
         return [message for to, message in self.sent if to == route and type(message) is kind]
 
     def tasks_of(self, route: str) -> list[tuple[bytes, int]]:
-        """(task, attempt) of all that a worker was sent since ``clear``."""
+        """Return (task, attempt) of all tasks sent to a worker since ``clear``."""
         return [(message.task, message.attempt) for message in self.got(route, m.Task)]
 
     def outcomes(self, route: str = "c1") -> list[tuple[bytes, str]]:
-        """(task, RESULT or the code of its failure) of all that a client was told since ``clear``."""
+        """Return (task, RESULT or failure code) of all outcomes sent to a client since ``clear``."""
         return [
             (message.task, getattr(message, "code", "RESULT"))
             for to, message in self.sent
@@ -127,11 +127,11 @@ class Lab:
         return [event for event in self.events if event.kind == kind]
 
     def causes(self, kind: str) -> list[Any]:
-        """The cause or reason of each event of this kind."""
+        """Return the cause or reason of each event of this kind."""
         return [event.detail.get("cause", event.detail.get("reason")) for event in self.happened(kind)]
 
     def status(self) -> dict[str, Any]:
-        """The broker's own picture, as a client sees it."""
+        """Return the broker's status, as a client receives it."""
         self.say(self.client("c-status"), m.Query(7))
         (info,) = self.got("c-status", m.Info)[-1:]
         self.say("c-status", m.ClientGoodbye())
@@ -139,7 +139,7 @@ class Lab:
         return status
 
     def status_of(self, worker: str) -> str:
-        """A worker's status (ready, busy, …) by its name."""
+        """Return a worker's status (ready, busy, …) by its name."""
         return next(str(row["status"]) for row in self.status()["workers"] if row["id"] == worker)
 
     def count(self, counter: str) -> int:
@@ -147,7 +147,7 @@ class Lab:
 
 
 def a_lab(workers: int = 1, **options: Any) -> Lab:
-    """A lab with a client at c1 and workers at w1, w2, …, all of whom have been welcomed."""
+    """Return a lab with a client at c1 and workers at w1, w2, …, all of them welcomed."""
     lab = Lab(**options)
     lab.client()
     for number in range(1, workers + 1):

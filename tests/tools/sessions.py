@@ -1,4 +1,4 @@
-"""The two sessions of the core, each with a shell that only writes down what it is told, in virtual time."""
+"""The two sessions of the core, each with a shell that only records actions, in virtual time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RESULT = m.Payload(b"result")
 
 
 class AWorker:
-    """One session with a shell that only writes down what it is told; ``took`` empties the notes."""
+    """A worker's session with a shell that only records actions; ``took`` empties the record."""
 
     def __init__(self, slots: int = 1) -> None:
         self.now = 100.0
@@ -33,12 +33,12 @@ class AWorker:
         return b"fresh%03d" % self.made
 
     def hears(self, *messages: Any) -> None:
-        """Messages arrive from the broker."""
+        """Deliver messages from the broker."""
         for message in messages:
             self.out += self.session.handle(Arrived(message), self.now)
 
     def sees(self, event: Any) -> None:
-        """Something happens in the shell."""
+        """Pass in an event of the shell."""
         self.out += self.session.handle(event, self.now)
 
     def gets(self, *tasks: bytes, attempt: int = 1, careful: int = 0, lease_s: float = 30.0) -> None:
@@ -51,7 +51,7 @@ class AWorker:
         self.sees(w.Finished(task, attempt, 0.1, payload))
 
     def pass_time(self, seconds: float, broker_beats: bool = True) -> None:
-        """Ticks at the instants that the session asks for."""
+        """Let time pass, with ticks at the instants that the session asks for."""
         end = self.now + seconds
         while self.now < end and self.session.phase is not Phase.OVER:
             self.now = max(self.now + 0.001, min(end, self.session.next_deadline()))
@@ -60,12 +60,12 @@ class AWorker:
             self.sees(Tick(self.processor_s))
 
     def oversleep(self, seconds: float) -> None:
-        """The process is frozen."""
+        """Freeze the process."""
         self.now += seconds
         self.sees(Tick(self.processor_s))
 
     def is_locked(self, seconds: float, share: float = 1.0) -> None:
-        """A task keeps the interpreter lock, and has this share of the processor."""
+        """Let a task keep the interpreter lock and use this share of the processor."""
         self.sees(Tick(self.processor_s))
         self.processor_s += seconds * share
         self.oversleep(seconds)
@@ -74,13 +74,13 @@ class AWorker:
         self.hears(m.WorkerWelcome(broker, self.session.epoch, 0.5, 6.0))
 
     def took(self, kind: type) -> list[Any]:
-        """Return all actions (or messages sent) of one kind so far, and forget everything."""
-        found = [one for one in self.said() + self.out if type(one) is kind]
+        """Return all actions (or sent messages) of one kind so far, and forget all others."""
+        found = [one for one in self.sent() + self.out if type(one) is kind]
         self.out.clear()
         return found
 
-    def said(self) -> list[Any]:
-        """Every message sent so far, oldest first; heartbeats do not count."""
+    def sent(self) -> list[Any]:
+        """Return every message sent so far, oldest first, without heartbeats."""
         sent = [action.message for action in self.out if type(action) is Send]
         return [message for message in sent if type(message) is not m.Heartbeat]
 
@@ -96,7 +96,7 @@ class AWorker:
 
 
 def a_worker(slots: int = 1) -> AWorker:
-    """A worker that the broker has welcomed."""
+    """Return a worker that the broker has welcomed."""
     worker = AWorker(slots)
     worker.is_welcomed()
     worker.out.clear()
@@ -104,7 +104,7 @@ def a_worker(slots: int = 1) -> AWorker:
 
 
 class AClient:
-    """One client's session with such a shell."""
+    """A client's session with such a shell."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -113,12 +113,12 @@ class AClient:
         self.out += self.session.start(self.now)
 
     def hears(self, *messages: Any) -> None:
-        """Messages arrive from the broker."""
+        """Deliver messages from the broker."""
         for message in messages:
             self.out += self.session.handle(Arrived(message), self.now)
 
     def asks(self, event: Any) -> None:
-        """The user wants something."""
+        """Pass in a wish of the user."""
         self.out += self.session.handle(event, self.now)
 
     def submits(self, *tasks: bytes, budget_s: float = 600.0, size: int = 10) -> None:
@@ -135,7 +135,7 @@ class AClient:
         self.hears(*(m.Result(task, 1, 0.1, "w1", RESULT) for task in tasks))
 
     def pass_time(self, seconds: float, broker_beats: bool = True) -> None:
-        """Ticks at the instants that the session asks for."""
+        """Let time pass, with ticks at the instants that the session asks for."""
         end = self.now + seconds
         while self.now < end:
             self.now = max(self.now + 0.001, min(end, self.session.next_deadline()))
@@ -147,28 +147,28 @@ class AClient:
         self.now += seconds
         self.asks(Tick())
 
-    def said(self, kind: type | None = None) -> list[Any]:
-        """Every message sent so far, or those of one kind; heartbeats do not count."""
+    def sent(self, kind: type | None = None) -> list[Any]:
+        """Return every message sent so far, or those of one kind, without heartbeats."""
         sent = [action.message for action in self.out if type(action) is Send]
         return [one for one in sent if type(one) is kind or (kind is None and type(one) is not m.Heartbeat)]
 
     def submitted(self) -> list[bytes]:
-        return [message.task for message in self.said(m.Submit)]
+        return [message.task for message in self.sent(m.Submit)]
 
-    def told(self, kind: type) -> list[Any]:
-        """What the shell was told to do or to tell its user, of one kind."""
+    def actions(self, kind: type) -> list[Any]:
+        """Return the actions of one kind."""
         return [action for action in self.out if type(action) is kind]
 
     def outcomes(self) -> list[tuple[bytes, str]]:
-        """(task, RESULT or the code of its failure) of all that the user was told."""
+        """Return (task, RESULT or failure code) of all outcomes handed to the user."""
         return [
             (outcome.call.task, getattr(outcome.message, "code", "RESULT"))
-            for outcome in self.told(c.Outcome)
+            for outcome in self.actions(c.Outcome)
         ]
 
 
 def a_client(max_tasks: int = 1000, max_bytes: int = 1 << 30) -> AClient:
-    """A client that the broker has welcomed."""
+    """Return a client that the broker has welcomed."""
     client = AClient()
     client.is_welcomed(max_tasks=max_tasks, max_bytes=max_bytes)
     client.out.clear()

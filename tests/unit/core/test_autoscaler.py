@@ -1,4 +1,4 @@
-"""How many workers there should be: quick to grow, slow to shrink, always within the bounds."""
+"""The autoscaler: quick to grow, slow to shrink, always within its bounds."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ LOOK_S = 0.5
 
 
 def load(size: int, work_s: float = 0.0, tasks: int = 1000, **changed: int) -> Load:
-    """The load of a cluster whose workers, one slot each, are all ready, and busy if there is work."""
+    """Return the load of a cluster whose workers have one slot each, are ready, and busy if there is work."""
     fields = {"size": size, "ready": size, "slots": size, "busy": size if work_s else 0, **changed}
     return Load(open_tasks=tasks if work_s else 0, work_s=work_s, **fields)
 
 
 class Service:
-    """A cluster as simple as can be: work comes at a rate, each worker does a second of it in a second."""
+    """The simplest cluster: work arrives at a rate, and each worker does a second of it per second."""
 
     def __init__(self, limits: Limits, size: int = 1, start_s: float = 1.0) -> None:
         self.autoscaler = Autoscaler(limits, 0.0)
@@ -36,7 +36,7 @@ class Service:
         self._up_at = [0.0] * size
 
     def live(self, seconds: float, rate: float, task_s: float = 0.05) -> Service:
-        """Let so many seconds of work come in every second, in tasks of ``task_s``."""
+        """Let so many seconds of work arrive per second, in tasks of ``task_s``."""
         for _ in range(round(seconds / LOOK_S)):
             self.now += LOOK_S
             ready = sum(at <= self.now for at in self._up_at)
@@ -57,7 +57,7 @@ class Service:
 # --- growing ------------------------------------------------------------------------------------------------
 
 
-def test_it_grows_to_what_does_the_open_work_in_time() -> None:
+def test_size_grows_to_do_the_open_work_in_time() -> None:
     assert Autoscaler(LIMITS, 0.0).observe(load(2, work_s=7.9), 1.0) == Decision(4, 2, 1000, 7.9)
 
 
@@ -70,13 +70,13 @@ def test_slots_count_and_not_workers() -> None:
     assert decision.size == 3
 
 
-def test_it_at_most_doubles_in_one_step() -> None:
+def test_size_at_most_doubles_in_one_step() -> None:
     decision = Autoscaler(LIMITS, 0.0).observe(load(2, work_s=1000.0), 1.0)
     assert decision is not None
     assert decision.size == 4
 
 
-def test_before_it_grows_again_the_new_workers_must_be_there() -> None:
+def test_size_grows_again_only_after_the_new_workers_joined() -> None:
     autoscaler = Autoscaler(LIMITS, 0.0)
     assert autoscaler.observe(load(1, work_s=100.0), 1.0) is not None
     assert autoscaler.observe(load(2, work_s=100.0, ready=1), 1.5) is None
@@ -85,20 +85,20 @@ def test_before_it_grows_again_the_new_workers_must_be_there() -> None:
     assert decision.size == 4
 
 
-def test_workers_that_do_not_come_up_are_not_waited_for_for_ever() -> None:
+def test_workers_that_do_not_join_are_not_awaited_for_ever() -> None:
     autoscaler = Autoscaler(LIMITS, 0.0)
     assert autoscaler.observe(load(1, work_s=100.0), 1.0) is not None
     assert autoscaler.observe(load(2, work_s=100.0, ready=1), 3.9) is None
     assert autoscaler.observe(load(2, work_s=100.0, ready=1), 4.0) is not None
 
 
-def test_more_workers_than_tasks_help_nobody() -> None:
+def test_more_workers_than_tasks_are_useless() -> None:
     decision = Autoscaler(LIMITS, 0.0).observe(load(2, work_s=300.0, tasks=3), 1.0)
     assert decision is not None
     assert decision.size == 3
 
 
-def test_a_task_is_reason_enough_for_a_first_worker() -> None:
+def test_one_task_is_enough_for_a_first_worker() -> None:
     autoscaler = Autoscaler(Limits(least=0, most=2), 0.0)
     assert autoscaler.observe(Load(0, 0, 0, 0, 0, 0.0), 1.0) is None
     assert autoscaler.observe(Load(0, 0, 0, 0, 5, 0.0), 1.5) == Decision(1, 0, 5, 0.0)
@@ -107,7 +107,7 @@ def test_a_task_is_reason_enough_for_a_first_worker() -> None:
 # --- shrinking ----------------------------------------------------------------------------------------------
 
 
-def test_it_shrinks_after_a_time_of_calm_to_the_most_that_was_needed_in_it() -> None:
+def test_size_shrinks_after_the_calm_to_the_most_needed_during_it() -> None:
     autoscaler = Autoscaler(LIMITS, 0.0)
     needs = {5.0: 5.9}  # three workers' work, once
     decisions = [
@@ -118,7 +118,7 @@ def test_it_shrinks_after_a_time_of_calm_to_the_most_that_was_needed_in_it() -> 
     assert taken[0] == (10.0, Decision(3, 6, 1000, 0.1))
 
 
-def test_whoever_computes_is_needed_however_little_is_open() -> None:
+def test_computing_workers_are_needed_however_little_is_open() -> None:
     autoscaler = Autoscaler(LIMITS, 0.0)
     for n in range(1, 100):
         assert autoscaler.observe(load(3, work_s=0.001, tasks=3), n * LOOK_S) is None
@@ -140,7 +140,7 @@ def test_after_a_step_there_is_calm_before_it_shrinks() -> None:
         st.tuples(st.integers(0, 30), st.floats(0, 1e6), st.integers(0, 10_000), st.floats(0, 5)), max_size=60
     ),
 )  # fmt: skip
-def test_it_never_leaves_its_bounds_and_leads_back_into_them(
+def test_size_stays_within_its_bounds_and_returns_to_them(
     least: int, more: int, looks: list[tuple[int, float, int, float]]
 ) -> None:
     autoscaler = Autoscaler(Limits(least, least + more, 1.0, 5.0, 2.0), 0.0)
@@ -170,7 +170,7 @@ def test_limits_that_cannot_be_kept_are_refused(fields: dict[str, float]) -> Non
 
 @pytest.mark.parametrize("rate", [0.3, 1.0, 2.4, 4.0, 6.6])
 @pytest.mark.parametrize("task_s", [0.001, 0.05, 1.0])
-def test_under_a_steady_load_the_backlog_is_bounded_and_the_size_settles(rate: float, task_s: float) -> None:
+def test_steady_load_has_a_bounded_backlog_and_a_stable_size(rate: float, task_s: float) -> None:
     service = Service(LIMITS).live(120, rate, task_s)
     late = service.sizes[len(service.sizes) // 2 :]
     assert len(set(late)) == 1, f"it flaps: {late}"
@@ -179,7 +179,7 @@ def test_under_a_steady_load_the_backlog_is_bounded_and_the_size_settles(rate: f
     assert service.backlogs[-1] <= late[0] * LIMITS.target_s
 
 
-def test_when_the_load_is_gone_so_are_the_workers_after_the_calm() -> None:
+def test_workers_are_gone_after_the_calm_without_load() -> None:
     service = Service(LIMITS).live(60, 5.0)
     assert service.size >= 5
     gone_at = len(service.sizes)
@@ -189,7 +189,7 @@ def test_when_the_load_is_gone_so_are_the_workers_after_the_calm() -> None:
     assert after_s[0] >= LIMITS.calm_s - 1.0
 
 
-def test_waves_shorter_than_the_calm_do_not_make_it_flap() -> None:
+def test_waves_shorter_than_the_calm_do_not_change_the_size() -> None:
     service = Service(LIMITS)
     for _ in range(10):
         service.live(4, 5.0).live(4, 0.5)
@@ -202,7 +202,7 @@ def test_waves_shorter_than_the_calm_do_not_make_it_flap() -> None:
 
 
 def a_lab(*tasks: int) -> Lab:
-    """A broker with two workers, of two slots and of one, and these tasks."""
+    """Return a broker with two workers, of two slots and of one, and these tasks."""
     lab = Lab()
     lab.worker("w1", slots=2)
     lab.worker("w2")
@@ -212,7 +212,7 @@ def a_lab(*tasks: int) -> Lab:
     return lab
 
 
-def test_the_load_is_read_from_the_brokers_status() -> None:
+def test_load_is_read_from_the_brokers_status() -> None:
     lab = a_lab(1, 2, 3, 4)
     lab.worker("w3", slots=4)
     lab.pass_time(1.5, "w1", "w2")  # w3 is suspect
@@ -220,14 +220,14 @@ def test_the_load_is_read_from_the_brokers_status() -> None:
     assert load_of(lab.status(), own) == Load(5, ready=2, slots=3, busy=3, open_tasks=4, work_s=0.0)
 
 
-def test_workers_from_elsewhere_are_no_part_of_the_load() -> None:
+def test_guest_workers_are_not_part_of_the_load() -> None:
     lab = a_lab(1, 2, 3, 4)
     lab.worker("w-guest", slots=4)
     lab.tick()
     assert load_of(lab.status(), {"w1", "w2"}) == Load(2, ready=2, slots=3, busy=3, open_tasks=4, work_s=0.0)
 
 
-def test_the_open_work_is_told_by_what_each_job_took_so_far() -> None:
+def test_open_work_is_estimated_from_past_runs_of_each_job() -> None:
     lab = a_lab(1)
     lab.done(an_id(1))  # it took 0.01 s
     for number in range(10, 2_000 + 10):
@@ -236,7 +236,7 @@ def test_the_open_work_is_told_by_what_each_job_took_so_far() -> None:
     assert lab.status()["open_work_s"] == pytest.approx(20.0)
 
 
-def test_of_a_job_never_seen_the_longest_present_run_is_the_measure() -> None:
+def test_job_without_a_finished_run_is_expected_to_take_its_longest_run() -> None:
     lab = a_lab(1, 2, 3, 4, 5)
     first = next(route for route in ("w1", "w2") if (an_id(1), 1) in lab.tasks_of(route))
     lab.start(an_id(1), first)

@@ -1,4 +1,4 @@
-"""Deadlines by the tick: never early, at most a tick late, and never forgotten."""
+"""Deadlines: never early, at most a tick late, and never forgotten."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ operations = st.lists(
 
 @settings(max_examples=150)
 @given(operations)
-def test_it_agrees_with_a_list_of_deadlines(steps: list[tuple[str, bytes, float]]) -> None:
+def test_deadlines_agree_with_a_plain_list(steps: list[tuple[str, bytes, float]]) -> None:
     timers = Deadlines(TICK_S)
     now = 0.0
     model: dict[bytes, tuple[float, int]] = {}  # name -> its deadline and tick
@@ -50,7 +50,7 @@ def test_it_agrees_with_a_list_of_deadlines(steps: list[tuple[str, bytes, float]
 
 
 @given(st.floats(0.0, 1e6))
-def test_a_deadline_is_never_early_and_is_due_when_next_deadline_says(at: float) -> None:
+def test_deadline_is_never_early_and_is_due_when_next_deadline_says(at: float) -> None:
     timers = Deadlines(TICK_S)
     timers.arm(b"a", at)
     assert timers.expire(at - TICK_S / 1000) == []
@@ -66,14 +66,14 @@ def test_each_deadline_expires_once() -> None:
     assert timers.expire(3.0) == []
 
 
-def test_the_earliest_tick_comes_first() -> None:
+def test_earliest_tick_comes_first() -> None:
     timers = Deadlines()
     for name, at in ((b"late", 3.0), (b"early", 1.0), (b"middle", 2.0)):
         timers.arm(name, at)
     assert timers.expire(9.0) == [b"early", b"middle", b"late"]
 
 
-def test_a_disarmed_deadline_does_not_expire() -> None:
+def test_disarmed_deadline_does_not_expire() -> None:
     timers = Deadlines()
     tick = timers.arm(b"a", 1.0)
     timers.arm(b"b", 1.0)
@@ -82,7 +82,7 @@ def test_a_disarmed_deadline_does_not_expire() -> None:
     assert timers.expire(2.0) == [b"b"]
 
 
-def test_taking_back_what_has_expired_is_harmless() -> None:
+def test_disarming_an_expired_deadline_is_harmless() -> None:
     timers = Deadlines()
     tick = timers.arm(b"a", 1.0)
     timers.expire(2.0)
@@ -90,13 +90,13 @@ def test_taking_back_what_has_expired_is_harmless() -> None:
     assert timers.next_deadline() is None
 
 
-def test_a_tick_can_be_used_again_after_its_last_deadline_was_taken_back() -> None:
+def test_tick_is_reusable_after_its_last_deadline_was_disarmed() -> None:
     timers = Deadlines()
     timers.disarm(b"a", timers.arm(b"a", 1.0))
     timers.arm(b"b", 1.0)
     assert timers.expire(2.0) == [b"b"]
 
 
-def test_without_deadlines_nothing_is_due() -> None:
+def test_nothing_is_due_without_deadlines() -> None:
     assert Deadlines().next_deadline() is None
     assert Deadlines().expire(1e9) == []

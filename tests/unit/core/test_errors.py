@@ -1,4 +1,4 @@
-"""What errors promise: each is definite or not; one about a task names task, worker, attempt and reason."""
+"""Errors: each is definite or not; one about a task names task, worker, attempt and reason."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from labkit.core.peers.task_errors import task_error, unreadable_result
 from labkit.core.protocol import messages as m
 from labkit.support import i18n
 
-# Every error class of the lab: does it say that the thing certainly did not happen?
+# Every error class of the lab, and whether the action certainly did not happen.
 DEFINITE = {
     "LabkitError": True,
     # wrong input: nothing was done
     "InvalidInput": True, "FilterError": True, "ImageError": True, "SettingsError": True, "UsageError": True,
     "CannotTravel": True, "JobRefused": True, "ProtocolError": True,
-    # a task: it has no result, and never will
+    # a task: it certainly has no result
     "TaskError": True, "TaskFailed": True, "TaskPoisoned": True, "TaskHung": True, "NoWorker": True,
-    # a task: nobody can say
+    # a task: it may have run
     "DeadlineExceeded": False, "ResultUnreadable": False, "ClientGone": False,
     # the cluster
     "ClusterError": True, "ClusterNotRunning": True, "PortInUse": True, "BackendMissing": True,
@@ -39,7 +39,7 @@ CALL = Call(b"\xab" * 16, 1e9, 0.0, "labkit.jobs:add", "", m.EMPTY, 0)
 
 
 def every_class() -> Iterator[type[LabkitError]]:
-    """Each error class of those who talk to a cluster; programs and lessons have errors of their own."""
+    """Yield the error classes of the core and the cluster; programs and lessons have errors of their own."""
     for package in ("labkit.core", "labkit.broker", "labkit.cluster", "labkit.cli"):
         for found in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
             if not found.ispkg and not found.name.endswith("__main__"):
@@ -52,7 +52,7 @@ def every_class() -> Iterator[type[LabkitError]]:
             yield cls
 
 
-def test_every_error_class_is_marked_definite_or_not() -> None:
+def test_every_error_class_is_definite_or_not_as_documented() -> None:
     marked = {cls.__name__: cls.definite for cls in every_class() if "[" not in cls.__name__}
     assert marked == DEFINITE
 
@@ -72,7 +72,7 @@ def failed(code: str, attempt: int, worker: str = "worker-2") -> TaskError:
     ],
 )
 @pytest.mark.parametrize("language", i18n.LANGUAGES)
-def test_what_became_of_a_task_names_task_worker_attempt_and_reason(
+def test_task_error_names_task_worker_attempt_and_reason(
     code: str, kind: type[TaskError], definite: bool, language: str
 ) -> None:
     i18n.set_language(language)
@@ -80,27 +80,27 @@ def test_what_became_of_a_task_names_task_worker_attempt_and_reason(
     assert isinstance(error, kind) and error.definite is definite
     said = i18n.translate_error(error)
     assert CALL.task.hex() in said and "labkit.jobs:add" in said and "3" in said
-    assert code == "NO_WORKER" or "worker-2" in said  # whoever had it is no reason for that
-    assert code == "HUNG" or "the reason" in said  # that it hung *is* the reason
+    assert code == "NO_WORKER" or "worker-2" in said  # its worker is not the reason
+    assert code == "HUNG" or "the reason" in said  # the hang is the reason
     assert {error.params[key] for key in ("task", "worker", "attempt")} == {CALL.task.hex(), "worker-2", 3}
 
 
 @pytest.mark.parametrize(("code", "definite"), [("NO_WORKER", True), ("DEADLINE", False)])
-def test_a_task_that_nobody_ever_had_names_no_worker(code: str, definite: bool) -> None:
+def test_error_of_a_task_never_dispatched_names_no_worker(code: str, definite: bool) -> None:
     error = failed(code, 0, "")
     assert error.definite is definite
     assert CALL.task.hex() in str(error) and "the reason" in str(error)
     assert "attempt" not in str(error) and "?" not in str(error)
 
 
-def test_a_result_that_cannot_be_read_names_who_made_it() -> None:
+def test_unreadable_result_names_its_worker() -> None:
     result = m.Result(CALL.task, 2, 0.1, "worker-1", m.Payload(b"\xc1"))
     error = unreadable_result(CALL, result, ProtocolError("it is no MessagePack"))
     assert all(word in str(error) for word in (CALL.task.hex(), "worker-1", "attempt 2", "no MessagePack"))
 
 
 @pytest.mark.parametrize("code", ["ERROR", "POISONED", "HUNG", "NO_WORKER", "DEADLINE"])
-def test_an_error_crosses_processes_unchanged(code: str) -> None:
+def test_error_crosses_processes_unchanged(code: str) -> None:
     for attempt in (0, 3):
         error = failed(code, attempt)
         twin: Any = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes

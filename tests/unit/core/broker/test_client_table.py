@@ -12,7 +12,7 @@ def joined(clients: ClientTable, id: bytes = ANN, route: str = "r1", now: float 
     return clients.join(id, id[:1].decode(), route, now)
 
 
-def test_a_client_is_found_by_id_and_by_route() -> None:
+def test_client_is_found_by_id_and_by_route() -> None:
     clients = ClientTable()
     ann = joined(clients)
     assert clients.get(ANN) is clients.at("r1") is ann
@@ -20,7 +20,7 @@ def test_a_client_is_found_by_id_and_by_route() -> None:
     assert clients.at("r2") is clients.get(BEN) is None
 
 
-def test_a_client_that_comes_back_is_the_same_by_another_route() -> None:
+def test_client_that_comes_back_is_the_same_by_another_route() -> None:
     clients = ClientTable()
     ann = joined(clients)
     assert joined(clients, route="r2", now=3.0) is ann
@@ -30,7 +30,7 @@ def test_a_client_that_comes_back_is_the_same_by_another_route() -> None:
     assert len(clients) == 1
 
 
-def test_a_closed_connection_leaves_the_client_and_drops_what_would_have_been_said_by_it() -> None:
+def test_closed_connection_keeps_the_client_and_drops_its_acknowledgements() -> None:
     clients = ClientTable()
     ann = joined(clients)
     ann.acks.append(bytes(16))
@@ -48,7 +48,7 @@ def test_closing_a_former_connection_does_not_disconnect_the_client() -> None:
     assert ann.route == "r2"
 
 
-def test_a_route_that_another_client_takes_over_is_only_that_ones() -> None:
+def test_route_taken_over_by_another_client_is_only_that_ones() -> None:
     clients = ClientTable()
     ann = joined(clients)
     ben = joined(clients, BEN)
@@ -57,13 +57,13 @@ def test_a_route_that_another_client_takes_over_is_only_that_ones() -> None:
     assert len(clients) == 2
 
 
-def test_the_same_hello_twice_changes_nothing() -> None:
+def test_same_hello_twice_changes_nothing() -> None:
     clients = ClientTable()
     assert joined(clients) is joined(clients)
     assert clients.at("r1") is clients.get(ANN)
 
 
-def test_a_forgotten_client_is_nowhere() -> None:
+def test_forgotten_client_is_nowhere() -> None:
     clients = ClientTable()
     ann = joined(clients)
     clients.remove(ann)
@@ -71,7 +71,7 @@ def test_a_forgotten_client_is_nowhere() -> None:
     assert clients.get(ANN) is clients.at("r1") is ann.route is None
 
 
-def test_a_disconnected_client_can_be_forgotten_too() -> None:
+def test_disconnected_client_can_be_forgotten_too() -> None:
     clients = ClientTable()
     ann = joined(clients)
     clients.disconnect("r1")

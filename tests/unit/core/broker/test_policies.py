@@ -58,7 +58,7 @@ fleets = st.lists(
 
 
 @given(st.sampled_from(sorted(POLICIES)), fleets, st.binary(min_size=16, max_size=16), st.integers(0, 9))
-def test_every_policy_chooses_an_offered_worker_and_always_the_same(
+def test_every_policy_always_chooses_the_same_offered_worker(
     name: str, workers: list[AWorker], task_id: bytes, attempt: int
 ) -> None:
     task = ATask(task_id, attempt=attempt)
@@ -91,7 +91,7 @@ def test_random_choice_is_fair() -> None:
 
 
 @pytest.mark.parametrize("workers", [2, 3, 4, 5])
-def test_a_retry_mostly_lands_elsewhere(workers: int) -> None:
+def test_retry_mostly_lands_elsewhere(workers: int) -> None:
     fleet = [AWorker(str(number)) for number in range(workers)]
     moved = sum(
         chosen(random_choice, *fleet, task=task)
@@ -113,7 +113,7 @@ def test_two_choices_never_take_the_busiest_of_three_unless_drawn_twice() -> Non
     assert counts["a"] > counts["b"] > counts["c"] > 0
 
 
-def test_policies_are_found_by_name_and_an_unknown_one_is_named_with_those_that_are_known() -> None:
+def test_unknown_policy_name_is_refused_with_the_known_names() -> None:
     assert named("least_busy") is least_busy
     with pytest.raises(InvalidInput, match="'fastest' is unknown.*round_robin"):
         named("fastest")

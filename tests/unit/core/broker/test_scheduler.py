@@ -1,4 +1,4 @@
-"""One task's way through the broker, who gets it, and the pictures that the broker makes of itself."""
+"""One task's way through the broker, the choice of its worker, and the broker's views of itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.tools.scheduling import a_lab, an_id
 # --- one task's way -----------------------------------------------------------------------------------------
 
 
-def test_a_task_goes_to_a_worker_and_its_result_to_its_client() -> None:
+def test_task_goes_to_a_worker_and_its_result_to_its_client() -> None:
     lab = a_lab()
     task = lab.submit()
     assert lab.tasks_of("w1") == [(task, 1)]
@@ -24,7 +24,7 @@ def test_a_task_goes_to_a_worker_and_its_result_to_its_client() -> None:
     assert [event.kind for event in lab.events if event.task] == ["submitted", "dispatched", "done"]
 
 
-def test_work_is_handed_out_only_when_the_broker_takes_its_turn() -> None:
+def test_work_is_handed_out_only_in_a_tick() -> None:
     lab = a_lab()
     task = lab.submit(tick=False)
     assert lab.tasks_of("w1") == []
@@ -32,7 +32,7 @@ def test_work_is_handed_out_only_when_the_broker_takes_its_turn() -> None:
     assert lab.tasks_of("w1") == [(task, 1)]
 
 
-def test_a_started_task_is_told_to_its_client_once() -> None:
+def test_started_task_is_reported_to_its_client_once() -> None:
     lab = a_lab()
     task = lab.submit()
     lab.start(task)
@@ -41,7 +41,7 @@ def test_a_started_task_is_told_to_its_client_once() -> None:
     assert len(lab.happened("started")) == 1
 
 
-def test_an_exception_is_one_failure_with_its_traceback_and_no_retry() -> None:
+def test_exception_is_one_failure_with_its_traceback_and_no_retry() -> None:
     lab = a_lab()
     task = lab.submit()
     lab.error(task)
@@ -51,7 +51,7 @@ def test_an_exception_is_one_failure_with_its_traceback_and_no_retry() -> None:
     assert lab.status()["queued"] == 0
 
 
-def test_a_large_payload_is_announced_to_worker_and_client() -> None:
+def test_large_payload_is_announced_to_worker_and_client() -> None:
     lab = a_lab()
     large = m.Payload(bytes(m.BULK_BYTES + 1))
     task = lab.submit(payload=large)
@@ -63,7 +63,7 @@ def test_a_large_payload_is_announced_to_worker_and_client() -> None:
 # --- who gets it --------------------------------------------------------------------------------------------
 
 
-def test_the_least_busy_worker_gets_it() -> None:
+def test_least_busy_worker_gets_the_task() -> None:
     lab = a_lab(workers=3)
     for number in range(1, 4):
         lab.submit(number)
@@ -74,7 +74,7 @@ def test_the_least_busy_worker_gets_it() -> None:
     assert lab.tasks_of("w2")[-1] == (an_id(4), 1)
 
 
-def test_a_worker_gets_no_more_than_its_credit() -> None:
+def test_worker_gets_no_more_than_its_credit() -> None:
     lab = a_lab()
     for number in range(1, 6):
         lab.submit(number)
@@ -93,7 +93,7 @@ def test_clients_take_turns() -> None:
     assert lab.tasks_of("w1") == [(an_id(1), 1), (an_id(9), 1)]
 
 
-def test_a_task_goes_only_to_a_worker_that_can_do_it() -> None:
+def test_task_goes_only_to_a_worker_that_can_do_it() -> None:
     lab = a_lab(workers=0)
     lab.worker("w1", needs="blur")
     lab.worker("w2", needs="blur,edges")
@@ -102,7 +102,7 @@ def test_a_task_goes_only_to_a_worker_that_can_do_it() -> None:
     assert lab.tasks_of("w2") == [(task, 1)]
 
 
-def test_a_task_that_nobody_can_do_does_not_block_others() -> None:
+def test_task_that_no_worker_can_do_does_not_block_others() -> None:
     lab = a_lab(workers=0)
     lab.worker("w1", needs="blur")
     lab.submit(1, needs="edges")
@@ -110,7 +110,7 @@ def test_a_task_that_nobody_can_do_does_not_block_others() -> None:
     assert lab.tasks_of("w1") == [(task, 1)]
 
 
-def test_a_waiting_task_is_dispatched_when_somebody_comes_who_can() -> None:
+def test_waiting_task_is_dispatched_when_a_capable_worker_joins() -> None:
     lab = a_lab()
     lab.close("w1")
     task = lab.submit()
@@ -144,7 +144,7 @@ def _chooses_a_stranger(task: Any, workers: Any, now: float) -> Any:
 @pytest.mark.parametrize(
     ("policy", "said"), [(_raises, "not finished yet"), (_chooses_a_stranger, "not offered")]
 )
-def test_a_learners_broken_policy_is_reported_and_least_busy_stands_in(policy: Any, said: str) -> None:
+def test_broken_policy_is_reported_and_replaced_by_least_busy(policy: Any, said: str) -> None:
     lab = a_lab(choose=policy)
     task = lab.submit()
     assert lab.tasks_of("w1") == [(task, 1)]
@@ -153,7 +153,7 @@ def test_a_learners_broken_policy_is_reported_and_least_busy_stands_in(policy: A
     assert lab.count("policy_errors") == 1
 
 
-def test_a_policy_that_always_fails_is_not_reported_without_end() -> None:
+def test_policy_that_always_fails_is_reported_a_bounded_number_of_times() -> None:
     lab = a_lab(choose=_raises)
     for number in range(100):
         lab.submit(number)
@@ -162,7 +162,7 @@ def test_a_policy_that_always_fails_is_not_reported_without_end() -> None:
     assert lab.count("policy_errors") == 100
 
 
-def test_a_policy_may_leave_a_task_waiting_until_something_changes() -> None:
+def test_policy_may_leave_a_task_waiting_until_something_changes() -> None:
     lab = a_lab(choose=lambda task, workers, now: workers[1] if len(workers) > 1 else None)
     task = lab.submit()
     assert lab.tasks_of("w1") == []
@@ -174,7 +174,7 @@ def test_a_policy_may_leave_a_task_waiting_until_something_changes() -> None:
 # --- notes, status, snapshot --------------------------------------------------------------------------------
 
 
-def test_a_note_is_in_the_history_when_it_is_answered() -> None:
+def test_note_is_in_the_history_when_it_is_answered() -> None:
     lab = a_lab()
     lab.say("c1", m.Note(5, "kill", "worker-1"))
     assert lab.got("c1", m.Noted) == [m.Noted(5)]
@@ -182,7 +182,7 @@ def test_a_note_is_in_the_history_when_it_is_answered() -> None:
     assert fault.detail == {"fault": "kill", "target": "worker-1"}
 
 
-def test_status_tells_workers_queue_and_counters() -> None:
+def test_status_lists_workers_queue_and_counters() -> None:
     lab = a_lab()
     for number in range(4):
         lab.submit(number)
@@ -192,7 +192,7 @@ def test_status_tells_workers_queue_and_counters() -> None:
     assert (status["queued"], status["assigned"], status["open_bytes"]) == (2, 2, 16)
 
 
-def test_the_picture_shows_the_queue_and_the_departed_too() -> None:
+def test_snapshot_shows_the_queue_and_the_departed_too() -> None:
     lab = a_lab(workers=2)
     lab.close("w2")
     lab.say("w1", m.WorkerGoodbye())
@@ -202,7 +202,7 @@ def test_the_picture_shows_the_queue_and_the_departed_too() -> None:
     assert snapshot.pending == tuple(task.hex() for task in tasks)
 
 
-def test_a_picture_counts_what_each_worker_completed() -> None:
+def test_snapshot_counts_the_completed_tasks_of_each_worker() -> None:
     lab = a_lab()
     for number in range(3):
         lab.done(lab.submit(number))
@@ -214,7 +214,7 @@ def test_a_picture_counts_what_each_worker_completed() -> None:
 
 
 @pytest.mark.parametrize("route", ["c1", "w1"])
-def test_a_message_of_the_wrong_kind_changes_a_counter_only(route: str) -> None:
+def test_message_of_the_wrong_kind_changes_only_a_counter(route: str) -> None:
     lab = a_lab()
     task = lab.submit()
     before = len(lab.events)
@@ -230,7 +230,7 @@ def test_a_message_of_the_wrong_kind_changes_a_counter_only(route: str) -> None:
      m.Done(an_id(8), 1, 0.0, m.EMPTY), m.Done(an_id(1), 9, 0.0, m.EMPTY)],
     ids=lambda message: type(message).__name__,
 )  # fmt: skip
-def test_a_worker_that_talks_of_other_attempts_changes_no_task(message: Any) -> None:
+def test_worker_reporting_other_attempts_changes_no_task(message: Any) -> None:
     lab = a_lab()
     task = lab.submit()
     lab.say("w1", message)
@@ -240,7 +240,7 @@ def test_a_worker_that_talks_of_other_attempts_changes_no_task(message: Any) -> 
     assert lab.outcomes() == [(task, "RESULT")]
 
 
-def test_an_envelope_is_as_good_as_its_messages_one_by_one() -> None:
+def test_envelope_has_the_effect_of_its_messages_one_by_one() -> None:
     lab = a_lab()
     task = lab.submit()
     sent = lab.scheduler.handle_envelope(

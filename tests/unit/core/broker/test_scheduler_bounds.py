@@ -1,4 +1,4 @@
-"""What bounds a task: acknowledgement, quota and BUSY, deadline, cancelling."""
+"""The bounds of a task: acknowledgement, quota and BUSY, deadline, cancelling."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_acknowledgements_wait_a_moment_for_company() -> None:
     assert lab.got("c1", m.Accepted) == [m.Accepted(b"".join(tasks))]
 
 
-def test_the_delayed_acknowledgement_is_on_the_brokers_calendar() -> None:
+def test_delayed_acknowledgement_sets_the_next_deadline() -> None:
     lab = a_lab(workers=0)
     lab.submit()
     due = lab.scheduler.next_deadline()
@@ -29,7 +29,7 @@ def test_the_delayed_acknowledgement_is_on_the_brokers_calendar() -> None:
     assert due <= lab.now + RULES.ack_delay_s
 
 
-def test_a_task_that_is_done_by_then_needs_no_acknowledgement() -> None:
+def test_task_done_before_its_acknowledgement_needs_none() -> None:
     lab = a_lab()
     lab.done(lab.submit())
     lab.pass_time(RULES.ack_delay_s)
@@ -70,7 +70,7 @@ def test_another_clients_task_id_is_refused() -> None:
         ({"max_queued_bytes": 25}, 2), ({"max_client_bytes": 25}, 2),
     ],
 )  # fmt: skip
-def test_what_is_too_much_is_refused_as_busy(limit: dict[str, int], fits: int) -> None:
+def test_tasks_beyond_a_bound_are_refused_as_busy(limit: dict[str, int], fits: int) -> None:
     rules = replace(RULES, **limit)
     lab = a_lab(workers=0, rules=rules)
     for number in range(fits + 1):
@@ -91,14 +91,14 @@ def test_one_clients_quota_does_not_touch_another_client() -> None:
     assert lab.got("c2", m.Refused) == []
 
 
-def test_an_outcome_makes_room_again() -> None:
+def test_outcome_makes_room_again() -> None:
     lab = a_lab(rules=replace(RULES, max_client_tasks=1, max_client_bytes=4))
     lab.done(lab.submit(1))
     lab.submit(2)
     assert lab.got("c1", m.Refused) == []
 
 
-def test_a_flood_of_refusals_is_one_event_a_turn() -> None:
+def test_flood_of_refusals_is_one_event_a_turn() -> None:
     lab = a_lab(workers=0, rules=replace(RULES, max_client_tasks=1))
     for number in range(50):
         lab.submit(number, tick=False)
@@ -107,14 +107,14 @@ def test_a_flood_of_refusals_is_one_event_a_turn() -> None:
     assert lab.count("refused_tasks") == 49
 
 
-def test_there_are_only_so_many_lanes() -> None:
+def test_number_of_lanes_is_bounded() -> None:
     lab = a_lab(workers=0)
     for number in range(MAX_LANES + 1):
         lab.submit(number, needs=f"need-{number}", tick=False)
     assert len(lab.got("c1", m.Refused)) == 1
 
 
-def test_a_task_that_needs_more_than_anybody_could_state_fails_by_name() -> None:
+def test_task_with_too_many_needs_fails_as_no_worker() -> None:
     lab = a_lab()
     task = lab.submit(needs="x" * (MAX_NEEDS + 1))
     assert lab.outcomes() == [(task, "NO_WORKER")]
@@ -123,7 +123,7 @@ def test_a_task_that_needs_more_than_anybody_could_state_fails_by_name() -> None
 # --- deadlines ----------------------------------------------------------------------------------------------
 
 
-def test_a_task_that_nobody_can_do_fails_as_no_worker_at_its_deadline() -> None:
+def test_task_that_no_worker_can_do_fails_at_its_deadline() -> None:
     lab = a_lab(workers=0)
     task = lab.submit(budget_s=5.0, needs="edges")
     lab.pass_time(4.9, "c1")
@@ -133,7 +133,7 @@ def test_a_task_that_nobody_can_do_fails_as_no_worker_at_its_deadline() -> None:
     assert "edges" in lab.got("c1", m.Failed)[0].error
 
 
-def test_a_queued_task_that_only_had_no_turn_fails_as_deadline() -> None:
+def test_queued_task_with_a_capable_worker_fails_as_deadline() -> None:
     lab = a_lab()
     for number in (1, 2):
         lab.submit(number)
@@ -142,7 +142,7 @@ def test_a_queued_task_that_only_had_no_turn_fails_as_deadline() -> None:
     assert lab.outcomes() == [(task, "DEADLINE")]
 
 
-def test_a_task_that_runs_past_its_deadline_is_revoked_and_fails() -> None:
+def test_task_that_runs_past_its_deadline_is_revoked_and_fails() -> None:
     lab = a_lab()
     task = lab.submit(budget_s=5.0)
     lab.start(task)
@@ -155,7 +155,7 @@ def test_a_task_that_runs_past_its_deadline_is_revoked_and_fails() -> None:
 
 
 @pytest.mark.parametrize("budget_s", [0.0, -1.0, 1e12, float("nan"), float("inf")])
-def test_a_nonsensical_budget_is_the_brokers_own(budget_s: float) -> None:
+def test_nonsensical_budget_is_the_brokers_own(budget_s: float) -> None:
     lab = a_lab(workers=0, rules=replace(RULES, task_deadline_s=3.0))
     task = lab.submit(budget_s=budget_s)
     lab.pass_time(3.2, "c1")
@@ -165,7 +165,7 @@ def test_a_nonsensical_budget_is_the_brokers_own(budget_s: float) -> None:
 # --- cancelling ---------------------------------------------------------------------------------------------
 
 
-def test_a_queued_task_is_cancelled() -> None:
+def test_queued_task_is_cancelled() -> None:
     lab = a_lab(workers=0)
     task = lab.submit()
     lab.say("c1", m.Cancel(task))
@@ -176,7 +176,7 @@ def test_a_queued_task_is_cancelled() -> None:
     assert lab.causes("cancelled") == ["asked"]
 
 
-def test_an_assigned_task_is_cancelled_and_revoked() -> None:
+def test_assigned_task_is_cancelled_and_revoked() -> None:
     lab = a_lab()
     task = lab.submit()
     lab.say("c1", m.Cancel(task))
@@ -186,7 +186,7 @@ def test_an_assigned_task_is_cancelled_and_revoked() -> None:
     assert lab.outcomes() == []
 
 
-def test_a_started_task_is_not_cancelled() -> None:
+def test_started_task_is_not_cancelled() -> None:
     lab = a_lab()
     task = lab.submit()
     lab.start(task)
@@ -196,7 +196,7 @@ def test_a_started_task_is_not_cancelled() -> None:
     assert lab.outcomes() == [(task, "RESULT")]
 
 
-def test_an_unknown_task_and_another_clients_are_not_cancelled() -> None:
+def test_unknown_task_and_another_clients_are_not_cancelled() -> None:
     lab = a_lab(workers=0)
     lab.client("c2")
     task = lab.submit()
@@ -208,7 +208,7 @@ def test_an_unknown_task_and_another_clients_are_not_cancelled() -> None:
     assert lab.tasks_of("w1") == [(task, 1)]
 
 
-def test_a_revoked_attempt_keeps_its_place_until_the_worker_answers() -> None:
+def test_revoked_attempt_keeps_its_place_until_the_worker_answers() -> None:
     lab = a_lab()
     first, second = lab.submit(1), lab.submit(2)
     lab.say("c1", m.Cancel(first))

@@ -1,4 +1,4 @@
-"""Who is who: late results, epochs, joining, leaving, and clients that go and come back."""
+"""Identity: late results, epochs, joining, leaving, and clients that go and come back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.tools.scheduling import RULES, Lab, a_lab, an_id
 
 
 def a_lab_whose_worker_was_taken_for_dead(second: bool = True) -> tuple[Lab, bytes]:
-    """A lab in which w1 was silent for too long; its task is with w2, or waits."""
+    """Return a lab in which w1 was silent for too long; its task is with w2, or waits."""
     lab = a_lab()
     task = lab.submit()
     lab.pass_time(RULES.dead_s + 0.2, "c1")
@@ -26,7 +26,7 @@ def a_lab_whose_worker_was_taken_for_dead(second: bool = True) -> tuple[Lab, byt
     return lab, task
 
 
-def test_the_late_result_of_a_requeued_task_is_accepted_and_its_second_attempt_revoked() -> None:
+def test_late_result_of_requeued_task_is_accepted_and_second_attempt_revoked() -> None:
     lab, task = a_lab_whose_worker_was_taken_for_dead()
     lab.done(task, "w1", 1, b"late")
     (result,) = lab.got("c1", m.Result)
@@ -34,14 +34,14 @@ def test_the_late_result_of_a_requeued_task_is_accepted_and_its_second_attempt_r
     assert lab.got("w2", m.Revoke) == [m.Revoke(task, 2)]
 
 
-def test_the_late_result_of_a_queued_task_ends_its_waiting() -> None:
+def test_late_result_of_a_queued_task_ends_its_wait() -> None:
     lab, task = a_lab_whose_worker_was_taken_for_dead(second=False)
     lab.done(task, "w1", 1)
     assert lab.outcomes() == [(task, "RESULT")]
     assert lab.status()["queued"] == 0
 
 
-def test_the_second_result_is_counted_and_dropped() -> None:
+def test_second_result_is_counted_and_dropped() -> None:
     lab, task = a_lab_whose_worker_was_taken_for_dead()
     lab.done(task, "w2", 2)
     lab.done(task, "w1", 1)
@@ -52,7 +52,7 @@ def test_the_second_result_is_counted_and_dropped() -> None:
 
 
 @pytest.mark.parametrize("attempt", [0, 2, 3])
-def test_a_late_result_of_an_attempt_that_this_worker_never_had_is_dropped(attempt: int) -> None:
+def test_late_result_for_an_attempt_the_worker_never_had_is_dropped(attempt: int) -> None:
     lab, task = a_lab_whose_worker_was_taken_for_dead()
     lab.done(task, "w1", attempt)
     assert lab.outcomes() == []
@@ -60,7 +60,7 @@ def test_a_late_result_of_an_attempt_that_this_worker_never_had_is_dropped(attem
     assert lab.outcomes() == [(task, "RESULT")]
 
 
-def test_the_worker_of_another_epoch_may_not_answer_for_the_former_one() -> None:
+def test_worker_of_another_epoch_cannot_answer_for_the_former_one() -> None:
     lab, task = a_lab_whose_worker_was_taken_for_dead(second=False)
     lab.worker("w2")
     lab.tick()
@@ -70,13 +70,13 @@ def test_the_worker_of_another_epoch_may_not_answer_for_the_former_one() -> None
     assert lab.count("duplicates") == 1
 
 
-def test_a_worker_that_was_taken_for_dead_is_told_that_it_is_stale() -> None:
+def test_worker_that_was_given_up_receives_stale() -> None:
     lab, _ = a_lab_whose_worker_was_taken_for_dead()
     lab.say("w1", m.Heartbeat())
     assert lab.got("w1", m.Stale) == [m.Stale()]
 
 
-def test_a_stranger_to_a_new_broker_is_told_that_it_is_stale() -> None:
+def test_peer_unknown_to_a_new_broker_receives_stale() -> None:
     lab = a_lab(workers=0)
     lab.done(an_id(1), "w7")
     lab.say("c7", m.Cancel(an_id(1)))
@@ -84,14 +84,14 @@ def test_a_stranger_to_a_new_broker_is_told_that_it_is_stale() -> None:
     assert lab.got("c7", m.Stale) == [m.Stale()]
 
 
-def test_a_goodbye_is_not_answered() -> None:
+def test_goodbye_is_not_answered() -> None:
     lab = a_lab(workers=0)
     lab.say("w7", m.WorkerGoodbye())
     lab.say("c7", m.ClientGoodbye())
     assert lab.sent == []
 
 
-def test_only_so_many_stale_connections_are_remembered() -> None:
+def test_number_of_stale_connections_is_bounded() -> None:
     lab = a_lab(workers=0)
     for number in range(MAX_STALE_ROUTES + 3):
         lab.worker(f"w{number}")
@@ -103,7 +103,7 @@ def test_only_so_many_stale_connections_are_remembered() -> None:
 # --- joining ------------------------------------------------------------------------------------------------
 
 
-def test_a_worker_that_rejoins_is_a_new_one_and_its_tasks_are_requeued() -> None:
+def test_worker_that_rejoins_is_a_new_one_and_its_tasks_are_requeued() -> None:
     lab = a_lab()
     task = lab.submit()
     lab.clear()
@@ -114,7 +114,7 @@ def test_a_worker_that_rejoins_is_a_new_one_and_its_tasks_are_requeued() -> None
     assert len({event.detail["epoch"] for event in lab.happened("joined")}) == 2
 
 
-def test_a_worker_may_rejoin_by_a_new_connection_before_the_old_one_is_closed() -> None:
+def test_worker_may_rejoin_on_a_new_connection_before_the_old_one_closes() -> None:
     lab = a_lab(workers=0)
     lab.worker("w1", name="worker-1")
     lab.worker("w2", name="worker-1")
@@ -124,7 +124,7 @@ def test_a_worker_may_rejoin_by_a_new_connection_before_the_old_one_is_closed() 
     assert lab.causes("lost") == ["rejoined"]
 
 
-def test_a_second_worker_of_the_same_name_is_refused_and_the_first_unharmed() -> None:
+def test_second_worker_of_the_same_name_is_refused_and_first_unharmed() -> None:
     lab = a_lab()
     task = lab.submit()
     lab.worker("w2", name="w1", instance="other")
@@ -135,7 +135,7 @@ def test_a_second_worker_of_the_same_name_is_refused_and_the_first_unharmed() ->
     assert lab.outcomes() == [(task, "RESULT")]
 
 
-def test_the_same_hello_twice_is_welcomed_twice_and_costs_nothing() -> None:
+def test_same_hello_twice_is_welcomed_twice_and_costs_nothing() -> None:
     lab = a_lab(workers=0)
     hello = m.WorkerHello(b"instance", b"epoch-77", 1, 1, "w1", "")
     lab.say("w1", hello)
@@ -152,7 +152,7 @@ def test_the_same_hello_twice_is_welcomed_twice_and_costs_nothing() -> None:
     [{"slots": 0}, {"slots": 65}, {"name": "x" * 257}, {"needs": "x" * 1025}],
     ids=lambda hello: next(iter(hello)),
 )
-def test_an_impossible_worker_is_refused(hello: dict[str, Any]) -> None:
+def test_impossible_worker_is_refused(hello: dict[str, Any]) -> None:
     lab = a_lab(workers=0)
     lab.worker("w1", **hello)
     assert len(lab.got("w1", m.WorkerRefused)) == 1
@@ -160,7 +160,7 @@ def test_an_impossible_worker_is_refused(hello: dict[str, Any]) -> None:
     assert lab.status()["workers"] == []
 
 
-def test_there_are_only_so_many_workers_and_clients() -> None:
+def test_number_of_workers_and_clients_is_bounded() -> None:
     lab = a_lab(workers=2, rules=replace(RULES, max_workers=2, max_clients=1))
     lab.worker("w3")
     lab.client("c2")
@@ -171,7 +171,7 @@ def test_there_are_only_so_many_workers_and_clients() -> None:
 # --- leaving ------------------------------------------------------------------------------------------------
 
 
-def test_a_draining_worker_gets_nothing_more_and_leaves_with_nothing_undone() -> None:
+def test_draining_worker_gets_no_new_tasks_and_leaves_none_undone() -> None:
     lab = a_lab()
     first, second = lab.submit(1), lab.submit(2)
     lab.say("w1", m.Leaving())
@@ -188,7 +188,7 @@ def test_a_draining_worker_gets_nothing_more_and_leaves_with_nothing_undone() ->
     assert lab.outcomes() == [(first, "RESULT")]
 
 
-def test_a_returned_task_is_the_next_one() -> None:
+def test_returned_task_is_the_next_one() -> None:
     lab = a_lab()
     for number in range(1, 4):
         lab.submit(number)
@@ -199,7 +199,7 @@ def test_a_returned_task_is_the_next_one() -> None:
     assert lab.causes("requeued") == ["returned"]
 
 
-def test_what_a_leaving_worker_still_held_is_requeued_without_blame() -> None:
+def test_tasks_of_a_leaving_worker_are_requeued_without_blame() -> None:
     lab = a_lab()
     task = lab.submit()
     lab.start(task)
@@ -215,7 +215,7 @@ def test_what_a_leaving_worker_still_held_is_requeued_without_blame() -> None:
 # --- clients ------------------------------------------------------------------------------------------------
 
 
-def test_a_client_that_reconnects_keeps_its_tasks_and_gets_their_results() -> None:
+def test_client_that_reconnects_keeps_its_tasks_and_gets_their_results() -> None:
     lab = a_lab()
     task = lab.submit()
     lab.close("c1")
@@ -227,7 +227,7 @@ def test_a_client_that_reconnects_keeps_its_tasks_and_gets_their_results() -> No
 
 
 @pytest.mark.parametrize("closed", [True, False])
-def test_the_tasks_of_a_client_that_is_gone_are_cancelled(closed: bool) -> None:
+def test_tasks_of_a_client_that_is_gone_are_cancelled(closed: bool) -> None:
     lab = a_lab(rules=replace(RULES, client_gone_s=5.0))
     for number in range(4):
         lab.submit(number)
@@ -241,14 +241,14 @@ def test_the_tasks_of_a_client_that_is_gone_are_cancelled(closed: bool) -> None:
     assert (lab.status()["queued"], lab.status()["open_bytes"]) == (0, 0)
 
 
-def test_a_client_that_says_goodbye_is_gone_at_once() -> None:
+def test_client_that_says_goodbye_is_gone_at_once() -> None:
     lab = a_lab(workers=0)
     lab.submit()
     lab.say("c1", m.ClientGoodbye())
     assert lab.causes("cancelled") == ["client gone"]
 
 
-def test_a_result_for_a_client_that_is_away_is_not_sent_to_nowhere() -> None:
+def test_result_for_a_disconnected_client_is_not_sent() -> None:
     lab = a_lab()
     task = lab.submit()
     lab.close("c1")
@@ -257,7 +257,7 @@ def test_a_result_for_a_client_that_is_away_is_not_sent_to_nowhere() -> None:
     assert len(lab.happened("done")) == 1
 
 
-def test_a_client_that_comes_back_after_its_result_was_lost_gets_it_by_submitting_again() -> None:
+def test_returning_client_gets_its_lost_result_by_submitting_again() -> None:
     lab = a_lab()
     task = lab.submit()
     lab.close("c1")

@@ -1,4 +1,4 @@
-"""What becomes of tasks when workers are lost, crash or hang, and who is blamed for it."""
+"""Tasks whose workers are lost, crash or hang, and the blame for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.tools.scheduling import RULES, Lab, a_lab, an_id
 # --- a lost worker ------------------------------------------------------------------------------------------
 
 
-def test_a_lost_workers_tasks_are_requeued_first_and_in_order() -> None:
+def test_lost_workers_tasks_are_requeued_first_and_in_order() -> None:
     lab = a_lab()
     for number in range(1, 5):
         lab.submit(number)
@@ -25,7 +25,7 @@ def test_a_lost_workers_tasks_are_requeued_first_and_in_order() -> None:
     assert lab.causes("requeued") == ["lost", "lost"]
 
 
-def test_a_silent_worker_is_suspect_then_lost() -> None:
+def test_silent_worker_is_suspect_then_lost() -> None:
     lab = a_lab()
     task = lab.submit()
     lab.pass_time(RULES.suspect_s + 0.2, "c1")
@@ -38,7 +38,7 @@ def test_a_silent_worker_is_suspect_then_lost() -> None:
     assert lab.tasks_of("w2") == [(task, 2)]
 
 
-def test_a_suspect_gets_no_work_until_it_is_heard_again() -> None:
+def test_suspect_gets_no_work_until_it_is_heard_again() -> None:
     lab = a_lab()
     lab.pass_time(RULES.suspect_s + 0.2, "c1")
     task = lab.submit()
@@ -51,7 +51,7 @@ def test_a_suspect_gets_no_work_until_it_is_heard_again() -> None:
     ]  # fmt: skip
 
 
-def test_a_worker_that_beats_is_never_lost_however_slow() -> None:
+def test_worker_that_sends_heartbeats_is_never_lost_however_slow() -> None:
     lab = a_lab()
     task = lab.submit(lease_s=100.0)
     lab.start(task)
@@ -59,7 +59,7 @@ def test_a_worker_that_beats_is_never_lost_however_slow() -> None:
     assert lab.happened("suspect") == lab.happened("lost") == []
 
 
-def test_the_broker_beats_for_all_its_peers() -> None:
+def test_broker_beats_for_all_its_peers() -> None:
     lab = a_lab()
     lab.pass_time(5.0, "c1", "w1")
     for route in ("c1", "w1"):
@@ -75,7 +75,7 @@ def test_announced_bulk_buys_patience_in_proportion() -> None:
     assert lab.causes("lost") == ["silent"]
 
 
-def test_the_patience_is_used_up_by_the_next_message() -> None:
+def test_patience_is_used_up_by_the_next_message() -> None:
     lab = a_lab()
     lab.say("w1", m.Bulk(RULES.max_message_bytes))
     lab.say("w1", m.Heartbeat())
@@ -83,7 +83,7 @@ def test_the_patience_is_used_up_by_the_next_message() -> None:
     assert lab.causes("lost") == ["silent"]
 
 
-def test_nobody_can_announce_himself_immortal() -> None:
+def test_announced_bulk_buys_bounded_patience() -> None:
     lab = a_lab()
     lab.say("w1", m.Bulk(2**63))
     longest_s = RULES.max_message_bytes / RULES.slow_link_bytes_per_s + RULES.dead_s
@@ -91,7 +91,7 @@ def test_nobody_can_announce_himself_immortal() -> None:
     assert lab.causes("lost") == ["silent"]
 
 
-def test_a_broker_that_overslept_blames_nobody() -> None:
+def test_broker_that_overslept_blames_no_peer() -> None:
     lab = a_lab(workers=2)
     task = lab.submit()
     lab.oversleep(60.0)
@@ -104,7 +104,7 @@ def test_a_broker_that_overslept_blames_nobody() -> None:
 
 
 @pytest.mark.parametrize("first", ["client", "worker"])
-def test_a_broker_that_waits_for_its_first_peer_does_not_oversleep(first: str) -> None:
+def test_broker_that_waits_for_its_first_peer_does_not_oversleep(first: str) -> None:
     lab = Lab()
     lab.tick()
     lab.now += 3600.0
@@ -116,7 +116,7 @@ def test_a_broker_that_waits_for_its_first_peer_does_not_oversleep(first: str) -
     assert lab.count("oversleeps") == 1
 
 
-def test_the_brokers_own_sleep_is_no_computing_time() -> None:
+def test_sleep_of_the_broker_is_not_compute_time() -> None:
     lab = a_lab()
     task = lab.submit(lease_s=5.0)
     lab.start(task)
@@ -129,7 +129,7 @@ def test_the_brokers_own_sleep_is_no_computing_time() -> None:
 
 
 def crash(lab: Lab, route: str, *started: bytes, attempt: int = 1) -> None:
-    """A worker starts these tasks, and its process dies."""
+    """Let a worker start these tasks, then let its process die."""
     for task in started:
         lab.start(task, route, attempt, confirm=1)
     lab.close(route)
@@ -143,7 +143,7 @@ def crash_often(lab: Lab, task: bytes, times: int) -> None:
         crash(lab, f"w{attempt}", task, attempt=attempt)
 
 
-def test_a_task_that_crashed_too_many_workers_is_poisoned() -> None:
+def test_task_that_crashed_too_many_workers_is_poisoned() -> None:
     lab = a_lab(workers=0)
     task = lab.submit()
     crash_often(lab, task, RULES.max_crashes)
@@ -155,7 +155,7 @@ def test_a_task_that_crashed_too_many_workers_is_poisoned() -> None:
     assert lab.tasks_of("w9") == []
 
 
-def test_one_crash_less_and_it_is_tried_again() -> None:
+def test_task_with_one_crash_less_is_retried() -> None:
     lab = a_lab(workers=0)
     task = lab.submit()
     crash_often(lab, task, RULES.max_crashes - 1)
@@ -165,7 +165,7 @@ def test_one_crash_less_and_it_is_tried_again() -> None:
     assert lab.outcomes() == [(task, "RESULT")]
 
 
-def test_a_task_that_had_not_started_is_never_blamed() -> None:
+def test_task_that_had_not_started_is_never_blamed() -> None:
     lab = a_lab(workers=0)
     killer, bystander = lab.submit(1), lab.submit(2)
     crash_often(lab, killer, RULES.max_crashes)
@@ -180,7 +180,7 @@ def test_a_task_that_had_not_started_is_never_blamed() -> None:
     assert [task for task, _ in lab.tasks_of("w99")] == [bystander]
 
 
-def test_what_was_in_flight_at_a_crash_is_tried_again_carefully() -> None:
+def test_tasks_in_flight_at_a_crash_are_retried_carefully() -> None:
     lab = a_lab()
     first, second = lab.submit(1), lab.submit(2)
     assert [task.careful for task in lab.got("w1", m.Task)] == [0, 0]
@@ -190,7 +190,7 @@ def test_what_was_in_flight_at_a_crash_is_tried_again_carefully() -> None:
     assert [(task.task, task.careful) for task in lab.got("w2", m.Task)] == [(first, 1), (second, 1)]
 
 
-def test_a_careful_start_is_answered_with_go_once_it_is_on_record() -> None:
+def test_careful_start_is_answered_with_go_once_it_is_on_record() -> None:
     lab = a_lab()
     task = lab.submit()
     crash(lab, "w1", task)
@@ -201,13 +201,13 @@ def test_a_careful_start_is_answered_with_go_once_it_is_on_record() -> None:
     assert [(event.attempt, event.worker) for event in lab.happened("started")] == [(1, "w1"), (2, "w2")]
 
 
-def test_an_ordinary_start_needs_no_go() -> None:
+def test_ordinary_start_needs_no_go() -> None:
     lab = a_lab()
     lab.start(lab.submit())
     assert lab.got("w1", m.Go) == []
 
 
-def test_a_goodbye_is_no_evidence_of_a_crash() -> None:
+def test_goodbye_is_no_evidence_of_a_crash() -> None:
     lab = a_lab(workers=0)
     task = lab.submit()
     for attempt in range(1, RULES.max_crashes + 2):
@@ -221,7 +221,7 @@ def test_a_goodbye_is_no_evidence_of_a_crash() -> None:
     assert [message.careful for message in lab.got("w9", m.Task)] == [0]
 
 
-def test_a_process_that_speaks_again_had_not_crashed_and_its_task_is_not_blamed() -> None:
+def test_process_heard_again_had_not_crashed_and_its_task_is_not_blamed() -> None:
     lab = a_lab(workers=0)
     task = lab.submit()
     for attempt in range(1, 2 * RULES.max_crashes):
@@ -231,7 +231,7 @@ def test_a_process_that_speaks_again_had_not_crashed_and_its_task_is_not_blamed(
     assert lab.outcomes() == []
 
 
-def test_a_poisoned_task_that_is_submitted_again_is_told_so_and_costs_no_more_workers() -> None:
+def test_poisoned_task_submitted_again_fails_without_costing_a_worker() -> None:
     lab = a_lab(workers=0)
     task = lab.submit()
     crash_often(lab, task, RULES.max_crashes)
@@ -242,7 +242,7 @@ def test_a_poisoned_task_that_is_submitted_again_is_told_so_and_costs_no_more_wo
     assert lab.tasks_of("w9") == []
 
 
-def test_only_so_many_verdicts_are_remembered() -> None:
+def test_number_of_verdicts_is_bounded() -> None:
     lab = a_lab(rules=replace(RULES, max_hangs=1))
     for number in range(MAX_VERDICTS + 1):
         lab.error(lab.submit(number), "HUNG")
@@ -257,7 +257,7 @@ def test_only_so_many_verdicts_are_remembered() -> None:
 
 
 def silence(lab: Lab, route: str, task: bytes, attempt: int) -> None:
-    """A worker comes, begins the task, and says nothing more; its connection stands."""
+    """Let a worker join, start the task and fall silent; its connection stands."""
     lab.worker(route)
     lab.tick()
     assert lab.tasks_of(route) == [(task, attempt)]
@@ -267,7 +267,7 @@ def silence(lab: Lab, route: str, task: bytes, attempt: int) -> None:
 
 
 def silence_two(lab: Lab) -> bytes:
-    """Two workers, w1 and w2, fall silent with the same task, which they had begun; a third one comes."""
+    """Let two workers, w1 and w2, start the same task and fall silent; a third one joins."""
     task = lab.submit(lease_s=5.0)
     silence(lab, "w1", task, 1)
     silence(lab, "w2", task, 2)
@@ -276,7 +276,7 @@ def silence_two(lab: Lab) -> bytes:
     return task
 
 
-def test_what_a_silent_worker_had_is_tried_again_at_once_but_carefully() -> None:
+def test_tasks_of_a_silent_worker_are_retried_at_once_and_carefully() -> None:
     lab = a_lab(workers=0)
     task = lab.submit()
     silence(lab, "w1", task, 1)
@@ -292,7 +292,7 @@ def test_silence_alone_is_no_evidence_of_a_crash() -> None:
     assert lab.scheduler.tasks[task].crashes == 0
 
 
-def test_a_task_that_two_workers_fell_silent_with_waits_and_others_pass_it() -> None:
+def test_task_that_silenced_two_workers_waits_and_others_pass_it() -> None:
     lab = a_lab(workers=0)
     task = silence_two(lab)
     other = lab.submit(2)
@@ -303,7 +303,7 @@ def test_a_task_that_two_workers_fell_silent_with_waits_and_others_pass_it() -> 
     assert task.hex() in lab.scheduler.snapshot(lab.now).pending
 
 
-def test_it_waits_as_long_as_a_hang_may_take_to_be_noticed_at_most() -> None:
+def test_wait_ends_when_a_hang_would_have_been_noticed() -> None:
     lab = a_lab(workers=0)
     task = silence_two(lab)
     lab.pass_time(2 * 5.0 + RULES.dead_s - 0.5, "c1", "w3")
@@ -312,7 +312,7 @@ def test_it_waits_as_long_as_a_hang_may_take_to_be_noticed_at_most() -> None:
     assert lab.tasks_of("w3") == [(task, 3)]
 
 
-def test_it_waits_no_more_when_the_silent_worker_begins_anew() -> None:
+def test_hello_of_silent_worker_ends_the_wait() -> None:
     lab = a_lab(workers=0)
     task = silence_two(lab)
     lab.say("w2", m.Heartbeat())
@@ -325,7 +325,7 @@ def test_it_waits_no_more_when_the_silent_worker_begins_anew() -> None:
     assert lab.scheduler.tasks[task].crashes == 0, "it began anew: its end tells nothing of this task"
 
 
-def test_it_waits_no_more_when_the_silent_worker_says_goodbye_and_that_is_no_crash() -> None:
+def test_goodbye_of_silent_worker_ends_the_wait_and_is_no_crash() -> None:
     lab = a_lab(workers=0)
     task = silence_two(lab)
     lab.say("w2", m.WorkerGoodbye())
@@ -335,7 +335,7 @@ def test_it_waits_no_more_when_the_silent_worker_says_goodbye_and_that_is_no_cra
     assert lab.scheduler.tasks[task].crashes == 0
 
 
-def test_a_process_that_is_refused_has_not_crashed_either() -> None:
+def test_refused_process_has_not_crashed() -> None:
     lab = a_lab(workers=0)
     task = lab.submit()
     silence(lab, "w1", task, 1)
@@ -348,7 +348,7 @@ def test_a_process_that_is_refused_has_not_crashed_either() -> None:
     assert lab.scheduler.tasks[task].crashes == 0
 
 
-def test_it_waits_no_more_when_the_silent_process_says_hello_on_another_connection() -> None:
+def test_hello_of_silent_process_on_another_connection_ends_the_wait() -> None:
     lab = a_lab(workers=0)
     task = silence_two(lab)
     lab.worker("w2 again", name="w2")
@@ -356,7 +356,7 @@ def test_it_waits_no_more_when_the_silent_process_says_hello_on_another_connecti
     assert lab.tasks_of("w3") == [(task, 3)]
 
 
-def test_a_worker_whose_connection_breaks_after_silence_has_crashed() -> None:
+def test_worker_whose_connection_breaks_after_silence_has_crashed() -> None:
     lab = a_lab(workers=0)
     task = silence_two(lab)
     lab.close("w2")
@@ -365,7 +365,7 @@ def test_a_worker_whose_connection_breaks_after_silence_has_crashed() -> None:
     assert lab.tasks_of("w3") == [(task, 3)]
 
 
-def test_a_task_that_silences_workers_until_they_end_is_poison() -> None:
+def test_task_that_silences_workers_until_they_end_is_poison() -> None:
     lab = a_lab(workers=0)
     task = lab.submit()
     for attempt in range(1, RULES.max_crashes + 1):
@@ -375,7 +375,7 @@ def test_a_task_that_silences_workers_until_they_end_is_poison() -> None:
     assert "fallen silent" in lab.happened("failed")[0].detail["error"]
 
 
-def test_a_late_result_of_a_silent_worker_ends_the_task_that_waits() -> None:
+def test_late_result_of_a_silent_worker_ends_the_waiting_task() -> None:
     lab = a_lab(workers=0)
     task = silence_two(lab)
     lab.done(task, "w1", 1)
@@ -383,7 +383,7 @@ def test_a_late_result_of_a_silent_worker_ends_the_task_that_waits() -> None:
     assert len(lab.scheduler.queue) == 0
 
 
-def test_a_late_error_of_a_silent_worker_ends_the_task_too() -> None:
+def test_late_error_of_a_silent_worker_ends_the_task_too() -> None:
     lab = a_lab(workers=0)
     task = silence_two(lab)
     lab.error(task, "ERROR", "w1", 1)
@@ -392,7 +392,7 @@ def test_a_late_error_of_a_silent_worker_ends_the_task_too() -> None:
     assert len(lab.scheduler.queue) == 0
 
 
-def test_a_late_error_of_an_attempt_that_was_another_workers_changes_nothing() -> None:
+def test_late_error_for_another_workers_attempt_changes_nothing() -> None:
     lab = a_lab(workers=0)
     task = silence_two(lab)
     lab.error(task, "ERROR", "w1", 2)
@@ -400,7 +400,7 @@ def test_a_late_error_of_an_attempt_that_was_another_workers_changes_nothing() -
     assert lab.count("stale_errors") == 1
 
 
-def test_silent_workers_that_report_later_that_it_outran_its_lease_are_believed() -> None:
+def test_late_hang_reports_of_silent_workers_count() -> None:
     lab = a_lab(workers=0)
     task = silence_two(lab)
     lab.error(task, "HUNG", "w1", 1)
@@ -410,7 +410,7 @@ def test_silent_workers_that_report_later_that_it_outran_its_lease_are_believed(
     assert lab.outcomes() == [(task, "HUNG")]
 
 
-def test_a_task_that_waits_can_be_cancelled() -> None:
+def test_task_that_waits_can_be_cancelled() -> None:
     lab = a_lab(workers=0)
     task = silence_two(lab)
     lab.say("c1", m.Cancel(task))
@@ -421,7 +421,7 @@ def test_a_task_that_waits_can_be_cancelled() -> None:
 # --- hung tasks ---------------------------------------------------------------------------------------------
 
 
-def test_a_hung_task_is_tried_again_then_fails_by_name() -> None:
+def test_hung_task_is_retried_then_fails_as_hung() -> None:
     lab = a_lab()
     task = lab.submit()
     for attempt in range(1, RULES.max_hangs + 1):
@@ -431,7 +431,7 @@ def test_a_hung_task_is_tried_again_then_fails_by_name() -> None:
     assert lab.causes("requeued") == ["hung"]
 
 
-def test_a_worker_that_does_not_even_report_a_hang_is_lost_after_twice_the_lease() -> None:
+def test_worker_without_a_report_is_lost_after_twice_the_lease() -> None:
     lab = a_lab()
     task = lab.submit(lease_s=5.0)
     lab.start(task)
@@ -442,7 +442,7 @@ def test_a_worker_that_does_not_even_report_a_hang_is_lost_after_twice_the_lease
     assert lab.causes("requeued") == ["lost"]
 
 
-def test_the_lease_backstop_counts_as_a_hang_of_the_task_that_hung_only() -> None:
+def test_lost_worker_with_overdue_report_counts_as_hang_of_that_task_only() -> None:
     lab = a_lab(rules=replace(RULES, max_hangs=1))
     hung, other = lab.submit(1, lease_s=5.0), lab.submit(2)
     lab.start(hung)
@@ -453,7 +453,7 @@ def test_the_lease_backstop_counts_as_a_hang_of_the_task_that_hung_only() -> Non
     assert lab.tasks_of("w2") == [(other, 2)]
 
 
-def test_the_time_in_which_a_suspect_could_report_nothing_is_not_held_against_its_task() -> None:
+def test_time_as_a_suspect_does_not_count_against_the_lease() -> None:
     lab = a_lab()
     lab.start(lab.submit(lease_s=5.0))
     lab.pass_time(1.5, "c1")
@@ -462,7 +462,7 @@ def test_the_time_in_which_a_suspect_could_report_nothing_is_not_held_against_it
     assert lab.happened("lost") == []
 
 
-def test_a_task_that_has_not_started_has_no_lease() -> None:
+def test_task_that_has_not_started_has_no_lease() -> None:
     lab = a_lab()
     lab.submit(lease_s=1.0)
     lab.pass_time(10.0, "c1", "w1")

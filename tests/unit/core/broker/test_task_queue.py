@@ -30,7 +30,7 @@ def a_queue(*tasks: OpenTask) -> TaskQueue:
 
 
 def popped(queue: TaskQueue, needs: frozenset[str] = ANY, count: int | None = None) -> list[str]:
-    """Take ``count`` tasks of a lane, or all of it, and return their names."""
+    """Take ``count`` tasks of a lane, or all of them, and return their names."""
     names: list[str] = []
     while needs in queue.lanes and len(names) != count:
         names.append(queue.pop(needs).id.decode())
@@ -41,26 +41,26 @@ def test_one_clients_tasks_are_first_in_first_out() -> None:
     assert popped(a_queue(*map(a_task, "abc"))) == ["a", "b", "c"]
 
 
-def test_clients_take_turns_so_that_a_flood_delays_nobody() -> None:
+def test_clients_take_turns_so_that_a_flood_delays_no_other() -> None:
     flood = [a_task(f"flood-{i}") for i in range(3)]
     queue = a_queue(*flood, a_task("mine", BEN), a_task("hers", CLEO))
     assert popped(queue) == ["flood-0", "mine", "hers", "flood-1", "flood-2"]
 
 
-def test_a_requeued_task_comes_first_even_before_other_clients() -> None:
+def test_requeued_task_comes_first_even_before_other_clients() -> None:
     queue = a_queue(a_task("a"), a_task("b", BEN))
     queue.push(a_task("again", CLEO), front=True)
     assert popped(queue) == ["again", "a", "b"]
 
 
-def test_requeued_from_the_newest_to_the_oldest_they_keep_their_order() -> None:
+def test_tasks_requeued_newest_first_keep_their_order() -> None:
     queue = a_queue(a_task("d"))
     for name in "cba":
         queue.push(a_task(name), front=True)
     assert popped(queue) == ["a", "b", "c", "d"]
 
 
-def test_a_lane_that_nobody_serves_does_not_block_another() -> None:
+def test_lane_without_a_worker_does_not_block_another() -> None:
     queue = a_queue(a_task("waits", needs=BLUR), a_task("a"))
     assert popped(queue) == ["a"]
     assert len(queue) == 1
@@ -72,13 +72,13 @@ def test_lanes_take_turns() -> None:
     assert list(queue.lanes) == [BLUR, ANY]
 
 
-def test_a_requeued_tasks_lane_is_next() -> None:
+def test_requeued_tasks_lane_is_next() -> None:
     queue = a_queue(a_task("a"))
     queue.push(a_task("x", needs=BLUR), front=True)
     assert list(queue.lanes) == [BLUR, ANY]
 
 
-def test_a_task_can_leave_from_the_middle() -> None:
+def test_task_can_be_removed_from_the_middle() -> None:
     tasks = [a_task(name) for name in "abc"]
     queue = a_queue(*tasks)
     queue.remove(tasks[1])
@@ -86,7 +86,7 @@ def test_a_task_can_leave_from_the_middle() -> None:
     assert popped(queue) == ["a", "c"]
 
 
-def test_the_last_task_takes_its_lane_with_it() -> None:
+def test_last_task_takes_its_lane_with_it() -> None:
     task = a_task("a", needs=BLUR)
     queue = a_queue(task)
     queue.remove(task)
@@ -102,7 +102,7 @@ def test_head_is_what_pop_takes() -> None:
 
 
 class NaiveQueue:
-    """The same orders with lists of lists: slow, and obvious."""
+    """The same orders with lists of lists: slow and obvious."""
 
     def __init__(self) -> None:
         self.lanes: list[tuple[frozenset[str], list[list[Any]]]] = []
@@ -159,7 +159,7 @@ steps = st.lists(
 
 @settings(max_examples=150)
 @given(steps)
-def test_it_agrees_with_a_naive_queue(steps: list[tuple[str, ClientRecord, frozenset[str], int]]) -> None:
+def test_queue_agrees_with_a_naive_one(steps: list[tuple[str, ClientRecord, frozenset[str], int]]) -> None:
     queue, naive = TaskQueue(), NaiveQueue()
     for number, (what, client, needs, pick) in enumerate(steps):
         waiting = naive.tasks()

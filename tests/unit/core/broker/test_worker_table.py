@@ -1,4 +1,4 @@
-"""The table of workers: its index is least_busy and nothing else, and credit is time, not count."""
+"""The worker table: its index agrees with least_busy, and credit is time, not count."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def a_task(number: int = 0, job: str = "work", needs: frozenset[str] = ANY) -> O
 
 
 def fill(table: WorkerTable, worker: Worker, job: str = "work", most: int = 1000) -> int:
-    """Give a worker tasks as long as it has credit; return how many it took."""
+    """Give a worker tasks while it has credit; return how many it took."""
     taken = 0
     while table.has_credit(worker) and taken < most:
         table.dispatched(worker, a_task(taken, job))
@@ -48,21 +48,21 @@ def fill(table: WorkerTable, worker: Worker, job: str = "work", most: int = 1000
 
 
 @pytest.mark.parametrize("slots", [1, 4])
-def test_of_unknown_or_long_tasks_a_worker_gets_one_more_than_it_has_slots(slots: int) -> None:
+def test_worker_gets_slots_plus_one_unknown_or_long_tasks(slots: int) -> None:
     worker = a_worker(slots=slots)
     table = a_table(worker)
     table.learn("long", 3.0)
     assert fill(table, worker, "long") == slots + 1
 
 
-def test_tiny_tasks_are_sent_ahead_as_long_as_they_take_less_than_work_ahead() -> None:
+def test_tiny_tasks_are_sent_ahead_while_they_take_less_than_work_ahead() -> None:
     worker = a_worker()
     table = a_table(worker)
     table.learn("tiny", RULES.work_ahead_s / 10)
     assert fill(table, worker, "tiny") in (10, 11)  # the sum of ten floats may fall short of it
 
 
-def test_however_tiny_the_tasks_there_is_a_most() -> None:
+def test_number_of_tiny_tasks_per_worker_is_bounded() -> None:
     worker = a_worker()
     table = a_table(worker)
     table.learn("nothing", 0.0)
@@ -70,7 +70,7 @@ def test_however_tiny_the_tasks_there_is_a_most() -> None:
 
 
 @pytest.mark.parametrize("state", ["suspect", "draining"])
-def test_a_suspect_or_draining_worker_has_no_credit(state: str) -> None:
+def test_suspect_or_draining_worker_has_no_credit(state: str) -> None:
     worker = a_worker()
     table = a_table(worker)
     setattr(worker, state, True)
@@ -82,7 +82,7 @@ def test_a_suspect_or_draining_worker_has_no_credit(state: str) -> None:
     assert worker.status == state
 
 
-def test_an_ended_task_gives_its_credit_back() -> None:
+def test_ended_task_gives_its_credit_back() -> None:
     worker, task = a_worker(), a_task()
     table = a_table(worker)
     table.dispatched(worker, task)
@@ -92,7 +92,7 @@ def test_an_ended_task_gives_its_credit_back() -> None:
     assert (worker.in_flight, worker.ahead_s) == (0, 0.0)
 
 
-def test_a_revoked_attempt_is_charged_until_the_worker_answers_for_it_once() -> None:
+def test_revoked_attempt_is_charged_until_the_worker_answers_once() -> None:
     worker, task = a_worker(), a_task()
     table = a_table(worker)
     table.dispatched(worker, task)
@@ -106,7 +106,7 @@ def test_a_revoked_attempt_is_charged_until_the_worker_answers_for_it_once() -> 
 
 
 @pytest.mark.parametrize("nonsense", [float("nan"), float("inf"), -1.0, 1e9])
-def test_times_that_no_clock_measured_teach_nothing(nonsense: float) -> None:
+def test_impossible_compute_times_are_ignored(nonsense: float) -> None:
     worker = a_worker()
     table = a_table(worker)
     table.learn("work", nonsense)
@@ -114,7 +114,7 @@ def test_times_that_no_clock_measured_teach_nothing(nonsense: float) -> None:
     assert worker.ahead_s == RULES.work_ahead_s
 
 
-def test_a_job_is_expected_to_take_what_it_lately_took() -> None:
+def test_expected_time_of_a_job_follows_its_recent_runs() -> None:
     worker, task = a_worker(), a_task()
     table = a_table(worker)
     table.learn("work", 1.0)
@@ -127,7 +127,7 @@ def test_a_job_is_expected_to_take_what_it_lately_took() -> None:
 # --- who is in it -------------------------------------------------------------------------------------------
 
 
-def test_a_worker_is_found_by_id_and_by_route_until_it_goes() -> None:
+def test_worker_is_found_by_id_and_by_route_until_it_goes() -> None:
     worker = a_worker()
     table = a_table(worker)
     assert table.get("w") is table.at("route of w") is worker
@@ -138,14 +138,14 @@ def test_a_worker_is_found_by_id_and_by_route_until_it_goes() -> None:
     assert not table.any_can(ANY)
 
 
-def test_a_worker_that_comes_back_is_no_longer_among_the_departed() -> None:
+def test_worker_that_comes_back_is_no_longer_among_the_departed() -> None:
     table = a_table(a_worker())
     table.remove(next(iter(table)), "left")
     table.join(a_worker())
     assert not table.departed
 
 
-def test_only_so_many_departed_workers_are_remembered() -> None:
+def test_number_of_departed_workers_is_bounded() -> None:
     table = a_table()
     for number in range(MAX_DEPARTED_REMEMBERED + 5):
         worker = a_worker(str(number))
@@ -163,7 +163,7 @@ def test_only_workers_that_state_all_that_a_task_needs_are_eligible() -> None:
     assert not table.any_can(frozenset({"resize"}))
 
 
-def test_a_worker_that_states_nothing_can_everything() -> None:
+def test_worker_without_capabilities_can_do_everything() -> None:
     worker = a_worker()
     assert a_table(worker).least_busy(frozenset({"whatever"})) is worker
 
@@ -195,7 +195,7 @@ operations = st.lists(
 
 @settings(max_examples=150)
 @given(operations)
-def test_the_index_gives_exactly_what_the_policy_gives(steps: list[tuple[str, int, int]]) -> None:
+def test_index_gives_exactly_what_the_policy_gives(steps: list[tuple[str, int, int]]) -> None:
     table = a_table(rules=SMALL)
     table.learn("tiny", 0.0001)
     table.learn("long", 2.0)

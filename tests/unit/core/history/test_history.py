@@ -1,4 +1,4 @@
-"""What a recording answers: ledger, story, intervals, throughput, share, and what it says of its holes."""
+"""The answers of a recording: ledger, story, intervals, throughput, share, and gaps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def detailed(
 # --- the recording itself -----------------------------------------------------------------------------------
 
 
-def test_an_empty_history_answers_every_question() -> None:
+def test_empty_history_answers_every_question() -> None:
     history = History()
     assert (len(history), history.began_at, history.duration_s, history.has_gaps) == (0, 0.0, 0.0, False)
     assert not any([history.ledger(), history.recoveries(), history.check(), history.throughput(1.0)])
@@ -41,7 +41,7 @@ def test_an_empty_history_answers_every_question() -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS | {"teleported"}))
-def test_a_single_event_of_any_kind_answers_every_question(kind: str) -> None:
+def test_single_event_of_any_kind_answers_every_question(kind: str) -> None:
     history = History([Event(CLOCK, kind, A, 1, "worker-1", {"target": "worker-1", "fault": "kill"})])
     history.ledger(), history.recoveries(), history.story(A), history.intervals(), history.workers()
     assert history.check(ended=True) is not None
@@ -49,7 +49,7 @@ def test_a_single_event_of_any_kind_answers_every_question(kind: str) -> None:
     assert history.throughput(1.0) == []
 
 
-def test_a_history_read_from_lines_is_the_history_of_the_events() -> None:
+def test_history_read_from_lines_is_the_history_of_the_events() -> None:
     events = demo()
     read = History.from_lines(encode_event(event) + "\n" for event in events)
     direct = History(events)
@@ -58,7 +58,7 @@ def test_a_history_read_from_lines_is_the_history_of_the_events() -> None:
     assert read.duration_s == pytest.approx(direct.duration_s, abs=2e-6)
 
 
-def test_a_history_that_grows_live_answers_like_one_that_was_read_at_the_end() -> None:
+def test_history_extended_live_answers_like_one_read_at_the_end() -> None:
     events = demo()
     live = History()
     for i in range(0, len(events), 50):
@@ -71,14 +71,14 @@ def test_a_history_that_grows_live_answers_like_one_that_was_read_at_the_end() -
     assert live.counts() == whole.counts()
 
 
-def test_a_torn_last_line_is_left_out_and_told() -> None:
+def test_torn_last_line_is_left_out_and_reported() -> None:
     lines = [encode_event(event) for event in demo()]
     history = History.from_lines([*lines[:-1], lines[-1][:20]])
     assert history.torn and not history.has_gaps
     assert len(history) == len(lines) - 1
 
 
-def test_unreadable_lines_in_the_middle_are_a_gap_that_is_told() -> None:
+def test_unreadable_lines_in_the_middle_become_a_gap() -> None:
     lines = [encode_event(event) for event in demo()]
     lines[10] = lines[11] = "garbage"
     history = History.from_lines(lines)
@@ -87,7 +87,7 @@ def test_unreadable_lines_in_the_middle_are_a_gap_that_is_told() -> None:
     assert len(history) == len(lines) - 1  # two lines fewer, one gap more
 
 
-def test_a_gap_of_the_recorder_is_told_with_its_instant() -> None:
+def test_gap_of_the_recorder_is_listed_with_its_instant() -> None:
     history = made(detailed(2.0, "gap", missing=40))
     assert history.has_gaps
     assert history.gaps() == [(2.0, 40)]
@@ -143,7 +143,7 @@ def test_no_sequence_of_events_breaks_a_question(events: list[Event]) -> None:
 # --- tasks --------------------------------------------------------------------------------------------------
 
 
-def test_the_ledger_says_of_each_task_where_it_was_tried_who_won_and_when() -> None:
+def test_ledger_lists_workers_winner_and_times_of_each_task() -> None:
     history = made(
         detailed(1.0, "submitted", A, job="labkit.jobs:echo", client="me", bytes=3),
         (1.5, "dispatched", A, 1, "worker-2"),
@@ -162,7 +162,7 @@ def test_the_ledger_says_of_each_task_where_it_was_tried_who_won_and_when() -> N
     assert row.total_s == pytest.approx(1.7)
 
 
-def test_a_late_result_of_the_first_attempt_wins_and_the_second_is_a_duplicate() -> None:
+def test_late_result_of_first_attempt_wins_and_second_is_a_duplicate() -> None:
     history = made(
         (1.0, "submitted", A, 0, ""),
         (1.0, "dispatched", A, 1, "worker-2"),
@@ -181,10 +181,10 @@ def test_a_late_result_of_the_first_attempt_wins_and_the_second_is_a_duplicate()
     assert (other.start, other.end) == pytest.approx((3.1, 3.6))
     assert other.outcome == "superseded"
     assert [i.outcome for i in intervals["worker-2"]] == ["done"]
-    assert history.check(ended=True)[0].rule == "not_there"  # nobody joined in this made-up history
+    assert history.check(ended=True)[0].rule == "not_there"  # no worker joined in this made-up history
 
 
-def test_a_failed_and_an_open_task_are_told_apart() -> None:
+def test_failed_and_open_tasks_are_distinguished() -> None:
     history = made(
         (1.0, "submitted", A, 0, ""),
         (1.0, "submitted", B, 0, ""),
@@ -197,7 +197,7 @@ def test_a_failed_and_an_open_task_are_told_apart() -> None:
     assert (still_open.outcome, still_open.ended, still_open.total_s) == ("", None, None)
 
 
-def test_a_task_that_is_submitted_again_to_a_new_broker_is_one_row() -> None:
+def test_task_that_is_submitted_again_to_a_new_broker_is_one_row() -> None:
     history = made(
         (1.0, "submitted", A, 0, ""),
         (1.0, "dispatched", A, 1, "worker-1"),
@@ -211,7 +211,7 @@ def test_a_task_that_is_submitted_again_to_a_new_broker_is_one_row() -> None:
     assert history.busy() == [(1.0, 3.0)]
 
 
-def test_the_story_of_a_task_that_was_set_aside_does_not_say_that_it_is_next() -> None:
+def test_story_of_a_task_set_aside_does_not_claim_it_is_next() -> None:
     lost = Event(CLOCK + 2, "requeued", A, 1, "worker-1", {"cause": "lost"})
     again = Event(CLOCK + 4, "requeued", A, 2, "worker-2", {"cause": "lost", "wait_s": 62.0})
     first, second = History([lost, again]).story(A)
@@ -220,7 +220,7 @@ def test_the_story_of_a_task_that_was_set_aside_does_not_say_that_it_is_next() -
     assert "62.0 s at most" in str(second)
 
 
-def test_the_story_of_a_task_names_the_fault_and_the_loss_that_struck_its_worker() -> None:
+def test_story_of_a_task_names_the_fault_and_loss_of_its_worker() -> None:
     history = History(demo())
     task = history.recoveries()[0].held[0]
     story = history.story(task)
@@ -232,20 +232,20 @@ def test_the_story_of_a_task_names_the_fault_and_the_loss_that_struck_its_worker
     assert story[0].t == pytest.approx(0.5)
 
 
-def test_the_story_of_an_unharmed_task_names_no_fault() -> None:
+def test_story_of_an_unharmed_task_names_no_fault() -> None:
     history = History(demo())
     assert [row.event for row in history.story(task_id(0))] == ["submitted", "dispatched", "started", "done"]
     assert history.story("nothing like it") == []
 
 
-def test_a_shortened_id_is_completed() -> None:
+def test_shortened_id_is_completed() -> None:
     assert History(run(tasks=20)).find(task_id(3)[:-1]) == [task_id(i) for i in range(16)]
 
 
 # --- what ran where -----------------------------------------------------------------------------------------
 
 
-def test_intervals_in_a_slot_follow_one_another_and_cover_every_started_attempt() -> None:
+def test_intervals_of_a_slot_do_not_overlap_and_cover_every_started_attempt() -> None:
     events = run(kill_at=1.2, slots=2)
     history = History(events)
     started = Counter(event.worker for event in events if event.kind == "started")
@@ -257,13 +257,13 @@ def test_intervals_in_a_slot_follow_one_another_and_cover_every_started_attempt(
             assert all(a.end <= b.start + 1e-9 for a, b in zip(mine, mine[1:], strict=False))
 
 
-def test_the_attempt_that_died_with_its_worker_ends_at_the_loss() -> None:
+def test_attempt_that_died_with_its_worker_ends_at_the_loss() -> None:
     history = History(demo())
     lost = [row for row in history.intervals()["worker-2"] if row.outcome == "lost"]
     assert [row.end for row in lost] == [pytest.approx(1.52)]
 
 
-def test_a_start_that_was_told_late_is_set_back_by_what_the_worker_computed() -> None:
+def test_late_start_is_set_back_by_the_workers_compute_time() -> None:
     history = made(
         (1.0, "submitted", A, 0, ""),
         (1.0, "dispatched", A, 1, "worker-1"),
@@ -274,7 +274,7 @@ def test_a_start_that_was_told_late_is_set_back_by_what_the_worker_computed() ->
     assert (row.start, row.end) == pytest.approx((1.4, 1.9))
 
 
-def test_an_attempt_that_only_waited_at_its_worker_did_not_run() -> None:
+def test_attempt_that_only_waited_at_its_worker_did_not_run() -> None:
     history = made(
         (1.0, "dispatched", A, 1, "worker-1"),
         (1.0, "dispatched", B, 1, "worker-1"),
@@ -284,7 +284,7 @@ def test_an_attempt_that_only_waited_at_its_worker_did_not_run() -> None:
     assert [row.task for row in history.intervals()["worker-1"]] == [A]
 
 
-def test_what_has_not_ended_lasts_until_the_last_event() -> None:
+def test_open_attempt_lasts_until_the_last_event() -> None:
     history = made(
         (1.0, "dispatched", A, 1, "worker-1"), (1.0, "started", A, 1, "worker-1"), (5.0, "x", "", 0, "")
     )
@@ -292,7 +292,7 @@ def test_what_has_not_ended_lasts_until_the_last_event() -> None:
     assert (row.start, row.end, row.outcome) == (1.0, 5.0, "")
 
 
-def test_the_states_of_a_worker_follow_one_another_to_the_end() -> None:
+def test_states_of_a_worker_follow_one_another_to_the_end() -> None:
     history = made(
         (1.0, "joined", "", 0, "worker-2"),
         (2.0, "suspect", "", 0, "worker-2"),
@@ -309,7 +309,7 @@ def test_the_states_of_a_worker_follow_one_another_to_the_end() -> None:
     ]  # fmt: skip
 
 
-def test_a_new_broker_knows_no_worker_until_it_joins() -> None:
+def test_new_broker_knows_no_worker_until_it_joins() -> None:
     history = made(
         (1.0, "joined", "", 0, "worker-1"),
         (2.0, "broker_started", "", 0, ""),
@@ -318,7 +318,7 @@ def test_a_new_broker_knows_no_worker_until_it_joins() -> None:
     assert [span.state for span in history.workers()["worker-1"]] == ["ready", "unknown", "ready"]
 
 
-def test_workers_are_in_the_order_in_which_people_count() -> None:
+def test_workers_are_in_natural_order() -> None:
     history = made(*[(1.0, "joined", "", 0, f"worker-{i}") for i in (10, 2, 1)])
     assert list(history.workers()) == list(history.intervals()) == list(history.share())
     assert list(history.share()) == ["worker-1", "worker-2", "worker-10"]
@@ -329,7 +329,7 @@ def test_workers_are_in_the_order_in_which_people_count() -> None:
 
 
 @pytest.mark.parametrize("window_s", [0.05, 0.3, 1.0, 3.0, 100.0])
-def test_windows_fill_the_recording_exactly_and_count_every_result_once(window_s: float) -> None:
+def test_windows_fill_the_recording_and_count_every_result_once(window_s: float) -> None:
     history = History(demo())
     samples = history.throughput(window_s)
     assert sum(sample.done for sample in samples) == 180
@@ -354,12 +354,12 @@ def test_throughput_of_a_part_counts_only_that_part() -> None:
     )
 
 
-def test_a_failed_task_is_no_result() -> None:
+def test_failed_task_is_no_result() -> None:
     history = made((1.0, "submitted", A, 0, ""), detailed(2.0, "failed", A, code="NO_WORKER"))
     assert [sample.done for sample in history.throughput(1.0)] == [0, 0]
 
 
-def test_the_share_counts_results_per_worker_in_a_period() -> None:
+def test_share_counts_results_per_worker_in_a_period() -> None:
     history = History(demo())
     assert sum(history.share().values()) == 180
     before = history.share(until=1.5)
@@ -367,7 +367,7 @@ def test_the_share_counts_results_per_worker_in_a_period() -> None:
     assert history.share(1.53, 2.3).keys() == {"worker-1", "worker-3"}  # worker-2 was not there
 
 
-def test_a_worker_that_was_there_and_did_nothing_has_a_share_of_zero() -> None:
+def test_worker_without_results_has_a_share_of_zero() -> None:
     history = made((0.1, "joined", "", 0, "worker-9"), (2.0, "broker_stopped", "", 0, ""))
     assert history.share() == {"worker-9": 0}
     assert history.share(until=0.05) == {}
@@ -377,8 +377,8 @@ def test_a_worker_that_was_there_and_did_nothing_has_a_share_of_zero() -> None:
 
 
 @pytest.mark.no_cover
-def test_a_large_history_is_read_and_asked_in_bounded_time() -> None:
-    """A guard against quadratic answers, ten times slower than usual; benchmarks measure the speed."""
+def test_large_history_is_read_and_asked_in_bounded_time() -> None:
+    """A guard against quadratic answers; benchmarks measure the speed."""
     events = run(tasks=25_000, workers=10, seconds=(0.001, 0.003), kill_at=5.0)
     began = time.perf_counter()
     history = History(events)

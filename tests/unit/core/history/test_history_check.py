@@ -1,4 +1,4 @@
-"""The checker finds each broken promise, and cries wolf over nothing."""
+"""The checker finds each broken promise and raises no false alarm."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))
-def test_each_broken_promise_is_found_and_nothing_beside_it(rule: str) -> None:
+def test_each_broken_promise_is_reported_alone(rule: str) -> None:
     violations = History([*BEGIN, *BROKEN[rule]]).check(ended=True)
     assert [violation.rule for violation in violations] == [rule]
     assert str(violations[0]) and "{" not in str(violations[0])
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))
-def test_after_a_gap_nothing_is_alleged_that_the_gap_may_explain(rule: str) -> None:
-    """The gap falls between the beginning and what would be a violation had nothing been missed."""
+def test_violation_that_a_gap_may_explain_is_not_reported(rule: str) -> None:
+    """The gap comes before an event that would be a violation without it."""
     events = BROKEN[rule]
     for cut in range(len(events)):
         history = History([*BEGIN, *events[:cut], note(events[cut].at - CLOCK, "gap"), *events[cut:]])
@@ -63,12 +63,12 @@ def test_after_a_gap_nothing_is_alleged_that_the_gap_may_explain(rule: str) -> N
         assert found <= {rule}
 
 
-def test_a_gap_right_before_a_violation_hides_it() -> None:
+def test_gap_right_before_a_violation_hides_it() -> None:
     history = History([*BEGIN, SUBMIT, SEND, DONE, note(2.5, "gap"), note(3, "failed", task=A)])
     assert history.check(ended=True) == []
 
 
-def test_a_violation_that_was_seen_whole_after_a_gap_is_found() -> None:
+def test_violation_wholly_after_a_gap_is_reported() -> None:
     history = History([*BEGIN, note(0.5, "gap"), SUBMIT, SEND, DONE, note(3, "done", "worker-1", A, 1)])
     assert [violation.rule for violation in history.check(ended=True)] == ["two_outcomes"]
 
@@ -79,7 +79,7 @@ def test_honest_runs_with_a_kill_have_no_violations(seed: int) -> None:
 
 
 @given(st.integers(0, 700), st.integers(1, 200))
-def test_an_honest_run_with_a_hole_that_is_told_has_no_violations(begin: int, missing: int) -> None:
+def test_honest_run_with_a_recorded_gap_has_no_violations(begin: int, missing: int) -> None:
     events = demo()
     end = min(begin + missing, len(events))
     at = events[min(begin, len(events) - 1)].at
@@ -87,7 +87,7 @@ def test_an_honest_run_with_a_hole_that_is_told_has_no_violations(begin: int, mi
     assert history.check(ended=True) == []
 
 
-def test_a_running_recording_is_not_asked_for_outcomes() -> None:
+def test_recording_of_a_running_cluster_needs_no_outcomes() -> None:
     events = demo()
     assert History(events[:300]).check() == []
     assert History(events).check() == []
@@ -142,11 +142,11 @@ HONEST = {
 
 
 @pytest.mark.parametrize("what", sorted(HONEST))
-def test_what_is_allowed_is_not_alleged(what: str) -> None:
+def test_allowed_steps_are_not_violations(what: str) -> None:
     assert History([*BEGIN, *HONEST[what]]).check(ended=True) == []
 
 
-def test_a_task_that_its_living_client_did_not_submit_to_the_new_broker_is_lost() -> None:
+def test_task_not_submitted_to_the_new_broker_by_its_living_client_is_lost() -> None:
     history = History(
         [
             *BEGIN,

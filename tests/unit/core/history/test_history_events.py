@@ -1,4 +1,4 @@
-"""One event and its line of JSON: what is written can be read, and garbage is refused by name."""
+"""One event and its line of JSON: a written event can be read, and garbage is a ProtocolError."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ anything_json_can_say = st.recursive(
     max_leaves=6,
 )
 usual_or_not = st.floats(0, 100) | st.integers() | st.text() | anything_json_can_say
-"""What stands under a usual name: as it should be, or something else."""
+"""Values for the usual names of details, of the right type and of others."""
 events = st.builds(
     Event,
     at=st.floats(min_value=-1e9, max_value=1e9),
@@ -37,7 +37,7 @@ events = st.builds(
 )
 
 
-def test_a_line_has_the_envelopes_fields_and_the_details_beside_them() -> None:
+def test_line_has_the_events_fields_and_the_details_beside_them() -> None:
     line = encode_event(Event(1.2345674, DISPATCHED, TASK, 1, "worker-2"))
     assert line == f'{{"at":1.234567,"event":"dispatched","task":"{TASK}","attempt":1,"worker":"worker-2"}}'
     line = encode_event(Event(2.0, DONE, TASK, 2, "worker-1", {"compute_s": 0.25, "bytes": 12}))
@@ -61,8 +61,8 @@ def test_a_line_has_the_envelopes_fields_and_the_details_beside_them() -> None:
     ],
     ids=lambda event: event.kind,
 )
-def test_the_usual_is_written_like_the_unusual(event: Event) -> None:
-    """The quick way for what every task goes through differs from the general one in speed only."""
+def test_fast_writers_write_the_same_line_as_the_general_one(event: Event) -> None:
+    """The fast writers differ from the general one only in speed."""
     odd = event._replace(detail={**event.detail, "more": 1})
     assert encode_event(event) == encode_event(odd).replace(',"more":1', "")
 
@@ -72,7 +72,7 @@ def test_fields_that_are_empty_are_left_out() -> None:
 
 
 @given(events)
-def test_what_is_written_is_one_line_of_ascii_json_that_reads_back_as_the_same_event(event: Event) -> None:
+def test_written_event_is_one_line_of_ascii_json_and_reads_back_equal(event: Event) -> None:
     line = encode_event(event)
     assert line.isascii() and len(line.splitlines()) == 1
     expected: dict[str, Any] = {"event": event.kind, **event.detail}
@@ -86,12 +86,12 @@ def test_what_is_written_is_one_line_of_ascii_json_that_reads_back_as_the_same_e
 
 
 @given(st.lists(st.floats(min_value=0, max_value=1e6), min_size=2, max_size=20))
-def test_the_order_of_instants_survives_writing(instants: list[float]) -> None:
+def test_order_of_instants_survives_writing(instants: list[float]) -> None:
     back = [decode_event(encode_event(Event(at, DONE))).at for at in sorted(instants)]
     assert back == sorted(back)
 
 
-def test_details_that_json_cannot_say_become_something_that_it_can() -> None:
+def test_details_unknown_to_json_are_converted() -> None:
     detail = {
         "needs": frozenset({"sharpen", "edges"}),
         "pair": (1, 2),
@@ -110,12 +110,12 @@ def test_details_that_json_cannot_say_become_something_that_it_can() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ENVELOPE))
-def test_a_detail_may_not_be_named_like_a_field_of_the_event(name: str) -> None:
+def test_detail_named_like_a_field_of_the_event_is_refused(name: str) -> None:
     with pytest.raises(InvariantBroken, match=name):
         encode_event(Event(0.0, DONE, detail={name: 1}))
 
 
-def test_an_unknown_kind_is_kept() -> None:
+def test_unknown_kind_is_kept() -> None:
     assert decode_event('{"at":1,"event":"teleported","to":"mars"}') == Event(
         1.0, "teleported", detail={"to": "mars"}
     )
@@ -155,7 +155,7 @@ def test_an_unknown_kind_is_kept() -> None:
         "\ud800",
     ],
 )
-def test_garbage_is_refused_by_name(line: str) -> None:
+def test_garbage_is_refused_as_a_protocol_error(line: str) -> None:
     with pytest.raises(ProtocolError, match="this is not an event"):
         decode_event(line)
 

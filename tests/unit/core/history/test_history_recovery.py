@@ -1,4 +1,4 @@
-"""What a fault cost: the chain of instants, told against runs whose truth is known."""
+"""The cost of a fault: the chain of instants, compared with runs whose truth is known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.tools.made_histories import demo, note, run, task_id
 A = task_id(1)
 
 
-def test_a_kill_is_told_as_a_chain_with_the_seconds_of_each_link() -> None:
+def test_kill_is_a_chain_with_the_seconds_of_each_link() -> None:
     (recovery,) = History(demo()).recoveries()
     assert (recovery.fault, recovery.target, recovery.cause) == ("kill", "worker-2", "closed")
     assert recovery.fault_at == pytest.approx(1.5)
@@ -36,30 +36,30 @@ def test_throughput_is_restored_when_the_killed_worker_is_back(seed: int) -> Non
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_throughput_is_never_restored_when_it_does_not_come_back(seed: int) -> None:
+def test_throughput_that_stays_low_is_never_restored(seed: int) -> None:
     (recovery,) = History(run(kill_at=1.5, back_after=None, seed=seed)).recoveries()
     assert (recovery.restored_at, recovery.unrestored) == (None, "never")
     assert recovery.restoration_s is recovery.restored_s is None
     assert recovery.recovery_s is not None
 
 
-def test_sixty_tasks_are_enough_to_say_when_throughput_was_back() -> None:
+def test_sixty_tasks_are_enough_to_measure_restoration() -> None:
     (recovery,) = History(run(tasks=60, kill_at=0.9, back_after=0.4)).recoveries()
     assert recovery.restored_s == pytest.approx(0.4, abs=0.15)
 
 
-def test_too_few_results_before_the_fault_say_nothing_about_throughput() -> None:
+def test_too_few_results_before_the_fault_leave_restoration_unknown() -> None:
     (recovery,) = History(run(kill_at=0.6)).recoveries()
     assert (recovery.restored_at, recovery.unrestored) == (None, "few_before")
     assert recovery.recovery_s is not None
 
 
-def test_too_little_work_after_the_fault_says_nothing_about_throughput() -> None:
+def test_too_little_work_after_the_fault_leaves_restoration_unknown() -> None:
     (recovery,) = History(run(tasks=60, kill_at=1.4, back_after=None)).recoveries()
     assert (recovery.restored_at, recovery.unrestored) == (None, "few_after")
 
 
-def test_work_that_was_done_long_before_the_fault_is_no_measure_of_it() -> None:
+def test_work_long_before_the_fault_does_not_set_the_usual_rate() -> None:
     first = run(tasks=90)
     later = [
         event._replace(at=event.at + 60.0, task=event.task and "f" + event.task[1:])
@@ -70,7 +70,7 @@ def test_work_that_was_done_long_before_the_fault_is_no_measure_of_it() -> None:
     assert recovery.unrestored == "few_before"
 
 
-def test_a_crash_that_nobody_injected_is_told_from_its_detection() -> None:
+def test_crash_without_an_injected_fault_begins_at_its_detection() -> None:
     (recovery,) = History(run(kill_at=1.5, back_after=0.9, injected=False)).recoveries()
     assert (recovery.fault, recovery.target, recovery.cause) == ("", "worker-2", "closed")
     assert recovery.fault_at is None and recovery.detection_s is None
@@ -79,7 +79,7 @@ def test_a_crash_that_nobody_injected_is_told_from_its_detection() -> None:
     assert recovery.restored_s == pytest.approx(0.88, abs=0.2)
 
 
-def test_a_fault_that_nobody_noticed_is_told_without_a_detection() -> None:
+def test_fault_without_a_loss_has_no_detection() -> None:
     events = [*run(), note(1.0, "fault", fault="pause", target="worker-1")]
     events.sort(key=lambda event: event.at)
     (recovery,) = History(events).recoveries()
@@ -87,7 +87,7 @@ def test_a_fault_that_nobody_noticed_is_told_without_a_detection() -> None:
     assert recovery.restored_s == pytest.approx(0.0, abs=0.1)
 
 
-def test_a_fault_of_redis_has_no_links_but_itself() -> None:
+def test_fault_of_redis_has_no_links_but_itself() -> None:
     (recovery,) = History(
         [note(0, "broker_started"), note(1, "fault", fault="kill", target="redis")]
     ).recoveries()
@@ -109,7 +109,7 @@ def test_healing_and_a_polite_stop_are_no_faults() -> None:
     assert history.recoveries() == []
 
 
-def test_a_stop_that_ended_in_a_loss_is_its_cause() -> None:
+def test_stop_that_ended_in_a_loss_is_its_cause() -> None:
     history = History(
         [
             note(0, "broker_started"),
@@ -123,7 +123,7 @@ def test_a_stop_that_ended_in_a_loss_is_its_cause() -> None:
     assert (recovery.fault_at, recovery.detected_at) == pytest.approx((1.0, 1.2))
 
 
-def test_a_crash_long_after_a_pause_that_passed_is_not_blamed_on_it() -> None:
+def test_crash_long_after_a_pause_that_passed_is_not_blamed_on_it() -> None:
     history = History(
         [
             note(0, "broker_started"),
@@ -140,7 +140,7 @@ def test_a_crash_long_after_a_pause_that_passed_is_not_blamed_on_it() -> None:
     assert (crash.fault, crash.detected_at) == ("", 60.0)
 
 
-def test_a_frozen_worker_that_rejoins_is_one_recovery() -> None:
+def test_frozen_worker_that_rejoins_is_one_recovery() -> None:
     history = History(
         [
             note(0, "broker_started"),
@@ -163,7 +163,7 @@ def test_a_frozen_worker_that_rejoins_is_one_recovery() -> None:
     assert recovery.recovery_s == pytest.approx(3.3)  # the later attempt counts, on whichever process
 
 
-def test_a_late_result_of_the_lost_attempt_is_no_result_elsewhere() -> None:
+def test_late_result_of_the_lost_attempt_is_no_result_elsewhere() -> None:
     history = History(
         [
             note(0, "submitted", task=A),
@@ -177,7 +177,7 @@ def test_a_late_result_of_the_lost_attempt_is_no_result_elsewhere() -> None:
     assert recovery.first_result_elsewhere_at is None and recovery.lost == ()
 
 
-def test_a_task_that_never_came_back_is_told_as_lost() -> None:
+def test_task_without_an_outcome_is_listed_as_lost() -> None:
     history = History([note(0, "dispatched", "worker-1", A, 1), note(1, "lost", "worker-1", cause="closed")])
     assert history.recoveries()[0].lost == (A,)
 
@@ -195,7 +195,7 @@ def test_two_kills_of_two_workers_are_two_recoveries_in_order() -> None:
     ]
 
 
-def test_a_killed_broker_is_told_from_its_successors_point_of_view() -> None:
+def test_kill_of_a_broker_is_measured_from_its_successors_start() -> None:
     history = History(
         [
             note(0, "broker_started"),
@@ -216,12 +216,12 @@ def test_a_killed_broker_is_told_from_its_successors_point_of_view() -> None:
     assert recovery.recovery_s == pytest.approx(1.5)
 
 
-def test_a_broker_that_was_shut_down_and_started_again_is_no_recovery() -> None:
+def test_broker_that_was_shut_down_and_started_again_is_no_recovery() -> None:
     history = History([note(0, "broker_started"), note(5, "broker_stopped"), note(9, "broker_started")])
     assert history.recoveries() == []
 
 
-def test_a_broker_that_died_by_itself_is_told_from_its_successors_start() -> None:
+def test_crash_of_a_broker_is_measured_from_its_successors_start() -> None:
     history = History([note(0, "broker_started"), note(1, "submitted", task=A), note(9, "broker_started")])
     (recovery,) = history.recoveries()
     assert (recovery.target, recovery.fault, recovery.fault_at, recovery.detected_at) == (
@@ -232,7 +232,7 @@ def test_a_broker_that_died_by_itself_is_told_from_its_successors_start() -> Non
     )
 
 
-def test_harmless_faults_of_the_broker_are_told_beside_the_kill_that_ended_it() -> None:
+def test_harmless_broker_faults_are_separate_recoveries_from_the_kill() -> None:
     history = History(
         [
             note(0, "broker_started"),

@@ -195,7 +195,7 @@ def test_memory_stays_bounded_however_long_the_cluster_lives() -> None:
     assert not view.results
 
 
-def test_every_kind_of_event_is_taken_in_with_and_without_its_details() -> None:
+def test_every_kind_of_event_is_accepted_with_and_without_details() -> None:
     view = LiveView()
     for kind in (*sorted(h.KINDS), "of a newer labkit"):
         view.add(Event(1.0, kind))

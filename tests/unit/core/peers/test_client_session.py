@@ -1,4 +1,4 @@
-"""The client's side of the protocol: joining, (re)submitting, quota and BUSY, outcomes, cancelling."""
+"""The client's session: joining, (re)submitting, quota and BUSY, outcomes, cancelling."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.tools.sessions import RULES, A, AClient, B, C, a_client
 # --- joining ------------------------------------------------------------------------------------------------
 
 
-def test_it_opens_a_connection_and_says_who_it_is() -> None:
+def test_session_connects_and_says_hello() -> None:
     client = AClient()
     assert client.out == [Connect(), Send(m.ClientHello(b"c" * 16, "ann"))]
     client.is_welcomed()
-    assert client.told(c.Welcomed) == [c.Welcomed(new_broker=False)]
+    assert client.actions(c.Welcomed) == [c.Welcomed(new_broker=False)]
 
 
 @pytest.mark.parametrize("refused", [False, True])
@@ -32,36 +32,36 @@ def test_without_a_welcome_it_says_hello_again_on_a_new_connection(refused: bool
     assert client.submitted() == [A]
 
 
-def test_a_stale_client_says_hello_again_on_the_same_connection_once() -> None:
+def test_stale_client_says_hello_again_on_the_same_connection_once() -> None:
     client = a_client()
     client.hears(m.Stale(), m.Stale())
     assert client.out == [Send(m.ClientHello(b"c" * 16, "ann"))]
 
 
-def test_a_silent_broker_is_given_up_after_its_patience() -> None:
+def test_silent_broker_is_given_up_after_its_patience() -> None:
     client = a_client()
     client.pass_time(5.9, broker_beats=False)
-    assert client.told(Connect) == []
+    assert client.actions(Connect) == []
     client.pass_time(0.2, broker_beats=False)
-    assert len(client.told(Connect)) == 1
+    assert len(client.actions(Connect)) == 1
 
 
-def test_announced_bulk_is_waited_for() -> None:
+def test_announced_bulk_extends_the_patience() -> None:
     client = a_client()
     client.hears(m.Bulk(int(10 * RULES.slow_link_bytes_per_s)))
     client.pass_time(15.9, broker_beats=False)
-    assert client.told(Connect) == []
+    assert client.actions(Connect) == []
     client.pass_time(0.2, broker_beats=False)
-    assert len(client.told(Connect)) == 1
+    assert len(client.actions(Connect)) == 1
 
 
-def test_its_own_freeze_is_not_the_brokers_silence() -> None:
+def test_own_freeze_is_not_the_brokers_silence() -> None:
     client = a_client()
     client.oversleep(60.0)
-    assert client.told(Connect) == []
+    assert client.actions(Connect) == []
 
 
-def test_it_beats_when_it_has_nothing_else_to_say() -> None:
+def test_session_sends_heartbeats_when_it_has_nothing_else_to_send() -> None:
     client = a_client()
     client.pass_time(5.0)
     assert 9 <= client.out.count(Send(m.Heartbeat())) <= 10
@@ -70,13 +70,13 @@ def test_it_beats_when_it_has_nothing_else_to_say() -> None:
 # --- submitting ---------------------------------------------------------------------------------------------
 
 
-def test_a_task_is_submitted_with_what_is_left_of_its_time() -> None:
+def test_task_is_submitted_with_the_rest_of_its_time() -> None:
     client = AClient()
     client.submits(A, budget_s=60.0)
     assert client.submitted() == []
     client.pass_time(1.0, broker_beats=False)
     client.is_welcomed()
-    (submit,) = client.said(m.Submit)
+    (submit,) = client.sent(m.Submit)
     assert (submit.task, submit.budget_s, submit.lease_s) == (A, pytest.approx(59.0), 30.0)
 
 
@@ -87,13 +87,13 @@ def test_many_calls_are_submitted_in_order() -> None:
     assert client.submitted() == [A, B, C]
 
 
-def test_a_large_task_is_announced() -> None:
+def test_large_task_is_announced() -> None:
     client = a_client()
     client.submits(A, size=m.BULK_BYTES + 1)
-    assert [type(message) for message in client.said()] == [m.Bulk, m.Submit]
+    assert [type(message) for message in client.sent()] == [m.Bulk, m.Submit]
 
 
-def test_after_a_break_all_that_is_open_is_submitted_again_in_order() -> None:
+def test_open_tasks_are_submitted_again_in_order_after_a_break() -> None:
     client = a_client()
     client.submits(A, B, C)
     client.hears(m.Accepted(A + B))
@@ -101,43 +101,43 @@ def test_after_a_break_all_that_is_open_is_submitted_again_in_order() -> None:
     client.out.clear()
     client.hears(m.Stale())
     client.is_welcomed()
-    assert client.told(c.Welcomed) == [c.Welcomed(new_broker=False)]
+    assert client.actions(c.Welcomed) == [c.Welcomed(new_broker=False)]
     assert client.submitted() == [A, C]
 
 
-def test_a_new_broker_is_given_everything_and_the_user_told() -> None:
+def test_new_broker_gets_all_open_tasks_and_the_user_is_informed() -> None:
     client = a_client()
     client.submits(A)
     client.hears(m.Accepted(A))
     client.out.clear()
     client.pass_time(6.1, broker_beats=False)
     client.is_welcomed(b"broker-2")
-    assert client.told(c.Welcomed) == [c.Welcomed(new_broker=True)]
+    assert client.actions(c.Welcomed) == [c.Welcomed(new_broker=True)]
     assert client.submitted() == [A]
 
 
-def test_a_broker_that_beats_but_never_acknowledges_is_told_everything_again() -> None:
+def test_broker_that_never_acknowledges_gets_everything_again() -> None:
     client = a_client()
     client.submits(A)
     client.out.clear()
     client.pass_time(6.5)
-    assert len(client.told(Connect)) == 1
+    assert len(client.actions(Connect)) == 1
     client.is_welcomed()
     assert client.submitted() == [A]
 
 
-def test_an_acknowledged_task_is_waited_for_however_long_it_takes() -> None:
+def test_acknowledged_task_is_awaited_however_long_it_takes() -> None:
     client = a_client()
     client.submits(A)
     client.hears(m.Accepted(A))
     client.pass_time(60.0)
-    assert client.told(Connect) == []
+    assert client.actions(Connect) == []
 
 
 # --- quota and BUSY -----------------------------------------------------------------------------------------
 
 
-def test_what_exceeds_the_granted_number_waits_for_an_outcome() -> None:
+def test_tasks_beyond_the_granted_number_wait_for_an_outcome() -> None:
     client = a_client(max_tasks=2)
     client.submits(A, B, C)
     client.hears(m.Accepted(A + B))
@@ -146,7 +146,7 @@ def test_what_exceeds_the_granted_number_waits_for_an_outcome() -> None:
     assert client.submitted() == [A, B, C]
 
 
-def test_what_exceeds_the_granted_bytes_waits_for_an_outcome() -> None:
+def test_tasks_beyond_the_granted_bytes_wait_for_an_outcome() -> None:
     client = a_client(max_bytes=25)
     client.submits(A, B, C)
     assert client.submitted() == [A, B]
@@ -154,13 +154,13 @@ def test_what_exceeds_the_granted_bytes_waits_for_an_outcome() -> None:
     assert client.submitted() == [A, B, C]
 
 
-def test_a_task_larger_than_the_quota_is_tried_alone_for_the_broker_to_judge() -> None:
+def test_task_larger_than_the_quota_is_submitted_alone() -> None:
     client = a_client(max_bytes=5)
     client.submits(A, B)
     assert client.submitted() == [A]
 
 
-def test_a_busy_broker_is_asked_again_after_the_time_that_it_named() -> None:
+def test_busy_broker_is_asked_again_after_the_time_it_gave() -> None:
     client = a_client()
     client.submits(A)
     client.out.clear()
@@ -172,7 +172,7 @@ def test_a_busy_broker_is_asked_again_after_the_time_that_it_named() -> None:
     assert client.session.refusals == 1
 
 
-def test_after_a_refusal_the_window_is_what_was_taken_and_grows_with_every_outcome() -> None:
+def test_refusal_shrinks_the_window_and_each_outcome_grows_it() -> None:
     client = a_client()
     client.submits(A, B, C)
     client.hears(m.Accepted(A), m.Refused(0.1, "full", B + C))
@@ -204,7 +204,7 @@ def test_refused_tasks_do_not_count_against_the_quota_of_bytes() -> None:
     assert client.submitted() == [A, B, C]
 
 
-def test_after_a_break_quota_and_patience_begin_anew() -> None:
+def test_quota_and_patience_start_again_after_a_break() -> None:
     client = a_client(max_tasks=2)
     client.submits(A, B)
     client.hears(m.Accepted(A), m.Refused(60.0, "full", B))
@@ -214,7 +214,7 @@ def test_after_a_break_quota_and_patience_begin_anew() -> None:
     assert client.submitted() == [A, B]
 
 
-def test_an_answer_about_unknown_tasks_changes_nothing() -> None:
+def test_answer_about_unknown_tasks_changes_nothing() -> None:
     client = a_client()
     client.hears(m.Accepted(A), m.Running(A, 1, "w1"), m.CancelReply(A, 1))
     client.gets_result(A)
@@ -226,7 +226,7 @@ def test_an_answer_about_unknown_tasks_changes_nothing() -> None:
 # --- outcomes -----------------------------------------------------------------------------------------------
 
 
-def test_the_first_outcome_is_handed_out_and_any_later_one_counted_and_dropped() -> None:
+def test_first_outcome_is_handed_out_and_later_ones_are_dropped() -> None:
     client = a_client()
     client.submits(A)
     client.gets_result(A)
@@ -235,23 +235,23 @@ def test_the_first_outcome_is_handed_out_and_any_later_one_counted_and_dropped()
     assert client.session.duplicates == 1
 
 
-def test_an_outcome_may_come_before_any_acknowledgement() -> None:
+def test_outcome_may_come_before_any_acknowledgement() -> None:
     client = a_client()
     client.submits(A)
     client.gets_result(A)
     client.hears(m.Accepted(A))
     client.pass_time(20.0)
-    assert client.told(Connect) == []
+    assert client.actions(Connect) == []
 
 
-def test_a_start_is_told() -> None:
+def test_start_is_passed_on() -> None:
     client = a_client()
     client.submits(A)
     client.hears(m.Running(A, 1, "w1"))
-    assert client.told(c.NowRunning) == [c.NowRunning(A, "w1")]
+    assert client.actions(c.NowRunning) == [c.NowRunning(A, "w1")]
 
 
-def test_outcomes_of_an_envelope_are_taken_in_order() -> None:
+def test_outcomes_of_an_envelope_are_handled_in_order() -> None:
     client = a_client()
     client.submits(A, B)
     results = [m.Result(task, 1, 0.1, "w1", m.EMPTY) for task in (B, A)]
@@ -270,7 +270,7 @@ def test_without_a_broker_a_task_fails_a_little_after_its_deadline() -> None:
     assert client.submitted() == []
 
 
-def test_the_broker_has_the_first_word_on_a_deadline() -> None:
+def test_broker_reports_a_deadline_before_the_client_does() -> None:
     client = a_client()
     client.submits(A, budget_s=5.0)
     client.pass_time(5.1)
@@ -282,68 +282,68 @@ def test_the_broker_has_the_first_word_on_a_deadline() -> None:
 # --- cancelling ---------------------------------------------------------------------------------------------
 
 
-def test_a_task_that_never_left_is_cancelled_at_once() -> None:
+def test_task_that_was_never_sent_is_cancelled_at_once() -> None:
     client = AClient()
     client.submits(A)
     client.asks(c.CancelAsked(A))
-    assert client.told(c.CancelAnswer) == [c.CancelAnswer(A, True)]
+    assert client.actions(c.CancelAnswer) == [c.CancelAnswer(A, True)]
     client.is_welcomed()
     assert client.submitted() == []
 
 
 @pytest.mark.parametrize("done", [0, 1])
-def test_the_broker_decides_about_a_task_that_it_has(done: int) -> None:
+def test_broker_decides_about_a_task_that_it_has(done: int) -> None:
     client = a_client()
     client.submits(A)
     client.asks(c.CancelAsked(A))
-    assert client.said(m.Cancel) == [m.Cancel(A)]
-    assert client.told(c.CancelAnswer) == []
+    assert client.sent(m.Cancel) == [m.Cancel(A)]
+    assert client.actions(c.CancelAnswer) == []
     client.hears(m.CancelReply(A, done))
-    assert client.told(c.CancelAnswer) == [c.CancelAnswer(A, bool(done))]
+    assert client.actions(c.CancelAnswer) == [c.CancelAnswer(A, bool(done))]
     client.gets_result(A)
     assert client.outcomes() == ([] if done else [(A, "RESULT")])
 
 
-def test_an_outcome_answers_a_cancellation_that_came_too_late() -> None:
+def test_outcome_answers_a_cancellation_that_came_too_late() -> None:
     client = a_client()
     client.submits(A)
     client.asks(c.CancelAsked(A))
     client.gets_result(A)
     client.hears(m.CancelReply(A, 0))
-    assert client.told(c.CancelAnswer) == [c.CancelAnswer(A, False)]
+    assert client.actions(c.CancelAnswer) == [c.CancelAnswer(A, False)]
 
 
-def test_a_cancellation_that_a_break_swallowed_is_repeated_after_the_task() -> None:
+def test_cancellation_lost_in_a_break_is_repeated_after_the_task() -> None:
     client = a_client()
     client.submits(A)
     client.asks(c.CancelAsked(A))
     client.hears(m.Stale())
     client.out.clear()
     client.is_welcomed(b"broker-2")
-    assert [type(message) for message in client.said()] == [m.Submit, m.Cancel]
+    assert [type(message) for message in client.sent()] == [m.Submit, m.Cancel]
     client.hears(m.CancelReply(A, 1))
-    assert client.told(c.CancelAnswer) == [c.CancelAnswer(A, True)]
+    assert client.actions(c.CancelAnswer) == [c.CancelAnswer(A, True)]
 
 
-def test_a_cancelled_task_that_the_new_broker_has_not_got_is_cancelled_whatever_it_says() -> None:
+def test_cancelled_task_unknown_to_the_new_broker_is_cancelled_in_any_case() -> None:
     client = a_client()
     client.submits(A, B)
     client.asks(c.CancelAsked(B))
     client.hears(m.Stale())
     client.is_welcomed(b"broker-2", max_tasks=1)
     client.hears(m.CancelReply(B, 0))
-    assert client.told(c.CancelAnswer) == [c.CancelAnswer(B, True)]
+    assert client.actions(c.CancelAnswer) == [c.CancelAnswer(B, True)]
     client.gets_result(A)
     assert B not in client.submitted()[2:]
 
 
-def test_an_unknown_task_cannot_be_cancelled() -> None:
+def test_unknown_task_cannot_be_cancelled() -> None:
     client = a_client()
     client.asks(c.CancelAsked(A))
-    assert client.told(c.CancelAnswer) == [c.CancelAnswer(A, False)]
+    assert client.actions(c.CancelAnswer) == [c.CancelAnswer(A, False)]
 
 
-def test_a_cancelled_task_makes_room() -> None:
+def test_cancelled_task_makes_room() -> None:
     client = a_client(max_tasks=1)
     client.submits(A, B)
     client.asks(c.CancelAsked(A))
@@ -354,25 +354,25 @@ def test_a_cancelled_task_makes_room() -> None:
 # --- questions and goodbye ----------------------------------------------------------------------------------
 
 
-def test_a_question_waits_for_a_broker_and_is_answered_once() -> None:
+def test_question_waits_for_a_broker_and_is_answered_once() -> None:
     client = AClient()
     client.asks(c.Ask(m.Query(1)))
-    assert client.said(m.Query) == []
+    assert client.sent(m.Query) == []
     client.is_welcomed()
-    assert client.said(m.Query) == [m.Query(1)]
+    assert client.sent(m.Query) == [m.Query(1)]
     client.hears(m.Info(1, b"{}"), m.Info(1, b"{}"))
-    assert client.told(c.Answer) == [c.Answer(m.Info(1, b"{}"))]
+    assert client.actions(c.Answer) == [c.Answer(m.Info(1, b"{}"))]
 
 
-def test_an_unanswered_question_is_asked_again_after_a_break() -> None:
+def test_unanswered_question_is_asked_again_after_a_break() -> None:
     client = a_client()
     client.asks(c.Ask(m.Note(1, "kill", "w1")))
     client.hears(m.Stale())
     client.is_welcomed()
-    assert client.said(m.Note) == [m.Note(1, "kill", "w1")] * 2
+    assert client.sent(m.Note) == [m.Note(1, "kill", "w1")] * 2
 
 
-def test_a_question_that_nobody_waits_for_is_not_asked_again() -> None:
+def test_forgotten_question_is_not_asked_again() -> None:
     client = a_client()
     client.asks(c.Ask(m.Note(1, "kill", "w1")))
     client.asks(c.Ask(m.Query(2)))
@@ -380,23 +380,23 @@ def test_a_question_that_nobody_waits_for_is_not_asked_again() -> None:
     client.asks(c.ForgetAsked(9))  # answered long ago
     client.hears(m.Stale())
     client.is_welcomed()
-    assert client.said(m.Note) == [m.Note(1, "kill", "w1")]
-    assert client.said(m.Query) == [m.Query(2)] * 2
+    assert client.sent(m.Note) == [m.Note(1, "kill", "w1")]
+    assert client.sent(m.Query) == [m.Query(2)] * 2
 
 
-def test_it_says_goodbye_and_is_over() -> None:
+def test_closed_client_says_goodbye_and_is_over() -> None:
     client = a_client()
     client.submits(A)
     client.out.clear()
     client.asks(c.CloseAsked())
-    assert [type(message) for message in client.said()] == [m.ClientGoodbye]
+    assert [type(message) for message in client.sent()] == [m.ClientGoodbye]
     client.out.clear()
     client.submits(B)
     client.gets_result(A)
     assert client.out == []
 
 
-def test_a_client_that_nobody_has_answered_just_closes() -> None:
+def test_client_without_an_answer_just_closes() -> None:
     client = AClient()
     client.out.clear()
     client.asks(c.CloseAsked())

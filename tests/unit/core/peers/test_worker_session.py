@@ -1,4 +1,4 @@
-"""The worker's side of the protocol: joining, running, careful tasks, and giving back."""
+"""The worker's session: joining, running, careful tasks, and returning tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.tools.sessions import RESULT, RULES, A, AWorker, B, C, a_worker
 # --- joining ------------------------------------------------------------------------------------------------
 
 
-def test_it_opens_a_connection_and_says_who_it_is() -> None:
+def test_session_connects_and_says_hello() -> None:
     worker = AWorker(slots=3)
     assert worker.out == [
         Connect(), Send(m.WorkerHello(b"fresh001", b"fresh002", 3, 77, "worker-1", "blur,edges")),
@@ -22,22 +22,22 @@ def test_it_opens_a_connection_and_says_who_it_is() -> None:
     assert worker.session.phase is Phase.READY
 
 
-def test_without_an_answer_it_says_hello_again_under_a_new_epoch_on_a_new_connection() -> None:
+def test_unanswered_worker_reconnects_and_says_hello_with_a_new_epoch() -> None:
     worker = AWorker()
     worker.out.clear()
     worker.pass_time(RULES.dead_s + 0.01, broker_beats=False)
     assert [type(action) for action in worker.out] == [Connect, Send]
-    (hello,) = worker.said()
+    (hello,) = worker.sent()
     assert (hello.instance, hello.epoch) == (b"fresh001", b"fresh003")
 
 
-def test_a_welcome_to_a_former_hello_is_ignored() -> None:
+def test_welcome_to_a_former_hello_is_ignored() -> None:
     worker = AWorker()
     worker.hears(m.WorkerWelcome(b"broker-1", b"former--", 0.5, 6.0))
     assert worker.session.phase is Phase.GREETING
 
 
-def test_a_refused_worker_asks_again_because_its_predecessor_may_only_be_dying() -> None:
+def test_refused_worker_asks_again_while_its_predecessor_may_be_dying() -> None:
     worker = AWorker()
     worker.out.clear()
     worker.hears(m.WorkerRefused("another worker is called worker-1"))
@@ -47,7 +47,7 @@ def test_a_refused_worker_asks_again_because_its_predecessor_may_only_be_dying()
     assert worker.session.phase is Phase.READY
 
 
-def test_a_worker_that_stays_refused_leaves_with_its_own_exit_code() -> None:
+def test_worker_refused_for_long_exits_as_refused() -> None:
     worker = AWorker()
     for _ in range(20):
         worker.hears(m.WorkerRefused("another worker is called worker-1"))
@@ -56,14 +56,14 @@ def test_a_worker_that_stays_refused_leaves_with_its_own_exit_code() -> None:
     assert worker.now - 100.0 >= RULES.dead_s
 
 
-def test_a_stale_worker_joins_again_on_the_same_connection() -> None:
+def test_stale_worker_joins_again_on_the_same_connection() -> None:
     worker = a_worker()
     worker.hears(m.Stale(), m.Stale())
     assert [type(action) for action in worker.out] == [Send]
     assert [hello.epoch for hello in worker.took(m.WorkerHello)] == [b"fresh003"]
 
 
-def test_a_silent_broker_is_given_up_after_its_patience() -> None:
+def test_silent_broker_is_given_up_after_its_patience() -> None:
     worker = a_worker()
     worker.pass_time(5.9, broker_beats=False)
     assert worker.took(Connect) == []
@@ -71,7 +71,7 @@ def test_a_silent_broker_is_given_up_after_its_patience() -> None:
     assert len(worker.took(Connect)) == 1
 
 
-def test_announced_bulk_is_waited_for() -> None:
+def test_announced_bulk_extends_the_patience() -> None:
     worker = a_worker()
     worker.hears(m.Bulk(int(10 * RULES.slow_link_bytes_per_s)))
     worker.pass_time(15.9, broker_beats=False)
@@ -80,14 +80,14 @@ def test_announced_bulk_is_waited_for() -> None:
     assert len(worker.took(Connect)) == 1
 
 
-def test_its_own_freeze_is_not_the_brokers_silence() -> None:
+def test_own_freeze_is_not_the_brokers_silence() -> None:
     worker = a_worker()
     worker.oversleep(60.0)
     assert worker.took(Connect) == []
     assert worker.session.phase is Phase.READY
 
 
-def test_it_beats_when_it_has_nothing_else_to_say() -> None:
+def test_session_sends_heartbeats_when_it_has_nothing_else_to_send() -> None:
     worker = a_worker()
     worker.pass_time(5.0)
     assert 9 <= len([a for a in worker.out if a == Send(m.Heartbeat())]) <= 10
@@ -96,51 +96,51 @@ def test_it_beats_when_it_has_nothing_else_to_say() -> None:
 # --- running ------------------------------------------------------------------------------------------------
 
 
-def test_tasks_are_handed_over_as_they_come_and_answered_with_their_results() -> None:
+def test_tasks_are_handed_over_on_arrival_and_answered_with_their_results() -> None:
     worker = a_worker()
     worker.gets(A, B)
     assert worker.ran() == [A, B]
     worker.finishes(A)
-    assert worker.said() == [m.Done(A, 1, 0.1, RESULT)]
+    assert worker.sent() == [m.Done(A, 1, 0.1, RESULT)]
 
 
-def test_many_messages_of_an_envelope_are_taken_in_order() -> None:
+def test_messages_of_an_envelope_are_handled_in_order() -> None:
     worker = a_worker()
     tasks = [m.Task(task, 1, 30.0, 0, m.EMPTY) for task in (A, B)]
     assert worker.session.handle_envelope(tasks, worker.now) == [w.Run(task) for task in tasks]
 
 
-def test_an_exception_is_reported_as_such() -> None:
+def test_exception_is_reported_as_an_error() -> None:
     worker = a_worker()
     worker.gets(A)
     worker.sees(w.Raised(A, 1, 0.1, "ValueError: no", m.Payload(b"traceback")))
-    assert worker.said() == [m.WorkerError(A, 1, 0.1, "ERROR", "ValueError: no", m.Payload(b"traceback"))]
+    assert worker.sent() == [m.WorkerError(A, 1, 0.1, "ERROR", "ValueError: no", m.Payload(b"traceback"))]
 
 
-def test_a_start_is_announced_when_it_takes_a_while() -> None:
+def test_start_is_announced_when_a_task_takes_a_while() -> None:
     worker = a_worker()
     worker.gets(A)
     worker.begins(A)
-    assert worker.said() == [m.Started(A, 1, 0)]
+    assert worker.sent() == [m.Started(A, 1, 0)]
 
 
-def test_a_start_is_not_announced_after_the_end() -> None:
+def test_start_is_not_announced_after_the_end() -> None:
     worker = a_worker()
     worker.gets(A)
     worker.finishes(A)
     worker.begins(A)
-    assert [type(message) for message in worker.said()] == [m.Done]
+    assert [type(message) for message in worker.sent()] == [m.Done]
 
 
-def test_a_large_result_is_announced() -> None:
+def test_large_result_is_announced() -> None:
     worker = a_worker()
     worker.gets(A)
     large = m.Payload(bytes(m.BULK_BYTES + 1))
     worker.finishes(A, payload=large)
-    assert worker.said()[0] == m.Bulk(large.size)
+    assert worker.sent()[0] == m.Bulk(large.size)
 
 
-def test_a_task_that_comes_before_the_welcome_belongs_to_a_former_epoch() -> None:
+def test_task_before_the_welcome_belongs_to_a_former_epoch() -> None:
     worker = AWorker()
     worker.gets(A)
     assert worker.ran() == []
@@ -149,38 +149,38 @@ def test_a_task_that_comes_before_the_welcome_belongs_to_a_former_epoch() -> Non
 # --- careful tasks ------------------------------------------------------------------------------------------
 
 
-def test_a_careful_task_is_announced_and_runs_only_after_go() -> None:
+def test_careful_task_is_announced_and_runs_only_after_go() -> None:
     worker = a_worker()
     worker.gets(A, careful=1)
-    assert worker.said() == [m.Started(A, 1, 1)]
+    assert worker.sent() == [m.Started(A, 1, 1)]
     assert worker.ran() == []
     worker.hears(m.Go(A, 1))
     assert worker.ran() == [A]
 
 
 @pytest.mark.parametrize("go", [m.Go(B, 1), m.Go(A, 2)])
-def test_another_attempts_go_is_not_its_own(go: m.Go) -> None:
+def test_go_for_another_attempt_is_ignored(go: m.Go) -> None:
     worker = a_worker()
     worker.gets(A, careful=1)
     worker.hears(go)
     assert worker.ran() == []
 
 
-def test_a_careful_task_runs_alone() -> None:
+def test_careful_task_runs_alone() -> None:
     worker = a_worker(slots=2)
     worker.gets(A)
     worker.gets(B, careful=1)
     worker.gets(C)
-    assert (worker.ran(), worker.said()) == ([A], [])
+    assert (worker.ran(), worker.sent()) == ([A], [])
     worker.finishes(A)
-    assert worker.said()[-1] == m.Started(B, 1, 1)
+    assert worker.sent()[-1] == m.Started(B, 1, 1)
     worker.hears(m.Go(B, 1))
     assert worker.ran() == [A, B]
     worker.finishes(B)
     assert worker.ran() == [A, B, C]
 
 
-def test_what_comes_while_a_careful_task_runs_waits_for_its_end() -> None:
+def test_tasks_arriving_during_a_careful_one_wait_for_its_end() -> None:
     worker = a_worker(slots=2)
     worker.gets(A, careful=1)
     worker.hears(m.Go(A, 1))
@@ -190,45 +190,45 @@ def test_what_comes_while_a_careful_task_runs_waits_for_its_end() -> None:
     assert worker.ran() == [A, B]
 
 
-def test_the_start_of_a_careful_task_is_announced_once() -> None:
+def test_start_of_a_careful_task_is_announced_once() -> None:
     worker = a_worker()
     worker.gets(A, careful=1)
     worker.hears(m.Go(A, 1))
     worker.begins(A)
-    assert worker.said() == [m.Started(A, 1, 1)]
+    assert worker.sent() == [m.Started(A, 1, 1)]
 
 
-def test_a_careful_task_that_is_revoked_before_its_go_lets_the_next_one_in() -> None:
+def test_careful_task_revoked_before_its_go_admits_the_next_one() -> None:
     worker = a_worker()
     worker.gets(A, careful=1)
     worker.gets(B)
     worker.hears(m.Revoke(A, 1), m.Go(A, 1))
-    assert m.Returned(A, 1) in worker.said()
+    assert m.Returned(A, 1) in worker.sent()
     assert worker.ran() == [B]
 
 
 # --- giving back --------------------------------------------------------------------------------------------
 
 
-def test_a_revoked_task_that_still_waits_is_withdrawn_and_returned() -> None:
+def test_revoked_task_that_still_waits_is_withdrawn_and_returned() -> None:
     worker = a_worker()
     worker.gets(A, B)
     worker.hears(m.Revoke(B, 1))
     assert worker.withdrew() == [B]
-    assert worker.said() == []
+    assert worker.sent() == []
     worker.sees(w.Withdrawn(B, 1))
-    assert worker.said() == [m.Returned(B, 1)]
+    assert worker.sent() == [m.Returned(B, 1)]
 
 
-def test_a_revoked_task_that_computes_is_answered_with_its_result() -> None:
+def test_revoked_task_that_computes_is_answered_with_its_result() -> None:
     worker = a_worker()
     worker.gets(A)
     worker.hears(m.Revoke(A, 1))
     worker.finishes(A)
-    assert worker.said() == [m.Done(A, 1, 0.1, RESULT)]
+    assert worker.sent() == [m.Done(A, 1, 0.1, RESULT)]
 
 
-def test_what_was_answered_already_is_not_answered_again() -> None:
+def test_answered_attempt_is_not_answered_again() -> None:
     worker = a_worker()
     worker.gets(A)
     worker.finishes(A)
@@ -248,11 +248,11 @@ def test_results_of_a_former_epoch_are_dropped_and_counted() -> None:
     worker.out.clear()
     worker.finishes(A)
     worker.sees(w.Raised(B, 1, 0.1, "ValueError", m.EMPTY))
-    assert worker.said() == []
+    assert worker.sent() == []
     assert worker.session.dropped_results == 2
 
 
-def test_the_same_attempt_from_a_new_broker_is_returned_while_the_former_one_still_computes() -> None:
+def test_same_attempt_from_a_new_broker_is_returned_while_the_old_one_computes() -> None:
     worker = a_worker()
     worker.gets(A)
     worker.begins(A)
@@ -260,6 +260,6 @@ def test_the_same_attempt_from_a_new_broker_is_returned_while_the_former_one_sti
     worker.is_welcomed(b"broker-2")
     worker.out.clear()
     worker.gets(A)
-    assert worker.said() == [m.Returned(A, 1)]
+    assert worker.sent() == [m.Returned(A, 1)]
     worker.gets(A, attempt=2)
     assert worker.ran() == [A]

@@ -1,4 +1,4 @@
-"""How a worker leaves: asked to, with nothing owed, or because a task outran its lease."""
+"""How a worker leaves: on request, with nothing held, or because a task outran its lease."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.tools.sessions import RESULT, RULES, A, AWorker, B, C, a_worker
 # --- leases -------------------------------------------------------------------------------------------------
 
 
-def test_a_task_that_outruns_its_lease_is_reported_and_the_worker_leaves_with_its_own_exit_code() -> None:
+def test_task_beyond_its_lease_is_reported_and_its_worker_exits_as_hung() -> None:
     worker = a_worker()
     worker.gets(A, lease_s=5.0)
     worker.begins(A)
@@ -21,12 +21,12 @@ def test_a_task_that_outruns_its_lease_is_reported_and_the_worker_leaves_with_it
     assert worker.exit_code() is None
     worker.pass_time(0.2)
     assert worker.exit_code() == exit_codes.HUNG
-    error, goodbye = worker.said()[-2:]
+    error, goodbye = worker.sent()[-2:]
     assert (error.task, error.code, type(goodbye)) == (A, "HUNG", m.WorkerGoodbye)
     assert error.compute_s == pytest.approx(5.0)
 
 
-def test_a_lease_counts_from_the_start_and_not_from_the_arrival() -> None:
+def test_lease_counts_from_the_start_and_not_from_the_arrival() -> None:
     worker = a_worker()
     worker.gets(A, B, lease_s=5.0)
     worker.begins(A)
@@ -37,7 +37,7 @@ def test_a_lease_counts_from_the_start_and_not_from_the_arrival() -> None:
     assert worker.exit_code() is None
 
 
-def test_a_freeze_of_the_process_is_not_computing() -> None:
+def test_freeze_of_the_process_is_not_computing() -> None:
     worker = a_worker()
     worker.gets(A, lease_s=5.0)
     worker.begins(A)
@@ -48,7 +48,7 @@ def test_a_freeze_of_the_process_is_not_computing() -> None:
     assert worker.exit_code() == exit_codes.HUNG
 
 
-def test_a_start_that_is_reported_after_a_freeze_counts_from_its_end() -> None:
+def test_start_that_is_reported_after_a_freeze_counts_from_its_end() -> None:
     worker = a_worker()
     worker.gets(A, lease_s=5.0)
     began = worker.now
@@ -58,7 +58,7 @@ def test_a_start_that_is_reported_after_a_freeze_counts_from_its_end() -> None:
     assert worker.exit_code() is None
 
 
-def test_time_in_which_a_task_kept_the_interpreter_lock_is_computing() -> None:
+def test_time_with_the_interpreter_lock_counts_as_compute_time() -> None:
     worker = a_worker()
     worker.gets(A, lease_s=5.0)
     worker.begins(A)
@@ -67,10 +67,10 @@ def test_time_in_which_a_task_kept_the_interpreter_lock_is_computing() -> None:
     assert worker.exit_code() is None
     worker.is_locked(3.0)
     assert worker.exit_code() == exit_codes.HUNG
-    assert [type(message) for message in worker.said()[-2:]] == [m.WorkerError, m.WorkerGoodbye]
+    assert [type(message) for message in worker.sent()[-2:]] == [m.WorkerError, m.WorkerGoodbye]
 
 
-def test_of_that_time_only_what_the_processor_was_its_own_counts() -> None:
+def test_only_the_processor_time_of_a_gap_counts_as_compute_time() -> None:
     worker = a_worker()
     worker.gets(A, lease_s=5.0)
     worker.begins(A)
@@ -81,7 +81,7 @@ def test_of_that_time_only_what_the_processor_was_its_own_counts() -> None:
     assert worker.exit_code() == exit_codes.HUNG
 
 
-def test_a_start_that_is_reported_after_such_a_time_counts_from_its_begin() -> None:
+def test_start_reported_after_a_lock_counts_from_its_beginning() -> None:
     worker = a_worker()
     worker.gets(A, lease_s=5.0)
     began = worker.now
@@ -93,7 +93,7 @@ def test_a_start_that_is_reported_after_such_a_time_counts_from_its_begin() -> N
     assert worker.exit_code() == exit_codes.HUNG
 
 
-def test_a_hung_task_of_a_former_epoch_costs_the_worker_too_but_is_not_reported() -> None:
+def test_hung_task_of_a_former_epoch_ends_the_worker_without_a_report() -> None:
     worker = a_worker()
     worker.gets(A, lease_s=5.0)
     worker.begins(A)
@@ -102,10 +102,10 @@ def test_a_hung_task_of_a_former_epoch_costs_the_worker_too_but_is_not_reported(
     worker.out.clear()
     worker.pass_time(5.1)
     assert worker.exit_code() == exit_codes.HUNG
-    assert [type(message) for message in worker.said()] == [m.WorkerGoodbye]
+    assert [type(message) for message in worker.sent()] == [m.WorkerGoodbye]
 
 
-def test_what_it_may_compute_is_the_leases_of_as_many_attempts_as_there_are_slots() -> None:
+def test_leases_s_sums_the_longest_leases_of_as_many_attempts_as_slots() -> None:
     worker = a_worker(slots=2)
     assert worker.session.leases_s == RULES.lease_s
     worker.gets(A, lease_s=5.0)
@@ -117,7 +117,7 @@ def test_what_it_may_compute_is_the_leases_of_as_many_attempts_as_there_are_slot
     assert worker.session.leases_s == 16.0
 
 
-def test_neither_what_waits_behind_a_careful_task_nor_a_freeze_allows_it_to_compute_for_longer() -> None:
+def test_leases_exclude_tasks_behind_a_careful_one_and_frozen_time() -> None:
     worker = a_worker()
     worker.gets(A, careful=1, lease_s=5.0)
     worker.hears(m.Go(A, 1))
@@ -127,7 +127,7 @@ def test_neither_what_waits_behind_a_careful_task_nor_a_freeze_allows_it_to_comp
     assert worker.session.leases_s == 5.0
 
 
-def test_an_attempt_of_a_former_epoch_of_which_nothing_is_known_has_the_usual_lease() -> None:
+def test_unknown_attempt_of_a_former_epoch_has_the_default_lease() -> None:
     worker = a_worker()
     worker.gets(A, lease_s=900.0)
     worker.hears(m.Stale())
@@ -140,7 +140,7 @@ def test_an_attempt_of_a_former_epoch_of_which_nothing_is_known_has_the_usual_le
 
 
 def given_up_while_locked(*waiting: bytes) -> AWorker:
-    """A worker whose task A kept the lock for so long that the broker gave it up; A computes on."""
+    """Return a worker that was given up because its task A kept the lock; A still computes."""
     worker = a_worker()
     worker.gets(A, *waiting, lease_s=30.0)
     worker.begins(A)
@@ -150,30 +150,30 @@ def given_up_while_locked(*waiting: bytes) -> AWorker:
     return worker
 
 
-def test_who_was_given_up_while_a_task_kept_the_lock_ends_it_before_it_begins_anew() -> None:
+def test_worker_given_up_during_a_lock_finishes_the_task_before_its_hello() -> None:
     worker = given_up_while_locked()
-    assert worker.said() == []
+    assert worker.sent() == []
     worker.pass_time(2.0)
     worker.is_locked(3.0)
     worker.hears(m.Stale(), m.Stale())
-    assert worker.said() == []
+    assert worker.sent() == []
     worker.finishes(A)
-    done, hello = worker.said()
+    done, hello = worker.sent()
     assert (done.task, type(hello)) == (A, m.WorkerHello)
     worker.is_welcomed()
     worker.gets(B)
     assert worker.ran() == [B]
 
 
-def test_it_gives_up_what_only_waits() -> None:
+def test_stopped_worker_returns_waiting_tasks() -> None:
     worker = given_up_while_locked(B)
     assert worker.withdrew() == [B]
     worker.sees(w.Withdrawn(B, 1))
     worker.finishes(A)
-    assert [type(message) for message in worker.said()] == [m.Returned, m.Done, m.WorkerHello]
+    assert [type(message) for message in worker.sent()] == [m.Returned, m.Done, m.WorkerHello]
 
 
-def test_if_what_kept_the_lock_is_over_it_begins_anew_at_once() -> None:
+def test_worker_that_finished_the_locking_task_says_hello_at_once() -> None:
     worker = a_worker()
     worker.gets(A)
     worker.begins(A)
@@ -181,10 +181,10 @@ def test_if_what_kept_the_lock_is_over_it_begins_anew_at_once() -> None:
     worker.finishes(A)
     worker.out.clear()
     worker.hears(m.Stale())
-    assert [type(message) for message in worker.said()] == [m.WorkerHello]
+    assert [type(message) for message in worker.sent()] == [m.WorkerHello]
 
 
-def test_who_was_frozen_after_that_begins_anew_at_once() -> None:
+def test_worker_frozen_after_a_lock_says_hello_at_once() -> None:
     worker = a_worker()
     worker.gets(A)
     worker.begins(A)
@@ -192,85 +192,85 @@ def test_who_was_frozen_after_that_begins_anew_at_once() -> None:
     worker.oversleep(3.0)
     worker.out.clear()
     worker.hears(m.Stale())
-    assert [type(message) for message in worker.said()] == [m.WorkerHello]
+    assert [type(message) for message in worker.sent()] == [m.WorkerHello]
 
 
-def test_it_outruns_its_lease_as_any_other_and_says_so() -> None:
+def test_task_with_the_lock_outruns_its_lease_and_is_reported() -> None:
     worker = given_up_while_locked()
     worker.pass_time(30.0)
     assert worker.exit_code() == exit_codes.HUNG
-    assert [type(message) for message in worker.said()] == [m.WorkerError, m.WorkerGoodbye]
+    assert [type(message) for message in worker.sent()] == [m.WorkerError, m.WorkerGoodbye]
 
 
-def test_asked_to_stop_meanwhile_it_leaves_with_a_goodbye() -> None:
+def test_worker_asked_to_stop_meanwhile_says_goodbye() -> None:
     worker = given_up_while_locked()
     worker.sees(w.StopAsked())
     worker.hears(m.Stale())
-    assert [type(message) for message in worker.said()] == [m.Leaving, m.WorkerGoodbye]
+    assert [type(message) for message in worker.sent()] == [m.Leaving, m.WorkerGoodbye]
     assert worker.exit_code() == 0
 
 
 # --- leaving ------------------------------------------------------------------------------------------------
 
 
-def test_an_idle_worker_that_is_asked_to_stop_says_goodbye_at_once() -> None:
+def test_idle_worker_asked_to_stop_says_goodbye_at_once() -> None:
     worker = a_worker()
     worker.sees(w.StopAsked())
-    assert [type(message) for message in worker.said()] == [m.Leaving, m.WorkerGoodbye]
+    assert [type(message) for message in worker.sent()] == [m.Leaving, m.WorkerGoodbye]
     assert worker.exit_code() == 0
 
 
-def test_a_worker_whose_welcome_may_be_on_its_way_says_goodbye_too() -> None:
+def test_worker_stopped_before_its_welcome_says_goodbye_too() -> None:
     worker = AWorker()
     worker.out.clear()
     worker.sees(w.StopAsked())
-    assert [type(message) for message in worker.said()] == [m.WorkerGoodbye]
+    assert [type(message) for message in worker.sent()] == [m.WorkerGoodbye]
     assert worker.exit_code() == 0
 
 
-def test_a_draining_worker_returns_what_waits_and_finishes_what_runs() -> None:
+def test_draining_worker_returns_what_waits_and_finishes_what_runs() -> None:
     worker = a_worker()
     worker.gets(A, B)
     worker.begins(A)
     worker.gets(C, careful=1)
     worker.out.clear()
     worker.sees(w.StopAsked())
-    assert worker.said() == [m.Leaving(), m.Returned(C, 1)]
+    assert worker.sent() == [m.Leaving(), m.Returned(C, 1)]
     assert worker.withdrew() == [B]
     worker.sees(w.Withdrawn(B, 1))
     assert worker.exit_code() is None
     worker.finishes(A)
-    assert worker.said()[2:] == [m.Returned(B, 1), m.Done(A, 1, 0.1, RESULT), m.WorkerGoodbye()]
+    assert worker.sent()[2:] == [m.Returned(B, 1), m.Done(A, 1, 0.1, RESULT), m.WorkerGoodbye()]
     assert worker.exit_code() == 0
 
 
-def test_what_waits_is_returned_from_the_newest_so_that_the_oldest_ends_up_first() -> None:
+def test_waiting_tasks_are_returned_newest_first() -> None:
     worker = a_worker()
     worker.gets(A, B, C)
     worker.sees(w.StopAsked())
     assert worker.withdrew() == [C, B, A]
 
 
-def test_what_waits_behind_a_careful_task_is_returned_in_that_order_too() -> None:
+def test_tasks_behind_a_careful_one_are_returned_newest_first_too() -> None:
     worker = a_worker()
     worker.gets(A, careful=1)
     worker.gets(B, C)
     worker.out.clear()
     worker.sees(w.StopAsked())
-    assert worker.said()[1:4] == [m.Returned(C, 1), m.Returned(B, 1), m.Returned(A, 1)]
+    assert worker.sent()[1:4] == [m.Returned(C, 1), m.Returned(B, 1), m.Returned(A, 1)]
     assert worker.exit_code() == 0
 
 
-def test_a_task_that_comes_while_draining_is_returned() -> None:
+def test_task_that_comes_while_draining_is_returned() -> None:
     worker = a_worker()
     worker.gets(A)
     worker.sees(w.StopAsked())
     worker.gets(B)
-    assert worker.said()[-1] == m.Returned(B, 1)
+    assert worker.sent()[-1] == m.Returned(B, 1)
     assert worker.ran() == [A]
 
 
-def test_a_drain_ends_after_its_time() -> None:
+def test_drain_ends_after_its_time() -> None:
     worker = a_worker()
     worker.gets(A, lease_s=100.0)
     worker.begins(A)
@@ -279,10 +279,10 @@ def test_a_drain_ends_after_its_time() -> None:
     assert worker.exit_code() is None
     worker.pass_time(0.2)
     assert worker.exit_code() == 0
-    assert type(worker.said()[-1]) is m.WorkerGoodbye
+    assert type(worker.sent()[-1]) is m.WorkerGoodbye
 
 
-def test_a_draining_worker_that_was_given_up_does_not_come_back() -> None:
+def test_draining_worker_that_was_given_up_does_not_come_back() -> None:
     worker = a_worker()
     worker.gets(A)
     worker.sees(w.StopAsked())
@@ -291,7 +291,7 @@ def test_a_draining_worker_that_was_given_up_does_not_come_back() -> None:
     assert worker.took(m.WorkerHello) == []
 
 
-def test_what_is_over_is_over() -> None:
+def test_session_that_is_over_ignores_events() -> None:
     worker = a_worker()
     worker.sees(w.StopAsked())
     worker.out.clear()

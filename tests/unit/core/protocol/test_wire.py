@@ -1,4 +1,4 @@
-"""The wire format: what is encoded comes back, and a stranger's bytes raise nothing but ProtocolError."""
+"""The wire format: encoded messages come back, and foreign bytes only raise ProtocolError."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fields_of(layout: str) -> list[str]:
 
 
 def of_kind(kind: Any) -> st.SearchStrategy[Any]:
-    """Messages of one kind, with any content that its layout allows."""
+    """Return a strategy for messages of one kind, with any content that its layout allows."""
     fixed = [FIELDS[field] for field in fields_of(kind.layout.format)[: kind.fixed]]
     strings = [st.text(max_size=20)] * kind.strings
     return st.builds(kind.cls, *fixed, *strings, *TAILS[kind.tail])
@@ -68,7 +68,7 @@ def envelope_of(message: Any) -> bytes:
 
 
 def record(number: int, body: bytes = b"", frames: int = 0, length: int | None = None) -> bytes:
-    """One record as a stranger may write it."""
+    """Return one record as a stranger may write it."""
     return struct.pack("!BHI", number, frames, len(body) if length is None else length) + body
 
 
@@ -123,7 +123,7 @@ def test_nothing_to_send_is_no_envelope() -> None:
     assert list(wire.envelopes([])) == []
 
 
-def test_a_message_with_frames_travels_alone_and_in_its_place() -> None:
+def test_message_with_frames_travels_alone_and_in_its_place() -> None:
     sent: list[m.Message] = [m.Heartbeat(), m.Noted(1), a_result(b"x", b"frame"), m.Noted(2)]
     packed = list(wire.envelopes(sent))
     assert [wire.decode(*one) for one in packed] == [sent[:2], sent[2:3], sent[3:]]
@@ -138,7 +138,7 @@ def test_payload_frames_pass_uncopied() -> None:
     assert isinstance(received, m.Result) and received.payload.frames[0] is frame
 
 
-def test_an_envelope_is_closed_when_it_is_full() -> None:
+def test_envelope_is_closed_when_it_is_full() -> None:
     sent = [a_result(bytes(1000)) for _ in range(200)]
     packed = list(wire.envelopes(sent))
     assert len(packed) > 1
@@ -146,13 +146,13 @@ def test_an_envelope_is_closed_when_it_is_full() -> None:
     assert over_the_wire(sent) == sent
 
 
-def test_a_record_larger_than_an_envelope_still_travels_alone() -> None:
+def test_record_larger_than_an_envelope_still_travels_alone() -> None:
     sent: list[m.Message] = [m.Heartbeat(), a_result(bytes(wire.COALESCE_BYTES + 1)), m.Heartbeat()]
     assert len(list(wire.envelopes(sent))) == 3
     assert over_the_wire(sent) == sent
 
 
-def test_a_huge_envelope_of_several_records_is_refused() -> None:
+def test_huge_envelope_of_several_records_is_refused() -> None:
     assert "several records" in refused(wire.MAGIC + record(0x01) * (wire.COALESCE_BYTES // 7 + 1))
 
 
@@ -193,7 +193,7 @@ def test_mutated_messages_raise_only_protocol_errors(message: Any, data: st.Data
 
 @settings(max_examples=100)
 @given(messages, st.data())
-def test_a_truncated_message_is_refused(message: Any, data: st.DataObject) -> None:
+def test_truncated_message_is_refused(message: Any, data: st.DataObject) -> None:
     encoded, frames = wire.encode(message)
     envelope = wire.MAGIC + encoded
     refused(envelope[: data.draw(st.integers(len(wire.MAGIC) + 1, len(envelope) - 1))], *frames)
@@ -201,7 +201,7 @@ def test_a_truncated_message_is_refused(message: Any, data: st.DataObject) -> No
 
 @settings(max_examples=100)
 @given(messages, st.integers(-2, 2).filter(bool))
-def test_a_wrong_number_of_frames_is_refused(message: Any, difference: int) -> None:
+def test_wrong_number_of_frames_is_refused(message: Any, difference: int) -> None:
     encoded, frames = wire.encode(message)
     wrong = (frames + (b"", b""))[: len(frames) + difference] if difference > 0 else frames[:difference]
     if len(wrong) != len(frames):
@@ -212,11 +212,11 @@ def test_frames_of_a_kind_that_owns_none_are_refused() -> None:
     assert "Heartbeat" in refused(wire.MAGIC + record(0x01, frames=1), b"frame")
 
 
-def test_a_longer_body_than_its_fields_is_refused() -> None:
+def test_longer_body_than_its_fields_is_refused() -> None:
     assert "does not match" in refused(wire.MAGIC + record(0x27, bytes(5)))
 
 
-def test_a_string_longer_than_its_record_is_refused() -> None:
+def test_string_longer_than_its_record_is_refused() -> None:
     refused(wire.MAGIC + record(0x41, struct.pack("!H", 9) + b"abc"))
 
 
@@ -224,11 +224,11 @@ def test_text_that_is_no_utf8_is_refused() -> None:
     refused(wire.MAGIC + record(0x41, struct.pack("!H", 2) + b"\xff\xfe"))
 
 
-def test_an_unknown_kind_is_refused_by_its_number() -> None:
+def test_unknown_kind_is_refused_by_its_number() -> None:
     assert "153" in refused(wire.MAGIC + record(0x99))
 
 
-def test_another_protocol_is_told_from_another_version() -> None:
+def test_another_protocol_is_distinguished_from_another_version() -> None:
     assert "not a labkit message" in refused(b"GET / HTTP/1.1")
     assert "version 02" in refused(b"L\x02")
     refused(b"")
@@ -242,7 +242,7 @@ SETS: dict[str, frozenset[type]] = {
 
 
 @pytest.mark.parametrize("side", SETS)
-def test_a_peer_may_send_its_own_kinds_and_no_others(side: str) -> None:
+def test_peer_may_send_its_own_kinds_and_no_others(side: str) -> None:
     for kind in wire.KINDS:
         body = bytes(kind.layout.size)
         envelope = wire.MAGIC + record(kind.number, body)
@@ -253,6 +253,6 @@ def test_a_peer_may_send_its_own_kinds_and_no_others(side: str) -> None:
 
 
 @pytest.mark.parametrize("make", [m.Started, m.Returned])
-def test_a_client_cannot_speak_as_a_worker(make: Callable[..., Any]) -> None:
+def test_client_cannot_speak_as_a_worker(make: Callable[..., Any]) -> None:
     message = make(bytes(16), 1, *([0] if make is m.Started else []))
     refused(envelope_of(message), allowed=m.FROM_CLIENT)
