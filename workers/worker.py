@@ -36,7 +36,7 @@ from labkit.security.credentials import Credentials
 from labkit.support.signals import stop_signals
 from labkit.support.waker import Waker
 from labkit.transport.connection import RETRY_S, Connection
-from labkit.transport.poller import Poller
+from labkit.transport.poller import Poller, Socket
 from labkit.transport.sockets import WORKER_ROLE
 from workers.compute import Compute
 from workers.leader_followers import LeaderFollowers
@@ -69,7 +69,7 @@ class Worker:
     ) -> None:
         self._address = address
         self._rules = rules
-        self._context: zmq.Context[Any] = zmq.Context()
+        self._context: zmq.Context[Socket] = zmq.Context()
         self._session = WorkerSession(name, capabilities, slots, os.getpid(), rules, lambda: os.urandom(8))
         self._waker = Waker()  # used by the threads that compute and by signals
         self._compute = Compute(slots, job_modules, rules.max_message_bytes)
@@ -149,7 +149,7 @@ class Worker:
             due = min(due, now + RETRY_S)
         return due - now
 
-    def _take_in(self, ready: list[Any], now: float) -> None:
+    def _take_in(self, ready: list[Socket | Waker], now: float) -> None:
         handle = self._session.handle
         for event in self._compute.collect():
             self._do(handle(event, now))

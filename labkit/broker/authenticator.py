@@ -28,7 +28,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import zmq
 from zmq.utils import z85
@@ -36,7 +35,7 @@ from zmq.utils import z85
 from labkit.security.credentials import Token
 from labkit.security.key_store import CLIENT, WORKER, Grants, KeyFolder
 from labkit.support.waker import Waker
-from labkit.transport.poller import Poller
+from labkit.transport.poller import Poller, Socket
 from labkit.transport.sockets import CLIENT_ROLE, WORKER_ROLE
 
 log = logging.getLogger(__name__)
@@ -66,7 +65,10 @@ class Authenticator:
     """
 
     def __init__(
-        self, context: zmq.Context[Any], known: Token | KeyFolder, on_change: Callable[[], None] | None = None
+        self,
+        context: zmq.Context[Socket],
+        known: Token | KeyFolder,
+        on_change: Callable[[], None] | None = None,
     ) -> None:
         self.context = context
         self._known = known

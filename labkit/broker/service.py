@@ -114,7 +114,7 @@ class Broker:
         self.scheduler = Scheduler(rules, self.epoch, time.monotonic(), policy, self._may_use_worker_id)
         self._rules = rules
         self._mirror = mirror
-        self._context: zmq.Context[Any] = zmq.Context()
+        self._context: zmq.Context[Socket] = zmq.Context()
         self._waker = Waker()
         self._keys_changed = False
         self.authenticator = Authenticator(self._context, known, self._on_keys_changed)

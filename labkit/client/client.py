@@ -190,7 +190,7 @@ class Client:
         self._leave_if_forgotten()
 
     def wait_for(
-        self, done: Callable[[], bool], block: Callable[[float | None], Any], ends_at: float | None
+        self, done: Callable[[], bool], block: Callable[[float | None], object], ends_at: float | None
     ) -> None:
         """Return when ``done()``; meanwhile lead the I/O loop, or ``block(timeout_s)`` if another thread
         does."""

@@ -38,7 +38,7 @@ class Client(Protocol):
         """Cancel a batch's tasks and drop their outcomes."""
 
     def wait_for(
-        self, done: Callable[[], bool], block: Callable[[float | None], Any], ends_at: float | None
+        self, done: Callable[[], bool], block: Callable[[float | None], object], ends_at: float | None
     ) -> None:
         """Return when ``done()``, or after ``block(timeout_s)``."""
 

@@ -48,7 +48,7 @@ from labkit.security.credentials import Credentials
 from labkit.support.signals import DeferredSignals
 from labkit.support.waker import Waker
 from labkit.transport.connection import RETRY_S, TURN_BUDGET, Connection
-from labkit.transport.poller import Poller
+from labkit.transport.poller import Poller, Socket
 from labkit.transport.sockets import CLIENT_ROLE
 
 FAREWELL_MS = 500
@@ -84,7 +84,7 @@ class IOLoop:
         """Set when the broker has answered, or has refused us."""
         self._act = act
         self._ended = ended
-        self._context: zmq.Context[Any] = zmq.Context()
+        self._context: zmq.Context[Socket] = zmq.Context()
         self._waker = Waker()
         self._poller = Poller()
         self._connection = Connection(
@@ -137,7 +137,7 @@ class IOLoop:
         self.post(event)
 
     def wait_for(
-        self, done: Callable[[], bool], block: Callable[[float | None], Any], ends_at: float | None
+        self, done: Callable[[], bool], block: Callable[[float | None], object], ends_at: float | None
     ) -> None:
         """Return when ``done()``; lead until then, or call ``block(timeout_s)`` if another thread leads.
 
@@ -276,7 +276,7 @@ class IOLoop:
         wait_s = due - time.monotonic()
         return min(wait_s, RETRY_S) if self._connection.congested else wait_s
 
-    def _take_in(self, ready: list[Any], now: float) -> None:
+    def _take_in(self, ready: list[Socket | Waker], now: float) -> None:
         inbox, handle = self._inbox, self.session.handle
         for _ in range(min(len(inbox), TURN_BUDGET)):
             event = inbox.popleft()

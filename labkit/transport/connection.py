@@ -22,9 +22,10 @@ from labkit.core.errors import AccessDenied, ProtocolError
 from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire
 from labkit.security.credentials import Credentials, Token
+from labkit.support.waker import Waker
 from labkit.transport import sockets, unix_socket
 from labkit.transport.handshake_monitor import HandshakeMonitor, access_denied
-from labkit.transport.poller import Poller
+from labkit.transport.poller import Poller, Socket
 
 TURN_BUDGET = 200
 """Messages read in one turn, so that the session gets its Tick in between."""
@@ -39,7 +40,7 @@ class Connection:
 
     def __init__(
         self,
-        context: zmq.Context[Any],
+        context: zmq.Context[Socket],
         poller: Poller,
         address: str,
         role: str,
@@ -86,7 +87,7 @@ class Connection:
             self._socket.close(linger=linger_ms)
             self._socket = self._monitor = None
 
-    def read(self, ready: list[Any]) -> Iterator[list[m.Message]]:
+    def read(self, ready: list[Socket | Waker]) -> Iterator[list[m.Message]]:
         """Yield the messages of each envelope that has arrived; end if the connection is replaced
         meanwhile."""
         socket = self._socket
@@ -109,7 +110,7 @@ class Connection:
                 return
         self._budget = min(TURN_BUDGET, 2 * budget)
 
-    def was_denied(self, ready: list[Any]) -> bool:
+    def was_denied(self, ready: list[Socket | Waker]) -> bool:
         """Return whether the broker refuses this connection; ``why_denied`` returns the reason."""
         return self._monitor is not None and self._monitor.socket in ready and self._monitor.read()
 

@@ -17,16 +17,16 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import zmq
 
 from labkit.core.errors import ProtocolError
 from labkit.core.history import BROKER_STARTED, GAP, Event, decode_event
 from labkit.security.credentials import Credentials
+from labkit.support.waker import Waker
 from labkit.transport import sockets
 from labkit.transport.handshake_monitor import HandshakeMonitor, access_denied
-from labkit.transport.poller import Poller
+from labkit.transport.poller import Poller, Socket
 
 _NUMBER = struct.Struct("!Q")
 _IDLE_S = 60.0
@@ -43,7 +43,7 @@ class EventStream:
     def __init__(self, address: str, credentials: Credentials) -> None:
         sockets.check_address(address)
         self.address = address
-        self._context: zmq.Context[Any] = zmq.Context()
+        self._context: zmq.Context[Socket] = zmq.Context()
         self._credentials = credentials
         self._socket = sockets.subscriber(self._context, credentials)
         self._monitor = HandshakeMonitor(self._socket, address, credentials)
@@ -99,7 +99,7 @@ class EventStream:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _check_access(self, ready: list[Any]) -> None:
+    def _check_access(self, ready: list[Socket | Waker]) -> None:
         if self._monitor.socket in ready and self._monitor.read():
             raise access_denied(self.address, self._credentials, self._monitor.denial)
 

@@ -25,6 +25,7 @@ from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire
 from labkit.security.credentials import Credentials, Token
 from labkit.support.setting_values import is_address
+from labkit.transport.poller import Socket
 
 TASK_HWM = 1000
 """Messages that may wait in a DEALER's queues; credit and quota bound the large ones."""
@@ -42,7 +43,7 @@ WORKER_ROLE = "worker"
 
 
 def dealer(
-    context: zmq.Context[Any], role: str, credentials: Credentials, max_message_bytes: int
+    context: zmq.Context[Socket], role: str, credentials: Credentials, max_message_bytes: int
 ) -> zmq.Socket[bytes]:
     """Return a DEALER to be connected; it reconnects by itself. ``role`` is the name it presents."""
     socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
@@ -55,7 +56,7 @@ def dealer(
     return socket
 
 
-def subscriber(context: zmq.Context[Any], credentials: Credentials) -> zmq.Socket[bytes]:
+def subscriber(context: zmq.Context[Socket], credentials: Credentials) -> zmq.Socket[bytes]:
     """Return a SUB to be connected to a broker's events; it uses a client's credentials."""
     socket: zmq.Socket[bytes] = context.socket(zmq.SUB)
     socket.linger = 0

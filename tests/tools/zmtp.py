@@ -33,7 +33,7 @@ def ready(kind: bytes) -> bytes:
 
 
 def come_in(connection: socket.socket, role: str, secret: str, kind: bytes = b"DEALER") -> None:
-    """Do the handshake; what is sent afterwards are message frames."""
+    """Do the handshake; message frames follow."""
     connection.sendall(PLAIN)
     _exactly(connection, 64)
     connection.sendall(hello(role.encode(), secret.encode()))

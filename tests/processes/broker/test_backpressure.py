@@ -47,7 +47,7 @@ def test_a_flood_slows_itself_and_not_others_in_bounded_memory(tmp_path: Path) -
         events = rig.history().events
         overtaken = [taken_between(events, task) for task in single]
         assert max(overtaken) <= 4, f"others' tasks dispatched while one waited for its turn: {overtaken}"
-        assert not counters.get("refused_tasks"), "it was told its quota, and waits by itself"
+        assert not counters.get("refused_tasks"), "it knows its quota, and waits by itself"
         rig.check_outcomes(futures)
 
 

@@ -108,7 +108,7 @@ def test_a_replaced_socket_has_the_same_addresses_and_peers_return(
         def rebind() -> None:
             """Act in the loop's thread as if the clients' socket were dropping an oversized message."""
             inside._keys_changed = False
-            inside._clients._dropping = b"somebody"
+            inside._clients._dropping = b"a peer"
             assert inside.rebind()
             started_over.set()
 

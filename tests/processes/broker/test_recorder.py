@@ -352,7 +352,7 @@ def test_a_stranger_receives_no_event_and_gets_the_reason(rig: Rig) -> None:
         with pytest.raises(AccessDenied):
             stream.recv(3)
     with EventStream(rig.address, rig.credentials) as stream:
-        assert stream.recv(0.2) == [], "another kind of socket says nothing"
+        assert stream.recv(0.2) == [], "another kind of socket delivers no events"
 
 
 def test_without_a_broker_a_read_times_out_empty() -> None:

@@ -120,7 +120,7 @@ def test_silent_connections_lock_no_peer_out_and_are_closed(rig: Rig, friend: Cl
         silent[0].settimeout(6)
         heard = b""
         with contextlib.suppress(ConnectionError):
-            while part := silent[0].recv(1000):  # the broker's own greeting, then nothing: it has hung up
+            while part := silent[0].recv(1000):  # the broker's greeting, then its disconnect
                 heard += part
         assert len(heard) <= 64
 
@@ -173,7 +173,7 @@ NONSENSE: dict[str, list[bytes]] = {
     "a length of 4 GB": [wire.MAGIC + RECORD.pack(0x11, 0, 0xFFFFFFFF)],
     "frames that are not there": [wire.MAGIC + RECORD.pack(0x11, 0xFFFF, 0)],
     "frames for a heartbeat": [wire.MAGIC + RECORD.pack(0x01, 1, 0), b"frame"],
-    "frames that nobody announced": [next(wire.envelopes([m.Heartbeat()]))[0], b"frame", b"another"],
+    "unannounced frames": [next(wire.envelopes([m.Heartbeat()]))[0], b"frame", b"another"],
     "a string longer than its record": [wire.MAGIC + RECORD.pack(0x10, 0, 18) + bytes(16) + b"\xff\xff"],
     "no UTF-8": [wire.MAGIC + RECORD.pack(0x10, 0, 20) + bytes(16) + b"\x00\x02\xff\xfe"],
     "a broker's message": [next(wire.envelopes([m.Stale()]))[0]],
@@ -264,7 +264,7 @@ def test_thousands_of_nearly_right_messages_have_no_effect(
     for number, client in enumerate(clients):
         client.say(m.ClientHello(bytes([number]) * 16, "odd"))
     for number, worker in enumerate(workers):
-        # It says that it can do nothing that anybody needs, so that nobody's task is given to it.
+        # It announces a capability that no task needs, so that it gets no task.
         worker.say(m.WorkerHello(bytes([number]) * 8, b"e" * 8, 1, 7, f"odd-{seed}-{number}", "nothing"))
         worker.say(m.Leaving())
     for _ in range(1500):

@@ -216,13 +216,13 @@ def test_a_waiting_task_can_be_cancelled(rig: Rig, client: Client, gate: Path) -
     running.result(10)
     assert client.submit(jobs.echo, 1).result(10) == 1
     ran = marks.read_text().count("\n") if marks.exists() else 0
-    assert ran <= 1, "the one that waited at the worker may have begun before it was told"
+    assert ran <= 1, "the one waiting at the worker may have begun before the cancellation arrived"
     rig.check_outcomes([running, *waiting])
 
 
 def test_a_running_or_finished_task_cannot_be_cancelled(rig: Rig, client: Client, gate: Path) -> None:
     running = blocked(rig, client, gate)
-    wait_until(running.running, what="the future to say that it runs")
+    wait_until(running.running, what="the future to be running")
     assert not running.cancel() and not running.cancelled()
     gate.touch()
     assert running.result(10) > 0 and not running.cancel()

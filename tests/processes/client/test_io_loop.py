@@ -60,14 +60,14 @@ def test_without_waiting_threads_the_loops_own_thread_reads(client: Client) -> N
     called = threading.Event()
     future = client.submit(jobs.echo, 1)
     future.add_done_callback(lambda _: called.set())
-    assert called.wait(20), "a callback needs nobody who waits for the result"
+    assert called.wait(20), "a callback needs no thread that waits for the result"
     assert future.result(0) == 1 and threading.get_ident() not in threads
 
 
 def test_an_idle_client_keeps_sending_heartbeats(rig: Rig, client: Client) -> None:
     client.submit(jobs.echo, 0).result(20)
     before = client._session._last_sent
-    wait_until(lambda: client._session._last_sent > before, what="a heartbeat that nobody asked for")
+    wait_until(lambda: client._session._last_sent > before, what="a heartbeat without any call")
 
 
 def test_many_threads_that_wait_at_once_are_all_served(client: Client) -> None:

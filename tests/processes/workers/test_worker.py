@@ -82,7 +82,7 @@ def test_a_worker_that_wakes_with_an_open_task_gives_one_result(tmp_path: Path) 
         gate = tmp_path / "gate"
         future = client.submit("work:wait_for", str(gate))
         rig.freeze(rig.workers[busy_with(rig, future)])
-        rig.wait_for_event("requeued", task=future.task_id)  # nobody else is there: it waits in the queue
+        rig.wait_for_event("requeued", task=future.task_id)  # there is no other worker: it waits in the queue
         gate.touch()
         rig.thaw(rig.workers["worker-1"])
         # The first attempt wins if it is done before the worker hears that it is stale; else the second does.
@@ -142,7 +142,7 @@ def test_a_worker_that_is_cut_off_is_lost_and_returns_on_healing(tmp_path: Path)
 @pytest.mark.slow
 def test_a_large_result_on_a_slow_link_is_awaited(tmp_path: Path) -> None:
     """It fills the connection for longer than a worker may be silent, and heartbeats queue behind it."""
-    # Three seconds of silence; a busy machine's link is slower than it says, so there is patience for twenty.
+    # Three seconds of silence; on a busy machine the transfer is slower than configured, so wait for twenty.
     with (
         Rig(tmp_path / "rig", slow_link_bytes_per_s=1e6) as rig,
         Network(rig.ports["worker"], bytes_per_s=7e6) as network,

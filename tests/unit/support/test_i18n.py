@@ -101,7 +101,7 @@ def test_a_translation_has_the_placeholders_of_its_original(catalogue: Catalog) 
     for message, translated in translations(catalogue).items():
         for original, spanish in zip(
             message, translated, strict=False
-        ):  # what is missing is the first test's
+        ):  # the first test reports missing ones
             if spanish and placeholders(original) != placeholders(spanish):
                 wrong.append(f"{original!r} -> {spanish!r}")
     assert not wrong, "\n".join(["", *wrong])
@@ -171,7 +171,7 @@ def test_a_language_without_a_catalogue_is_refused() -> None:
         set_language("fr")
 
 
-# --- what is said ---
+# --- messages ---
 
 EXAMPLE = "{name}={value!r}: es or en is expected"  # one of labkit.support.settings
 
@@ -184,7 +184,7 @@ def test_a_message_is_translated_to_the_current_language() -> None:
 
 def test_a_message_without_a_translation_stays_english() -> None:
     set_language("es")
-    assert _("nobody has translated this") == "nobody has translated this"
+    assert _("this has no translation") == "this has no translation"
     assert [ngettext("{n} stone", "{n} stones", n).format(n=n) for n in (1, 2)] == ["1 stone", "2 stones"]
 
 

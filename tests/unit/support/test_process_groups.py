@@ -31,9 +31,7 @@ def test_signalling_a_group_of_zombies_raises_nothing(
         with monkeypatch.context() as patch:
             patch.setattr(os, "killpg", refuse)
             with pytest.raises(OSError, match=refusal.strerror):
-                process_groups.signal_group(
-                    child.pid, process_groups.KILL
-                )  # it lives: then it means what it says
+                process_groups.signal_group(child.pid, process_groups.KILL)  # it lives, so the error is real
             child.stdin.close()
             wait_until(lambda: process_groups.birth(child.pid) is None, 20.0, "its end")
             process_groups.signal_group(child.pid, process_groups.KILL)

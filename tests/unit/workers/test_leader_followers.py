@@ -170,7 +170,7 @@ def test_all_slots_compute_while_one_thread_leads(
     before = talker.turns
     wait_until(lambda: talker.turns > before + 3, what="turns beside them")
     assert len(set(gated_jobs.ran)) == 2 and not talker.reports
-    gated_jobs.gates[1].set()  # whoever is free now computes what waits
+    gated_jobs.gates[1].set()  # the free thread computes the waiting task
     wait_until(lambda: third in {report.task for report in talker.reports}, what="the third")
     gated_jobs.gates[0].set()
     wait_until(lambda: len(talker.reports) == 3, what="all reports")
@@ -203,7 +203,7 @@ def test_no_task_starts_after_the_leader_is_over(gated_jobs: types.ModuleType) -
     gated_jobs.gates[0].set()
     for thread in threads._threads:
         thread.join(10)
-    assert len(gated_jobs.ran) == 1, "the broker gives it to somebody else"
+    assert len(gated_jobs.ran) == 1, "the broker gives it to another worker"
 
 
 def test_an_exception_in_the_leader_ends_the_worker() -> None:

@@ -29,7 +29,7 @@ PATIENCE_S = 60
 
 @contextmanager
 def a_process(program: str, lease_s: float) -> Iterator[subprocess.Popen[str]]:
-    """A process with a watchdog, which does what ``program`` says."""
+    """Yield the running process of ``program``, with a watchdog."""
     text = BEGIN.format(lease_s=lease_s) + program
     process = subprocess.Popen(
         [sys.executable, "-c", text], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -45,7 +45,7 @@ def test_a_process_that_keeps_the_gil_ends_with_a_traceback() -> None:
     program = """
 begin = threading.Event()
 threading.Thread(target=lambda: begin.wait() and hog()).start()
-threading.Thread(target=time.sleep, args=(60,), daemon=True).start()  # the youngest, as a crew's other thread
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()  # the youngest, as in a worker
 begin.set()
 time.sleep(60)
 print("not reached", flush=True)
@@ -82,7 +82,7 @@ def test_a_process_frozen_for_longer_than_its_lease_lives_on() -> None:
     with a_process(program, lease_s=0.5) as process:
         _, status = os.waitpid(process.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status)
-        time.sleep(1.0)  # what is tested: that this time does not count
+        time.sleep(1.0)  # this is the test: that time does not count
         process.send_signal(signal.SIGCONT)
         out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out, err) == (0, "woke\n", "")
