@@ -41,8 +41,7 @@ from labkit.transport.sockets import CLIENT_ROLE, WORKER_ROLE
 log = logging.getLogger(__name__)
 
 HANDSHAKE_MS = 3000
-"""A connection that has not authenticated itself by then is closed; idle ones must not exhaust
-descriptors."""
+"""Time for authentication. Connections beyond it are closed, so that idle ones cannot exhaust descriptors."""
 LOOK_S = 1.0
 """How often the list of keys is checked for changes."""
 REFUSALS_LOGGED = 20
@@ -113,8 +112,7 @@ class Authenticator:
     # -----------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the thread; connections are checked from then on. Raises ZMQError if the context has one
-        already."""
+        """Start checking connections in a thread. Raises ZMQError if the context has an authenticator."""
         self._look()
         socket = self.context.socket(zmq.REP)
         socket.linger = 0

@@ -71,8 +71,7 @@ class ConnectionOwner(Protocol):
         """Disconnect the idle peers, and with ``flooding`` the flooding ones; return how many."""
 
     def rebind(self) -> bool:
-        """Disconnect everyone at each socket where an oversized message waits; return whether there was
-        one."""
+        """Disconnect everyone at each socket with an oversized message; return whether there was one."""
 
     def disconnect_subscribers(self) -> None:
         """Disconnect all subscribers to events: the broker never sees their messages."""

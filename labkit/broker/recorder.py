@@ -40,8 +40,7 @@ PUBLISH_HWM = 500
 
 
 class Recorder:
-    """One broker's recorder. ``put`` from the loop's thread; the PUB socket belongs to the recorder's own
-    thread."""
+    """One broker's recorder. The loop's thread calls ``put``; the recorder's thread owns the PUB socket."""
 
     def __init__(self, authenticator: Authenticator, address: str | None, path: Path | None) -> None:
         self._authenticator = authenticator

@@ -67,8 +67,7 @@ GC_THRESHOLD = 50_000
 RECORD_EVERY_S = 0.02
 RECORD_AT = 4_000
 SWITCH_INTERVAL_S = 0.0005
-"""The recorder's and the mirror's threads yield to the loop this soon (Python's default is ten times
-that)."""
+"""The recorder's and the mirror's threads yield to the loop after this time (Python's default: 5 ms)."""
 
 
 class Health(Protocol):
@@ -213,8 +212,7 @@ class Broker:
         return cut
 
     def rebind(self) -> bool:
-        """Disconnect everyone at each socket where an oversized message waits; return whether there was
-        one."""
+        """Disconnect everyone at each socket with an oversized message; return whether there was one."""
         dropping = [each for each in (self._workers, self._clients) if each.is_dropping]
         for endpoint in dropping:
             log.warning("far too much memory is in use: disconnected everyone at port %d", endpoint.port)

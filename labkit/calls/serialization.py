@@ -218,8 +218,7 @@ def _packed(tree: Any) -> bytes:
 
 
 def _big_int(value: object) -> msgpack.ExtType:
-    """Return an extension for a value that MessagePack cannot pack: in our trees, an integer beyond 64
-    bits."""
+    """Return the extension for an integer beyond 64 bits, the only value that MessagePack cannot pack."""
     if not isinstance(value, int):
         raise TypeError(f"the tree holds a {type(value).__name__}")
     return msgpack.ExtType(_BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
@@ -361,8 +360,7 @@ def _array(dtype: str, shape: list[Any], data: memoryview) -> Any:
 
 
 def _possible(shape: Sequence[int]) -> bool:
-    """Return whether an array may have this shape. Zeros count as ones: NumPy cannot make (0, 2**62,
-    2**62)."""
+    """Return whether an array may have this shape. Zeros count as ones: NumPy refuses (0, 2**62, 2**62)."""
     return (
         len(shape) <= MAX_DIMENSIONS
         and all(0 <= length <= MAX_ELEMENTS for length in shape)

@@ -106,8 +106,7 @@ class Client:
         return BrokerUnreachable(N_("this client is closed; open a new one"))
 
     def _gone(self, task: str, worker: str | None = None) -> LabkitError:
-        """Return the error for a task that gets no other outcome; ``worker``: where it was running, if
-        known."""
+        """Return the error for a task without another outcome; ``worker``: where it was running, if known."""
         if self._io_loop.denied:
             return ClusterReplaced(
                 N_(
@@ -192,8 +191,7 @@ class Client:
     def wait_for(
         self, done: Callable[[], bool], block: Callable[[float | None], object], ends_at: float | None
     ) -> None:
-        """Return when ``done()``; meanwhile lead the I/O loop, or ``block(timeout_s)`` if another thread
-        does."""
+        """Return when ``done()``: lead the I/O loop, or ``block(timeout_s)`` if another thread leads."""
         self._io_loop.wait_for(done, block, ends_at)
 
     def cancel(self, future: TaskFuture) -> bool:
@@ -228,8 +226,7 @@ class Client:
         return [answer.done() and answer.result() for answer in answers]
 
     def note(self, fault: str, target: str, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
-        """Record in the history that ``fault`` is about to happen to ``target``; return when it is
-        recorded."""
+        """Record that ``fault`` is about to happen to ``target``; return when the history has it."""
         self._ask(lambda number: m.Note(number, fault, target), timeout_s)
 
     def status(self, timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, Any]:
@@ -369,8 +366,7 @@ class Client:
             atexit.unregister(self.close)
 
     def _give_up(self) -> None:
-        """Resolve everything that is still open. Two threads may do this at once: each takes what it
-        resolves."""
+        """Resolve everything still open. Two threads may call this at once: each takes what it resolves."""
         while (future := _take_one(self._futures)) is not None:
             if not future.done():
                 future.set_exception(self._gone(future.task_id, future.worker))

@@ -1,2 +1,1 @@
-"""Helpers that every room may use: settings, translation, text, colours, files, signals, timing. No
-network."""
+"""Helpers for every room: settings, translation, text, colours, files, signals, timing. No network."""

@@ -36,7 +36,6 @@ def worker_colour(name: str) -> str:
 
 
 def mixed(colour: str, towards: float, strength: float) -> str:
-    """Return ``colour`` (``#rrggbb``) mixed with ``strength`` (0 to 1) parts of black (``towards`` 0.0) or
-    white (1.0), in lower case."""
+    """Return ``colour`` mixed with ``strength`` (0 to 1) parts of black (``towards`` 0.0) or white (1.0)."""
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     return "#" + "".join(f"{round((part + (towards - part) * strength) * 255):02x}" for part in parts)

@@ -73,8 +73,7 @@ def wait_until_gone(pid: int, born: str, timeout_s: float) -> bool:
 
 
 def end(pid: int, born: str, timeout_s: float = 2.0) -> bool:
-    """Kill that process with its group; return whether it is gone. A later process of that number is
-    spared."""
+    """Kill that process with its group; return whether it is gone. Spares a later process of that number."""
     if is_alive(pid, born):
         signal_group(pid, KILL)
     return wait_until_gone(pid, born, timeout_s)

@@ -153,8 +153,7 @@ def in_threads(count: int, function: Callable[..., R], *inputs: Iterable[Any]) -
 
 
 class Span(NamedTuple):
-    """One call: thread ``who``, argument ``what``, ``begin`` and ``end`` in seconds since the recording
-    began."""
+    """One call: thread ``who``, argument ``what``; ``begin`` and ``end`` in seconds since the start."""
 
     who: str
     what: str

@@ -88,8 +88,7 @@ class Connection:
             self._socket = self._monitor = None
 
     def read(self, ready: list[Socket | Waker]) -> Iterator[list[m.Message]]:
-        """Yield the messages of each envelope that has arrived; end if the connection is replaced
-        meanwhile."""
+        """Yield the messages of each envelope that has arrived; stop if the connection is replaced."""
         socket = self._socket
         if socket is None or socket not in ready:
             return

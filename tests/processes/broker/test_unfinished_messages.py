@@ -218,8 +218,7 @@ def test_a_returning_attacker_is_cut_each_time_in_bounded_memory(rig: Rig, frien
 def test_messages_of_far_too_many_frames_cost_memory_but_no_worker(
     rig: Rig, friend: Client, frames: int
 ) -> None:
-    """Finished messages must be read to their end; beyond a second ``ROOM`` the socket is replaced
-    instead."""
+    """Finished messages must be read to their end; beyond a second ``ROOM`` the socket is replaced."""
     lost = len(rig.events("lost"))
     with Peak(rig) as peak, Bombers(rig, by_tcp, 4, frames=frames, again=True) as bombers:
         wait_until(lambda: bombers.hung_up_on >= 12, 60, "a dozen times")

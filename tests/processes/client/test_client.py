@@ -56,8 +56,7 @@ def client(rig: Rig) -> Iterator[Client]:
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[Path]:
-    """Yield the path of a file that ``work:wait_for`` waits for; it is created after the test at the
-    latest."""
+    """Yield the path of a file that ``work:wait_for`` waits for; it exists after the test at the latest."""
     yield tmp_path / "gate"
     (tmp_path / "gate").touch()
 

@@ -1,5 +1,4 @@
-"""Which thread leads a client's I/O loop: one that waits for a result, or the loop's own. Never both, never
-neither."""
+"""One thread leads a client's I/O loop: one that waits for a result, or the loop's own. Never both."""
 
 from __future__ import annotations
 

@@ -19,8 +19,7 @@ from tests.tools.waiting import require, wait_until
 def test_signalling_a_group_of_zombies_raises_nothing(
     monkeypatch: pytest.MonkeyPatch, refusal: OSError
 ) -> None:
-    """macOS and Windows refuse to signal an ended process, Linux does not; the supervisor once crashed on
-    it."""
+    """macOS and Windows refuse to signal an ended process, Linux does not. It once stopped the supervisor."""
     require(sys.platform != "win32", "groups of processes")
 
     def refuse(_group: int, _number: int) -> None:
