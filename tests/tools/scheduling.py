@@ -54,10 +54,10 @@ class Lab:
         while self.now < end - 1e-9:
             self.now = min(end, self.now + STEP_S)
             for route in beating:
-                self.say(route, m.Heartbeat())
+                self.deliver(route, m.Heartbeat())
             self.tick()
 
-    def say(self, route: str, message: Any) -> None:
+    def deliver(self, route: str, message: Any) -> None:
         """Deliver a message from a peer; routes of workers begin with w, those of clients with c."""
         self._handle(FromWorker(route, message) if route.startswith("w") else FromClient(route, message))
 
@@ -67,7 +67,7 @@ class Lab:
     def client(self, route: str = "c1", name: str = "") -> str:
         """Let a client say hello; its id is its name, so it may come again by another route."""
         name = name or route
-        self.say(route, m.ClientHello(name.encode().ljust(16), name))
+        self.deliver(route, m.ClientHello(name.encode().ljust(16), name))
         return route
 
     def worker(
@@ -78,7 +78,7 @@ class Lab:
         epoch = b"epoch%03d" % self._hellos
         name = name or route
         process = (instance or name).encode().ljust(8)
-        self.say(route, m.WorkerHello(process, epoch, slots, 1, name, needs))
+        self.deliver(route, m.WorkerHello(process, epoch, slots, 1, name, needs))
         return route
 
     def submit(self, number: int = 1, route: str = "c1", tick: bool = True, **fields: Any) -> bytes:
@@ -86,20 +86,22 @@ class Lab:
         task = an_id(number)
         payload = fields.pop("payload", m.Payload(b"work"))
         plain: dict[str, Any] = {"budget_s": 600.0, "lease_s": 30.0, "job": "job", "needs": ""} | fields
-        self.say(route, m.Submit(task, **plain, payload=payload))
+        self.deliver(route, m.Submit(task, **plain, payload=payload))
         if tick:
             self.tick()
         return task
 
     def start(self, task: bytes, route: str = "w1", attempt: int = 1, confirm: int = 0) -> None:
-        self.say(route, m.Started(task, attempt, confirm))
+        self.deliver(route, m.Started(task, attempt, confirm))
 
     def done(self, task: bytes, route: str = "w1", attempt: int = 1, body: bytes = b"result") -> None:
-        self.say(route, m.Done(task, attempt, 0.01, m.Payload(body)))
+        self.deliver(route, m.Done(task, attempt, 0.01, m.Payload(body)))
         self.tick()
 
     def error(self, task: bytes, code: str = "ERROR", route: str = "w1", attempt: int = 1) -> None:
-        self.say(route, m.WorkerError(task, attempt, 0.01, code, "ValueError: no", m.Payload(b"traceback")))
+        self.deliver(
+            route, m.WorkerError(task, attempt, 0.01, code, "ValueError: no", m.Payload(b"traceback"))
+        )
         self.tick()
 
     # --- results --------------------------------------------------------------------------------------------
@@ -132,9 +134,9 @@ class Lab:
 
     def status(self) -> dict[str, Any]:
         """Return the broker's status, as a client receives it."""
-        self.say(self.client("c-status"), m.Query(7))
+        self.deliver(self.client("c-status"), m.Query(7))
         (info,) = self.got("c-status", m.Info)[-1:]
-        self.say("c-status", m.ClientGoodbye())
+        self.deliver("c-status", m.ClientGoodbye())
         status: dict[str, Any] = json.loads(info.json)
         return status
 

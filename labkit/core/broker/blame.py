@@ -20,7 +20,7 @@ Part of the scheduler; only its parts import this module. Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from labkit.core.broker.records import OpenTask, Route, Worker
 from labkit.core.protocol import messages as m
@@ -31,6 +31,10 @@ MAX_SILENT = 4096
 MAX_VERDICTS = 1024
 MAX_ERROR = 256
 """Characters of an error that a verdict keeps."""
+
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 class Silence(NamedTuple):
@@ -147,6 +151,6 @@ def _still_open(ids: Iterable[bytes], tasks: Mapping[bytes, OpenTask]) -> list[O
     return [tasks[task_id] for task_id in ids if task_id in tasks]
 
 
-def _keep_below(table: dict[Any, Any], most: int) -> None:
+def _keep_below(table: dict[Key, Value], most: int) -> None:
     if len(table) > most:
         del table[next(iter(table))]

@@ -10,7 +10,7 @@ that age into a time of day.
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from labkit.core.broker.records import Worker
 from labkit.core.broker.tables import Tables
@@ -21,27 +21,36 @@ MAX_LOOKED_AT = 1000
 """Queued tasks that are looked at to estimate how much work is open."""
 
 
+class WorkerRow(TypedDict):
+    """One worker in a snapshot, ready for JSON."""
+
+    id: str
+    """Its name; no two workers of a snapshot share one."""
+    capabilities: list[str]
+    """Sorted: the filters that it serves; empty means all."""
+    last_heartbeat_age_s: float
+    """Seconds since its last message, 0 or more."""
+    status: str
+    """ready, busy, suspect, draining, lost or left."""
+    tasks_completed: int
+    """Tasks that this epoch of the worker has finished."""
+    in_flight: int
+    """Tasks dispatched to it and not yet answered."""
+    slots: int
+    """Tasks that it computes at the same time."""
+    epoch: str
+    """Hex digits, fresh for every hello of the worker."""
+    pid: int
+    """The id of its process, as its hello stated."""
+
+
 class Snapshot(NamedTuple):
     """One moment of the broker; both parts are complete, so a later snapshot replaces an earlier one.
-
-    ``workers``: one dict per worker, with the keys
-
-    ======================  ==========================================================================
-    id                      str, the worker's name; no two workers of a snapshot share one
-    capabilities            list of str, sorted: the filters it serves
-    last_heartbeat_age_s    float, seconds since its last message, 0 or more
-    status                  str: ready, busy, suspect, draining, lost or left
-    tasks_completed         int, tasks that this epoch of the worker has finished
-    in_flight               int, tasks dispatched to it and not yet answered
-    slots                   int, tasks that it computes at the same time
-    epoch                   str of hex digits, fresh for every hello of the worker
-    pid                     int, the id of its process, as its hello stated
-    ======================  ==========================================================================
 
     ``pending``: the ids (32 hex digits) of the tasks that wait for a worker, oldest first.
     """
 
-    workers: tuple[dict[str, Any], ...] = ()
+    workers: tuple[WorkerRow, ...] = ()
     pending: tuple[str, ...] = ()
 
 
@@ -63,13 +72,13 @@ def status_of(tables: Tables, now: float) -> dict[str, Any]:
     }
 
 
-def worker_rows(workers: WorkerTable, now: float) -> list[dict[str, Any]]:
+def worker_rows(workers: WorkerTable, now: float) -> list[WorkerRow]:
     """Return one row per worker; the departed come last."""
     living = [_row(worker, worker.status, now) for worker in workers]
     return living + [_row(worker, status, now) for worker, status in workers.departed.values()]
 
 
-def _row(worker: Worker, status: str, now: float) -> dict[str, Any]:
+def _row(worker: Worker, status: str, now: float) -> WorkerRow:
     return {
         "id": worker.id,
         "capabilities": sorted(worker.capabilities),

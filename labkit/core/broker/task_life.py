@@ -23,8 +23,6 @@ Rules:
 
 from __future__ import annotations
 
-from typing import Any
-
 from labkit.core import history as h
 from labkit.core.broker.blame import Blame
 from labkit.core.broker.client_table import ClientTable
@@ -96,7 +94,7 @@ class TaskLife:
         task.tick = self.deadlines.arm(task_id, task.deadline)
         self.queue.push(task)
         self.work_changed = True
-        detail: dict[str, Any] = {"job": job, "client": client.name, "bytes": size}
+        detail: dict[str, str | int] = {"job": job, "client": client.name, "bytes": size}
         if needs:
             detail["needs"] = needs
         self._events.append(m.new(Event, (now, h.SUBMITTED, task.hex, 0, "", detail)))
@@ -131,7 +129,7 @@ class TaskLife:
         task.holders[task.attempt] = worker.key
         self._release(task)
         task.state = State.QUEUED
-        detail: dict[str, Any] = {"cause": cause}
+        detail: dict[str, str | float] = {"cause": cause}
         if wait_s:
             detail["wait_s"] = round(wait_s, 3)
             self.queue.set_aside(task, now + wait_s)

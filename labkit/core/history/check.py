@@ -225,7 +225,7 @@ class Checker:
     def _judge_sender(self, event: Event, task: _Task) -> None:
         sent_to = task.sent.get(event.attempt)
         if sent_to != event.worker and (sent_to is not None or not self._blind):
-            self._report("never_had_it", event, sent_to=sent_to or "nobody")
+            self._report("never_had_it", event, sent_to=sent_to or "no worker")
 
     def _outcome(self, event: Event) -> None:
         task = self._task(event)

@@ -25,10 +25,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Set
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from labkit.core.deadlines import Deadlines
-from labkit.core.peers.session import Phase, Session, Tick
+from labkit.core.peers.session import Connect, Phase, Send, Session, Tick
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
 from labkit.core.transitions import START, Transitions
@@ -134,7 +134,11 @@ class ClientTables(NamedTuple):
     """Acknowledged by the broker."""
 
 
-class ClientSession(Session):
+Event = SubmitAsked | CancelAsked | Ask | ForgetAsked | CloseAsked
+Action = Send | Connect | Outcome | NowRunning | CancelAnswer | Answer | Welcomed
+
+
+class ClientSession(Session[Event, Action]):
     """See the module's head. ``client`` is 16 random bytes, the same for the client's whole life."""
 
     TRANSITIONS = TRANSITIONS
@@ -161,7 +165,7 @@ class ClientSession(Session):
         self.duplicates = 0
         self.refusals = 0
 
-    def submit(self, calls: Iterable[Call], now: float) -> list[Any]:
+    def submit(self, calls: Iterable[Call], now: float) -> list[Action]:
         """Do what ``handle`` does for ``SubmitAsked`` with each of many calls."""
         if self.phase is not Phase.OVER:
             for call in calls:

@@ -23,7 +23,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
@@ -64,9 +64,15 @@ class Phase(Enum):
 
 
 Handlers = Mapping[type, Callable[[Any, Any, float], None]]
+"""By the class of an event or a message: the method of a session that takes it."""
+
+EventT = TypeVar("EventT")
+"""The events of one kind of session, beside ``Arrived`` and ``Tick``."""
+ActionT = TypeVar("ActionT")
+"""The actions of one kind of session, beside ``Send`` and ``Connect``."""
 
 
-class Session(ABC):
+class Session(ABC, Generic[EventT, ActionT]):
     """See the module's head."""
 
     TRANSITIONS: ClassVar[Transitions]
@@ -82,21 +88,21 @@ class Session(ABC):
         self._last_heard = 0.0
         self._last_sent = 0.0
         self._last_tick = 0.0
-        self._out: list[Any] = []
+        self._out: list[ActionT | Send | Connect] = []
 
-    def start(self, now: float) -> list[Any]:
+    def start(self, now: float) -> list[ActionT | Send | Connect]:
         """Open the first connection and say hello."""
         self._last_tick = now
         self._greet(now, connect=True)
         return self._take()
 
-    def handle(self, event: Any, now: float) -> list[Any]:
+    def handle(self, event: EventT | Arrived | Tick, now: float) -> list[ActionT | Send | Connect]:
         """Take one event in and return what to do, in order."""
         if self.phase is not Phase.OVER:
             self._handlers[type(event)](self, event, now)
         return self._take()
 
-    def handle_envelope(self, messages: Iterable[m.Message], now: float) -> list[Any]:
+    def handle_envelope(self, messages: Iterable[m.Message], now: float) -> list[ActionT | Send | Connect]:
         """Do what ``handle`` does for ``Arrived`` with each message of one envelope: the hot path."""
         if self.phase is not Phase.OVER:
             for message in messages:
@@ -111,7 +117,7 @@ class Session(ABC):
         check_transition(self.TRANSITIONS, self.phase.value, phase.value)
         self.phase = phase
 
-    def _take(self) -> list[Any]:
+    def _take(self) -> list[ActionT | Send | Connect]:
         out, self._out = self._out, []
         return out
 

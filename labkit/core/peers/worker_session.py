@@ -39,9 +39,9 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from labkit.core.peers.session import Phase, Session, Tick
+from labkit.core.peers.session import Connect, Phase, Send, Session, Tick
 from labkit.core.protocol import exit_codes
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
@@ -149,7 +149,11 @@ class WorkerTables(NamedTuple):
     """Every attempt that the shell has, of former epochs too; with a lease once it computes."""
 
 
-class WorkerSession(Session):
+Event = Began | Finished | Raised | Withdrawn | StopAsked
+Action = Send | Connect | Run | Withdraw | Exit
+
+
+class WorkerSession(Session[Event, Action]):
     """See the module's head. ``fresh`` returns 8 random bytes, the session's only source of randomness."""
 
     TRANSITIONS = TRANSITIONS
@@ -186,7 +190,7 @@ class WorkerSession(Session):
         self._drain_until = 0.0
         self.dropped_results = 0
 
-    def start(self, now: float) -> list[Any]:
+    def start(self, now: float) -> list[Action]:
         """Open the first connection and say hello."""
         self._awake_since = now
         return super().start(now)

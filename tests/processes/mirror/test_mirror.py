@@ -39,6 +39,7 @@ def snapshot(workers: int, pending: tuple[str, ...] = ()) -> Snapshot:
                 "in_flight": 0,
                 "slots": 1,
                 "epoch": "00",
+                "pid": 1,
             }
             for number in range(1, workers + 1)
         ),
@@ -334,7 +335,7 @@ def test_an_invalid_url_is_reported_without_its_password(url: str, caplog: pytes
 def test_a_bug_in_the_mirror_is_logged_with_its_traceback(
     mirror: Mirror, caplog: pytest.LogCaptureFixture
 ) -> None:
-    mirror.offer(Snapshot(workers=({"id": "worker-1"},)))
+    mirror.offer(Snapshot(workers=({"id": "worker-1"},)))  # type: ignore[typeddict-item]
     wait_until(state_is(mirror, "broken"))
     wait_until(lambda: "KeyError" in caplog.text, what="the traceback in the log")
     mirror.offer(snapshot(1))

@@ -56,7 +56,7 @@ def test_large_payload_is_announced_to_worker_and_client() -> None:
     large = m.Payload(bytes(m.BULK_BYTES + 1))
     task = lab.submit(payload=large)
     assert lab.got("w1", m.Bulk) == [m.Bulk(large.size)]
-    lab.say("w1", m.Done(task, 1, 0.1, large))
+    lab.deliver("w1", m.Done(task, 1, 0.1, large))
     assert lab.got("c1", m.Bulk) == [m.Bulk(large.size)]
 
 
@@ -176,7 +176,7 @@ def test_policy_may_leave_a_task_waiting_until_something_changes() -> None:
 
 def test_note_is_in_the_history_when_it_is_answered() -> None:
     lab = a_lab()
-    lab.say("c1", m.Note(5, "kill", "worker-1"))
+    lab.deliver("c1", m.Note(5, "kill", "worker-1"))
     assert lab.got("c1", m.Noted) == [m.Noted(5)]
     (fault,) = lab.happened("fault")
     assert fault.detail == {"fault": "kill", "target": "worker-1"}
@@ -195,7 +195,7 @@ def test_status_lists_workers_queue_and_counters() -> None:
 def test_snapshot_shows_the_queue_and_the_departed_too() -> None:
     lab = a_lab(workers=2)
     lab.close("w2")
-    lab.say("w1", m.WorkerGoodbye())
+    lab.deliver("w1", m.WorkerGoodbye())
     tasks = [lab.submit(number) for number in (1, 2)]
     snapshot = lab.scheduler.snapshot(lab.now)
     assert {row["id"]: row["status"] for row in snapshot.workers} == {"w1": "left", "w2": "lost"}
@@ -210,7 +210,7 @@ def test_snapshot_counts_the_completed_tasks_of_each_worker() -> None:
     assert (row["tasks_completed"], row["status"], row["last_heartbeat_age_s"]) == (3, "ready", 0.0)
 
 
-# --- messages that nobody should send -----------------------------------------------------------------------
+# --- messages that no peer should send ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("route", ["c1", "w1"])
@@ -218,7 +218,7 @@ def test_message_of_the_wrong_kind_changes_only_a_counter(route: str) -> None:
     lab = a_lab()
     task = lab.submit()
     before = len(lab.events)
-    lab.say(route, m.Go(task, 1))
+    lab.deliver(route, m.Go(task, 1))
     assert lab.count("unexpected_messages") == 1
     assert len(lab.events) == before
 
@@ -233,7 +233,7 @@ def test_message_of_the_wrong_kind_changes_only_a_counter(route: str) -> None:
 def test_worker_reporting_other_attempts_changes_no_task(message: Any) -> None:
     lab = a_lab()
     task = lab.submit()
-    lab.say("w1", message)
+    lab.deliver("w1", message)
     assert lab.outcomes() == []
     assert lab.got("w1", m.Go) == []
     lab.done(task)

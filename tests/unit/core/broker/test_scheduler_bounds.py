@@ -168,7 +168,7 @@ def test_nonsensical_budget_is_the_brokers_own(budget_s: float) -> None:
 def test_queued_task_is_cancelled() -> None:
     lab = a_lab(workers=0)
     task = lab.submit()
-    lab.say("c1", m.Cancel(task))
+    lab.deliver("c1", m.Cancel(task))
     assert lab.got("c1", m.CancelReply) == [m.CancelReply(task, 1)]
     lab.worker()
     lab.tick()
@@ -179,7 +179,7 @@ def test_queued_task_is_cancelled() -> None:
 def test_assigned_task_is_cancelled_and_revoked() -> None:
     lab = a_lab()
     task = lab.submit()
-    lab.say("c1", m.Cancel(task))
+    lab.deliver("c1", m.Cancel(task))
     assert lab.got("c1", m.CancelReply) == [m.CancelReply(task, 1)]
     assert lab.got("w1", m.Revoke) == [m.Revoke(task, 1)]
     lab.done(task)
@@ -190,7 +190,7 @@ def test_started_task_is_not_cancelled() -> None:
     lab = a_lab()
     task = lab.submit()
     lab.start(task)
-    lab.say("c1", m.Cancel(task))
+    lab.deliver("c1", m.Cancel(task))
     assert lab.got("c1", m.CancelReply) == [m.CancelReply(task, 0)]
     lab.done(task)
     assert lab.outcomes() == [(task, "RESULT")]
@@ -201,7 +201,7 @@ def test_unknown_task_and_another_clients_are_not_cancelled() -> None:
     lab.client("c2")
     task = lab.submit()
     for number, route in ((9, "c1"), (1, "c2")):
-        lab.say(route, m.Cancel(an_id(number)))
+        lab.deliver(route, m.Cancel(an_id(number)))
         assert lab.got(route, m.CancelReply)[-1].done == 0
     lab.worker()
     lab.tick()
@@ -211,9 +211,9 @@ def test_unknown_task_and_another_clients_are_not_cancelled() -> None:
 def test_revoked_attempt_keeps_its_place_until_the_worker_answers() -> None:
     lab = a_lab()
     first, second = lab.submit(1), lab.submit(2)
-    lab.say("c1", m.Cancel(first))
+    lab.deliver("c1", m.Cancel(first))
     lab.submit(3)
     assert (an_id(3), 1) not in lab.tasks_of("w1")
-    lab.say("w1", m.Returned(first, 1))
+    lab.deliver("w1", m.Returned(first, 1))
     lab.tick()
     assert lab.tasks_of("w1") == [(first, 1), (second, 1), (an_id(3), 1)]

@@ -72,22 +72,22 @@ def test_worker_of_another_epoch_cannot_answer_for_the_former_one() -> None:
 
 def test_worker_that_was_given_up_receives_stale() -> None:
     lab, _ = a_lab_whose_worker_was_taken_for_dead()
-    lab.say("w1", m.Heartbeat())
+    lab.deliver("w1", m.Heartbeat())
     assert lab.got("w1", m.Stale) == [m.Stale()]
 
 
 def test_peer_unknown_to_a_new_broker_receives_stale() -> None:
     lab = a_lab(workers=0)
     lab.done(an_id(1), "w7")
-    lab.say("c7", m.Cancel(an_id(1)))
+    lab.deliver("c7", m.Cancel(an_id(1)))
     assert lab.got("w7", m.Stale) == [m.Stale()]
     assert lab.got("c7", m.Stale) == [m.Stale()]
 
 
 def test_goodbye_is_not_answered() -> None:
     lab = a_lab(workers=0)
-    lab.say("w7", m.WorkerGoodbye())
-    lab.say("c7", m.ClientGoodbye())
+    lab.deliver("w7", m.WorkerGoodbye())
+    lab.deliver("c7", m.ClientGoodbye())
     assert lab.sent == []
 
 
@@ -138,9 +138,9 @@ def test_second_worker_of_the_same_name_is_refused_and_first_unharmed() -> None:
 def test_same_hello_twice_is_welcomed_twice_and_costs_nothing() -> None:
     lab = a_lab(workers=0)
     hello = m.WorkerHello(b"instance", b"epoch-77", 1, 1, "w1", "")
-    lab.say("w1", hello)
+    lab.deliver("w1", hello)
     task = lab.submit()
-    lab.say("w1", hello)
+    lab.deliver("w1", hello)
     assert [welcome.worker_epoch for welcome in lab.got("w1", m.WorkerWelcome)] == [b"epoch-77"] * 2
     assert lab.happened("lost") == []
     lab.done(task)
@@ -174,15 +174,15 @@ def test_number_of_workers_and_clients_is_bounded() -> None:
 def test_draining_worker_gets_no_new_tasks_and_leaves_none_undone() -> None:
     lab = a_lab()
     first, second = lab.submit(1), lab.submit(2)
-    lab.say("w1", m.Leaving())
-    lab.say("w1", m.Returned(second, 1))
+    lab.deliver("w1", m.Leaving())
+    lab.deliver("w1", m.Returned(second, 1))
     lab.tick()
     assert lab.status_of("w1") == "draining"
     lab.worker("w2")
     lab.tick()
     assert lab.tasks_of("w2") == [(second, 2)]
     lab.done(first)
-    lab.say("w1", m.WorkerGoodbye())
+    lab.deliver("w1", m.WorkerGoodbye())
     assert lab.status_of("w1") == "left"
     assert lab.happened("lost") == []
     assert lab.outcomes() == [(first, "RESULT")]
@@ -193,7 +193,7 @@ def test_returned_task_is_the_next_one() -> None:
     for number in range(1, 4):
         lab.submit(number)
     lab.clear()
-    lab.say("w1", m.Returned(an_id(2), 1))
+    lab.deliver("w1", m.Returned(an_id(2), 1))
     lab.tick()
     assert lab.tasks_of("w1") == [(an_id(2), 2)]
     assert lab.causes("requeued") == ["returned"]
@@ -203,7 +203,7 @@ def test_tasks_of_a_leaving_worker_are_requeued_without_blame() -> None:
     lab = a_lab()
     task = lab.submit()
     lab.start(task)
-    lab.say("w1", m.WorkerGoodbye())
+    lab.deliver("w1", m.WorkerGoodbye())
     lab.worker("w2")
     lab.tick()
     assert [(message.task, message.attempt, message.careful) for message in lab.got("w2", m.Task)] == [
@@ -244,7 +244,7 @@ def test_tasks_of_a_client_that_is_gone_are_cancelled(closed: bool) -> None:
 def test_client_that_says_goodbye_is_gone_at_once() -> None:
     lab = a_lab(workers=0)
     lab.submit()
-    lab.say("c1", m.ClientGoodbye())
+    lab.deliver("c1", m.ClientGoodbye())
     assert lab.causes("cancelled") == ["client gone"]
 
 

@@ -43,7 +43,7 @@ def test_suspect_gets_no_work_until_it_is_heard_again() -> None:
     lab.pass_time(RULES.suspect_s + 0.2, "c1")
     task = lab.submit()
     assert lab.tasks_of("w1") == []
-    lab.say("w1", m.Heartbeat())
+    lab.deliver("w1", m.Heartbeat())
     lab.tick()
     assert lab.tasks_of("w1") == [(task, 1)]
     assert [event.kind for event in lab.events if event.worker == "w1"][-3:] == [
@@ -68,7 +68,7 @@ def test_broker_beats_for_all_its_peers() -> None:
 
 def test_announced_bulk_buys_patience_in_proportion() -> None:
     lab = a_lab()
-    lab.say("w1", m.Bulk(int(3 * RULES.slow_link_bytes_per_s)))
+    lab.deliver("w1", m.Bulk(int(3 * RULES.slow_link_bytes_per_s)))
     lab.pass_time(3.0 + RULES.suspect_s - 0.1, "c1")
     assert lab.happened("suspect") == []
     lab.pass_time(RULES.dead_s, "c1")
@@ -77,15 +77,15 @@ def test_announced_bulk_buys_patience_in_proportion() -> None:
 
 def test_patience_is_used_up_by_the_next_message() -> None:
     lab = a_lab()
-    lab.say("w1", m.Bulk(RULES.max_message_bytes))
-    lab.say("w1", m.Heartbeat())
+    lab.deliver("w1", m.Bulk(RULES.max_message_bytes))
+    lab.deliver("w1", m.Heartbeat())
     lab.pass_time(RULES.dead_s + 0.2, "c1")
     assert lab.causes("lost") == ["silent"]
 
 
 def test_announced_bulk_buys_bounded_patience() -> None:
     lab = a_lab()
-    lab.say("w1", m.Bulk(2**63))
+    lab.deliver("w1", m.Bulk(2**63))
     longest_s = RULES.max_message_bytes / RULES.slow_link_bytes_per_s + RULES.dead_s
     lab.pass_time(longest_s + 0.3, "c1")
     assert lab.causes("lost") == ["silent"]
@@ -214,7 +214,7 @@ def test_goodbye_is_no_evidence_of_a_crash() -> None:
         route = lab.worker(f"w{attempt}")
         lab.tick()
         lab.start(task, route, attempt)
-        lab.say(route, m.WorkerGoodbye())
+        lab.deliver(route, m.WorkerGoodbye())
     assert lab.outcomes() == []
     lab.worker("w9")
     lab.tick()
@@ -315,7 +315,7 @@ def test_wait_ends_when_a_hang_would_have_been_noticed() -> None:
 def test_hello_of_silent_worker_ends_the_wait() -> None:
     lab = a_lab(workers=0)
     task = silence_two(lab)
-    lab.say("w2", m.Heartbeat())
+    lab.deliver("w2", m.Heartbeat())
     lab.tick()
     assert lab.tasks_of("w3") == [], "it may still compute it, and be silent again in a moment"
     lab.worker("w2")
@@ -328,7 +328,7 @@ def test_hello_of_silent_worker_ends_the_wait() -> None:
 def test_goodbye_of_silent_worker_ends_the_wait_and_is_no_crash() -> None:
     lab = a_lab(workers=0)
     task = silence_two(lab)
-    lab.say("w2", m.WorkerGoodbye())
+    lab.deliver("w2", m.WorkerGoodbye())
     lab.close("w2")
     lab.tick()
     assert lab.tasks_of("w3") == [(task, 3)]
@@ -413,7 +413,7 @@ def test_late_hang_reports_of_silent_workers_count() -> None:
 def test_task_that_waits_can_be_cancelled() -> None:
     lab = a_lab(workers=0)
     task = silence_two(lab)
-    lab.say("c1", m.Cancel(task))
+    lab.deliver("c1", m.Cancel(task))
     assert lab.causes("cancelled") == ["asked"]
     assert len(lab.scheduler.queue) == 0
 
