@@ -11,7 +11,7 @@
 # # Day 1. Threads: waiting for many things at once
 #
 # **Afterwards you know** when threads save time, how many of them help, and why two threads that touch the
-# same variable have to agree on how.
+# same variable need to coordinate.
 #
 # **Time**: 45 guided minutes and one free hour. **Before you begin**: you can read a `for` loop and a Python
 # function. **Without Docker**: not needed today; everything happens inside this notebook.
@@ -19,7 +19,7 @@
 # %% [markdown] lang="es" teacher=true
 # **Antes de clase.** Ejecuta el cuaderno entero una vez en la máquina desde la que proyectas (`Run` → `Run
 # All Cells`): tarda menos de medio minuto. Después `Kernel` → `Restart Kernel and Clear Outputs of All
-# Cells`, para que nadie vea los resultados antes de apostar. Pide a cada estudiante que ejecute
+# Cells`, para que los resultados no se vean antes de apostar. Pide a cada estudiante que ejecute
 # `python3 lab.py doctor`.
 #
 # **La idea del día en una frase.** Un hilo que espera no gasta procesador: por eso muchos hilos pueden
@@ -28,13 +28,12 @@
 # **Sin Docker.** Nada cambia: este día no lo usa.
 
 # %% [markdown] lang="en" teacher=true
-# **Before class.** Run the whole notebook once on the machine that you project from (`Run` → `Run All
-# Cells`): it takes less than half a minute. Then `Kernel` → `Restart Kernel and Clear Outputs of All
-# Cells`, so that nobody sees the results before betting on them. Ask each student to run
-# `python3 lab.py doctor`.
+# **Before class.** Run the whole notebook once on the machine that you project from (`Run` → `Run All Cells`): it
+# takes less than half a minute. Then `Kernel` → `Restart Kernel and Clear Outputs of All Cells`, so that the results
+# stay hidden until the bets are made. Ask each student to run `python3 lab.py doctor`.
 #
-# **The day's idea in one sentence.** A thread that waits uses no processor: so many threads can wait at the
-# same time, however few cores there are.
+# **The day's idea in one sentence.** A waiting thread uses no processor time: many threads can wait at once, even
+# on few cores.
 #
 # **Without Docker.** Nothing changes: this day does not use it.
 
@@ -94,17 +93,17 @@ show(charts.pictures, album)
 # qué, y cuándo deja de funcionar.»
 #
 # **Pregunta.** ¿Qué comparten dos hilos del mismo programa que no comparten dos programas? (La memoria: las
-# variables, y todo lo que cuelga de ellas.)
+# variables y todo aquello a lo que apuntan.)
 #
-# **Si falla.** Si la celda de `import` no encuentra `labkit`, el cuaderno no se abrió con
-# `python3 lab.py lab`: ciérralo y ábrelo así.
+# **Si falla.** Si la celda de `import` no encuentra `labkit`, el cuaderno no se abrió con `python3 lab.py lab`:
+# ciérralo y ábrelo así.
 
 # %% [markdown] lang="en" teacher=true
 # **Say.** "You have just made twelve requests over the network without waiting twelve times. Now let us
 # understand why, and when it stops working."
 #
 # **Ask.** What do two threads of one program share that two programs do not? (Their memory: the variables, and
-# all that hangs from them.)
+# everything they refer to.)
 #
 # **If it goes wrong.** If the `import` cell does not find `labkit`, the notebook was not opened with
 # `python3 lab.py lab`: close it, and open it that way.
@@ -149,15 +148,15 @@ show(charts.guesses, rows)
 gap(rows[1])
 
 # %% [markdown] lang="es"
-# Doce fotos entre ocho hilos son dos rondas: dos esperas de 0,15 s, y de 0,3 s no se baja. Lo que pasa de ahí es lo
-# que cuesta crear los hilos, abrir las conexiones y copiar los bytes: no es espera, y no desaparece por esperar juntos.
+# Doce fotos entre ocho hilos son dos rondas: dos esperas de 0,15 s, es decir, 0,3 s como mínimo. El resto es lo
+# que cuesta crear hilos, abrir conexiones y copiar bytes: no es espera, así que no desaparece por esperar juntos.
 #
 # ¿Qué hacía cada hilo? Cada barra es una descarga:
 
 # %% [markdown] lang="en"
-# Twelve photos among eight threads are two rounds: two waits of 0.15 s, and it cannot be less than 0.3 s. What goes
-# beyond is what it costs to create threads, open connections and copy bytes: that is not waiting, and waiting
-# together does not make it go away.
+# Twelve photos among eight threads are two rounds: two waits of 0.15 s, so at least 0.3 s. The rest is the cost
+# of creating threads, opening connections and copying bytes: that is not waiting, so waiting together does not
+# remove it.
 #
 # What did each thread do? Each bar is one download:
 
@@ -167,22 +166,22 @@ in_threads(8, recording.of(fetch), urls)
 show(charts.timeline, recording.spans)
 
 # %% [markdown] lang="es"
-# Las barras se solapan: mientras una descarga espera, las demás también. Nadie calcula; por eso da igual
-# cuántos núcleos tengas.
+# Las barras se solapan: mientras una descarga espera, las demás también. Ningún hilo está calculando; por eso
+# da igual cuántos núcleos tengas.
 #
 # **Punto de control**: las doce fotos llegaron y hubo al menos dos descargas a la vez.
 
 # %% [markdown] lang="en"
-# The bars overlap: while one download waits, so do the others. Nobody computes; that is why it does not
-# matter how many cores you have.
+# The bars overlap: while one download waits, so do the others. No thread is computing, so the number of
+# cores does not matter.
 #
-# **Checkpoint**: all twelve photos came, and at least two downloads were open at the same time.
+# **Checkpoint**: all twelve photos arrived, and at least two downloads were open at the same time.
 
 # %%
 lesson.checkpoint(1, len(album) == 12 and recording.most_at_once >= 2)
 
 # %% [markdown] lang="es" teacher=true
-# **Di.** Deja que apuesten en voz alta antes de cada medición y apunta dos apuestas en la pizarra. Doce
+# **Di.** Pide que apuesten en voz alta antes de cada medición y anota dos apuestas en la pizarra. Doce
 # esperas seguidas suman; doce fotos entre ocho hilos son dos rondas.
 #
 # **Pregunta.** ¿Por qué el segundo resultado no es doce veces menor? (Doce fotos entre ocho hilos son dos
@@ -190,19 +189,19 @@ lesson.checkpoint(1, len(album) == 12 and recording.most_at_once >= 2)
 # busca por qué; no lo digas aún.) ¿Y si la máquina tuviera un solo núcleo? (Lo mismo: esperar no ocupa el núcleo.)
 #
 # **Si falla.** En una máquina muy ocupada la barra medida es más larga: mira su dispersión, no el valor
-# exacto. Si alguien ejecutó las celdas en desorden, `Kernel` → `Restart Kernel and Run up to Selected Cell`.
+# exacto. Si alguien ejecutó las celdas en desorden: `Kernel` → `Restart Kernel and Run up to Selected Cell`.
 
 # %% [markdown] lang="en" teacher=true
-# **Say.** Let them bet aloud before each measurement and write two bets on the board. Twelve waits in a row
+# **Say.** Have the class bet aloud before each measurement and write two bets on the board. Twelve waits in a row
 # add up; twelve photos among eight threads are two rounds.
 #
 # **Ask.** Why is the second result not a twelfth of the first? (Twelve photos among eight threads are two
 # rounds, and creating threads and connections costs something, too.) What would twelve threads do? (Here, the
-# same: block 2 looks for the reason; do not say it yet.) And on a machine with a single core? (The same: waiting
+# same: block 2 looks for the reason; do not reveal it yet.) And on a machine with a single core? (The same: waiting
 # does not occupy the core.)
 #
 # **If it goes wrong.** On a very busy machine the measured bar is longer: look at its spread, not at the
-# exact value. If somebody ran cells out of order: `Kernel` → `Restart Kernel and Run up to Selected Cell`.
+# exact value. If a student ran cells out of order: `Kernel` → `Restart Kernel and Run up to Selected Cell`.
 
 # %% [markdown] lang="es"
 # ## Bloque 2. ¿Cuántos hilos sirven? · 15–24 min
@@ -215,8 +214,8 @@ lesson.checkpoint(1, len(album) == 12 and recording.most_at_once >= 2)
 # ## Block 2. How many threads help? · 15–24 min
 #
 # Sixteen photos, and the server now waits 0.06 s for each. With one thread that is sixteen waits. **Bet** for
-# each number of threads; the bet to start from says that twice the threads always take half the time. You do not
-# believe it? Change the one you like, in seconds, by one more line: `guess[16] = 0.1`.
+# each number of threads; the starting bet assumes that twice the threads always take half the time. You do not
+# believe it? Change any of them, in seconds, with another line: `guess[16] = 0.1`.
 
 # %%
 server.reset(latency_s=0.06)
@@ -229,25 +228,25 @@ times = measured_over(counts, lambda n: in_threads(n, fetch, many), runs=3, warm
 show(charts.curve, {"fetch": times}, "threads", {"guess": guess})
 
 # %% [markdown] lang="es"
-# Al principio la curva baja como la apuesta. Después se aplana: más hilos ya no ayudan. ¿Quién pone el límite?
-# No es Python ni tu procesador. Pregúntale al servidor cuántas peticiones llegó a atender a la vez:
+# Al principio la curva baja como la apuesta. Después se aplana: más hilos ya no ayudan. ¿De dónde viene el límite?
+# No de Python ni de tu procesador. Pregúntale al servidor cuántas peticiones llegó a atender a la vez:
 
 # %% [markdown] lang="en"
-# At first the curve falls as the bet does. Then it flattens: more threads no longer help. Who sets the limit? It is
-# neither Python nor your processor. Ask the server how many requests it ever served at the same time:
+# At first the curve falls like the bet. Then it flattens: more threads no longer help. What sets the limit? Neither
+# Python nor your processor. Ask the server for the most requests that it ever served at once:
 
 # %%
 server.most_at_once
 
 # %% [markdown] lang="es"
-# El servidor atiende ocho a la vez; los demás hacen cola. **El número de hilos útil lo decide el recurso por
-# el que se espera**, no el número de núcleos.
+# El servidor atiende ocho a la vez; los demás hacen cola. **Cuántos hilos sirven lo decide el recurso que
+# esperan**, no el número de núcleos.
 #
 # Mientras unos hilos esperan, el principal puede trabajar con lo que ya llegó: reducir y desenfocar cada foto.
 
 # %% [markdown] lang="en"
-# The server serves eight at a time; the others queue. **How many threads help is decided by the resource they
-# wait for**, not by the number of cores.
+# The server handles eight at a time; the others queue. **The resource they wait for decides how many threads
+# help**, not the number of cores.
 #
 # While some threads wait, the main one can work on what has arrived: resize and blur each photo.
 
@@ -283,23 +282,23 @@ sizes = {image.shape[:2] for image in small.values()}
 lesson.checkpoint(2, sizes == {(240, 320)} and server.most_at_once <= server.at_once)
 
 # %% [markdown] lang="es" teacher=true
-# **Di.** «La línea gris es lo que esperábamos si nada tuviera límite. El punto donde la curva se separa de
-# ella es el límite de alguien.» No digas el ocho antes de que lo busquen.
+# **Di.** «La línea gris es lo que tendríamos si no hubiera límites. Donde la curva se separa de ella, algo llegó
+# a su límite.» No menciones el ocho antes de que lo busquen.
 #
 # **Pregunta.** ¿Por qué 32 hilos no hacen daño, pero tampoco ayudan? (Ocho reciben su foto y los demás hacen
 # cola; esperar apenas cuesta.) ¿Qué pasaría con un servidor de verdad si cada estudiante abriera 500 conexiones?
-# (Se quedaría sin sitio para los demás, o echaría a quien abusa.)
+# (Se quedaría sin lugar para los demás, o bloquearía a quienes abusan.)
 #
-# **Si falla.** Si la curva baila, sube `runs` a 5 y mira la mediana. Si sube al final, es el coste de crear
+# **Si falla.** Si la curva salta mucho, sube `runs` a 5 y mira la mediana. Si sube al final, es el costo de crear
 # hilos en una máquina ocupada: también es una respuesta.
 
 # %% [markdown] lang="en" teacher=true
-# **Say.** "The grey line is what we would get if nothing had a limit. Where the curve leaves it is somebody's
-# limit." Do not say eight before they have looked for it.
+# **Say.** "The grey line is what we would get without any limit. Where the curve leaves it, something has reached
+# its limit." Do not mention the eight before they have looked for it.
 #
-# **Ask.** Why do 32 threads do no harm and no good? (Eight get their photo and the others queue; waiting hardly
+# **Ask.** Why do 32 threads neither harm nor help? (Eight get their photo and the others queue; waiting hardly
 # costs anything.) What would happen to a real server if every student opened 500 connections? (It would have no
-# room for anybody else, or show the door to whoever takes too much.)
+# room for other users, or it would block the ones that take too much.)
 #
 # **If it goes wrong.** If the curve jumps about, set `runs` to 5 and look at the median. If it rises at the
 # end, that is what creating threads costs on a busy machine: an answer, too.
@@ -308,13 +307,13 @@ lesson.checkpoint(2, sizes == {(240, 320)} and server.most_at_once <= server.at_
 # ## Bloque 3. Una carrera, rota a propósito · 24–35 min
 #
 # Los hilos comparten memoria. Este contador lo usan varios a la vez, y está roto. (El código del laboratorio se
-# enseña tal cual, con sus nombres y comentarios en inglés, como en casi todos los proyectos.)
+# muestra tal cual, con sus nombres y comentarios en inglés, como en casi todos los proyectos.)
 
 # %% [markdown] lang="en"
 # ## Block 3. A race, broken on purpose · 24–35 min
 #
-# Threads share memory. Several of them use this counter at the same time, and it is broken. (The lab's code is
-# shown as it stands.)
+# Threads share memory. Several of them use this counter at the same time, and it is broken. (This is the
+# lab's real code.)
 
 # %%
 from labkit.classroom import race, source
@@ -322,10 +321,10 @@ from labkit.classroom import race, source
 source(race.Counter.add)
 
 # %% [markdown] lang="es"
-# Cuatro hilos suman 500 veces cada uno, y lo repetimos tres veces. **Apuesta**: ¿cuánto dirá el contador?
+# Cuatro hilos suman 500 veces cada uno, y lo repetimos tres veces. **Apuesta**: ¿cuánto marcará el contador?
 
 # %% [markdown] lang="en"
-# Four threads add 500 times each, and we do it three times. **Bet**: what will the counter say?
+# Four threads add 500 times each, and we do it three times. **Bet**: what will the counter show?
 
 # %%
 guess_total = 2000
@@ -336,25 +335,25 @@ unlocked = charts.Guessed("unlocked", guess_total, Timing(tuple(broken)))
 show(charts.guesses, [unlocked], unit="additions")
 
 # %% [markdown] lang="es"
-# Faltan sumas, y nadie dio ningún error. (`sleep(0)` cede el turno a otro hilo: no inventa el error, hace que ocurra
-# mientras miras.) A cámara lenta, con dos hilos y una suma cada uno:
+# Faltan sumas, y no hubo ningún mensaje de error. (`sleep(0)` cede el turno a otro hilo: no crea el error, hace que
+# ocurra mientras miras.) A cámara lenta, con dos hilos y una suma cada uno:
 
 # %% [markdown] lang="en"
-# Additions are missing, and nobody raised an error. (`sleep(0)` gives another thread its turn: it does not invent the
-# bug, it makes it happen while you look.) In slow motion, with two threads and one addition each:
+# Additions are missing, and no error was raised. (`sleep(0)` gives another thread its turn: it does not create the
+# bug, it makes it happen while you watch.) In slow motion, with two threads and one addition each:
 
 # %%
 race.slow_motion()
 
 # %% [markdown] lang="es"
-# Los dos leyeron 0, así que los dos escribieron 1: la suma de A se perdió. (Si arriba dice justo 500, los cuatro
-# hilos leyeron lo mismo en cada vuelta.) Entre **leer** y **escribir** no debe colarse nadie. Eso lo garantiza un
-# cerrojo (`Lock`):
+# Los dos leyeron 0, así que los dos escribieron 1: la suma de A se perdió. (Si arriba aparece justo 500, los
+# cuatro hilos leyeron lo mismo en cada vuelta.) Entre **leer** y **escribir** no debe meterse otro hilo. Eso lo
+# garantiza un cerrojo (`Lock`):
 
 # %% [markdown] lang="en"
-# Both read 0, so both wrote 1: A's addition was lost. (If it says exactly 500 above, all four threads read the same
-# in every round.) Between **reading** and **writing** nobody may come in.
-# That is what a lock (`Lock`) guarantees:
+# Both read 0, so both wrote 1: A's addition was lost. (If a total above is exactly 500, all four threads read the
+# same value in every round.) No other thread may act between **reading** and **writing**. A lock (`Lock`) guarantees
+# that:
 
 # %%
 source(race.SafeCounter.add)
@@ -365,38 +364,37 @@ locked = charts.Guessed("locked", guess_total, Timing(tuple(mended)))
 show(charts.guesses, [unlocked, locked], unit="additions")
 
 # %% [markdown] lang="es"
-# Ahora el total es exacto, siempre. El precio: quien llega espera su turno.
+# Ahora el total siempre es exacto. El precio: cada hilo espera su turno.
 #
-# **Punto de control**: al contador roto nunca le sobran sumas, y al arreglado no le falta ninguna.
+# **Punto de control**: el contador roto nunca cuenta sumas de más, y al arreglado no le falta ninguna.
 
 # %% [markdown] lang="en"
-# Now the total is exact, always. The price: whoever comes waits for their turn.
+# Now the total is always exact. The price: each thread waits for its turn.
 #
-# **Checkpoint**: the broken counter never has additions to spare, and the mended one lacks none.
+# **Checkpoint**: the broken counter never counts too many additions, and the fixed one misses none.
 
 # %%
 lesson.checkpoint(3, max(broken) <= 2000 and set(mended) == {2000})
 
 # %% [markdown] lang="es" teacher=true
-# **Di.** «Entre leer y escribir puede pasar cualquiera.» Quien quite el `sleep(0)` verá 2000:
-# este Python rara vez cambia de hilo entre esas dos líneas si no se llama a nada entre ellas. Un programa de
-# verdad sí llama a algo, y otro Python cambia en otro sitio: entonces pasa una vez entre muchas, y siempre el
-# día de la entrega.
+# **Di.** «Entre leer y escribir puede meterse cualquier otro hilo.» Sin el `sleep(0)` saldrá 2000: este Python rara
+# vez cambia de hilo entre esas dos líneas si no se llama a nada entre ellas. Un programa de verdad sí llama a algo, y
+# otro Python cambia en otro lugar: entonces pasa una vez entre muchas, y siempre el día de la entrega.
 #
 # **Pregunta.** ¿Dónde está exactamente el instante peligroso? (Entre leer `self.value` y escribirlo.) ¿Por qué
-# no basta con «hacerlo más deprisa»? (El hueco se estrecha y no desaparece: falla menos veces y cuesta más verlo.)
+# no basta con «hacerlo más rápido»? (El hueco se estrecha y no desaparece: falla menos veces y cuesta más verlo.)
 #
 # **Si sobra tiempo.** ¿Qué pasa si dos hilos necesitan dos cerrojos y los toman en distinto orden? (Cada uno puede
 # quedarse esperando para siempre el cerrojo que tiene el otro.)
 #
-# **Si falla.** Si a alguien le sale 2000 con el contador roto, ha tenido suerte: que lo repita. La cámara lenta pierde
+# **Si falla.** Si a alguien le sale 2000 con el contador roto, fue suerte: que lo repita. La cámara lenta pierde
 # una suma siempre.
 
 # %% [markdown] lang="en" teacher=true
-# **Say.** "Between reading and writing anybody may come by." Whoever takes the `sleep(0)` away will see 2000: this
-# Python hardly ever changes threads between those two lines if nothing is called between them. A real program does
-# call something, and another Python changes elsewhere: then it happens once in a great many times, and always on the
-# day of the deadline.
+# **Say.** "Between reading and writing, any other thread may step in." Without the `sleep(0)` they will see 2000:
+# this Python hardly ever switches threads between those two lines if nothing is called between them. A real program
+# does call something, and another Python switches elsewhere: then it happens once in a great many runs, and always on
+# the day of the deadline.
 #
 # **Ask.** Where exactly is the dangerous instant? (Between reading `self.value` and writing it.) Why is it not
 # enough to "do it faster"? (The gap gets narrower and does not go away: it fails less often, and is harder to see.)
@@ -404,20 +402,20 @@ lesson.checkpoint(3, max(broken) <= 2000 and set(mended) == {2000})
 # **If there is time.** What happens if two threads need two locks and take them in different orders? (Each may wait
 # for ever for the lock that the other one holds.)
 #
-# **If it goes wrong.** If somebody gets 2000 from the broken counter, they were lucky: let them run it again. The slow
+# **If it goes wrong.** If a student gets 2000 from the broken counter, that was luck: run it again. The slow
 # motion loses an addition every time.
 
 # %% [markdown] lang="es"
 # ## Comprobación: a la caza de un error · 35–42 min
 #
-# Alguien ha querido ir más deprisa y recoge las fotos según llegan. La primera es hoy la más lenta. Mira bien
-# el resultado: ¿qué está mal?
+# Para ir más rápido, este código recoge las fotos según llegan. Hoy la primera es la más lenta. Mira bien el
+# resultado: ¿qué está mal?
 
 # %% [markdown] lang="en"
 # ## Check: a bug hunt · 35–42 min
 #
-# Somebody wanted to be faster and collects the photos as they arrive. Today the first one is the slowest.
-# Look closely at the result: what is wrong?
+# To be faster, this code collects the photos as they arrive. Today the first one is the slowest. Look closely at
+# the result: can you find the mistake?
 
 # %%
 server.reset(latency_s=0.06)
@@ -430,13 +428,13 @@ show(charts.pictures, suspicious)
 
 # %% [markdown] lang="es"
 # Las fotos no corresponden a sus nombres: `as_completed` las entrega **en el orden en que acaban**, y `zip`
-# las empareja con los nombres en el orden en que se pidieron. El arreglo: recordar de quién es cada **futuro**, el
-# resguardo que da `submit` por un resultado que aún no existe.
+# las empareja con los nombres en el orden en que se pidieron. El arreglo: recordar a qué nombre pertenece cada
+# **futuro**. Un futuro es el comprobante que da `submit` por un resultado que aún no existe.
 
 # %% [markdown] lang="en"
-# The photos do not belong to their names: `as_completed` hands them out **in the order in which they end**,
-# and `zip` pairs them with the names in the order in which they were asked for. The cure: remember whose each
-# **future** is, the ticket that `submit` gives for a result that does not exist yet.
+# The photos do not belong to their names: `as_completed` hands them out **in the order in which they finish**,
+# and `zip` pairs them with the names in the order in which they were requested. The fix: remember which
+# name each **future** belongs to. A future is the ticket that `submit` gives for a result that does not exist yet.
 
 # %%
 with ThreadPoolExecutor(6) as pool:
@@ -447,18 +445,18 @@ all((right[name] == album[name]).all() for name in right)
 # %% [markdown] lang="es" teacher=true silent=2
 # **Di.** Da dos minutos de silencio con la imagen proyectada antes de aceptar respuestas.
 #
-# **Pregunta.** ¿Por qué ningún mensaje avisó? (Cada paso hizo lo que se le pidió; nadie comprobó de quién era
-# cada foto.) ¿Con `pool.map` habría pasado? (No: `map` conserva el orden.)
+# **Pregunta.** ¿Por qué ningún mensaje avisó? (Cada paso hizo lo suyo; ninguno comprobó qué nombre
+# correspondía a cada foto.) ¿Con `pool.map` habría pasado? (No: `map` conserva el orden.)
 #
 # **Si falla.** Si alguien no ve el error, pídele que busque a la astronauta.
 
 # %% [markdown] lang="en" teacher=true silent=2
-# **Say.** Give them two silent minutes with the picture on the wall before you take answers.
+# **Say.** Allow two silent minutes with the picture on the wall before you take answers.
 #
-# **Ask.** Why did no message warn us? (Each step did what it was told; nobody checked whose each photo was.)
+# **Ask.** Why did no message warn us? (Each step did its job; none checked which name belonged to which photo.)
 # Would it have happened with `pool.map`? (No: `map` keeps the order.)
 #
-# **If it goes wrong.** If somebody does not see it, ask them to look for the astronaut.
+# **If it goes wrong.** If a student does not see it, suggest looking for the astronaut.
 
 # %% [markdown] lang="es"
 # ## Resumen y avance · 42–45 min
@@ -483,7 +481,7 @@ all((right[name] == album[name]).all() for name in right)
 # **Three facts**
 #
 # 1. Many threads can wait at the same time, even on a single core.
-# 2. How many threads help is decided by what they wait for.
+# 2. What the threads wait for decides how many of them help.
 # 3. Reading and then writing something shared needs a lock.
 #
 # **Three questions**
@@ -495,18 +493,18 @@ all((right[name] == album[name]).all() for name in right)
 # The third is tomorrow's: [Day 2, processes](day2_processes.ipynb).
 
 # %% [markdown] lang="es" teacher=true silent=1
-# **Di.** Que cada pareja conteste una de las tres preguntas en una frase. No resuelvas la tercera.
+# **Di.** Que cada pareja conteste una de las tres preguntas en una frase. Deja la tercera abierta.
 
 # %% [markdown] lang="en" teacher=true silent=1
-# **Say.** Let each pair answer one of the three questions in one sentence. Do not resolve the third.
+# **Say.** Let each pair answer one of the three questions in one sentence. Leave the third open.
 
 # %% [markdown] lang="es"
 # ## La hora libre
 #
 # * **Imprescindible**: abre otro servidor con `with open_slow_server(latency_s=0.06, at_once=4) as otro:`, predice
 #   dónde se doblará la curva del bloque 2, y mídela dentro del `with`, que lo cierra al acabar.
-# * **Objetivo**: con `slow_down` haz que una foto tarde 5 segundos y consigue las demás sin esperarla
-#   (`fetch` tiene `timeout_s`, y `as_completed` tiene `timeout`).
+# * **Objetivo**: con `slow_down` haz que una foto tarde 5 segundos y consigue las demás sin esperarla (`fetch` tiene
+#   `timeout_s`, y `as_completed` tiene `timeout`).
 # * **Para ir más allá**: separa descargar y desenfocar con una cola `queue.Queue(maxsize=3)`: unos hilos
 #   descargan, otro desenfoca, y nunca hay más de tres fotos esperando.
 #
@@ -529,11 +527,11 @@ server.close()
 lesson.end()
 
 # %% [markdown] lang="es" teacher=true
-# **Tres niveles.** Lo imprescindible cabe en quince minutos y lo hace todo el mundo; el objetivo pide leer la
+# **Tres niveles.** Lo imprescindible cabe en quince minutos y lo hacen todos; el objetivo pide leer la
 # documentación de `concurrent.futures`; ir más allá da para el resto de la hora y prepara la cola limitada
 # que usa el broker del tercer día.
 
 # %% [markdown] lang="en" teacher=true
-# **Three levels.** The must takes fifteen minutes and is for everybody; the target asks for a look into the
+# **Three levels.** The must takes fifteen minutes and is for all students; the target requires reading the
 # documentation of `concurrent.futures`; the stretch fills the rest of the hour and prepares the bounded queue
 # that the broker of day three uses.

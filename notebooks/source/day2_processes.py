@@ -18,27 +18,27 @@
 
 # %% [markdown] lang="es" teacher=true
 # **Antes de clase.** Ejecuta el cuaderno entero una vez y cierra lo que use el procesador (videollamadas,
-# copias de seguridad): hoy se mide el cálculo, y lo que haga la máquina además se ve en la dispersión. Después
+# copias de seguridad): hoy se mide el cálculo, y cualquier otra actividad de la máquina se ve en la dispersión. Después
 # `Kernel` → `Restart Kernel and Clear Outputs of All Cells`.
 #
 # **La idea del día en una frase.** No pienses «Python no puede usar varios núcleos»: mídelo. El GIL solo
-# estorba a quien ejecuta Python puro; OpenCV lo suelta mientras calcula.
+# frena el código Python puro; OpenCV lo suelta mientras calcula.
 #
 # **Con dos núcleos o con dieciséis.** El cuaderno lee cuántos hay y elige hasta dónde medir. No prometas
-# cifras: dos procesos en dos núcleos han dado, en la misma máquina, de 0,9 a 2 veces la velocidad.
+# cifras: en la misma máquina, dos procesos en dos núcleos han dado de 0,9 a 2 veces la velocidad de uno.
 #
 # **Sin Docker.** Nada cambia: este día no lo usa.
 
 # %% [markdown] lang="en" teacher=true
 # **Before class.** Run the whole notebook once and close whatever uses the processor (video calls, backups):
-# today we measure computing, and what else the machine does shows in the spread. Then `Kernel` →
+# today we measure computing, and other activity of the machine shows in the spread. Then `Kernel` →
 # `Restart Kernel and Clear Outputs of All Cells`.
 #
-# **The day's idea in one sentence.** Do not think "Python cannot use several cores": measure it. The GIL is
-# only in the way of pure Python; OpenCV lets go of it while it computes.
+# **The day's idea in one sentence.** Do not think "Python cannot use several cores": measure it. The GIL
+# only slows pure Python code; OpenCV releases it while it computes.
 #
 # **With two cores or with sixteen.** The notebook reads how many there are and chooses how far to measure.
-# Promise no figures: two processes on two cores have been, on one and the same machine, 0.9 to 2 times as fast.
+# Promise no figures: on the same machine, two processes on two cores have been 0.9 to 2 times as fast as one.
 #
 # **Without Docker.** Nothing changes: this day does not use it.
 
@@ -85,20 +85,20 @@ show(charts.pictures, {photo.name: image for photo, image in zip(bundled(), resu
 all(same)
 
 # %% [markdown] lang="es" teacher=true
-# **Di.** «Tres motores, una palabra de diferencia, los mismos píxeles. Lo que cambia es dónde se calcula y
-# cuánto cuesta llevar el trabajo hasta allí.»
+# **Di.** «Tres motores, una palabra de diferencia, los mismos píxeles. Lo que cambia es dónde se hace el
+# trabajo y cuánto cuesta enviarlo allí.»
 #
-# **Pregunta.** Retoma la tercera pregunta de ayer: ¿qué cambia si los hilos calculan? (Recoge respuestas y no la
-# resuelvas: se mide en el bloque 1.)
+# **Pregunta.** Retoma la tercera pregunta de ayer: ¿qué cambia si los hilos calculan? (Recoge respuestas y déjala
+# abierta: se mide en el bloque 1.)
 #
 # **Si falla.** La primera celda con procesos tarda más: cada proceso nuevo arranca un Python entero.
 
 # %% [markdown] lang="en" teacher=true
-# **Say.** "Three engines, one word of difference, the same pixels. What changes is where it is computed and
-# what it costs to bring the work there."
+# **Say.** "Three engines, one word of difference, the same pixels. What changes is where the work is done and
+# what it costs to send it there."
 #
-# **Ask.** Go back to yesterday's third question: what changes if the threads compute? (Collect answers and do not
-# resolve it: block 1 measures it.)
+# **Ask.** Go back to yesterday's third question: what changes if the threads compute? (Collect answers and leave it
+# open: block 1 measures it.)
 #
 # **If it goes wrong.** The first cell with processes takes longer: each new process starts a whole Python.
 
@@ -106,19 +106,21 @@ all(same)
 # ## Bloque 1. ¿Quién tiene el GIL? · 5–15 min
 #
 # En cada proceso de Python hay un cerrojo, el **GIL**: solo el hilo que lo tiene ejecuta código Python. Un
-# hilo que espera lo suelta (por eso ayer funcionó). ¿Y uno que calcula? Depende de **quién** calcula.
+# hilo que espera lo suelta (por eso ayer los hilos sirvieron). ¿Y uno que calcula? Depende de **qué código** hace el
+# cálculo.
 #
 # Dos filtros: `vignette_python` es un bucle de Python, píxel a píxel; `blur` llama a OpenCV, escrito en C++.
-# OpenCV trae sus propios hilos; los apagamos para contar solo los nuestros. `counts` dice cuántos probaremos.
+# OpenCV trae sus propios hilos; los apagamos para contar solo los nuestros. `counts` dice qué números probaremos.
 
 # %% [markdown] lang="en"
 # ## Block 1. Who holds the GIL? · 5–15 min
 #
-# Every Python process has a lock, the **GIL**: only the thread that holds it runs Python code. A thread that
-# waits lets go of it (that is why yesterday worked). And one that computes? It depends on **who** computes.
+# Every Python process has a lock, the **GIL**: only the thread that holds it runs Python code. A waiting
+# thread releases it (that is why threads helped yesterday). And one that computes? That depends on **which code** does
+# the computing.
 #
 # Two filters: `vignette_python` is a Python loop, pixel by pixel; `blur` calls OpenCV, which is written in
-# C++. OpenCV brings threads of its own; we turn them off, to count only ours. `counts` says how many we shall try.
+# C++. OpenCV has threads of its own; we turn them off, to count only ours. `counts` lists the numbers we will try.
 
 # %%
 import cv2
@@ -129,12 +131,11 @@ counts
 
 # %% [markdown] lang="es"
 # **Apuesta, para cada filtro por separado**: ¿cuántas veces más rápido irá con dos hilos? ¿Y con el máximo? Las
-# dos apuestas de partida son la ideal, que no pasa de tus núcleos; cambia las que no creas: `guess["blur"][2] = 1.5`.
+# dos apuestas de partida son la ideal, que no pasa de tus núcleos; cambia las que dudes: `guess["blur"][2] = 1.5`.
 
 # %% [markdown] lang="en"
 # **Bet, on each filter separately**: how many times as fast will it be with two threads? And with the most? Both
-# bets to start from are the ideal one, which does not exceed your cores; change what you do not believe:
-# `guess["blur"][2] = 1.5`.
+# starting bets are the ideal, which does not exceed your cores; change any that you doubt: `guess["blur"][2] = 1.5`.
 
 # %%
 guess = {
@@ -143,14 +144,14 @@ guess = {
 }
 
 # %% [markdown] lang="es"
-# ¿Cuánto trabajo? Tantas fotos como hagan falta para tener ocupado a **un** hilo de esta máquina unas tres décimas
-# de segundo: lo que dura un suspiro no se puede medir mientras la máquina hace otras cosas. Y sin guardar los
-# resultados (`without_result`): pedir memoria nueva también cuesta, y con un hilo puede tocar más que con dos.
+# ¿Cuánto trabajo? Suficientes fotos para tener ocupado a **un** hilo de esta máquina unos 0,3 s: algo más corto no se
+# puede medir mientras la máquina hace otras cosas. Los resultados no se guardan (`without_result`): pedir memoria
+# nueva también cuesta tiempo, y un hilo puede tener que pedirla más veces que dos.
 
 # %% [markdown] lang="en"
-# How much work? As many photos as keep **one** thread of this machine busy for some three tenths of a second: what
-# is over in a moment cannot be measured while the machine does other things. And without keeping the results
-# (`without_result`): asking for fresh memory costs time too, and one thread may have to ask more than two.
+# How much work? Enough photos to keep **one** thread of this machine busy for about 0.3 s: anything shorter cannot be
+# measured while the machine does other things. The results are not kept (`without_result`): asking for fresh memory
+# costs time too, and one thread may have to ask more often than two.
 
 # %%
 work = {
@@ -173,25 +174,26 @@ show(charts.speed_up, curves, "threads", guess, cores=cores())
 
 # %% [markdown] lang="es"
 # Lee la figura con su dispersión. `vignette_python` no pasa de 1: sus hilos se turnan el GIL, así que no ayuda que haya
-# más; si baja de 1, es que turnarse también cuesta. `blur` puede subir hasta donde haya núcleos **libres**: OpenCV
-# suelta el GIL mientras calcula. Más arriba no puede: si un punto pasa de tus núcleos, la medida con un hilo salió
+# más; por debajo de 1, ves lo que cuesta turnarse. `blur` puede subir hasta donde haya núcleos **libres**: OpenCV
+# suelta el GIL mientras calcula. No puede subir más: si un punto pasa de tus núcleos, la medida con un hilo salió
 # lenta, porque otros programas la estorbaron. Con un solo núcleo las dos curvas se parecen. En una máquina ocupada
-# deciden también los demás programas: la curva sube menos, y más hilos que núcleos pueden arañarles aún un trozo de
-# procesador. La dispersión lo delata: cierra lo que puedas y mide otra vez.
+# también influyen los demás programas: la curva sube menos, y más hilos que núcleos aún pueden quitarles una parte del
+# procesador. La dispersión lo muestra: cierra lo que puedas y mide otra vez.
 #
-# La regla no es «los hilos no sirven para calcular», sino: **estorba el código Python, no el cálculo**.
+# La regla no es «los hilos no sirven para calcular», sino: **el código Python frena a los demás hilos; el cálculo,
+# no**.
 #
 # **Punto de control**: los dos filtros se midieron con los mismos números de hilos.
 
 # %% [markdown] lang="en"
 # Read the figure with its spread. `vignette_python` does not exceed 1: its threads take turns with the GIL, so more of
-# them do not help; if it falls below 1, taking turns has its price, too. `blur` can rise as far as there are **free**
-# cores: OpenCV lets go of the GIL while it computes. Higher it cannot: if a point exceeds your cores, the run with one
-# thread was slow, because other programs were in its way. With a single core the two curves look alike. On a busy
-# machine other programs decide, too: the curve rises less, and more threads than cores may still wrest a share of the
-# processor from them. The spread gives it away: close what you can, and measure again.
+# them do not help; below 1, you see the cost of taking turns. `blur` can rise as far as there are **free** cores:
+# OpenCV releases the GIL while it computes. It cannot rise higher: if a point exceeds your cores, the run with one
+# thread was slow, because other programs got in its way. With a single core the two curves look alike. On a busy
+# machine other programs matter too: the curve rises less, and more threads than cores may still win a larger share of
+# the processor from them. The spread shows it: close what you can, and measure again.
 #
-# The rule is not "threads are no good for computing", it is: **Python code is in the way, computing is not**.
+# The rule is not "threads are no good for computing". It is: **Python code blocks other threads; computing does not**.
 #
 # **Checkpoint**: both filters were measured with the same numbers of threads.
 
@@ -203,32 +205,33 @@ lesson.checkpoint(1, all(list(curve) == counts for curve in curves.values()))
 # dos curvas, calla diez segundos.
 #
 # **Pregunta.** ¿Qué tendrías que mirar en una biblioteca para saber si tus hilos la aceleran? (Si suelta el GIL
-# mientras calcula; y si no lo dice, se mide.) ¿Y NumPy? (Casi todas sus operaciones grandes sueltan el GIL.) Si hay
-# línea de núcleos en la figura, ¿por qué la curva deja de subir ahí? (Más hilos se turnan los mismos núcleos.)
+# mientras calcula; si su documentación no lo dice, mide.) ¿Y NumPy? (Casi todas sus operaciones grandes sueltan el
+# GIL.) Si hay línea de núcleos en la figura, ¿por qué la curva deja de subir ahí? (Más hilos se turnan los mismos
+# núcleos.)
 #
 # **Si preguntan por `without_result`.** Antes se guardaban las 72 fotos de cada medida, y dos hilos en dos núcleos
-# salían 2,4 veces más rápidos que uno. No era magia: a un hilo le tocaba estrenar 33 000 páginas de memoria y a dos
-# 8 000, porque lo liberado por ellos se reutilizaba. **Una aceleración mayor que los núcleos es una pregunta, no un
+# salían 2,4 veces más rápidos que uno. No era magia: un hilo tenía que tomar 33 000 páginas de memoria nueva y dos,
+# 8 000, porque reutilizaban memoria ya liberada. **Una aceleración mayor que los núcleos es una pregunta, no un
 # éxito**: ¿hicieron los dos el mismo trabajo?
 #
-# **Si falla.** Si las dos curvas se parecen, mira quién más usa el procesador: es un buen momento para hablar de
-# «núcleos libres». En un Python sin GIL (*free-threaded*) subirán los dos: enséñalo como curiosidad.
+# **Si falla.** Si las dos curvas se parecen, mira qué otros programas usan el procesador: es un buen momento para
+# hablar de «núcleos libres». En un Python sin GIL (*free-threaded*) subirán las dos: muéstralo como curiosidad.
 
 # %% [markdown] lang="en" teacher=true
-# **Say.** Let them bet for each filter separately: `guess` holds one of each. When they see both curves, keep
-# silent for ten seconds.
+# **Say.** Let them bet for each filter separately: `guess` holds one bet for each. When both curves are on screen,
+# stay silent for ten seconds.
 #
-# **Ask.** What would you look for in a library to know whether your threads speed it up? (Whether it lets go of the
-# GIL while it computes; where it does not say so, measure.) And NumPy? (Most of its large operations let go of the
-# GIL.) If there is a line of the cores in the figure, why does the curve stop rising there? (More threads take turns
+# **Ask.** What would you look for in a library to know whether your threads speed it up? (Whether it releases the
+# GIL while it computes; if its documentation does not tell, measure.) And NumPy? (Most of its large operations release
+# the GIL.) If the figure has a line for the cores, why does the curve stop rising there? (More threads take turns
 # on the same cores.)
 #
-# **If they ask about `without_result`.** Once the 72 pictures of each run were kept, and two threads on two cores came
-# out 2.4 times as fast as one. No magic: one thread had to take 33,000 pages of fresh memory and two took 8,000,
-# because what they had freed was used again. **A speed-up beyond the cores is a question, no success**: did both do
-# the same work?
+# **If they ask about `without_result`.** Earlier, the 72 pictures of each run were kept, and two threads on two cores
+# came out 2.4 times as fast as one. No magic: one thread had to take 33,000 pages of fresh memory and two took 8,000,
+# because they reused memory that had been freed. **A speed-up beyond the cores is a question, not a success**: did
+# both do the same work?
 #
-# **If it goes wrong.** If the two curves look alike, look who else uses the processor: a good moment for
+# **If it goes wrong.** If the two curves look alike, check which other programs use the processor: a good moment for
 # "free cores". On a Python without a GIL (*free-threaded*) both will rise: show it as a curiosity.
 
 # %% [markdown] lang="es"
@@ -241,7 +244,7 @@ lesson.checkpoint(1, all(list(curve) == counts for curve in curves.values()))
 # %% [markdown] lang="en"
 # ## Block 2. Processes, and what travelling costs · 15–27 min
 #
-# Every process has a Python and a GIL of its own. The pure Python filter on as many photos again: the baseline,
+# Every process has its own Python and its own GIL. The pure Python filter again, on the same photos: the baseline,
 # with threads, and with processes. We open the processes once and use them until the end. With `chunksize=half`
 # the photos travel in two halves: two processes work.
 
@@ -261,8 +264,8 @@ print(measured(ways["processes"], runs=1, warm_up=0))
 # cuántas veces se midió). **Apuesta** para las otras dos; las de partida son la mitad:
 
 # %% [markdown] lang="en"
-# That first time includes starting the processes. Now the baseline (the median; in brackets the least, the most and
-# how many runs). **Bet** on the other two; the bets to start from are a half:
+# That first time includes starting the processes. Now the baseline (the median; in brackets the shortest, the longest
+# and the number of runs). **Bet** on the other two; the starting bets are half of it:
 
 # %%
 alone = measured(ways["sequential"], runs=3)
@@ -270,10 +273,10 @@ guess_ways = {"threads": alone.median / 2, "processes": alone.median / 2}
 print(alone)
 
 # %% [markdown] lang="es"
-# Medimos las tres por turnos, para que lo que haga la máquina mientras tanto les toque a todas:
+# Medimos las tres por turnos, para que cualquier otra actividad de la máquina les afecte por igual:
 
 # %% [markdown] lang="en"
-# We measure all three in turns, so that whatever the machine does meanwhile meets each of them:
+# We measure all three in turns, so that other activity of the machine affects them all alike:
 
 # %%
 taken = measured_over(ways, lambda way: ways[way](), runs=5)
@@ -285,15 +288,15 @@ gap(rows[1])
 gap(rows[2])
 
 # %% [markdown] lang="es"
-# Los procesos no se estorban con el GIL, pero solo ganan si hay núcleos libres y si el trabajo pesa más que su
-# transporte. Un proceso no ve tu memoria: todo viaja, copiado. ¿Puede viajar una función escrita en una celda?
-# Aquí está roto a propósito. (*Worker*: quien calcula para otro; hoy, uno de los procesos.)
+# Los procesos no se estorban con el GIL, pero solo ganan si hay núcleos libres y si el trabajo cuesta más que su
+# transporte. Un proceso no ve tu memoria: todo se copia y se envía. ¿Puede viajar una función escrita en una celda?
+# Aquí está roto a propósito. (Un *worker* calcula por encargo de otros; hoy es uno de los procesos.)
 
 # %% [markdown] lang="en"
-# Processes are not in each other's way with the GIL, but they only win if there are free cores and if the
-# work weighs more than its transport. A process does not see your memory: everything travels, copied. Can a
-# function travel that is written in a cell? Here it is broken on purpose. (*Worker*: who computes for somebody
-# else; today, one of the processes.)
+# Processes do not block each other with the GIL, but they only win if there are free cores and if the work costs
+# more than its transport. A process does not see your memory: everything is copied and sent. Can a function written
+# in a cell be sent? Here it is broken on purpose. (A *worker* computes on behalf of others; today, it is one of the
+# processes.)
 
 # %%
 from labkit.core.errors import CannotTravel
@@ -305,15 +308,16 @@ except CannotTravel as error:
     print(translate_error(error))
 
 # %% [markdown] lang="es"
-# Viaja el **nombre** de la función, no su código: por eso las de este curso viven en módulos. Y los datos,
-# ¿cuánto cuestan? `echo` solo va y vuelve. **Apuesta**: ¿qué pasa con diez veces más megabytes? La apuesta de partida
-# es un milisegundo por megabyte. (En las dos figuras que vienen, cada raya del eje vertical es diez veces la de abajo.)
+# Viaja el **nombre** de la función, no su código: por eso las funciones de este curso viven en módulos. Y los datos,
+# ¿cuánto cuestan? `echo` solo los lleva y los trae. **Apuesta**: ¿qué pasa con diez veces más megabytes? La apuesta de
+# partida es un milisegundo por megabyte. (En las dos figuras que vienen, cada línea del eje vertical es diez veces la
+# de abajo.)
 
 # %% [markdown] lang="en"
-# What travels is the **name** of the function, not its code: that is why this course's live in modules. And
-# data, what do they cost? `echo` only goes there and back. **Bet**: what happens with ten times the
-# megabytes? The bet to start from is a millisecond for each. (In the next two figures each line of the vertical axis
-# is ten times the one below.)
+# What travels is the **name** of the function, not its code: that is why the functions of this course live in modules.
+# And what does data cost? `echo` only sends it there and back. **Bet**: what happens with ten times the megabytes? The
+# starting bet is a millisecond for each. (In the next two figures each line of the vertical axis is ten times the one
+# below.)
 
 # %%
 megabytes = [0.01, 0.1, 1, 10]
@@ -325,16 +329,15 @@ travel = measured_over(megabytes, lambda size: pool.submit(echo, arrays[size]).r
 show(charts.curve, {"echo": travel}, "megabytes", {"guess": guess_travel})
 
 # %% [markdown] lang="es"
-# Un mensaje diez veces mayor que el diminuto no cuesta ni de lejos diez veces más: pagas el viaje. Los grandes
-# cuestan por lo que pesan. De ahí el truco de **viajar juntos**: 300 sumas, de una en una o en grupos (`chunksize`).
+# Un mensaje diez veces mayor que el diminuto cuesta mucho menos que diez veces más: pagas el viaje. Los grandes
+# cuestan según lo que pesan. De ahí el truco de **viajar juntos**: 300 sumas, de una en una o en grupos (`chunksize`).
 # **Apuesta**: ¿desde qué tamaño deja de mejorar? La apuesta de partida supone que todo el tiempo es viaje.
 
 # %% [markdown] lang="en"
-# A message ten times as large as the tiny one costs nothing like ten times as much: you pay for the journey. The
-# large ones cost what they weigh. Hence the trick of **travelling together**: 300 additions, one by one or in groups
-# (`chunksize`).
-# **Bet**: from which size on does it no longer get better? The bet to start from says that all of the time is
-# spent travelling.
+# A message ten times as large as the tiny one costs far less than ten times as much: you pay for the journey. Large
+# ones cost what they weigh. Hence the trick of **travelling together**: 300 additions, one by one or in groups
+# (`chunksize`). **Bet**: from which size on does it stop getting better? The starting bet assumes that all the time
+# is spent travelling.
 
 # %%
 sizes = [1, 4, 16, 64, 256]
@@ -346,14 +349,14 @@ tiny = measured_over(sizes, lambda size: list(pool.map(add, range(300), repeat(1
 show(charts.curve, {"add": tiny}, "chunksize", {"guess": guess_sizes})
 
 # %% [markdown] lang="es"
-# Con grupos se pagan menos viajes. Con uno demasiado grande, un proceso se lo queda casi todo y los demás miran;
-# aquí apenas se nota, porque sumar no cuesta nada. Con fotos, sí.
+# Con grupos se pagan menos viajes. Si un grupo es demasiado grande, un proceso se queda con casi todo y los demás no
+# hacen nada; aquí apenas se nota, porque sumar no cuesta nada. Con fotos, sí.
 #
 # **Punto de control**: en grupos o de una en una, el resultado es el mismo.
 
 # %% [markdown] lang="en"
-# With groups you pay for fewer journeys. With one that is too large, a single process has nearly all and the
-# others look on; here that hardly shows, because adding costs nothing. With photos it does.
+# With groups you pay for fewer journeys. If a group is too large, one process gets nearly everything and the others
+# stand idle; here that hardly shows, because adding costs nothing. With photos it does.
 #
 # **Checkpoint**: in groups or one by one, the result is the same.
 
@@ -364,45 +367,45 @@ lesson.checkpoint(2, list(pool.map(add, range(300), repeat(1), chunksize=16)) ==
 # **Di.** «Un proceso es otro edificio: el trabajo tiene que salir a la calle.» Mañana el edificio será otra
 # máquina, y todo lo de hoy seguirá valiendo.
 #
-# **Pregunta.** ¿Cuándo no compensa un proceso? (Cuando el viaje pesa más que el trabajo, o no queda un núcleo libre.)
+# **Pregunta.** ¿Cuándo no compensa un proceso? (Cuando el viaje cuesta más que el trabajo, o no queda un núcleo libre.)
 #
-# **Si sobra tiempo.** ¿Por qué mandar el archivo JPEG y no la matriz de píxeles?
-# (Pesa diez veces menos, y descomprimir también se reparte.)
+# **Si sobra tiempo.** ¿Por qué mandar el archivo JPEG y no la matriz de píxeles? (Pesa diez veces menos, y
+# descomprimir también se reparte.)
 #
-# **Si falla.** Si los procesos salen más lentos que la referencia, no lo escondas: pregunta qué pesa más, el
+# **Si falla.** Si los procesos salen más lentos que la referencia, no lo escondas: pregunta qué cuesta más, el
 # trabajo o el viaje, y si quedaba algún núcleo libre.
 
 # %% [markdown] lang="en" teacher=true
 # **Say.** "A process is another building: the work has to go out into the street." Tomorrow the building is
-# another machine, and all of today still holds.
+# another machine, and everything from today still holds.
 #
-# **Ask.** When is a process not worth it? (When the journey weighs more than the work, or no core is free.)
+# **Ask.** When is a process not worth it? (When the journey costs more than the work, or no core is free.)
 #
-# **If there is time.** Why send the JPEG file and not the array of pixels? (It weighs a
-# tenth, and decompressing is shared out as well.)
+# **If there is time.** Why send the JPEG file and not the array of pixels? (It is a tenth of the size, and
+# decompressing is shared out as well.)
 #
-# **If it goes wrong.** If processes come out slower than the baseline, do not hide it: ask what weighs more,
+# **If it goes wrong.** If processes come out slower than the baseline, do not hide it: ask which costs more,
 # the work or the journey, and whether there was a free core.
 
 # %% [markdown] lang="es"
 # ## Bloque 3. Predecir: la ley de Amdahl · 27–35 min
 #
 # Un programa tiene una parte que va de una en una (aquí, abrir las fotos) y otra que se puede repartir (el
-# filtro). Con n procesos, la primera no mejora. La **ley de Amdahl** lo dice en una línea:
+# filtro). Con n procesos, la primera no se acelera. La **ley de Amdahl** lo dice en una línea:
 #
 # tiempo(n) = parte en serie + parte repartible / n
 #
-# Medimos cada parte por separado, con un solo proceso. La celda dice parte en serie + parte repartible:
+# Medimos cada parte por separado, con un solo proceso. La celda muestra parte en serie + parte repartible:
 
 # %% [markdown] lang="en"
 # ## Block 3. Predicting: Amdahl's law · 27–35 min
 #
 # A program has one part that goes step by step (here: opening the photos) and one that can be shared out (the
-# filter). With n processes the first does not get better. **Amdahl's law** says so in one line:
+# filter). With n processes the first part gets no faster. **Amdahl's law** puts it in one line:
 #
 # time(n) = serial part + parallel part / n
 #
-# We measure each part by itself, with a single process. The cell says serial part + parallel part:
+# We measure each part by itself, with a single process. The cell prints serial part + parallel part:
 
 # %%
 files = [photo.bytes() for photo in bundled()[:8]]
@@ -416,7 +419,7 @@ print(f"{serial} + {parallel}")
 # Ahora el programa entero. Repartir en n grupos pone a trabajar a n procesos:
 
 # %% [markdown] lang="en"
-# Now the whole program. Sharing out in n groups puts n processes to work:
+# Now the whole program. Splitting it into n groups puts n processes to work:
 
 # %%
 from labkit.classroom.amdahl import open_and_filter
@@ -430,19 +433,20 @@ ideal = {n: n for n in counts}
 show(charts.speed_up, {"open_and_filter": whole}, "processes", {"amdahl": amdahl, "ideal": ideal}, cores=cores())
 
 # %% [markdown] lang="es"
-# ¿Por qué lo medido no coincide con Amdahl? La ley no sabe cuatro cosas: que el trabajo viaja, que tus núcleos se
-# acaban (la línea vertical; si tienes más de ocho, cae fuera de la figura), que comparten la memoria y a veces más, y
-# que la máquina hace algo más. **La predicción es un techo, no una promesa**: si un punto la supera, también ella se midió, y su dispersión cuenta. Si
-# supera incluso a la ideal, la medida con un proceso salió lenta: mira su dispersión.
+# ¿Por qué lo medido no coincide con Amdahl? La ley ignora cuatro cosas: que el trabajo viaja, que tus núcleos son
+# limitados (la línea vertical; si tienes más de ocho, cae fuera de la figura), que comparten la memoria y a veces más,
+# y que la máquina hace otras cosas. **La predicción es un techo, no una promesa**: si un punto la supera, recuerda que
+# la predicción también se midió y tiene su dispersión. Si supera incluso a la ideal, la medida con un proceso salió
+# lenta: mira su dispersión.
 #
 # **Punto de control**: repartido o no, salen los mismos píxeles.
 
 # %% [markdown] lang="en"
-# Why does the measurement differ from Amdahl? The law does not know four things: that work travels, that your cores
-# come to an end (the vertical line; with more than eight it lies outside the figure), that they share the memory and
-# sometimes more, and that the machine does something else as well. **The prediction is a ceiling, not a promise**: if a point lies beyond it,
-# remember that the prediction was measured too, and has a spread. If it even beats the ideal, the run with one
-# process was slow: look at its spread.
+# Why does the measurement differ from Amdahl? The law ignores four things: that work travels, that the number of cores
+# is limited (the vertical line; with more than eight it lies outside the figure), that cores share memory and
+# sometimes more, and that the machine does other things as well. **The prediction is a ceiling, not a promise**: if a
+# point lies beyond it, remember that the prediction was measured too, and has a spread. If it even beats the ideal, the
+# run with one process was slow: look at its spread.
 #
 # **Checkpoint**: shared out or not, the pixels are the same.
 
@@ -456,18 +460,18 @@ lesson.checkpoint(3, all(map(np.array_equal, shared, map(process_image, thumbs, 
 #
 # **Pregunta.** Si la parte en serie es un 10 %, ¿cuál es la aceleración máxima con infinitos procesos? (Diez.)
 # ¿Qué harías antes: comprar núcleos o acortar la parte en serie? (Medir: más núcleos no tocan la parte en serie, y
-# cuanto más pesa, antes dejan de ayudar.)
+# cuanto mayor es, antes dejan de ayudar.)
 #
 # **Si falla.** En una máquina ocupada el tiempo medido suele quedar por encima de la predicción (y la aceleración, por
-# debajo) y con mucha dispersión. Es la lección: enseña la dispersión.
+# debajo) y con mucha dispersión. Esa es la lección: muestra la dispersión.
 
 # %% [markdown] lang="en" teacher=true
 # **Say.** Write Amdahl's line on the board before running anything, and work out n = 2 by hand with the
 # class's numbers.
 #
 # **Ask.** If the serial part is 10 %, how fast can it get with infinitely many processes? (Ten times.) What
-# would you do first: buy cores, or shorten the serial part? (Measure: more cores leave the serial part as it is, and
-# the more it weighs, the sooner they no longer help.)
+# would you do first: buy cores, or shorten the serial part? (Measure first: more cores leave the serial part as it is,
+# and the larger it is, the sooner they stop helping.)
 #
 # **If it goes wrong.** On a busy machine the measured time usually lies above the prediction (and the speed-up
 # below it), with much spread. That is the lesson: show the spread.
@@ -475,13 +479,13 @@ lesson.checkpoint(3, all(map(np.array_equal, shared, map(process_image, thumbs, 
 # %% [markdown] lang="es"
 # ## Comprobación: a la caza de un error · 35–42 min
 #
-# Alguien cuenta las fotos ya hechas en una lista del módulo. Con hilos funcionaba. Con procesos el trabajo se
+# Este código cuenta las fotos ya hechas en una lista del módulo. Con hilos funcionaba. Con procesos el trabajo se
 # hace, pero la lista sale vacía. ¿Dónde están los números?
 
 # %% [markdown] lang="en"
 # ## Check: a bug hunt · 35–42 min
 #
-# Somebody counts the finished photos in a list of the module. With threads it worked. With processes the work
+# This code counts the finished photos in a list of the module. With threads it worked. With processes the work
 # is done, but the list is empty. Where are the numbers?
 
 # %%
@@ -498,32 +502,32 @@ with_threads, len(memory.seen)
 
 # %% [markdown] lang="es"
 # Están en los otros procesos: cada uno tiene **su** copia del módulo y de la lista. Ayer el problema era que
-# todos compartían la memoria; hoy, que nadie la comparte. El arreglo: **devolver** resultados en vez de
-# dejarlos apuntados. ¿Cuántas respuestas volvieron, y de cuántos procesos distintos?
+# los hilos comparten la memoria; hoy, que los procesos no comparten ninguna. El arreglo: **devolver** resultados en vez
+# de anotarlos. ¿Cuántas respuestas volvieron, y de cuántos procesos distintos?
 
 # %% [markdown] lang="en"
 # They are in the other processes: each has **its own** copy of the module and of the list. Yesterday's
-# trouble was that all shared one memory; today's is that nobody shares it. The cure: **return** results
+# problem was that all threads share one memory; today's is that processes share none. The fix: **return** results
 # instead of noting them down. How many answers came back, and from how many different processes?
 
 # %%
 len(where), len(set(where))
 
 # %% [markdown] lang="es" teacher=true
-# **Di.** Deja que busquen el error en la función, que no lo tiene: el error está en dónde se ejecuta.
+# **Di.** Deja que busquen el error en la función. No tiene ninguno: el error está en dónde se ejecuta.
 #
-# **Pregunta.** ¿Qué dirá `os.getpid()` en cada caso? (Con hilos, siempre el mismo número; con procesos, el de quien
+# **Pregunta.** ¿Qué devolverá `os.getpid()` en cada caso? (Con hilos, siempre el mismo número; con procesos, el del que
 # hizo cada foto.) ¿Cuántos números de proceso distintos puede haber? (Como mucho, tantos como procesos abrimos.)
 #
-# **Si falla.** Si alguien propone «pues una lista compartida», acéptalo, y pregunta quién pondría el cerrojo.
+# **Si falla.** Si alguien propone «pues una lista compartida», acéptalo, y pregunta dónde estaría el cerrojo.
 
 # %% [markdown] lang="en" teacher=true
-# **Say.** Let them look for the bug in the function, which has none: the bug is in where it runs.
+# **Say.** Let them look for the bug in the function. It has none: the bug is where it runs.
 #
-# **Ask.** What will `os.getpid()` say in each case? (With threads always the same number; with processes that of
-# whoever did each photo.) How many different process numbers can there be? (At most as many as we opened.)
+# **Ask.** What will `os.getpid()` return in each case? (With threads always the same number; with processes that of
+# the one that did each photo.) How many different process numbers can there be? (At most as many as we opened.)
 #
-# **If it goes wrong.** If somebody proposes "a shared list, then", accept it, and ask who would hold its lock.
+# **If it goes wrong.** If a student suggests "a shared list, then", accept it, and ask where its lock would live.
 
 # %% [markdown] lang="es"
 # ## Resumen y avance · 42–45 min
@@ -531,7 +535,7 @@ len(where), len(set(where))
 # **Tres hechos**
 #
 # 1. El GIL frena a los hilos que ejecutan Python; OpenCV lo suelta y sí acelera con hilos.
-# 2. Un proceso tiene su propia memoria: todo lo que va y viene se copia, y eso cuesta.
+# 2. Un proceso tiene su propia memoria: todo lo que va y viene se copia, y eso cuesta tiempo.
 # 3. Lo que no se puede repartir pone el techo (Amdahl); los núcleos y el transporte ponen otro más bajo.
 #
 # **Tres preguntas**
@@ -540,17 +544,17 @@ len(where), len(set(where))
 # 2. ¿Por qué un `chunksize` enorme puede ser peor que uno pequeño?
 # 3. ¿Qué pasa hoy si uno de los procesos muere a mitad del trabajo?
 #
-# La tercera es la de mañana, con un sistema que lo nota, lo repite y no pierde nada:
-# [Día 3, sistema distribuido](day3_distributed.ipynb).
+# La tercera es la de mañana, con un sistema que lo nota, lo repite y no pierde nada: [Día 3, sistema
+# distribuido](day3_distributed.ipynb).
 
 # %% [markdown] lang="en"
 # ## Recap and preview · 42–45 min
 #
 # **Three facts**
 #
-# 1. The GIL slows threads that run Python; OpenCV lets go of it, and does get faster with threads.
-# 2. A process has a memory of its own: all that goes there and back is copied, and that costs.
-# 3. What cannot be shared out sets the ceiling (Amdahl); cores and transport set a lower one.
+# 1. The GIL slows threads that run Python; OpenCV releases it, and does get faster with threads.
+# 2. A process has a memory of its own: everything that goes there and back is copied, and that costs time.
+# 3. The part that cannot be shared out sets the ceiling (Amdahl); cores and transport set a lower one.
 #
 # **Three questions**
 #
@@ -558,8 +562,8 @@ len(where), len(set(where))
 # 2. Why can a huge `chunksize` be worse than a small one?
 # 3. What happens today if one of the processes dies in the middle of the work?
 #
-# The third is tomorrow's, with a system that notices, repeats, and loses nothing:
-# [Day 3, distributed system](day3_distributed.ipynb).
+# The third is tomorrow's, with a system that notices, repeats, and loses nothing: [Day 3, distributed
+# system](day3_distributed.ipynb).
 
 # %% [markdown] lang="es" teacher=true silent=1
 # **Di.** Que cada pareja conteste una de las tres preguntas en una frase. La tercera se puede probar en la
@@ -572,11 +576,11 @@ len(where), len(set(where))
 # %% [markdown] lang="es"
 # ## La hora libre
 #
-# * **Imprescindible**: elige otro filtro (`sharpen`, `edges`), predice si se parecerá a `blur` o a
-#   `vignette_python` y repite la figura del bloque 1.
+# * **Imprescindible**: elige otro filtro (`sharpen`, `edges`), predice si se parecerá a `blur` o a `vignette_python`
+#   y repite la figura del bloque 1.
 # * **Objetivo**: haz que la parte en serie pese el doble, vuelve a predecir con Amdahl y compara.
 # * **Para ir más allá**: abre otro con `with open_executor("processes", 2) as otro:`, que lo cierra al acabar; mata
-#   uno de sus procesos mientras trabaja (`labkit.jobs.crash` lo hace) y anota qué error llega y qué se ha perdido.
+#   uno de sus procesos mientras trabaja (`labkit.jobs.crash` lo hace) y anota qué error llega y qué se perdió.
 #   Compáralo mañana.
 #
 # Cuando acabes, cierra los procesos. La última línea comprueba que no queda nada:
@@ -588,8 +592,8 @@ len(where), len(set(where))
 #   `vignette_python`, and repeat the figure of block 1.
 # * **Target**: make the serial part weigh twice as much, predict with Amdahl again, and compare.
 # * **Stretch**: open another one with `with open_executor("processes", 2) as other:`, which closes it at the end;
-#   kill one of its processes while it works (`labkit.jobs.crash` does it), and note which error comes and what is
-#   lost. Compare it tomorrow.
+#   kill one of its processes while it works (`labkit.jobs.crash` does it), and note which error you get and what is
+#   lost. Compare tomorrow.
 #
 # When you have finished, close the processes. The last line checks that nothing is left:
 

@@ -17,28 +17,27 @@
 # process and a future are. **Without Docker**: the whole day works with processes of your machine.
 
 # %% [markdown] lang="es" teacher=true
-# **Antes de clase.** Ejecuta el cuaderno entero una vez en la máquina desde la que proyectas (`Run` → `Run
-# All Cells`): tarda cerca de un minuto, y hasta tres si la
-# máquina hace otras cosas. Después `Kernel` → `Restart Kernel and Clear Outputs of All
-# Cells`. Ten abiertas dos ventanas: este cuaderno y, si usas el tuyo propio, una terminal con
-# `python3 lab.py status --watch`.
+# **Antes de clase.** Ejecuta el cuaderno entero una vez en la máquina desde la que proyectas (`Run` → `Run All
+# Cells`): tarda cerca de un minuto, y hasta tres si la máquina hace otras cosas. Después `Kernel` → `Restart Kernel
+# and Clear Outputs of All Cells`. Ten abiertas dos ventanas: este cuaderno y, si usas el tuyo propio, una terminal
+# con `python3 lab.py status --watch`.
 #
 # **Para que se vea desde la última fila.** Amplía el navegador al 125 % (`Ctrl` y `+`) y cierra la barra de
 # archivos (`Ctrl` y `B`). El panel está al principio del cuaderno y en el bloque 3 querrás verlo mientras
-# corren otras celdas: botón derecho sobre él y `Create New View for Cell Output`. Se abre debajo, igual de
-# vivo; baja el borde hasta que se vean las tarjetas, y ciérralo para las gráficas.
+# corren otras celdas: botón derecho sobre él y `Create New View for Cell Output`. Se abre debajo y también
+# se actualiza; baja el borde hasta que se vean las tarjetas, y ciérralo para las gráficas.
 #
-# **La idea del día en una frase.** Nadie puede impedir que una máquina falle; se puede conseguir que a nadie
-# le importe.
+# **La idea del día en una frase.** No se puede impedir que una máquina falle; sí se puede lograr que su fallo
+# no importe.
 #
 # **Una palabra prohibida hoy: «error».** Un worker muerto es un *fallo*; una tarea que lanza una excepción
 # tiene un *desenlace*, como cualquier otra. Una parada educada no es ninguna de las dos cosas. La palabra se
-# guarda para lo que está mal en un programa: la caza del final.
+# reserva para las equivocaciones de un programa: la caza del final.
 #
-# **El reloj** de abajo cuenta también el silencio y las preguntas. Lo que no cabe está en la hora libre: si vas
+# **El reloj** de abajo cuenta también el silencio y las preguntas. El material extra está en la hora libre: si vas
 # tarde, no corras, salta a la comprobación del minuto 35.
 #
-# **Sin Docker.** No cambia nada: en la hora libre, la celda de contenedores dice por qué se salta y se sigue.
+# **Sin Docker.** No cambia nada: en la hora libre, la celda de contenedores indica por qué se salta y se sigue.
 
 # %% [markdown] lang="en" teacher=true
 # **Before class.** Run the whole notebook once on the machine that you project from (`Run` → `Run All
@@ -48,34 +47,34 @@
 #
 # **So that the back row sees it.** Zoom the browser to 125 % (`Ctrl` and `+`) and close the file browser
 # (`Ctrl` and `B`). The panel is at the top of the notebook, and in block 3 you will want to see it while other
-# cells run: right-click on it, `Create New View for Cell Output`. It opens below, as alive as the first; pull
+# cells run: right-click on it, `Create New View for Cell Output`. It opens below, as live as the first; pull
 # its border down until the cards show, and close it for the charts.
 #
-# **The day's idea in one sentence.** Nobody can keep a machine from failing; one can see to it that nobody
-# minds.
+# **The day's idea in one sentence.** You cannot keep a machine from failing; you can make sure that its failure
+# does not matter.
 #
 # **A forbidden word today: "error".** A dead worker is a *fault*; a task that raises an exception has an
-# *outcome*, as any other has. A polite stop is neither. What is wrong in a program is a *bug*: that is for the
-# hunt at the end.
+# *outcome*, like any other. A polite stop is neither. A mistake in a program is a *bug*: that is for the hunt at
+# the end.
 #
-# **The clock** below counts the silence and the questions too. What does not fit is in the free hour: if you are
-# late, do not run, go to the check of minute 35.
+# **The clock** below counts the silence and the questions too. Extra material is in the free hour: if you are
+# late, do not hurry, jump to the check at minute 35.
 #
-# **Without Docker.** Nothing changes: in the free hour the cell about containers says why it is skipped.
+# **Without Docker.** Nothing changes: in the free hour the cell about containers prints why it is skipped.
 
 # %% [markdown] lang="es"
 # ## Matar y recuperar · 0–10 min
 #
 # Tres **workers** que calculan, un **broker** en medio que les reparte las tareas y un panel para verlos. Cada
-# tarjeta dice dos cosas que no siempre coinciden: qué hace el proceso y qué opina de él el broker.
+# tarjeta muestra dos cosas que no siempre coinciden: qué hace el proceso y qué cree el broker sobre él.
 # (`lesson.open` llama a `open_cluster`; si ejecutas la celda otra vez, cierra antes lo que había abierto.)
 
 # %% [markdown] lang="en"
 # ## Kill and recover · 0–10 min
 #
 # Three **workers** that compute, a **broker** in the middle that hands them the tasks, and a panel to watch
-# them. Each card says two things that do not always agree: what the process does, and what the broker thinks of
-# it. (`lesson.open` calls `open_cluster`; if you run the cell again, it first closes what it had opened.)
+# them. Each card shows two things that do not always agree: what the process is doing, and what the broker believes
+# about it. (`lesson.open` calls `open_cluster`; if you run the cell again, it first closes what it had opened.)
 
 # %%
 from labkit.classroom import begin, gap, show, source
@@ -89,12 +88,12 @@ cluster = lesson.open("cluster", open_cluster, workers=3, backend="local")
 cluster.panel()
 
 # %% [markdown] lang="es"
-# Vamos a enviar ciento veinte tareas y, a media faena, matar a `worker-2` con `kill -9`: sin aviso y con una
-# tarea a medias. **Apuesta**: ¿cuántos segundos pasarán hasta que otro entregue lo que él tenía?
+# Vamos a enviar ciento veinte tareas y, a mitad del trabajo, matar a `worker-2` con `kill -9`: sin aviso y con una
+# tarea a medias. **Apuesta**: ¿cuántos segundos pasarán hasta que otro worker entregue esa tarea?
 
 # %% [markdown] lang="en"
-# We are going to send a hundred and twenty tasks and, in the middle of it, kill `worker-2` with `kill -9`:
-# without warning, and with a task half done. **Bet**: how many seconds until somebody else delivers what it held?
+# We are going to send a hundred and twenty tasks and, midway, kill `worker-2` with `kill -9`: without warning, and
+# with a task half done. **Bet**: how many seconds until another worker delivers that task?
 
 # %%
 guess_recovery = 5.0
@@ -115,8 +114,8 @@ show(charts.throughput, history, 0.5)
 # La tarea interrumpida volvió al principio de la cola y otro la terminó. Tu apuesta, junto a lo medido:
 
 # %% [markdown] lang="en"
-# The interrupted task went back to the front of the queue, and another worker finished it. Your bet beside
-# what was measured:
+# The interrupted task went back to the front of the queue, and another worker finished it. Your bet next
+# to the measurement:
 
 # %%
 from labkit.support.timing import Timing
@@ -128,82 +127,79 @@ gap(row)
 
 # %% [markdown] lang="es"
 # La cadena entera, eslabón a eslabón. El broker lo supo en milésimas: al morir el proceso, el sistema
-# operativo cerró su conexión. El último eslabón dependía de nosotros: el ritmo de antes vuelve cuando vuelve
-# `worker-2`.
+# operativo cerró su conexión. El último eslabón dependía de nosotros: el ritmo de antes vuelve con `worker-2`.
 
 # %% [markdown] lang="en"
 # The whole chain, link by link. The broker knew within milliseconds: when the process died, the operating
-# system closed its connection. The last link was up to us: the former pace is back when `worker-2` is back.
+# system closed its connection. The last link was up to us: the former pace returns with `worker-2`.
 
 # %%
 show(charts.recovery, history)
 
 # %% [markdown] lang="es"
-# Ciento veinte tareas, ciento veinte resultados, ninguno repetido. El número de en medio dice cuántas volvieron
-# a la cola: la que `worker-2` calculaba y, si ya la tenía, la siguiente. `check` repasa toda la historia en busca
-# de promesas rotas; una lista vacía es la buena noticia.
+# Ciento veinte tareas, ciento veinte resultados, ninguno repetido. El número de en medio muestra cuántas volvieron a
+# la cola: la que `worker-2` calculaba y, si ya la tenía, la siguiente. `check` repasa toda la historia en busca de
+# promesas rotas; una lista vacía es la buena noticia.
 
 # %% [markdown] lang="en"
-# A hundred and twenty tasks, as many results, none of them twice. The number in the middle says how many went
-# back to the queue: the one that `worker-2` was computing and, if it held it already, the next one. `check` goes
+# A hundred and twenty tasks, as many results, none of them twice. The number in the middle shows how many tasks went
+# back to the queue: the one that `worker-2` was computing and, if it had already arrived, the next one. `check` goes
 # through the whole history looking for broken promises; an empty list is the good news.
 
 # %%
 history.counts()["done"], history.counts()["requeued"], history.check()
 
 # %% [markdown] lang="es" teacher=true silent=1
-# **Di.** Retoma la tercera pregunta de ayer: allí un proceso muerto rompía el grupo entero. Antes de que nadie
-# pulse nada, que cada cual escriba la apuesta de la celda que viene. Abre el panel y
-# calla un minuto: alguien de la clase pulsa `enviar trabajo`, `matar` en `worker-2`, mira qué pasa y pulsa
-# `iniciar` (la celda que viene lo necesita en pie) y otra vez `enviar trabajo`, que así para. Después de la
-# gráfica: «Acaban de matar un servidor en pleno trabajo y nadie ha perdido nada. El resto de la clase
-# es para entender por qué.» La tarjeta `redis` espera al bloque 2. En la gráfica, la zona sombreada es el
-# tiempo sin `worker-2`.
+# **Di.** Retoma la tercera pregunta de ayer: allí un proceso muerto rompía el grupo entero. Antes de pulsar ningún
+# botón, cada estudiante escribe su apuesta para la celda que viene. Abre el panel y calla un minuto: alguien de la
+# clase pulsa `enviar trabajo`, luego `matar` en `worker-2`, mira qué pasa y pulsa `iniciar` (la celda que viene lo
+# necesita activo) y otra vez `enviar trabajo`, que así se detiene. Después de la gráfica: «Acaban de matar un
+# servidor en pleno trabajo y no se perdió nada. El resto de la clase explica por qué.» La tarjeta `redis` espera al
+# bloque 2. En la gráfica, la zona sombreada es el tiempo sin `worker-2`.
 #
 # **Pregunta.** ¿Por qué el rendimiento baja a dos tercios y no a cero? (Quedan dos de los tres, y siguen
 # trabajando.)
 #
 # **Te preguntarán** por qué tarda un cuarto de segundo si la tarea dura 0,1 s y vuelve la primera a la cola: los
-# otros dos acaban antes la que calculan y la siguiente, que ya tenían.
+# otros dos workers acaban antes su tarea actual y la siguiente, que ya tenían.
 #
-# **Si falla.** Si `open_cluster` dice que un worker no está listo, la máquina va muy cargada: cierra otros
+# **Si falla.** Si `open_cluster` avisa que un worker no está listo, la máquina está muy cargada: cierra otros
 # cuadernos (`Kernel` → `Shut Down All Kernels`) y repite la celda, que cierra antes lo que había abierto. Si
-# alguien reinicia el kernel, el panel viejo se cubre con un aviso al cabo de unos segundos: hay que ejecutar
-# desde arriba. Mientras se ejecuta una celda el panel sigue vivo, pero los clics esperan a que acabe.
+# se reinicia el kernel, un aviso cubre el panel viejo al cabo de unos segundos: hay que ejecutar desde arriba.
+# Mientras se ejecuta una celda, el panel se sigue actualizando, pero los clics esperan a que acabe.
 
 # %% [markdown] lang="en" teacher=true silent=1
-# **Say.** Go back to yesterday's third question: there one dead process broke the whole pool. Before anybody
-# presses anything, everybody writes down the bet of the next cell. Open the panel
-# and be silent for a minute: somebody in class presses `send work`, `kill` on `worker-2`, sees what happens,
-# and presses `start` (the next cell needs it up) and `send work` again, which stops it. After the chart: "You
-# have just killed a server in the middle of its work, and nobody lost anything. The rest of the lesson is for
-# understanding why." The card `redis` can wait until block 2. In the chart, the shaded zone is the time without
-# `worker-2`.
+# **Say.** Go back to yesterday's third question: there one dead process broke the whole pool. Before any button is
+# pressed, all students write down their bet for the next cell. Open the panel and be silent for a minute: one student
+# presses `send work`, then `kill` on `worker-2`, watches, and presses `start` (the next cell needs the worker up) and
+# `send work` again, which stops the work. After the chart: "You have just killed a server in the middle of its work,
+# and nothing was lost. The rest of the lesson explains why." The card `redis` can wait until block 2. In the chart,
+# the shaded zone is the time without `worker-2`.
 #
 # **Ask.** Why does the throughput fall to two thirds and not to zero? (Two of the three are left, and go on
 # working.)
 #
 # **They will ask** why it takes a quarter of a second if the task takes 0.1 s and is the first in the queue again:
-# the other two finish the one they compute and the next, which they held already.
+# the other two workers first finish their current task and the next one, which they already held.
 #
-# **If it goes wrong.** If `open_cluster` says that a worker is not ready, the machine is very busy: close
+# **If it goes wrong.** If `open_cluster` reports that a worker is not ready, the machine is very busy: close
 # other notebooks (`Kernel` → `Shut Down All Kernels`) and run the cell again, which first closes what it had
-# opened. If somebody restarts the kernel, the old panel is covered by a notice after some seconds: run from
-# the top. While a cell runs the panel stays alive, but clicks wait for its end.
+# opened. If the kernel is restarted, a notice covers the old panel after a few seconds: run from the top. While a
+# cell runs, the panel keeps updating, but clicks wait until the cell ends.
 
 # %% [markdown] lang="es"
 # ## Bloque 1. Los mensajes, uno a uno · 10–19 min
 #
 # Broker y workers hablan con **ZeroMQ**. Un `ROUTER` tiene muchas conexiones y a cada mensaje que llega le
-# pone delante de quién viene; un `DEALER` no añade nada y envía y recibe cuando quiere, sin esperar turno.
+# pone delante el remitente; un `DEALER` no añade nada y envía y recibe en cualquier momento, sin esperar turno.
 # Aquí están los dos, sin nada más; uno saluda y el otro contesta:
 
 # %% [markdown] lang="en"
 # ## Block 1. The messages, one by one · 10–19 min
 #
-# Broker and workers speak **ZeroMQ**. A `ROUTER` has many connections, and puts in front of each message that
-# arrives whom it is from; a `DEALER` adds nothing, and sends and receives whenever it likes, without waiting
-# for its turn. Here are the two of them, with nothing else; one says hello and the other answers:
+# Broker and workers speak **ZeroMQ**. A `ROUTER` has many connections, and puts the sender in front of each message
+# that arrives; a `DEALER` adds nothing, and sends and receives at any time, without taking turns. Here are the two of
+# them, with nothing else; one says hello and the other answers:
 
 # %%
 import zmq
@@ -220,20 +216,20 @@ context.destroy(linger=0)
 [route, said], answer
 
 # %% [markdown] lang="es"
-# El `DEALER` envió una **trama** y al `ROUTER` le llegaron dos: delante va la **ruta**, el nombre que él le
-# puso a esa conexión. Para contestar, la ruta va otra vez delante, y el `ROUTER` la quita.
+# El `DEALER` envió una **trama** y el `ROUTER` recibió dos: la primera es la **ruta**, el nombre que él le dio a esa
+# conexión. Para contestar, pon otra vez la ruta delante; el `ROUTER` la quita.
 #
-# **Ahora el worker eres tú**, con un broker de verdad que no tiene ninguno. Alguien ha pedido `add(20, 22)` y
+# **Ahora el worker eres tú**, con un broker de verdad que no tiene otro. Un cliente pidió `add(20, 22)` y
 # espera. Preséntate, recibe la tarea, avisa de que empiezas, calcúlala y entrega. **Apuesta**: ¿cuántos bytes
 # intercambiarán en total el broker y tú?
 
 # %% [markdown] lang="en"
-# The `DEALER` sent one **frame**, and two arrived at the `ROUTER`: the first is the **route**, the name that it
-# gave to that connection. To answer, the route goes in front again, and the `ROUTER` takes it off.
+# The `DEALER` sent one **frame**, and the `ROUTER` received two: the first is the **route**, the name that it gave to
+# that connection. To answer, put the route in front again; the `ROUTER` takes it off.
 #
-# **Now you are the worker**, of a real broker that has none. Somebody has asked for `add(20, 22)` and is waiting.
+# **Now you are the worker** of a real broker that has no other. A client has asked for `add(20, 22)` and is waiting.
 # Say hello, take the task, announce that you begin, compute it, and deliver. **Bet**: how many bytes will you and
-# the broker say to each other altogether?
+# the broker exchange altogether?
 
 # %%
 guess_bytes = 2000
@@ -269,17 +265,17 @@ show(charts.guesses, [row], unit="bytes")
 
 # %% [markdown] lang="es"
 # Cada línea es un **sobre**: una sola trama con uno o más mensajes pequeños dentro. Detrás, si las hay, van las
-# tramas grandes (las fotos), que el broker reenvía sin mirarlas. No ha notado ninguna diferencia: un worker es
-# quien habla este protocolo, esté escrito en lo que esté.
+# tramas grandes (las fotos), que el broker reenvía sin leerlas. El broker no notó ninguna diferencia: cualquier
+# programa que habla este protocolo es un worker, en cualquier lenguaje.
 #
-# **Punto de control**: entregaste 42, y quien lo pidió sabe que fue `by-hand`.
+# **Punto de control**: entregaste 42, y el cliente sabe que vino de `by-hand`.
 
 # %% [markdown] lang="en"
 # Each line is an **envelope**: a single frame with one or more small messages inside. Behind it, if there are
-# any, come the large frames (the photos), which the broker forwards without looking. It has not noticed any
-# difference: a worker is whoever speaks this protocol, whatever it is written in.
+# any, come the large frames (the photos), which the broker forwards without reading them. The broker noticed no
+# difference: any program that speaks this protocol is a worker, in any programming language.
 #
-# **Checkpoint**: you delivered 42, and whoever asked for it knows that it was `by-hand`.
+# **Checkpoint**: you delivered 42, and the client knows that it came from `by-hand`.
 
 # %%
 answered, asked = question.finish(), future.task_id
@@ -287,10 +283,10 @@ empty.close()
 lesson.checkpoint(1, (answer, future.worker) == (42, "by-hand"))
 
 # %% [markdown] lang="es" teacher=true
-# **Di.** «Todo lo que hace este laboratorio, incluido recuperarse de una muerte, son mensajes como estos.» Lee
+# **Di.** «Todo lo que hace este laboratorio, incluso recuperarse de una muerte, se hace con mensajes como estos.» Lee
 # la tabla en voz alta como si fuera un diálogo, de arriba abajo. De los campos bastan tres: `task` (qué tarea),
-# `attempt` (qué intento) y `epoch` (un número al azar nuevo en cada saludo; por él se sabe que quien vuelve no
-# es el de antes).
+# `attempt` (qué intento) y `epoch` (un número al azar, nuevo en cada saludo; muestra que un worker que vuelve
+# no es el mismo de antes).
 #
 # **Pregunta.** ¿Por qué `Task` lleva un número de intento? (Para distinguir su resultado del de un intento
 # anterior, que puede llegar tarde.)
@@ -301,44 +297,44 @@ lesson.checkpoint(1, (answer, future.worker) == (42, "by-hand"))
 # **Te preguntarán** qué son los bytes raros de la ruta: un cero y un número que el `ROUTER` inventa para cada
 # conexión.
 #
-# **Si falla.** Si una celda dice que esperó un mensaje en vano, alguien ejecutó solo la mitad de la
-# conversación: se repite desde `lesson.open("empty", …)`. Quien calla dos segundos está muerto para el
-# broker; por eso la conversación entera cabe en una celda. Los 6 s de `patience_s` son otra cosa: lo que
-# espera el worker a un broker callado.
+# **Si falla.** Si una celda avisa que esperó un mensaje en vano, solo se ejecutó la mitad de la conversación:
+# repítela desde `lesson.open("empty", …)`. El broker da por muerto a quien calla dos segundos; por eso la
+# conversación entera está en una celda. Los 6 s de `patience_s` son otra cosa: cuánto espera el worker a un broker
+# que no contesta.
 
 # %% [markdown] lang="en" teacher=true
-# **Say.** "Everything that this lab does, recovering from a death included, is messages like these." Read the
+# **Say.** "Everything that this lab does, even recovering from a death, is done by messages like these." Read the
 # table aloud as if it were a dialogue, from top to bottom. Three of the fields are enough: `task` (which task),
-# `attempt` (which attempt) and `epoch` (a random number, new with each hello; it tells that who returns is not
-# the former one).
+# `attempt` (which attempt) and `epoch` (a random number, new with each hello; it shows that a returning worker
+# is not the same as before).
 #
 # **Ask.** Why does `Task` carry the number of an attempt? (To tell its result from that of an earlier
 # attempt, which may come late.)
 #
 # **If there is time.** The client makes up the task's id. Why not the broker? (So that it can ask again without
-# its being done twice.)
+# the work being done twice.)
 #
 # **They will ask** what the odd bytes of the route are: a zero and a number that the `ROUTER` makes up for each
 # connection.
 #
-# **If it goes wrong.** If a cell says that it waited for a message in vain, somebody ran only half of the
-# conversation: run again from `lesson.open("empty", …)`. Whoever is silent for two seconds is dead to the
-# broker; that is why the whole conversation is in one cell. The 6 s of `patience_s` are another thing: how long
-# the worker waits for a silent broker.
+# **If it goes wrong.** If a cell reports that it waited for a message in vain, only half of the conversation was
+# run: run again from `lesson.open("empty", …)`. The broker considers a peer dead after two seconds of silence; that is
+# why the whole conversation is in one cell. The 6 s of `patience_s` are something else: how long the worker waits for
+# a silent broker.
 
 # %% [markdown] lang="es"
 # ## Bloque 2. ¿A quién le toca? · 19–28 min
 #
-# Elegir worker es una función de una línea; aquí hay dos, tal como están en el laboratorio. `round_robin`
-# escoge al que hace más que no le toca, por ocupado que esté; `least_busy`, al que menos tareas tiene a medias
-# y, de los que empatan, al que hace más que no se usa.
+# Elegir worker es una función de una línea; aquí hay dos, del código real del laboratorio. `round_robin`
+# elige al worker cuyo último turno fue hace más tiempo, por ocupado que esté. `least_busy` elige al que tiene menos
+# tareas en curso y, si hay empate, al que se usó hace más tiempo.
 
 # %% [markdown] lang="en"
 # ## Block 2. Whose turn is it? · 19–28 min
 #
-# Choosing a worker is a function of one line; here are two, as they stand. `round_robin` takes the one whose
-# last turn was longest ago, however busy it is; `least_busy` the one with the fewest tasks in flight and, among
-# equals, the one used longest ago.
+# Choosing a worker is a function of one line; here are two from the lab's real code. `round_robin` takes the worker
+# whose last turn was longest ago, however busy it is. `least_busy` takes the one with the fewest tasks in flight and,
+# among equals, the one used longest ago.
 
 # %%
 from labkit.core.broker.policies import least_busy, round_robin
@@ -348,11 +344,11 @@ source(least_busy)
 
 # %% [markdown] lang="es"
 # Llega una tarea cada 0,12 s. De cada cinco, una es larga (0,7 s) y cuatro son cortas (0,05 s); tres workers
-# dan de sobra. **Apuesta**: ¿cuánto esperará, con cada política, la tarea que más espere?
+# dan de sobra. **Apuesta**: ¿cuál será la espera más larga de una tarea con cada política?
 
 # %% [markdown] lang="en"
 # A task arrives every 0.12 s. One in five is long (0.7 s) and four are short (0.05 s); three workers are more
-# than enough. **Bet**: with each policy, how long will the task wait that waits longest?
+# than enough. **Bet**: what will be the longest wait of a task with each policy?
 
 # %%
 guess_wait = {"round_robin": 0.2, "least_busy": 0.2}
@@ -368,26 +364,24 @@ for name, run in by_policy.items():
     gap(charts.Guessed(name, guess_wait[name], charts.longest_wait(run)))
 
 # %% [markdown] lang="es"
-# Por turnos, a una tarea corta le puede tocar ponerse detrás de una larga aunque haya workers mirando al
-# techo. El menos ocupado no lo permite (si aun así ves ahí alguna espera, la máquina se paró un momento).
-# Fíjate en la mediana: en las dos son milésimas. **La mediana no enseña a quien le tocó esperar**; mira la más
-# larga.
+# Por turnos, una tarea corta puede quedar detrás de una larga aunque haya otros workers libres. `least_busy` no lo
+# permite (si aun así ves alguna espera, la máquina se detuvo un momento). Fíjate en la mediana: en las dos son
+# milésimas. **La mediana oculta las tareas que tuvieron que esperar**; mira la espera más larga.
 #
 # ### El registro, y su reflejo en Redis
 #
-# El broker lleva en su memoria la lista de workers y sus latidos. En Redis hay una copia para quien quiera
-# mirar: `redis-cli HGETALL workers`.
+# El broker lleva en su memoria la lista de workers y sus latidos. En Redis hay una copia que cualquiera
+# puede leer: `redis-cli HGETALL workers`.
 
 # %% [markdown] lang="en"
-# Taking turns, a short task may find itself behind a long one although there are workers staring at the
-# ceiling. The least busy does not let that happen (if you see a wait there all the same, the machine paused for
-# a moment). Look at the median: milliseconds with both. **The median does not show who had to wait**; look at the
-# longest.
+# With turns, a short task may end up behind a long one even though other workers are idle. `least_busy` does not let
+# that happen (if you still see a wait there, the machine paused for a moment). Look at the median: milliseconds with
+# both. **The median hides the tasks that had to wait**; look at the longest wait.
 #
 # ### The registry, and its mirror in Redis
 #
-# The broker keeps the list of workers and their heartbeats in its memory. In Redis there is a copy for whoever
-# wants to look: `redis-cli HGETALL workers`.
+# The broker keeps the list of workers and their heartbeats in its memory. Redis has a copy that anyone can
+# read: `redis-cli HGETALL workers`.
 
 # %%
 from labkit.classroom.registry import Registry
@@ -397,7 +391,7 @@ registry.beside_broker()
 
 # %% [markdown] lang="es"
 # Algo roto a propósito: `FLUSHALL` borra Redis entero, con cuarenta tareas enviadas. ¿Se perderá alguna?
-# **Apuesta**: ¿cuántos segundos pasarán hasta que Redis enseñe otra vez los tres workers?
+# **Apuesta**: ¿cuántos segundos pasarán hasta que Redis muestre otra vez los tres workers?
 
 # %% [markdown] lang="en"
 # Something broken on purpose: `FLUSHALL` wipes all of Redis, with forty tasks submitted. Will any be lost?
@@ -416,17 +410,17 @@ show(charts.guesses, [charts.Guessed("healed", guess_healed, healed)])
 shown_after_flush, lost
 
 # %% [markdown] lang="es"
-# Los dos números: cuántos workers enseñaba Redis tras el borrado, y cuántas tareas se perdieron. **Redis es una
-# imagen, nunca la verdad**: el broker no la lee, y en cuanto nota que falta, la escribe otra vez entera.
+# Los dos números: cuántos workers mostraba Redis tras el borrado, y cuántas tareas se perdieron. **Redis es una
+# copia, nunca la fuente de la verdad**: el broker no la lee y, en cuanto nota que falta, la escribe otra vez entera.
 #
-# **Punto de control**: con las dos políticas acabaron todas las tareas, y el borrado no costó ninguna.
+# **Punto de control**: con las dos políticas acabaron todas las tareas, y el borrado no perdió ninguna.
 
 # %% [markdown] lang="en"
-# The two numbers: how many workers Redis showed after the wipe, and how many tasks were lost. **Redis is a
-# picture, never the truth**: the broker does not read it and, as soon as it notices that it is gone, writes all
-# of it again.
+# The two numbers: how many workers Redis showed after the wipe, and how many tasks were lost. **Redis is a copy,
+# never the source of truth**: the broker does not read it and, as soon as it notices that the copy is gone, writes it
+# again in full.
 #
-# **Checkpoint**: with both policies every task ended, and the wipe cost none.
+# **Checkpoint**: with both policies every task finished, and the wipe lost none.
 
 # %%
 registry.close()
@@ -434,32 +428,32 @@ ended = [history.counts()["done"] for history in by_policy.values()]
 lesson.checkpoint(2, ended == [len(uneven)] * 2 and lost == 0)
 
 # %% [markdown] lang="es" teacher=true
-# **Di.** La gráfica de esperas se lee de abajo arriba: casi todos los puntos juntos y unos pocos lejísimos.
+# **Di.** La gráfica de esperas se lee de abajo arriba: casi todos los puntos juntos y unos pocos muy lejos.
 #
 # **Si sobra tiempo.** Si todas las tareas llegan a la vez, ¿cambia algo la política? (Casi nada: un worker nunca
-# tiene más que la tarea que calcula y la siguiente; lo demás espera en el broker, y la política decide tarde.)
+# tiene más que su tarea actual y la siguiente; las demás esperan en el broker, y la política decide tarde.)
 #
 # **Te preguntarán** por qué el latido de Redis es más viejo que el del broker: es una copia y, mientras no cambia
 # nada, se renueva de vez en cuando. Y por qué las tareas terminadas no suman ciento veinte: las que `worker-2` hizo
-# antes de morir se fueron con él; el que volvió es otro y cuenta desde cero. En una terminal, a `redis-cli -u` le
-# hace falta lo que diga `cluster.redis_url`.
+# antes de morir se fueron con él; el que volvió es un worker nuevo y cuenta desde cero. En una terminal, dale a
+# `redis-cli -u` el valor de `cluster.redis_url`.
 #
-# **Si falla.** Sin Redis (Windows), las celdas del registro lo dicen y siguen. Si la gráfica de
-# `least_busy` enseña alguna espera larga, la máquina se paró un momento: mira cuántas son, no cuál.
+# **Si falla.** Sin Redis (Windows), las celdas del registro lo avisan y siguen. Si la gráfica de
+# `least_busy` muestra alguna espera larga, la máquina se detuvo un momento: mira cuántas son, no cuáles.
 
 # %% [markdown] lang="en" teacher=true
 # **Say.** Read the chart of the waits from the bottom up: nearly all points together, and a few of them far
 # away.
 #
 # **If there is time.** If all tasks come at once, does the policy change anything? (Hardly: a worker never holds
-# more than the task it computes and the next one; the others wait at the broker, and the policy decides late.)
+# more than its current task and the next one; the others wait at the broker, and the policy decides late.)
 #
-# **They will ask** why the heartbeat in Redis is older than the broker's: it is a copy and, while nothing
-# changes, renewed now and then. And why the tasks done do not add up to a hundred and twenty: those that `worker-2`
-# did before it died went with it; the one that came back is another, and counts from zero. In a terminal,
-# `redis-cli -u` wants what `cluster.redis_url` says.
+# **They will ask** why the heartbeat in Redis is older than the broker's: it is a copy which, while nothing changes,
+# is only renewed now and then. And why the tasks done do not add up to a hundred and twenty: those that `worker-2`
+# did before it died are gone with it; the one that came back is a new worker and counts from zero. In a terminal,
+# give `redis-cli -u` the value of `cluster.redis_url`.
 #
-# **If it goes wrong.** Without a Redis (Windows), the cells about the registry say so and go on. If the chart
+# **If it goes wrong.** Without Redis (Windows), the cells about the registry print a note and go on. If the chart
 # shows a long wait for `least_busy`, the machine paused for a moment: look at how many there are, not at
 # which.
 
@@ -467,15 +461,15 @@ lesson.checkpoint(2, ended == [len(uneven)] * 2 and lost == 0)
 # ## Bloque 3. Cuatro maneras de faltar · 28–35 min
 #
 # Un worker puede faltar de cuatro maneras: **cae** (`kill`), **se congela** (`pause`: el proceso sigue ahí, sin
-# hacer nada), va **lento**, o se le pide que **pare con educación** (`stop`). La caída ya la tienes, del
-# principio. **Apuesta**: ¿cuántos segundos tardará el broker en dar por perdido al congelado?
+# hacer nada), está **lento**, o se le pide que **pare con educación** (`stop`). La caída ya la tienes, del
+# principio. **Apuesta**: ¿cuántos segundos tardará el broker en dar por perdido al worker congelado?
 
 # %% [markdown] lang="en"
 # ## Block 3. Four ways of being absent · 28–35 min
 #
 # A worker can be absent in four ways: it **crashes** (`kill`), it **freezes** (`pause`: the process is still
-# there, and does nothing), it is **slow**, or it is asked to **stop politely** (`stop`). The crash you have
-# already, from the beginning. **Bet**: how many seconds will the broker take to give the frozen one up as lost?
+# there, and does nothing), it is **slow**, or it is asked to **stop politely** (`stop`). You already have
+# the crash, from the beginning. **Bet**: how many seconds until the broker gives the frozen worker up as lost?
 
 # %%
 guess_frozen = 1.0
@@ -520,9 +514,9 @@ show(charts.absences, absent)
 # Lee los cuatro carriles de arriba abajo:
 #
 # * **Caída**: se cierra la conexión y el broker lo sabe al momento.
-# * **Congelado**: la conexión sigue abierta y nadie avisa. Solo el **silencio** lo delata: al segundo es
-#   sospechoso, a los dos está perdido. Al despertar se le dice que ha *caducado* y entra como worker nuevo.
-# * **Lento**: late, luego vive. El broker no lo da por perdido; simplemente le tocan menos tareas.
+# * **Congelado**: la conexión sigue abierta y no llega ningún mensaje. Solo el **silencio** lo delata: al segundo es
+#   sospechoso, a los dos está perdido. Al despertar, el broker le avisa que *caducó* y entra como worker nuevo.
+# * **Lento**: envía latidos, así que vive. El broker no lo da por perdido; solo recibe menos tareas.
 # * **Parada educada**: termina lo que tiene, devuelve lo que no empezó y se despide. **No es un fallo.**
 #
 # **Punto de control**: las cuatro veces acabaron todas las tareas, sin una sola promesa rota.
@@ -531,52 +525,52 @@ show(charts.absences, absent)
 # Read the four lanes from top to bottom:
 #
 # * **Crash**: the connection closes, and the broker knows at once.
-# * **Freeze**: the connection stays open, and nobody says a word. Only its **silence** betrays it: after one
-#   second it is suspect, after two it is lost. On waking it is told that it is *stale*, and joins as a new
+# * **Freeze**: the connection stays open, and no message arrives. Only the **silence** reveals it: after one second
+#   it is suspect, after two it is lost. When it wakes, the broker tells it that it is *stale*, and it joins as a new
 #   worker.
-# * **Slow**: it beats, so it lives. The broker does not give it up; it merely gets fewer tasks.
+# * **Slow**: it sends heartbeats, so it is alive. The broker does not give it up; it just gets fewer tasks.
 # * **Polite stop**: it finishes what it holds, gives back what it has not begun, and says goodbye. **That is
-#   no fault.**
+#   not a fault.**
 #
-# **Checkpoint**: all four times every task ended, without a single broken promise.
+# **Checkpoint**: all four times every task finished, without a single broken promise.
 
 # %%
 broken = [name for name, history in absent.items() if history.check()]
 lesson.checkpoint(3, not broken and len(absent) == 4)
 
 # %% [markdown] lang="es" teacher=true
-# **Di.** «Un muerto no puede volver tarde; un congelado, sí.» Es la frase del bloque: de ahí salen las épocas,
-# los intentos numerados y el «caducado». Con el panel abierto debajo, que la clase mire la tarjeta de
+# **Di.** «Un worker muerto no puede volver tarde; uno congelado, sí.» Es la frase clave del bloque: por eso hay
+# épocas, intentos numerados y «caducado». Con el panel abierto debajo, que la clase mire la tarjeta de
 # `worker-2` mientras corre cada celda.
 #
-# **Pregunta.** ¿Podría el broker distinguir un congelado de un cable desconectado? (No: solo oye silencio.)
+# **Pregunta.** ¿Podría el broker distinguir un congelado de un cable desconectado? (No: los dos son solo silencio.)
 #
 # **Si sobra tiempo.** ¿Por qué no esperar solo 0,1 s antes de darlo por muerto? (Cualquier pausa de la
-# máquina parecería una muerte, y el trabajo se haría dos veces.) ¿Qué pasa con el resultado que el congelado
-# tenía a medias cuando despierta? (El primero válido gana; el otro se cuenta y se tira. Aquí suele ganar el
-# suyo, que llega antes que el segundo intento: por eso la tabla dice 0 tardíos.)
+# máquina parecería una muerte, y el trabajo se haría dos veces.) ¿Qué pasa, cuando el congelado despierta,
+# con el resultado que tenía a medias? (Gana el primer resultado válido; el otro se cuenta y se descarta. Aquí el suyo
+# suele llegar antes que el del segundo intento: por eso la tabla muestra 0 tardíos.)
 #
 # **Si falla.** En una máquina muy cargada el «lento» puede llegar a callar más de un segundo y salir como
 # sospechoso: es correcto, y es una buena conversación. Si una celda se interrumpe a medias, ejecuta
-# `cluster.status()` y arranca o reanuda desde el panel lo que falte. Si una celda espera a un worker, o a un
-# broker, que alguien ha matado o congelado, lo dice en unos segundos, con lo que hay que hacer.
+# `cluster.status()` y arranca o reanuda desde el panel lo que falte. Si una celda espera a un worker o a un
+# broker muerto o congelado, lo avisa en unos segundos, con lo que hay que hacer.
 
 # %% [markdown] lang="en" teacher=true
-# **Say.** "The dead cannot come back late; the frozen can." That is the sentence of this block: epochs,
-# numbered attempts and "stale" all come from it. With the panel open below, let the class watch the card of
+# **Say.** "A dead worker cannot come back late; a frozen one can." That is the key sentence of this block: it is why
+# there are epochs, numbered attempts and "stale". With the panel open below, let the class watch the card of
 # `worker-2` while each cell runs.
 #
-# **Ask.** Could the broker tell a frozen worker from an unplugged cable? (No: it hears only silence.)
+# **Ask.** Could the broker tell a frozen worker from an unplugged cable? (No: both are just silence.)
 #
 # **If there is time.** Why not wait for just 0.1 s before giving it up? (Any pause of the machine would look
-# like a death, and work would be done twice.) What becomes of the result that the frozen one had half done when
-# it wakes? (The first valid one wins; the other is counted and dropped. Here it is mostly its own, which comes
-# before the second attempt's: so the table says 0 late.)
+# like a death, and work would be done twice.) What happens, when the frozen worker wakes, to its half-done
+# result? (The first valid result wins; the other is counted and dropped. Here its own mostly arrives before that of
+# the second attempt: so the table shows 0 late.)
 #
 # **If it goes wrong.** On a very busy machine the "slow" one may be silent for more than a second and show
 # up as suspect: that is right, and worth talking about. If a cell is interrupted half-way, run
-# `cluster.status()` and start or resume from the panel what is missing. A cell that waits for a worker, or a
-# broker, that somebody has killed or frozen says so within seconds, and what to do.
+# `cluster.status()` and start or resume from the panel what is missing. If a cell waits for a killed or
+# frozen worker or broker, it reports that within seconds, with what to do.
 
 # %% [markdown] lang="es"
 # ## Comprobación: a la caza de un error · 35–43 min
@@ -588,8 +582,8 @@ lesson.checkpoint(3, not broken and len(absent) == 4)
 # %% [markdown] lang="en"
 # ## Check: a bug hunt · 35–43 min
 #
-# A worker made by hand gets a task that takes 2.6 s, computes it right, and delivers it. But the broker gives it
-# up as lost. Which line is to blame, and why? In this code `time.sleep` stands for the computing and lasts as
+# A worker made by hand gets a task that takes 2.6 s, computes it correctly, and delivers it. But the broker gives the
+# worker up as lost. Which line is to blame, and why? In this code `time.sleep` stands for the computing and lasts as
 # long as the task (`task_s`):
 
 # %%
@@ -609,14 +603,14 @@ hunted = question.end()
 story(hunted, future.task_id)
 
 # %% [markdown] lang="es"
-# El resultado es correcto y aun así algo fue mal: antes de que acabara, el broker lo dio por muerto. Con más
-# workers, la tarea se habría hecho **dos veces**. Y ahora otro, que se distingue en una sola línea: no dice
-# `time.sleep(task_s)`, sino `me.rest(task_s)`.
+# El resultado es correcto y aun así algo fue mal: antes de que el worker acabara, el broker lo dio por muerto. Con más
+# workers, la tarea se habría hecho **dos veces**. Ahora otro worker, que cambia una sola línea: en vez de
+# `time.sleep(task_s)` tiene `me.rest(task_s)`.
 
 # %% [markdown] lang="en"
-# The result is right, and still something went wrong: before it had finished, the broker took it for dead. With
-# more workers the task would have been done **twice**. And now another one, which differs in a single line: it
-# does not say `time.sleep(task_s)`, but `me.rest(task_s)`.
+# The result is right, and still something went wrong: before the worker finished, the broker took it for dead. With
+# more workers the task would have been done **twice**. Now another worker, which differs in a single line: instead of
+# `time.sleep(task_s)` it has `me.rest(task_s)`.
 
 # %%
 question = Work(empty)
@@ -629,23 +623,23 @@ empty.close()
 {name: run.counts().get("lost", 0) for name, run in {"one": hunted, "other": mended}.items()}
 
 # %% [markdown] lang="es"
-# **El error**: mientras calculaba no latía; `rest` dura lo mismo, y late. En un worker de verdad los latidos
-# salen del hilo que habla, nunca del que calcula; por eso una tarea larga no lo mata.
+# **El error**: mientras calculaba no enviaba latidos; `rest` dura lo mismo y los envía. En un worker de verdad los
+# latidos salen del hilo que habla, nunca del que calcula; por eso una tarea larga no lo mata.
 #
 # ### Los objetivos del día, medidos
 #
-# Lo que prometía el día, medido con fotografías de verdad, varias veces, en un clúster nuevo de tres workers; uno
-# muere y vuelve. Cada píxel se compara con el bucle sencillo.
+# Las promesas del día, medidas varias veces con fotografías de verdad en un clúster nuevo de tres workers; uno
+# muere y vuelve. Cada píxel se compara con el de un bucle sencillo.
 
 # %% [markdown] lang="en"
-# **The bug**: while it computed it did not beat; `rest` lasts as long, and beats. In a real worker the
+# **The bug**: it sent no heartbeats while it computed; `rest` takes as long, and sends them. In a real worker the
 # heartbeats come from the thread that talks, never from the one that computes; that is why a long task does not
 # kill it.
 #
 # ### The day's targets, measured
 #
-# What the day had promised, measured with real photographs, several times, on a new cluster of three workers; one
-# of them dies and comes back. Every pixel is compared with the plain loop's.
+# The day's promises, measured several times with real photographs on a new cluster of three workers; one of them
+# dies and comes back. Every pixel is compared with that of a plain loop.
 
 # %%
 from labkit.classroom.targets import measure_targets
@@ -655,40 +649,40 @@ with open_cluster(workers=3, backend="local") as fresh:
 measured
 
 # %% [markdown] lang="es" teacher=true silent=1.5
-# **Di.** Un minuto y medio de silencio con el código en la pared. Quien lo vea, que no lo diga: que
-# escriba qué línea y por qué.
+# **Di.** Un minuto y medio de silencio con el código en la pared. Quienes lo vean, que no lo digan: que escriban qué
+# línea y por qué.
 #
-# **Pregunta.** ¿Qué demuestra un latido? (Que el proceso vive; no que la tarea avance. Para eso está el plazo
+# **Pregunta.** ¿Qué demuestra un latido? (Que el proceso vive; no que la tarea avance. De eso se encarga el plazo
 # de cada intento.)
 #
 # **Si sobra tiempo.** ¿Qué objetivo de la tabla fallaría seguro si `worker-2` no volviera? (El de los tres
-# activos. Perderse, no se perdería nada.)
+# activos. No se perdería nada.)
 #
-# **Te preguntarán** por qué «17 % a 50 %»: el objetivo es un tercio cada uno, y se da por bueno si nadie se
-# aparta más de la mitad de eso, o si a cada uno le tocó lo que su velocidad merecía: en una máquina ocupada un
-# worker va más despacio y el menos ocupado le da menos, como debe; entonces la tabla lo dice. Y por qué aquí el broker puede tardar más en notar la muerte que al principio: los
-# workers calculan de verdad y ocupan los núcleos.
+# **Te preguntarán** por qué «17 % a 50 %»: el objetivo es un tercio cada uno, y se da por cumplido si ningún
+# worker se aparta más de la mitad de eso, o si cada parte corresponde a la velocidad del worker: en una máquina
+# ocupada un worker es más lento y `least_busy` le da menos, como debe; entonces la tabla lo indica. Y por qué aquí el
+# broker puede tardar más en notar la muerte que al principio: los workers calculan de verdad y ocupan los núcleos.
 #
-# **Si falla.** Si la tabla dice `NO CUMPLIDO` en el reparto, la máquina cambió de ritmo a mitad de la medida (por
-# ejemplo, porque otra cosa empezó a trabajar en ella). Vuelve a ejecutar la celda y compara.
+# **Si falla.** Si la tabla muestra `NO CUMPLIDO` en el reparto, la máquina cambió de ritmo a mitad de la medida (por
+# ejemplo, otro programa empezó a trabajar). Vuelve a ejecutar la celda y compara.
 
 # %% [markdown] lang="en" teacher=true silent=1.5
-# **Say.** A minute and a half of silence with the code on the wall. Whoever sees it does not
-# say it: they write down which line, and why.
+# **Say.** A minute and a half of silence with the code on the wall. Students who see it keep quiet and write down
+# which line, and why.
 #
-# **Ask.** What does a heartbeat prove? (That the process lives; not that the task advances. That is what the
-# lease of each attempt is for.)
+# **Ask.** What does a heartbeat prove? (That the process is alive; not that the task advances. The lease
+# of each attempt checks that.)
 #
-# **If there is time.** Which target of the table would surely be missed if `worker-2` did not come back? (That
-# all three are active. Nothing would be lost.)
+# **If there is time.** Which target of the table would surely be missed if `worker-2` did not come back? (The one
+# that all three are active. Nothing would be lost.)
 #
-# **They will ask** why "17 % to 50 %": the target is a third each, and it counts as met if nobody is off by
-# more than half of that, or if each got what its speed deserved: on a busy machine one worker is slower, and the
-# least busy gives it less, as it should; then the table says so. And why the broker may take longer here to notice the death than at the beginning:
-# these workers really compute, and occupy the cores.
+# **They will ask** why "17 % to 50 %": the target is a third each, and it counts as met if no worker is off by
+# more than half of that, or if each share matches the worker's speed: on a busy machine one worker is slower, and
+# `least_busy` rightly gives it less; then the table notes it. They may also ask why the broker takes longer here to
+# notice the death than at the beginning: these workers really compute, and occupy the cores.
 #
-# **If it goes wrong.** If the table says `MISSED` about the shares, the machine changed its pace in the middle of
-# the measurement (because something else began to work on it, say). Run the cell again and compare.
+# **If it goes wrong.** If the table shows `MISSED` for the shares, the machine changed its pace in the middle of the
+# measurement (for example, another program began to work). Run the cell again and compare.
 
 # %% [markdown] lang="es"
 # ## Resumen y avance · 43–45 min
@@ -696,14 +690,14 @@ measured
 # **Tres hechos**
 #
 # 1. El broker guarda la tarea hasta tener su resultado; por eso la muerte de un worker cuesta tiempo y no datos.
-# 2. Una conexión que se cierra avisa enseguida; de un silencio solo se sabe esperando.
+# 2. Una conexión que se cierra se nota enseguida; un silencio solo se nota esperando.
 # 3. Una tarea puede ejecutarse más de una vez, pero su desenlace se ve exactamente una.
 #
 # **Tres preguntas**
 #
 # 1. ¿Por qué un worker que vuelve entra como nuevo, aunque sea el mismo proceso?
 # 2. ¿Qué perderías si el broker leyera su lista de workers de Redis?
-# 3. ¿Quién vigila al broker, y quién decide cuántos workers hacen falta?
+# 3. ¿Qué vigila al broker, y qué decide cuántos workers hacen falta?
 #
 # La tercera es la de mañana, el día 4. Todo lo demás está en la [página de inicio](index.ipynb).
 
@@ -713,46 +707,46 @@ measured
 # **Three facts**
 #
 # 1. The broker keeps a task until it has its result; so a worker's death costs time and no data.
-# 2. A connection that closes tells at once; of a silence one learns only by waiting.
+# 2. A closing connection is noticed at once; a silence is only noticed by waiting.
 # 3. A task may be executed more than once, but its outcome is seen exactly once.
 #
 # **Three questions**
 #
 # 1. Why does a worker that returns join as a new one, even if it is the same process?
 # 2. What would you lose if the broker read its list of workers from Redis?
-# 3. Who watches the broker, and who decides how many workers are needed?
+# 3. What watches the broker, and what decides how many workers are needed?
 #
 # The third is tomorrow's, day 4. Everything else is on the [start page](index.ipynb).
 
 # %% [markdown] lang="es" teacher=true silent=1
-# **Di.** Una pareja, una pregunta, una frase. La primera: mientras callaba, lo suyo volvió a la cola, así que
-# empieza de cero y nadie, tampoco él, cree que aún lo tiene. La segunda: todos los workers, con cada borrado y
-# con cada caída de Redis. No resuelvas la tercera: mañana empieza por ella.
+# **Di.** Una pareja, una pregunta, una frase. La primera: mientras callaba, sus tareas volvieron a la cola. Como
+# worker nuevo empieza vacío, y ningún lado cree que aún las tiene. La segunda: todos los workers, con cada borrado y
+# con cada caída de Redis. Deja la tercera abierta: mañana empieza por ella.
 
 # %% [markdown] lang="en" teacher=true silent=1
-# **Say.** One pair, one question, one sentence. The first: while it was silent, what it held went back to the
-# queue, so it begins anew, and nobody, itself included, believes that it still has it. The second: all the
-# workers, with each wipe and each fall of Redis. Do not resolve the third: tomorrow begins with it.
+# **Say.** One pair, one question, one sentence. The first: while it was silent, its tasks went back to the queue.
+# As a new worker it starts empty, and no side believes that it still holds them. The second: all the workers, at each
+# wipe and each outage of Redis. Leave the third open: tomorrow begins with it.
 
 # %% [markdown] lang="es"
 # ## La hora libre
 #
-# Aquí acaban los 45 minutos guiados. Quien tenga una hora sigue desde aquí, sin profesor, celda a celda: primero
-# unos vistazos más al mismo clúster y, al final, el panel para ti.
+# Aquí acaban los 45 minutos guiados. Si tienes una hora, sigue desde aquí sin profesor, celda a celda: primero
+# unos vistazos más al mismo clúster y, al final, el panel es tuyo.
 #
 # ### Capacidades
 #
-# No todos saben hacer de todo. Aquí solo `worker-3` sabe enfocar; los otros dos desenfocan.
+# No todos los workers saben hacer de todo. Aquí solo `worker-3` sabe enfocar; los otros dos desenfocan.
 
 # %% [markdown] lang="en"
 # ## The free hour
 #
-# Here the 45 guided minutes end. Whoever has an hour goes on from here, without a teacher, cell by cell: first
-# some more looks at the same cluster and, at the end, the panel for you.
+# Here the 45 guided minutes end. If you have an hour, go on from here without a teacher, cell by cell: first some
+# more looks at the same cluster and, at the end, the panel is yours.
 #
 # ### Capabilities
 #
-# Not everybody can do everything. Here only `worker-3` can sharpen; the other two blur.
+# Not every worker can do everything. Here only `worker-3` can sharpen; the other two blur.
 
 # %%
 from labkit.imaging.filters import parse_steps
@@ -772,10 +766,10 @@ assert by_skill.share()["worker-3"] == 6
 show(charts.share, by_skill)
 
 # %% [markdown] lang="es"
-# ¿Y si nadie sabe? La tarea espera a que llegue alguien que sepa, pero no para siempre: aquí, un segundo.
+# ¿Y si ningún worker sabe? La tarea espera a uno que sepa, pero no para siempre: aquí, un segundo.
 
 # %% [markdown] lang="en"
-# And if nobody can? The task waits for somebody who can, but not for ever: here, one second.
+# And if no worker can? The task waits for one that can, but not for ever: here, one second.
 
 # %%
 unable = Work(special)
@@ -788,13 +782,12 @@ type(error).__name__
 # %% [markdown] lang="es"
 # ### Ahora, de cliente
 #
-# En el bloque 1 hiciste de worker. El otro lado se habla igual: saluda, envía `add(1, 2)` y escucha.
+# En el bloque 1 hiciste de worker. El otro lado habla igual: saluda, envía `add(1, 2)` y escucha.
 
 # %% [markdown] lang="en"
 # ### Now as a client
 #
-# In block 1 you played a worker. The other side is spoken in the same way: say hello, submit `add(1, 2)`, and
-# listen.
+# In block 1 you played a worker. The other side speaks in the same way: say hello, submit `add(1, 2)`, and listen.
 
 # %%
 as_client = Transcript(cluster)
@@ -808,12 +801,12 @@ assert total == 3
 as_client
 
 # %% [markdown] lang="es"
-# A unos les salen cinco mensajes y a otros seis: si el resultado tarda más de 5 ms, el broker manda antes un
+# Puedes ver cinco mensajes o seis: si el resultado tarda más de 5 ms, el broker manda antes un
 # `Accepted`; si no, el resultado vale por los dos. Así está hecho el `Submit`, byte a byte:
 
 # %% [markdown] lang="en"
-# Some see five messages and others six: if the result takes more than 5 ms, the broker first sends an `Accepted`;
-# otherwise the result stands for both. This is how the `Submit` is made, byte by byte:
+# You may see five messages or six: if the result takes more than 5 ms, the broker first sends an `Accepted`;
+# otherwise the result serves as both. This is how the `Submit` is made, byte by byte:
 
 # %%
 as_client.anatomy(m.Submit)
@@ -821,14 +814,14 @@ as_client.anatomy(m.Submit)
 # %% [markdown] lang="es"
 # ### Un worker, como está en Redis
 #
-# Lo que contesta `redis-cli HGET workers worker-1`. ¿Qué campo cambia si lo miras otra vez al cabo de un segundo?
-# (Cuántas tareas esperan lo dice `redis-cli LLEN image_tasks`.)
+# Esto contesta `redis-cli HGET workers worker-1`. ¿Qué campo cambia si lo miras otra vez al cabo de un segundo?
+# (`redis-cli LLEN image_tasks` muestra cuántas tareas esperan.)
 
 # %% [markdown] lang="en"
 # ### A worker, as it stands in Redis
 #
-# What `redis-cli HGET workers worker-1` answers. Which field changes if you look again a second later?
-# (How many tasks wait is told by `redis-cli LLEN image_tasks`.)
+# This is the answer to `redis-cli HGET workers worker-1`. Which field changes if you look again a second later?
+# (`redis-cli LLEN image_tasks` shows how many tasks are waiting.)
 
 # %%
 registry = Registry(cluster)
@@ -836,12 +829,12 @@ registry.raw("worker-1")
 registry.close()
 
 # %% [markdown] lang="es"
-# ### Lo que el broker apuntó
+# ### Lo que el broker registró
 #
 # La historia de la tarea que hiciste a mano en el bloque 1, como la vio el broker:
 
 # %% [markdown] lang="en"
-# ### What the broker wrote down
+# ### The broker's record
 #
 # The story of the task that you did by hand in block 1, as the broker saw it:
 
@@ -851,25 +844,25 @@ story(answered, asked)
 # %% [markdown] lang="es"
 # ### El congelado y el lento, de cerca
 #
-# La cadena de recuperación del congelado, para compararla con la del principio. El «otro worker» puede ser él
+# La cadena de recuperación del worker congelado, para compararla con la del principio. El «otro worker» puede ser él
 # mismo: al volver entró como uno nuevo.
 
 # %% [markdown] lang="en"
-# ### The frozen one and the slow one, closely
+# ### A closer look at the frozen and the slow worker
 #
-# The recovery chain of the frozen one, to compare it with the first one of today. "Elsewhere" may be itself: when
-# it came back, it joined as a new worker.
+# The recovery chain of the frozen worker, to compare with today's first one. "Elsewhere" may be the same worker: when
+# it came back, it joined as a new one.
 
 # %%
 show(charts.recovery, absent["freeze"])
 
 # %% [markdown] lang="es"
-# Al lento le tocó menos, sin que nadie lo decidiera: cada vez que el broker busca al menos ocupado, él
-# todavía está con lo anterior.
+# El lento recibió menos tareas sin ninguna regla especial: cada vez que el broker busca al menos ocupado, él
+# todavía está con la anterior.
 
 # %% [markdown] lang="en"
-# The slow one got less, and nobody decided that: whenever the broker looks for the least busy, it is still at
-# its last task.
+# The slow worker got fewer tasks, by no special rule: whenever the broker looks for the least busy one, it is still
+# at its last task.
 
 # %%
 show(charts.share, absent["slow"])
@@ -878,14 +871,14 @@ show(charts.share, absent["slow"])
 # ### Lo mismo en contenedores
 #
 # El clúster de hoy son procesos (`backend="local"`). Donde hay Docker puede vivir en contenedores
-# (`backend="compose"`), y las llamadas no cambian. Donde no lo hay, la celda lo dice y no pasa nada.
+# (`backend="compose"`), y las llamadas no cambian. Donde no lo hay, la celda lo avisa y no pasa nada.
 
 # %% [markdown] lang="en"
 # ### The same in containers
 #
-# Today's cluster is processes (`backend="local"`). Where there is Docker it can live in containers
-# (`backend="compose"`), and the calls do not change. Where there is none, the cell says so, and nothing is
-# missing.
+# Today's cluster is processes (`backend="local"`). With Docker it can live in containers
+# (`backend="compose"`), and the calls do not change. Without Docker, the cell prints a note and you miss
+# nothing.
 
 # %%
 from labkit.classroom.containers import in_containers
@@ -904,14 +897,14 @@ with in_containers(workers=3) as boxed:
 # las imágenes una vez, con red y en unos minutos; sin ellas la celda se salta.
 #
 # **Di.** Con Docker, esto es `docker-compose kill worker-2` y `docker-compose start worker-2`. Sin Docker no se
-# pierde nada: no se aprende nada distinto.
+# pierde nada: esta celda no enseña nada más.
 
 # %% [markdown] lang="en" teacher=true
 # **The cell about containers.** If you want it, before class: `python3 lab.py up --backend compose` builds the
 # images once, with a network and in some minutes; without them the cell is skipped.
 #
 # **Say.** With Docker this is `docker-compose kill worker-2` and `docker-compose start worker-2`. Without it
-# nothing is missed: there is nothing else to be learned here.
+# nothing is missed: this cell teaches nothing else.
 
 # %% [markdown] lang="es"
 # ### Rompe lo que quieras
@@ -924,7 +917,7 @@ with in_containers(workers=3) as boxed:
 #   nada? Búscalo en `story(cluster.history(), "…")`, donde van los primeros seis signos de una tarea que estuviera
 #   en marcha: el registro del panel los enseña.
 # * **Para ir más allá**: haz de worker que devuelve: recibe una tarea con `Transcript` y contesta
-#   `m.Returned(task.task, task.attempt)`. ¿Quién la hace después? ¿Y si contestas dos veces `m.Done`?
+#   `m.Returned(task.task, task.attempt)`. ¿Qué worker la hace después? ¿Y si contestas dos veces `m.Done`?
 
 # %% [markdown] lang="en"
 # ### Break what you like
@@ -934,10 +927,10 @@ with in_containers(workers=3) as boxed:
 # * **Must**: kill two of the three workers. Bet first how far the throughput will fall. What happens if you
 #   kill all three and then start one?
 # * **Target**: kill the `broker` on the panel while there is work, and start it again. Why is nothing lost?
-#   Look for it in `story(cluster.history(), "…")`, with the first six characters of a task that was under way:
+#   Look for it in `story(cluster.history(), "…")`, with the first six characters of a task that was running:
 #   the panel's log shows them.
-# * **Stretch**: play a worker that gives back: take a task with `Transcript` and answer
-#   `m.Returned(task.task, task.attempt)`. Who does it afterwards? And if you say `m.Done` twice?
+# * **Stretch**: play a worker that gives back: take a task with `Transcript` and answer `m.Returned(task.task,
+#   task.attempt)`. Which worker does it then? And if you send `m.Done` twice?
 
 # %%
 cluster.panel(work=True)
@@ -958,6 +951,5 @@ lesson.end()
 # de este día.
 
 # %% [markdown] lang="en" teacher=true
-# **Three levels.** The must needs only the panel and a quarter of an hour. The target asks for reading a
-# task's story. The stretch asks for a look into the table of messages of `PROTOCOL.md`, and prepares this
-# day's exercises.
+# **Three levels.** The must needs only the panel and a quarter of an hour. The target requires reading a task's
+# story. The stretch requires reading the table of messages in `PROTOCOL.md`, and prepares this day's exercises.

@@ -1,7 +1,7 @@
 # %% [markdown] lang="es"
 # # El laboratorio: cuatro días de sistemas distribuidos
 #
-# Un sistema distribuido pequeño que funciona de verdad en tu portátil: lo ejecutas, lo rompes y lo mides.
+# Un sistema distribuido pequeño que funciona de verdad en tu computadora: lo ejecutas, lo rompes y lo mides.
 # Cada día son **45 minutos guiados** y **una hora libre**. Cada cuaderno se ejecuta de arriba abajo con
 # `Mayús` + `Intro`, celda a celda.
 
@@ -23,7 +23,7 @@
 # | 4 | En producción | cómo crece y encoge un sistema según la carga, cómo se vigila, y cómo se prueba antes de publicarlo |
 #
 # El día 4 aún no tiene cuaderno. Lo que trata ya se puede probar en una terminal: `python3 lab.py faults` y, con un
-# cluster en marcha (`python3 lab.py up`), `python3 lab.py autoscale`.
+# clúster en marcha (`python3 lab.py up`), `python3 lab.py autoscale`.
 
 # %% [markdown] lang="en"
 # ## The four days
@@ -41,16 +41,16 @@
 # %% [markdown] lang="es"
 # ## Revisa tu máquina
 #
-# Ejecuta la celda. Cada línea dice `bien`, `nota` (se puede seguir sin ello) o `FALLA`, y qué hacer en cada
+# Ejecuta la celda. Cada línea muestra `bien`, `nota` (se puede seguir sin ello) o `FALLA`, y qué hacer en cada
 # caso. En una terminal es `python3 lab.py doctor`. Docker no hace falta ningún día: donde algo lo usa, el
-# cuaderno dice cómo hacerlo sin él.
+# cuaderno explica cómo hacerlo sin él.
 
 # %% [markdown] lang="en"
 # ## Check your machine
 #
-# Run the cell. Each line says `ok`, `note` (you can go on without it) or `FAILS`, and what to do about it.
+# Run the cell. Each line shows `ok`, `note` (you can go on without it) or `FAILS`, and what to do about it.
 # In a terminal it is `python3 lab.py doctor`. No day needs Docker: where something uses it, the notebook
-# says how to do without.
+# shows how to do without.
 
 # %% tags=["unstored"]
 from labkit.classroom import check_machine
@@ -69,7 +69,7 @@ check_machine("{{lang}}")
 # %% [markdown] lang="en"
 # ## If you teach
 #
-# Each day has its guide: the clock, what to say, what to ask, what goes wrong and the way out.
+# Each day has its guide: the clock, what to say, what to ask, what may go wrong and how to fix it.
 #
 # * [Day 1](day1_threads_teacher.md)
 # * [Day 2](day2_processes_teacher.md)
@@ -78,15 +78,17 @@ check_machine("{{lang}}")
 # %% [markdown] lang="es"
 # ## Glosario
 #
-# Una palabra para cada cosa, en el código, en los mensajes y en los cuadernos. Son las del sistema distribuido: hacen
-# falta desde el día 3. Las de los dos primeros (hilo, proceso, cerrojo, GIL) se explican donde aparecen.
+# Una palabra para cada cosa, en el código, en los mensajes y en los cuadernos. Son los términos del sistema
+# distribuido: hacen falta desde el día 3. Los de los dos primeros días (hilo, proceso, cerrojo, GIL) se explican donde
+# aparecen.
 #
 # {{glossary}}
 
 # %% [markdown] lang="en"
 # ## Glossary
 #
-# One word for each thing, in the code, in the messages and in the notebooks. They are those of the distributed system:
-# you need them from day 3 on. Those of the first two (thread, process, lock, GIL) are explained where they appear.
+# One word for each thing, in the code, in the messages and in the notebooks. These are the terms of the distributed
+# system: you need them from day 3 on. Those of the first two days (thread, process, lock, GIL) are explained where they
+# appear.
 #
 # {{glossary}}
