@@ -10,16 +10,16 @@ cluster    on the workers of a labkit cluster  a function of a module that the w
                                                (`labkit.jobs`), arguments that can be serialized
 ========== =================================== ============================================================
 
-The rules that all of them keep are `concurrent.futures.Executor`'s own: ``map`` gives results in the order of
-its input and raises TimeoutError when its time is up, a call that has not started can be cancelled, an
-exception comes out of the future with the traceback of the place where it was raised, and ``submit`` after
-``shutdown`` raises RuntimeError. Whatever cannot be sent by name fails where it is submitted, with
-`CannotTravel`, which says what to do.
+All engines keep the rules of `concurrent.futures.Executor`: ``map`` gives results in the order of its input
+and raises TimeoutError when its time is up, a call that has not started can be cancelled, an exception comes
+out of the future with the traceback of the place where it was raised, and ``submit`` after ``shutdown``
+raises RuntimeError. A call that cannot be sent by name fails where it is submitted, with `CannotTravel`,
+which explains what to do.
 
-What an exception is on the cluster: always a `TaskFailed`, which names task, worker and attempt, and also
-what was raised there, as far as it is one of Python's or of labkit's (see `labkit.core.peers.task_errors`).
+An exception on the cluster arrives as a `TaskFailed`, which names task, worker and attempt. It is also an
+instance of the original class, if that is Python's or labkit's (see `labkit.core.peers.task_errors`).
 
-Shutting an executor down never stops a cluster, it only leaves it.
+``shutdown`` of an executor never stops a cluster.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ def open_executor(
 ) -> Executor:
     """Return an executor; ``engine`` is "sequential", "threads", "processes" or "cluster". Use ``with``.
 
-    ``workers`` is the number of threads or processes (default: one per core). A cluster has its own: it is
-    ``cluster``, or the one that ``python -m labkit up`` started, which is looked up as ``settings`` (default:
-    the environment) say.
+    ``workers`` is the number of threads or processes (default: one per core). The engine "cluster" uses
+    ``cluster``, which has its own workers, or else the cluster that ``python -m labkit up`` started;
+    ``settings`` (default: from the environment) name that one.
 
     Raises InvalidInput for an unknown engine or a number of workers that the engine cannot have, and
-    ClusterNotRunning, which says what to do, where there is no cluster.
+    ClusterNotRunning, which explains what to do, if there is no cluster.
     """
     if engine not in ENGINES:
         raise InvalidInput(
@@ -172,15 +172,15 @@ def _run(future: Future[Any] | None, fn: Callable[..., Any], args: Any, kwargs: 
     assert future is not None
     try:
         result = fn(*args, **kwargs)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - handed on; Ctrl-C is for whoever submits
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - handed on; Ctrl-C is for the caller
         future.set_exception(error)
-        future = None  # the traceback holds this frame, and the frame would hold the future: a circle
+        future = None  # the traceback refers to this frame, and the frame to the future: break the cycle
     else:
         future.set_result(result)
 
 
 def _results(futures: list[Future[Any]]) -> Iterator[Any]:
-    """Yield results and let go of each, so that a long batch need not fit into memory twice."""
+    """Yield results and release each, so that a long batch need not fit into memory twice."""
     futures.reverse()
     while futures:
         yield futures.pop().result()
@@ -190,7 +190,7 @@ def _results(futures: list[Future[Any]]) -> Iterator[Any]:
 
 
 class ProcessExecutor(ProcessPoolExecutor):
-    """Python's own process pool, always with ``spawn``, and clear about functions that cannot be sent.
+    """Python's own process pool, always with ``spawn``, and with a clear error for others.
 
     ``fork`` copies a process whose other threads may hold a lock; macOS, Windows and Python 3.14 no longer do
     it either. Each process computes with one thread, as a worker of a cluster does.
@@ -224,7 +224,7 @@ def _require_a_name(fn: Callable[..., Any]) -> None:
 
 
 def _one_thread_each() -> None:
-    """Native libraries read these when they are loaded, which happens at the first picture."""
+    """Native libraries read these variables when they are loaded, at the first picture."""
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
         os.environ.setdefault(name, "1")
 
@@ -236,23 +236,22 @@ class ClusterExecutor(Executor):
     """Sends calls to a cluster through a client of its own.
 
     The futures are `labkit.client.client.TaskFuture`, with ``task_id``, ``worker`` and ``attempt``.
-    ``cancel`` asks
-    the broker and succeeds while the task has not started on a worker. Results outlive the loss of workers
-    and of the broker; a future without an outcome waits for them.
+    ``cancel`` asks the broker and succeeds while the task has not started on a worker. Tasks outlive the loss
+    of workers and of the broker; a future without an outcome waits for their return.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._lock = threading.Lock()  # between submit and shutdown
         self._down = False
-        # Like Python's pools: at the end of the program, what was submitted is still waited for. (Called
-        # before the client's own, because it is registered later; closing the client takes back both.)
+        # Like Python's pools: the end of the program waits for submitted tasks. (This runs before the
+        # client's own exit function, because it is registered later; closing the client unregisters both.)
         atexit.register(client.close, True)
-        # Like them too: who drops an executor without closing it keeps no thread and no socket of it.
+        # Like them, too: an executor that is dropped without being closed leaves no thread and no socket.
         weakref.finalize(self, client.close_when_done).atexit = False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> TaskFuture:
-        """Send one call. Raises `CannotTravel` for what cannot be sent."""
+        """Send one call. Raises `CannotTravel` for a function or an argument that cannot be sent."""
         return self._send([self._client.prepare(fn, args, kwargs)])[0]
 
     def map(
@@ -264,9 +263,9 @@ class ClusterExecutor(Executor):
     ) -> Iterator[Any]:
         """Send a call for each of the inputs and return an iterator over the results, in order.
 
-        With a ``chunksize`` above 1 that many calls are one task: less to send, but one worker has them all,
+        With a ``chunksize`` above 1 that many calls are one task: less to send, but one worker runs them all,
         and if it is lost they start again together. An input that cannot travel raises `CannotTravel` here,
-        and what was sent before it is cancelled. So is what is open when the iterator ends early.
+        and the calls before it are cancelled. So are open calls when the iterator ends early.
         """
         ends_at = None if timeout is None else time.monotonic() + timeout
         chunks = _chunks(zip(*iterables, strict=False), _checked_chunksize(chunksize))
@@ -283,7 +282,7 @@ class ClusterExecutor(Executor):
                     waiting = []
                     send_at = time.monotonic() + SEND_AFTER_S
             self._send_batch(batch, waiting)
-        except BaseException:  # also an input that raises, also Ctrl-C: nobody will ever read these results
+        except BaseException:  # also an input that raises, also Ctrl-C: the results will never be read
             batch.cancel()
             raise
         results = batch.results(ends_at)
@@ -297,7 +296,8 @@ class ClusterExecutor(Executor):
         except CannotTravel:
             if len(chunk) == 1:
                 raise
-            middle = len(chunk) // 2  # too large for one message, perhaps; the smallest half says it best
+            # Perhaps the chunk is too large for one message. If not, its smallest part raises the error.
+            middle = len(chunk) // 2
             return self._prepared(fn, chunk[:middle], True) + self._prepared(fn, chunk[middle:], True)
 
     def _send_batch(self, batch: Batch, calls: list[Call]) -> None:

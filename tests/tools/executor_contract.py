@@ -60,13 +60,11 @@ class ExecutorContract:
         assert (future.done(), future.running(), future.cancelled()) == (True, False, False)
         assert future.exception() is None
 
-    def test_arguments_called_like_the_executors_own_reach_the_function(self, executor: Executor) -> None:
+    def test_arguments_named_like_the_executors_reach_the_function(self, executor: Executor) -> None:
         with pytest.raises(TypeError, match="timeout"):
             executor.submit(cast(Callable[..., Any], echo), 1, timeout=2).result(30)
 
-    def test_an_exception_comes_out_as_what_it_was_with_the_traceback_of_its_place(
-        self, executor: Executor
-    ) -> None:
+    def test_exception_keeps_its_class_and_the_remote_traceback(self, executor: Executor) -> None:
         future = executor.submit(fail, "the cup is empty")
         with pytest.raises(RuntimeError, match="the cup is empty") as caught:
             future.result(30)
@@ -127,7 +125,7 @@ class ExecutorContract:
             next(results)
         assert list(results) == []
 
-    def test_map_begins_before_its_results_are_asked_for(self, executor: Executor) -> None:
+    def test_map_starts_before_its_results_are_read(self, executor: Executor) -> None:
         results = executor.map(sleep_for, [0.0, 0.0])
         assert executor.submit(echo, 1).result(30) == 1
         assert list(results) == [0.0, 0.0]
@@ -148,7 +146,7 @@ class ExecutorContract:
 
     # --- cancel ---------------------------------------------------------------------------------------------
 
-    def test_what_waits_for_a_worker_can_be_cancelled(self, engine: Engine) -> None:
+    def test_task_that_waits_for_a_worker_can_be_cancelled(self, engine: Engine) -> None:
         with engine(1) as executor:
             futures = self.one_running_and_ten_behind(executor)
             if not self.queues:
@@ -164,7 +162,7 @@ class ExecutorContract:
             assert not futures[0].cancel(), "it was done"
             assert [future.result(30) for future in futures[1:-1]] == [0.0] * 9
 
-    def test_those_who_wait_hear_of_a_cancellation(self, engine: Engine) -> None:
+    def test_cancellation_wakes_threads_that_wait(self, engine: Engine) -> None:
         with engine(1) as executor:
             futures = self.one_running_and_ten_behind(executor)
             told: list[Future[Any]] = []
@@ -174,7 +172,7 @@ class ExecutorContract:
             wait_until(lambda: told == [futures[-1]], what="the callback")
             assert set(as_completed(futures, timeout=30)) == set(futures)
 
-    def test_a_map_that_ends_early_cancels_what_waits(self, engine: Engine) -> None:
+    def test_map_that_ends_early_cancels_waiting_tasks(self, engine: Engine) -> None:
         if not self.queues:
             return
         with engine(1) as executor:
@@ -270,7 +268,7 @@ class ExecutorContract:
         assert [future.result(30) for future in futures] == [0.4] * 4
         executor.shutdown()
 
-    def test_a_shutdown_may_cancel_what_waits(self, engine: Engine) -> None:
+    def test_shutdown_may_cancel_waiting_tasks(self, engine: Engine) -> None:
         executor = engine(1)
         futures = self.one_running_and_ten_behind(executor)
         executor.shutdown(cancel_futures=True)
@@ -278,7 +276,7 @@ class ExecutorContract:
         assert futures[0].result() == 0.5
         assert futures[-1].cancelled() == self.queues
 
-    def test_a_shutdown_may_cancel_what_a_map_has_not_begun(self, engine: Engine) -> None:
+    def test_shutdown_may_cancel_the_rest_of_a_map(self, engine: Engine) -> None:
         if not self.queues:
             return
         executor = engine(1)

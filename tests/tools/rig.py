@@ -342,7 +342,7 @@ class ThreadBroker:
     ) -> None:
         token = Token(secrets.token_hex(32))
         self.credentials: Credentials = token if keys is None else of_folder(keys, CLIENT, "ana")
-        # This process is the tests' too: its size says nothing about the broker.
+        # The tests run in this process, too: its size is not the broker's.
         self.rules = Rules(**{"max_unseen_bytes": 1 << 50, **rules})
         chosen = ports.choose(HOST, {}, usual=False)
         self.ports = {name: chosen[name] for name in ("client", "worker", "event")}
@@ -381,12 +381,12 @@ class ThreadBroker:
         return f"tcp://{HOST}:{self.ports[role]}"
 
     def peer(self, role: str) -> Peer:
-        """Return a bare socket that has shown the secret and says what a test wants."""
+        """Return a bare socket that has authenticated and sends what a test wants."""
         return bare_peer(self._context, self._peers, self.address(role), role, self.credentials)
 
 
 class Peer:
-    """A DEALER without a session: it says and hears single messages."""
+    """A DEALER without a session: it sends and receives single messages."""
 
     def __init__(self, socket: zmq.Socket[bytes], kinds: frozenset[type]) -> None:
         self.socket = socket
@@ -429,7 +429,7 @@ def bare_peer(
     role: str,
     credentials: Credentials,
 ) -> Peer:
-    """Return a connected `Peer`; ``opened`` remembers its socket for whoever tidies up."""
+    """Return a connected `Peer`; ``opened`` keeps its socket for the cleanup."""
     socket = sockets.dealer(context, role, credentials, 256 << 20)
     opened.append(socket)
     socket.connect(address)

@@ -69,7 +69,7 @@ def start_background(options: ClusterOptions, settings: Settings) -> Cluster:
             name=label,
         )
     sweep_private()
-    ended = clean_up(label, settings)  # first: what is left of the last one may still have its ports
+    ended = clean_up(label, settings)  # first: leftovers of the last cluster may still hold its ports
     cluster = _start(folder, label, settings, options, private=False)
     cluster.cleaned_up = ended
     return cluster

@@ -127,7 +127,7 @@ def test_a_map_outlives_the_loss_of_a_worker() -> None:
         assert [first, *results] == [0.02] * 60
 
 
-def test_whoever_submits_while_another_thread_closes_gets_an_answer(two_workers: Cluster) -> None:
+def test_submit_while_another_thread_closes_gets_an_answer(two_workers: Cluster) -> None:
     for _ in range(10):
         client = two_workers.client()
         futures: list[Future[Any]] = []
@@ -153,7 +153,7 @@ def test_whoever_submits_while_another_thread_closes_gets_an_answer(two_workers:
         assert errors <= {type(None), ClientGone}
 
 
-def test_closing_while_something_is_being_cancelled_is_no_error(two_workers: Cluster) -> None:
+def test_close_during_a_cancellation_is_no_error(two_workers: Cluster) -> None:
     client = two_workers.client()
     futures = [client.submit(sleep_for, 0.05) for _ in range(20)]
     closing = threading.Thread(target=client.close, args=(True,))
@@ -163,10 +163,10 @@ def test_closing_while_something_is_being_cancelled_is_no_error(two_workers: Clu
     assert not closing.is_alive() and all(future.done() for future in futures)
     late = TaskFuture(client, futures[0].task)
     began = time.monotonic()
-    assert not late.cancel() and time.monotonic() - began < 1, "a closed client says no at once"
+    assert not late.cancel() and time.monotonic() - began < 1, "a closed client refuses at once"
 
 
-def test_a_slow_callback_holds_nothing_up(executor: ClusterExecutor) -> None:
+def test_slow_callback_delays_no_other_task(executor: ClusterExecutor) -> None:
     began = threading.Event()
     go_on = threading.Event()
 
@@ -221,7 +221,7 @@ def test_a_program_ends_when_its_results_are_there(tmp_path: Path, end: str) -> 
     assert (ran.returncode, ran.stdout.split(), ran.stderr) == (0, ["0.1"] * 3, "")
 
 
-def test_an_executor_that_is_dropped_leaves_when_its_results_are_there(two_workers: Cluster) -> None:
+def test_dropped_executor_leaves_when_its_results_are_there(two_workers: Cluster) -> None:
     def clients() -> int:
         return sum(thread.name == "labkit-client" for thread in threading.enumerate())
 

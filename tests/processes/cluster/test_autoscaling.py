@@ -1,4 +1,4 @@
-"""An autoscaler steers a real cluster: more workers while there is work, fewer after it, and nothing lost."""
+"""An autoscaler scales a real cluster: more workers while there is work, fewer after it, no task lost."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ def up(cluster: Cluster) -> list[str]:
     return [worker.name for worker in cluster.workers() if worker.status in ("ready", "busy")]
 
 
-def test_workers_come_with_the_work_and_leave_after_it_without_losing_any(cluster: Cluster) -> None:
-    told: list[Decision] = []
-    with cluster.client() as client, cluster.autoscale(QUICK, told.append) as autoscaling:
+def test_workers_follow_the_work_and_no_task_is_lost(cluster: Cluster) -> None:
+    reported: list[Decision] = []
+    with cluster.client() as client, cluster.autoscale(QUICK, reported.append) as autoscaling:
         futures = [client.submit(jobs.sleep_for, 0.03) for _ in range(150)]
         wait_until(lambda: len(up(cluster)) == 3, 20, "the third worker")
         assert len([future.result(30) for future in futures]) == 150
-        # A little goes on, so that somebody may be busy when others are dismissed.
+        # Some work continues, so that a worker may be busy when others leave.
         while len(cluster.workers()) > 1:
             assert client.submit(jobs.echo, "still here").result(20) == "still here"
-    sizes = [decision.size for decision in told]
+    sizes = [decision.size for decision in reported]
     top = sizes.index(3)
     assert sizes[: top + 1] == sorted(sizes[: top + 1]), "it grows first"
     assert sizes[top:] == sorted(sizes[top:], reverse=True) and sizes[-1] == 1, "and then shrinks"
-    assert list(autoscaling.decisions) == told
+    assert list(autoscaling.decisions) == reported
     counts = cluster.history().counts()
     assert (counts[h.LEFT], counts.get(h.LOST, 0), counts.get(h.FAILED, 0)) == (2, 0, 0)
 
 
-def test_a_cluster_outside_the_bounds_is_led_into_them(cluster: Cluster) -> None:
+def test_cluster_outside_the_limits_is_scaled_into_them(cluster: Cluster) -> None:
     with cluster.autoscale(Limits(least=2, most=2)):
         wait_until(lambda: up(cluster) == ["worker-1", "worker-2"], 20, "the second worker")
 
 
-def test_without_a_broker_it_does_nothing_and_then_goes_on(cluster: Cluster) -> None:
+def test_without_a_broker_the_autoscaler_waits_and_then_continues(cluster: Cluster) -> None:
     with cluster.client() as client, cluster.autoscale(QUICK) as autoscaling:
         cluster.kill("broker")
         futures = [client.submit(jobs.sleep_for, 0.03) for _ in range(150)]
@@ -68,7 +68,7 @@ def test_without_a_broker_it_does_nothing_and_then_goes_on(cluster: Cluster) -> 
         assert autoscaling.is_running and autoscaling.error is None
 
 
-def test_it_ends_with_the_cluster_and_says_why() -> None:
+def test_autoscaler_ends_with_the_cluster_and_names_the_reason() -> None:
     with open_cluster(1, redis=False) as cluster:
         autoscaling = cluster.autoscale(QUICK)
     autoscaling.join(10)
@@ -77,7 +77,7 @@ def test_it_ends_with_the_cluster_and_says_why() -> None:
     autoscaling.close()
 
 
-def test_a_supervisor_that_has_no_time_to_answer_does_not_end_it(
+def test_busy_supervisor_does_not_end_the_autoscaler(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     status, missed = cluster.status, threading.Event()
@@ -94,7 +94,7 @@ def test_a_supervisor_that_has_no_time_to_answer_does_not_end_it(
         assert missed.is_set() and autoscaling.error is None
 
 
-def test_it_ends_with_an_error_of_whoever_hears_of_its_decisions(cluster: Cluster) -> None:
+def test_error_in_on_decision_ends_the_autoscaler(cluster: Cluster) -> None:
     def full(_decision: Decision) -> None:
         raise OSError("no space")
 
@@ -112,7 +112,7 @@ def test_more_workers_than_a_cluster_can_have_are_refused(cluster: Cluster) -> N
 # --- the command --------------------------------------------------------------------------------------------
 
 
-def test_the_command_tells_each_step_until_it_is_interrupted(
+def test_command_prints_each_step_until_interrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
@@ -145,9 +145,7 @@ def test_the_command_tells_each_step_until_it_is_interrupted(
         assert err.count("\n") == 1 and "up starts" in err
 
 
-def test_the_command_ends_when_nobody_reads_its_steps_any_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_command_ends_when_its_output_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
     with background_cluster(tmp_path, "--workers", 1):
         steering = command("autoscale", "--min", 2, "--max", 3)
@@ -163,7 +161,7 @@ def test_the_command_ends_when_nobody_reads_its_steps_any_more(
         assert (steering.returncode, err) == (141, "")
 
 
-def test_what_cannot_be_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_impossible_limits_are_refused_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     lab = Commands(capsys)
     assert "between 3 and 2 workers" in lab.refused("autoscale", "--min", 3, "--max", 2, code=2)
     assert "target_s must be" in lab.refused("autoscale", "--target", 0, code=2)

@@ -1,4 +1,4 @@
-"""How clusters end: with their opener, by command, by kill -9 of anybody; and what the next one finds."""
+"""How clusters end: with their opener, by command, by kill -9 of any process; what the next one cleans up."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def unusual(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Background clusters of the tests take other ports than those of a cluster that somebody is using."""
+    """Background clusters of the tests take other ports than a cluster in use on this machine."""
     monkeypatch.setattr(ports, "USUAL", ports.choose("127.0.0.1", {}, usual=False))
 
 
 @pytest.fixture
 def background(tmp_path: Path, unusual: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """Settings with a home folder of their own; whatever runs there at the end is ended."""
+    """Settings with a home folder of their own; a cluster that runs there at the end is ended."""
     monkeypatch.setenv("LABKIT_HOME", str(Path(os.environ["LABKIT_HOME"]) / tmp_path.name))
     settings = Settings.from_environment()
     yield settings
@@ -99,7 +99,7 @@ def ended_by_ctrl_c(program: subprocess.Popen[bytes]) -> bool:
     """Press Ctrl-C and return whether the program has ended a while later.
 
     Python loses one now and then while it starts: 1 of 600 with ``python -c "import time; time.sleep(2)"``.
-    Whoever sits before it presses again.
+    A user would press again.
     """
     require(sys.platform != "win32", "Ctrl-C for a group of processes")
     os.killpg(program.pid, signal.SIGINT)  # as a terminal does: to the whole foreground group
@@ -118,7 +118,7 @@ def started_in(folder: Path) -> list[psutil.Process]:
             if process.environ().get("TMPDIR") == str(folder):
                 found.append(process)
         except psutil.Error:
-            continue  # ended meanwhile, or somebody else's
+            continue  # ended meanwhile, or another user's
     return found
 
 
@@ -162,8 +162,8 @@ def test_a_forked_child_can_neither_end_nor_keep_its_parents_cluster(cluster: Cl
 
 
 @pytest.mark.parametrize("first", ["supervisor", "notebook"])
-def test_nothing_stays_when_the_supervisor_is_killed_too(first: str) -> None:
-    """Nobody is left to end the others, so they do it themselves; the next one removes the folder."""
+def test_nothing_is_left_when_the_supervisor_is_killed_too(first: str) -> None:
+    """The other processes end by themselves; the next cluster removes the folder."""
     with subprocess.Popen([sys.executable, "-c", OPENER], stdout=subprocess.PIPE, text=True) as notebook:
         assert notebook.stdout is not None
         folder = RunFolder(Path(notebook.stdout.readline().strip()))
@@ -209,7 +209,7 @@ def test_a_folder_that_has_just_been_made_is_left_alone(
 # --- the cluster in the background --------------------------------------------------------------------------
 
 
-def test_a_background_cluster_is_found_by_name_and_ended_by_anybody(background: Settings) -> None:
+def test_background_cluster_is_found_by_name_and_ended_from_anywhere(background: Settings) -> None:
     with pytest.raises(
         ClusterNotRunning, match="no cluster 'default' is running; python -m labkit up starts one"
     ):
@@ -249,7 +249,7 @@ def test_ctrl_c_before_a_background_cluster_is_ready_leaves_nothing(background: 
     assert not (folder / "cluster.json").exists() and not (folder / "token").exists()
 
 
-def test_what_a_crashed_cluster_left_is_found_and_cleaned_by_the_next(background: Settings) -> None:
+def test_next_cluster_cleans_up_after_a_crashed_one(background: Settings) -> None:
     with start_background(2, redis=False, settings=background) as crashed:
         marks = marks_of(crashed)
     os.kill(marks["supervisor"][0], process_groups.KILL)
@@ -265,7 +265,7 @@ def test_what_a_crashed_cluster_left_is_found_and_cleaned_by_the_next(background
         assert (cluster.folder / "events-1.jsonl").read_text().startswith('{"at":')
 
 
-def test_a_cluster_of_which_everything_was_killed_is_cleaned_by_the_next(background: Settings) -> None:
+def test_next_cluster_cleans_up_after_one_that_was_killed_whole(background: Settings) -> None:
     with start_background(2, redis=False, settings=background) as crashed:
         marks = marks_of(crashed)
     for pid, _born in marks.values():  # the supervisor first: it would start the others again
@@ -275,7 +275,7 @@ def test_a_cluster_of_which_everything_was_killed_is_cleaned_by_the_next(backgro
     with pytest.raises(ClusterNotRunning, match="has crashed"):
         connect(settings=background)
     with start_background(1, redis=False, settings=background) as cluster:
-        assert cluster.cleaned_up == [], "nobody was left to be ended"
+        assert cluster.cleaned_up == [], "no process was left to end"
         assert dict(cluster.ports) == dict(ports.USUAL)
         assert [w.status for w in cluster.workers()] == ["ready"]
         assert (cluster.folder / "events-1.jsonl").read_text().startswith('{"at":')
@@ -291,7 +291,7 @@ def test_down_cleans_up_after_a_crash_too(background: Settings) -> None:
     assert clean_up(settings=background) == []
 
 
-def test_a_private_cluster_whose_supervisor_was_killed_is_cleaned_up_when_it_is_closed() -> None:
+def test_close_cleans_up_when_the_supervisor_was_killed() -> None:
     with open_cluster(1, redis=False) as cluster:
         marks = marks_of(cluster)
         os.kill(marks["supervisor"][0], process_groups.KILL)

@@ -1,4 +1,4 @@
-"""Local clusters with everything real: broker, workers, Redis where there is one, and the handle on them."""
+"""Local clusters with real processes: broker, workers, Redis where installed, and the handle on them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def worker(cluster: Cluster, name: str) -> WorkerRow:
 
 
 def kinds(cluster: Cluster, name: str) -> list[str]:
-    """What the history says about a worker or a fault's target, in order."""
+    """Return the kinds of the events of a worker or a fault's target, in order."""
     return [
         str(event.detail.get("fault", event.kind))
         for event in cluster.history().events
@@ -93,7 +93,7 @@ def test_closing_leaves_neither_process_nor_file_nor_port() -> None:
         cluster.status()
 
 
-def test_what_is_open_when_its_cluster_ends_fails_at_once() -> None:
+def test_open_tasks_fail_at_once_when_the_cluster_ends() -> None:
     with open_cluster(workers=1, redis=False) as cluster:
         executor = open_executor("cluster", cluster=cluster)
         future = executor.submit(jobs.sleep_for, 60)
@@ -118,18 +118,18 @@ def test_the_mirror_has_a_redis_where_there_is_one() -> None:
             assert client.submit(jobs.add, 2, 3).result(5) == 5
 
 
-def test_the_password_of_somebodys_redis_is_in_nothing_that_is_shown() -> None:
+def test_password_of_a_users_redis_is_never_shown() -> None:
     settings = replace(Settings.from_environment(), redis_url="redis://ana:geheim@127.0.0.1:9/0")
     with open_cluster(workers=0, settings=settings) as cluster:
         assert cluster.redis_url == settings.redis_url, "programs connect with it"
-        wait_until(lambda: "redis" in cluster.logs("broker"), what="the broker to say where its mirror is")
+        wait_until(lambda: "redis" in cluster.logs("broker"), what="the broker to print where its mirror is")
         shown = json.dumps(cluster.status()) + cluster.logs()
         assert "redis://***@127.0.0.1:9/0" in shown and "geheim" not in shown
         commands = [Path(f"/proc/{pid}/cmdline") for pid, _born in marks_of(cluster).values()]
         assert not any(b"geheim" in path.read_bytes() for path in commands if path.exists())
 
 
-def test_without_a_redis_server_the_cluster_runs_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cluster_runs_without_redis_and_its_status_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("labkit.mirror.server.find_binary", lambda: None)
     with open_cluster(workers=1) as cluster:
         assert cluster.redis_url is None
@@ -148,7 +148,7 @@ def test_two_clusters_live_side_by_side(cluster: Cluster) -> None:
     assert cluster.status()["broker"] is not None
 
 
-def test_the_workers_are_what_they_were_asked_to_be() -> None:
+def test_workers_have_the_requested_options() -> None:
     capabilities = {"worker-2": ["blur"]}
     rules = Rules(heartbeat_s=0.2, suspect_s=0.4, dead_s=0.8)
     settings = Settings(home=Path(os.environ["LABKIT_HOME"]), rules=rules)
@@ -186,7 +186,7 @@ def test_a_learners_own_policy_chooses(tmp_path: Path, monkeypatch: pytest.Monke
         open_cluster(1, policy="work.mine:chose")
 
 
-def test_a_learners_file_does_not_take_the_place_of_pythons_own(
+def test_learners_file_does_not_replace_a_module_of_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
@@ -203,7 +203,7 @@ def test_a_learners_file_does_not_take_the_place_of_pythons_own(
 # --- faults -------------------------------------------------------------------------------------------------
 
 
-def test_a_killed_worker_is_noted_first_and_stays_down_until_it_is_started(cluster: Cluster) -> None:
+def test_kill_is_recorded_first_and_worker_stays_down_until_start(cluster: Cluster) -> None:
     with cluster.client() as client:
         futures = [client.submit(jobs.spin, 0.1) for _ in range(10)]
         wait_until(lambda: worker(cluster, "worker-2")["in_flight"], what="worker-2 to have work")
@@ -274,7 +274,7 @@ def test_scaling_adds_and_drains(cluster: Cluster) -> None:
     assert not any("lost" in kinds(cluster, f"worker-{n}") for n in (2, 3, 4))
 
 
-def test_a_killed_broker_is_in_the_history_and_everybody_is_back_after_its_start(
+def test_killed_broker_is_recorded_and_all_return_after_start(
     cluster: Cluster,
 ) -> None:
     with cluster.client() as client:
@@ -287,13 +287,13 @@ def test_a_killed_broker_is_in_the_history_and_everybody_is_back_after_its_start
         cluster.start("broker")
         cluster.wait_until_ready()
         assert [future.result(10) for future in futures] == [0.2] * 10
-    # Nobody was there to write that down: the status says so.
+    # The broker was down and could not record the start: the status counts it.
     assert kinds(cluster, "broker") == ["kill"]
     unrecorded = cluster.status()["unrecorded_faults"]
     assert [(fault["fault"], fault["target"]) for fault in unrecorded] == [("start", "broker")]
 
 
-def test_harming_the_broker_reads_no_history_however_long_it_is(
+def test_fault_of_the_broker_does_not_read_the_whole_history(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After hours of work the whole history is gigabytes, and reading it takes minutes."""
@@ -314,7 +314,7 @@ def test_a_frozen_broker_delays_no_command(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize(("fault", "mend"), [("pause", "resume"), ("kill", "start")])
-def test_nobody_waits_for_a_broker_that_is_down_by_command(
+def test_broker_down_by_command_is_not_waited_for(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, fault: str, mend: str
 ) -> None:
     monkeypatch.setattr("labkit.cluster.cluster.BROKER_DOWN_S", 0.3)
@@ -325,7 +325,7 @@ def test_nobody_waits_for_a_broker_that_is_down_by_command(
     cluster.wait_until_ready()
 
 
-def test_a_broker_that_is_brought_back_soon_is_waited_for(cluster: Cluster) -> None:
+def test_broker_that_returns_soon_is_waited_for(cluster: Cluster) -> None:
     cluster.pause("broker")
     asked = threading.Event()
     status = cluster._backend.status
@@ -346,10 +346,10 @@ def test_a_broker_that_is_brought_back_soon_is_waited_for(cluster: Cluster) -> N
     bringing.join()
 
 
-def test_a_broker_that_does_not_answer_is_what_is_named(cluster: Cluster) -> None:
+def test_broker_that_does_not_answer_is_named_in_the_error(cluster: Cluster) -> None:
     pid = marks_of(cluster)["broker"][0]
     require(hasattr(signal, "SIGSTOP"), "a signal that freezes a process")
-    os.kill(pid, signal.SIGSTOP)  # by somebody else: the supervisor does not know
+    os.kill(pid, signal.SIGSTOP)  # from outside: the supervisor does not know
     try:
         with pytest.raises(ClusterError, match=r"the broker did not answer within 0\.5 s; .* logs broker"):
             cluster.wait_until_ready(0.5)
@@ -358,7 +358,7 @@ def test_a_broker_that_does_not_answer_is_what_is_named(cluster: Cluster) -> Non
     cluster.wait_until_ready()
 
 
-def test_a_name_that_is_unknown_is_answered_with_the_known_ones(cluster: Cluster) -> None:
+def test_unknown_process_name_error_lists_the_known_ones(cluster: Cluster) -> None:
     for act in (cluster.kill, cluster.stop, cluster.start, cluster.pause, cluster.resume):
         with pytest.raises(
             InvalidInput, match="'worker-9' is unknown; the cluster has broker, worker-1, worker-2"
@@ -369,7 +369,7 @@ def test_a_name_that_is_unknown_is_answered_with_the_known_ones(cluster: Cluster
     assert "fault" not in cluster.history().counts()
 
 
-def test_the_logs_are_each_ones_own_or_everybodys(cluster: Cluster) -> None:
+def test_logs_are_of_one_process_or_of_all(cluster: Cluster) -> None:
     own = cluster.logs("broker")
     assert "serving clients" in own and "|" not in own.splitlines()[0]
     everybodys = cluster.logs(lines=1).splitlines()
@@ -379,12 +379,12 @@ def test_the_logs_are_each_ones_own_or_everybodys(cluster: Cluster) -> None:
 # --- what goes wrong ----------------------------------------------------------------------------------------
 
 
-def test_a_worker_that_cannot_live_is_named_with_its_last_words() -> None:
+def test_worker_that_keeps_ending_is_named_with_its_last_line() -> None:
     with pytest.raises(ClusterError, match=r"worker-1 keeps ending \(exit 2\): .*LABKIT_SLOTS"):
         open_cluster(1, slots=-1, redis=False)
 
 
-def test_the_last_words_are_those_of_the_process_and_not_that_the_next_has_been_started(
+def test_last_line_is_the_processs_own_not_the_next_start(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     printed = "--- worker-1 started at 2026-11-27 03:50:00 ---\nwhat a pity\n\n"

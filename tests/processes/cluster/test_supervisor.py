@@ -142,7 +142,7 @@ def gone(marks: dict[str, tuple[int, str]]) -> bool:
 # --- keeping children alive ---------------------------------------------------------------------------------
 
 
-def test_everything_is_started_and_logs_what_it_prints(opened: Open) -> None:
+def test_all_processes_start_and_their_output_is_logged(opened: Open) -> None:
     cluster = opened(workers=2)
     assert cluster.names() == ["broker", "worker-1", "worker-2"]
     assert all(row["state"] == "running" for row in cluster.ask("status")["processes"])
@@ -161,14 +161,14 @@ def test_a_child_that_ends_by_itself_is_started_again_at_once(opened: Open) -> N
     assert cluster.all_processes()["worker-1"] == (after["pid"], process_groups.birth(after["pid"]))
 
 
-def test_a_polite_end_that_nobody_asked_for_is_a_crash_too(opened: Open) -> None:
+def test_unasked_exit_with_code_0_counts_as_a_crash(opened: Open) -> None:
     cluster = opened()
     os.kill(cluster.wait_until_up()["pid"], signal.SIGTERM)
     wait_until(lambda: cluster.row("worker-1")["restarts"] == 1, what="its restart")
     assert cluster.row("worker-1")["last_exit"] == "exit 0"
 
 
-def test_a_child_that_keeps_ending_is_given_longer_and_longer_pauses(opened: Open) -> None:
+def test_pauses_grow_for_a_child_that_keeps_ending(opened: Open) -> None:
     cluster = opened(SHORT_LIVED)
     wait_until(lambda: cluster.row("worker-1")["short_lives"] >= 3, what="three short lives")
     wait_until(lambda: cluster.row("worker-1")["restart_in_s"], what="a pause")
@@ -178,7 +178,7 @@ def test_a_child_that_keeps_ending_is_given_longer_and_longer_pauses(opened: Ope
     assert row["restarts"] < 6
 
 
-def test_a_program_that_does_not_exist_is_like_one_that_ends_at_once(opened: Open) -> None:
+def test_missing_program_counts_as_one_that_ends_at_once(opened: Open) -> None:
     cluster = opened(["/no/such/program"])
     wait_until(lambda: cluster.row("worker-1")["short_lives"] >= 2, what="two attempts")
     assert "No such file" in cluster.row("worker-1")["last_exit"]
@@ -204,7 +204,7 @@ def test_a_full_disk_ends_no_cluster(opened: Open, folder: RunFolder) -> None:
     assert cluster.all_processes()["worker-1"][0] == after["pid"]
 
 
-def test_what_a_child_has_started_ends_with_it(opened: Open) -> None:
+def test_processes_started_by_a_child_end_with_it(opened: Open) -> None:
     cluster = opened(PARENT)
     pid = int(
         wait_until(lambda: cluster.log("worker-1").partition("---\n")[2].strip(), what="the grandchild")
@@ -246,7 +246,7 @@ def test_a_child_that_does_not_drain_in_time_is_killed(opened: Open) -> None:
     assert (row["state"], row["last_exit"]) == ("stopped", "SIGKILL")
 
 
-def test_a_child_that_is_started_while_it_drains_is_back_as_soon_as_it_has(opened: Open) -> None:
+def test_child_started_while_draining_returns_after_its_end(opened: Open) -> None:
     cluster = opened(STUBBORN, drain_s=0.5)
     pid = cluster.wait_until_up()["pid"]
     cluster.ask("scale", n=0)
@@ -276,7 +276,7 @@ def test_a_paused_child_can_be_ended(opened: Open, fault: str, ends_as: str) -> 
     wait_until(lambda: cluster.row("worker-1")["last_exit"] == ends_as, what="its end")
 
 
-def test_broker_and_worker_are_broken_by_the_same_commands(opened: Open) -> None:
+def test_same_commands_act_on_broker_and_worker(opened: Open) -> None:
     cluster = opened()
     cluster.act("kill", "broker")
     wait_until(lambda: cluster.row("broker")["state"] == "killed", what="its death")
@@ -298,9 +298,7 @@ def test_broker_and_worker_are_broken_by_the_same_commands(opened: Open) -> None
         ("stop", "kill"),
     ],
 )
-def test_a_command_that_does_not_apply_says_what_the_state_is(
-    opened: Open, before: str | None, fault: str
-) -> None:
+def test_command_that_does_not_apply_names_the_state(opened: Open, before: str | None, fault: str) -> None:
     cluster = opened()
     cluster.wait_until_up()
     if before is not None:
@@ -311,7 +309,7 @@ def test_a_command_that_does_not_apply_says_what_the_state_is(
 
 
 @pytest.mark.parametrize("do", ["check", "act"])
-def test_an_unknown_name_is_answered_with_the_known_ones(opened: Open, do: str) -> None:
+def test_unknown_name_error_lists_the_known_ones(opened: Open, do: str) -> None:
     cluster = opened()
     with pytest.raises(InvalidInput, match="'worker-9' is unknown; the cluster has broker, worker-1"):
         cluster.ask(do, fault="kill", name="worker-9", **({"recorded": True} if do == "act" else {}))
@@ -325,7 +323,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(opened: Open, do: str) 
         ("act", {"fault": "explode", "name": "worker-1", "recorded": True}, "explode does not apply"),
     ],
 )
-def test_nonsense_is_answered_and_harms_nobody(
+def test_invalid_request_is_refused_and_changes_nothing(
     opened: Open, do: str, parameters: dict[str, Any], answer: str
 ) -> None:
     cluster = opened()
@@ -352,7 +350,7 @@ def test_a_worker_that_was_stopped_keeps_its_number_when_the_cluster_grows(opene
     assert cluster.row("worker-1")["state"] == "stopped"
 
 
-def test_growing_again_takes_back_a_worker_that_is_still_draining(opened: Open) -> None:
+def test_growing_again_keeps_a_worker_that_still_drains(opened: Open) -> None:
     cluster = opened(STUBBORN, workers=2, drain_s=0.3)
     pid = cluster.wait_until_up("worker-2")["pid"]
     cluster.ask("scale", n=1)
@@ -377,7 +375,7 @@ def test_the_end_of_its_starter_ends_the_cluster_and_removes_its_folder(opened: 
     assert not cluster.folder.path.exists()
 
 
-def test_a_detached_cluster_lives_on_until_it_is_told_to_end(opened: Open) -> None:
+def test_detached_cluster_lives_on_until_down(opened: Open) -> None:
     cluster = opened(private=False)
     marks = cluster.all_processes()
     cluster.lifeline.detach()
@@ -399,7 +397,7 @@ def test_a_signal_ends_the_cluster(opened: Open, name: str) -> None:
     assert not cluster.folder.state_file.exists()
 
 
-def test_workers_that_do_not_listen_cannot_delay_the_end_beyond_3_s(opened: Open) -> None:
+def test_workers_that_ignore_sigterm_delay_the_end_by_3_s_at_most(opened: Open) -> None:
     cluster = opened(STUBBORN, workers=3, drain_s=30.0)
     for name in ("worker-1", "worker-2"):
         cluster.wait_until_up(name)
@@ -412,7 +410,7 @@ def test_workers_that_do_not_listen_cannot_delay_the_end_beyond_3_s(opened: Open
     wait_until(lambda: gone(marks), what="its end")
 
 
-def test_a_child_that_waits_for_its_restart_is_not_started_while_the_cluster_ends(opened: Open) -> None:
+def test_restarting_child_is_not_started_while_the_cluster_ends(opened: Open) -> None:
     cluster = opened(SHORT_LIVED)
     wait_until(lambda: cluster.row("worker-1")["restart_in_s"], what="a pause")
     marks = cluster.all_processes()
@@ -429,7 +427,7 @@ def test_nothing_is_started_in_a_cluster_that_is_ending(opened: Open) -> None:
         cluster.ask("scale", n=5)
 
 
-def test_everybody_who_asks_for_the_end_is_answered(opened: Open) -> None:
+def test_all_requests_for_the_end_are_answered(opened: Open) -> None:
     cluster = opened(private=False)
     asking = (
         "import sys; from labkit.cluster.supervisor.control import ask; "

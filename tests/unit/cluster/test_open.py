@@ -1,4 +1,4 @@
-"""Which backend is meant: the call, then the environment, then what ``up`` has noted, then processes."""
+"""The choice of the backend: the call, then the environment, then the note of ``up``, then processes."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def test_the_call_comes_before_the_environment(settings: Settings) -> None:
     assert chosen("local", compose) == "local"
 
 
-def test_an_unknown_backend_is_answered_with_the_known_ones(settings: Settings) -> None:
+def test_unknown_backend_error_lists_the_known_ones(settings: Settings) -> None:
     with pytest.raises(InvalidInput, match="'podman' is unknown; known: local, compose"):
         chosen("podman", settings)
 
 
 @pytest.mark.parametrize("backend", ["local", "compose"])
-def test_the_warning_of_unknown_filters_names_the_line_that_opens_the_cluster(
+def test_unknown_filter_warning_points_at_the_opening_line(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
     monkeypatch.setattr(local_start, "_start", lambda *_a, **_k: None)
     monkeypatch.setattr(compose_start, "_private", lambda *_a, **_k: None)
     misspelt = replace(settings, worker_capabilities=("blurr",))
-    with pytest.warns(UserWarning, match="names blurr, but the lab has no such filter") as told:
+    with pytest.warns(UserWarning, match="names blurr, but the lab has no such filter") as caught:
         open_cluster(backend=backend, settings=misspelt, ready_timeout_s=None)
-    assert [warning.filename for warning in told] == [__file__]
+    assert [warning.filename for warning in caught] == [__file__]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         open_cluster(backend=backend, settings=misspelt, capabilities=["blur"], ready_timeout_s=None)
@@ -62,14 +62,14 @@ def test_the_warning_of_unknown_filters_names_the_line_that_opens_the_cluster(
             open_cluster(1, backend="compose", settings=inside)
 
 
-def test_filters_that_do_not_exist_are_named_with_those_that_do(settings: Settings) -> None:
+def test_unknown_filters_are_reported_with_the_known_ones(settings: Settings) -> None:
     assert unknown_filters(settings) == []
     assert unknown_filters(replace(settings, worker_capabilities=("blur", "edges"))) == []
     (warning,) = unknown_filters(replace(settings, worker_capabilities=("blurr", "edges")))
     assert "WORKER_CAPABILITIES names blurr," in str(warning) and "known: resize, blur" in str(warning)
 
 
-def test_in_containers_each_named_workers_own_variable_is_looked_at(
+def test_in_containers_each_named_workers_variable_is_checked(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORKER_1_CAPABILITIES", "blur")
@@ -79,7 +79,7 @@ def test_in_containers_each_named_workers_own_variable_is_looked_at(
     assert "WORKER_3_CAPABILITIES names edgs," in str(warning)
 
 
-def test_what_up_has_noted_is_found_again_without_saying_so(settings: Settings) -> None:
+def test_backend_noted_by_up_is_found_without_naming_it(settings: Settings) -> None:
     assert of_running(None, settings) == "local"
     note(settings, "default", "labkit")
     assert of_running(None, settings) == "compose"
@@ -88,7 +88,7 @@ def test_what_up_has_noted_is_found_again_without_saying_so(settings: Settings) 
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '"labkit"', '{"project": 7}', "[" * 100_000])
-def test_a_note_that_we_do_not_understand_is_none(settings: Settings, text: str) -> None:
+def test_invalid_note_counts_as_none(settings: Settings, text: str) -> None:
     note(settings, "second", "")
     RunFolder.of(settings.home, "second").compose_file.write_text(text, encoding="utf-8")
     assert of_running("second", settings) == "local"
@@ -96,7 +96,7 @@ def test_a_note_that_we_do_not_understand_is_none(settings: Settings, text: str)
     assert cluster_of("labkit-third", settings.home) == "third"
 
 
-def test_a_project_that_docker_compose_started_needs_to_be_named_once(
+def test_project_of_docker_compose_must_be_named_once(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compose_start, "_lives", lambda _engine: True)
@@ -120,12 +120,12 @@ def test_a_project_is_called_after_its_cluster(settings: Settings, monkeypatch: 
 
 
 @pytest.mark.parametrize("name", ["Second", "one.two"])
-def test_a_name_that_compose_would_not_take_is_refused(settings: Settings, name: str) -> None:
+def test_name_that_compose_rejects_is_refused(settings: Settings, name: str) -> None:
     with pytest.raises(InvalidInput, match="small letters"):
         project_of(name, settings)
 
 
-def test_a_cluster_of_no_workers_is_made_of_processes_unless_containers_are_asked_for(
+def test_cluster_without_workers_is_local_unless_compose_is_named(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from labkit.cluster import open
@@ -140,7 +140,7 @@ def test_a_cluster_of_no_workers_is_made_of_processes_unless_containers_are_aske
     assert opened == ["local", "compose", "compose"]
 
 
-def test_inside_the_lab_whoever_has_wishes_gets_processes_with_a_secret_of_their_own(
+def test_inside_the_lab_unusual_options_open_a_local_cluster(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from labkit.cluster import open

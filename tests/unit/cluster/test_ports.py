@@ -1,4 +1,4 @@
-"""The choice of ports: the usual ones if free, otherwise others, and never another than the one asked for."""
+"""The choice of ports: the usual ones if free, otherwise others; a requested port is never replaced."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ HOST = "127.0.0.1"
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port on which somebody listens."""
+    """A port that is in use."""
     with socket.create_server((HOST, 0)) as server:
         yield server.getsockname()[1]
 
 
 @pytest.fixture
 def usual(monkeypatch: pytest.MonkeyPatch) -> Mapping[str, int]:
-    """Other usual ports, which nothing on this machine uses: a cluster may be running on the real ones."""
+    """Free ports in place of the usual ones: a cluster may be running on those."""
     found = ports.choose(HOST, {}, usual=False)
     monkeypatch.setattr(ports, "USUAL", found)
     return found
@@ -41,7 +41,7 @@ def test_only_the_usual_port_that_is_taken_is_replaced(usual: Mapping[str, int])
     assert ports.obstacle(HOST, chosen["redis"]) is None
 
 
-def test_the_port_of_redis_is_looked_for_where_redis_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_port_of_redis_is_tried_on_the_address_of_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         ports, "obstacle", lambda host, port: ports.IN_USE if (host, port) == (HOST, 6379) else None
     )
@@ -63,7 +63,7 @@ def test_a_port_that_was_asked_for_and_is_taken_is_named(taken: int) -> None:
         ports.choose(HOST, {"worker": taken}, usual=True)
 
 
-def test_that_a_port_is_in_use_is_said_in_the_readers_language(taken: int) -> None:
+def test_port_in_use_is_reported_in_the_readers_language(taken: int) -> None:
     with pytest.raises(PortInUse) as caught:
         ports.choose(HOST, {"worker": taken}, usual=True)
     assert "in use" in str(caught.value)
@@ -77,12 +77,12 @@ def test_a_port_that_was_asked_for_is_used_and_no_other_takes_it(usual: Mapping[
     assert len(set(chosen.values())) == 4
 
 
-def test_the_environment_says_what_was_asked_for() -> None:
+def test_environment_names_the_requested_ports() -> None:
     environ = {"LABKIT_CLIENT_PORT": "6001", "LABKIT_REDIS_PORT": " ", "LABKIT_HOST": "127.0.0.1"}
     assert ports.asked_for(environ) == {"client": 6001}
 
 
-def test_the_remains_of_closed_connections_own_no_port() -> None:
+def test_lingering_connections_do_not_block_a_port() -> None:
     with socket.create_server((HOST, 0)) as server:
         port = server.getsockname()[1]
         with socket.create_connection((HOST, port)):
@@ -91,7 +91,7 @@ def test_the_remains_of_closed_connections_own_no_port() -> None:
     assert ports.obstacle(HOST, port) is None
 
 
-def test_an_address_that_is_not_ours_is_an_obstacle_with_a_reason() -> None:
+def test_foreign_address_is_an_obstacle_with_a_reason() -> None:
     assert ports.obstacle("192.0.2.1", 5555)  # reserved for documentation: no machine has it
 
 

@@ -1,4 +1,4 @@
-"""The run folder: whose it is, what a crash leaves in it, and what is kept."""
+"""The run folder: its owner, what a crash leaves in it, and what is kept."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def mark(process: subprocess.Popen[bytes]) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "", "a/b", ".hidden", "x" * 65, "two words", "a\n"])
-def test_a_name_that_is_no_folders_name_is_refused(tmp_path: Path, name: str) -> None:
+def test_name_that_cannot_name_a_folder_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidInput, match="cannot be a cluster's name"):
         RunFolder.of(tmp_path, name)
 
 
-def test_nobody_else_can_look_into_the_folder(folder: RunFolder) -> None:
+def test_only_the_owner_can_read_the_folder(folder: RunFolder) -> None:
     folder.take()
     folder.write_token("secret")
     folder.write_state(state({}))
@@ -57,7 +57,7 @@ def test_nobody_else_can_look_into_the_folder(folder: RunFolder) -> None:
     folder.leave(keep=True)
 
 
-def test_a_file_is_replaced_as_a_whole_and_nothing_is_left_beside_it(folder: RunFolder) -> None:
+def test_file_is_replaced_as_a_whole_and_leaves_no_parts(folder: RunFolder) -> None:
     folder.take()
     for number in range(3):
         folder.write_state(state({}, name=str(number)))
@@ -67,7 +67,7 @@ def test_a_file_is_replaced_as_a_whole_and_nothing_is_left_beside_it(folder: Run
     folder.leave(keep=True)
 
 
-def test_what_a_writer_left_half_done_does_not_stop_the_next_one(folder: RunFolder) -> None:
+def test_half_written_file_does_not_stop_the_next_writer(folder: RunFolder) -> None:
     folder.path.mkdir(parents=True)
     (folder.path / "cluster.json.part").write_text('{"vers')
     folder.write_state(state({}))
@@ -75,7 +75,7 @@ def test_what_a_writer_left_half_done_does_not_stop_the_next_one(folder: RunFold
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"version": 99}', "[" * 100_000])
-def test_a_state_that_we_do_not_understand_is_none(folder: RunFolder, text: str) -> None:
+def test_state_of_unknown_format_counts_as_none(folder: RunFolder, text: str) -> None:
     folder.path.mkdir(parents=True)
     folder.state_file.write_text(text)
     assert folder.read_state() is None
@@ -92,7 +92,7 @@ def test_a_cluster_runs_as_long_as_its_supervisor_lives(folder: RunFolder) -> No
         assert folder.running() is None
         folder.write_state(state({"supervisor": (pid, born)}))
         supervisor.kill()
-        # Dead, and not even collected by its parent yet.
+        # Dead, and not yet collected by its parent.
         wait_until(lambda: folder.running() is None, what="the dead supervisor to be noticed")
 
 
@@ -135,7 +135,7 @@ def test_a_process_is_gone_only_when_its_lock_is_free(folder: RunFolder) -> None
             folder.leave(keep=True)
 
 
-def test_a_lock_file_that_its_owner_removed_is_not_taken_for_the_lock(
+def test_removed_lock_file_does_not_count_as_the_lock(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.path.mkdir(parents=True)
@@ -155,7 +155,7 @@ def test_a_lock_file_that_its_owner_removed_is_not_taken_for_the_lock(
     folder.leave(keep=True)
 
 
-def test_what_a_crashed_cluster_left_is_ended_and_removed(folder: RunFolder) -> None:
+def test_leftovers_of_a_crashed_cluster_are_ended_and_removed(folder: RunFolder) -> None:
     folder.take()
     with sleeper() as worker, sleeper() as stranger:
         folder.write_token("secret")
@@ -179,7 +179,7 @@ def test_what_a_crashed_cluster_left_is_ended_and_removed(folder: RunFolder) -> 
         stranger.kill()
 
 
-def test_what_a_leftover_had_started_ends_with_it(folder: RunFolder) -> None:
+def test_children_of_a_leftover_process_end_with_it(folder: RunFolder) -> None:
     code = (
         "import subprocess, sys\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
@@ -197,7 +197,7 @@ def test_what_a_leftover_had_started_ends_with_it(folder: RunFolder) -> None:
     parent.communicate()
 
 
-def test_a_process_is_told_from_another_with_its_number() -> None:
+def test_process_differs_from_another_with_its_pid() -> None:
     mine = process_groups.birth(os.getpid())
     assert mine is not None
     assert process_groups.is_alive(os.getpid(), mine)
@@ -205,7 +205,7 @@ def test_a_process_is_told_from_another_with_its_number() -> None:
     assert process_groups.birth(2**22 + 1) is None
 
 
-def test_where_there_is_no_proc_psutil_tells_the_same() -> None:
+def test_without_proc_psutil_gives_the_same_birth() -> None:
     mine = process_groups._birth_by_psutil(os.getpid())
     assert mine == process_groups._birth_by_psutil(os.getpid()) is not None
     assert process_groups._birth_by_psutil(2**22 + 1) is None
@@ -293,7 +293,7 @@ def test_a_long_history_is_read_piece_by_piece(
     assert [(event.at, event.kind) for event in events.stream()] == [(100.0, "lost"), (0.0, "done")]
 
 
-def test_who_waits_for_what_is_to_come_need_not_read_what_was(tmp_path: Path) -> None:
+def test_reader_can_skip_to_the_end_of_the_history(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     events = EventFile(path)
     events.skip()

@@ -35,7 +35,7 @@ class TestSequential(ExecutorContract):
         future = executor.submit(threading.get_ident)
         assert future.done() and future.result() == threading.get_ident()
 
-    def test_ctrl_c_is_for_the_caller(self, executor: Executor) -> None:
+    def test_ctrl_c_reaches_the_caller(self, executor: Executor) -> None:
         def interrupted() -> None:
             raise KeyboardInterrupt
 
@@ -76,7 +76,7 @@ class TestProcesses(ExecutorContract):
     def engine(cls) -> Engine:
         return lambda workers: open_executor("processes", workers)
 
-    def test_what_python_brings_needs_no_module_of_ours(self, executor: Executor) -> None:
+    def test_function_of_python_needs_no_module_of_ours(self, executor: Executor) -> None:
         assert executor.submit(operator.add, 1, 2).result(30) == 3
         assert executor.submit(pow, 2, 3).result(30) == 8
 
@@ -95,7 +95,7 @@ class TestProcesses(ExecutorContract):
 # --- opening ------------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_engine_is_named_with_those_that_exist() -> None:
+def test_unknown_engine_error_lists_the_known_ones() -> None:
     with pytest.raises(
         InvalidInput, match=r"'turbo' is unknown; known: sequential, threads, processes, clus"
     ):
@@ -112,12 +112,12 @@ def test_an_unknown_engine_is_named_with_those_that_exist() -> None:
         ("cluster", 3, "labkit scale 3"),
     ],
 )
-def test_a_number_of_workers_that_cannot_be_says_why(engine: str, workers: int, said: str) -> None:
+def test_impossible_number_of_workers_names_the_reason(engine: str, workers: int, said: str) -> None:
     with pytest.raises(InvalidInput, match=said):
         open_executor(engine, workers)
 
 
-def test_without_a_cluster_it_says_how_to_get_one(tmp_path: Path) -> None:
+def test_without_a_cluster_the_error_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(ClusterNotRunning, match="labkit up"):
         open_executor("cluster", settings=Settings(home=tmp_path))
 
@@ -167,7 +167,7 @@ def test_a_chunk_too_large_for_a_message_is_sent_in_parts() -> None:
     assert [len(calls) for calls in client.sent[0]] == [1, 2, 2, 2]
 
 
-def test_an_input_that_cannot_travel_cancels_what_went_before() -> None:
+def test_input_that_cannot_travel_cancels_earlier_inputs() -> None:
     client: Any = SmallClient()
     executor = ClusterExecutor(client)
 

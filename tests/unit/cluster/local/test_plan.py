@@ -1,4 +1,4 @@
-"""What a cluster's processes are told: their settings said again as variables, and nothing else."""
+"""The environments of a cluster's processes: the settings that each needs, and no others."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def make_plan(settings: Settings | None = None, **options: Any) -> dict[str, Any
 
 
 def settings_of(plan: dict[str, Any], part: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """What a process reads from the variables that it is given."""
+    """Return the settings that a process reads from its environment."""
     for name in list(os.environ):
         if name.startswith("LABKIT_"):
             monkeypatch.delenv(name)
@@ -86,17 +86,17 @@ def test_without_redis_the_mirror_is_off(monkeypatch: pytest.MonkeyPatch) -> Non
     assert plan["broker"]["environment"]["REDIS_URL"] == ""
 
 
-def test_a_worker_is_not_told_where_redis_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_does_not_learn_where_redis_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://elsewhere:6379/1")
     monkeypatch.setenv("WORKER_ID", "worker-7")
     monkeypatch.setenv("LABKIT_TOKEN_FILE", "/somewhere/else")
     settings = Settings(home=HOME, redis_url="redis://elsewhere:6379/1")
-    told = {**plans.environment(settings), **make_plan(settings)["worker"]["environment"]}
-    assert "REDIS_URL" not in told and "WORKER_ID" not in told
-    assert told["LABKIT_TOKEN_FILE"] == str(HOME / "clusters" / "test" / "token")
+    variables = {**plans.environment(settings), **make_plan(settings)["worker"]["environment"]}
+    assert "REDIS_URL" not in variables and "WORKER_ID" not in variables
+    assert variables["LABKIT_TOKEN_FILE"] == str(HOME / "clusters" / "test" / "token")
 
 
-def test_capabilities_are_everybodys_or_each_ones() -> None:
+def test_capabilities_are_common_or_by_worker() -> None:
     alike = make_plan(capabilities=["resize", "blur"])["worker"]
     assert alike["environment"]["WORKER_CAPABILITIES"] == "resize,blur"
     each = make_plan(capabilities={"worker-2": ["blur"]})["worker"]
@@ -106,7 +106,7 @@ def test_capabilities_are_everybodys_or_each_ones() -> None:
     assert from_settings["environment"]["WORKER_CAPABILITIES"] == "edges"
 
 
-def test_labkit_is_found_from_any_folder_and_the_current_one_is_not_searched(
+def test_labkit_is_found_from_any_folder_but_not_the_current_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", "/of/the/user")
@@ -140,8 +140,8 @@ def test_a_cluster_that_others_can_reach_uses_its_keys(
 ) -> None:
     plan = make_plan(Settings(home=HOME, host="0.0.0.0", keys=keys.path))
     for part in ("broker", "worker"):
-        told = settings_of(plan, part, monkeypatch)
-        assert (told.keys, told.key, told.token_file) == (keys.path, LOCAL, None)
+        read = settings_of(plan, part, monkeypatch)
+        assert (read.keys, read.key, read.token_file) == (keys.path, LOCAL, None)
     assert plan["about"]["keys"] == str(keys.path)
 
 

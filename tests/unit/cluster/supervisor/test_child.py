@@ -39,7 +39,7 @@ def ended(child: Child, now: float) -> None:
     wait_until(lambda: child.collect(now), what="its end")
 
 
-def test_a_stop_between_two_lives_does_not_threaten_the_next_one(child: Child, tmp_path: Path) -> None:
+def test_stop_while_restarting_sets_no_time_limit_for_the_next_start(child: Child, tmp_path: Path) -> None:
     child.start(0.0)
     ended(child, 1.0)
     assert child.state == "restarting"
@@ -47,7 +47,7 @@ def test_a_stop_between_two_lives_does_not_threaten_the_next_one(child: Child, t
     assert (child.state, child.next_deadline()) == ("stopped", None)
     (tmp_path / "well").touch()
     child.start(3.0)
-    assert child.next_deadline() is None, "nobody asked this process to end"
+    assert child.next_deadline() is None, "no command has asked this process to end"
     child.stop(40.0)
     assert child.next_deadline() == 40.0 + DRAIN_S
 
@@ -118,9 +118,7 @@ def test_commands_apply_in_the_states_that_have_their_transition(command: str) -
                 check_fits(command, "worker-1", state)
 
 
-def test_a_supervisor_without_descriptors_tries_again_later(
-    child: Child, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_start_without_descriptors_is_repeated_later(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", no_descriptors)
         child.start(0.0)
@@ -136,7 +134,7 @@ def locked(make: type[Child], folder: Path) -> Child:
     return make("worker-1", WORKER, ["sh", "-c", "kill -PROF $$"], {}, RunFolder(folder), DRAIN_S)
 
 
-def test_a_supervisor_without_descriptors_lives_on_when_it_has_something_to_say_in_a_log(
+def test_supervisor_without_descriptors_survives_a_log_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "logs").mkdir()
@@ -148,7 +146,7 @@ def test_a_supervisor_without_descriptors_lives_on_when_it_has_something_to_say_
     assert child.row(1.0)["last_exit"] == LOCKED
 
 
-def test_in_a_container_what_is_said_in_a_log_is_in_the_containers(
+def test_in_a_container_log_lines_go_to_the_containers_output(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     child = locked(Contained, tmp_path / "nowhere")
@@ -158,7 +156,7 @@ def test_in_a_container_what_is_said_in_a_log_is_in_the_containers(
     assert line == "--- worker-1 ended: a task kept the interpreter lock; 'Current thread' says where ---"
 
 
-def test_to_freeze_what_is_just_ending_is_no_error_where_there_is_no_signal_for_it(
+def test_freezing_an_ending_process_without_signals_is_no_error(
     child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
@@ -177,6 +175,6 @@ def test_to_freeze_what_is_just_ending_is_no_error_where_there_is_no_signal_for_
         assert len(asked) == 1, "without a number, psutil would take this very process"
 
 
-def test_a_command_that_there_is_not_applies_never() -> None:
+def test_unknown_command_never_applies() -> None:
     with pytest.raises(ClusterError, match="worker-1 is running: explode does not apply"):
         check_fits("explode", "worker-1", "running")

@@ -1,4 +1,4 @@
-"""The control port: questions and answers, errors by name, and strangers who hold up nobody."""
+"""The control port: requests, answers and errors; connections that misbehave delay no user."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ def talk(port: int, data: bytes) -> bytes:
         return received
 
 
-def test_a_question_is_answered(served: Served) -> None:
+def test_request_is_answered(served: Served) -> None:
     assert ask(served.server.port, TOKEN, "kill", name="worker-2") == {
         "do": "kill",
         "with": {"name": "worker-2"},
     }
 
 
-def test_an_error_arrives_as_what_it_was(served: Served) -> None:
+def test_error_arrives_with_its_own_class(served: Served) -> None:
     with pytest.raises(PortInUse, match="port 5555 is taken") as caught:
         ask(served.server.port, TOKEN, "fail")
     assert caught.value.params == {"port": 5555}
@@ -112,7 +112,7 @@ def test_an_answer_that_takes_too_long_is_an_indefinite_error(served: Served) ->
         ask(served.server.port, TOKEN, "late", timeout_s=0.05)
     assert not caught.value.definite
     wait_until(lambda: served.late, what="the question")
-    served.to_do.append(lambda: served.late[0].answer("too late"))  # to somebody who has gone: no harm
+    served.to_do.append(lambda: served.late[0].answer("too late"))  # the user is gone
     assert ask(served.server.port, TOKEN, "status")
 
 
@@ -121,7 +121,7 @@ def test_a_large_answer_arrives_whole(served: Served) -> None:
     assert ask(served.server.port, TOKEN, "echo", words=words)["with"]["words"] == words
 
 
-def test_where_nobody_listens_no_cluster_runs() -> None:
+def test_port_without_listener_means_no_cluster() -> None:
     with socket.create_server((control.HOST, 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(ClusterNotRunning, match="python -m labkit up"):
@@ -152,17 +152,17 @@ def test_garbage_is_refused_by_name(served: Served, data: bytes) -> None:
     assert ask(served.server.port, TOKEN, "status")
 
 
-def test_a_question_without_end_is_cut_off(served: Served) -> None:
+def test_endless_request_is_cut_off(served: Served) -> None:
     assert talk(served.server.port, b"x" * (control.MAX_REQUEST + 100_000)) == b""
     assert ask(served.server.port, TOKEN, "status")
 
 
-def test_another_version_is_told_so(served: Served) -> None:
+def test_request_of_another_version_is_refused(served: Served) -> None:
     question = json.dumps({"labkit": 99, "token": TOKEN, "do": "status", "with": {}}).encode() + b"\n"
     assert "another version" in json.loads(talk(served.server.port, question))["error"]["template"]
 
 
-def test_a_silent_stranger_is_sent_away_and_holds_up_nobody(
+def test_silent_connection_is_closed_and_delays_no_user(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control, "PATIENCE_S", 0.1)
@@ -171,7 +171,7 @@ def test_a_silent_stranger_is_sent_away_and_holds_up_nobody(
         assert stranger.recv(1) == b"", "hung up, not waited for"
 
 
-def test_a_crowd_of_strangers_is_bounded(served: Served) -> None:
+def test_number_of_connections_is_bounded(served: Served) -> None:
     crowd = [
         socket.create_connection((control.HOST, served.server.port), 5)
         for _ in range(control.MAX_CONNECTIONS + 10)
@@ -189,7 +189,7 @@ def _is_answered(served: Served) -> bool:
         return False
 
 
-def test_a_supervisor_that_ends_meanwhile_is_no_cluster(served: Served) -> None:
+def test_supervisor_that_ends_during_a_request_means_no_cluster(served: Served) -> None:
     errors: list[LabkitError] = []
 
     def wait() -> None:
