@@ -1,4 +1,4 @@
-"""The demo as its users run it: a process of its own, to its end or to a Ctrl-C."""
+"""The demo as a process of its own, to its end or to a Ctrl-C."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_the_demo_meets_its_targets(tmp_path: Path) -> None:
     assert nothing_runs_in(tmp_path)
 
 
-def test_in_a_terminal_it_shows_a_picture_and_lists_photos_that_it_cannot_use(tmp_path: Path) -> None:
+def test_terminal_shows_a_live_display_and_lists_unusable_photos(tmp_path: Path) -> None:
     require(sys.platform != "win32", "a pseudo terminal")
     import pty
 
@@ -134,7 +134,7 @@ def read_all(terminal: int, process: subprocess.Popen[bytes], timeout_s: float) 
         if ready:
             try:
                 shown += os.read(terminal, 65536)
-            except OSError:  # Linux says so when the other end is closed
+            except OSError:  # on Linux: the other end is closed
                 break
         elif process.poll() is not None:
             break
@@ -149,5 +149,5 @@ def nothing_runs_in(home: Path) -> bool:
             if process.environ().get("LABKIT_HOME") == str(home):
                 return False
         except psutil.Error:
-            continue  # ended meanwhile, or somebody else's
+            continue  # it has ended, or belongs to another user
     return True

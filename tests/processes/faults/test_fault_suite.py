@@ -17,7 +17,7 @@ NEEDS_REDIS = [name for name, case in suite.CASES.items() if case.cluster.get("r
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", suite.CASES)
-def test_what_is_promised_of_this_fault_is_kept(name: str) -> None:
+def test_promise_of_each_fault_is_kept(name: str) -> None:
     if name in NEEDS_REDIS:
         from labkit.mirror.server import find_binary
 
@@ -37,7 +37,7 @@ def test_what_is_promised_of_this_fault_is_kept(name: str) -> None:
         ("client-vanishes", {"client_gone_s": 7.0}, "7.* s after it was killed"),
     ],
 )
-def test_a_cluster_with_worse_rules_is_judged_by_the_same_bounds(
+def test_cluster_with_worse_rules_is_judged_by_the_same_bounds(
     name: str, rules: dict[str, float], missed: str
 ) -> None:
     """The suite has teeth: what takes too long fails."""

@@ -1,4 +1,4 @@
-"""The fault suite's network: what is cut arrives later, what is reset breaks, what is slow takes long."""
+"""The fault suite's network: cuts hold bytes back, resets break connections, slow links take time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.tools.waiting import wait_until
 
 @pytest.fixture
 def echoing() -> Iterator[int]:
-    """A server that says everything back; its port."""
+    """Return the port of a server that echoes everything."""
     server = socket.create_server((HOST, 0))
 
     def serve() -> None:
@@ -51,7 +51,7 @@ def hear(end: socket.socket, size: int) -> bytes:
     return heard
 
 
-def test_what_is_cut_arrives_when_it_heals_in_order(echoing: int) -> None:
+def test_bytes_held_by_a_cut_arrive_in_order_after_healing(echoing: int) -> None:
     with Network(echoing) as network, connected(network) as end:
         end.sendall(b"one")
         assert hear(end, 3) == b"one"
@@ -66,7 +66,7 @@ def test_what_is_cut_arrives_when_it_heals_in_order(echoing: int) -> None:
         assert hear(end, 8) == b"twothree"
 
 
-def test_a_new_connection_through_a_cut_network_is_taken_and_silent(echoing: int) -> None:
+def test_new_connection_through_a_cut_network_is_silent(echoing: int) -> None:
     with Network(echoing) as network:
         network.cut()
         with connected(network) as end:
@@ -102,14 +102,14 @@ def test_a_slow_link_takes_as_long_as_its_bytes_need(echoing: int) -> None:
         assert time.monotonic() - began >= 0.2
 
 
-def test_an_end_is_passed_on(echoing: int) -> None:
+def test_end_of_a_connection_is_passed_on(echoing: int) -> None:
     with Network(echoing) as network, connected(network) as end:
         end.sendall(b"last words")
         end.shutdown(socket.SHUT_WR)
         assert hear(end, 100) == b"last words"
 
 
-def test_a_network_that_is_down_takes_nobody(echoing: int) -> None:
+def test_closed_network_accepts_no_connection(echoing: int) -> None:
     with Network(echoing) as network, connected(network) as end:
         end.sendall(b"x")
         assert hear(end, 1) == b"x"

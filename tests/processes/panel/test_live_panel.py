@@ -41,14 +41,14 @@ def log_of(panel: Panel) -> str:
 
 
 def until_seen(panel: Panel, name: str, words: str) -> None:
-    wait_until(lambda: words in face(panel, name), PATIENCE_S, f"{name}'s card to say {words!r}")
+    wait_until(lambda: words in face(panel, name), PATIENCE_S, f"{name}'s card to show {words!r}")
 
 
 def panel_threads() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name.startswith("labkit-panel")]
 
 
-def test_a_kill_at_work_is_seen_as_lost_and_requeued_and_a_start_brings_it_back(panel: Panel) -> None:
+def test_killed_worker_is_shown_lost_and_a_start_brings_it_back(panel: Panel) -> None:
     wait_until(lambda: panel._feed.done("worker-2") > 0, PATIENCE_S, "worker-2 to be at work")
     panel.command("kill", "worker-2")
     until_seen(panel, "worker-2", "killed, lost")
@@ -58,14 +58,14 @@ def test_a_kill_at_work_is_seen_as_lost_and_requeued_and_a_start_brings_it_back(
     wait_until(lambda: panel._feed.done("worker-2") > done, PATIENCE_S, "worker-2 to work again")
 
 
-def test_a_freeze_shows_that_process_and_broker_see_different_things(panel: Panel) -> None:
+def test_frozen_worker_shows_that_process_and_broker_disagree(panel: Panel) -> None:
     panel.command("pause", "worker-1")
     until_seen(panel, "worker-1", "frozen, lost")
     panel.command("resume", "worker-1")
     wait_until(lambda: "frozen" not in face(panel, "worker-1"), PATIENCE_S, "it to wake")
 
 
-def test_what_does_not_apply_is_said_in_plain_words(panel: Panel) -> None:
+def test_command_that_does_not_apply_is_shown_as_an_error(panel: Panel) -> None:
     assert panel._board is not None
     board = panel._board
     panel.command("resume", "worker-1")
@@ -79,7 +79,7 @@ def test_the_slider_adds_a_card(panel: Panel) -> None:
     wait_until(lambda: "worker-3" in board._faces, PATIENCE_S, "the third card")
 
 
-def test_a_killed_broker_is_told_and_the_panel_outlives_it(panel: Panel) -> None:
+def test_killed_broker_is_shown_and_the_panel_goes_on(panel: Panel) -> None:
     board = panel._board
     assert board is not None
     panel.command("kill", "broker")
@@ -90,7 +90,7 @@ def test_a_killed_broker_is_told_and_the_panel_outlives_it(panel: Panel) -> None
     wait_until(lambda: panel._feed.total > done, PATIENCE_S, "the work to go on")
 
 
-def test_a_newer_panel_closes_the_one_before_it(cluster: Cluster, panel: Panel) -> None:
+def test_newer_panel_closes_the_one_before_it(cluster: Cluster, panel: Panel) -> None:
     newer = cluster.panel(live=True)
     newer._repr_mimebundle_()
     assert not panel.is_live and newer.is_live
@@ -107,7 +107,7 @@ def test_closing_the_cluster_ends_the_panels_thread_and_its_client(cluster: Clus
         cluster.status()
 
 
-def test_closing_does_not_wait_for_a_polite_stop_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_does_not_wait_for_a_running_polite_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABKIT_DRAIN_S", "120")
     with open_cluster(workers=1, redis=False) as cluster, cluster.client() as client:
         panel = cluster.panel(live=True)

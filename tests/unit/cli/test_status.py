@@ -1,4 +1,4 @@
-"""What ``status`` shows of a cluster, from what the supervisor and the broker tell."""
+"""What ``status`` shows of a cluster."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def shown(told: dict[str, Any]) -> str:
     return str(console.file.getvalue())  # type: ignore[attr-defined]
 
 
-def test_a_row_says_who_does_what() -> None:
+def test_row_shows_a_workers_state_and_numbers() -> None:
     text = shown(status(worker(capabilities=["blur", "edges"], status="busy")))
     row = next(line for line in text.splitlines() if line.startswith("worker-1"))
     assert row.split() == ["worker-1", "busy", "1", "12", "1", "blur,", "edges", "0.2", "s", "ago", "4711"]
 
 
-def test_the_whole_is_summed_up() -> None:
+def test_summary_counts_workers_tasks_and_clients() -> None:
     text = shown(status(worker(), worker("worker-2", "killed", "absent", pid=None)))
     assert "class[3]: 1 of 2 workers ready" in text
     assert "queue 7   in flight 3   clients 1" in text  # the client that asks is not counted
@@ -63,7 +63,7 @@ def test_the_whole_is_summed_up() -> None:
 
 @pytest.mark.parametrize("language", i18n.LANGUAGES)
 @pytest.mark.parametrize("width", [30, 40, 60, 80, 160])
-def test_on_a_narrow_terminal_whole_columns_go_and_nothing_is_cut(language: str, width: int) -> None:
+def test_narrow_terminal_drops_whole_columns_and_cuts_nothing(language: str, width: int) -> None:
     i18n.set_language(language)
     told = status(worker(capabilities=["blur", "edges"]), worker("worker-2", "paused", "lost", pid=12345))
     console = Console(file=io.StringIO(), width=width)
@@ -82,13 +82,13 @@ def test_workers_from_elsewhere_are_shown_after_the_clusters_own() -> None:
     assert [row[0] for row in rows] == ["worker-1", "lab-2"] and rows[1][1:3] == ["busy,", "elsewhere"]
 
 
-def test_of_a_worker_that_is_gone_no_old_numbers_are_shown() -> None:
+def test_gone_worker_shows_no_old_numbers() -> None:
     text = shown(status(worker(process="killed", status="lost", pid=None)))
     row = next(line for line in text.splitlines() if line.startswith("worker-1"))
     assert row.split() == ["worker-1", "killed", *"------"]
 
 
-def test_a_cluster_without_redis_says_so() -> None:
+def test_cluster_without_redis_shows_redis_off() -> None:
     assert "Redis off" in shown(status(worker(), redis_url=None))
 
 
@@ -109,7 +109,7 @@ def test_a_password_is_not_shown() -> None:
     ],
     ids=str,
 )
-def test_a_workers_state_is_said_in_words(told: dict[str, Any], expected: str) -> None:
+def test_state_of_a_worker_is_shown_in_words_and_colour(told: dict[str, Any], expected: str) -> None:
     cell = state_cell(told)
     assert cell.plain == expected and cell.style == STATES[state_of(told)].terminal
 
@@ -125,16 +125,16 @@ def test_a_workers_state_is_said_in_words(told: dict[str, Any], expected: str) -
     ],
     ids=str,
 )
-def test_what_is_wrong_is_said_with_the_next_step(changed: dict[str, Any], step: str) -> None:
+def test_problem_is_shown_with_the_next_step(changed: dict[str, Any], step: str) -> None:
     assert f"{output.call()} {step}" in shown(status(worker(), **changed))
 
 
-def test_faults_that_the_history_lacks_are_counted() -> None:
+def test_faults_missing_in_the_history_are_counted() -> None:
     faults = [{"fault": "kill", "target": "worker-1"}, {"fault": "start", "target": "broker"}]
     assert "1 fault is not in the history" in shown(status(worker(), unrecorded_faults=faults))
 
 
-def test_watching_a_cluster_that_goes_down_ends_with_a_word_and_a_step(
+def test_watch_of_a_cluster_that_goes_down_ends_with_the_next_step(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Cluster:
@@ -153,7 +153,7 @@ def test_watching_a_cluster_that_goes_down_ends_with_a_word_and_a_step(
         _watch(Cluster())  # type: ignore[arg-type]
 
 
-def test_the_picture_speaks_spanish() -> None:
+def test_status_is_shown_in_spanish() -> None:
     i18n.set_language("es")
     text = shown(status(worker(), worker("worker-2", "killed", "absent")))
     assert "ready" not in text and "heartbeat" not in text and "killed" not in text
@@ -173,7 +173,7 @@ def test_the_picture_speaks_spanish() -> None:
     ],
     ids=str,
 )
-def test_submit_says_what_it_waits_for(told: dict[str, Any], expected: str) -> None:
+def test_submit_shows_what_it_waits_for(told: dict[str, Any], expected: str) -> None:
     why = _why_waiting(told, {"blur"})
     assert expected in why and bool(why) == bool(expected)
 

@@ -21,7 +21,7 @@ def folder_of(tmp_path: Path, names: list[str]) -> list[Photo]:
     return photos.from_folder(tmp_path)
 
 
-def test_the_labs_own_photographs_make_the_batch() -> None:
+def test_bundled_photographs_make_the_batch() -> None:
     made: list[int] = []
     gathered = gather(photos.bundled(), 24, made.append)
     assert len(gathered.pictures) == 24 and gathered.photos == 18 and not gathered.failed
@@ -40,13 +40,13 @@ def test_one_photo_is_enough_and_its_parts_differ(tmp_path: Path) -> None:
     assert len({picture.name for picture in gathered.pictures}) == 20
 
 
-def test_of_many_photos_each_is_used_whole_and_once(tmp_path: Path) -> None:
+def test_many_photos_are_each_used_whole_and_once(tmp_path: Path) -> None:
     gathered = gather(folder_of(tmp_path, [f"{n:02}.jpg" for n in range(12)]), 10)
     assert [picture.name for picture in gathered.pictures] == [f"{n:02}" for n in range(10)]
     assert (gathered.photos, gathered.found) == (10, 12)
 
 
-def test_what_cannot_be_read_is_listed_and_the_others_make_up_for_it(tmp_path: Path) -> None:
+def test_unreadable_photos_are_listed_and_replaced_by_the_others(tmp_path: Path) -> None:
     folder_of(tmp_path, ["a.png", "c.png"])
     (tmp_path / "b.jpg").write_text("not a photo")
     gathered = gather(photos.from_folder(tmp_path), 9)
@@ -62,12 +62,12 @@ def test_no_usable_photo_is_one_clear_error(tmp_path: Path) -> None:
         gather(photos.from_folder(tmp_path), 9)
 
 
-def test_a_name_that_would_move_the_cursor_is_shown_harmless(tmp_path: Path) -> None:
+def test_control_characters_in_a_name_are_replaced(tmp_path: Path) -> None:
     folder_of(tmp_path, ["a\x1b[2Jb.png"])
     assert gather(photos.from_folder(tmp_path), 1).pictures[0].name == "a?[2Jb"
 
 
-def test_transparency_and_grey_are_no_obstacle(tmp_path: Path) -> None:
+def test_transparent_and_grey_photos_are_accepted(tmp_path: Path) -> None:
     image_files.write(tmp_path / "grey.png", np.full((30, 40), 99, np.uint8))
     image_files.write(tmp_path / "clear.png", np.full((30, 40, 4), 99, np.uint8))
     image_files.write(tmp_path / "tiny.png", np.full((1, 1, 3), 99, np.uint8))
@@ -80,13 +80,13 @@ def test_transparency_and_grey_are_no_obstacle(tmp_path: Path) -> None:
     [(4.0, 2, 4), (4.0, 3, 6), (0.1, 3, 8), (60.0, 1, 2)],
     ids=["two cores", "three cores", "a fast machine", "a slow one"],
 )
-def test_a_faster_machine_goes_through_the_pictures_more_often(
+def test_faster_machine_processes_the_pictures_more_often(
     seconds: float, at_once: int, expected: int
 ) -> None:
     assert rounds_for(seconds, 8.0, at_once) == expected
 
 
-def test_the_reference_notices_a_single_wrong_pixel(tmp_path: Path) -> None:
+def test_reference_detects_a_single_wrong_pixel(tmp_path: Path) -> None:
     pictures = gather(folder_of(tmp_path, ["a.png", "b.png"]), 2).pictures
     done: list[int] = []
     reference = compute(pictures, steps(), done.append)

@@ -30,7 +30,7 @@ def test_files_replace_their_predecessors_and_leave_nothing_else(tmp_path: Path)
     }  # fmt: skip
 
 
-def test_a_write_that_fails_leaves_the_files_of_the_run_before(tmp_path: Path) -> None:
+def test_failed_write_leaves_the_files_of_the_previous_run(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("old")
     (tmp_path / "b.png").mkdir()  # nothing can take its place
     with OutFolder(tmp_path).prepared() as out, pytest.raises(InvalidInput, match="cannot be written"):
@@ -39,14 +39,14 @@ def test_a_write_that_fails_leaves_the_files_of_the_run_before(tmp_path: Path) -
     assert (tmp_path / "a.png").read_text() == "old"
 
 
-def test_an_interrupted_demo_leaves_no_folder_that_it_made(tmp_path: Path) -> None:
+def test_interrupted_demo_removes_the_folder_that_it_made(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), OutFolder(tmp_path / "a" / "b").prepared():
         assert (tmp_path / "a" / "b").is_dir()
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_demo_that_is_told_to_end_leaves_no_folder_that_it_made(
+def test_demo_ended_by_sigterm_removes_the_folder_that_it_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lab: Commands
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
@@ -57,7 +57,7 @@ def test_a_demo_that_is_told_to_end_leaves_no_folder_that_it_made(
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
+def test_existing_folder_stays(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), OutFolder(tmp_path).prepared():
         raise KeyboardInterrupt
     assert tmp_path.is_dir()
@@ -75,7 +75,7 @@ def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
         (["--workers", "three"], "--workers"),
     ],
 )
-def test_options_that_cannot_be_used_are_one_line(
+def test_unusable_options_are_refused_in_one_line(
     lab: Commands, tmp_path: Path, words: list[str], said: str
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -83,7 +83,7 @@ def test_options_that_cannot_be_used_are_one_line(
     assert said.format(tmp=tmp_path) in line
 
 
-def test_without_a_terminal_the_story_is_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_story_without_a_terminal_is_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     view = choose_view(json=False)
     assert isinstance(view, PlainView)
     with view:
@@ -91,20 +91,20 @@ def test_without_a_terminal_the_story_is_lines(capsys: pytest.CaptureFixture[str
         view.step("counting", 3)
         view.advance(2)
         view.step_done("counted")
-        view.tell(Line(1.5, "somebody dies", HARM))
+        view.tell(Line(1.5, "a worker dies", HARM))
         view.tell(Line(None, "without a time"))
         view.warn("left out: x")
     out, err = capsys.readouterr()
-    lines = ["a demo", "", "counted", "   1.50 s  somebody dies", "           without a time", "left out: x"]
+    lines = ["a demo", "", "counted", "   1.50 s  a worker dies", "           without a time", "left out: x"]
     assert (out.splitlines(), err) == (lines, "")
 
 
-def test_for_json_only_warnings_are_said_and_not_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_view_prints_only_warnings_and_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     view = choose_view(json=True)
     assert type(view) is View
     with view:
         view.title("a demo")
         view.step_done("counted")
-        view.tell(Line(1.5, "somebody dies", HARM))
+        view.tell(Line(1.5, "a worker dies", HARM))
         view.warn("left out: x")
     assert capsys.readouterr() == ("", "left out: x\n")

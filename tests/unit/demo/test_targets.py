@@ -1,4 +1,4 @@
-"""The demo's targets tell a good run from each kind of bad one; its progress and story follow the history."""
+"""The demo's targets detect each kind of bad run; its progress and story follow the history."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def twice(events: list[Event]) -> list[Event]:
 
 
 def to_worker_1(events: list[Event]) -> list[Event]:
-    """The policy forgets worker-3."""
+    """Let the policy forget worker-3."""
     return [event._replace(worker="worker-1") if event.worker == "worker-3" else event for event in events]
 
 
@@ -69,9 +69,9 @@ def to_worker_1(events: list[Event]) -> list[Event]:
         (run(kill_at=1.5, back_after=None), {"workers_active", "others_suffice"}),
         (run(), {"recovery", "others_suffice"}),
     ],
-    ids=["a result is missing", "a result came twice", "the worker never came back", "nobody was killed"],
+    ids=["a result is missing", "a result came twice", "the worker never came back", "no worker was killed"],
 )
-def test_a_bad_run_misses_what_it_broke(events: list[Event], expected: set[str]) -> None:
+def test_bad_run_misses_exactly_the_broken_targets(events: list[Event], expected: set[str]) -> None:
     assert missed(ran(events)) == expected
 
 
@@ -96,14 +96,14 @@ def hash_of(task: str) -> int:
     return int(task, 16) if task else 0
 
 
-def test_a_share_that_its_speed_deserves_is_fair_and_the_speeds_are_said() -> None:
+def test_share_that_matches_the_speed_is_fair_and_speeds_are_shown() -> None:
     targets = {target.id: target for target in measure(ran(favouring_worker_3(0.015)), 3, [])}
     shares = targets["equal_shares"]
     assert max(shares.numbers["shares"].values()) > shares.numbers["highest"]
     assert shares.met and "of its speed" in shares.measured
 
 
-def test_a_share_beyond_what_its_speed_deserves_is_missed() -> None:
+def test_share_that_does_not_match_the_speed_is_missed() -> None:
     assert "equal_shares" in missed(ran(favouring_worker_3(0.06)))
 
 
@@ -118,7 +118,7 @@ def test_a_second_delivery_or_another_pixel_is_missed() -> None:
     assert missed(good, ("picture-3",)) == {"same_pixels"}
 
 
-def test_the_links_of_the_chain_are_told_with_their_seconds() -> None:
+def test_links_of_the_chain_are_shown_with_their_seconds() -> None:
     chain = ran(demo()).history.recoveries()[0]
     links = dict(chain_in_words(chain))
     assert links["noticed by the broker"] == "20 ms"
@@ -164,7 +164,7 @@ def test_progress_and_story_follow_the_run_as_it_is_written() -> None:
     assert lines[2].text.endswith("after the kill") and "in its place" in lines[2].text
 
 
-def test_what_the_demo_does_is_told_with_its_reason() -> None:
+def test_demos_actions_are_reported_with_their_reason() -> None:
     lines: list[Line] = []
     progress = Progress({task_id(1): "coffee"}, [VICTIM])
     story = Story(lines.append, {task_id(1): "coffee"}, VICTIM)
@@ -179,7 +179,7 @@ def test_what_the_demo_does_is_told_with_its_reason() -> None:
     assert lines[1].mood == HARM
 
 
-def test_a_task_that_failed_is_counted() -> None:
+def test_failed_task_is_counted() -> None:
     progress = Progress({task_id(1): "coffee"}, ["worker-1"])
     events = [
         Event(CLOCK, "submitted", task_id(1)),

@@ -1,4 +1,4 @@
-"""The fault suite's own judgement: when it says fail, when that nothing was shown, and what it prints."""
+"""The fault suite's verdicts: when a case fails or is inconclusive, and the output."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ EXCUSED = Claim("late", {}, False, excused=True)
 
 
 class SlowMachine(Machine):
-    """A machine that is said to have taken so much time, whenever it is asked."""
+    """A machine that always reports the same lost time."""
 
     def __init__(self, lost_s: float) -> None:
         super().__init__(list)
-        self._told_s = lost_s
+        self._lost_s = lost_s
 
     def lost_s(self, since: float | None = None, until: float | None = None) -> float:
-        return self._told_s
+        return self._lost_s
 
 
 # --- verdicts -----------------------------------------------------------------------------------------------
@@ -50,7 +50,7 @@ class SlowMachine(Machine):
         ([], Verdict.INCONCLUSIVE),
     ],
 )
-def test_one_missed_claim_fails_and_an_excused_one_shows_nothing(
+def test_one_missed_claim_fails_and_an_excused_one_is_inconclusive(
     claims: list[Claim], verdict: Verdict
 ) -> None:
     assert verdict_of(claims) is verdict
@@ -81,7 +81,7 @@ def test_a_suite_fails_with_one_case_and_passes_only_if_one_has(
         (2.6, 0.2, Verdict.INCONCLUSIVE),
     ],
 )
-def test_a_bound_is_excused_only_by_as_much_as_the_machine_took(
+def test_bound_is_excused_only_by_the_time_that_the_machine_took(
     took_s: float, lost_s: float, verdict: Verdict
 ) -> None:
     judge = Judge(SlowMachine(lost_s))
@@ -89,7 +89,7 @@ def test_a_bound_is_excused_only_by_as_much_as_the_machine_took(
     assert verdict_of(judge.claims) is verdict
 
 
-def test_what_is_lost_is_never_excused() -> None:
+def test_missed_count_is_never_excused() -> None:
     judge = Judge(SlowMachine(1000.0))
     judge.count("{n} of {wanted}", 99, 100)
     judge.true("it is so", False)
@@ -97,9 +97,7 @@ def test_what_is_lost_is_never_excused() -> None:
 
 
 @pytest.mark.parametrize(("lost_s", "excused"), [(1.0, False), (20.0, True)])
-def test_what_never_happened_is_excused_only_by_a_machine_that_was_elsewhere(
-    lost_s: float, excused: bool
-) -> None:
+def test_missing_event_is_excused_only_by_a_busy_machine(lost_s: float, excused: bool) -> None:
     judge = Judge(SlowMachine(lost_s))
     judge.not_reached(NotReached("nothing for {seconds:g} s", seconds=60.0), 60.0)
     assert judge.claims == [Claim("nothing for {seconds:g} s", {"seconds": 60.0}, False, excused)]
@@ -128,14 +126,14 @@ def test_time_without_a_processor_is_lost_time(monkeypatch: pytest.MonkeyPatch) 
         assert here.lost_s(since=time.monotonic()) < 1.0
 
 
-def test_a_process_that_has_ended_has_lost_nothing() -> None:
+def test_ended_process_has_lost_no_time() -> None:
     assert machine._waited(2**22 + 1) == {}
 
 
 # --- what a history shows -----------------------------------------------------------------------------------
 
 
-def test_a_requeued_task_that_waits_for_a_new_one_was_overtaken() -> None:
+def test_requeued_task_that_waits_for_a_new_one_was_overtaken() -> None:
     sent = Event(1, h.DISPATCHED, "a", 1, "worker-1")
     again = [Event(2, h.REQUEUED, "a", 1, "worker-1"), Event(4, h.DISPATCHED, "a", 2, "worker-2")]
     new = Event(3, h.DISPATCHED, "b", 1, "worker-2")
@@ -146,7 +144,7 @@ def test_a_requeued_task_that_waits_for_a_new_one_was_overtaken() -> None:
 # --- the suite and what is printed --------------------------------------------------------------------------
 
 
-def test_names_are_unique_and_each_case_says_what_it_does() -> None:
+def test_names_are_unique_and_each_case_has_a_description() -> None:
     assert len(suite.CASES) >= 23
     for name, case in suite.CASES.items():
         assert name == case.name and case.fault and case.promise and case.try_it.__doc__
@@ -171,7 +169,7 @@ RESULT = Result(
 )
 
 
-def test_what_was_missed_stands_first_with_its_bound() -> None:
+def test_missed_claims_come_first_with_their_bounds() -> None:
     assert table.measured(RESULT) == (
         "MISSED: 9 of 10 done (= 10); not shown: noticed after 0.31 s (≤ 0.10 s); 0 delivered twice; "
         "the machine was elsewhere for 0.50 s"
@@ -192,7 +190,7 @@ def lab(capsys: pytest.CaptureFixture[str]) -> Commands:
 
 
 def carried_out(monkeypatch: pytest.MonkeyPatch, *claims: Claim) -> list[str]:
-    """Have the suite claim this of every case, instead of trying any; return the names that it was given."""
+    """Let the suite return these claims for every case without running it; return the names it was given."""
     names: list[str] = []
 
     def claim(case: Case, _settings: Settings) -> Result:
@@ -204,7 +202,7 @@ def carried_out(monkeypatch: pytest.MonkeyPatch, *claims: Claim) -> list[str]:
 
 
 @pytest.mark.parametrize(("claims", "code"), [([MET], 0), ([EXCUSED], 3), ([MET, MISSED], 1)])
-def test_the_exit_code_tells_what_was_shown(
+def test_exit_code_follows_the_verdict(
     lab: Commands, monkeypatch: pytest.MonkeyPatch, claims: list[Claim], code: int
 ) -> None:
     names = carried_out(monkeypatch, *claims)
@@ -215,18 +213,18 @@ def test_the_exit_code_tells_what_was_shown(
     assert lab("faults", "--only", "freeze", "--json").json()["passed"] == (code == 0)
 
 
-def test_the_list_names_all_and_tries_none(lab: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_names_all_cases_and_runs_none(lab: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     names = carried_out(monkeypatch)
     said = lab.done("faults", "--list")
     assert len(said.out.splitlines()) == len(suite.CASES) and names == []
     assert set(lab.done("faults", "--list", "--json").json()) == set(suite.CASES)
 
 
-def test_a_misspelt_name_is_not_understood(lab: Commands) -> None:
+def test_misspelt_name_is_refused_with_a_suggestion(lab: Commands) -> None:
     assert "is flood meant?" in lab.refused("faults", "--only", "floods", code=2)
 
 
-def test_a_spanish_reader_reads_spanish(lab: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_suite_is_printed_in_spanish(lab: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     carried_out(monkeypatch, *RESULT.claims)
     i18n.set_language("es")
     out = lab("faults", "--only", "kill-storm").out
@@ -248,7 +246,7 @@ def test_a_cluster_that_does_not_come_up_has_failed(monkeypatch: pytest.MonkeyPa
     assert not [thread for thread in threading.enumerate() if thread.name == "labkit-machine"]
 
 
-def test_a_port_that_was_asked_for_and_is_taken_ends_the_suite_with_its_name(
+def test_requested_port_in_use_ends_the_suite_and_is_named(
     lab: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -1,4 +1,4 @@
-"""The panel without a browser: what it makes of a status and a history, in words and as widgets."""
+"""The panel without a browser: a status and events become words, HTML and widgets."""
 
 from __future__ import annotations
 
@@ -138,14 +138,14 @@ def test_feed_without_events_has_no_past() -> None:
 # --- the view -----------------------------------------------------------------------------------------------
 
 
-def test_a_card_shows_what_the_process_does_beside_what_the_broker_thinks() -> None:
+def test_card_shows_the_process_state_beside_the_brokers() -> None:
     (card, *_) = moment(worker(process="killed", status="lost")).cards
     assert card.state == "killed, lost" and card.sign == "✕" and card.tone == "harm"
     assert ("process", "killed") in card.facts and ("broker says", "lost") in card.facts
     assert ("in flight", "–") in card.facts
 
 
-def test_a_worker_has_the_colour_that_it_has_in_the_charts() -> None:
+def test_worker_has_the_same_colour_as_in_the_charts() -> None:
     cards = moment(*(worker(f"worker-{n}") for n in (1, 2, 3))).cards
     assert [c.colour for c in cards[:3]] == [worker_colour(f"worker-{n}") for n in (1, 2, 3)]
 
@@ -161,19 +161,19 @@ def test_a_worker_has_the_colour_that_it_has_in_the_charts() -> None:
         ("killed", {"start"}),
     ],
 )
-def test_the_buttons_that_make_sense_can_be_pressed(process: str, fitting: set[str]) -> None:
+def test_buttons_of_the_states_commands_can_be_pressed(process: str, fitting: set[str]) -> None:
     (card, *_) = moment(worker(process=process)).cards
     assert card.commands == fitting and fitting <= set(COMMANDS)
 
 
-def test_while_something_is_being_done_only_a_kill_may_cut_a_stop_short() -> None:
+def test_during_a_command_only_a_kill_may_cut_a_stop_short() -> None:
     (stopping, *_) = moment(worker(process="stopping"), pending={"worker-1": "stop"}).cards
     assert stopping.commands == {"kill"} and stopping.pending == "stop …"
     (starting, *_) = moment(worker(process="killed"), pending={"worker-1": "start"}).cards
     assert starting.commands == frozenset()
 
 
-def test_the_rates_are_those_of_the_last_whole_seconds() -> None:
+def test_rates_cover_the_last_whole_seconds() -> None:
     shown = moment(*(worker(f"worker-{n}") for n in (1, 2, 3)), events=demo())
     recent = shown.seconds[-view.RATE_OVER_S :]
     for card in shown.cards[:3]:
@@ -183,7 +183,7 @@ def test_the_rates_are_those_of_the_last_whole_seconds() -> None:
     assert "180 done" in shown.headline and "3 of 3 workers ready" in shown.headline
 
 
-def test_a_worker_from_elsewhere_is_shown_and_has_no_button_to_press() -> None:
+def test_worker_from_elsewhere_is_shown_without_active_buttons() -> None:
     told = {**status(worker()), "guests": [worker("by-hand", process="elsewhere", status="busy")]}
     shown = moment_of(told, Feed(), 0.0)
     card = shown.cards[1]
@@ -194,7 +194,7 @@ def test_a_worker_from_elsewhere_is_shown_and_has_no_button_to_press() -> None:
 @pytest.mark.parametrize(
     ("broker", "word"), [("killed", "killed"), ("paused", "frozen"), ("running", "answer")]
 )
-def test_a_broker_that_says_nothing_is_a_problem_in_words(broker: str, word: str) -> None:
+def test_broker_without_an_answer_is_shown_as_a_problem(broker: str, word: str) -> None:
     shown = moment(worker(status="absent"), broker=broker, answers=False)
     assert word in shown.problem
     assert moment().problem == ""
@@ -215,7 +215,7 @@ def test_card_shows_the_tables_sign_word_tone_and_commands(state: str) -> None:
 
 
 class Tags(HTMLParser):
-    """Checks that every tag is closed, and notes the texts and attributes."""
+    """Checks that every tag is closed, and collects texts and attributes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -256,7 +256,7 @@ def many_moments() -> list[view.Moment]:
 
 
 @pytest.mark.parametrize("lang", i18n.LANGUAGES)
-def test_a_page_is_well_formed_and_lets_nothing_through_unescaped(lang: str) -> None:
+def test_page_is_well_formed_and_everything_is_escaped(lang: str) -> None:
     i18n.set_language(lang)
     for shown in many_moments():
         parsed = tags(page.static_html(shown))
@@ -265,7 +265,7 @@ def test_a_page_is_well_formed_and_lets_nothing_through_unescaped(lang: str) -> 
         assert page.text(shown).startswith("made: ")
 
 
-def test_the_chart_has_a_bar_per_second_and_worker_and_says_it_in_words() -> None:
+def test_chart_has_a_bar_per_second_and_worker_and_a_description() -> None:
     shown = moment(*(worker(f"worker-{n}") for n in (1, 2, 3)), events=demo())
     parsed = tags(chart_svg(shown))
     bars = [value for name, value in parsed.attributes if name == "data-worker"]
@@ -275,13 +275,13 @@ def test_the_chart_has_a_bar_per_second_and_worker_and_says_it_in_words() -> Non
     assert {"results per second", "seconds since the first event"} <= set(parsed.texts)
 
 
-def test_a_chart_of_nothing_says_so() -> None:
+def test_chart_without_results_shows_a_note() -> None:
     assert "no results in this time" in tags(chart_svg(moment())).texts
     alone = moment(events=[Event(3.0, "done", "ab" * 16, 1, "worker-1")])
     assert "no results in this time" in tags(chart_svg(alone)).texts
 
 
-def test_each_heartbeat_is_a_new_curtain_that_waits_and_the_last_one_stays() -> None:
+def test_each_heartbeat_is_a_new_delayed_curtain_and_the_last_stays() -> None:
     assert page.beat_html(1) != page.beat_html(2)
     assert "lk-late" in page.beat_html(1) and "lk-late" not in page.closed_html("over")
     assert f"lk-late 0s linear {page.STALE_S}s" in page.STYLE
@@ -305,21 +305,19 @@ def board(clicked: list[tuple[Any, ...]]) -> Board:
     )
 
 
-def test_a_board_shows_what_it_is_given_and_reports_what_is_clicked(
-    board: Board, clicked: list[tuple[Any, ...]]
-) -> None:
+def test_board_shows_moments_and_reports_clicks(board: Board, clicked: list[tuple[Any, ...]]) -> None:
     board.show(moment(worker("worker-1"), worker("worker-2", process="killed")))
-    board.say("it is so")
+    board.say("a message")
     assert list(board._faces) == ["worker-1", "worker-2", "broker", "redis"]
     assert not board._buttons["worker-1", "kill"].disabled and board._buttons["worker-2", "kill"].disabled
-    assert "it is so" in board._said.value and board._slider.value == 2 and clicked == []
+    assert "a message" in board._said.value and board._slider.value == 2 and clicked == []
     board._buttons["worker-1", "kill"].click()
     board._slider.value = 5
     board._work.value = True
     assert clicked == [("kill", "worker-1"), ("scale", 5), ("work", True)]
 
 
-def test_a_slider_that_was_moved_stays_until_the_cluster_has_another_size(
+def test_moved_slider_stays_until_the_cluster_has_another_size(
     board: Board, clicked: list[tuple[Any, ...]]
 ) -> None:
     board.show(moment(worker("worker-1")))
@@ -331,7 +329,7 @@ def test_a_slider_that_was_moved_stays_until_the_cluster_has_another_size(
     assert clicked == [("scale", 3)]
 
 
-def test_cards_that_stay_keep_their_widgets_and_others_come_and_go(board: Board) -> None:
+def test_remaining_cards_keep_their_widgets_when_others_change(board: Board) -> None:
     board.show(moment(worker("worker-1"), worker("worker-2")))
     before = board._faces["worker-1"], board._cards.children[0]
     board.show(moment(worker("worker-1"), worker("worker-3")))
@@ -340,14 +338,14 @@ def test_cards_that_stay_keep_their_widgets_and_others_come_and_go(board: Board)
     assert len(board._cards.children) == 4
 
 
-def test_every_control_has_words(board: Board) -> None:
+def test_every_control_has_a_label_and_a_tooltip(board: Board) -> None:
     board.show(moment(worker()))
     for button in board._buttons.values():
         assert button.description and button.tooltip
     assert board._slider.description and board._work.description and board._work.tooltip
 
 
-def test_a_closed_board_says_why_and_has_no_button_left(board: Board) -> None:
+def test_closed_board_shows_the_reason_and_disables_its_controls(board: Board) -> None:
     board.show(moment(worker()))
     board.close("the cluster has gone")
     assert "the cluster has gone" in board._beat.value and "lk-closed" in board._beat.value
@@ -358,7 +356,7 @@ def test_a_closed_board_says_why_and_has_no_button_left(board: Board) -> None:
 
 
 class MadeCluster:
-    """Just what a panel asks of a cluster; each answer may be replaced by a test."""
+    """The part of a cluster that a panel uses. A test may replace each answer."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []
@@ -414,7 +412,7 @@ def said(panel: Panel) -> str:
     return str(panel._board._said.value)
 
 
-def test_without_a_frontend_a_panel_is_a_picture_and_starts_nothing(
+def test_panel_without_a_frontend_is_static_and_starts_nothing(
     cluster: MadeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(FRONTEND, raising=False)
@@ -428,7 +426,7 @@ def test_without_a_frontend_a_panel_is_a_picture_and_starts_nothing(
     panel.close()
 
 
-def test_a_kernel_that_a_server_started_for_a_notebook_has_a_frontend(
+def test_kernel_that_a_server_started_for_a_notebook_has_a_frontend(
     cluster: MadeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(FRONTEND, "day3.ipynb")
@@ -438,27 +436,25 @@ def test_a_kernel_that_a_server_started_for_a_notebook_has_a_frontend(
     assert "application/vnd.jupyter.widget-view+json" not in panel._repr_mimebundle_()
 
 
-def test_a_panel_that_is_made_and_never_shown_starts_nothing(cluster: MadeCluster) -> None:
+def test_panel_that_is_never_shown_starts_nothing(cluster: MadeCluster) -> None:
     before = threading.active_count()
     Panel(cluster, live=True).close()  # type: ignore[arg-type]
     assert threading.active_count() == before
 
 
-def test_shown_twice_it_is_the_same_panel(live: Panel) -> None:
+def test_panel_shown_twice_has_one_thread(live: Panel) -> None:
     live._repr_mimebundle_()
     assert [t.name for t in threading.enumerate()].count("labkit-panel") == 1
 
 
-def test_a_live_panel_beats_and_a_closed_one_says_so(live: Panel) -> None:
+def test_live_panel_beats_and_a_closed_one_shows_the_reason(live: Panel) -> None:
     first = beats(live)
     wait_until(lambda: beats(live) != first, 5.0, "the next heartbeat")
     live.close("because of a test")
     assert not live.is_live and "because of a test" in beats(live)
 
 
-def test_a_command_never_blocks_and_is_seen_while_it_is_carried_out(
-    live: Panel, cluster: MadeCluster
-) -> None:
+def test_command_never_blocks_and_is_shown_while_it_runs(live: Panel, cluster: MadeCluster) -> None:
     hold = threading.Event()
     cluster.obstacle = lambda fault, name: hold.wait(10.0)
     began = time.monotonic()
@@ -468,15 +464,15 @@ def test_a_command_never_blocks_and_is_seen_while_it_is_carried_out(
     assert time.monotonic() - began < 5.0
     assert live._board is not None
     face = live._board._faces["worker-1"]
-    wait_until(lambda: "stop …" in face.value, 5.0, "the card to say what is being done")
+    wait_until(lambda: "stop …" in face.value, 5.0, "the card to show the running command")
     assert cluster.asked == [("stop", "worker-1")]
     live.command("kill", "worker-1")
     wait_until(lambda: ("kill", "worker-1") in cluster.asked, 5.0, "the kill that cuts the stop short")
     hold.set()
-    wait_until(lambda: "…" not in face.value, 5.0, "the card to be done with it")
+    wait_until(lambda: "…" not in face.value, 5.0, "the card to show no command")
 
 
-def test_an_error_is_said_in_plain_words_and_the_panel_lives_on(live: Panel, cluster: MadeCluster) -> None:
+def test_error_is_shown_in_words_and_the_panel_goes_on(live: Panel, cluster: MadeCluster) -> None:
     def refuse(fault: str, name: str) -> None:
         text = "{name} is {state}: {fault} does not apply"
         raise ClusterError(text, name=name, state="killed", fault=fault)
@@ -491,7 +487,7 @@ def test_an_error_is_said_in_plain_words_and_the_panel_lives_on(live: Panel, clu
     assert live.is_live
 
 
-def test_a_bug_in_a_command_is_said_and_logged(
+def test_bug_in_a_command_is_shown_and_logged(
     live: Panel, cluster: MadeCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     def break_down(fault: str, name: str) -> None:
@@ -503,37 +499,39 @@ def test_a_bug_in_a_command_is_said_and_logged(
     assert "planted" in caplog.text and live.is_live
 
 
-def test_when_the_cluster_is_down_the_panel_says_so_and_ends(live: Panel, cluster: MadeCluster) -> None:
+def test_panel_of_a_cluster_that_goes_down_shows_it_and_ends(live: Panel, cluster: MadeCluster) -> None:
     def down() -> dict[str, Any]:
         raise ClusterNotRunning("no cluster")
 
     cluster.answer = down
     wait_until(lambda: not live.is_live, 5.0, "the panel to end")
-    wait_until(lambda: "The cluster of this panel is down." in beats(live), 5.0, "the panel to say why")
+    wait_until(
+        lambda: "The cluster of this panel is down." in beats(live), 5.0, "the panel to show the reason"
+    )
 
 
-def test_a_cluster_that_does_not_answer_for_a_while_leaves_the_curtain_to_the_browser(
+def test_cluster_without_an_answer_stops_the_heartbeat_until_it_answers(
     live: Panel, cluster: MadeCluster
 ) -> None:
     good = cluster.answer
 
     def silent() -> dict[str, Any]:
-        raise BrokerUnreachable("nobody answers")
+        raise BrokerUnreachable("no answer")
 
     cluster.answer = silent
-    wait_until(lambda: "nobody answers" in said(live), 5.0, "the panel to say so")
+    wait_until(lambda: "no answer" in said(live), 5.0, "the panel to show it")
     still = beats(live)
     cluster.answer = good
     wait_until(lambda: beats(live) != still and said(live) == "", 5.0, "the panel to go on")
 
 
-def test_the_slider_scales_the_cluster_without_waiting(live: Panel, cluster: MadeCluster) -> None:
+def test_slider_scales_the_cluster_without_waiting(live: Panel, cluster: MadeCluster) -> None:
     assert live._board is not None
     live._board._slider.value = 4
     wait_until(lambda: ("scale", 4) in cluster.asked, 5.0, "the cluster to be scaled")
 
 
-def test_a_panel_of_a_cluster_that_is_gone_shows_the_error_and_raises_nothing(cluster: MadeCluster) -> None:
+def test_panel_of_a_gone_cluster_shows_the_error_and_raises_nothing(cluster: MadeCluster) -> None:
     def down() -> dict[str, Any]:
         raise ClusterNotRunning("no cluster")
 
