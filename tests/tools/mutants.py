@@ -430,7 +430,7 @@ FURTHER: dict[str, Mutant] = {
     "second hello": _client(NeverGreetsAgain, "back_in_time", "liveness")._replace(faults=("break",)),
     "resubmission": _client(NeverResubmits),
     "clocks below zero": _client(CountsFromZero),
-    "a gap is no freeze": _worker(TakesGapsForFreezes, "liveness")._replace(faults=("hang",)),
+    "a gap is no freeze": _worker(TakesGapsForFreezes, "liveness", "back_in_time")._replace(faults=("hang",)),
     "every message of an envelope at the broker": _scheduler(BrokerReadsOneMessage, "liveness"),
     "every message of an envelope at the worker": _worker(WorkerReadsOneMessage, "liveness", "held"),
     "every message of an envelope at the client": _client(ClientReadsOneMessage, "conservation", "liveness"),
