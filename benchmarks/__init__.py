@@ -1,6 +1,6 @@
 """``python -m labkit bench``: speed and memory of the lab on this machine, as ratios with their spread.
 
-Eight measurements, one module each; ``figures`` says what a verdict means, ``setup`` how everything is
+Eight measurements, one module each. ``figures`` defines what a verdict means, ``setup`` how everything is
 measured. No figure is compared with one from another day or another machine: labkit, Python's own process
 pool, the sequential loop and a bare pyzmq chain take turns in one run.
 """
@@ -30,7 +30,7 @@ MEASUREMENTS = {
     "memory": "benchmarks.memory",
     "scheduler": "benchmarks.scheduler_cost",
 }
-"""By the names that ``--only`` takes, in the order in which they are made."""
+"""Module of each measurement, by its name in ``--only``, in the order of measurement."""
 
 ROUNDS, QUICK_ROUNDS, MOST_ROUNDS = 5, 2, 1000
 COMMAND = "python -m labkit bench"
@@ -39,8 +39,8 @@ COMMAND = "python -m labkit bench"
 def main(argv: Sequence[str]) -> int:
     """Measure, print, and return 0; with ``--strict`` 1 if a target was missed. ``argv``: what follows bench.
 
-    Raises InvalidInput for options that are not understood, BenchFailed for what could not be measured, and
-    what opening a cluster raises.
+    Raises InvalidInput for invalid options, BenchFailed when a measurement fails, and the errors of opening a
+    cluster.
     """
     translate_argparse()
     try:
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are raised: the command line shows them as it shows all others."""
+    """An ArgumentParser that raises its errors: the command line shows them as it shows all others."""
 
     def error(self, message: str) -> NoReturn:
         raise InvalidInput(

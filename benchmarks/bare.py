@@ -1,8 +1,8 @@
 """A cluster without its observers: no history, no mirror in Redis, no supervisor. For comparison only.
 
-``python -m benchmarks.bare`` is its broker: the lab's own, with a recorder that forgets all at once. What
-a broker thinks for safety's sake (evidence, epochs, quotas, deadlines, liveness) cannot be switched off, and
-nor can the secret, which costs nothing once a connection stands.
+``python -m benchmarks.bare`` is its broker: the lab's own, with a recorder that keeps nothing. What a broker
+does for safety (blame, epochs, quotas, deadlines, liveness) cannot be switched off. Neither can the secret,
+which costs nothing once a connection stands.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Forgetful:
         """Forget the events."""
 
     def cut_loud(self) -> int:
-        """Nobody subscribes."""
+        """There are no subscribers."""
         return 0
 
     def reopen(self) -> None:
-        """Nobody subscribes."""
+        """There are no subscribers."""
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -50,7 +50,7 @@ class Forgetful:
 
 @contextmanager
 def bare_pool(workers: int) -> Iterator[Executor]:
-    """A cluster without observers, as an executor."""
+    """Yield an executor on a cluster without observers."""
     from labkit.client.client import Client
     from labkit.cluster import ports
     from labkit.executors import ClusterExecutor
@@ -67,8 +67,8 @@ def bare_pool(workers: int) -> Iterator[Executor]:
         listens = {ports.VARIABLES[name]: str(port) for name, port in chosen.items()}
         stack.enter_context(_process(folder / "broker.log", "benchmarks.bare", common | listens))
         for number in range(1, workers + 1):
-            told = {"LABKIT_BROKER": f"tcp://{HOST}:{chosen['worker']}", "WORKER_ID": f"bare-{number}"}
-            stack.enter_context(_process(folder / f"worker-{number}.log", "workers", common | told))
+            settings = {"LABKIT_BROKER": f"tcp://{HOST}:{chosen['worker']}", "WORKER_ID": f"bare-{number}"}
+            stack.enter_context(_process(folder / f"worker-{number}.log", "workers", common | settings))
         client = Client(f"tcp://{HOST}:{chosen['client']}", Token(secret), connect_timeout_s=START_S)
         executor = ClusterExecutor(client)
         stack.callback(executor.shutdown, cancel_futures=True)
@@ -77,11 +77,11 @@ def bare_pool(workers: int) -> Iterator[Executor]:
 
 
 @contextmanager
-def _process(log: Path, module: str, told: dict[str, str]) -> Iterator[None]:
+def _process(log: Path, module: str, settings: dict[str, str]) -> Iterator[None]:
     from labkit.cluster.local.plan import KEEP_FREED_MEMORY
 
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LABKIT_")}
-    environment = {**kept, **KEEP_FREED_MEMORY, **told, "PYTHONPATH": str(ROOT)}
+    environment = {**kept, **KEEP_FREED_MEMORY, **settings, "PYTHONPATH": str(ROOT)}
     with log.open("wb") as output, sigint_blocked():
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", module], env=environment, stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""The limit: three processes that do nothing but hand bytes on, with pyzmq as it is.
+"""The limit: three processes that only pass bytes on, with plain pyzmq.
 
 ::
 
@@ -6,9 +6,9 @@
     DEALER ──tcp──► ROUTER │ ROUTER ──tcp──► DEALER
            ◄──────         │        ◄──────   (echo)
 
-No queue, no credit, no history, no recovery, no secret: what a message costs when nobody thinks about it.
-A broker in Python that thinks cannot have a shorter round trip. It can move more tasks a second than this
-one, because it puts several small ones into one message.
+No queue, no credit, no history, no recovery, no secret: what a message costs without any decision about it.
+A Python broker that decides something cannot have a shorter round trip. It can move more tasks a second than
+this chain, because it puts several small ones into one message.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from labkit.support.signals import sigint_blocked
 HOST = "tcp://127.0.0.1"
 START_S = 15.0
 IDLE_MS = 500
-"""How often an idle process looks whether the one that started it still lives."""
+"""How often an idle process checks that its parent still lives."""
 OUTSTANDING = 500
 """Messages under way at once in ``flood``; below ZeroMQ's own limit, so that no ROUTER drops one."""
 
@@ -100,19 +100,19 @@ class EchoChain:
             raise self._no_answer() from None
 
 
-def _broker(told: Connection) -> None:
+def _broker(parent: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     context: zmq.Context[Any] = zmq.Context()
     clients, workers = context.socket(zmq.ROUTER), context.socket(zmq.ROUTER)
-    told.send([socket.bind_to_random_port(HOST) for socket in (clients, workers)])
+    parent.send([socket.bind_to_random_port(HOST) for socket in (clients, workers)])
     poller = zmq.Poller()
     poller.register(workers, zmq.POLLIN)
     while not poller.poll(IDLE_MS):
-        if not _wanted():
+        if not _has_parent():
             return
-    worker, _hello = workers.recv_multipart()  # before that, nobody could do a client's work
+    worker, _hello = workers.recv_multipart()  # serve clients only once there is a worker
     poller.register(clients, zmq.POLLIN)
-    while _wanted():
+    while _has_parent():
         ready = dict(poller.poll(IDLE_MS))
         while ready:
             if workers in ready:
@@ -123,7 +123,7 @@ def _broker(told: Connection) -> None:
 
 
 def _hand_on(source: zmq.Socket[bytes], target: zmq.Socket[bytes], to: bytes | None) -> None:
-    """Hand on all that waits; ``to`` is put in front, or, if None, the sender's name is taken off."""
+    """Pass on all that waits; put ``to`` in front, or take the sender's name off if it is None."""
     try:
         while True:
             first = source.recv(zmq.NOBLOCK)
@@ -143,7 +143,7 @@ def _worker(port: int) -> None:
     socket = context.socket(zmq.DEALER)
     socket.connect(f"{HOST}:{port}")
     socket.send(b"hello")
-    while _wanted():
+    while _has_parent():
         while socket.poll(IDLE_MS):
             client = socket.recv()
             body = socket.recv()
@@ -151,7 +151,7 @@ def _worker(port: int) -> None:
             socket.send(body)
 
 
-def _wanted() -> bool:
+def _has_parent() -> bool:
     """Whether the process that started this one still lives."""
     parent = multiprocessing.parent_process()
     return parent is not None and parent.is_alive()

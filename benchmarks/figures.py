@@ -1,10 +1,10 @@
-"""What was measured, how far it spreads, and what that says about a target.
+"""Figures, how far they spread, and the verdict on a target.
 
-A figure is one value per round (per kill, for kills). It is told as its median with a confidence interval
-(`interval_of_median`), never as one number: a machine that does something else meanwhile shows in the
-interval, not in the verdict. So there are three verdicts: *pass* if the whole interval keeps the target's
-bound, *miss* if no part of it does, *inconclusive* if the bound lies inside it; more rounds make it narrower,
-until they tell. Nothing here measures, prints or knows a clock.
+A figure is one value per round (per kill, for kills). It is shown as its median with a confidence interval
+(`interval_of_median`), never as one number: other load on the machine widens the interval and does not
+decide the verdict. There are three verdicts: *pass* if the whole interval keeps the target's bound, *miss* if
+no part of it does, *inconclusive* if the bound lies inside it. More rounds make the interval narrower, until
+it decides. Nothing here measures, prints or reads a clock.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TIMES = "x"
 
 
 class BenchFailed(LabkitError):
-    """A measurement could not be made; nothing about speed follows from it."""
+    """A measurement failed, so it shows nothing about speed."""
 
 
 class Spread(NamedTuple):
@@ -36,12 +36,12 @@ class Spread(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """Where the true median lies, the one of endlessly many rounds: from ``low`` to ``high``."""
+    """The range, ``low`` to ``high``, in which the true median (that of endlessly many rounds) lies."""
 
     low: float
     high: float
     confidence: float
-    """The share of all such measurements in which it does (0 to 1), at least."""
+    """At least this share (0 to 1) of all such intervals hold the true median."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class Target:
     limit: float
     at_most: bool = False
     goal: float | None = None
-    """What we should like to see beyond it; no verdict depends on it."""
+    """A better value to aim at; no verdict depends on it."""
 
     def verdict(self, values: Sequence[float]) -> str:
-        """Return PASS, MISS or INCONCLUSIVE: does the median's interval keep the bound, or no part of it?"""
+        """Return PASS, MISS or INCONCLUSIVE: whether all, none or part of the interval keeps the bound."""
         low, high, _confidence = interval_of_median(values)
         kept = [end <= self.limit if self.at_most else end >= self.limit for end in (low, high)]
         if all(kept):
@@ -64,7 +64,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Figure:
-    """One thing that was measured, a value per round."""
+    """One measured quantity, with a value per round."""
 
     name: str
     """For programs: ``map.ratio``."""
@@ -94,7 +94,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """What one measurement has to say."""
+    """The result of one measurement."""
 
     figures: Sequence[Figure]
     notes: Sequence[str] = ()
@@ -104,21 +104,22 @@ class Section:
 
 
 ONE_SIDE_IN = 32
-"""One measurement in so many, at most, has its median below the interval, and one above. It is 2**5: all of
-five rounds lie on one side of the median so often, so five rounds make it from the lowest to the highest."""
+"""At most one measurement in so many has its true median below the interval, and at most one above. It is
+2**5: all of five rounds lie on one side of the median so often, so the interval of five rounds reaches from
+the lowest to the highest."""
 
 
 def interval_of_median(values: Sequence[float]) -> Interval:
     """Return the narrowest interval from the k-th lowest to the k-th highest value with 93.75 % confidence.
 
-    A round lies below the true median with probability 1/2, whatever the distribution. So how many of n
-    rounds do is binomial, and the k-th lowest value is too high, since fewer than k do, with probability
-    ``(C(n, 0) + ... + C(n, k - 1)) / 2**n``. k is the greatest for which this is at most 1/32: the lowest and
-    the highest up to 8 rounds, the 8th of 25, the 70th of 164. Fewer than 5 rounds cannot give that
-    confidence: they get the lowest and the highest with what confidence there is, none at all for one round.
+    A round lies below the true median with probability 1/2, whatever the distribution. So the number of
+    rounds below it, of n, is binomial. The k-th lowest value lies above it if fewer than k rounds lie below,
+    which has the probability ``(C(n, 0) + ... + C(n, k - 1)) / 2**n``. k is the greatest for which this is at
+    most 1/32: the lowest and the highest value up to 8 rounds, the 8th of 25, the 70th of 164. Fewer than 5
+    rounds cannot give that confidence: they get the lowest and the highest with less, one round with none.
 
-    Nothing is assumed but that rounds do not depend on each other. A mean with its standard error would want
-    them to be normal, which times on a busy machine are not, and would move with a single bad round.
+    The only assumption is that rounds do not depend on each other. A mean with its standard error would need
+    a normal distribution, which times on a busy machine do not have, and one bad round would move it.
 
     Source: W. R. Thompson, "On confidence ranges for the median and other expectation distributions for
     populations of unknown distribution form", Annals of Mathematical Statistics 7 (1936). For performance:
@@ -133,7 +134,7 @@ def interval_of_median(values: Sequence[float]) -> Interval:
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """Return ours / theirs, round by round: what slowed a whole round down cancels out."""
+    """Return ours / theirs, round by round: what slows a whole round down cancels out."""
     return [one / other for one, other in zip(ours, theirs, strict=True)]
 
 

@@ -1,7 +1,7 @@
-"""kill -9 of a worker that is at work: how soon is that noticed, and its task sent to another one?
+"""kill -9 of a working worker: the time until it is noticed, and until its task is sent to another one.
 
-The broker's own history tells, all of it by one clock: the fault is noted *before* the signal is sent, so
-every figure also holds the way from the note to the kill. Each worker has one task when one of them dies.
+Both come from the broker's history, by one clock. The fault is noted *before* the signal is sent, so every
+figure includes the time from the note to the kill. Each worker has one task when one of them dies.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KILLS_PER_ROUND = 2
 
 
 class Kill(NamedTuple):
-    """What one kill led to, in seconds since it was noted."""
+    """The effects of one kill, in seconds since it was noted."""
 
     noticed_s: float
     again_s: float
@@ -37,8 +37,8 @@ class Kill(NamedTuple):
 
 
 def kills(events: Iterable[Event]) -> list[Kill]:
-    """Return what each kill in a history led to; a kill that hit no task at work is left out."""
-    told: list[Kill] = []
+    """Return the effects of each kill in a history; a kill that interrupted no task is left out."""
+    found: list[Kill] = []
     fault: Event | None = None
     noticed_s: float | None = None
     waiting: set[str] = set()
@@ -54,9 +54,9 @@ def kills(events: Iterable[Event]) -> list[Kill]:
         elif event.kind == h.DISPATCHED and event.task in waiting and noticed_s is not None:
             waiting.discard(event.task)
             if not waiting:
-                told.append(Kill(noticed_s, event.at - fault.at))
+                found.append(Kill(noticed_s, event.at - fault.at))
                 fault = None
-    return told
+    return found
 
 
 def measure(setup: Setup) -> Section:
@@ -67,19 +67,19 @@ def measure(setup: Setup) -> Section:
     with open_cluster(WORKERS) as cluster, executor_on(cluster) as executor:
         for number in range(count):
             _kill_one(cluster, executor, number)
-        wait_until(lambda: len(kills(cluster.history().events)) >= count, "the history tells of every kill")
-        told = kills(cluster.history().events)
-    noticed_s, again_s = zip(*told, strict=True)
+        wait_until(lambda: len(kills(cluster.history().events)) >= count, "the history holds every kill")
+        measured = kills(cluster.history().events)
+    noticed_s, again_s = zip(*measured, strict=True)
     figures = [
         Figure("noticed", _("noticed after"), noticed_s, "s"),
         Figure("again", _("its task sent to another worker after"), again_s, "s", TARGET),
     ]
     note = _("{kills} kills among {workers} workers, from the broker's history")
-    return Section(figures, [note.format(kills=len(told), workers=WORKERS)], {"kills": len(told)})
+    return Section(figures, [note.format(kills=len(measured), workers=WORKERS)], {"kills": len(measured)})
 
 
 def _kill_one(cluster: Cluster, executor: Executor, number: int) -> None:
-    """Let every worker work, kill one of them, let the others finish, and start it again."""
+    """Give every worker a task, kill one worker, let the others finish, and start the killed one again."""
     futures: list[Future[Any]] = [executor.submit(sleep_for, TASK_S) for _ in range(WORKERS)]
     wait_until(lambda: all(future.running() for future in futures), "every worker works")
     victim: str = futures[number % WORKERS].worker  # type: ignore[attr-defined]

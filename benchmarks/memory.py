@@ -1,9 +1,9 @@
-"""Memory of an idle cluster: every process of it, supervisor and Redis included.
+"""Memory of an idle cluster: all of its processes, supervisor and Redis included.
 
 PSS (proportional set size) counts a page that n processes share as 1/n in each, so the sum over processes is
-what the cluster takes from the machine. Only Linux tells it; elsewhere what belongs to each process alone
-(USS) is told, without a verdict. Shared pages that processes outside the cluster use as well, this one for
-instance, count in part only.
+what the cluster takes from the machine. Only Linux reports it. Elsewhere USS is shown, the memory that
+belongs to each process alone, without a verdict. Pages shared with processes outside the cluster, such as
+this one, count only in part.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MOST_CLUSTERS = 3
 
 SETTLE_S = 5.0
 LOOK_EVERY_S = 0.25
-"""A process that has just started, or has just finished something, still changes; see `settled`."""
+"""The memory of a process still changes just after it has started or finished something; see `settled`."""
 
 
 def memory_of(pid: int) -> float:
@@ -48,14 +48,14 @@ def memory_of(pid: int) -> float:
 
 def processes_of(cluster: Cluster) -> dict[int, str]:
     """Return the name of every process of a cluster: the supervisor, and all below it."""
-    told = cluster.status()
-    names = {row["pid"]: row["name"] for row in told["processes"]}
-    below = psutil.Process(told["pid"]).children(recursive=True)
-    return {told["pid"]: "supervisor"} | {child.pid: names.get(child.pid, "other") for child in below}
+    status = cluster.status()
+    names = {row["pid"]: row["name"] for row in status["processes"]}
+    below = psutil.Process(status["pid"]).children(recursive=True)
+    return {status["pid"]: "supervisor"} | {child.pid: names.get(child.pid, "other") for child in below}
 
 
 def settled(read: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """Return what ``read`` returns once its sum no longer changes by a percent; after a while in any case."""
+    """Return what ``read`` returns once its sum changes by less than a percent, or after ``SETTLE_S``."""
     deadline = time.monotonic() + SETTLE_S
     before = read()
     while time.monotonic() < deadline:
@@ -132,15 +132,15 @@ def _show_pictures(cluster: Cluster, executor: Executor) -> None:
     """Let every worker process pictures."""
     pictures = resized_photos(512, 512, 2) * (2 * WORKERS)
 
-    def everybody_did() -> bool:
+    def all_have_worked() -> bool:
         process_batch(executor, pictures, FILTERS)
         return all(worker.tasks_completed for worker in cluster.workers())
 
-    wait_until(everybody_did, "every worker has processed pictures")
+    wait_until(all_have_worked, "every worker has processed pictures")
 
 
 def _broker_with_a_queue() -> tuple[float, float]:
-    """Return a broker's MiB without tasks, and with ``QUEUED`` of them that nobody does."""
+    """Return the MiB of a broker without workers: with no task, and with ``QUEUED`` queued tasks."""
     with _open(0) as (cluster, executor):
         pid = next(pid for pid, name in processes_of(cluster).items() if name == "broker")
         empty = settled(lambda: {"broker": memory_of(pid)})["broker"]

@@ -1,7 +1,7 @@
 """What the observers cost: tiny tasks on a whole cluster, against one without history, mirror and supervisor.
 
-Safety itself cannot be switched off, so what it costs stands in ``tiny`` (against Python's own pool) and in
-``scheduler``. What can be taken away is what watches.
+Safety itself cannot be switched off. Its cost shows in ``tiny`` (against Python's own pool) and in
+``scheduler``. Only the observers can be removed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BATCHES = 4
 
 
 def measure(setup: Setup) -> Section:
-    """Return tiny tasks a second with and without those who watch."""
+    """Return tiny tasks a second with and without the observers."""
     count = setup.size(TASKS, QUICK_TASKS)
     with ExitStack() as stack:
         whole = stack.enter_context(cluster_pool(setup.workers))

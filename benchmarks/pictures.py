@@ -1,8 +1,8 @@
 """Photos through sharpen and edges, arrays both ways: what distribution is worth for real work.
 
-The same `labkit.jobs.process_image` on each engine, on the same arrays, and the pixels are compared. Each
-engine computes with one OpenCV thread per worker, the loop too: two threads in one worker would only take the
-core of another one.
+Each engine runs the same `labkit.jobs.process_image` on the same arrays, and the pixels are compared. Each
+engine, the loop included, computes with one OpenCV thread per worker: a second thread would only take the
+core of another worker.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The round trip: one tiny task at a time, from submit to its result, again and again.
 
-The median (p50) of each round is compared, and the slowest of a hundred (p99) is told beside it.
+The median (p50) of each round is compared; the slowest of a hundred (p99) is shown beside it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CALLS, QUICK_CALLS = 600, 150
 
 
 def one_call(executor: Executor) -> float:
-    """Have one task done; return the seconds from before ``submit`` to after ``result``."""
+    """Run one task; return the seconds from before ``submit`` to after ``result``."""
     began = time.perf_counter()
     executor.submit(echo, 1).result()
     return time.perf_counter() - began

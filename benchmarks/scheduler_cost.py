@@ -1,14 +1,13 @@
 """What scheduling costs per task, with 3 and with 1,000 workers, with a hundred and with a million queued.
 
 No socket and no process: a `labkit.core.broker.scheduler.Scheduler` and simulated workers that answer at
-once. A
-*turn* is what the broker does in one: some results, as many new tasks, one ``Tick`` that hands out work.
-Heartbeats of all workers are part of it. Only this thread's processor time counts, and the scheduler's clock
-runs with it.
+once. A *turn* does what a turn of the broker does: some results, as many new tasks, one ``Tick`` that hands
+out work, and the heartbeats of all workers. Only this thread's processor time counts, and the scheduler's
+clock runs with it.
 
-*Flat* is a factor of 1.5 at most. The same steps for each task touch more memory when there is more of it,
-and a cache that no longer holds it costs a few tenths. An algorithm that grew would be far beyond that: a
-search tree by a factor of 2.3 (workers) and 3 (tasks), a search through all of them by 333 and 10,000.
+*Flat* means a factor of 1.5 at most. The same steps per task touch more memory when more tasks are queued,
+and cache misses cost a few tenths. An algorithm whose cost grows would be far beyond that: a search tree by a
+factor of 2.3 (workers) and 3 (tasks), a search through all of them by 333 and 10,000.
 """
 
 from __future__ import annotations
@@ -40,17 +39,17 @@ TARGET = Target(1.5, at_most=True)
 FEW_WORKERS, MANY_WORKERS = 3, 1_000
 FEW_TASKS, MANY_TASKS, QUICK_MANY_TASKS = 100, 1_000_000, 100_000
 BYTES_PER_TASK = 1_500
-"""A task takes about half of it; with less free memory than twice that, fewer tasks are queued."""
+"""Twice what a task takes, about. With too little free memory, fewer tasks are queued."""
 
 TASKS_PER_TURN = 50
 TASKS_PER_ROUND = 5_000
 FILL_STEP = 1_000
 COMPUTE_S = 0.0002
-"""So short that a worker holds a good twenty tasks ahead, and three workers enough for a whole turn."""
+"""So short that a worker holds more than twenty tasks ahead, and three workers enough for a whole turn."""
 CLIENT = b"client"
 PAYLOAD = m.Payload(b"a tiny task's argument")
 GC_THRESHOLD = (50_000, 20, 20)
-"""As in the broker, which has good reasons for it (`labkit.broker.service`)."""
+"""As in the broker; `labkit.broker.service` gives the reasons."""
 
 
 class Bench:
@@ -65,7 +64,7 @@ class Bench:
         self._now = 0.0
         self._queued = queued
         self._held: deque[tuple[Route, m.Task]] = deque()
-        """What the workers hold, oldest first."""
+        """Tasks that the workers hold, oldest first."""
         self._routes = [b"worker %d" % number for number in range(workers)]
         self._next_beat = 0.0
         self.scheduler = Scheduler(self._rules, os.urandom(8), self._now)
@@ -82,13 +81,13 @@ class Bench:
             self._turn(0, min(missing, FILL_STEP))
 
     def _grows(self) -> bool:
-        """Do as many tasks as the workers hold; return whether they hold more of them afterwards."""
+        """Complete as many tasks as the workers hold; return whether they hold more afterwards."""
         before = len(self._held)
         self.run(before)
         return len(self._held) > before
 
     def run(self, tasks: int) -> float:
-        """Do ``tasks`` tasks, with as many new ones; return the microseconds that each of them took."""
+        """Complete ``tasks`` tasks and submit as many new ones; return the microseconds per task."""
         done = 0
         began, began_now = time.thread_time(), self._now
         while done < tasks:
@@ -116,7 +115,7 @@ class Bench:
 
 
 def most_tasks(wanted: int) -> int:
-    """Return ``wanted``, or as many tasks as fit twice into the memory that is free."""
+    """Return ``wanted``, or as many tasks as fit twice into the free memory."""
     free: int = psutil.virtual_memory().available
     return max(FEW_TASKS, min(wanted, free // (2 * BYTES_PER_TASK)))
 

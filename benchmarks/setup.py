@@ -1,9 +1,9 @@
 """How everything here is measured: the same steps for every engine, in turn, in one run.
 
-* Each batch is done once to warm up, then the engines take turns, A B A B …: a machine that slows down
-  meanwhile slows both.
+* Each batch runs once to warm up, then the engines take turns, A B A B …: a machine that slows down meanwhile
+  slows both.
 * Whole batches are timed, not single calls; garbage is collected before the clock starts.
-* Every engine has as many workers, and each of them computes with one thread.
+* All engines have the same number of workers, and each worker computes with one thread.
 * Everything that is started ends with its ``with``, also on Ctrl-C.
 """
 
@@ -41,7 +41,7 @@ POLL_S = 0.005
 
 @dataclass(frozen=True)
 class Setup:
-    """What every measurement is told."""
+    """The parameters of every measurement."""
 
     rounds: int
     workers: int
@@ -61,7 +61,7 @@ def cores() -> int:
 
 
 def usual_workers() -> int:
-    """Return the number of workers that are compared: no more than there are cores, and three at most."""
+    """Return the number of workers of each engine: one per core, three at most."""
     return min(cores(), MOST_WORKERS)
 
 
@@ -70,7 +70,7 @@ def usual_workers() -> int:
 
 @contextmanager
 def process_pool(workers: int) -> Iterator[Executor]:
-    """Python's own process pool, as it is, with all its processes running and one thread in each."""
+    """Yield Python's own process pool, with all its processes running and one thread in each."""
     pool = ProcessPoolExecutor(
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare_process
     )
@@ -83,7 +83,7 @@ def process_pool(workers: int) -> Iterator[Executor]:
 
 @contextmanager
 def cluster_pool(workers: int) -> Iterator[Executor]:
-    """A private cluster as an executor, with the settings of the environment."""
+    """Yield an executor on a private cluster, with the settings of the environment."""
     from labkit.cluster import open_cluster
 
     with open_cluster(workers) as cluster, executor_on(cluster) as executor:
@@ -93,7 +93,7 @@ def cluster_pool(workers: int) -> Iterator[Executor]:
 
 @contextmanager
 def executor_on(cluster: Cluster) -> Iterator[Executor]:
-    """An executor on a running cluster; what is open when it ends is cancelled."""
+    """Yield an executor on a running cluster; tasks that are open at the end are cancelled."""
     from labkit.executors import open_executor
 
     executor = open_executor("cluster", cluster=cluster)
@@ -109,13 +109,13 @@ def _prepare_process() -> None:
 
 
 def one_thread_each() -> None:
-    """Native libraries read these when they are loaded; labkit's own workers have the same."""
+    """Set what native libraries read when they are loaded; labkit's own workers get the same values."""
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
         os.environ[name] = "1"
 
 
 def wake_all(executor: Executor, workers: int) -> None:
-    """A pool starts a process when a task finds all others at work, so give it such tasks."""
+    """Submit enough tasks to start all processes: a pool starts one when a task finds all others busy."""
     with sigint_blocked():
         futures = [executor.submit(jobs.sleep_for, 0.05) for _ in range(2 * workers)]
     for future in futures:
@@ -136,7 +136,7 @@ def timed(batch: Callable[[], object]) -> float:
 def alternate(rounds: int, *measured: Callable[[], T], warm: bool = False) -> list[list[T]]:
     """Return what each of ``measured`` returned, round by round: one list each.
 
-    They take turns, after one turn that does not count, unless they are ``warm`` already.
+    They take turns. The first turn does not count, unless they are ``warm`` already.
     """
     if not warm:
         for measure in measured:

@@ -1,7 +1,7 @@
 """From nothing to three ready workers: a fresh Python opens a cluster, Redis and all.
 
-The clock of the target runs from the call of ``open_cluster``, imports included, until the broker reports all
-three as ready. What a user waits for in a shell, Python's own start included, is told beside it.
+The target counts from the call of ``open_cluster``, imports included, until the broker reports all three as
+ready. The time that a user waits in a shell, Python's own start included, is shown beside it.
 """
 
 from __future__ import annotations
@@ -49,20 +49,20 @@ def one_start() -> tuple[float, float]:
     with process:
         assert process.stdin is not None and process.stdout is not None
         try:
-            said = process.stdout.readline()
-            process.stdin.close()  # it has shown what it can, and takes its cluster down
+            line = process.stdout.readline()
+            process.stdin.close()  # now it takes its cluster down
             process.wait(END_S)
         except BaseException:  # also Ctrl-C; its cluster ends when it does
             process.kill()
             raise
-    if not said:
-        raise BenchFailed(N_("a fresh Python could not open a cluster; what it said stands above"))
-    opened, ready = json.loads(said)
+    if not line:
+        raise BenchFailed(N_("a fresh Python could not open a cluster; its output stands above"))
+    opened, ready = json.loads(line)
     return ready - opened, ready - began
 
 
-def _open_and_tell() -> None:
-    """In the fresh Python: open a cluster, tell both instants, and wait for the end of the input.
+def _open_and_print() -> None:
+    """In the fresh Python: open a cluster, print both instants, and wait for the end of the input.
 
     ``time.monotonic`` is the same clock in all processes of one machine.
     """
@@ -75,4 +75,4 @@ def _open_and_tell() -> None:
 
 
 if __name__ == "__main__":
-    _open_and_tell()
+    _open_and_print()

@@ -1,4 +1,4 @@
-"""Prints what was measured: a table for people, one JSON document for programs."""
+"""The results as text: a table for people, one JSON document for programs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def number(value: float) -> str:
 
 
 def heading(setup: Setup) -> list[str]:
-    """Return the lines that say what all figures depend on."""
+    """Return the lines above the table: machine, versions, rounds."""
     lines = [
         _("{cores} cores, Python {python}, {system}; {workers} workers where engines are compared").format(
             cores=cores(), python=platform.python_version(), system=platform.platform(), workers=setup.workers
@@ -42,7 +42,7 @@ def heading(setup: Setup) -> list[str]:
 
 
 def load_per_core() -> float | None:
-    """Return how many programs wanted each core in the last minute; None where nobody counts that."""
+    """Return the load average of the last minute per core; None where the system does not report it."""
     return os.getloadavg()[0] / cores() if hasattr(os, "getloadavg") else None
 
 
@@ -52,7 +52,7 @@ def columns() -> str:
 
 
 def rows(section: Section) -> list[str]:
-    """Return one line per figure, and below them how they came about."""
+    """Return one line per figure, and below them how they were measured."""
     return [_figure(figure) for figure in section.figures] + [f"    ({note})" for note in section.notes]
 
 

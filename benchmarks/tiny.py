@@ -1,7 +1,7 @@
 """Tiny tasks a second: what scheduling one task costs, because the task itself does nothing.
 
-Two ways to ask for them, and nothing is put together into chunks: ``list(executor.map(echo, ...))``, and a
-future for each (submit all, then take all results).
+They are submitted in two ways, both without chunks: ``list(executor.map(echo, ...))``, and a future for each
+(submit all, then take all results).
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ TARGET = Target(3.0, goal=10.0)
 
 TASKS, QUICK_TASKS = 8000, 800
 BODY = b"x" * 64
-"""About as many bytes as a tiny task has on the wire."""
+"""About the size of a tiny task on the wire."""
 CHAIN = "pyzmq ROUTER/ROUTER"
 TASKS_PER_S = N_("tasks/s")
 
 
 def by_map(executor: Executor, count: int) -> None:
-    """Have ``count`` tasks done with one call of ``map``."""
+    """Run ``count`` tasks with one call of ``map``."""
     results = list(executor.map(echo, range(count), chunksize=1))
     assert results == list(range(count))
 
 
 def by_submit(executor: Executor, count: int) -> None:
-    """Have ``count`` tasks done with a future for each."""
+    """Run ``count`` tasks with a future for each."""
     futures = [executor.submit(echo, number) for number in range(count)]
     assert [future.result() for future in futures] == list(range(count))
 

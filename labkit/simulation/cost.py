@@ -1,8 +1,8 @@
-"""What the scheduler's decisions cost: microseconds per task, for any number of workers and of queued tasks.
+"""The cost of the scheduler's decisions: microseconds per task, for any number of workers and queued tasks.
 
-There is no network and no computing, only messages that are handed to a real Scheduler as a broker would:
-a turn reads a batch of answers and as many submissions, then ticks. So the queue keeps its length while tasks
-flow through.
+There is no network and no computing, only a real Scheduler that gets messages as from a broker: a turn reads
+a batch of answers and as many submissions, then ticks. So the queue keeps its length while tasks flow
+through.
 
 The cost should be flat from 3 to 1,000 workers and from a hundred to a million queued tasks.
 A million queued tasks need about a gigabyte.
@@ -29,7 +29,7 @@ BATCH: Final = 64
 
 
 class Cost(NamedTuple):
-    """Measured: ``us_per_task`` is for one task's whole way from submission to result."""
+    """A measurement; ``us_per_task`` covers one task from submission to result."""
 
     workers: int
     queued: int
@@ -40,7 +40,7 @@ class Cost(NamedTuple):
 def microseconds_per_task(
     workers: int, queued: int, tasks: int = 20_000, slots: int = 1, policy: str | Policy = "least_busy"
 ) -> Cost:
-    """Return what one task costs the scheduler with ``workers`` connected and ``queued`` tasks waiting.
+    """Return the scheduler's cost of one task with ``workers`` connected and ``queued`` tasks waiting.
 
     ``tasks`` are measured, after a tenth as many that are not.
     """
@@ -48,7 +48,7 @@ def microseconds_per_task(
     bench.run(max(BATCH, tasks // 10))
     enabled = gc.isenabled()
     gc.collect()
-    gc.disable()  # the collector's walks over a million tasks are not the scheduler's doing
+    gc.disable()  # walking over a million tasks is not the scheduler's work
     try:
         began = time.perf_counter()
         done = bench.run(tasks)
@@ -60,7 +60,7 @@ def microseconds_per_task(
 
 
 class _Bench:
-    """A scheduler with workers that answer in the order in which they were asked."""
+    """A scheduler, and workers that answer in the order in which they got their tasks."""
 
     def __init__(self, workers: int, queued: int, slots: int, policy: str | Policy) -> None:
         room = queued + workers * 128 + BATCH
@@ -79,7 +79,7 @@ class _Bench:
         self._submit(queued - len(self._scheduler.queue))
 
     def run(self, tasks: int) -> int:
-        """Let at least so many tasks pass through; returns how many did."""
+        """Let at least ``tasks`` tasks pass through; return how many did."""
         done = 0
         while done < tasks:
             answers = [self._assigned.popleft() for _ in range(min(BATCH, len(self._assigned)))]

@@ -1,11 +1,11 @@
-"""A simulated run for people: one row per process over time, what happened to whom, and how it ended.
+"""A simulated run as text: one row per process over time, what happened to which, and how it ended.
 
 ::
 
     worker-2   ·██████▓██! · · ? x x x ·█████████████
 
-Everything is taken from the run's history, as a chart would take it. The sentences are English templates; a
-face that speaks another language hands in its own ``translate``.
+Everything comes from the run's history, as in a chart. The sentences are English templates; a caller that
+wants another language passes its own ``translate``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ AFTER_FAULT: Final = {"kill": "lost", "stop": "left", "pause": "suspect", "parti
 LOADS: Final = "▁▂▃▄▅▆▇█"
 SMALLEST_WIDTH: Final = 40
 MOST_LINES: Final = 60
-"""Lines of what happened; of more, those in the middle are left out."""
+"""Lines of what happened. If there are more, those in the middle are left out."""
 
 LEGEND: Final = N_("! fault   ▁ to █ computing   · idle   ? suspect   v draining   x lost   blank: not there")
 _FAULTS: Final = {
@@ -135,7 +135,7 @@ def _states(history: History, name: str, began: float, span_s: float, columns: i
 
 
 def _struck_states(run: Run, name: str, span_s: float, columns: int) -> list[str]:
-    """Return the states of a broker or client, which only the faults tell."""
+    """Return the states of a broker or client, which follow from the faults only."""
     cells = ["·"] * columns
     for event in run.history:
         gone_for_good = event.detail.get("target") == "all" and cells[-1] in (STATES["lost"], STATES["left"])
@@ -147,7 +147,7 @@ def _struck_states(run: Run, name: str, span_s: float, columns: int) -> list[str
 
 
 def _loads(history: History, name: str, began: float, span_s: float, columns: int) -> list[float]:
-    """Return for each column which share of the worker's slots computed."""
+    """Return for each column the share of the worker's slots that computed."""
     loads = [0.0] * columns
     slots = history.slots().get(name, 1)
     for interval in history.intervals().get(name, ()):
@@ -175,7 +175,7 @@ def _happenings(run: Run, translate: Translate) -> list[str]:
 
 
 def _sentence(history: list[Event], position: int, event: Event, translate: Translate) -> str:
-    """Return what an event says to people, or nothing: of single tasks only the unusual is told."""
+    """Return the sentence for an event; empty for most events of single tasks, which are the usual case."""
     detail = event.detail
     if event.kind == h.FAULT:
         template = _FAULTS.get(str(detail["fault"]), N_("{target}: {fault}"))

@@ -1,4 +1,4 @@
-"""The simulation has teeth: whoever takes one rule out is caught within 500 seeds, for the right reason."""
+"""The simulation notices: a core without one of its rules fails within 500 seeds, for the right reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.no_cover
 
 
 def catch(mutant: Mutant) -> str:
-    """Return by which invariant a mutant is caught, or an empty string."""
+    """Return the invariant that catches a mutant; an empty string if none does."""
     for seed in range(SEEDS):
         run = simulate(seed, mutant.workers, faults=mutant.faults or mix(seed), parts=mutant.parts)
         if not run.ok:

@@ -1,4 +1,4 @@
-"""A simulated run: the same from the same seed, rich in rare events, readable, open to a learner's policy."""
+"""A simulated run: repeatable from its seed, rich in rare events, readable, open to a learner's policy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_same_seed_is_the_same_history(seed: int) -> None:
     assert one.outcomes == two.outcomes
 
 
-def test_the_same_seed_is_the_same_history_in_every_process_whatever_it_hashes_to() -> None:
+def test_the_same_seed_is_the_same_history_in_a_process_with_other_hashes() -> None:
     def fingerprint(hash_seed: str) -> str:
         command = [sys.executable, "-c", FINGERPRINT]
         env = {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": ":".join(sys.path)}
@@ -52,7 +52,7 @@ def test_two_seeds_are_two_histories() -> None:
     assert simulate(1).history != simulate(2).history
 
 
-def test_nobody_compares_clocks_so_their_origins_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_origins_of_the_clocks_do_not_change_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
     def story(offset_s: float) -> list[tuple[str, str, int, str]]:
         def clock(process: Process) -> float:
             return process.loop.now + offset_s
@@ -105,13 +105,13 @@ def test_rare_events_are_not_rare_in_simulated_runs() -> None:
     assert set(outcomes) >= {"done", "ERROR", "POISONED", "HUNG", "NO_WORKER", "DEADLINE", "cancelled"}
 
 
-def test_every_task_of_every_client_that_stays_has_exactly_one_outcome() -> None:
+def test_each_task_of_a_client_that_stays_has_exactly_one_outcome() -> None:
     run = simulate(8, tasks=150, faults=[name for name in EVERYTHING if name != "client_vanish"])
     assert run.ok, run.report()
     assert len(run.outcomes) == 150
 
 
-def test_the_history_is_one_that_every_picture_can_be_drawn_from() -> None:
+def test_a_simulated_history_has_all_that_the_charts_need() -> None:
     run = simulate(7)
     history = History.from_lines(encode_event(event) for event in run.history)
     assert history.check(ended=True) == []
@@ -119,14 +119,14 @@ def test_the_history_is_one_that_every_picture_can_be_drawn_from() -> None:
     assert any(recovery.recovery_s is not None for recovery in history.recoveries())
 
 
-def test_small_quotas_make_clients_hear_busy_and_lose_nothing() -> None:
+def test_clients_with_small_quotas_are_refused_at_times_and_lose_nothing() -> None:
     run = simulate(3, faults=["flood"])
     assert run.ok, run.report()
     assert run.counters["refused_tasks"] > 0
     assert len(run.outcomes) == 200
 
 
-def test_an_unknown_fault_is_an_error_that_names_the_known_ones() -> None:
+def test_an_unknown_fault_is_an_error_that_lists_the_known_ones() -> None:
     with pytest.raises(InvalidInput, match="'meteor' is unknown; known: .*partition"):
         simulate(1, faults=["kill", "meteor"])
 
@@ -140,7 +140,7 @@ def test_a_mix_of_faults_follows_from_its_seed() -> None:
 
 
 def by_name(task: TaskView, workers: Sequence[WorkerView], now: float) -> WorkerView | None:
-    """Prefer worker-1, like somebody who knows nobody else."""
+    """Prefer the worker with the lowest name."""
     return min(workers, key=lambda worker: worker.id)
 
 
@@ -162,7 +162,7 @@ def test_a_learners_policy_runs_under_all_faults(policy: object) -> None:
         assert run.policy == policy.__name__  # type: ignore[attr-defined]
 
 
-def test_a_policy_that_fails_is_told_and_least_busy_takes_its_place() -> None:
+def test_least_busy_replaces_a_failing_policy_and_the_error_is_recorded() -> None:
     run = simulate(1, faults=[], policy=broken)
     errors = [event for event in run.history if event.kind == h.POLICY_ERROR]
     assert errors and "IndexError" in errors[0].detail["error"]
@@ -177,7 +177,7 @@ def failed() -> Run:
     return next(run for seed in range(9) if not (run := simulate(seed, parts=DEMANDED["requeue"].parts)).ok)
 
 
-def test_a_report_names_seed_instant_promise_last_events_and_the_command(failed: Run) -> None:
+def test_a_report_has_seed_instant_promise_last_events_and_command(failed: Run) -> None:
     report = failed.report()
     assert f"seed {failed.seed}" in report
     assert f"at {failed.violations[0].at:.4f} s: {failed.violations[0].invariant}" in report
@@ -196,14 +196,14 @@ def test_a_timeline_fits_its_width_and_shows_every_worker(width: int) -> None:
         assert any(line.startswith(name) for line in lines)
 
 
-def test_a_timeline_tells_what_happened_to_whom_and_how_it_ended(failed: Run) -> None:
-    told = "\n".join(timeline(simulate(7), 120))
-    assert "is killed" in told and "is lost (closed); requeued:" in told
-    assert "every promise was kept" in told
+def test_a_timeline_shows_faults_losses_and_the_end_of_the_run(failed: Run) -> None:
+    text = "\n".join(timeline(simulate(7), 120))
+    assert "is killed" in text and "is lost (closed); requeued:" in text
+    assert "every promise was kept" in text
     assert "BROKEN at" in "\n".join(timeline(failed, 120))
 
 
-def test_a_timeline_can_speak_another_language() -> None:
+def test_a_timeline_can_be_in_another_language() -> None:
     lines = timeline(simulate(7), 120, lambda text: "¡" + text)
     assert "¡every promise was kept" in lines
 
@@ -212,7 +212,7 @@ def test_a_timeline_can_speak_another_language() -> None:
 
 
 @pytest.mark.parametrize(("workers", "queued"), [(3, 100), (50, 1000)])
-def test_the_cost_of_a_task_is_measured_with_the_queue_at_its_length(workers: int, queued: int) -> None:
+def test_the_cost_of_a_task_is_measured_at_the_given_queue_length(workers: int, queued: int) -> None:
     cost = microseconds_per_task(workers, queued, tasks=500)
     assert (cost.workers, cost.queued) == (workers, queued)
     assert cost.tasks >= 500 and cost.us_per_task > 0

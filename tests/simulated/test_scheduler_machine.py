@@ -1,8 +1,8 @@
-"""Hypothesis as everybody at once: any order of messages, closures and silences leaves the tables right.
+"""Hypothesis plays all peers: any order of messages, closures and silences leaves the tables right.
 
-The peers of the simulation behave; here nobody does. Workers answer for attempts they never had, clients
-submit what they have submitted, connections close twice. After every step all invariants hold, and the
-history tells of every task's beginning and end.
+The peers of the simulation follow the protocol; here none does. Workers answer for attempts they never had,
+clients submit tasks twice, connections close twice. After every step all invariants hold, and the history has
+the beginning and the end of every task.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.ended: Counter[bytes] = Counter()
 
     def feed(self, event: Any) -> None:
-        """Hand an event over and take in what the scheduler says and does."""
+        """Hand an event over, and record the transitions and check the messages that come out."""
         actions = self.scheduler.handle(event, self.now)
         for transition in self.scheduler.take_events():
             task = bytes.fromhex(transition.task)
@@ -68,10 +68,10 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert type(message) in (m.TO_CLIENT if type(action) is ToClient else m.TO_WORKER)
             assert action.route is not None
             for envelope, frames in wire.envelopes([message]):
-                wire.decode(envelope, frames)  # whatever it says can travel
+                wire.decode(envelope, frames)  # every message can be encoded
 
     @initialize()
-    def everybody_says_hello(self) -> None:
+    def first_hellos(self) -> None:
         for number, route in enumerate(CLIENT_ROUTES[:2]):
             self.feed(FromClient(route, m.ClientHello(bytes([number]) * 16, f"client {number}")))
         for number, route in enumerate(WORKER_ROUTES[:3]):
@@ -104,7 +104,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             [m.Heartbeat(), m.Bulk(1 << 40), m.Note(1, "kill", "x"), m.Query(2), m.ClientGoodbye(), m.Stale()]
         ),
     )
-    def client_says(self, route: str, message: m.Message) -> None:
+    def client_sends(self, route: str, message: m.Message) -> None:
         self.feed(FromClient(route, message))
 
     @rule(route=client_routes)
@@ -164,7 +164,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             ]
         ),
     )
-    def worker_says(self, route: str, message: m.Message) -> None:
+    def worker_sends(self, route: str, message: m.Message) -> None:
         self.feed(FromWorker(route, message))
 
     @rule(route=worker_routes)
@@ -194,13 +194,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert self.opened - self.ended == Counter(self.scheduler.tasks.keys())
 
     @invariant()
-    def there_is_always_a_next_deadline_while_somebody_is_here(self) -> None:
+    def there_is_a_next_deadline_while_any_peer_is_connected(self) -> None:
         due = self.scheduler.next_deadline()
-        somebody = len(self.scheduler.workers) or len(self.scheduler.clients)
-        assert due is not None or not somebody
+        peers = len(self.scheduler.workers) or len(self.scheduler.clients)
+        assert due is not None or not peers
 
     def teardown(self) -> None:
-        """However it was left: with everybody gone, everything ends."""
+        """Once all peers are gone, everything ends, whatever came before."""
         for route in WORKER_ROUTES:
             self.feed(WorkerClosed(route))
         for route in CLIENT_ROUTES:

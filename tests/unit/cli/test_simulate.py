@@ -1,4 +1,4 @@
-"""``simulate`` shows a seeded run, the same each time; its exit code says whether every promise was kept."""
+"""``simulate`` shows a seeded run, the same each time; exit code 0 means that every promise was kept."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ def lab(capsys: pytest.CaptureFixture[str]) -> Commands:
 
 
 def test_a_run_is_shown_with_the_command_that_shows_it_again(lab: Commands) -> None:
-    said = lab.done(*SMALL)
-    assert "worker-3" in said.out
-    again = said.out.strip().splitlines()[-1].partition(f"{output.call()} ")[2]
+    shown = lab.done(*SMALL)
+    assert "worker-3" in shown.out
+    again = shown.out.strip().splitlines()[-1].partition(f"{output.call()} ")[2]
     assert again.split()[:7] == list(SMALL)
     assert lab.done(*again.split(), "--json").json()["events"] == lab.done(*SMALL, "--json").json()["events"]
 
 
-def test_the_command_repeats_how_closely_the_run_was_watched(lab: Commands) -> None:
-    said = lab.done(*SMALL, "--thorough", "--wire")
-    again = said.out.strip().splitlines()[-1].partition(f"{output.call()} ")[2]
+def test_the_command_for_the_same_run_repeats_thorough_and_wire(lab: Commands) -> None:
+    shown = lab.done(*SMALL, "--thorough", "--wire")
+    again = shown.out.strip().splitlines()[-1].partition(f"{output.call()} ")[2]
     assert again.endswith(" --thorough --wire")
     assert lab.done(*again.split(), "--json").json()["events"] == lab.done(*SMALL, "--json").json()["events"]
     assert "--wire" not in lab.done(*SMALL).out
 
 
-def test_json_tells_the_whole_run(lab: Commands) -> None:
-    told = lab.done(*SMALL, "--faults", "kill", "--policy", "round_robin", "--json").json()
-    assert (told["seed"], told["workers"], told["tasks"]) == (7, 3, 20)
-    assert (told["faults"], told["policy"], told["ok"]) == (["kill"], "round_robin", True)
-    assert sum(event["event"] == "submitted" for event in told["events"]) >= 20
+def test_json_holds_the_whole_run(lab: Commands) -> None:
+    document = lab.done(*SMALL, "--faults", "kill", "--policy", "round_robin", "--json").json()
+    assert (document["seed"], document["workers"], document["tasks"]) == (7, 3, 20)
+    assert (document["faults"], document["policy"], document["ok"]) == (["kill"], "round_robin", True)
+    assert sum(event["event"] == "submitted" for event in document["events"]) >= 20
 
 
 def test_no_faults_are_possible(lab: Commands) -> None:
@@ -58,8 +58,8 @@ def test_a_broken_promise_is_a_failure_with_a_report(lab: Commands, monkeypatch:
         simulation.simulate(7, 3, 20), violations=[Violation("conservation", 1.0, "a task is gone")]
     )
     monkeypatch.setattr(command, "simulate", lambda *_arguments, **_options: broken)
-    said = lab(*SMALL)
-    assert said.code == 1 and "a task is gone" in said.err
+    shown = lab(*SMALL)
+    assert shown.code == 1 and "a task is gone" in shown.err
     assert lab(*SMALL, "--json").json()["violations"] == [
         {"at": 1.0, "invariant": "conservation", "why": "a task is gone"}
     ]
