@@ -51,7 +51,7 @@ ROOMS = {
     "executors": "calls client cluster jobs",
     # What people see.
     "panel": f"{PROCESSES} jobs",
-    "demo": f"{PROCESSES} batch charts imaging jobs",
+    "demo": f"{PROCESSES} charts imaging jobs",
     "faults": f"{PROCESSES} cluster/local imaging jobs mirror security",
     "cli": f"{PROCESSES} cluster/compose cluster/local broker calls charts demo faults "
     "imaging jobs mirror security simulation benchmarks",
