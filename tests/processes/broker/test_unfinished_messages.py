@@ -196,7 +196,7 @@ def test_a_message_that_never_ends_costs_bounded_memory(
 ) -> None:
     lost = len(rig.events("lost"))
     check(rig, friend, Bombers(rig, way, count, door, role, kind))
-    assert len(rig.events("lost")) == lost, "only the guilty are hung up on"
+    assert len(rig.events("lost")) == lost, "only the attackers are disconnected"
 
 
 @timing

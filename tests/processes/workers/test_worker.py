@@ -234,7 +234,7 @@ def test_a_worker_without_a_broker_stops_at_once(tmp_path: Path) -> None:
         wait_until(lambda: psutil.Process(worker.pid).num_threads() > 2, 20.0, "it to be up")
         with pytest.raises(subprocess.TimeoutExpired):
             worker.wait(0.3)  # it keeps looking for its broker
-        assert "WORKER_CAPABILITIES names my_own, which no filter" in rig.log("lonely")
+        assert "WORKER_CAPABILITIES names my_own, but the lab has no such filter" in rig.log("lonely")
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(5) == 0
 
