@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import labkit
+from labkit.cli import parser
 from labkit.cli.doctor_checks import NEEDED
 from tests.tools import wheels
 from tests.tools.waiting import require
@@ -128,6 +129,10 @@ def shown_by_git(tree: Path) -> set[str]:
 
 
 # --- what a project has beside its code ---
+
+
+def test_the_command_line_tells_the_version_of_the_package() -> None:
+    assert labkit.__version__ == parser.VERSION
 
 
 def test_the_licence_is_named_the_same_everywhere(pyproject: dict[str, Any]) -> None:
