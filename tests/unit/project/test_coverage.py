@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -49,7 +50,8 @@ def run(tree: Path, mark: str = "") -> subprocess.CompletedProcess[str]:
     (tree / "tests" / "test_halves.py").write_text(TESTS.format(mark=mark))
     options = ["-n", "2", "--cov", "--cov-report=", "-p", "no:hypothesispytest", "-p", "no:nbval"]
     command = [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider", *options]
-    return subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    environ = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    return subprocess.run(command, cwd=tree, env=environ, capture_output=True, text=True, check=False)
 
 
 def test_the_summary_tells_lines_and_branches_and_ends_with_pytests_own_line(tree: Path) -> None:
