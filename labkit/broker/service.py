@@ -202,7 +202,7 @@ class Broker:
 
     def disconnect(self, flooding: bool) -> int:
         """Disconnect the idle peers, and with ``flooding`` the flooding ones; return how many."""
-        now, last_heard = time.monotonic(), self.scheduler.last_heard
+        now, last_heard = time.monotonic(), self.scheduler.liveness.last_heard
         cut = sum(
             each.disconnect_unfinished(last_heard, flooding, now) for each in (self._clients, self._workers)
         )

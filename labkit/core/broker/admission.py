@@ -30,7 +30,11 @@ MAX_NEEDS = 1024
 
 
 class Admission:
-    """See the module's head. ``may_use_worker_id(route, id)`` is asked at each hello of a worker."""
+    """See the module's head.
+
+    ``may_use_worker_id(route, id)`` returns whether the peer at that connection may use that worker id; it is
+    called at each hello of a worker. The shell knows which key the peer presented.
+    """
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ from labkit.core import history as h
 from labkit.core.broker.blame import Blame
 from labkit.core.broker.client_table import ClientTable
 from labkit.core.broker.inputs import Output, ToClient, ToWorker
-from labkit.core.broker.records import ClientRecord, Worker
+from labkit.core.broker.records import ClientRecord, Route, Worker
 from labkit.core.broker.worker_table import WorkerTable
 from labkit.core.history import Event
 from labkit.core.protocol import messages as m
@@ -71,6 +71,11 @@ class Liveness:
         """Be patient with a peer while the announced bytes are on their way."""
         rules = self._rules
         peer.patience_s = min(bulk.size, rules.max_message_bytes) / rules.slow_link_bytes_per_s
+
+    def last_heard(self, route: Route) -> float:
+        """Return when the peer at this connection last sent a message that counted; -inf if never."""
+        peer = self._workers.at(route) or self._clients.at(route)
+        return float("-inf") if peer is None else peer.last_heard
 
     def announced_bytes(self) -> int:
         """Return how many bytes peers have announced, at most what the broker could take."""

@@ -59,11 +59,7 @@ from labkit.core.protocol.rules import Rules
 
 
 class Scheduler:
-    """See the module's head. ``choose`` is a policy's name or a policy function of the learner's own.
-
-    ``may_use_worker_id(route, id)`` returns whether the peer at that connection may use that worker id; the
-    shell knows which key it presented.
-    """
+    """See the module's head. ``choose`` is a policy's name or function; for the last one see ``Admission``."""
 
     def __init__(
         self,
@@ -100,7 +96,7 @@ class Scheduler:
             m.Cancel: self._on_cancel,
             m.Note: self._on_note,
             m.Query: self._on_query,
-            m.Heartbeat: _ignore,
+            m.Heartbeat: lambda *_: None,  # its arrival is all that counts
             m.Bulk: self.liveness.announce,
             m.ClientGoodbye: lambda client, _, now: self._forget_client(client, now),
         }
@@ -109,7 +105,7 @@ class Scheduler:
             m.Started: self._on_started,
             m.WorkerError: self._on_worker_error,
             m.Returned: self._on_returned,
-            m.Heartbeat: _ignore,
+            m.Heartbeat: lambda *_: None,  # its arrival is all that counts
             m.Bulk: self.liveness.announce,
             m.Leaving: self._on_leaving,
             m.WorkerGoodbye: lambda worker, _, now: self._lose(worker, "left", now),
@@ -138,11 +134,6 @@ class Scheduler:
         events = self._events[:]
         self._events.clear()
         return events
-
-    def last_heard(self, route: Route) -> float:
-        """Return when the peer at this connection last sent a message that counted; -inf if never."""
-        peer = self.workers.at(route) or self.clients.at(route)
-        return float("-inf") if peer is None else peer.last_heard
 
     def next_deadline(self) -> float | None:
         """Return the instant at which a ``Tick`` is due even if nothing arrives; None if there is none."""
@@ -191,8 +182,8 @@ class Scheduler:
         self._actions.append(ToClient(client.route, m.Noted(note.number)))
 
     def _on_query(self, client: ClientRecord, query: m.Query, now: float) -> None:
-        text = json.dumps(self.status(now)).encode()
-        self._actions.append(ToClient(client.route, m.Info(query.number, text)))
+        info = m.Info(query.number, json.dumps(self.status(now)).encode())
+        self._actions.append(ToClient(client.route, info))
 
     def _on_client_closed(self, event: ClientClosed, now: float) -> None:
         client = self.clients.disconnect(event.route)
@@ -399,16 +390,10 @@ class Scheduler:
 
     def status(self, now: float) -> dict[str, Any]:
         """Return the state of the broker and its cluster, ready for JSON; all ages in seconds."""
-        counted = {"counters": dict(self.counters), **self.facts}
-        return {"epoch": self.epoch.hex(), **status_of(self.tables(), now), **counted}
+        own = {"epoch": self.epoch.hex(), **status_of(self.tables(), now)}
+        return {**own, "counters": dict(self.counters), **self.facts}
 
     def tables(self) -> Tables:
         """Return a read-only view of all tables."""
-        life = self.life
-        return Tables(
-            self.rules, life.tasks, life.queue, self.workers, self.clients, life.deadlines, self.blame.silent
-        )
-
-
-def _ignore(_peer: Worker | ClientRecord, _message: m.Message, _now: float) -> None:
-    """Do nothing: the arrival of a heartbeat is all that counts."""
+        life, silent = self.life, self.blame.silent
+        return Tables(self.rules, life.tasks, life.queue, self.workers, self.clients, life.deadlines, silent)
