@@ -59,7 +59,7 @@ from labkit.core.protocol.rules import Rules
 
 
 class Scheduler:
-    """See the module's head. ``choose`` is a policy's name or function; for the last one see ``Admission``."""
+    """See the module's head. ``choose`` is a policy's name or function; the rest: see ``Admission``."""
 
     def __init__(
         self,
