@@ -11,13 +11,13 @@ import io
 import shutil
 import sys
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labkit.cli import output
 from labkit.cli.cluster import connected, json_option, name_option
 from labkit.cli.parser import Parser
 from labkit.cluster import status_text
+from labkit.cluster.status import ClusterStatus, WorkerRow
 from labkit.cluster.status_table import Column, state_cell, table
 from labkit.cluster.status_text import STATES
 from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from labkit.cluster import Cluster
-
-Status = Mapping[str, Any]
 
 WATCH_EVERY_S = 0.5
 PIPED_WIDTH = 200
@@ -68,7 +66,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 # --- the picture --------------------------------------------------------------------------------------------
 
 
-def picture(status: Status, width: int | None = None) -> RenderableType:
+def picture(status: ClusterStatus, width: int | None = None) -> RenderableType:
     """Return what people see of ``Cluster.status()``; in ``width`` columns, if that is all there are."""
     from rich.console import Group
     from rich.text import Text
@@ -92,7 +90,7 @@ def _columns() -> list[Column]:
     ]
 
 
-def _row(worker: Status, where: str = "") -> list[str | Text]:
+def _row(worker: WorkerRow, where: str = "") -> list[str | Text]:
     known = worker["status"] not in ("absent", "left", "lost")
     # A frozen process keeps its connection: the broker's last numbers of it are worth showing.
     numbers = [str(worker[key]) if known else "-" for key in ("in_flight", "tasks_completed", "slots")]
@@ -105,7 +103,7 @@ def _row(worker: Status, where: str = "") -> list[str | Text]:
     return [worker["name"], state, *numbers, serves, heard, str(worker["pid"] or "-")]
 
 
-def _head(status: Status) -> str:
+def _head(status: ClusterStatus) -> str:
     from rich.markup import escape
 
     text = status_text.ready_in_words(status)
@@ -114,7 +112,7 @@ def _head(status: Status) -> str:
     return f"[bold]{escape(status['cluster'])}[/]: {text}"
 
 
-def _facts(status: Status) -> list[str]:
+def _facts(status: ClusterStatus) -> list[str]:
     from rich.markup import escape
 
     broker = status["broker"]
@@ -136,7 +134,7 @@ def _others(clients: int) -> int:
     return max(0, clients - 1)
 
 
-def _warnings(status: Status) -> list[str]:
+def _warnings(status: ClusterStatus) -> list[str]:
     """Return lines about what is not as it should be, each with the next step."""
     lines = []
     for row in status["processes"]:
@@ -166,7 +164,7 @@ def _warnings(status: Status) -> list[str]:
     return [output.as_called(line) for line in lines]
 
 
-def _print(status: Status) -> None:
+def _print(status: ClusterStatus) -> None:
     from rich.console import Console
 
     terminal = sys.stdout.isatty()

@@ -26,6 +26,7 @@ from labkit.imaging import photos
 from labkit.support.i18n import _, ngettext, translate_error
 
 if TYPE_CHECKING:
+    from labkit.demo.reference import Reference
     from labkit.demo.run import Ran
     from labkit.demo.targets import Target
     from labkit.support.settings import Settings
@@ -137,7 +138,7 @@ class Demo:
             )
         return gathered
 
-    def _reference(self, gathered: Gathered) -> Any:
+    def _reference(self, gathered: Gathered) -> Reference:
         from labkit.demo import reference
 
         with self._timed("reference"):
@@ -173,7 +174,7 @@ class Demo:
         return ran
 
     def _evaluate(
-        self, gathered: Gathered, reference: Any, ran: Ran
+        self, gathered: Gathered, reference: Reference, ran: Ran
     ) -> tuple[list[Target], dict[str, bytes]]:
         from labkit.demo.reference import different
         from labkit.demo.report import pictures_of

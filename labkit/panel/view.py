@@ -11,8 +11,10 @@ the broker thinks of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from labkit.cluster.processes import ProcessRow
+from labkit.cluster.status import ClusterStatus, WorkerRow
 from labkit.cluster.status_text import (
     COMMANDS,
     STATES,
@@ -69,7 +71,7 @@ class Moment(NamedTuple):
 
 
 def moment_of(
-    status: Mapping[str, Any], feed: Feed, monotonic: float, pending: Mapping[str, str] | None = None
+    status: ClusterStatus, feed: Feed, monotonic: float, pending: Mapping[str, str] | None = None
 ) -> Moment:
     """Return the moment that shows ``Cluster.status()`` at our clock's ``monotonic``.
 
@@ -94,7 +96,7 @@ def moment_of(
     )
 
 
-def _headline(status: Mapping[str, Any], feed: Feed, recent: list[Second]) -> str:
+def _headline(status: ClusterStatus, feed: Feed, recent: list[Second]) -> str:
     parts = [ready_in_words(status)]
     if (broker := status["broker"]) is not None:
         parts.append(_("queue {n}").format(n=broker["queued"]))
@@ -108,7 +110,7 @@ def _rate(results: int, recent: list[Second]) -> str:
     return f"{results / len(recent):.1f}" if recent else "0.0"
 
 
-def _problem(status: Mapping[str, Any]) -> str:
+def _problem(status: ClusterStatus) -> str:
     state = next((row["state"] for row in status["processes"] if row["kind"] == "broker"), "absent")
     if status["broker"] is not None or state == "absent":
         return ""
@@ -119,9 +121,7 @@ def _problem(status: Mapping[str, Any]) -> str:
     )
 
 
-def _worker_card(
-    worker: Mapping[str, Any], feed: Feed, recent: list[Second], pending: Mapping[str, str]
-) -> Card:
+def _worker_card(worker: WorkerRow, feed: Feed, recent: list[Second], pending: Mapping[str, str]) -> Card:
     name, process, status = str(worker["name"]), str(worker["process"]), str(worker["status"])
     state = STATES[state_of(worker)]
     results = sum(second.by_worker.get(name, 0) for second in recent)
@@ -151,7 +151,7 @@ def _worker_card(
     )
 
 
-def _guest_card(guest: Mapping[str, Any], feed: Feed, recent: list[Second]) -> Card:
+def _guest_card(guest: WorkerRow, feed: Feed, recent: list[Second]) -> Card:
     """Return the card of a worker that is no process of this cluster's: no command applies to it."""
     card = _worker_card({**guest, "process": "running"}, feed, recent, {})
     facts = ((_("process"), _("elsewhere")), *card.facts[1:])
@@ -162,7 +162,7 @@ def _heard(age_s: float | None) -> str:
     return "–" if age_s is None else _("{seconds:.1f} s ago").format(seconds=age_s)
 
 
-def _service_card(row: Mapping[str, Any], status: Mapping[str, Any], pending: Mapping[str, str]) -> Card:
+def _service_card(row: ProcessRow, status: ClusterStatus, pending: Mapping[str, str]) -> Card:
     name = str(row["name"])
     facts: list[tuple[str, str]] = []
     if (broker := status["broker"]) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from rich.console import Console
@@ -12,6 +12,7 @@ from labkit.cli import output
 from labkit.cli.keyboard import Keys
 from labkit.cli.status import _watch, picture
 from labkit.cli.submit import _why_waiting
+from labkit.cluster.status import ClusterStatus
 from labkit.cluster.status_table import state_cell
 from labkit.cluster.status_text import STATES, state_of
 from labkit.core.errors import ClusterNotRunning
@@ -44,7 +45,7 @@ def status(*workers: dict[str, Any], **changed: Any) -> dict[str, Any]:
 
 def shown(told: dict[str, Any]) -> str:
     console = Console(file=io.StringIO(), width=160)
-    console.print(picture(told))
+    console.print(picture(cast(ClusterStatus, told)))
     return str(console.file.getvalue())  # type: ignore[attr-defined]
 
 
@@ -67,7 +68,7 @@ def test_narrow_terminal_drops_whole_columns_and_cuts_nothing(language: str, wid
     i18n.set_language(language)
     told = status(worker(capabilities=["blur", "edges"]), worker("worker-2", "paused", "lost", pid=12345))
     console = Console(file=io.StringIO(), width=width)
-    console.print(picture(told, width))
+    console.print(picture(cast(ClusterStatus, told), width))
     text = str(console.file.getvalue())  # type: ignore[attr-defined]
     assert "…" not in text and all(len(line.rstrip()) <= width for line in text.splitlines())
     rows = [line.split() for line in text.splitlines() if line.startswith("worker-")]

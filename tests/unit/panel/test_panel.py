@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from labkit.cluster.status import ClusterStatus
 from labkit.cluster.status_text import COMMANDS, STATES, TONES
 from labkit.core.errors import BrokerUnreachable, ClusterError, ClusterNotRunning
 from labkit.core.history import Event
@@ -64,7 +65,7 @@ def feed_of(events: list[Event]) -> tuple[Feed, float]:
 def moment(*workers: dict[str, Any], events: list[Event] | None = None, **more: Any) -> view.Moment:
     feed, now = feed_of(events) if events else (Feed(), 0.0)
     pending = more.pop("pending", None)
-    return moment_of(status(*(workers or (worker(),)), **more), feed, now, pending)
+    return moment_of(cast(ClusterStatus, status(*(workers or (worker(),)), **more)), feed, now, pending)
 
 
 # --- the feed -----------------------------------------------------------------------------------------------
@@ -185,7 +186,7 @@ def test_rates_cover_the_last_whole_seconds() -> None:
 
 def test_worker_from_elsewhere_is_shown_without_active_buttons() -> None:
     told = {**status(worker()), "guests": [worker("by-hand", process="elsewhere", status="busy")]}
-    shown = moment_of(told, Feed(), 0.0)
+    shown = moment_of(cast(ClusterStatus, told), Feed(), 0.0)
     card = shown.cards[1]
     assert (card.name, card.state, card.commands) == ("by-hand", "busy", frozenset())
     assert ("process", "elsewhere") in card.facts and shown.workers == 1
