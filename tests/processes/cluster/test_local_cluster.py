@@ -313,15 +313,15 @@ def test_a_frozen_broker_delays_no_command(cluster: Cluster) -> None:
     assert [fault["fault"] for fault in cluster.status()["unrecorded_faults"]] == ["kill", "resume"]
 
 
-@pytest.mark.parametrize(("fault", "mend"), [("pause", "resume"), ("kill", "start")])
+@pytest.mark.parametrize(("fault", "recovery"), [("pause", "resume"), ("kill", "start")])
 def test_broker_down_by_command_is_not_waited_for(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, fault: str, mend: str
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, fault: str, recovery: str
 ) -> None:
     monkeypatch.setattr("labkit.cluster.cluster.BROKER_DOWN_S", 0.3)
     getattr(cluster, fault)("broker")
-    with pytest.raises(BrokerUnreachable, match=f"cluster.{mend}..broker"):
+    with pytest.raises(BrokerUnreachable, match=f"cluster.{recovery}..broker"):
         cluster.wait_until_ready(3600.0)
-    getattr(cluster, mend)("broker")
+    getattr(cluster, recovery)("broker")
     cluster.wait_until_ready()
 
 
