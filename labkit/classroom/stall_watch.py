@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from labkit.cluster.status_text import STATES
 from labkit.core.errors import N_, ClusterError, LabkitError
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 LOOK_S = 1.0
 SILENT_S = 12.0
 """Twice ``broker_gone_s``, after which workers and clients give up a silent broker: they may reconnect."""
-DOWN = frozenset({"stopping", "stopped", "killed"})
-FROZEN = "paused"
 
 
 class LessonStalled(LabkitError):
@@ -70,14 +69,14 @@ class StallWatch:
     def _refuse_broker(self, state: str, answers: bool) -> None:
         if answers:
             self._answered = self._looked
-        if state == FROZEN:
+        if state == "paused":
             raise LessonStalled(
                 N_(
                     "the broker does not answer, because it is frozen: resume it on the panel, or with "
                     "cluster.resume('broker'), then run this cell again"
                 )
             )
-        if state in DOWN:
+        if _is_out(state):
             raise LessonStalled(
                 N_(
                     "the broker does not answer, because it is down: start it on the panel, or with "
@@ -96,4 +95,4 @@ class StallWatch:
 
 
 def _is_out(state: str) -> bool:
-    return state == FROZEN or state in DOWN
+    return state == "stopping" or bool(state and STATES[state].recovery)

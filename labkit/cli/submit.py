@@ -15,6 +15,7 @@ from labkit.cli.batch import Batch, Failure, Outputs, Report, find_pictures, mak
 from labkit.cli.cluster import json_option, name_option
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
+from labkit.cluster.status_text import STATES
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.executors import ENGINES, open_executor
 from labkit.imaging.filters import FILTERS, Step, parse_steps, parse_value
@@ -216,7 +217,7 @@ def _why_waiting(status: Mapping[str, Any], needs: set[str]) -> str:
     if not any(row["process"] in ("running", "restarting") for row in workers):
         if not workers:
             return _("waiting: the cluster has no workers; python -m labkit scale 3")
-        command = "resume" if workers[0]["process"] == "paused" else "start"
+        command = STATES[workers[0]["process"]].recovery or "start"
         text = _("waiting: no worker is up; python -m labkit {command} {worker}")
         return text.format(command=command, worker=workers[0]["name"])
     known = [row for row in workers if row["status"] in ("ready", "busy", "suspect")]

@@ -18,6 +18,7 @@ from labkit.faults.case import Case
 from labkit.faults.judge import shown_seconds
 from labkit.faults.verdict import Claim, Result, Verdict, verdict_of_all
 from labkit.support.i18n import _, translate_error
+from labkit.support.palette import FAULT, GREEN, ORANGE
 
 PIPED_WIDTH = 140
 WIDEST = 160
@@ -26,7 +27,11 @@ WORDS = {
     Verdict.FAIL: N_("FAIL"),
     Verdict.INCONCLUSIVE: N_("inconclusive"),
 }
-STYLES = {Verdict.PASS: "bold #009E73", Verdict.FAIL: "bold #D55E00", Verdict.INCONCLUSIVE: "bold #E69F00"}
+STYLES = {
+    Verdict.PASS: f"bold {GREEN}",
+    Verdict.FAIL: f"bold {FAULT}",
+    Verdict.INCONCLUSIVE: f"bold {ORANGE}",
+}
 
 
 def sentence(claim: Claim) -> str:
