@@ -101,9 +101,15 @@ class Admission:
         if verdict is not None:  # the client did not receive it, or it would not ask again
             self._actions.append(ToClient(client.route, verdict))
             return False
-        full = self._full(client, submit.payload.size)
-        if full:
-            self._refuse(client, task_id, full, now)
+        rules, size = self._rules, submit.payload.size
+        if (
+            len(self._tasks) >= rules.max_queued_tasks
+            or self._clients.open_bytes + size > rules.max_queued_bytes
+        ):
+            self._refuse(client, task_id, "the broker's queue is full", now)
+            return False
+        if len(client.tasks) >= rules.max_client_tasks or client.bytes + size > rules.max_client_bytes:
+            self._refuse(client, task_id, "this client has used up its quota", now)
             return False
         if len(submit.needs) > MAX_NEEDS:
             why = "no worker has so many capabilities"
@@ -116,17 +122,6 @@ class Admission:
             return False
         self._acknowledge(client, task_id, now)
         return True
-
-    def _full(self, client: ClientRecord, size: int) -> str:
-        rules = self._rules
-        if (
-            len(self._tasks) >= rules.max_queued_tasks
-            or self._clients.open_bytes + size > rules.max_queued_bytes
-        ):
-            return "the broker's queue is full"
-        if len(client.tasks) >= rules.max_client_tasks or client.bytes + size > rules.max_client_bytes:
-            return "this client has used up its quota"
-        return ""
 
     def _refuse(self, client: ClientRecord, task_id: bytes, reason: str, now: float) -> None:
         self._counters["refused_tasks"] += 1

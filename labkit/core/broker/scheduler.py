@@ -70,8 +70,7 @@ class Scheduler:
         may_use_worker_id: Callable[[Route, str], bool] = lambda _route, _worker: True,
     ) -> None:
         output = Output()
-        self.rules = rules
-        self.epoch = epoch
+        self.rules, self.epoch = rules, epoch
         self.workers = workers = WorkerTable(rules)
         self.clients = clients = ClientTable()
         self.blame = blame = Blame(rules)
@@ -82,8 +81,7 @@ class Scheduler:
         self.admission = Admission(rules, epoch, life, workers, clients, blame, may_use_worker_id, output)
         self.counters = output.counters
         self.facts: dict[str, Any] = {}  # what the shell adds to ``status``: ports, state of the mirror
-        self._actions = output.actions
-        self._events = output.events
+        self._actions, self._events = output.actions, output.events
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             FromClient: lambda event, now: self._on_client_message(event.route, event.message, now),
             FromWorker: lambda event, now: self._on_worker_message(event.route, event.message, now),
@@ -114,6 +112,8 @@ class Scheduler:
     def handle(self, event: Input, now: float) -> list[Action]:
         """Take one event in and return the messages to send, in order."""
         self._handlers[type(event)](event, now)
+        if not self._actions:
+            return []
         actions = self._actions[:]  # a copy, because all parts append to the one list
         self._actions.clear()
         return actions

@@ -242,6 +242,7 @@ class TaskLife:
             self._release(task)
         del self.tasks[task.id]
         del task.client.tasks[task.id]
-        task.client.bytes -= task.size
-        self._clients.open_bytes -= task.size
+        size = task.size
+        task.client.bytes -= size
+        self._clients.open_bytes -= size
         self.deadlines.disarm(task.id, task.tick)
