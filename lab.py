@@ -71,15 +71,15 @@ TEXTS = {
         "The disk is full: the lab needs about {needed} MB in {folder}, and {free} MB are free. "
         "Make room, then run this again.",
         "El disco está lleno: el laboratorio necesita unos {needed} MB en {folder} y hay {free} MB libres. "
-        "Haz sitio y repite la orden.",
+        "Libera espacio y repite el comando.",
     ),
     "network": (
         "The packages could not be fetched: is this machine online? Only the first run needs the network.",
         "No se pudieron descargar los paquetes: ¿hay conexión? Solo la primera vez hace falta la red.",
     ),
     "failed": (
-        "Installing did not work; the last lines above say why. The next run starts afresh.",
-        "La instalación no funcionó; las últimas líneas dicen por qué. La próxima vez se empezará de nuevo.",
+        "Installing did not work; the last lines above show why. The next run starts afresh.",
+        "La instalación no funcionó; las últimas líneas muestran por qué. La próxima vez empezará de nuevo.",
     ),
     "file": (
         "{error}. Can you write to {folder}, and is no program from its .venv still running?",
@@ -91,7 +91,7 @@ TEXTS = {
     ),
     "waiting": (
         "Another run is preparing the lab; waiting for it.",
-        "Otra orden está preparando el laboratorio; se espera a que termine.",
+        "Otro comando está preparando el laboratorio; se espera a que termine.",
     ),
     "interrupted": (
         "Interrupted; the next run starts afresh.",

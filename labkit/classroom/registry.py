@@ -161,7 +161,12 @@ class Registry:
 
     def _connection(self) -> redis.Redis | None:
         if self._redis is None:
-            print(_("This cluster has no Redis. It works without: Redis is a picture, never the truth."))
+            print(
+                _(
+                    "This cluster has no Redis. It works without it: Redis is a copy, never the source of"
+                    " truth."
+                )
+            )
         return self._redis
 
     def _picture(self) -> dict[str, dict[str, Any]]:

@@ -61,8 +61,8 @@ class StallWatch:
         if workers and all(map(_is_out, workers.values())):
             raise LessonStalled(
                 N_(
-                    "every worker is down or frozen, so nobody computes: start or resume one on the panel, "
-                    "then run this cell again"
+                    "every worker is down or frozen, so no task makes progress: start or resume one on "
+                    "the panel, then run this cell again"
                 )
             )
 

@@ -26,21 +26,21 @@ WAKE_EVERY_S = 0.5
 def configure(_name: str, parser: Parser) -> None:
     """Declare the options."""
     for option, field, kind, metavar, help_text in (
-        ("--min", "least", int, "N", _("never fewer workers (default: {usual})")),
-        ("--max", "most", int, "N", _("never more workers (default: {usual})")),
+        ("--min", "least", int, "N", _("smallest number of workers (default: {usual})")),
+        ("--max", "most", int, "N", _("largest number of workers (default: {usual})")),
         (
             "--target",
             "target_s",
             float,
             "S",
-            _("what is open should be done in so many seconds (default: {usual:g})"),
+            _("target: finish all open tasks within this many seconds (default: {usual:g})"),
         ),
         (
             "--calm",
             "calm_s",
             float,
             "S",
-            _("fewer workers only after so many seconds of calm (default: {usual:g})"),
+            _("remove workers only after this many seconds of low load (default: {usual:g})"),
         ),
     ):
         usual = getattr(Limits, field)
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         except KeyboardInterrupt:
             if not options.json:
                 output.line()
-                output.line(_("The autoscaler has ended. The cluster stays as large as it is."))
+                output.line(_("The autoscaler has ended. The cluster keeps its present size."))
             raise
     assert autoscaling.error is not None
     raise autoscaling.error
@@ -77,8 +77,8 @@ def _wait(autoscaling: Autoscaling) -> None:
 
 def _show_start(limits: Limits) -> None:
     text = _(
-        "Between {least} and {most} workers, so that what is open is done in {target:g} s; "
-        "fewer after {calm:g} s of calm. Ctrl-C ends it."
+        "Keeps {least} to {most} workers, so that all open tasks finish within {target:g} s; "
+        "removes some after {calm:g} s of low load. Ctrl-C ends it."
     )
     output.line(text.format(least=limits.least, most=limits.most, target=limits.target_s, calm=limits.calm_s))
     sys.stdout.flush()

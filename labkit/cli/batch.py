@@ -134,7 +134,9 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise InvalidInput(N_("{path} is not a folder; --out names another"), path=str(folder)) from error
+        raise InvalidInput(
+            N_("{path} is not a folder; choose another with --out"), path=str(folder)
+        ) from error
     except OSError as error:
         raise _cannot_write(folder, error.strerror or str(error)) from error
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -143,7 +145,7 @@ def make_folder(folder: Path) -> None:
 
 def _cannot_write(folder: Path, reason: str) -> InvalidInput:
     return InvalidInput(
-        N_("nothing can be written to {path}: {reason}; --out names another folder"),
+        N_("cannot write to {path}: {reason}; choose another folder with --out"),
         path=str(folder),
         reason=reason,
     )

@@ -35,11 +35,12 @@ def configure(name: str, parser: Parser) -> None:
         parser.add_argument(
             "--policy",
             metavar=_("POLICY"),
-            help=_("who gets the next task: {policies}; or your own, as module:function").format(
-                policies=", ".join(POLICIES)
-            ),
+            help=_(
+                "policy that chooses the worker for the next task: {policies}; or your own, as "
+                "module:function"
+            ).format(policies=", ".join(POLICIES)),
         )
-        ports = parser.add_argument_group(_("ports"), _("the usual ones where they are free, unless you say"))
+        ports = parser.add_argument_group(_("ports"), _("by default the usual ports, if they are free"))
         for option, default in USUAL.items():
             ports.add_argument(
                 f"--{option}-port", metavar=_("PORT"), help=_("usually {port}").format(port=default)
@@ -47,7 +48,7 @@ def configure(name: str, parser: Parser) -> None:
         json_option(parser)
         parser.examples("up", "up --workers 5 --policy round_robin", "up --name second --redis-port 6400")
     elif name == "scale":
-        parser.add_argument("workers", type=int, metavar="N", help=_("how many workers there shall be"))
+        parser.add_argument("workers", type=int, metavar="N", help=_("number of workers to have"))
         parser.examples("scale 5")
     else:
         parser.examples("down")
@@ -179,7 +180,7 @@ def _show_up(told: dict[str, Any], cluster: Cluster, options: argparse.Namespace
     if told["cleaned_up"]:
         listed = ", ".join(told["cleaned_up"])
         output.line(
-            _("An earlier cluster had crashed; ended what was left of it: {processes}.").format(
+            _("An earlier cluster had crashed; its remaining processes were ended: {processes}.").format(
                 processes=listed
             )
         )
@@ -197,7 +198,7 @@ def _show_up(told: dict[str, Any], cluster: Cluster, options: argparse.Namespace
     output.line()
     address = cluster.address.rpartition(":")[0]
     redis = _redis(cluster) or _(
-        "off: no Redis on this machine (python -m labkit doctor); all else works without"
+        "off: no Redis on this machine (python -m labkit doctor); everything else works without it"
     )
     rows = [(_("clients"), cluster.address), (_("events"), cluster.event_address), ("Redis", redis)]
     if "worker" in cluster.ports:
@@ -247,7 +248,7 @@ def _down(options: argparse.Namespace, settings: Settings) -> int:
         ended = clean_up(options.name, settings)
         if not ended:
             raise
-        text = _("The cluster had crashed; ended what was left of it: {processes}.")
+        text = _("The cluster had crashed; its remaining processes were ended: {processes}.")
         output.line(text.format(processes=", ".join(ended)))
         return 0
     with cluster:
@@ -256,7 +257,7 @@ def _down(options: argparse.Namespace, settings: Settings) -> int:
     if file is None:
         output.line(_("The cluster {name!r} is down.").format(name=cluster.name))
     else:
-        text = _("The cluster {name!r} is down. What happened in it stays in {file}.")
+        text = _("The cluster {name!r} is down. Its history is kept in {file}.")
         output.line(text.format(name=cluster.name, file=file))
     return 0
 
@@ -276,9 +277,7 @@ def _scale(options: argparse.Namespace, settings: Settings) -> int:
     output.line(text.format(n=len(names), names=listed) if names else _("The cluster has no workers now."))
     if leaving := sorted(before - set(names)):
         output.line(
-            _("Leaving, as soon as they have finished what they hold: {names}.").format(
-                names=", ".join(leaving)
-            )
+            _("Leaving after they finish their current tasks: {names}.").format(names=", ".join(leaving))
         )
     steps = [("status", _("show them"))]
     down = [name for name in down if name in names]
@@ -296,6 +295,6 @@ def broker_is_down(recovery: str) -> tuple[str, str]:
     """Report that the workers wait for the broker. Return the step that brings it back by ``recovery``."""
     if recovery == "resume":
         output.line(_("The broker is frozen, and the workers wait for it."))
-        return "resume broker", _("let it go on")
+        return "resume broker", _("let it continue")
     output.line(_("The broker is down, and the workers wait for it."))
     return "start broker", _("start the broker")

@@ -17,8 +17,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     N_("the cluster"): {
         "up": ("labkit.cli.cluster", N_("start a cluster that stays in the background")),
         "status": ("labkit.cli.status", N_("show workers, queue and ports, once or live")),
-        "scale": ("labkit.cli.cluster", N_("have more or fewer workers")),
-        "autoscale": ("labkit.cli.autoscale", N_("let the number of workers follow the work")),
+        "scale": ("labkit.cli.cluster", N_("start or stop workers, to have this many")),
+        "autoscale": ("labkit.cli.autoscale", N_("adapt the number of workers to the work")),
         "logs": ("labkit.cli.logs", N_("show what the processes printed")),
         "redis": ("labkit.cli.redis", N_("ask Redis, as with redis-cli")),
         "down": ("labkit.cli.cluster", N_("end the cluster")),
@@ -27,7 +27,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "submit": ("labkit.cli.submit", N_("process pictures")),
         "demo": (
             "labkit.cli.programs",
-            N_("see it all in a minute: three workers, one is killed, nothing is lost"),
+            N_("see the whole system in a minute: three workers, one is killed, nothing is lost"),
         ),
         "simulate": ("labkit.cli.simulate", N_("play a run with faults on a virtual clock")),
         "bench": ("labkit.cli.programs", N_("measure speed and memory on this machine")),
@@ -38,21 +38,21 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     N_("faults"): {
         "kill": ("labkit.cli.process_commands", N_("kill a worker, as a crash would (SIGKILL)")),
         "pause": ("labkit.cli.process_commands", N_("freeze a worker (SIGSTOP)")),
-        "resume": ("labkit.cli.process_commands", N_("let a frozen worker go on")),
-        "stop": ("labkit.cli.process_commands", N_("stop a worker politely: it finishes what it holds")),
+        "resume": ("labkit.cli.process_commands", N_("let a frozen worker continue")),
+        "stop": ("labkit.cli.process_commands", N_("stop a worker politely: it first finishes its tasks")),
         "start": ("labkit.cli.process_commands", N_("start a worker that was killed or stopped")),
         "faults": (
             "labkit.cli.faults",
-            N_("try every fault on a cluster of its own, and measure what was promised"),
+            N_("try every fault on a separate cluster, and check the promised times and counts"),
         ),
     },
     N_("this machine"): {
-        "doctor": ("labkit.cli.doctor", N_("check what the lab needs, and say what to do about it")),
-        "images": ("labkit.cli.images", N_("the images of the containers: build, list, take along")),
-        "keys": ("labkit.cli.keys", N_("say who may join from other machines (CURVE keys)")),
+        "doctor": ("labkit.cli.doctor", N_("check everything that the lab needs, and explain how to fix it")),
+        "images": ("labkit.cli.images", N_("build, list, export and import the container images")),
+        "keys": ("labkit.cli.keys", N_("choose who may join from other machines (CURVE keys)")),
         "broker": (
             "labkit.cli.broker",
-            N_("be a broker (what a cluster runs; settings from the environment)"),
+            N_("run a broker (as a cluster does; settings from the environment)"),
         ),
     },
 }

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         failed |= finding.state == FAIL
     output.line()
     output.line(
-        _("Something that the lab needs is missing; see above.") if failed else _("The lab can run here.")
+        _("The lab lacks something that it needs; see above.") if failed else _("The lab can run here.")
     )
     return 1 if failed else 0
 

@@ -266,22 +266,23 @@ def _redis(settings: Settings) -> Iterator[Finding]:
             answers = False
         if answers:
             yield Finding(
-                "redis", OK, said(N_("the one that REDIS_URL names answers: {url}"), url=address), NOTHING
+                "redis", OK, said(N_("the server in REDIS_URL answers: {url}"), url=address), NOTHING
             )
         else:
-            found = said(
-                N_("the one that REDIS_URL names does not answer, or lets nobody in: {url}"), url=address
-            )
-            advice = said(N_("start it, correct REDIS_URL, or unset it: the lab then starts one of its own"))
+            found = said(N_("the server in REDIS_URL does not answer, or refuses access: {url}"), url=address)
+            advice = said(N_("start it, correct REDIS_URL, or unset it: the lab then starts its own"))
             yield Finding("redis", WARN, found, advice)
         return
     binary = server.find_binary()
     if binary is not None:
         yield Finding("redis", OK, said(N_("the lab starts its own: {path}"), path=binary), NOTHING)
     else:
-        found = said(N_("no server on this machine, so there is no view with redis-cli; all else works"))
+        found = said(N_("no server on this machine, so redis-cli has nothing to show; everything else works"))
         yield Finding(
-            "redis", WARN, found, said(N_("set REDIS_URL to a Redis elsewhere, if you want the view"))
+            "redis",
+            WARN,
+            found,
+            said(N_("if you want to use redis-cli, set REDIS_URL to a Redis on another machine")),
         )
 
 
@@ -320,8 +321,13 @@ def _docker(_settings: Settings) -> Iterator[Finding]:
         found = said(N_("engine {version}, Compose {compose}"), version=version, compose=compose)
         yield Finding("docker", OK, found, NOTHING)
     if unheard := projects.only_in_env_file():
-        found = said(N_("docker-compose alone obeys its file .env: {names}"), names=", ".join(unheard))
-        yield Finding("docker", WARN, found, said(N_("set these in the environment: then everything does")))
+        found = said(
+            N_("only docker-compose reads these settings from its file .env: {names}"),
+            names=", ".join(unheard),
+        )
+        yield Finding(
+            "docker", WARN, found, said(N_("set them in the environment, so that labkit reads them too"))
+        )
 
 
 def _ask(*command: str) -> tuple[str | None, str]:

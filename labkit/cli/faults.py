@@ -24,7 +24,7 @@ NOTHING_SHOWN = 3
 def configure(_name: str, parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("--only", nargs="+", metavar=_("NAME"), default=[], help=_("these faults only"))
-    parser.add_argument("--list", action="store_true", help=_("name the faults, and do nothing"))
+    parser.add_argument("--list", action="store_true", help=_("only list the faults"))
     json_option(parser)
     parser.examples("faults", "faults --only kill-storm broker-killed", "faults --list")
 

@@ -25,7 +25,7 @@ def configure(_name: str, parser: Parser) -> None:
     parser.add_argument(
         "action",
         choices=ACTIONS,
-        help=_("list; build what the code has outgrown; export to a file; import from one"),
+        help=_("list; build outdated images; export to a file; import from a file"),
     )
     parser.add_argument("file", nargs="?", metavar=_("FILE"), help=_("for export and import"))
     parser.examples("images list", "images export lab-images.tar", "images import lab-images.tar")
@@ -48,7 +48,7 @@ def _list(docker: Docker, _file: Path) -> None:
         if image not in sizes:
             state = _("not here")
         elif image in images.BUILT and not images.is_here(docker, f"{image}:{digest}"):
-            state = _("of other code than is here")
+            state = _("built from other code")
         else:
             state = _("up to date")
         size = _("{n} MB").format(n=sizes[image] // 10**6) if image in sizes else "-"

@@ -50,8 +50,8 @@ def configure(_name: str, parser: Parser) -> None:
         added.add_argument("--json", action="store_true", help=_("print JSON"))
         return added
 
-    action("make", _("make the broker's keys, and those that its own machine uses"))
-    action("list", _("show whose keys are on the list, and which secrets lie here"))
+    action("make", _("make the broker's keys, and the keys for its own machine"))
+    action("list", _("show the keys on the list, and the secrets in this folder"))
     add = action("add", _("make a key pair for one more client or worker"))
     _role_and_name(add)
     add.add_argument(
@@ -59,7 +59,9 @@ def configure(_name: str, parser: Parser) -> None:
         metavar="PATTERN",
         help=_("ids that a worker with this key may have, like lab-2 or pool-*; otherwise the key's name"),
     )
-    give = action("give", _("write what one client or worker needs into a folder, to carry it there"))
+    give = action(
+        "give", _("write the files for one client or worker into a folder, to carry to its machine")
+    )
     _role_and_name(give)
     give.add_argument("folder", metavar=_("FOLDER"), type=Path)
     remove = action("remove", _("take a key off the list, and delete it"))
@@ -102,7 +104,7 @@ def _make(folder: KeyFolder, options: argparse.Namespace) -> None:
     if not options.json:
         output.next_steps(
             ("keys add worker lab-2", _("admit a worker on another machine")),
-            ("keys list", _("see who is admitted")),
+            ("keys list", _("list the admitted keys")),
         )
         output.line()
         output.line(
@@ -123,7 +125,7 @@ def _add(folder: KeyFolder, options: argparse.Namespace) -> None:
         output.next_steps(
             (
                 f"keys give {options.role} {options.name} for-{options.name}",
-                _("write what that machine needs into a folder"),
+                _("write the files for that machine into a folder"),
             )
         )
 
@@ -141,7 +143,9 @@ def _give(folder: KeyFolder, options: argparse.Namespace) -> None:
     if options.json:
         output.as_json({"written": [str(path) for path in written]})
         return
-    _print_files(_("What {name} needs is in {folder}:"), written, name=options.name, folder=options.folder)
+    _print_files(
+        _("The files for {name} are in {folder}:"), written, name=options.name, folder=options.folder
+    )
     output.line(
         _(
             "It holds a secret: carry it there safely and delete it here. On that machine: "

@@ -46,7 +46,7 @@ class CourseMissing(LabkitError):
 def configure(_name: str, parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--lang", metavar="LANG", help=_("es or en (default: the language that labkit speaks here)")
+        "--lang", metavar="LANG", help=_("es or en (default: labkit's language on this machine)")
     )
     parser.add_argument(
         "--port", metavar=_("PORT"), help=_("usually {port}, or the next free one").format(port=USUAL_PORT)
@@ -54,7 +54,9 @@ def configure(_name: str, parser: Parser) -> None:
     parser.add_argument(
         "--fresh",
         action="store_true",
-        help=_("begin with fresh copies of the notebooks; those that you have written in are kept beside"),
+        help=_(
+            "begin with fresh copies of the notebooks; the ones you have edited are kept under another name"
+        ),
     )
     parser.add_argument("--no-browser", action="store_true", help=_("only print the address"))
     parser.examples("lab", "lab --lang es", "lab --fresh", "lab --no-browser --port 9000")
@@ -91,7 +93,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         )
     )
     _tell(made, copies / lang)
-    output.line(_("Ctrl-C ends it, with every notebook that runs; what is saved stays."))
+    output.line(_("Ctrl-C ends it and every running notebook; saved work stays."))
     print(end="", flush=True)
     # JupyterLab's own handler asks for confirmation, and without a terminal it leaves the kernels running.
     signal.signal(signal.SIGINT, lambda _number, _frame: server.stop(from_signal=True))
@@ -147,11 +149,11 @@ def _tell(done: own_notebooks.Copies, folder: Path) -> None:
     """Print where the learner's notebooks are, and which of them differ from the course's current version."""
     output.line(_("You work on your own copies: {folder}").format(folder=folder))
     if done.kept:
-        output.line(_("What you had written is kept there as {names}.").format(names=", ".join(done.kept)))
+        output.line(_("Your earlier versions are kept there as {names}.").format(names=", ".join(done.kept)))
     if done.outdated:
         text = _(
-            "There is a newer version of {names}; yours stay as they are. python -m labkit lab --fresh "
-            "brings the new ones, and keeps yours beside."
+            "There is a newer version of {names}; yours stay as they are. python -m labkit lab "
+            "--fresh brings the new ones, and keeps yours under another name."
         )
         output.line(text.format(names=", ".join(done.outdated)))
 
@@ -187,7 +189,7 @@ def _arguments(asked: int | None, token: str, shown: Path, start: str, browser: 
 
 def _in_use(port: int) -> PortInUse:
     return PortInUse(
-        N_("port {port} of {host} is in use; choose another with --port, or end the program that has it"),
+        N_("port {port} of {host} is in use; choose another with --port, or end the program that uses it"),
         port=port,
         host=HOST,
     )

@@ -38,9 +38,7 @@ def configure(_name: str, parser: Parser) -> None:
     parser.add_argument(
         "--lines", type=int, default=50, metavar="N", help=_("how many of the last lines (default: 50)")
     )
-    parser.add_argument(
-        "--follow", "-f", action="store_true", help=_("go on showing what comes, until Ctrl-C")
-    )
+    parser.add_argument("--follow", "-f", action="store_true", help=_("keep showing new lines, until Ctrl-C"))
     name_option(parser)
     parser.examples("logs worker-1", "logs broker --lines 200", "logs --follow")
 
@@ -65,7 +63,9 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             N_("{process!r} has no log; there are {known}"), process=options.process, known=", ".join(files)
         )
     if folder.running() is None:
-        output.complain(_("The cluster {name!r} is not running; this is what it left.").format(name=name))
+        output.complain(
+            _("The cluster {name!r} is not running; these are the logs that it left.").format(name=name)
+        )
     views = {each: _View(path) for each, path in files.items() if options.process in (None, each)}
     for each, view in views.items():
         lines = view.last(options.lines)

@@ -86,7 +86,7 @@ def _overview(words: list[str]) -> None:
     parser = Parser(
         prog=call(),
         usage=_("{labkit} COMMAND ...").format(labkit=call()),
-        description=_("A small distributed system on your own machine, to be run, broken and measured."),
+        description=_("A small distributed system on your own machine: run it, break it, measure it."),
         epilog=_commands() + "\n" + _first_steps(),
     )
     version = f"labkit {VERSION}, Python {platform.python_version()}"

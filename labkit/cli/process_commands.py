@@ -64,7 +64,7 @@ def _why_not(error: ClusterError) -> ClusterError:
 
 
 def _watch() -> tuple[str, str]:
-    return "status", _("see what became of it")
+    return "status", _("show its state")
 
 
 def _kill(cluster: Cluster, target: str, _settings: Settings) -> Steps:
@@ -82,7 +82,7 @@ def _kill(cluster: Cluster, target: str, _settings: Settings) -> Steps:
             )
         )
     elif target == "redis":
-        output.line(_("The cluster does not need it to work; only the view with redis-cli is gone."))
+        output.line(_("The cluster works without it; only redis-cli has nothing to show."))
     return [(f"start {target}", _("start it again")), _watch()]
 
 
@@ -117,20 +117,18 @@ def _pause(cluster: Cluster, target: str, settings: Settings) -> Steps:
     if target.startswith("worker"):
         rules = settings.rules
         text = _(
-            "The broker suspects it after {suspect:g} s of silence, gives it up after {dead:g} s, "
-            "and hands on its tasks."
+            "The broker suspects it after {suspect:g} s of silence, gives it up after {dead:g} s,"
+            " and gives its tasks to other workers."
         )
         output.line(text.format(suspect=rules.suspect_s, dead=rules.dead_s))
-    return [(f"resume {target}", _("let it go on")), _watch()]
+    return [(f"resume {target}", _("let it continue")), _watch()]
 
 
 def _resume(cluster: Cluster, target: str, _settings: Settings) -> Steps:
     cluster.resume(target)
-    output.line(_("{target} goes on.").format(target=target))
+    output.line(_("{target} continues.").format(target=target))
     if target.startswith("worker"):
-        output.line(
-            _("If it was given up meanwhile, it is told so, drops its old work, and joins as a new worker.")
-        )
+        output.line(_("If the broker gave it up meanwhile, it drops its old work and joins as a new worker."))
     return [_watch()]
 
 
@@ -143,7 +141,7 @@ def _stop(cluster: Cluster, target: str, _settings: Settings) -> Steps:
         )
     elif target.startswith("worker"):
         output.line(
-            _("{target} has finished what it held and is down. It stays down until it is started.").format(
+            _("{target} finished its tasks and is down. It stays down until it is started.").format(
                 target=target
             )
         )

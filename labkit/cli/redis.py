@@ -32,7 +32,7 @@ def configure(_name: str, parser: Parser) -> None:
     """Declare the options: all other words go to Redis."""
     name_option(parser)
     parser.add_argument(
-        "words", nargs="*", metavar=_("WORD"), help=_("a Redis command; without one: a prompt")
+        "words", nargs="*", metavar=_("WORD"), help=_("a Redis command; without one, a prompt opens")
     )
     parser.examples(
         "redis HGETALL workers", "redis LLEN image_tasks", "redis MONITOR", "redis --name second PING"

@@ -34,7 +34,7 @@ def configure(_name: str, parser: Parser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help=_("which run; the same seed is the same run (default: 1)"),
+        help=_("number of the run; the same seed gives the same run (default: 1)"),
     )
     parser.add_argument(
         "--workers", type=int, default=5, metavar="N", help=_("how many workers (default: 5)")
@@ -54,14 +54,16 @@ def configure(_name: str, parser: Parser) -> None:
         "--policy",
         default="least_busy",
         metavar=_("POLICY"),
-        help=_("who gets the next task: {policies}; or your own, as module:function").format(
-            policies=", ".join(POLICIES)
-        ),
+        help=_(
+            "policy that chooses the worker for the next task: {policies}; or your own, as module:function"
+        ).format(policies=", ".join(POLICIES)),
     )
     parser.add_argument(
         "--thorough", action="store_true", help=_("compare all tables after every single event (slow)")
     )
-    parser.add_argument("--wire", action="store_true", help=_("send every message as its bytes (slow)"))
+    parser.add_argument(
+        "--wire", action="store_true", help=_("encode every message to bytes and back (slow)")
+    )
     json_option(parser)
     parser.examples(
         "simulate --seed 7", "simulate --seed 7 --workers 5 --tasks 200 --faults kill,pause,partition"
@@ -108,7 +110,7 @@ def _show(result: Run, seconds: float) -> None:
     for line in timeline(result, shutil.get_terminal_size((100, 24)).columns, _):
         output.line(line)
     output.line()
-    text = _("{virtual:.0f} s of cluster life in {real:.2f} s; the same run again: {command}")
+    text = _("{virtual:.0f} s of simulated time in {real:.2f} s; to repeat this run: {command}")
     output.line(text.format(virtual=result.ended_at, real=seconds, command=result.command))
     if not result.ok:
         sys.stdout.flush()

@@ -48,16 +48,19 @@ def configure(_name: str, parser: Parser) -> None:
         action="append",
         default=[],
         metavar=_("FILTER.NAME=VALUE"),
-        help=_("a filter's parameter, if not as usual"),
+        help=_("a filter's parameter, if not the usual value"),
     )
     parser.add_argument(
-        "--out", required=True, metavar=_("DIR"), help=_("folder for the results; made if it is missing")
+        "--out", required=True, metavar=_("DIR"), help=_("folder for the results; created if it is missing")
     )
     parser.add_argument(
         "--format", choices=("png", "jpg"), default="png", help=_("of the results (default: png)")
     )
     parser.add_argument(
-        "--engine", choices=ENGINES, default="cluster", help=_("where it is computed (default: cluster)")
+        "--engine",
+        choices=ENGINES,
+        default="cluster",
+        help=_("where the work is computed (default: cluster)"),
     )
     json_option(parser)
     name_option(parser)
@@ -122,7 +125,7 @@ def _refuse_inputs_folder(out: Path, sources: list[str]) -> None:
     for source in map(Path, sources):
         if source.is_dir() and out.resolve() == source.resolve():  # subfolders are not read
             raise UsageError(
-                N_("--out {path} is the folder that is read; name another folder"), path=str(out)
+                N_("--out {path} is the folder with the input pictures; name another folder"), path=str(out)
             )
 
 
@@ -168,7 +171,7 @@ def _engine(options: argparse.Namespace, settings: Settings) -> Iterator[tuple[E
     try:
         cluster = connect(options.name, settings, backend=options.backend)
     except ClusterNotRunning as error:
-        raise ClusterNotRunning(N_("{why}; --engine processes does without"), why=error) from error
+        raise ClusterNotRunning(N_("{why}; --engine processes needs no cluster"), why=error) from error
     with cluster:
         client = cluster.client("submit")
         try:

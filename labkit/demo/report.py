@@ -59,7 +59,7 @@ class OutFolder:
                 pass  # it can be written to
         except OSError as error:
             raise InvalidInput(
-                N_("nothing can be written to {path}: {reason}; --out names another folder"),
+                N_("cannot write to {path}: {reason}; choose another folder with --out"),
                 path=str(self.path),
                 reason=error.strerror or str(error),
             ) from error

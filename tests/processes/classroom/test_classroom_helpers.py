@@ -295,7 +295,7 @@ def test_without_a_redis_the_registry_says_so(cluster: Cluster, capsys: pytest.C
     assert (registry.flush(), registry.until_whole(), registry.count(), registry.queue()) == (0, 0.0, 0, 0)
     registry.raw("worker-1")
     wait_until(lambda: len(registry.beside_broker().rows) == 2, 5.0, "the broker's own rows")
-    assert "Redis is a picture, never the truth" in capsys.readouterr().out
+    assert "Redis is a copy, never the source of truth" in capsys.readouterr().out
     registry.close()
 
 

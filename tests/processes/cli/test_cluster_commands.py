@@ -176,7 +176,7 @@ def test_a_worker_is_frozen_and_goes_on(lab: Commands, cluster: Path) -> None:
 
 
 def test_a_worker_is_stopped_politely(lab: Commands, cluster: Path) -> None:
-    assert "has finished what it held" in lab.done("stop", "worker-3").out
+    assert "finished its tasks" in lab.done("stop", "worker-3").out
     assert worker(lab, "worker-3")["last_exit"] == "exit 0"
     lab.done("start", "worker-3")
 

@@ -182,7 +182,7 @@ def taken() -> Iterator[int]:
 def test_a_taken_port_is_one_plain_line(taken: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lab", "--port", str(taken)]) == 1
     assert capsys.readouterr().err == (
-        f"port {taken} of 127.0.0.1 is in use; choose another with --port, or end the program that has it\n"
+        f"port {taken} of 127.0.0.1 is in use; choose another with --port, or end the program that uses it\n"
     )
 
 

@@ -129,7 +129,7 @@ def test_command_prints_each_step_until_interrupted(
             steering.kill()
             steering.wait()
         assert (steering.returncode, err) == (130, "")
-        assert "The cluster stays as large as it is." in out
+        assert "The cluster keeps its present size." in out
         assert len(lab.done("status", "--json").json()["workers"]) == 2
         steering = command("autoscale", "--max", 1, "--json")
         try:

@@ -167,7 +167,7 @@ def test_a_file_in_the_outputs_place_and_an_empty_folder_come_with_a_step(
     (file := tmp_path / "file").touch()
     (empty := tmp_path / "empty").mkdir()
     words = ("--filters", "blur", "--engine", "sequential")
-    assert "--out names another" in lab.refused("submit", *words, "--out", file, code=2)
+    assert "choose another with --out" in lab.refused("submit", *words, "--out", file, code=2)
     assert "name another folder" in lab("submit", empty, *words, "--out", tmp_path / "out").err
 
 
