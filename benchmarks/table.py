@@ -1,4 +1,4 @@
-"""The results as text: a table for people, one JSON document for programs."""
+"""The results in the form in which they are shown: a table for people, one JSON document for programs."""
 
 from __future__ import annotations
 

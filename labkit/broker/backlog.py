@@ -1,9 +1,12 @@
 """Messages that wait for slow readers, bounded in bytes for each peer.
 
-* *Here*, once libzmq takes no more messages for a peer: they are kept in order and tried again each turn.
-  Beyond ``MAX_BACKLOG_BYTES`` nothing is kept, and the broker treats the peer as gone.
-* *In libzmq*, which counts messages and not bytes: large messages are tracked until they have left it. While
-  ``MAX_LEAVING_BYTES`` of them wait there for one peer, no further large one is sent to it.
+They wait in two places:
+
+* *Here.* When libzmq takes no more messages for a peer, they are kept here in order and tried again each
+  turn. Beyond ``MAX_BACKLOG_BYTES`` nothing is kept, and the broker treats the peer as gone.
+* *In libzmq.* It bounds the number of messages, not their bytes. So the bytes of each large message are
+  counted here until it has left. While ``MAX_LEAVING_BYTES`` wait there for one peer, no further large one is
+  sent to it.
 """
 
 from __future__ import annotations

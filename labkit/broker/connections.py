@@ -2,9 +2,9 @@
 
 libzmq's sockets are made of ordinary connections, TCP or Unix, whose descriptors belong to libzmq. The
 functions here ask the kernel how many bytes of a connection are unread, or shut the connection down, so that
-libzmq finds it ended and cleans up. They shut down a duplicate of the descriptor: whatever libzmq closes
-meanwhile, no other connection gets its number. (If that happened just before, another connection ends
-instead, and reconnects.)
+libzmq finds it ended and cleans up. They shut down a duplicate of the descriptor: its number cannot pass to
+another connection if libzmq closes its own meanwhile. (If libzmq closed it just before it was duplicated, the
+number may belong to another connection already. That one then ends instead, and reconnects.)
 """
 
 from __future__ import annotations

@@ -7,13 +7,14 @@ bytes of memory with each byte that it sends, 300 MB a second, and the broker se
 
 So the guard watches the size of the process. Allowed are its size at the start, the most that the broker ever
 held by its rules (freed memory may stay with the process, so the maximum counts, not the present), and
-``room`` more. The time of the next check depends on how much of that is left: not even ``FASTEST`` could fill
-it by then. Beyond the bound, the guard has peers disconnected that are in the middle of a message that does
-not end:
+``room`` more. The less of that is left, the sooner is the next check: even an attack that fills ``FASTEST``
+bytes a second cannot use up the rest before it. Beyond the bound, the guard has peers disconnected that are
+in the middle of a message that does not end:
 
 * *Flooding* peers: more than a few heartbeats lie unread in the connection (the kernel tells how many bytes),
-  and yet the peer has finished no message for ``UNFINISHED_S``. This can be judged only when the broker has
-  read every finished message, or when the process is too large by another ``room``.
+  and yet the peer has finished no message for ``UNFINISHED_S``. Unread bytes prove this only if the broker
+  has read every finished message. If the process is too large by another ``room``, the guard no longer waits
+  for that.
 * *Idle* peers: they have finished no message for longer than a peer that sends heartbeats can take. This
   finds slow senders.
 

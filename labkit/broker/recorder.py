@@ -8,7 +8,7 @@ appends them to ``events.jsonl`` and sends the same bytes to the subscribers::
 
 A subscriber that finds a number missing knows that it missed events. If the disk cannot keep up, whole
 batches are left out, and a ``gap`` event records how many events are missing, so that the history is never
-silently incomplete. In the numbers a gap counts for all the events that it stands for.
+silently incomplete. A gap uses as many numbers as events are missing.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""How a call travels: the names of jobs, the encoding of arguments and results, one batch for any engine."""
+"""How a call travels: the names of jobs, the encoding of values. Also: a learner's policy, by name."""

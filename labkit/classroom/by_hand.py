@@ -1,4 +1,4 @@
-"""Two hand-written workers for a bug hunt: both compute their task correctly, and the broker gives one up.
+"""Two hand-written workers for a bug hunt: both compute correctly, but the broker gives up one of them.
 
 Both are complete: the notebook shows the first and names the line in which the second differs.
 """

@@ -1,4 +1,4 @@
-"""Output of a cell: a chart with its numbers under it, and one sentence on how far off a guess was."""
+"""Output of a cell: a chart with its numbers under it, a function's source, how far off a guess was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""State that stays in the process a function runs in: for the bug hunt of the second day."""
+"""A list of this module, and a function that appends to it: each process has a list of its own.
+
+That is the bug to find in the hunt of the second day.
+"""
 
 from __future__ import annotations
 

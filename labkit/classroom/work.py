@@ -9,12 +9,10 @@
 
 * Each task waits on its worker for as long as it is told and computes nothing, so that three workers are
   three workers even on a laptop with two cores.
-* Nothing waits for a time to pass and hopes: what a method is called ``until_...`` is what the history shows
-  when it returns. After ``PATIENCE_S`` without it LessonStalled says what was waited for. What cannot come,
-  because the broker or a worker is down or frozen, is not waited for: that is said within a few seconds, with
-  what to do about it.
-* ``finish`` returns the history of this work alone: whatever else the cluster does meanwhile, or did before,
-  is not in it.
+* A method ``until_...`` returns when the history shows what its name says. It never just waits for a while
+  and hopes. After ``PATIENCE_S`` it raises LessonStalled, which names what has not come. If that cannot come
+  at all, because the broker or a worker is down or frozen, it says so within a few seconds, with the remedy.
+* ``finish`` returns the history of this work alone, without anything else that the cluster did.
 
 One thread uses a Work, the notebook's.
 """

@@ -1,7 +1,7 @@
 """Clusters: start one, find one that runs, do things to it.
 
-Names are imported when they are first used: the supervisor is in this package too, and must not load what
-only its users need.
+Names are imported when they are first used. The supervisor is in this package too, and must not load what
+only the programs that use a cluster need.
 """
 
 from __future__ import annotations

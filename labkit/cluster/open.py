@@ -1,11 +1,11 @@
 """``open_cluster``, ``start_background`` and ``connect``, for clusters of local processes or of containers.
 
-``backend``: "local" (default) or "compose"; None: what LABKIT_BACKEND names. The result is the one interface
-``Cluster``.
+``backend`` is "local", "compose", or None: what LABKIT_BACKEND names, else local. The result is the one
+interface ``Cluster``.
 
 A background cluster is found under its name: local processes by their run folder, a compose project because
-``up`` has left a note there. A project that ``docker-compose up -d`` started has no note until a command, or
-LABKIT_BACKEND, has named compose once.
+``up`` has left a note there. A project that ``docker-compose up -d`` started has no note at first. The first
+command that asks for compose, by option or by LABKIT_BACKEND, leaves one.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
   background cluster takes each of them that is free.
 * Other ports are searched for below the range from which systems assign ports by themselves (32768 on Linux,
   49152 elsewhere). So no program is assigned one of them while the broker restarts, and a socket that tries
-  to reach a dead broker is never connected to itself. They are four neighbours, so two clusters that choose
-  at the same time collide in all or none.
+  to reach a dead broker is never connected to itself. They come in fixed blocks of four, so
+  two clusters that choose at the same time collide in all four or in none.
 * A port that the user asked for is never replaced: if it is taken, the error names it.
 
 Another program may take a port between choosing and binding. The broker then ends with exit code 73; if the

@@ -3,8 +3,8 @@
 A timer wheel without the wheel: deadlines are rounded up to a tick and kept in one dictionary of ids per
 tick. A deadline may therefore be noticed up to ``tick_s`` late, never early.
 
-Source: Varghese and Lauck, "Hashed and hierarchical timing wheels" (1987), scheme 6 with a heap of ticks for
-the hands.
+Source: Varghese and Lauck, "Hashed and hierarchical timing wheels" (1987), scheme 6; a heap of the ticks in
+use takes the place of the wheel's moving hand.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Cases: Redis is frozen, flushed, or killed and started again. Tasks are unaffected; the mirror recovers.
 
-Only a mirror that had to change shows that it is *right again*. So a worker is killed while Redis is away,
-and Redis must show that afterwards.
+A mirror that had nothing to write would look right even if it never wrote again. So a worker is killed while
+Redis is away, and Redis must show that afterwards.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
-"""The filters of the course: pure functions from a uint8 image and checked parameters to a new uint8 image.
+"""The filters of the course: the functions, their table, and the way to check and apply them by name.
 
-Every filter takes grey ``(height, width)``, BGR ``(height, width, 3)`` and BGRA ``(height, width, 4)`` arrays
-and returns the same layout; only `resize` changes height and width. `resize` also resizes the alpha channel.
-All other filters leave it unchanged, because transparency is not a colour. The argument is never modified.
-The functions themselves trust their parameters; `apply` and `apply_steps` check them first
-(`labkit.imaging.parameters`). Text from a command line goes through `parse_value`.
+A filter is a pure function from a uint8 image and checked parameters to a new uint8 image. It takes grey
+``(height, width)``, BGR ``(height, width, 3)`` and BGRA ``(height, width, 4)`` arrays and returns the same
+layout; only `resize` changes height and width. `resize` also resizes the alpha channel. All other filters
+leave it unchanged, because transparency is not a colour. The argument is never modified.
+
+The functions themselves trust their parameters. `apply` and `apply_steps` check names and parameters first
+(`labkit.imaging.parameters`). `parse_steps` and `parse_value` check what a program or a command line gave.
 
 There are two kinds of filter, for the second day of the course. OpenCV's filters run in C and release the
 GIL. ``vignette_python`` is a plain Python loop over real pixels and holds the GIL for as long as it runs.

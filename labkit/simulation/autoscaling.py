@@ -1,7 +1,8 @@
 """The real ``Autoscaler`` over a simulated cluster, and the check of what it does (invariant 13).
 
 Every half second it gets the broker's status, if there is a broker that answers, and the cluster is scaled as
-a real one is: the next numbers are started, or the highest drained. Each step is checked:
+a real one is: workers with the next numbers start, or those with the highest numbers drain. Each step is
+checked:
 
 * there are never fewer workers than ``least`` nor more than ``most``;
 * a worker that is removed drains: it is not gone at once while it computes tasks;

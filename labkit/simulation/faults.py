@@ -2,8 +2,9 @@
 
 A fault's *plan* schedules some strikes; what a strike does stands in ``strikes.py`` and ``garbage.py``.
 
-``hang``, ``lock``, ``poison`` and ``error`` are not done to the cluster but carried by tasks (``work.py``),
-and ``flood`` is a matter of small quotas (``run.py``).
+Six kinds have no strikes. ``hang``, ``lock``, ``poison`` and ``error`` are what some tasks do when they are
+computed (``work.py``). With ``cancel`` the clients cancel some tasks, and with ``flood`` the quotas are so
+small that clients exceed them (``run.py``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The network of a simulated cluster: the sockets of its processes, and what may be done to its links.
 
-A *socket* is a process's end of a link: it dials, dials again when a connection breaks, and keeps meanwhile
-what is to be sent, as ZeroMQ does. What a connection does with a message stands in ``connection.py``.
+A *socket* is a process's end of a link: it connects, connects again when a connection breaks, and keeps
+messages until then, as ZeroMQ does. What a connection does with a message stands in ``connection.py``.
 
 With ``wire`` every envelope is encoded to its bytes and decoded again on the way.
 """

@@ -13,8 +13,8 @@ reports the refusal, and not always completely:
 
 But a connection that just ends proves nothing: a proxy without a server behind it looks the same, and so does
 a broker that dies at that moment. So after each such end the monitor probes: it opens one more connection to
-see which mechanism the greeting names. Three such ends in a row, each with a greeting, count as the answer
-that the greeting gives.
+see which mechanism the greeting names. After three such ends in a row with a greeting each, the mechanism in
+the greeting decides which of the errors is raised.
 """
 
 from __future__ import annotations

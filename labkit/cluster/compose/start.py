@@ -6,8 +6,8 @@
 * ``connect`` finds that project, however it was started, and notes it for later commands. Inside the ``lab``
   container it returns the cluster to which the container belongs.
 
-The project is COMPOSE_PROJECT_NAME, or the one that ``up`` has noted, or ``labkit``; that of a cluster with a
-name of its own is ``labkit-NAME``.
+The project of the default cluster is COMPOSE_PROJECT_NAME, or the one that ``up`` has noted, or ``labkit``. A
+cluster that was given a name has the project ``labkit-NAME``.
 """
 
 from __future__ import annotations

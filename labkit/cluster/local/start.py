@@ -4,6 +4,7 @@
   process's, however it ends. Notebooks, tests and the demo use it.
 * ``start_background`` starts a cluster that stays (``python -m labkit up``), ``connect`` finds it from
   anywhere else.
+* ``clean_up`` and ``sweep_private`` clear away what crashed clusters left.
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ Part of the scheduler; only its parts import this module. Rules:
   tried again *carefully* (announced, confirmed, and alone), so that the next crash leaves evidence.
 * A silent worker may be frozen, cut off, or stuck in a call that keeps Python's interpreter lock. Every task
   that it held is tried again carefully, too. If its connection breaks before it says hello or goodbye, that
-  was a crash. A worker whose task keeps the lock ends so, by its watchdog (``workers.watchdog``).
-* A task that was running in a second worker when that one fell silent waits until the worker says hello or
-  goodbye or its connection breaks, so that one task does not silence worker after worker. It waits no longer
-  than a hang may take to be noticed. Any other message does not end the wait, because it may come from
-  between two calls that keep the lock.
+  was a crash. So it is when a task keeps the lock: the watchdog ends the worker (``workers.watchdog``).
+* If a second worker falls silent while it runs the same task, the task waits, so that it does not silence
+  worker after worker. The wait ends when that worker says hello or goodbye, when its connection breaks, or
+  after the time in which a hang is noticed. No other message ends it: a task that keeps the lock again and
+  again lets one through now and then.
 * A broken connection counts as a crash until the same process says hello again; then the blame is taken back.
 * A worker that sends heartbeats but has not reported on an attempt within twice its lease has hung.
 * A verdict (poison, or hung too often) stays when the client submits the task again, so that submitting again

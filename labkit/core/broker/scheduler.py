@@ -17,8 +17,8 @@ Rules, each of which the simulation checks (``labkit.simulation.online_checker``
   open, however late. Any other is counted and dropped, so each task has exactly one visible outcome.
 * A task that was in flight at a crash is tried again *carefully*: its worker announces the start and waits
   for ``Go``.
-* A task with which two workers in turn fell silent is set aside until the second one says hello, leaves or
-  disconnects.
+* If two workers, one after the other, fell silent while they ran the same task, it is set aside until the
+  second one says hello, leaves or disconnects.
 * Every open task has a deadline armed: nothing can hang.
 * Work is handed out in ``Tick``: messages first, then one round of decisions, then one burst of sends.
 """

@@ -4,7 +4,8 @@ The queue keeps three orders at once, each in constant time per task:
 
 * within one client: first in, first out; a requeued task goes to the front, because it is the oldest;
 * among clients: one task each in turn, so that a flood by one does not delay another;
-* among needs: tasks that no living worker can do never block others, and each set of needs has its turn.
+* among needs (the capabilities that a task's worker must have): each set of needs has its turn, and tasks
+  that no living worker can do never block others.
 
 A task may also be *set aside*: it is queued, but no worker gets it until it is released.
 

@@ -15,7 +15,7 @@ Rules:
 * An event costs constant time, except for the loss of a worker and the start of a broker, which cost as much
   as there are attempts that end with them.
 * Memory is bounded by the open tasks, the names of workers that have joined, the period of the results that
-  are kept, and ``MOST_MARKS``. With ``of``, it also holds which of those tasks have ended.
+  are kept, and ``MOST_MARKS``. A view of chosen tasks (``of``) also remembers which of them have ended.
 * Instants are the broker's clock, as in the events. Spans of results are counted from the first event.
 * Any sequence of events is accepted without an exception. Where events are missing, the latest one counts.
 

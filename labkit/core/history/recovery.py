@@ -18,10 +18,10 @@ heard again after it. A polite stop is not harm, unless the worker is lost inste
   from its first result on, so that neither start-up nor an idle pause counts as slow. A window lasts as
   long as twenty results took on average (or six per worker if that is more, because one of many workers shows
   less), but at least 0.2 s (results may arrive in bursts) and at most half of the stretch.
-* Throughput is restored at the first instant, from the chain's latest known link on, at which a window of
-  that length *begins* that holds at least 95 % of that median. So the window does not lengthen the time. The
-  time may be too short by the part of the window in which a dip can hide (with a third of the workers gone:
-  15 % of it).
+* The search begins at the latest instant that the chain knows. Throughput is restored at the *begin* of the
+  first window of that length with at least 95 % of that median, so the length of the window is not added to
+  the time. The time may be too short by the part of the window in which a dip can hide (with a third of the
+  workers gone: 15 % of it).
 * A fault without a loss (a short pause, Redis gone) counts as free of cost, and as restored at once, unless
   the window after it is weaker than three quarters of those before it.
 * If ``restored_at`` is None, ``unrestored`` is the reason: fewer than 12 results before the fault
