@@ -9,6 +9,7 @@ checked after each event by ``online_checker.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 
 from labkit.core.broker.admission import MAX_LANES
 from labkit.core.broker.blame import MAX_SILENT
@@ -16,6 +17,7 @@ from labkit.core.broker.records import State
 from labkit.core.broker.tables import Tables
 from labkit.core.broker.worker_table import MAX_DEPARTED_REMEMBERED, MAX_STALE_ROUTES
 
+_SIZE = attrgetter("size")
 Invariant = Callable[[Tables, float], Iterator[str]]
 
 
@@ -34,22 +36,26 @@ def each_open_task_is_in_exactly_one_place(t: Tables, now: float) -> Iterator[st
     if t.clients.open_bytes != open_bytes:
         yield f"{t.clients.open_bytes} open bytes, but clients have {open_bytes}"
     for client in t.clients:
-        if client.bytes != sum(task.size for task in client.tasks.values()):
+        if client.bytes != sum(map(_SIZE, client.tasks.values())):
             yield f"client {client.name} is charged {client.bytes} bytes, which its tasks do not have"
 
 
 def each_task_has_at_most_one_current_attempt(t: Tables, now: float) -> Iterator[str]:
     """2: the state of a task says whether it has a worker; earlier attempts have smaller numbers."""
+    assigned = State.ASSIGNED  # looked up once: for all tasks, after each event, an enum's member is slow
     for task in t.tasks.values():
-        if (task.state is State.ASSIGNED) != (task.worker is not None):
-            yield f"task {task.hex} is {task.state.value} and has the worker {task.worker}"
-        if task.worker is not None and task.worker.tasks.get(task.id) is not task:
-            yield f"task {task.hex} is assigned to {task.worker.id}, which does not have it"
-        if task.state is State.QUEUED and task.started_at is not None:
+        worker = task.worker
+        is_assigned = task.state is assigned
+        if is_assigned != (worker is not None):
+            yield f"task {task.hex} is {task.state.value} and has the worker {worker}"
+        if worker is not None and worker.tasks.get(task.id) is not task:
+            yield f"task {task.hex} is assigned to {worker.id}, which does not have it"
+        if not is_assigned and task.started_at is not None:
             yield f"task {task.hex} is queued and started"
-        current = task.attempt if task.state is State.ASSIGNED else task.attempt + 1
-        if task.holders and max(task.holders) >= current:
-            yield f"task {task.hex} was taken from {list(task.holders)}, but its attempt is {current}"
+        if task.holders:
+            current = task.attempt if is_assigned else task.attempt + 1
+            if max(task.holders) >= current:
+                yield f"task {task.hex} was taken from {list(task.holders)}, but its attempt is {current}"
 
 
 def each_worker_is_charged_for_what_it_holds(t: Tables, now: float) -> Iterator[str]:
@@ -71,11 +77,12 @@ def only_the_living_are_referred_to(t: Tables, now: float) -> Iterator[str]:
             yield f"{worker.id} is listed as {worker.listed}, with credit: {t.workers.has_credit(worker)}"
         if worker.listed is not None and worker.listed != worker.in_flight:
             yield f"{worker.id} is listed under {worker.listed} and has {worker.in_flight} in flight"
-    for task in t.tasks.values():
-        if task.worker is not None and t.workers.get(task.worker.id) is not task.worker:
-            yield f"task {task.hex} is assigned to a former {task.worker.id}"
-        if t.clients.get(task.client.id) is not task.client:
-            yield f"task {task.hex} belongs to a client that is not there"
+    for assigned in dict.fromkeys(task.worker for task in t.tasks.values()):
+        if assigned is not None and t.workers.get(assigned.id) is not assigned:
+            yield f"a task is assigned to a former {assigned.id}"
+    for owner in dict.fromkeys(task.client for task in t.tasks.values()):
+        if t.clients.get(owner.id) is not owner:
+            yield f"a task belongs to client {owner.name}, which is not there"
     for client in t.clients:
         if client.route is not None and t.clients.at(client.route) is not client:
             yield f"client {client.name} is not found by its route"
@@ -115,8 +122,9 @@ def everything_stays_in_bounds(t: Tables, now: float) -> Iterator[str]:
 
 def every_open_task_has_a_timer(t: Tables, now: float) -> Iterator[str]:
     """11: nothing can hang."""
+    armed = t.deadlines.armed
     for task in t.tasks.values():
-        if not t.deadlines.armed(task.id, task.tick):
+        if not armed(task.id, task.tick):
             yield f"task {task.hex} has no deadline armed"
 
 

@@ -99,12 +99,15 @@ class OnlineChecker:
             self._judge_detection()
         self._events += 1
         if self._events % self._every == 0:
-            self.check_everything()
+            self._judge_all_tables()
 
     def check_everything(self) -> None:
-        """Compare all tables from end to end."""
+        """Compare all tables from end to end, as they are now."""
+        self._seen.tables = self._read_tables()
+        self._judge_all_tables()
+
+    def _judge_all_tables(self) -> None:
         seen = self._seen
-        seen.tables = self._read_tables()
         for invariant, why in broken(seen.tables, seen.loop.now):
             seen.violated(invariant, why)
         open_tasks = {task.hex for task in seen.tables.tasks.values()}

@@ -203,7 +203,7 @@ class World:
 
     def _live(self, until: float) -> None:
         step = self.loop.step
-        while not self.settled:
+        while not (self.faults_over and self.settled):
             if not step(until):
                 violated("liveness", self.loop.now, self._what_is_open())
             if self.loop.steps > MOST_STEPS:
