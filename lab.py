@@ -15,13 +15,13 @@ another folder. Later runs find all of it as it was and start at once.
   constraints mean one more install.
 * One run at a time installs, behind a lock; the others wait and find it done. The system takes the lock off a
   run that dies.
-* This file must parse on Python 3.6, or it could not say that 3.6 is too old. It imports nothing but the
+* This file must parse on Python 3.6, or it could not report that 3.6 is too old. It imports nothing but the
   standard library, hence the small table of texts of its own.
 """
 
 import sys
 
-# Ctrl-C may come while the rest is still being imported: that is no error, and nothing has been done yet.
+# Ctrl-C may arrive during the imports below: that is not an error, and nothing has been done yet.
 sys.excepthook = lambda kind, *rest: None if kind is KeyboardInterrupt else sys.__excepthook__(kind, *rest)
 
 import contextlib  # noqa: E402
@@ -117,7 +117,7 @@ SIGNS = {
 
 
 class Problem(Exception):
-    """Something that the user must mend; its text says what, in the user's language."""
+    """A problem that the user must fix; its text explains it in the user's language."""
 
 
 def spanish(environ: Mapping[str, str]) -> bool:
@@ -136,7 +136,7 @@ def text(key: str, **values: object) -> str:
 
 
 def say(line: str) -> None:
-    # stderr writes of an accent what the terminal can show, where stdout may raise UnicodeEncodeError.
+    # stderr replaces characters that the terminal cannot show; stdout may raise UnicodeEncodeError.
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
 
@@ -147,7 +147,7 @@ def check_python(arguments: List[str]) -> None:
         return
     lines = [text("old", found=sys.version.split()[0])]
     for name in ("python3.14", "python3.13", "python3.12", "python3.11"):
-        # Found is not enough: a version manager leaves commands that only say that they are not active.
+        # Run it: a version manager leaves commands that exist but only report that they are not active.
         if shutil.which(name) and subprocess.call([name, "-c", ""], stderr=subprocess.DEVNULL) == 0:
             lines.append(text("use", command=" ".join([name, sys.argv[0]] + arguments)))
             break
@@ -157,12 +157,12 @@ def check_python(arguments: List[str]) -> None:
 
 
 def base() -> str:
-    """Return what an environment is bound to for life: the folder and the Python that it was made for."""
+    """Return the folder and the Python that an environment was made for; neither can change later."""
     return ROOT + " " + os.path.realpath(PYTHON)
 
 
 def recipe() -> str:
-    """Return what a finished environment's stamp says."""
+    """Return the stamp that a finished environment has."""
     digest = hashlib.sha256()
     for path in (REQUIREMENTS, CONSTRAINTS):
         with open(path, "rb") as pins:
@@ -171,7 +171,7 @@ def recipe() -> str:
 
 
 def stamp() -> str:
-    """Return what this environment's stamp says: nothing, if it is unfinished or its Python has gone."""
+    """Return this environment's stamp: empty if it is unfinished or its Python has gone."""
     try:
         with open(STAMP, encoding="utf-8") as file:
             return file.read() if os.path.exists(PYTHON) else ""
@@ -180,7 +180,7 @@ def stamp() -> str:
 
 
 def prepare() -> None:
-    """Make the environment ready, or raise Problem. Whatever interrupts this, the next run repairs."""
+    """Make the environment ready, or raise Problem. If interrupted, the next run repairs it."""
     for module in ("venv", "ensurepip"):
         if importlib.util.find_spec(module) is None:
             raise Problem(text("module", module=module, version="%d.%d" % sys.version_info[:2]))
@@ -188,7 +188,7 @@ def prepare() -> None:
     with only_one() as lock:
         found = stamp()
         if found == recipe():
-            return  # the run that we waited for has done it
+            return  # another run did it while this one waited
         say(text("installing", folder=VENV))
         if found:
             os.remove(STAMP)
@@ -213,14 +213,14 @@ def make_anew(lock: IO[str]) -> None:
             shutil.rmtree(path)
         elif path != LOCK:
             os.remove(path)
-    # This Python may be the environment's own, about to be replaced: the one beneath it makes the new one.
+    # This Python may belong to the environment that is being replaced: its base Python makes the new one.
     maker = getattr(sys, "_base_executable", None) or sys.executable
     run(lock, [maker, "-m", "venv", VENV])
 
 
 def run(lock: IO[str], command: List[str]) -> None:
-    """Run one step of the installation, showing on a terminal how it gets on; raise Problem if it fails."""
-    # The child holds the lock too: if this process dies, nobody begins before the child has ended as well.
+    """Run one step of the installation and show its progress on a terminal. Raise Problem if it fails."""
+    # The child holds the lock too: if this process dies, no other run begins before the child has ended.
     inherited = () if WINDOWS else (lock.fileno(),)
     lines = []  # type: List[str]
     with subprocess.Popen(
@@ -250,11 +250,11 @@ def run(lock: IO[str], command: List[str]) -> None:
 def only_one() -> Iterator[IO[str]]:
     """Hold the lock on the environment; wait while another run holds it."""
     with open(LOCK, "a") as lock:
-        told = False
+        announced = False
         while not grab(lock):
-            if not told:
+            if not announced:
                 say(text("waiting"))
-                told = True
+                announced = True
             time.sleep(0.2)
         yield lock
 
@@ -286,7 +286,7 @@ def hand_over(command: List[str]) -> int:
             try:
                 return process.wait()
             except KeyboardInterrupt:
-                continue  # the child got the Ctrl-C too, and it decides what becomes of it
+                continue  # the child got the Ctrl-C too, and decides how to react
 
 
 def main(arguments: List[str]) -> int:

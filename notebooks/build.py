@@ -9,7 +9,7 @@
 The format of a source is jupytext's ``percent``. What it adds to that:
 
 ==================================================  =========================================================
-``# %% [markdown] lang="es"``                       prose; after a cell in Spanish comes the same in English
+``# %% [markdown] lang="es"``                       prose; each cell in Spanish is followed by its English
 ``# %% [markdown] lang="es" teacher=true``          goes to the teacher's guide, below its section
 ``# %%``                                            code, once for both languages
 ``# %% tags=["unstored"]``                          code whose output is the reader's own (paths, a machine's
@@ -20,12 +20,11 @@ The format of a source is jupytext's ``percent``. What it adds to that:
                                                     which ``notebooks/clock.py`` holds to what a class needs
 ==================================================  =========================================================
 
-Rules, which ``tests/unit/course/test_notebook_sources.py`` keeps: code cells hold no comments and no
-sentences (what
-people read comes from labkit's catalogue); prose of two languages has the same headings, links and code.
+``tests/unit/course/test_notebook_sources.py`` checks the rules: code cells hold no comments and no sentences
+(texts for people come from labkit's catalogue); both languages have the same headings, links and code.
 
 From one source, for es and en alike: ``es/NAME.ipynb`` with outputs, and ``es/NAME_teacher.md`` if a cell is
-for the teacher. What is committed must be what this builds (outputs aside): a test compares them.
+for the teacher. Apart from outputs, the committed files must equal the ones built here: a test compares them.
 """
 
 from __future__ import annotations
@@ -86,7 +85,7 @@ WORDS = {
         "how": (
             "How it is counted, in minutes: reading, {words} words of prose and code a minute; running, as "
             "measured when the notebook was built; looking and betting, {look} a figure, table, listing or "
-            "bet; talking, {ask} a question of this guide, and its silences. What is left over is yours."
+            "bet; talking, {ask} a question of this guide, and its silences. The rest is yours."
         ),
         "point": ".",
         "term": "term",
@@ -97,7 +96,7 @@ WORDS = {
 
 
 class SourceError(Exception):
-    """A source breaks a rule of the format; says which file and which cell."""
+    """A source breaks a rule of the format; the text names the file and the cell."""
 
 
 class Cell(NamedTuple):
@@ -181,7 +180,7 @@ def notebook_of(name: str, lang: str) -> NotebookNode:
 
 
 def _identity(text: str, taken: dict[str, int]) -> str:
-    """Return a cell's id: of what it says, so that only a cell that changes gets another one."""
+    """Return a cell's id, a digest of its text: only a cell that changes gets another id."""
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     taken[digest] = taken.get(digest, 0) + 1
     return digest if taken[digest] == 1 else f"{digest}-{taken[digest]}"
@@ -250,14 +249,14 @@ def costs(name: str, lang: str) -> list[clock.Cost]:
     """Return what each section of the guided part costs a class, by the notebook that is stored."""
     path = notebook_path(name, lang)
     notebook = nbformat.read(path, as_version=4) if path.exists() else notebook_of(name, lang)
-    said = []
+    spoken = []
     title = ""
     for cell in read(name):
         if cell.lang == lang and cell.teacher:
-            said.append(clock.Said(title, cell.text, cell.silent))
+            spoken.append(clock.Said(title, cell.text, cell.silent))
         elif cell.lang == lang:
             title = next((section.title for section in clock.sections_in(cell.text)), title)
-    return clock.costs(notebook, said)
+    return clock.costs(notebook, spoken)
 
 
 def _clock(costs: list[clock.Cost], lang: str) -> str:
@@ -265,8 +264,8 @@ def _clock(costs: list[clock.Cost], lang: str) -> str:
     words = WORDS[lang]
 
     def row(first: str, second: str, *minutes: float) -> str:
-        told = [f"{each:.1f}".replace(".", words["point"]) for each in minutes]
-        return f"| {' | '.join([first, second, *told])} |"
+        numbers = [f"{each:.1f}".replace(".", words["point"]) for each in minutes]
+        return f"| {' | '.join([first, second, *numbers])} |"
 
     lines = [f"| {words['minutes']} | {words['section']} | {words['costs']} |", "|---|---|" + "--:|" * 5]
     for cost in costs:
@@ -293,7 +292,7 @@ def guide_path(name: str, lang: str) -> Path:
 def executed(notebook: NotebookNode, folder: Path) -> NotebookNode:
     """Return the notebook with the outputs of a fresh kernel that ran in ``folder``.
 
-    A cell that fails, or that writes to stderr, is a SourceError: neither belongs into a course.
+    Raises SourceError for a cell that fails or writes to stderr: a course should contain neither.
     """
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError

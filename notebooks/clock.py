@@ -1,7 +1,7 @@
-"""Whether a day fits its 45 minutes: what each section of a lesson costs a class, added up.
+"""Check whether a day fits its 45 minutes: add up the time that each section of a lesson takes a class.
 
-A teacher who had not written the course found 55 to 60 minutes in a day 3 whose clock said 45. So the clock
-is computed, and a test holds each section to its minutes:
+A teacher who had not written the course needed 55 to 60 minutes for a day 3 that was planned for 45. So the
+clock is computed, and a test checks that each section fits its minutes:
 
 ==============  ======================================================================================
 reading         the words of prose and code, at ``WORDS_A_MINUTE``
@@ -34,7 +34,7 @@ WORD = re.compile(r"[\w.]+")
 ASK = re.compile(r"\*\*(?:Pregunta|Ask)\.\*\*(.*?)(?=\n\n\*\*|\Z)", re.DOTALL)
 ASIDE = re.compile(r"\([^()]*\)")
 LISTING_LINES = 3
-"""A text of at least so many lines is something to look at."""
+"""A text of at least this many lines counts as something to look at."""
 
 
 class Section(NamedTuple):
@@ -45,7 +45,7 @@ class Section(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a section costs a class, in minutes."""
+    """The time that a section takes a class, in minutes."""
 
     section: Section
     reading: float = 0.0
@@ -59,7 +59,7 @@ class Cost(NamedTuple):
 
     @property
     def room(self) -> float:
-        """How many minutes the clock gives it."""
+        """The minutes that the clock gives the section."""
         begin, end = self.section.minutes or (0, 0)
         return float(end - begin)
 
@@ -80,7 +80,7 @@ def sections_in(text: str) -> Iterator[Section]:
 
 
 def costs(notebook: NotebookNode, said: Iterable[Said]) -> list[Cost]:
-    """Return what each section of the guided part costs; what is above the first one counts to that."""
+    """Return the cost of each section of the guided part; cells above the first section count to it."""
     found: list[Cost] = []
     ran_s = notebook.metadata["labkit"].get("ran_s", [])
     for (section, cells), seconds in zip(by_section(notebook), chain(ran_s, repeat(0.0)), strict=False):
@@ -104,7 +104,7 @@ def costs(notebook: NotebookNode, said: Iterable[Said]) -> list[Cost]:
 
 
 def by_section(notebook: NotebookNode) -> list[tuple[Section, list[NotebookNode]]]:
-    """Return the sections of a notebook, each with its cells; the first has what is above it too."""
+    """Return the sections of a notebook with their cells; the first includes the cells above it."""
     found: list[tuple[Section, list[NotebookNode]]] = []
     above: list[NotebookNode] = []
     for cell in notebook.cells:
@@ -117,7 +117,7 @@ def by_section(notebook: NotebookNode) -> list[tuple[Section, list[NotebookNode]
 
 
 def note_running(notebook: NotebookNode) -> None:
-    """Keep in the metadata how long each section ran, in seconds, and drop when each of its cells did."""
+    """Store in the metadata how long each section ran, in seconds; drop the times of its cells."""
     notebook.metadata["labkit"]["ran_s"] = [
         round(sum(_ran_s(cell.metadata.pop("execution", {})) for cell in cells), 1)
         for _section, cells in by_section(notebook)
@@ -125,7 +125,7 @@ def note_running(notebook: NotebookNode) -> None:
 
 
 def _ran_s(marks: dict[str, str]) -> float:
-    """How long a cell ran, by the marks that nbclient leaves."""
+    """Return how long a cell ran, from the timestamps that nbclient stores."""
     if not {"iopub.status.busy", "iopub.status.idle"} <= set(marks):
         return 0.0  # no code, or not executed here
     busy, idle = (datetime.fromisoformat(marks[f"iopub.status.{what}"]) for what in ("busy", "idle"))
@@ -133,7 +133,7 @@ def _ran_s(marks: dict[str, str]) -> float:
 
 
 def _is_bet(code: str) -> bool:
-    """Whether a cell asks for a guess: it gives a value to a name that begins with ``guess``."""
+    """Return whether a cell asks for a guess: it assigns to a name that begins with ``guess``."""
     return any(
         isinstance(node, ast.Name) and node.id.startswith("guess")
         for statement in ast.parse(code).body
@@ -144,7 +144,7 @@ def _is_bet(code: str) -> bool:
 
 
 def _shows(cell: NotebookNode) -> bool:
-    """Whether a cell shows something that takes a look: a figure, a table, a widget, a listing."""
+    """Return whether a cell shows something to look at: a figure, a table, a widget or a listing."""
     for output in cell.outputs:
         if {"image/png", "text/html"} & set(output.get("data", {})):
             return True

@@ -77,7 +77,7 @@ def json_option(parser: argparse.ArgumentParser) -> None:
 
 
 def connected(options: argparse.Namespace, settings: Settings) -> Cluster:
-    """Return the running cluster that the options mean. Raises ClusterNotRunning, which says what to do."""
+    """Return the running cluster that the options name. Raises ClusterNotRunning with the next step."""
     from labkit.cluster import connect
 
     return connect(options.name, settings, backend=options.backend)
@@ -134,7 +134,7 @@ def _started_or_found(options: argparse.Namespace, settings: Settings) -> tuple[
         return cluster, True
     except ClusterError:
         try:
-            # Somebody else may have started it at the same moment.
+            # Another command may have started it at the same moment.
             cluster = connect(options.name, settings, backend=options.backend)
         except ClusterNotRunning:
             pass

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from labkit.cluster import Cluster
 
 TELL_AFTER_S = 3.0
-"""When no picture has finished for this long, the user is told what the cluster waits for."""
+"""When no picture has finished for this long, the command shows what the cluster waits for."""
 LISTED = 20
 
 

@@ -39,7 +39,7 @@ def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 
 
 class PanelInBrowser:
-    """The last panel of a notebook, as somebody sees it who looks at the screen."""
+    """The last panel of a notebook, as it appears on the screen."""
 
     def __init__(self, notebook: Notebook) -> None:
         self.notebook = notebook
@@ -48,12 +48,12 @@ class PanelInBrowser:
         self.root.scroll_into_view_if_needed()
 
     def card(self, name: str, words: str) -> None:
-        """Wait until a card says this."""
+        """Wait until a card shows this text."""
         face = self.root.locator(f'.lk-face[data-name="{name}"]')
         face.get_by_text(words, exact=False).first.wait_for(timeout=SEEN_MS)
 
     def log(self, words: str) -> None:
-        """Wait until the log says this."""
+        """Wait until the log shows this text."""
         self.root.locator(".lk-log").get_by_text(words).first.wait_for(timeout=SEEN_MS)
 
     def click(self, action: str, name: str) -> None:
@@ -62,13 +62,11 @@ class PanelInBrowser:
         box.get_by_role("button", name=action, exact=True).click(timeout=SEEN_MS)
 
     def curtain(self, words: str) -> None:
-        """Wait until the panel is covered, and says why."""
+        """Wait until a notice covers the panel and shows this reason."""
         self.root.locator(".lk-curtain").get_by_text(words).wait_for(timeout=SEEN_MS)
 
 
-def test_day_3_is_run_from_the_menu_and_its_panel_kills_and_brings_back_a_worker(
-    folder: Path, server: str
-) -> None:
+def test_day_3_panel_kills_and_restarts_a_worker(folder: Path, server: str) -> None:
     shutil.copy(build.notebook_path("day3_distributed", "en"), folder / "day3.ipynb")
     with browser_page() as page:
         notebook = Notebook(page, server, "day3.ipynb")
@@ -94,7 +92,7 @@ def test_day_3_is_run_from_the_menu_and_its_panel_kills_and_brings_back_a_worker
         page.get_by_text("Nothing left behind").wait_for(timeout=SEEN_MS)
 
 
-def test_a_panel_whose_kernel_was_restarted_says_so_and_a_new_one_works(folder: Path, server: str) -> None:
+def test_panel_of_a_restarted_kernel_shows_a_notice_and_a_new_one_works(folder: Path, server: str) -> None:
     code = "from labkit import open_cluster\ncluster = open_cluster(workers=1, redis=False)\ncluster.panel()"
     kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     nbformat.write(new_notebook(cells=[new_code_cell(code)], metadata=kernel), folder / "panel.ipynb")

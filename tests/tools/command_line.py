@@ -1,4 +1,4 @@
-"""For tests of the command line: run a command in this process or as a real one, and keep what it said."""
+"""For tests of the command line: run a command in this process or as a real one, and keep its output."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Said(NamedTuple):
-    """What a command left: its exit code and what it printed."""
+    """The exit code of a command and what it printed."""
 
     code: int
     out: str
@@ -43,7 +43,7 @@ class Commands:
         return Said(code, out, err)
 
     def done(self, *words: object) -> Said:
-        """Run a command that must succeed and complain about nothing."""
+        """Run a command that must succeed and print nothing to stderr."""
         said = self(*words)
         assert (said.code, said.err) == (0, ""), said
         return said
@@ -57,9 +57,9 @@ class Commands:
 
 
 def free_ports() -> dict[str, str]:
-    """Return settings for four ports that nobody else is going to use.
+    """Return settings for four ports that no other program is going to use.
 
-    The usual ones would do, but not for two test runs that start on one machine at the same moment.
+    The usual ports would collide if two test runs start on one machine at the same moment.
     """
     chosen = ports.choose("127.0.0.1", {}, usual=False)
     return {ports.VARIABLES[kind]: str(port) for kind, port in chosen.items()}

@@ -12,7 +12,7 @@ from matplotlib.text import Text
 
 
 def texts(figure: Figure) -> list[Text]:
-    """Return all that is written on a figure, except what is empty."""
+    """Return the visible texts of a figure that are not empty."""
     return [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
 
 
@@ -31,9 +31,9 @@ def labelled(axes: Axes, label: str) -> list[Any]:
 
 
 def assert_legible(figure: Figure) -> None:
-    """No two texts touch, none leaves the picture or is tiny; and the picture has the lab's width."""
+    """Check that no text overlaps another, leaves the picture or is tiny; and check the picture's width."""
     canvas = FigureCanvasAgg(figure)
-    figure.draw_without_rendering()  # where everything is; the pixels are not looked at
+    figure.draw_without_rendering()  # computes positions; no pixels are needed
     width, height = canvas.get_width_height()
     assert width == 1000
     not_drawn = ticks_out_of_sight(figure)

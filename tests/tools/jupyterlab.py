@@ -1,7 +1,7 @@
-"""A real JupyterLab and a real browser: a server of the tests' own, and what a person does with a notebook.
+"""A real JupyterLab server for tests, and the actions of a person in a notebook in a real browser.
 
-The server has folders of its own for settings and runtime files, so nothing of the developer's is read or
-written; it listens on loopback only, on a port that the system chose, and is ended by its number.
+The server has its own folders for settings and runtime files, so the developer's files are neither read nor
+written. It listens on loopback only, on a port that the system chose, and is ended by its process number.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _address(process: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:
 
 
 class Notebook:
-    """A notebook that is open in JupyterLab, and what a person does with it."""
+    """A notebook that is open in JupyterLab, with the actions of a person."""
 
     def __init__(self, page: Page, server: str, name: str) -> None:
         self.page = page

@@ -1,4 +1,4 @@
-"""What day 3 relies on, on real clusters: work that is followed, messages said by hand, the registry."""
+"""The helpers of day 3 on real clusters: following work, sending messages by hand, the registry."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def empty() -> Iterator[Cluster]:
 # --- work ---------------------------------------------------------------------------------------------------
 
 
-def test_the_history_of_a_work_is_its_own_alone(cluster: Cluster) -> None:
+def test_history_of_a_work_contains_only_its_own_tasks(cluster: Cluster) -> None:
     cluster.kill("worker-1")
     cluster.start("worker-1")
     cluster.wait_until_ready()
-    with cluster.client("somebody else") as other:
+    with cluster.client("another client") as other:
         strange = other.submit(add, 1, 2)
         ours = send(cluster, 6 * [0.01])
         assert strange.result(10) == 3
@@ -59,7 +59,7 @@ def test_the_history_of_a_work_is_its_own_alone(cluster: Cluster) -> None:
     assert set(history.share()) == {"worker-1", "worker-2"} and history.check() == []
 
 
-def test_a_worker_that_is_said_to_compute_holds_that_task_when_it_is_killed(cluster: Cluster) -> None:
+def test_worker_seen_computing_holds_its_task_when_killed(cluster: Cluster) -> None:
     ours = send(cluster, 8 * [0.3])
     task = ours.until_computing("worker-2")
     cluster.kill("worker-2")
@@ -70,14 +70,14 @@ def test_a_worker_that_is_said_to_compute_holds_that_task_when_it_is_killed(clus
     assert task in chain.held and (chain.fault, chain.target) == ("kill", "worker-2")
 
 
-def test_work_in_which_a_task_is_meant_to_fail_ends_with_its_outcome(cluster: Cluster) -> None:
+def test_work_with_a_task_meant_to_fail_ends_with_its_outcome(cluster: Cluster) -> None:
     ours = Work(cluster)
     future = ours.submit(fail)
     assert ours.end().ledger()[0].outcome == "failed"
     assert isinstance(future.exception(), Exception)
 
 
-def test_what_does_not_come_is_named_wholly_in_the_lessons_language(
+def test_awaited_event_is_named_in_the_lessons_language(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(work, "PATIENCE_S", 0.2)
@@ -92,40 +92,42 @@ def test_what_does_not_come_is_named_wholly_in_the_lessons_language(
     ours.finish()
 
 
-@pytest.mark.parametrize(("harm", "mend"), [("kill", "start"), ("pause", "resume")])
-def test_a_worker_that_somebody_took_down_is_not_waited_for(cluster: Cluster, harm: str, mend: str) -> None:
-    getattr(cluster, harm)("worker-2")
+@pytest.mark.parametrize(("fault", "recovery"), [("kill", "start"), ("pause", "resume")])
+def test_stopped_worker_is_not_waited_for(cluster: Cluster, fault: str, recovery: str) -> None:
+    getattr(cluster, fault)("worker-2")
     ours = send(cluster, [0.01])
     with pytest.raises(LessonStalled, match="worker-2 is down or frozen.*then run this cell again"):
         ours.until_computing("worker-2")
-    getattr(cluster, mend)("worker-2")
+    getattr(cluster, recovery)("worker-2")
     ours.finish()
 
 
-@pytest.mark.parametrize(("harm", "mend", "says"), [("kill", "start", "down"), ("pause", "resume", "frozen")])
-def test_a_broker_that_is_not_there_is_told_of_within_seconds_and_how_to_bring_it_back(
-    cluster: Cluster, harm: str, mend: str, says: str
+@pytest.mark.parametrize(
+    ("fault", "recovery", "state"), [("kill", "start", "down"), ("pause", "resume", "frozen")]
+)
+def test_missing_broker_is_reported_quickly_with_the_recovery_command(
+    cluster: Cluster, fault: str, recovery: str, state: str
 ) -> None:
     ours = send(cluster, 2 * [0.3])
-    getattr(cluster, harm)("broker")
+    getattr(cluster, fault)("broker")
     began = time.monotonic()
-    with pytest.raises(LessonStalled, match=f"does not answer, because it is {says}.*cluster.{mend}..broker"):
+    with pytest.raises(
+        LessonStalled, match=f"does not answer, because it is {state}.*cluster.{recovery}..broker"
+    ):
         ours.until_done(1.0)
     with pytest.raises(LessonStalled, match="does not answer"):
         ours.finish()
-    with Transcript(cluster).client("me") as me, pytest.raises(LessonStalled, match=says):
+    with Transcript(cluster).client("me") as me, pytest.raises(LessonStalled, match=state):
         me.receive(m.ClientWelcome)
-    with pytest.raises(BrokerUnreachable, match=f"cluster.{mend}..broker"):
+    with pytest.raises(BrokerUnreachable, match=f"cluster.{recovery}..broker"):
         cluster.client("another", 0.1)
     assert time.monotonic() - began < work.PATIENCE_S / 2
-    getattr(cluster, mend)("broker")
+    getattr(cluster, recovery)("broker")
     cluster.wait_until_ready()  # on a busy machine it may take longer than a lesson's patience
     ours.finish()
 
 
-def test_a_broker_that_should_be_up_and_says_nothing_is_told_of_too(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_silent_broker_is_reported(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stall_watch, "SILENT_S", 0.3)
     monkeypatch.setattr(stall_watch, "LOOK_S", 0.1)
     ours = send(cluster, [0.01])
@@ -138,7 +140,7 @@ def test_a_broker_that_should_be_up_and_says_nothing_is_told_of_too(
     ours.finish()
 
 
-def test_where_every_worker_is_out_nobody_is_waited_for(cluster: Cluster) -> None:
+def test_wait_ends_at_once_when_every_worker_is_out(cluster: Cluster) -> None:
     cluster.kill("worker-1")
     cluster.pause("worker-2")
     ours = send(cluster, [0.01])
@@ -151,7 +153,7 @@ def test_where_every_worker_is_out_nobody_is_waited_for(cluster: Cluster) -> Non
 # --- a lesson's clusters ------------------------------------------------------------------------------------
 
 
-def test_the_cell_of_a_cluster_that_is_run_twice_leaves_one_cluster_and_one_panel() -> None:
+def test_cluster_cell_run_twice_leaves_one_cluster_and_one_panel() -> None:
     lesson = Lesson()
     first = lesson.open("cluster", open_cluster, workers=1, redis=False)
     panel = first.panel(live=True)
@@ -167,7 +169,7 @@ def test_the_cell_of_a_cluster_that_is_run_twice_leaves_one_cluster_and_one_pane
 # --- conversation -------------------------------------------------------------------------------------------
 
 
-def test_a_client_by_hand_is_served_as_any_other_and_every_envelope_is_in_the_transcript(
+def test_client_by_hand_is_served_and_every_envelope_is_recorded(
     cluster: Cluster,
 ) -> None:
     transcript = Transcript(cluster)
@@ -196,7 +198,7 @@ def test_a_client_by_hand_is_served_as_any_other_and_every_envelope_is_in_the_tr
     assert shown.count("<tr") == 1 + len(transcript.lines) and "DEALER → ROUTER" in shown
 
 
-def test_the_anatomy_of_an_envelope_accounts_for_its_bytes(cluster: Cluster) -> None:
+def test_anatomy_of_an_envelope_covers_all_its_bytes(cluster: Cluster) -> None:
     transcript = Transcript(cluster)
     with transcript.client() as me:
         me.send(m.ClientHello(me.id, me.name), m.Heartbeat())
@@ -212,7 +214,7 @@ def test_the_anatomy_of_an_envelope_accounts_for_its_bytes(cluster: Cluster) -> 
         transcript.anatomy(m.Task)
 
 
-def test_a_worker_by_hand_gets_the_task_and_its_answer_is_the_result(empty: Cluster) -> None:
+def test_answer_of_a_worker_by_hand_is_the_result(empty: Cluster) -> None:
     question = Work(empty)
     future = question.submit(add, 20, 22)
     transcript = Transcript(empty)
@@ -228,13 +230,13 @@ def test_a_worker_by_hand_gets_the_task_and_its_answer_is_the_result(empty: Clus
     assert [row[1] for row in told.rows][1:2] == ["sent to by-hand as attempt 1"]
 
 
-def test_what_is_not_said_is_not_heard(cluster: Cluster) -> None:
+def test_missing_message_ends_the_wait_with_an_error(cluster: Cluster) -> None:
     with Transcript(cluster).client("me") as me:
         with pytest.raises(NotReceived, match="me waited 0.2 s for a ClientWelcome"):
             me.receive(m.ClientWelcome, timeout_s=0.2)
 
 
-def test_the_silent_worker_of_the_bug_hunt_is_lost_and_the_other_one_is_not(empty: Cluster) -> None:
+def test_silent_bug_hunt_worker_is_lost_and_the_fixed_one_is_not(empty: Cluster) -> None:
     lost = {}
     for name, play in (("one", by_hand.one), ("other", by_hand.other)):
         question = Work(empty)
@@ -249,7 +251,7 @@ def test_the_silent_worker_of_the_bug_hunt_is_lost_and_the_other_one_is_not(empt
 # --- slow, registry, containers -----------------------------------------------------------------------------
 
 
-def test_a_slowed_worker_gets_less_and_the_history_says_when(cluster: Cluster) -> None:
+def test_slowed_worker_gets_fewer_tasks_and_history_records_the_times(cluster: Cluster) -> None:
     ours = send(cluster, 30 * [0.05])
     with slowed(cluster, "worker-2"):
         ours.until_done(0.8)
@@ -263,7 +265,7 @@ def test_a_slowed_worker_gets_less_and_the_history_says_when(cluster: Cluster) -
         pytest.fail("there is no such worker")
 
 
-def test_a_flush_is_seen_and_healed() -> None:
+def test_flush_is_noticed_and_repaired() -> None:
     require(find_binary(), "a Redis server")
     with open_cluster(workers=2) as cluster:
         registry = Registry(cluster)
@@ -276,7 +278,7 @@ def test_a_flush_is_seen_and_healed() -> None:
         registry.close()
 
 
-def test_a_redis_of_the_learners_own_is_never_emptied(tmp_path: Path) -> None:
+def test_learners_own_redis_is_never_emptied(tmp_path: Path) -> None:
     require(find_binary(), "a Redis server")
     port = ports.choose("127.0.0.1", {}, usual=False)["redis"]
     with RedisServer.start(port, tmp_path / "data", tmp_path / "log") as server:
@@ -290,7 +292,7 @@ def test_a_redis_of_the_learners_own_is_never_emptied(tmp_path: Path) -> None:
             registry.close()
 
 
-def test_without_a_redis_the_registry_says_so(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+def test_registry_prints_a_note_without_redis(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     registry = Registry(cluster)
     assert (registry.flush(), registry.until_whole(), registry.count(), registry.queue()) == (0, 0.0, 0, 0)
     registry.raw("worker-1")
@@ -299,7 +301,7 @@ def test_without_a_redis_the_registry_says_so(cluster: Cluster, capsys: pytest.C
     registry.close()
 
 
-def test_without_an_engine_the_containers_are_skipped_in_plain_words(
+def test_containers_are_skipped_with_a_reason_without_docker(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     absent = doctor_checks.Finding(
@@ -311,7 +313,7 @@ def test_without_an_engine_the_containers_are_skipped_in_plain_words(
     assert capsys.readouterr().out.startswith("Skipped, no containers here: Docker: not installed\n")
 
 
-def test_with_an_engine_and_no_images_the_containers_are_skipped_too(
+def test_containers_are_skipped_without_images(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     there = doctor_checks.Finding(

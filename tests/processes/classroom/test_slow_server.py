@@ -1,4 +1,4 @@
-"""The slow web server of the first day: it waits, has a limit, serves its photographs only, and ends."""
+"""The slow web server of day 1: it waits, has a limit, serves only its photographs, and ends cleanly."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_photograph_arrives_as_it_is(server: SlowServer) -> None:
     assert [url.rpartition("/")[2] for url in server.urls] == server.names
 
 
-def test_it_waits_before_it_answers(server: SlowServer) -> None:
+def test_server_waits_before_it_answers(server: SlowServer) -> None:
     server.latency_s = 0.2
     began = time.monotonic()
     fetch(server.urls[0])
@@ -46,34 +46,34 @@ def test_one_photograph_can_be_slower_than_the_others(server: SlowServer) -> Non
         server.slow_down("tea", by_s=1)
 
 
-def test_it_never_serves_more_at_once_than_its_limit() -> None:
+def test_server_never_exceeds_its_limit_of_requests() -> None:
     with open_slow_server(latency_s=0.05, at_once=3) as server:
         in_threads(12, fetch, server.urls[:12])
         assert server.most_at_once == 3
 
 
-def test_many_connections_at_once_are_all_taken(server: SlowServer) -> None:
+def test_many_simultaneous_connections_are_accepted(server: SlowServer) -> None:
     assert len(in_threads(64, fetch, [server.url("text")] * 128)) == 128
 
 
 @pytest.mark.parametrize("path", ["", "nothing", "../lab.py", "..%2f..%2flab.py", "astronaut/..", "%00"])
-def test_no_name_leads_to_anything_but_a_photograph(server: SlowServer, path: str) -> None:
+def test_names_lead_only_to_photographs(server: SlowServer, path: str) -> None:
     base = server.url("x").removesuffix("x")
     with pytest.raises(DownloadFailed, match="the server answers 404"):
         fetch(base + path)
 
 
-def test_it_listens_on_this_machine_only(server: SlowServer) -> None:
+def test_server_listens_on_this_machine_only(server: SlowServer) -> None:
     assert server.urls[0].startswith("http://127.0.0.1:")
 
 
-def test_a_proxy_of_the_environment_is_not_asked(server: SlowServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_of_the_environment_is_not_used(server: SlowServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     assert fetch(server.urls[0])
 
 
-def test_a_download_that_takes_too_long_fails_by_name(server: SlowServer) -> None:
+def test_slow_download_fails_with_a_timeout(server: SlowServer) -> None:
     server.latency_s = 30.0
     with pytest.raises(DownloadFailed, match="astronaut: no answer"):
         fetch(server.url("astronaut"), timeout_s=0.1)
@@ -89,17 +89,17 @@ def test_closing_ends_waits_threads_and_port() -> None:
     server.close()
     server.close()
     client.join()
-    assert arrived, "what was being served is served, only sooner"
+    assert arrived, "requests in progress still get their answer, only sooner"
     assert not [thread for thread in threading.enumerate() if thread.name == "slow-server"]
     with pytest.raises(DownloadFailed, match="is the slow server open"):
         fetch(url)
 
 
-def test_a_client_that_says_nothing_does_not_keep_it_from_closing() -> None:
+def test_silent_client_does_not_delay_closing() -> None:
     server = open_slow_server(latency_s=0.0)
     port = int(server.url("x").split(":")[2].partition("/")[0])
     with socket.create_connection(("127.0.0.1", port)) as silent:
-        fetch(server.url("moon"))  # the silent one, who came before, has been accepted
+        fetch(server.url("moon"))  # by now the earlier, silent connection has been accepted
         closing = threading.Thread(target=server.close)
         closing.start()
         closing.join(timeout=10)
@@ -107,7 +107,7 @@ def test_a_client_that_says_nothing_does_not_keep_it_from_closing() -> None:
         assert silent.recv(1) == b""
 
 
-def test_a_client_that_leaves_is_no_error(server: SlowServer, capfd: pytest.CaptureFixture[str]) -> None:
+def test_client_that_disconnects_is_no_error(server: SlowServer, capfd: pytest.CaptureFixture[str]) -> None:
     port = int(server.url("x").split(":")[2].partition("/")[0])
     server.latency_s = 0.1
     for _time in range(3):
@@ -118,7 +118,7 @@ def test_a_client_that_leaves_is_no_error(server: SlowServer, capfd: pytest.Capt
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_photograph_that_is_missing_is_told_when_the_server_opens(tmp_path: Path) -> None:
+def test_missing_photograph_is_reported_when_the_server_opens(tmp_path: Path) -> None:
     from labkit.core.errors import ImageError
 
     with pytest.raises(ImageError, match="does not exist"):

@@ -33,7 +33,7 @@ def lab(capsys: pytest.CaptureFixture[str]) -> Commands:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home with a running cluster of three workers, for the tests that leave it as they find it."""
+    """A home with a running cluster of three workers, for tests that leave it unchanged."""
     home = tmp_path_factory.mktemp("home")
     with background_cluster(home):
         yield home
@@ -47,7 +47,7 @@ def cluster(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A home of this test's own; whatever runs there at the end is taken down."""
+    """A home for one test; a cluster still running there at the end is taken down."""
     monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
     for variable, port in free_ports().items():
         monkeypatch.setenv(variable, port)
@@ -70,7 +70,7 @@ def next_commands(out: str) -> list[str]:
 # --- up, status, down ---
 
 
-def test_a_cluster_comes_up_says_where_it_is_and_goes_down(lab: Commands, own_home: Path) -> None:
+def test_cluster_comes_up_shows_its_addresses_and_goes_down(lab: Commands, own_home: Path) -> None:
     said = lab.done("up", "--workers", "1", "--json").json()
     assert said["started_now"] is True and said["workers"] == ["worker-1"]
     assert set(said["ports"]) == {"client", "worker", "event", "redis"}
@@ -83,7 +83,7 @@ def test_a_cluster_comes_up_says_where_it_is_and_goes_down(lab: Commands, own_ho
     assert "'default'" in lab.refused("down", code=1)
 
 
-def test_up_twice_is_up_once(lab: Commands, cluster: Path) -> None:
+def test_second_up_finds_the_same_cluster(lab: Commands, cluster: Path) -> None:
     before = lab.done("status", "--json").json()
     said = lab.done("up", "--workers", "5")
     assert "already" in said.out and "scale 5" in next_commands(said.out)
@@ -94,13 +94,13 @@ def test_up_twice_is_up_once(lab: Commands, cluster: Path) -> None:
     ]
 
 
-def test_up_with_another_policy_says_which_one_the_cluster_has(lab: Commands, cluster: Path) -> None:
+def test_up_with_another_policy_names_the_running_policy(lab: Commands, cluster: Path) -> None:
     line = lab.refused("up", "--policy", "round_robin", code=1)
     assert "least_busy" in line and f"{output.call()} down" in line
     lab.done("up", "--policy", "least_busy")
 
 
-def test_up_ends_what_a_crashed_cluster_left(lab: Commands, own_home: Path) -> None:
+def test_up_ends_the_processes_of_a_crashed_cluster(lab: Commands, own_home: Path) -> None:
     lab.done("up", "--workers", "1")
     pids = RunFolder.of(own_home, "default").read_state()["processes"]  # type: ignore[index]
     os.kill(pids["supervisor"][0], process_groups.KILL)
@@ -111,7 +111,7 @@ def test_up_ends_what_a_crashed_cluster_left(lab: Commands, own_home: Path) -> N
     assert lab.done("up", "--workers", "1", "--json").json()["started_now"] is True
 
 
-def test_the_usual_commands_go_to_the_cluster_that_is_named(
+def test_commands_go_to_the_named_cluster(
     lab: Commands, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = lab.done("up", "--name", "second", "--workers", "0")
@@ -122,7 +122,7 @@ def test_the_usual_commands_go_to_the_cluster_that_is_named(
     lab.done("down")
 
 
-def test_a_port_that_is_taken_and_was_asked_for_is_named(
+def test_requested_port_in_use_is_named(
     lab: Commands, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -132,19 +132,19 @@ def test_a_port_that_is_taken_and_was_asked_for_is_named(
     assert RunFolder.of(own_home, "default").read_state() is None
 
 
-def test_interrupted_on_its_way_up_nothing_remains(own_home: Path) -> None:
+def test_interrupted_up_leaves_no_process(own_home: Path) -> None:
     folder = RunFolder.of(own_home, "default")
     starting = command("up", "--workers", "2")
     wait_until(folder.read_state, 20.0, "the supervisor to begin")
     starting.send_signal(signal.SIGINT)
     out, err = starting.communicate(timeout=20)
-    assert (out, err) == ("", "") or "is up" in out  # or it was just too late
+    assert (out, err) == ("", "") or "is up" in out  # or the signal came just too late
     if not out:
         assert starting.returncode == 130
         wait_until(lambda: folder.read_state() is None, what="the folder to be tidied")
 
 
-def test_the_status_is_a_table(lab: Commands, cluster: Path) -> None:
+def test_status_is_a_table(lab: Commands, cluster: Path) -> None:
     out = lab.done("status").out
     assert "default: 3 of 3 workers ready" in out
     assert len(re.findall(r"^worker-\d  ready", out, re.MULTILINE)) == 3
@@ -167,7 +167,7 @@ def test_a_worker_is_killed_and_started(lab: Commands, cluster: Path) -> None:
     assert "running already" in lab.refused("start", "worker-2", code=1)
 
 
-def test_a_worker_is_frozen_and_goes_on(lab: Commands, cluster: Path) -> None:
+def test_worker_is_frozen_and_resumes(lab: Commands, cluster: Path) -> None:
     assert "resume worker-1" in lab.done("pause", "worker-1").out
     assert worker(lab, "worker-1")["process"] == "paused"
     assert "resume worker-1" in lab.refused("pause", "worker-1", code=1)
@@ -189,7 +189,7 @@ def test_the_broker_is_killed_and_started(lab: Commands, cluster: Path) -> None:
 
 
 @pytest.mark.parametrize(("fault", "mend"), [("pause", "resume"), ("stop", "start"), ("kill", "start")])
-def test_who_needs_the_broker_is_told_how_to_bring_it_back(
+def test_commands_that_need_the_broker_show_its_recovery_command(
     lab: Commands, cluster: Path, fault: str, mend: str
 ) -> None:
     lab.done(fault, "broker")
@@ -202,7 +202,7 @@ def test_who_needs_the_broker_is_told_how_to_bring_it_back(
 
 
 @pytest.mark.parametrize(("fault", "mend"), [("pause", "resume"), ("kill", "start")])
-def test_who_needs_redis_is_told_how_to_bring_it_back(
+def test_commands_that_need_redis_show_its_recovery_command(
     lab: Commands, cluster: Path, fault: str, mend: str
 ) -> None:
     require(lab.done("status", "--json").json()["redis_url"], "a Redis server")
@@ -215,7 +215,7 @@ def test_who_needs_redis_is_told_how_to_bring_it_back(
         lab.done(mend, "redis")
 
 
-def test_an_unknown_worker_is_named_with_those_that_exist(lab: Commands, cluster: Path) -> None:
+def test_unknown_worker_is_named_with_the_existing_ones(lab: Commands, cluster: Path) -> None:
     line = lab.refused("kill", "worker-9", code=2)
     assert "'worker-9'" in line and "worker-3" in line
 
@@ -232,7 +232,7 @@ def test_the_cluster_grows_and_shrinks(lab: Commands, cluster: Path) -> None:
 
 
 @pytest.mark.parametrize(("fault", "mend"), [("pause", "resume"), ("kill", "start")])
-def test_the_size_changes_without_the_broker_too_and_it_is_named(
+def test_scale_works_without_the_broker_and_names_it(
     lab: Commands, cluster: Path, fault: str, mend: str
 ) -> None:
     lab.done(fault, "broker")
@@ -273,7 +273,7 @@ def test_redis_answers_without_redis_cli(lab: Commands, cluster: Path) -> None:
     )
 
 
-def test_the_doctor_knows_whose_ports_are_taken(lab: Commands, cluster: Path) -> None:
+def test_doctor_names_the_cluster_that_uses_a_port(lab: Commands, cluster: Path) -> None:
     checks = lab("doctor", "--json").json()["checks"]
     assert "running: default" in [check["found"] for check in checks if check["check"] == "cluster"]
 
@@ -281,7 +281,7 @@ def test_the_doctor_knows_whose_ports_are_taken(lab: Commands, cluster: Path) ->
 # --- broker ---
 
 
-def test_a_broker_without_mirror_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+def test_broker_without_mirror_serves_until_it_is_stopped(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("secret")
     ports = free_ports()
     environ = {
@@ -300,7 +300,7 @@ def test_a_broker_without_mirror_serves_until_it_is_told_to_stop(tmp_path: Path)
     assert serving.returncode == 0 and "Traceback" not in err
 
 
-def test_a_broker_takes_its_picture_out_of_redis_when_it_stops(tmp_path: Path) -> None:
+def test_stopping_broker_removes_its_mirror_from_redis(tmp_path: Path) -> None:
     require(find_binary(), "a Redis server")
     (tmp_path / "token").write_text("secret")
     ports = free_ports()
@@ -324,7 +324,7 @@ def test_a_broker_takes_its_picture_out_of_redis_when_it_stops(tmp_path: Path) -
         )
         try:
             wait_until(lambda: client.hexists("workers", "worker-1"), 20.0, "the worker to be shown")
-            # A second broker that cannot have the ports has no picture to take out.
+            # A second broker that does not get the ports has no mirror to remove.
             second = command("broker", env={**environ, "LABKIT_FOLDER": ""})
             second.communicate(timeout=20)
             assert second.returncode == 73 and client.hexists("workers", "worker-1")

@@ -1,4 +1,4 @@
-"""``python -m labkit lab`` as a teacher runs it: a JupyterLab of the tests' own, with a home of its own."""
+"""``python -m labkit lab`` as a teacher runs it: a real JupyterLab with a separate home."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Lab:
 
 @contextmanager
 def running_lab(home: Path, *words: str, browser: str = "") -> Iterator[Lab]:
-    # Ctrl-C is taken as a terminal would give it, also where the tests themselves were started without it.
+    # The child must react to Ctrl-C as in a terminal, even if the tests were started with SIGINT ignored.
     process = subprocess.Popen(
         [sys.executable, "-m", "labkit", "lab", *([] if browser else ["--no-browser"]), *words],
         cwd=home,
@@ -98,7 +98,7 @@ def kernel_of(connection: Path) -> psutil.Process:
     """Return the process of the kernel with this connection file, when it is ready to compute."""
     client = BlockingKernelClient()
     client.load_connection_file(str(connection))
-    client.start_channels(hb=False)  # a kernel that is slow to start would be taken for dead
+    client.start_channels(hb=False)  # with heartbeats, a kernel that starts slowly would count as dead
     try:
         client.kernel_info()
         client.get_shell_msg(timeout=START_S)
@@ -117,9 +117,9 @@ def _first_line(stream: IO[str]) -> str:
     return stream.readline()
 
 
-@pytest.mark.parametrize(("lang", "says"), [("es", "El curso está"), ("en", "The course is")])
-def test_the_lab_opens_its_start_page_to_its_token_only_and_ctrl_c_ends_all_of_it(
-    tmp_path: Path, lang: str, says: str
+@pytest.mark.parametrize(("lang", "line"), [("es", "El curso está"), ("en", "The course is")])
+def test_start_page_needs_the_token_and_ctrl_c_ends_every_process(
+    tmp_path: Path, lang: str, line: str
 ) -> None:
     with running_lab(tmp_path, "--lang", lang) as running:
         assert running.start == f"/lab/tree/{lang}/index.ipynb"
@@ -150,7 +150,7 @@ def test_the_lab_opens_its_start_page_to_its_token_only_and_ctrl_c_ends_all_of_i
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a shell script stands for the browser")
-def test_the_browser_is_opened_at_the_start_page(tmp_path: Path) -> None:
+def test_browser_opens_the_start_page(tmp_path: Path) -> None:
     browser, opened = tmp_path / "browser", tmp_path / "opened"
     browser.write_text(f'#!/bin/sh\nprintf "%s" "$1" > "{opened}.part" && mv "{opened}.part" "{opened}"\n')
     browser.chmod(0o755)
@@ -160,7 +160,7 @@ def test_the_browser_is_opened_at_the_start_page(tmp_path: Path) -> None:
         assert running.start in page and running.token in page
 
 
-def test_markdown_is_shown_and_no_news_are_fetched(tmp_path: Path) -> None:
+def test_markdown_is_rendered_and_no_news_is_fetched(tmp_path: Path) -> None:
     with running_lab(tmp_path) as running:
         status, page = running.ask("/lab/api/settings/@jupyterlab/docmanager-extension:plugin", running.token)
         assert status == 200
@@ -179,7 +179,7 @@ def taken() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_a_taken_port_is_one_plain_line(taken: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_taken_port_is_reported_in_one_line(taken: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lab", "--port", str(taken)]) == 1
     assert capsys.readouterr().err == (
         f"port {taken} of 127.0.0.1 is in use; choose another with --port, or end the program that uses it\n"
@@ -187,12 +187,12 @@ def test_a_taken_port_is_one_plain_line(taken: int, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("words", [["--lang", "fr"], ["--port", "0"], ["--port", "x"], ["--port", "70000"]])
-def test_what_is_not_understood_starts_nothing(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_unparsable_arguments_start_nothing(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lab", *words]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_without_jupyterlab_the_way_to_get_it_is_said(
+def test_missing_jupyterlab_is_reported_with_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Absent:
@@ -208,7 +208,7 @@ def test_without_jupyterlab_the_way_to_get_it_is_said(
     assert "lacks the package jupyterlab" in said and "lab.py" in said
 
 
-def test_without_the_notebooks_it_says_where_to_run_it(
+def test_missing_notebooks_are_reported_with_where_to_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(lab, "ROOT", tmp_path)
@@ -216,7 +216,7 @@ def test_without_the_notebooks_it_says_where_to_run_it(
     assert "the folder notebooks/ is not here" in capsys.readouterr().err
 
 
-def test_what_jupyterlab_saves_goes_into_the_learners_copy_and_is_trusted(tmp_path: Path) -> None:
+def test_saved_notebook_goes_to_the_learners_copy_and_is_trusted(tmp_path: Path) -> None:
     committed = ROOT / "notebooks/es/day1_threads.ipynb"
     before = committed.read_bytes()
     with running_lab(tmp_path, "--lang", "es") as running:
@@ -237,21 +237,19 @@ def test_what_jupyterlab_saves_goes_into_the_learners_copy_and_is_trusted(tmp_pa
         assert "written by a learner" in kept.read_text(encoding="utf-8")
 
 
-def test_a_usual_port_that_is_taken_is_left_alone(tmp_path: Path) -> None:
+def test_usual_port_in_use_is_skipped(tmp_path: Path) -> None:
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", lab.USUAL_PORT))
             listener.listen(1)
         except OSError:
-            pass  # somebody has it already
+            pass  # the port is already in use
         with running_lab(tmp_path) as running:
             assert running.port != lab.USUAL_PORT
 
 
-def test_the_courses_own_notebooks_are_trusted_and_no_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_courses_notebooks_are_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("source/day.py", "es/day.ipynb", "en/day.ipynb", "es/broken.ipynb", "en/foreign.ipynb"):
         file = tmp_path / "notebooks" / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -282,22 +280,22 @@ class LateServer:
 
 @pytest.fixture
 def late() -> Iterator[LateServer]:
-    with socket.create_server(("127.0.0.1", 0)) as somebody:
-        server = LateServer(somebody.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        server = LateServer(holder.getsockname()[1])
         yield server
         server.http_server.stop()
         server.io_loop.close()
 
 
-def test_a_port_that_is_taken_at_the_last_moment_is_replaced_before_it_is_told(late: LateServer) -> None:
+def test_port_taken_at_the_last_moment_is_replaced_before_it_is_shown(late: LateServer) -> None:
     taken = late.port
     lab._listen(late, None)
     assert late.port > taken
     with socket.create_connection(("127.0.0.1", late.port), timeout=5):
-        pass  # it listens
+        pass  # the server listens
 
 
-def test_a_port_that_was_asked_for_is_not_replaced(late: LateServer) -> None:
+def test_requested_port_is_not_replaced(late: LateServer) -> None:
     with pytest.raises(PortInUse, match=str(late.port)):
         lab._listen(late, late.port)
 
@@ -308,7 +306,7 @@ def said_by(program: str) -> tuple[int, str, str]:
     return ran.returncode, ran.stdout, ran.stderr
 
 
-def test_a_thread_that_the_server_forgot_keeps_nobody_from_leaving() -> None:
+def test_forgotten_thread_does_not_delay_the_exit() -> None:
     program = (
         "import threading; from labkit.cli import lab\n"
         "threading.Thread(target=threading.Event().wait).start()\n"
@@ -317,7 +315,7 @@ def test_a_thread_that_the_server_forgot_keeps_nobody_from_leaving() -> None:
     assert said_by(program) == (0, "done", "")
 
 
-def test_threads_that_end_by_themselves_are_waited_for() -> None:
+def test_threads_that_end_by_themselves_are_awaited() -> None:
     program = (
         "import threading, time; from labkit.cli import lab\n"
         "threading.Thread(target=lambda: (time.sleep(0.2), print('ended'))).start()\n"

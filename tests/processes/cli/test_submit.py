@@ -1,4 +1,4 @@
-"""``submit``, on every engine: the same files, the same results, and each bad file named."""
+"""``submit`` on every engine: same files, same results, and each bad file is named."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_every_engine_writes_the_same_pixels(
     assert len(list(tmp_path.iterdir())) == 6
 
 
-def test_json_tells_what_became_of_each_file(
+def test_json_reports_the_outcome_of_each_file(
     lab: Commands, cluster: Path, photos: Path, tmp_path: Path
 ) -> None:
     told = lab.done("submit", photos, *FILTERS, "--out", tmp_path, "--format", "jpg", "--json").json()
@@ -99,14 +99,12 @@ def test_bad_files_are_named_and_the_others_are_processed(
     assert [path.name for path in out.iterdir()] == ["photo-1-sharpen-edges.png"]
 
 
-def test_nothing_is_made_when_the_filters_are_wrong(
-    lab: Commands, cluster: Path, photos: Path, tmp_path: Path
-) -> None:
+def test_wrong_filters_create_no_file(lab: Commands, cluster: Path, photos: Path, tmp_path: Path) -> None:
     lab.refused("submit", photos, "--filters", "sharpen,edgs", "--out", tmp_path / "out", code=2)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_killed_worker_costs_no_picture(lab: Commands, cluster: Path, photos: Path, tmp_path: Path) -> None:
+def test_killed_worker_loses_no_picture(lab: Commands, cluster: Path, photos: Path, tmp_path: Path) -> None:
     large = tmp_path / "large"
     large.mkdir()
     chance = np.random.default_rng(5)
@@ -129,12 +127,12 @@ def test_a_killed_worker_costs_no_picture(lab: Commands, cluster: Path, photos: 
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_interrupted_nothing_is_half_written_and_nobody_works_on(
+def test_interrupted_batch_leaves_no_half_file_and_no_running_task(
     lab: Commands, cluster: Path, tmp_path: Path, engine: str
 ) -> None:
     out = tmp_path / "out"
     require(sys.platform != "win32", "Ctrl-C for a group of processes")
-    # In a process group of its own, all of which is interrupted: that is what a terminal's Ctrl-C does.
+    # Interrupt a whole process group, as a terminal's Ctrl-C does.
     batch = command(
         "submit",
         "--filters",
@@ -162,10 +160,10 @@ def test_interrupted_nothing_is_half_written_and_nobody_works_on(
         wait_until(idle, 20.0, f"the cluster to have dropped the batch: {told}")
 
 
-def test_a_cluster_that_goes_down_in_the_middle_is_one_line(
+def test_cluster_going_down_midway_is_reported_in_one_line(
     lab: Commands, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A worker that does other work: so the batch is in the queue when the cluster goes down, and stays there.
+    # The worker is busy with other work, so the batch is still queued when the cluster goes down.
     told = {**free_ports(), "LABKIT_HOME": str(tmp_path / "home"), "WORKER_CAPABILITIES": "resize"}
     for variable, value in told.items():
         monkeypatch.setenv(variable, value)

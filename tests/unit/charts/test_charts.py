@@ -1,4 +1,4 @@
-"""The charts: what is drawn is what happened, readable in both languages, told in words and numbers."""
+"""All charts: legible in both languages, each with a description in words and a table of its numbers."""
 
 from __future__ import annotations
 
@@ -78,15 +78,13 @@ LAYOUTS = [("overview", run_name) for run_name in HISTORIES] + [
 
 @pytest.mark.parametrize("language", ["en", "es"])
 @pytest.mark.parametrize(("chart_name", "run_name"), LAYOUTS)
-def test_no_two_texts_touch_and_none_leaves_the_picture(
-    chart_name: str, run_name: str, language: str
-) -> None:
+def test_texts_neither_overlap_nor_leave_the_picture(chart_name: str, run_name: str, language: str) -> None:
     i18n.set_language(language)
     assert_legible(CHARTS[chart_name][0](made(run_name)))
 
 
 @pytest.mark.parametrize("chart_name", CHARTS)
-def test_each_chart_has_titles_and_units_words_and_a_table(chart_name: str, history: History) -> None:
+def test_chart_has_titles_units_description_and_table(chart_name: str, history: History) -> None:
     draw, table = CHARTS[chart_name]
     figure = draw(history)
     assert isinstance(figure, Figure)
@@ -110,7 +108,9 @@ def test_each_chart_has_titles_and_units_words_and_a_table(chart_name: str, hist
         ("share", "no worker was there"),
     ],
 )
-def test_a_chart_with_nothing_to_show_says_so(chart_name: str, sentence: str, run_name: str) -> None:
+def test_empty_chart_explains_that_nothing_was_recorded(
+    chart_name: str, sentence: str, run_name: str
+) -> None:
     draw, table = CHARTS[chart_name]
     history = History(HISTORIES[run_name]())
     figure = draw(history)
@@ -119,7 +119,7 @@ def test_a_chart_with_nothing_to_show_says_so(chart_name: str, sentence: str, ru
     assert table(history).rows == []
 
 
-def test_charts_speak_the_readers_language(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_charts_use_the_readers_language(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     i18n.set_language("es")
     monkeypatch.setattr(i18n, "_spanish", lambda: _Shouting())
     for draw, table in CHARTS.values():
@@ -132,7 +132,7 @@ def test_charts_speak_the_readers_language(history: History, monkeypatch: pytest
 
 
 class _Shouting:
-    """A catalogue that says everything in capitals."""
+    """A catalogue that translates every text to capitals."""
 
     def gettext(self, message: str) -> str:
         parts = message.replace("{", "\0{").replace("}", "}\0").split("\0")
@@ -142,7 +142,7 @@ class _Shouting:
         return self.gettext(singular if n == 1 else plural)
 
 
-def test_drawing_touches_no_global_state_and_imports_nothing_of_the_cluster() -> None:
+def test_drawing_leaves_global_state_and_imports_no_cluster_code() -> None:
     code = (
         "import sys; from labkit import charts; from labkit.core.history import History; "
         "charts.overview(History()); "
@@ -154,7 +154,7 @@ def test_drawing_touches_no_global_state_and_imports_nothing_of_the_cluster() ->
     assert answer.stdout.strip() == "[]", answer.stderr
 
 
-def test_a_chart_is_saved_with_its_description_and_shown_by_a_notebook(
+def test_chart_is_saved_with_its_description_and_shown_in_a_notebook(
     history: History, tmp_path: Path
 ) -> None:
     figure = charts.overview(history)
@@ -169,20 +169,20 @@ def test_a_chart_is_saved_with_its_description_and_shown_by_a_notebook(
 # --- colours ------------------------------------------------------------------------------------------------
 
 
-def test_workers_have_the_okabe_ito_colours_and_none_has_the_colour_of_faults() -> None:
+def test_workers_get_okabe_ito_colours_but_not_the_fault_colour() -> None:
     assert [charts.worker_colour(f"worker-{i}") for i in (1, 2, 3)] == ["#0072b2", "#e69f00", "#009e73"]
     colours = [charts.worker_colour(f"worker-{i}") for i in range(1, 19)]
     assert len(set(colours)) == 18
     assert to_hex(FAULT) not in colours
 
 
-def test_any_name_has_a_colour_that_does_not_depend_on_the_others() -> None:
+def test_colour_of_a_name_does_not_depend_on_other_names() -> None:
     for name in ("", "ana", "worker", "worker-0", "trabajador 4", "worker-" + "9" * 50, "\ud800"):
         assert charts.worker_colour(name) == charts.worker_colour(name)
         assert charts.worker_colour(name).startswith("#")
 
 
-def test_a_worker_has_its_colour_in_every_chart(history: History) -> None:
+def test_worker_keeps_its_colour_in_every_chart(history: History) -> None:
     orange = charts.worker_colour("worker-2")
     (stack,) = labelled(charts.throughput(history).axes[0], "worker-2")
     assert to_hex(stack.get_facecolor()) == orange

@@ -1,4 +1,4 @@
-"""Charts that put histories side by side: what is drawn is what happened, in every kind of history."""
+"""Charts that compare histories show what happened, for every kind of history."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def single(kind: str) -> History:
 
 @pytest.mark.parametrize("lang", i18n.LANGUAGES)
 @pytest.mark.parametrize(("draw", "table"), BOTH)
-def test_every_kind_of_history_is_drawn_with_words_and_a_table(
+def test_every_kind_of_history_is_drawn_with_description_and_table(
     draw: Draw, table: Callable[[Mapping[str, History]], Table], lang: str
 ) -> None:
     i18n.set_language(lang)
@@ -90,7 +90,7 @@ def test_every_kind_of_history_is_drawn_with_words_and_a_table(
 
 
 @pytest.mark.parametrize("draw", [draw for draw, _table in BOTH])
-def test_nothing_is_written_beyond_the_figures_edges(draw: Draw) -> None:
+def test_no_text_crosses_the_figures_edges(draw: Draw) -> None:
     i18n.set_language("es")
     chart = draw({"crash": History(demo()), "freeze": History(frozen()), "slow": slow(), "stop": stopped()})
     canvas = FigureCanvasAgg(chart)
@@ -108,7 +108,7 @@ def test_nothing_is_written_beyond_the_figures_edges(draw: Draw) -> None:
 # --- absences -----------------------------------------------------------------------------------------------
 
 
-def test_a_crash_is_lost_requeued_retried_and_there_again() -> None:
+def test_crash_lane_shows_lost_requeued_retried_and_rejoined() -> None:
     absence = absence_of(History(demo()))
     (chain,) = History(demo()).recoveries()
     assert absence is not None and (absence.fault, absence.target) == ("kill", "worker-2")
@@ -117,7 +117,7 @@ def test_a_crash_is_lost_requeued_retried_and_there_again() -> None:
     assert absence.requeued == 1 and absence.back_s is not None and absence.open_tasks == 0
 
 
-def test_a_polite_stop_is_nobodys_loss() -> None:
+def test_polite_stop_is_not_shown_as_a_loss() -> None:
     absence = absence_of(stopped())
     assert absence is not None and absence.lost_s is None and absence.left_s == pytest.approx(0.4)
     assert absence.requeued == 1 and absence.retried_s == pytest.approx(0.5)
@@ -126,17 +126,17 @@ def test_a_polite_stop_is_nobodys_loss() -> None:
     assert any("has left after 0.40 s, empty-handed" in text for text in written(figure))
     assert bars(figure.axes[0], "_lost") == [] and len(bars(figure.axes[0], "_left")) == 1
     words = [*written(figure), figure.axes[0].get_xlabel(), *legend_of(figure.axes[0])]
-    assert not [text for text in words if "fault" in text], "it is none"
+    assert not [text for text in words if "fault" in text], "a polite stop is not a fault"
 
 
-def test_a_slow_worker_is_never_lost_and_its_slowness_is_hatched() -> None:
+def test_slow_worker_is_never_lost_and_its_slow_period_is_hatched() -> None:
     figure = charts.absences({"slow": slow()})
     assert any("never lost" in text for text in written(figure))
     (bar,) = bars(figure.axes[0], "_slowed")
     assert (bar.get_x(), bar.get_width()) == pytest.approx((0.0, 1.0)) and bar.get_hatch()
 
 
-def test_a_result_of_the_lost_attempt_itself_is_no_retry() -> None:
+def test_result_of_the_lost_attempt_is_not_a_retry() -> None:
     events = list(demo())
     requeued = next(e for e in events if e.kind == "requeued")
     late = [e for e in events if not (e.task == requeued.task and e.attempt == 2)]
@@ -145,7 +145,7 @@ def test_a_result_of_the_lost_attempt_itself_is_no_retry() -> None:
     assert absence is not None and absence.requeued == 1 and absence.retried_s is None
 
 
-def test_the_bands_are_the_states_and_the_signs_stand_at_their_instants() -> None:
+def test_bands_show_states_and_marks_stand_at_their_instants() -> None:
     history = History(demo())
     absence = absence_of(history)
     assert absence is not None
@@ -158,7 +158,7 @@ def test_the_bands_are_the_states_and_the_signs_stand_at_their_instants() -> Non
     assert {"ready", "lost", "it has joined again"} <= set(legend_of(axes))
 
 
-def test_a_history_without_a_fault_has_a_lane_that_says_so() -> None:
+def test_lane_of_a_history_without_faults_states_it() -> None:
     figure = charts.absences({"crash": History(demo()), "calm": History(run())})
     assert "no fault was recorded" in written(figure)
     assert charts.absences_table({"calm": History(run())}).rows[0][1:] == (None,) * 10
@@ -167,7 +167,7 @@ def test_a_history_without_a_fault_has_a_lane_that_says_so() -> None:
 # --- waits --------------------------------------------------------------------------------------------------
 
 
-def test_a_wait_is_all_the_time_that_was_not_spent_on_computing() -> None:
+def test_wait_is_all_time_not_spent_computing() -> None:
     history = History(
         [
             note(0, "broker_started"),
@@ -183,7 +183,7 @@ def test_a_wait_is_all_the_time_that_was_not_spent_on_computing() -> None:
     assert charts.longest_wait(History()).times == (0.0,)
 
 
-def test_there_is_a_dot_per_task_in_the_colour_of_its_worker() -> None:
+def test_each_task_is_a_dot_in_the_colour_of_its_worker() -> None:
     history = History(demo())
     axes = charts.waits({"least_busy": history}).axes[0]
     dots = [line for name in history.slots() for line in labelled(axes, name)]
@@ -192,7 +192,7 @@ def test_there_is_a_dot_per_task_in_the_colour_of_its_worker() -> None:
     assert legend_of(axes) == ["worker-1", "worker-2", "worker-3"]
 
 
-def test_a_guess_of_the_longest_wait_is_marked_in_its_row_and_stands_in_the_table() -> None:
+def test_guessed_longest_wait_is_marked_in_its_row_and_in_the_table() -> None:
     history = History(demo())
     both, bets = {"round_robin": history, "least_busy": history}, {"round_robin": 30.0, "nobody": 1.0}
     chart = charts.waits(both, bets)
@@ -207,7 +207,7 @@ def test_a_guess_of_the_longest_wait_is_marked_in_its_row_and_stands_in_the_tabl
     assert [row[-1] for row in table.rows] == [30.0, None]
 
 
-def test_the_table_of_waits_tells_how_many_waited_long() -> None:
+def test_table_of_waits_counts_the_long_waits() -> None:
     (row,) = charts.waits_table({"least_busy": History(demo())}).rows
     found = sorted(wait.wait_s for wait in waits_of(History(demo())))
     assert row[1] == 180 and row[4] == found[-1] and row[5] == sum(t > 0.1 for t in found)

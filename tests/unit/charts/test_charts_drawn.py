@@ -1,4 +1,4 @@
-"""What is drawn is what happened: windows, bars, links and shares, one chart after the other."""
+"""Each chart of one history shows what happened: windows, bars, links and shares."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def history() -> History:
 # --- throughput ---------------------------------------------------------------------------------------------
 
 
-def test_the_stack_of_the_workers_is_the_sum_and_holds_every_result(history: History) -> None:
+def test_stacked_worker_areas_add_up_to_every_result(history: History) -> None:
     axes = charts.throughput(history).axes[0]
     (total,) = labelled(axes, "_sum")
     assert isinstance(total, StepPatch)
@@ -44,7 +44,7 @@ def test_the_stack_of_the_workers_is_the_sum_and_holds_every_result(history: His
     assert list(top) == pytest.approx(list(values))
 
 
-def test_the_instant_of_the_fault_is_marked_named_and_shaded_until_the_worker_is_back(
+def test_fault_is_marked_named_and_shaded_until_the_worker_returns(
     history: History,
 ) -> None:
     for figure in (charts.throughput(history), charts.gantt(history)):
@@ -59,7 +59,7 @@ def test_the_instant_of_the_fault_is_marked_named_and_shaded_until_the_worker_is
         assert (shaded.x0, shaded.x1) == pytest.approx((1.5, 2.4), abs=0.01)
 
 
-def test_the_95_percent_line_ends_where_throughput_was_back(history: History) -> None:
+def test_95_percent_line_ends_where_throughput_recovered(history: History) -> None:
     (chain,) = history.recoveries()
     axes = charts.throughput(history).axes[0]
     (line,) = labelled(axes, "95 % of the rate before the fault")
@@ -70,33 +70,33 @@ def test_the_95_percent_line_ends_where_throughput_was_back(history: History) ->
     assert list(point.get_xdata()) == [chain.restored_at]
 
 
-def test_a_run_that_is_not_restored_has_a_line_to_the_end_and_no_point() -> None:
+def test_line_of_an_unrecovered_run_reaches_the_end_without_a_point() -> None:
     axes = charts.throughput(History(run(kill_at=1.5, back_after=None))).axes[0]
     assert labelled(axes, "throughput back") == []
     (line,) = labelled(axes, "95 % of the rate before the fault")
     assert line.get_xdata()[1] == axes.get_xlim()[1]
 
 
-def test_the_throughput_table_holds_the_windows_that_are_drawn(history: History) -> None:
+def test_throughput_table_holds_the_drawn_windows(history: History) -> None:
     table = charts.throughput_table(history, window_s=0.5)
     assert table.columns[-3:] == ("worker-1", "worker-2", "worker-3")
     assert sum(int(str(row[2])) for row in table.rows) == 180
     assert all(row[2] == sum(row[4:]) for row in table.rows)  # type: ignore[arg-type]
 
 
-def test_with_very_many_workers_only_their_sum_is_drawn() -> None:
+def test_very_many_workers_are_drawn_only_as_their_sum() -> None:
     axes = charts.throughput(History(run(tasks=400, workers=11))).axes[0]
     assert legend_of(axes) == ["11 workers"]
 
 
-def test_one_result_makes_no_peak() -> None:
+def test_single_result_makes_no_peak() -> None:
     history = History(run(tasks=1, workers=1))
     (row,) = charts.throughput_table(history).rows
     ((begin, end),) = history.busy()
     assert row[3] == pytest.approx(1 / (end - begin))
 
 
-def test_shades_that_overlap_are_one_shade_and_a_blow_that_passed_has_none() -> None:
+def test_overlapping_shades_merge_and_a_passed_fault_has_none() -> None:
     events = [
         note(0, "broker_started"),
         *[note(0.1, "joined", f"worker-{i}") for i in (1, 2, 3)],
@@ -116,7 +116,7 @@ def test_shades_that_overlap_are_one_shade_and_a_blow_that_passed_has_none() -> 
 # --- gantt --------------------------------------------------------------------------------------------------
 
 
-def test_there_is_a_bar_for_each_attempt_in_the_row_of_its_worker(history: History) -> None:
+def test_each_attempt_is_a_bar_in_the_row_of_its_worker(history: History) -> None:
     axes = charts.gantt(history).axes[0]
     for row, worker in enumerate(("worker-1", "worker-2", "worker-3")):
         bars = [
@@ -131,7 +131,7 @@ def test_there_is_a_bar_for_each_attempt_in_the_row_of_its_worker(history: Histo
     assert axes.yaxis_inverted()
 
 
-def test_interrupted_and_repeated_attempts_are_hatched_and_joined_by_an_arrow(history: History) -> None:
+def test_interrupted_and_repeated_attempts_are_hatched_and_linked(history: History) -> None:
     axes = charts.gantt(history).axes[0]
     (interrupted,) = labelled(axes, "_interrupted")
     (repeated,) = labelled(axes, "_repeated")
@@ -154,19 +154,19 @@ def test_interrupted_and_repeated_attempts_are_hatched_and_joined_by_an_arrow(hi
     ]
 
 
-def test_an_honest_run_has_no_hatches_in_its_legend() -> None:
+def test_legend_of_a_run_without_faults_has_no_hatches() -> None:
     axes = charts.gantt(History(run())).axes[0]
     assert legend_of(axes) == ["computed"]
 
 
-def test_each_slot_has_its_row_and_each_worker_one_name() -> None:
+def test_each_slot_has_a_row_and_each_worker_one_name() -> None:
     axes = charts.gantt(History(run(slots=3))).axes[0]
     assert len(axes.get_yticks()) == 3
     assert list(axes.get_yticks()) == [1, 4, 7]
     assert sorted(axes.get_ylim()) == pytest.approx([-0.55, 8.55])
 
 
-def test_bars_that_are_too_thin_to_be_told_apart_still_cover_what_ran() -> None:
+def test_very_thin_bars_still_cover_all_running_time() -> None:
     history = History(run(tasks=5000, workers=2, seconds=(0.002, 0.004)))
     axes = charts.gantt(history).axes[0]
     for worker in ("worker-1", "worker-2"):
@@ -177,7 +177,7 @@ def test_bars_that_are_too_thin_to_be_told_apart_still_cover_what_ran() -> None:
         assert bars.get_linewidth()[0] == 0
 
 
-def test_the_gantt_table_tells_of_every_attempt_in_words(history: History) -> None:
+def test_gantt_table_describes_every_attempt(history: History) -> None:
     table = charts.gantt_table(history)
     assert len(table.rows) == 181
     assert [row[6] for row in table.rows].count("lost with its worker") == 1
@@ -186,7 +186,7 @@ def test_the_gantt_table_tells_of_every_attempt_in_words(history: History) -> No
 # --- recovery -----------------------------------------------------------------------------------------------
 
 
-def test_the_chain_is_drawn_link_by_link_with_its_seconds(history: History) -> None:
+def test_recovery_chain_is_drawn_link_by_link_with_seconds(history: History) -> None:
     (chain,) = history.recoveries()
     figure = charts.recovery(history)
     axes = figure.axes[0]
@@ -213,17 +213,17 @@ def test_the_chain_is_drawn_link_by_link_with_its_seconds(history: History) -> N
         ),
     ],
 )
-def test_a_link_that_is_missing_says_why(events: Callable[[], list[Event]], reason: str) -> None:
+def test_missing_link_shows_its_reason(events: Callable[[], list[Event]], reason: str) -> None:
     assert reason in written(charts.recovery(History(events())))
 
 
-def test_a_crash_that_nobody_caused_is_told_as_that() -> None:
+def test_crash_without_a_command_is_labelled_as_unintended() -> None:
     figure = charts.recovery(History(run(kill_at=1.5, injected=False)))
     assert figure.axes[0].get_title(loc="left") == "worker-2 lost at 1.52 s, not on purpose"
     assert charts.recovery_table(History(run(kill_at=1.5, injected=False))).rows[0][0] == "crash"
 
 
-def test_several_recoveries_are_drawn_one_under_the_other_and_very_many_end_in_the_table() -> None:
+def test_many_recoveries_are_stacked_and_the_rest_is_in_the_table() -> None:
     faults = [note(1.0 + i / 10, "fault", fault="pause", target="worker-1") for i in range(8)]
     history = History(with_notes(run(), *faults))
     figure = charts.recovery(history)
@@ -232,7 +232,7 @@ def test_several_recoveries_are_drawn_one_under_the_other_and_very_many_end_in_t
     assert len(charts.recovery_table(history).rows) == 8
 
 
-def test_the_recovery_table_counts_from_the_fault(history: History) -> None:
+def test_recovery_table_counts_from_the_fault(history: History) -> None:
     (row,) = charts.recovery_table(history).rows
     assert row[:2] == ("kill", "worker-2")
     assert row[2] == pytest.approx(1.5)
@@ -243,7 +243,7 @@ def test_the_recovery_table_counts_from_the_fault(history: History) -> None:
 # --- share and overview -------------------------------------------------------------------------------------
 
 
-def test_the_share_chart_has_a_bar_per_worker_with_number_and_part(history: History) -> None:
+def test_share_chart_has_a_bar_per_worker_with_count_and_part(history: History) -> None:
     figure = charts.share(history, until=1.5)
     counts = history.share(until=1.5)
     widths = [bar.get_width() for bar in figure.axes[0].patches]  # type: ignore[attr-defined]
@@ -254,18 +254,18 @@ def test_the_share_chart_has_a_bar_per_worker_with_number_and_part(history: Hist
     assert charts.share_table(history, until=1.5).rows[0] == ("worker-1", 20, pytest.approx(33.898, abs=0.01))
 
 
-def test_a_worker_without_results_is_in_the_share_chart() -> None:
+def test_worker_without_results_is_in_the_share_chart() -> None:
     history = History(with_notes(run(), note(0.3, "joined", "worker-9")))
     assert "0 (0 %)" in written(charts.share(history))
 
 
-def test_more_workers_than_fit_are_counted() -> None:
+def test_workers_that_do_not_fit_are_counted() -> None:
     figure = charts.share(History(run(tasks=100, workers=30)))
     assert "results (6 more workers are not shown)" in written(figure)
     assert len(charts.share_table(History(run(tasks=100, workers=30))).rows) == 30
 
 
-def test_the_overview_shows_everything_on_one_time_axis(history: History) -> None:
+def test_overview_shows_all_charts_on_one_time_axis(history: History) -> None:
     figure = charts.overview(history)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles[1:] == ["Who computed what", "Results before the fault", "kill worker-2 at 1.50 s"]
@@ -275,7 +275,7 @@ def test_the_overview_shows_everything_on_one_time_axis(history: History) -> Non
     assert "180 of 180 tasks done by 3 workers in 3.34 s" in written(figure)
 
 
-def test_the_overview_table_holds_the_runs_numbers(history: History) -> None:
+def test_overview_table_holds_the_runs_numbers(history: History) -> None:
     rows: dict[object, object] = {row[0]: row[1] for row in charts.overview_table(history).rows}
     assert rows["tasks submitted"] == rows["results delivered"] == 180
     assert rows["tasks failed"] == rows["tasks still open"] == 0

@@ -1,4 +1,4 @@
-"""The charts of the lessons: guesses, curves, timelines, pictures; drawn right, legible in both languages."""
+"""Charts of the lessons: guesses, curves, timelines, pictures; correct and legible in both languages."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ DRAWN: dict[str, tuple[Callable[..., Chart], Callable[..., Table], tuple[object,
 
 @pytest.mark.parametrize("language", ["en", "es"])
 @pytest.mark.parametrize("name", DRAWN)
-def test_no_two_texts_touch_and_none_leaves_the_picture(name: str, language: str) -> None:
+def test_texts_neither_overlap_nor_leave_the_picture(name: str, language: str) -> None:
     i18n.set_language(language)
     draw, _table, arguments = DRAWN[name]
     figure = draw(*arguments)
@@ -106,7 +106,7 @@ def test_no_two_texts_touch_and_none_leaves_the_picture(name: str, language: str
 
 @pytest.mark.parametrize("language", ["en", "es"])
 @pytest.mark.parametrize("name", DRAWN)
-def test_each_has_words_and_a_table(name: str, language: str) -> None:
+def test_each_lesson_chart_has_a_description_and_a_table(name: str, language: str) -> None:
     i18n.set_language(language)
     draw, table_of, arguments = DRAWN[name]
     assert charts.alt_text(draw(*arguments)).endswith(".")
@@ -116,7 +116,7 @@ def test_each_has_words_and_a_table(name: str, language: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["guesses", "curve", "speed-up", "timeline", "pictures"])
-def test_each_speaks_spanish(name: str) -> None:
+def test_each_lesson_chart_is_available_in_spanish(name: str) -> None:
     draw, table_of, arguments = DRAWN[name]
     english = {*written(draw(*arguments)), *table_of(*arguments).columns, charts.alt_text(draw(*arguments))}
     i18n.set_language("es")
@@ -128,7 +128,7 @@ def test_each_speaks_spanish(name: str) -> None:
 # --- guesses ------------------------------------------------------------------------------------------------
 
 
-def test_a_guess_is_hollow_above_what_was_measured() -> None:
+def test_guess_is_a_hollow_bar_above_the_measurement() -> None:
     axes = charts.guesses(GUESSES).axes[0]
     guessed = [bar for bar in axes.patches if bar.get_hatch()]
     measured = [bar for bar in axes.patches if not bar.get_hatch()]
@@ -140,20 +140,20 @@ def test_a_guess_is_hollow_above_what_was_measured() -> None:
     assert list(spreads[0].get_xdata()) == pytest.approx([1.62, 1.98])
 
 
-def test_guesses_are_told_in_words() -> None:
+def test_guesses_are_described_in_words() -> None:
     words = written(charts.guesses(GUESSES))
     assert "your guess: 2.00 s" in words and "no guess" in words
     assert "measured: 1.80 s (1.62 s to 1.98 s)" in words and "measured: 4 ms" in words
     assert "one after the other" in words and "vignette_python" in words
 
 
-def test_the_table_of_guesses_holds_every_number() -> None:
+def test_table_of_guesses_holds_every_number() -> None:
     table = charts.guesses_table(GUESSES)
     assert table.rows[0] == ("one after the other", 2.0, 1.8, pytest.approx(1.62), pytest.approx(1.98), 3)
     assert table.rows[2][1] is None
 
 
-def test_what_is_counted_is_told_in_whole_numbers() -> None:
+def test_counts_are_shown_as_whole_numbers() -> None:
     rows = [Guessed("unlocked", 2000, Timing((501, 640, 512))), Guessed("locked", None, Timing((2000,)))]
     figure = charts.guesses(rows, unit="additions")
     assert figure.axes[0].get_xlabel() == "additions"
@@ -167,7 +167,7 @@ def test_what_is_counted_is_told_in_whole_numbers() -> None:
 # --- curves -------------------------------------------------------------------------------------------------
 
 
-def test_a_curve_has_its_points_its_spread_its_predictions_and_the_cores() -> None:
+def test_curve_has_points_spread_predictions_and_cores() -> None:
     axes = charts.curve({"fetch": CURVE}, "threads", PREDICTIONS, 4).axes[0]
     (points,) = axes.containers
     line, _caps, bars = points
@@ -187,7 +187,7 @@ def test_a_curve_has_its_points_its_spread_its_predictions_and_the_cores() -> No
     ]
 
 
-def test_a_prediction_stands_in_the_unit_of_what_was_measured() -> None:
+def test_prediction_uses_the_unit_of_the_measurement() -> None:
     times = {1: timing(0.2), 2: timing(0.1)}
     axes = charts.curve({"fetch": times}, "threads", {"guess": {1: 0.2, 2: 0.05}}).axes[0]
     assert axes.get_ylabel() == "milliseconds"
@@ -198,7 +198,7 @@ def test_a_prediction_stands_in_the_unit_of_what_was_measured() -> None:
     assert table.rows[1] == (2, *map(pytest.approx, (100, 90, 110, 50)))
 
 
-def test_speed_up_is_against_the_least_that_was_tried() -> None:
+def test_speed_up_is_relative_to_the_smallest_number_tried() -> None:
     axes = charts.speed_up({"blur": CURVE}, "threads").axes[0]
     assert list(axes.containers[0][0].get_ydata()) == pytest.approx([1.0, 2.0, 3.2, 4.0])
     row = charts.speed_up_table({"blur": CURVE}, "threads").rows[1]
@@ -206,21 +206,21 @@ def test_speed_up_is_against_the_least_that_was_tried() -> None:
 
 
 @pytest.mark.parametrize(("cores", "drawn"), [(1, True), (8, True), (9, False), (64, False)])
-def test_the_legend_announces_the_cores_only_where_their_line_is_drawn(cores: int, drawn: bool) -> None:
+def test_legend_names_the_cores_only_where_their_line_is_drawn(cores: int, drawn: bool) -> None:
     axes = charts.curve({"fetch": CURVE}, "threads", cores=cores).axes[0]
     assert [line.get_xdata()[0] for line in labelled(axes, "_cores")] == [cores] * drawn
     assert (f"cores of this machine: {cores}" in legend_of(axes)) is drawn
 
 
 @pytest.mark.parametrize("over", ["megabytes", "chunksize"])
-def test_where_a_cost_is_in_proportion_both_axes_go_by_factors(over: str) -> None:
+def test_proportional_cost_is_drawn_with_two_logarithmic_axes(over: str) -> None:
     draw, _table, (curves, _over) = DRAWN["curve over megabytes"]
     axes = draw(curves, over).axes[0]
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     assert charts.curve({"fetch": CURVE}, "threads").axes[0].get_yscale() == "linear"
 
 
-def test_a_value_that_was_not_measured_is_empty_in_the_table() -> None:
+def test_unmeasured_value_is_empty_in_the_table() -> None:
     table = charts.curve_table({"fetch": {1: timing(1)}}, "threads", {"guess": {2: 0.5}})
     assert table.rows == [
         (1, 1.0, pytest.approx(0.9), pytest.approx(1.1), None),
@@ -228,7 +228,7 @@ def test_a_value_that_was_not_measured_is_empty_in_the_table() -> None:
     ]
 
 
-def test_whatever_can_be_varied_and_predicted_has_a_name_in_both_languages() -> None:
+def test_every_variable_and_prediction_is_named_in_both_languages() -> None:
     for text in (*OVER.values(), *PREDICTED.values()):
         i18n.set_language("en")
         assert i18n._(text) == text
@@ -239,7 +239,7 @@ def test_whatever_can_be_varied_and_predicted_has_a_name_in_both_languages() -> 
 # --- timelines ----------------------------------------------------------------------------------------------
 
 
-def test_a_timeline_has_a_row_for_each_thread_in_natural_order_and_a_bar_for_each_call() -> None:
+def test_timeline_has_a_row_per_thread_and_a_bar_per_call() -> None:
     axes = charts.timeline(SPANS).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["main", "thread-2", "thread-10"]
     bars = [(bar.get_x(), bar.get_width()) for bar in axes.patches]  # type: ignore[attr-defined]
@@ -248,20 +248,20 @@ def test_a_timeline_has_a_row_for_each_thread_in_natural_order_and_a_bar_for_eac
     assert "moon" in words and "a-very-long-name-for-so-short-a-bar" not in words
 
 
-def test_rows_that_are_left_out_are_counted_and_stand_in_the_table() -> None:
+def test_omitted_rows_are_counted_and_listed_in_the_table() -> None:
     draw, table_of, arguments = DRAWN["many threads"]
     assert any("36 more rows are not shown" in text for text in written(draw(*arguments)))
     assert len(table_of(*arguments).rows) == 60
 
 
-def test_the_table_of_a_timeline_adds_up_the_calls_of_each() -> None:
+def test_timeline_table_adds_up_the_calls_per_thread() -> None:
     assert charts.timeline_table(SPANS).rows[1] == ("thread-2", 2, pytest.approx(0.21))
 
 
 # --- pictures -----------------------------------------------------------------------------------------------
 
 
-def test_pictures_are_shown_in_their_colours_as_jpeg_with_their_names() -> None:
+def test_pictures_are_shown_in_colour_as_jpeg_with_names() -> None:
     chart = charts.pictures(PICTURES)
     picture, words = chart._repr_jpeg_()
     assert picture.startswith(b"\xff\xd8") and words["alt"].startswith("Pictures: grey, colour")

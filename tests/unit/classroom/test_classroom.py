@@ -1,4 +1,4 @@
-"""What the notebooks import: lessons, races that are lost and mended, one sentence on a guess."""
+"""What the notebooks import: lessons, a race condition and its fix, one sentence on a guess."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def language_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("lang", "word"), [("es", "núcleo"), ("en", "core")])
-def test_a_lesson_begins_in_its_language_and_so_do_the_processes_it_starts(
+def test_lesson_and_its_processes_use_the_lessons_language(
     capsys: pytest.CaptureFixture[str], lang: str, word: str
 ) -> None:
     begin(lang)
@@ -50,7 +50,7 @@ def test_a_lesson_begins_in_its_language_and_so_do_the_processes_it_starts(
     assert (i18n.language(), os.environ["LABKIT_LANG"]) == (lang, lang)
 
 
-def test_a_checkpoint_is_one_line_or_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+def test_checkpoint_prints_one_line_or_the_next_step(capsys: pytest.CaptureFixture[str]) -> None:
     lesson = Lesson()
     lesson.checkpoint(2, [1])
     assert capsys.readouterr().out == "✔ Checkpoint 2: right.\n"
@@ -58,7 +58,7 @@ def test_a_checkpoint_is_one_line_or_says_what_to_do(capsys: pytest.CaptureFixtu
         lesson.checkpoint(3, [])
 
 
-def test_a_lesson_that_closed_everything_ends(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lesson_that_closed_everything_ends(capsys: pytest.CaptureFixture[str]) -> None:
     lesson = Lesson()
     with socket.create_server(("127.0.0.1", 0)):
         pass
@@ -67,7 +67,7 @@ def test_a_lesson_that_closed_everything_ends(capsys: pytest.CaptureFixture[str]
     assert "Nothing left behind" in capsys.readouterr().out
 
 
-def test_a_lesson_names_what_it_leaves_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lesson_end_names_what_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lesson_module, "END_S", 0.2)
     lesson, go = Lesson(), threading.Event()
     thread = threading.Thread(target=go.wait, name="forgotten")
@@ -95,7 +95,7 @@ class Opened:
         self.closed += 1
 
 
-def test_a_cell_that_is_run_again_closes_what_it_had_opened_and_nothing_else() -> None:
+def test_rerun_cell_closes_only_what_it_had_opened() -> None:
     lesson = Lesson()
     first, other = lesson.open("cluster", Opened, "first"), lesson.open("empty", Opened, "other")
     second = lesson.open("cluster", Opened, name="second")
@@ -104,7 +104,7 @@ def test_a_cell_that_is_run_again_closes_what_it_had_opened_and_nothing_else() -
     assert (first.closed, other.closed, second.closed) == (1, 1, 1)
 
 
-def test_what_a_lesson_opens_anew_is_opened_after_the_former_has_been_closed() -> None:
+def test_rerun_cell_closes_the_old_object_before_opening_a_new_one() -> None:
     def open_other() -> Opened:
         assert first.closed == 1
         return Opened("other")
@@ -118,7 +118,7 @@ def test_what_a_lesson_opens_anew_is_opened_after_the_former_has_been_closed() -
         pool.submit(abs, -1)
 
 
-def test_a_lesson_does_not_touch_the_learners_own_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lesson_does_not_touch_the_learners_own_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://elsewhere:6379/0")
     monkeypatch.setenv("LABKIT_CONTROL", "/control")
     begin("en")
@@ -128,7 +128,7 @@ def test_a_lesson_does_not_touch_the_learners_own_redis(monkeypatch: pytest.Monk
     assert "REDIS_URL" not in os.environ
 
 
-def test_what_is_left_behind_is_named_in_the_lessons_language(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leftovers_are_named_in_the_lessons_language(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lesson_module, "END_S", 0.2)
     lesson, go = begin("es"), threading.Event()
     thread = threading.Thread(target=go.wait, name="forgotten")
@@ -149,7 +149,7 @@ def test_what_is_left_behind_is_named_in_the_lessons_language(monkeypatch: pytes
 # --- errors -------------------------------------------------------------------------------------------------
 
 
-def test_an_error_is_told_in_the_readers_language_with_the_command_that_they_type(
+def test_error_is_shown_in_the_readers_language_with_the_usual_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "prefix", str(output.ROOT / ".venv"))
@@ -172,7 +172,7 @@ def test_an_error_is_told_in_the_readers_language_with_the_command_that_they_typ
     assert str(caught.value) == "the broker is down; python -m labkit start broker"
 
 
-def test_a_lesson_waits_for_what_is_ending() -> None:
+def test_lesson_end_waits_for_processes_that_are_ending() -> None:
     lesson = Lesson()
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     assert child.stdin is not None
@@ -182,13 +182,13 @@ def test_a_lesson_waits_for_what_is_ending() -> None:
     child.wait()
 
 
-def test_what_was_there_before_the_lesson_is_not_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_processes_older_than_the_lesson_are_not_leftovers(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)):
         Lesson().end()
     assert capsys.readouterr().out
 
 
-def test_the_machine_is_checked_in_the_readers_language(capsys: pytest.CaptureFixture[str]) -> None:
+def test_machine_check_uses_the_readers_language(capsys: pytest.CaptureFixture[str]) -> None:
     check_machine("es")
     said = capsys.readouterr().out
     assert "núcleos" in said and "FAILS" not in said
@@ -197,7 +197,7 @@ def test_the_machine_is_checked_in_the_readers_language(capsys: pytest.CaptureFi
 # --- the race -----------------------------------------------------------------------------------------------
 
 
-def test_in_slow_motion_one_of_two_additions_is_lost_every_time() -> None:
+def test_slow_motion_always_loses_one_of_two_additions() -> None:
     for _time in range(20):
         table = race.slow_motion()
         assert [row[1:] for row in table.rows] == [
@@ -208,15 +208,15 @@ def test_in_slow_motion_one_of_two_additions_is_lost_every_time() -> None:
         ]
 
 
-def test_the_broken_counter_loses_additions_and_never_has_too_many() -> None:
+def test_broken_counter_loses_additions_but_never_adds_any() -> None:
     assert race.add_together(race.Counter(), threads=4, times=2000) < 8000
 
 
-def test_the_mended_counter_loses_none() -> None:
+def test_fixed_counter_loses_no_addition() -> None:
     assert race.add_together(race.SafeCounter(), threads=4, times=500) == 2000
 
 
-def test_one_thread_alone_loses_nothing_even_without_a_lock() -> None:
+def test_single_thread_loses_nothing_without_a_lock() -> None:
     assert race.add_together(race.Counter(), threads=1, times=100) == 100
 
 
@@ -233,7 +233,7 @@ def test_one_thread_alone_loses_nothing_even_without_a_lock() -> None:
         (0.0, "no work takes no time"),
     ],
 )
-def test_the_gap_is_said_in_one_sentence(
+def test_gap_between_guess_and_measurement_is_one_sentence(
     capsys: pytest.CaptureFixture[str], guess: float | None, expected: str
 ) -> None:
     gap(Guessed("threads", guess, Timing((1.0,))))
@@ -242,19 +242,19 @@ def test_the_gap_is_said_in_one_sentence(
 
 
 @pytest.mark.parametrize("guess", ["abc", -1, (1, 5), float("nan"), float("inf"), 1j])
-def test_nonsense_for_a_guess_is_refused_in_words(guess: Any) -> None:
+def test_invalid_guess_is_refused_with_an_explanation(guess: Any) -> None:
     with pytest.raises(NotAGuess, match="a guess is a number, zero or more.*; this one is "):
         Guessed("threads", guess, Timing((1.0,)))
     with pytest.raises(NotAGuess, match="a guess is a number"):
         curve({"fetch": {1: Timing((1.0,))}}, "threads", {"guess": {1: guess}})
 
 
-def test_a_source_is_shown_from_its_margin(capsys: pytest.CaptureFixture[str]) -> None:
+def test_source_is_shown_without_indentation(capsys: pytest.CaptureFixture[str]) -> None:
     source(race.Counter.add)
     assert capsys.readouterr().out.startswith("def add(self)")
 
 
-def test_a_chart_is_shown_with_its_table_under_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chart_is_shown_with_its_table_below(monkeypatch: pytest.MonkeyPatch) -> None:
     import IPython.display
 
     shown: list[object] = []
@@ -268,7 +268,7 @@ def test_a_chart_is_shown_with_its_table_under_it(monkeypatch: pytest.MonkeyPatc
 # --- Amdahl's example ---------------------------------------------------------------------------------------
 
 
-def test_sharing_out_in_groups_changes_no_pixel_and_no_order() -> None:
+def test_splitting_into_groups_keeps_pixels_and_order() -> None:
     files = [photo.bytes() for photo in photos.bundled()[:3]]
     steps = parse_steps(["brightness"])
     with SequentialExecutor() as pool:
@@ -278,7 +278,7 @@ def test_sharing_out_in_groups_changes_no_pixel_and_no_order() -> None:
         assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-def test_a_students_first_cell_does_not_speak_of_fonts() -> None:
+def test_first_cell_prints_nothing_about_fonts() -> None:
     code = (
         "import logging, sys; import labkit.classroom; assert 'matplotlib' in sys.modules;"
         "logging.getLogger('matplotlib.font_manager').warning('Matplotlib is building the font cache')"

@@ -1,4 +1,4 @@
-"""Between commands and people: one line for a mistake, a traceback for a bug, silence for Ctrl-C."""
+"""The command line as a whole: one line for a mistake, a traceback for a bug, no output after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def lab(capsys: pytest.CaptureFixture[str]) -> Commands:
 # --- help ---
 
 
-def test_no_command_shows_them_all(lab: Commands) -> None:
+def test_missing_command_shows_all_commands(lab: Commands) -> None:
     said = lab.done()
     assert said == lab.done("--help")
     for name in COMMANDS:
         assert f"  {name} " in said.out
 
 
-def test_the_version_is_told(lab: Commands) -> None:
+def test_version_option_prints_the_version(lab: Commands) -> None:
     assert lab.done("--version").out.startswith("labkit ")
 
 
@@ -46,7 +46,7 @@ HELPED = sorted(set(COMMANDS) - {"bench"})  # it explains itself
 
 @pytest.mark.parametrize("language", i18n.LANGUAGES)
 @pytest.mark.parametrize("name", HELPED)
-def test_every_command_explains_itself_with_an_example(lab: Commands, name: str, language: str) -> None:
+def test_every_command_has_help_with_an_example(lab: Commands, name: str, language: str) -> None:
     i18n.set_language(language)
     said = lab.done(name, "--help")
     assert f"{output.call()} {name}" in said.out.split("\n")[0]
@@ -55,7 +55,7 @@ def test_every_command_explains_itself_with_an_example(lab: Commands, name: str,
         assert f"{output.call()} {name}" in example
 
 
-def test_every_example_is_understood(lab: Commands) -> None:
+def test_every_example_can_be_parsed(lab: Commands) -> None:
     from labkit.cli.parser import command_parser
 
     for name in set(HELPED) - TAKES_WORDS:
@@ -81,7 +81,7 @@ def test_an_unknown_command_names_the_nearest(lab: Commands) -> None:
     assert "is status meant?" in lab.refused("statsu", code=2)
 
 
-def test_a_command_like_no_other_leads_to_the_list(lab: Commands) -> None:
+def test_unrecognisable_command_points_to_the_list(lab: Commands) -> None:
     assert "--help" in lab.refused("xyzzy", code=2)
 
 
@@ -128,7 +128,7 @@ def test_a_command_like_no_other_leads_to_the_list(lab: Commands) -> None:
     ],
     ids=" ".join,
 )
-def test_what_is_not_understood_is_one_line_that_names_it(
+def test_unparsable_argument_is_named_in_one_line(
     lab: Commands, words: list[str], named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("LABKIT_REDIS_PORT", raising=False)
@@ -149,7 +149,7 @@ def test_what_is_not_understood_is_one_line_that_names_it(
     ],
     ids=" ".join,
 )
-def test_without_a_cluster_every_command_says_how_to_get_one(lab: Commands, words: list[str]) -> None:
+def test_without_a_cluster_every_command_shows_how_to_start_one(lab: Commands, words: list[str]) -> None:
     line = lab.refused(*words, code=1)
     assert "'default'" in line and f"{output.call()} up" in line
 
@@ -161,9 +161,7 @@ def test_results_are_not_written_among_the_inputs(lab: Commands, tmp_path: Path,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_in_the_outputs_place_and_an_empty_folder_come_with_a_step(
-    lab: Commands, tmp_path: Path
-) -> None:
+def test_unusable_folders_are_refused_with_the_next_step(lab: Commands, tmp_path: Path) -> None:
     (file := tmp_path / "file").touch()
     (empty := tmp_path / "empty").mkdir()
     words = ("--filters", "blur", "--engine", "sequential")
@@ -172,18 +170,18 @@ def test_a_file_in_the_outputs_place_and_an_empty_folder_come_with_a_step(
 
 
 @pytest.mark.parametrize("words", [["down"], ["status"], ["kill", "worker-1"]], ids=" ".join)
-def test_a_step_for_a_cluster_with_a_name_names_it(lab: Commands, words: list[str]) -> None:
+def test_next_step_for_a_named_cluster_includes_its_name(lab: Commands, words: list[str]) -> None:
     assert f"{output.call()} up --name second" in lab.refused(*words, "--name", "second", code=1)
 
 
 @pytest.mark.parametrize("words", [["--name", "second", "PING"], ["--name=second", "PING"]], ids=" ".join)
-def test_redis_takes_a_clusters_name_in_front_of_its_words(lab: Commands, words: list[str]) -> None:
+def test_redis_accepts_a_cluster_name_before_its_arguments(lab: Commands, words: list[str]) -> None:
     assert "'second'" in lab.refused("redis", *words, code=1)
     assert "'default'" in lab.refused("redis", "PING", *words[:-1], code=1)  # these are Redis' own
     assert "--name" in lab.done("redis", "--help").out
 
 
-def test_a_status_without_a_cluster_is_json_all_the_same(lab: Commands) -> None:
+def test_json_status_without_a_cluster_is_valid_json(lab: Commands) -> None:
     said = lab("status", "--json")
     assert said.code == 1
     assert said.json() == {"up": False, "cluster": "default"}
@@ -194,12 +192,14 @@ def test_a_wrong_setting_is_one_line(lab: Commands, monkeypatch: pytest.MonkeyPa
     assert "LABKIT_WORKRES" in lab.refused("status", code=2)
 
 
-def test_a_benchmark_that_is_not_there_is_one_line(lab: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_benchmarks_folder_is_reported_in_one_line(
+    lab: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "benchmarks", None)  # importing it fails
     assert "benchmarks/" in lab.refused("bench", code=1)
 
 
-def test_a_mistake_is_told_in_spanish_to_who_speaks_spanish(lab: Commands) -> None:
+def test_mistake_is_reported_in_spanish_to_a_spanish_reader(lab: Commands) -> None:
     i18n.set_language("es")
     assert "statsu" in (line := lab.refused("statsu", code=2))
     assert "is status meant" not in line
@@ -224,14 +224,14 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
 Raising = Callable[[BaseException], None]
 
 
-def test_an_error_of_labkits_is_one_line(lab: Commands, raising: Raising) -> None:
+def test_labkit_error_is_reported_in_one_line(lab: Commands, raising: Raising) -> None:
     raising(ClusterError("{who} is gone", who="worker-1"))
     assert lab.refused("down", code=1) == "worker-1 is gone"
     raising(InvalidInput("{who} cannot be", who="worker-0"))
     assert lab.refused("down", code=2) == "worker-0 cannot be"
 
 
-def test_ctrl_c_is_quiet(lab: Commands, raising: Raising) -> None:
+def test_ctrl_c_prints_nothing(lab: Commands, raising: Raising) -> None:
     raising(KeyboardInterrupt())
     assert lab("down") == (130, "", "")
 
@@ -239,28 +239,26 @@ def test_ctrl_c_is_quiet(lab: Commands, raising: Raising) -> None:
 @pytest.mark.parametrize(
     "error", [ZeroDivisionError("by zero"), InvariantBroken("impossible"), KeyError("x")], ids=repr
 )
-def test_a_bug_keeps_its_traceback_and_says_whose_it_is(raising: Raising, error: Exception) -> None:
+def test_bug_keeps_its_traceback_and_is_attributed_to_labkit(raising: Raising, error: Exception) -> None:
     raising(error)
     with pytest.raises(type(error)) as caught:
         cli.main(["down"])
     assert "a bug in labkit" in "\n".join(caught.value.__notes__)
 
 
-def test_a_missing_package_leads_to_lab_py(lab: Commands, raising: Raising) -> None:
+def test_missing_package_points_to_lab_py(lab: Commands, raising: Raising) -> None:
     raising(ModuleNotFoundError("No module named 'zmq'", name="zmq"))
     line = lab.refused("down", code=1)
     assert "zmq" in line and sys.executable in line and "python3 lab.py" in line
 
 
-def test_a_module_of_ours_that_is_missing_is_a_bug(raising: Raising) -> None:
+def test_missing_module_of_labkit_is_reported_as_a_bug(raising: Raising) -> None:
     raising(ModuleNotFoundError("No module named 'labkit.nothing'", name="labkit.nothing"))
     with pytest.raises(ModuleNotFoundError):
         cli.main(["down"])
 
 
-def test_without_babel_a_spanish_reader_is_told_in_english(
-    lab: Commands, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_babel_a_spanish_reader_gets_english(lab: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     i18n.set_language("es")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "is status meant" in lab.refused("statsu", code=2)
@@ -269,7 +267,7 @@ def test_without_babel_a_spanish_reader_is_told_in_english(
 # --- output ---
 
 
-def test_a_reader_who_leaves_is_no_error() -> None:
+def test_closed_pipe_is_no_error() -> None:
     script = f"{sys.executable} -m labkit simulate --json | head -c 1; echo ${{PIPESTATUS[0]}}"
     ran = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (ran.stdout, ran.stderr) == ("{141\n", "")
@@ -287,7 +285,7 @@ def test_closed_outputs_are_no_error() -> None:
     assert subprocess.run(["bash", "-c", script], cwd=ROOT, check=False).returncode == 0
 
 
-def test_what_a_terminal_cannot_show_does_not_break_it() -> None:
+def test_unprintable_characters_do_not_stop_a_command() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "labkit", "doctor"],
         cwd=ROOT,
@@ -299,7 +297,7 @@ def test_what_a_terminal_cannot_show_does_not_break_it() -> None:
     assert ran.stderr == "" and "ok" in ran.stdout
 
 
-def test_commands_are_shown_as_this_reader_calls_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_are_shown_in_the_form_the_reader_uses(monkeypatch: pytest.MonkeyPatch) -> None:
     def call(prefix: Path, activated: str) -> str:
         monkeypatch.setattr(sys, "prefix", str(prefix))
         monkeypatch.setenv("VIRTUAL_ENV", activated)
@@ -322,7 +320,7 @@ def test_commands_are_shown_as_this_reader_calls_them(monkeypatch: pytest.Monkey
 # --- the price of a start ---
 
 
-def test_a_broker_starts_without_what_it_does_not_need() -> None:
+def test_broker_starts_without_modules_it_does_not_need() -> None:
     unwanted = ["argparse", "rich", "numpy", "cv2", "redis", "babel", "matplotlib", "psutil"]
     code = (
         "import sys; from labkit.cli import main; main(['broker']); "
@@ -333,12 +331,12 @@ def test_a_broker_starts_without_what_it_does_not_need() -> None:
     assert ran.stdout == "[]\n"
 
 
-def test_the_list_of_commands_imports_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_of_commands_imports_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builtins, "__import__", lambda *names: pytest.fail(f"imports {names[0]}"))
     assert find("demo")[0] == "labkit.cli.programs"
 
 
-def test_a_ctrl_c_inside_an_exec_of_text_is_130_like_any_other() -> None:
+def test_ctrl_c_inside_exec_exits_with_130() -> None:
     """Python makes dataclasses that way; a Ctrl-C just then used to end labkit by the signal."""
     code = (
         "import sys, labkit.cli, labkit.__main__ as door\n"

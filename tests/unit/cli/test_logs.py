@@ -1,4 +1,4 @@
-"""``logs`` reads the files of a cluster that runs, that is down, or that rewrites them meanwhile."""
+"""``logs`` reads the files of a cluster that is running, is down, or is rewriting them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_logs_of_a_cluster_that_is_down_are_shown_workers_first(lab: Commands, folder: Path) -> None:
+def test_logs_of_a_stopped_cluster_are_shown_workers_first(lab: Commands, folder: Path) -> None:
     said = lab("logs")
     assert said.code == 0 and "not running" in said.err
     assert said.out.splitlines() == [
@@ -40,7 +40,7 @@ def test_the_logs_of_a_cluster_that_is_down_are_shown_workers_first(lab: Command
     ]
 
 
-def test_one_log_is_shown_as_it_is(lab: Commands, folder: Path) -> None:
+def test_single_log_is_shown_unchanged(lab: Commands, folder: Path) -> None:
     assert lab("logs", "worker-2", "--lines", "1").out == "two\nlast words\n"
 
 
@@ -49,11 +49,11 @@ def test_a_process_without_a_log_is_named(lab: Commands, folder: Path) -> None:
     assert "'worker-7'" in line and "worker-2, worker-10, broker" in line
 
 
-def test_following_a_cluster_that_is_down_ends(lab: Commands, folder: Path) -> None:
+def test_following_a_stopped_cluster_ends(lab: Commands, folder: Path) -> None:
     assert lab("logs", "broker", "--follow").out == "serving\n"
 
 
-def test_a_view_gives_each_whole_line_once(tmp_path: Path) -> None:
+def test_log_view_returns_each_whole_line_once(tmp_path: Path) -> None:
     log = tmp_path / "log"
     view = _View(log)
     assert view.new() == []
@@ -64,7 +64,7 @@ def test_a_view_gives_each_whole_line_once(tmp_path: Path) -> None:
     assert view.new() == ["c and d", "\ufffd"]
 
 
-def test_a_log_that_begins_again_is_read_from_its_beginning(tmp_path: Path) -> None:
+def test_truncated_log_is_read_from_its_beginning(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("a long first life\n")
     view = _View(log)
@@ -73,7 +73,7 @@ def test_a_log_that_begins_again_is_read_from_its_beginning(tmp_path: Path) -> N
     assert view.new() == ["anew"]
 
 
-def test_the_last_lines_of_a_large_log_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_last_lines_of_a_large_log_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "CHUNK", 7)
     log = tmp_path / "log"
     log.write_text("".join(f"line {number}\n" for number in range(100)))

@@ -42,20 +42,20 @@ def texts(folder: Path) -> dict[str, str]:
 FIRST = {name: f"first {name}" for name in ("day1.ipynb", "day1_teacher.md", "day2.ipynb")}
 
 
-def test_the_first_time_everything_is_copied_and_the_second_time_nothing(course: Path, mine: Path) -> None:
+def test_first_start_copies_everything_and_the_second_nothing(course: Path, mine: Path) -> None:
     assert make(course, mine).made == ["day1.ipynb", "day2.ipynb", "day1_teacher.md"]
     assert texts(mine) == FIRST
     assert make(course, mine) == ([], [], [])
 
 
-def test_a_copy_that_nobody_has_written_in_follows_the_course(course: Path, mine: Path) -> None:
+def test_unedited_copy_follows_the_course(course: Path, mine: Path) -> None:
     make(course, mine)
     (course / "day1.ipynb").write_text("second", encoding="utf-8")
     assert make(course, mine) == (["day1.ipynb"], [], [])
     assert texts(mine) == FIRST | {"day1.ipynb": "second"}
 
 
-def test_what_a_learner_has_written_stays_and_a_newer_version_is_told_of(course: Path, mine: Path) -> None:
+def test_edited_copy_stays_and_a_newer_version_is_announced(course: Path, mine: Path) -> None:
     make(course, mine)
     (mine / "day1.ipynb").write_text("mine", encoding="utf-8")
     assert make(course, mine) == ([], [], [])
@@ -66,7 +66,7 @@ def test_what_a_learner_has_written_stays_and_a_newer_version_is_told_of(course:
     assert texts(mine) == FIRST | {"day1.ipynb": "mine", "day2.ipynb": "second"}
 
 
-def test_fresh_copies_keep_what_was_written_beside_each_time(course: Path, mine: Path) -> None:
+def test_fresh_copies_keep_each_edited_version_under_another_name(course: Path, mine: Path) -> None:
     make(course, mine)
     for number in (1, 2):
         (mine / "day1.ipynb").write_text(f"mine {number}", encoding="utf-8")
@@ -82,9 +82,7 @@ def notebook(source: str, output: object = "1", **metadata: object) -> str:
     return json.dumps({"cells": [cell], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
 
 
-def test_a_notebook_that_was_only_opened_is_not_written_in_and_one_that_was_run_is(
-    course: Path, mine: Path
-) -> None:
+def test_opened_notebook_counts_as_unedited_and_a_run_one_as_edited(course: Path, mine: Path) -> None:
     (course / "day1.ipynb").write_text(notebook("a\nb", "1\n2"), encoding="utf-8")
     make(course, mine)
     opened = notebook("a\nb", ["1\n", "2"], kernelspec="another")
@@ -97,16 +95,14 @@ def test_a_notebook_that_was_only_opened_is_not_written_in_and_one_that_was_run_
         assert make(course, mine) == ([], ["day1.ipynb"], [])
 
 
-def test_a_copy_that_was_deleted_comes_back(course: Path, mine: Path) -> None:
+def test_deleted_copy_is_restored(course: Path, mine: Path) -> None:
     make(course, mine)
     (mine / "day2.ipynb").unlink()
     assert make(course, mine).made == ["day2.ipynb"]
 
 
 @pytest.mark.parametrize("spoilt", ["", "{", "[]", None])
-def test_without_a_record_nothing_of_the_learners_is_overwritten(
-    course: Path, mine: Path, spoilt: str | None
-) -> None:
+def test_without_a_record_no_edited_copy_is_overwritten(course: Path, mine: Path, spoilt: str | None) -> None:
     make(course, mine)
     (mine / "day1.ipynb").write_text("mine", encoding="utf-8")
     record = mine / own_notebooks.MADE
@@ -114,12 +110,12 @@ def test_without_a_record_nothing_of_the_learners_is_overwritten(
     (course / "day1.ipynb").write_text("second", encoding="utf-8")
     make(course, mine)
     assert texts(mine) == FIRST | {"day1.ipynb": "mine"}
-    # What is as the course has it is known again.
+    # A file equal to the course's is recognised as unedited.
     (course / "day2.ipynb").write_text("second", encoding="utf-8")
     assert make(course, mine).made == ["day2.ipynb"]
 
 
-def test_interrupted_anywhere_nothing_is_half_there_and_the_next_time_finishes(
+def test_interrupted_copying_leaves_no_half_file_and_is_finished_later(
     course: Path, mine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(course, mine)
@@ -145,13 +141,13 @@ def test_interrupted_anywhere_nothing_is_half_there_and_the_next_time_finishes(
     assert make(course, mine) == ([], [], [])
 
 
-def test_a_folder_that_cannot_be_written_is_told_of_with_the_way_out(course: Path, tmp_path: Path) -> None:
+def test_unwritable_folder_is_reported_with_a_solution(course: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CopiesFailed, match="cannot be copied to .*; make room, or set LABKIT_HOME"):
         make(course, tmp_path / "file" / "es")
 
 
-def test_a_container_whose_volume_cannot_be_written_says_so_in_a_line(tmp_path: Path) -> None:
+def test_container_reports_an_unwritable_volume_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "full").touch()
     ran = subprocess.run(
         [sys.executable, "-P", "-m", "labkit.cli.own_notebooks", str(tmp_path), str(tmp_path / "full")],
@@ -165,7 +161,7 @@ def test_a_container_whose_volume_cannot_be_written_says_so_in_a_line(tmp_path: 
     assert ran.stderr.count("\n") == 1 and "no se pueden copiar" in ran.stderr
 
 
-def test_a_container_brings_all_languages_and_says_what_stays_behind(
+def test_container_copies_all_languages_and_reports_outdated_copies(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     courses, home = tmp_path / "image", tmp_path / "volume"

@@ -1,4 +1,4 @@
-"""``import labkit`` costs nothing, and its four names lead where they should."""
+"""``import labkit`` loads only the standard library, and its four names are the right objects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.tools.command_line import ROOT
 NAMES = ["connect", "open_cluster", "open_executor", "process_batch"]
 
 
-def test_importing_labkit_imports_nothing_but_what_python_has() -> None:
+def test_importing_labkit_loads_only_the_standard_library() -> None:
     code = (
         "import sys; before = set(sys.modules); import labkit; new = set(sys.modules) - before; "
         "print([name for name in new if name.split('.')[0] not in sys.stdlib_module_names])"
@@ -24,7 +24,7 @@ def test_importing_labkit_imports_nothing_but_what_python_has() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_name_is_what_its_module_has(name: str) -> None:
+def test_each_public_name_is_its_modules_object(name: str) -> None:
     from labkit import batch, cluster, executors
 
     homes = {"open_executor": executors, "process_batch": batch}
@@ -32,13 +32,13 @@ def test_each_name_is_what_its_module_has(name: str) -> None:
     assert name in dir(labkit) and name in labkit.__all__
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
+def test_unknown_name_raises_attribute_error() -> None:
     with pytest.raises(AttributeError, match="'nothing'"):
         _ = labkit.nothing
     assert not hasattr(labkit, "nothing")
 
 
-def test_the_reading_order_names_modules_that_exist() -> None:
+def test_reading_order_names_existing_modules() -> None:
     missing = [
         name
         for name in re.findall(r"``(labkit\.[\w.]+|workers)``", labkit.__doc__ or "")

@@ -21,7 +21,7 @@ def lab(capsys: pytest.CaptureFixture[str]) -> Commands:
     return Commands(capsys)
 
 
-def test_a_run_is_shown_with_the_command_that_shows_it_again(lab: Commands) -> None:
+def test_run_is_shown_with_the_command_that_repeats_it(lab: Commands) -> None:
     shown = lab.done(*SMALL)
     assert "worker-3" in shown.out
     again = shown.out.strip().splitlines()[-1].partition(f"{output.call()} ")[2]
@@ -29,7 +29,7 @@ def test_a_run_is_shown_with_the_command_that_shows_it_again(lab: Commands) -> N
     assert lab.done(*again.split(), "--json").json()["events"] == lab.done(*SMALL, "--json").json()["events"]
 
 
-def test_the_command_for_the_same_run_repeats_thorough_and_wire(lab: Commands) -> None:
+def test_repeat_command_includes_thorough_and_wire(lab: Commands) -> None:
     shown = lab.done(*SMALL, "--thorough", "--wire")
     again = shown.out.strip().splitlines()[-1].partition(f"{output.call()} ")[2]
     assert again.endswith(" --thorough --wire")
@@ -44,7 +44,7 @@ def test_json_holds_the_whole_run(lab: Commands) -> None:
     assert sum(event["event"] == "submitted" for event in document["events"]) >= 20
 
 
-def test_no_faults_are_possible(lab: Commands) -> None:
+def test_run_without_faults_is_possible(lab: Commands) -> None:
     assert lab.done(*SMALL, "--faults", "none", "--json").json()["faults"] == []
 
 
@@ -53,7 +53,7 @@ def test_the_help_names_every_fault(lab: Commands) -> None:
     assert all(name in out for name in FAULTS)
 
 
-def test_a_broken_promise_is_a_failure_with_a_report(lab: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_promise_fails_with_a_report(lab: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = replace(
         simulation.simulate(7, 3, 20), violations=[Violation("conservation", 1.0, "a task is gone")]
     )
@@ -65,6 +65,6 @@ def test_a_broken_promise_is_a_failure_with_a_report(lab: Commands, monkeypatch:
     ]
 
 
-def test_a_spanish_reader_reads_the_timeline_in_spanish(lab: Commands) -> None:
+def test_timeline_is_shown_in_spanish_to_a_spanish_reader(lab: Commands) -> None:
     i18n.set_language("es")
     assert "workers lost" not in lab.done(*SMALL).out

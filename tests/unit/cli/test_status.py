@@ -182,5 +182,5 @@ def test_submit_shows_what_it_waits_for(told: dict[str, Any], expected: str) -> 
 @pytest.mark.parametrize(
     ("value", "expected"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (99.6, "2 min"), (7200, "2 h")]
 )
-def test_spans_are_short(value: float, expected: str) -> None:
+def test_time_spans_are_shown_in_short_form(value: float, expected: str) -> None:
     assert output.seconds(value) == expected

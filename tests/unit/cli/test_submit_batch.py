@@ -1,4 +1,4 @@
-"""A batch of files: each is written whole or named among the failed, and no input is ever replaced."""
+"""A batch of files: each is written whole or reported as failed, and no input is ever replaced."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEPS = parse_steps(["blur", "edges"])
 
 
 def picture(path: Path, shade: int = 200) -> Path:
-    """Write a small picture that does not look the same everywhere."""
+    """Write a small picture whose pixels differ from place to place."""
     image = np.full((12, 16, 3), shade, np.uint8)
     image[3:6] = 10
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def names(folder: Path) -> list[str]:
 # --- which pictures ---
 
 
-def test_folders_and_files_are_found_and_what_names_nothing_is_a_failure(tmp_path: Path) -> None:
+def test_folders_and_files_are_found_and_missing_ones_are_failures(tmp_path: Path) -> None:
     inside = picture(tmp_path / "photos" / "cat.png")
     alone = picture(tmp_path / "dog.png")
     (tmp_path / "empty").mkdir()
@@ -53,7 +53,7 @@ def test_folders_and_files_are_found_and_what_names_nothing_is_a_failure(tmp_pat
     assert [(failure.source, type(failure.error)) for failure in failed] == [(tmp_path / "empty", ImageError)]
 
 
-def test_no_source_means_the_labs_own_photographs() -> None:
+def test_without_a_source_the_labs_photographs_are_used() -> None:
     found, failed = find_pictures([])
     assert len(found) > 10 and not failed
 
@@ -69,7 +69,7 @@ def test_each_output_is_the_input_after_the_filters(tmp_path: Path) -> None:
     assert report.total == 1 and report.seconds > 0 and report.per_second > 0
 
 
-def test_equal_names_get_numbers_in_the_order_of_the_input(tmp_path: Path) -> None:
+def test_equal_output_names_get_numbers_in_input_order(tmp_path: Path) -> None:
     pictures = [
         picture(tmp_path / folder / "cat.png", shade) for folder, shade in (("a", 50), ("b", 120), ("c", 250))
     ]
@@ -81,7 +81,7 @@ def test_equal_names_get_numbers_in_the_order_of_the_input(tmp_path: Path) -> No
     assert names(tmp_path / "out") == sorted(expected)
 
 
-def test_names_that_some_file_systems_cannot_tell_apart_get_numbers(tmp_path: Path) -> None:
+def test_names_equal_on_some_file_systems_get_numbers(tmp_path: Path) -> None:
     outputs = Outputs(tmp_path, [], STEPS, ".png")
     assert [outputs.name(Path(name)).name for name in ("Cat.png", "cat.jpg")] == [
         "Cat-blur-edges.png",
@@ -103,7 +103,7 @@ def test_an_input_is_never_replaced(tmp_path: Path) -> None:
     ]
 
 
-def test_an_input_is_known_behind_a_link_too(tmp_path: Path) -> None:
+def test_input_behind_a_link_is_recognised(tmp_path: Path) -> None:
     cat = picture(tmp_path / "in" / "cat.png")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "cat-blur-edges.png").symlink_to(cat)
@@ -120,7 +120,7 @@ def test_a_very_long_name_is_shortened(tmp_path: Path) -> None:
 # --- what fails ---
 
 
-def test_what_fails_is_named_and_the_others_are_processed(tmp_path: Path) -> None:
+def test_failed_picture_is_named_and_the_others_are_processed(tmp_path: Path) -> None:
     good = picture(tmp_path / "in" / "good.png")
     text = tmp_path / "in" / "text.png"
     text.write_text("no picture")
@@ -135,7 +135,7 @@ def test_what_fails_is_named_and_the_others_are_processed(tmp_path: Path) -> Non
     assert names(tmp_path / "out") == ["good-blur-edges.png"]
 
 
-def test_a_failure_that_is_not_the_pictures_keeps_its_own_words(tmp_path: Path) -> None:
+def test_failure_not_caused_by_the_picture_keeps_its_message(tmp_path: Path) -> None:
     cat = picture(tmp_path / "cat.png")
     report = run(
         [cat], tmp_path / "out", FakeExecutor(lambda future: future.set_exception(TaskHung("it hung")))
@@ -143,9 +143,7 @@ def test_a_failure_that_is_not_the_pictures_keeps_its_own_words(tmp_path: Path) 
     assert [str(failure.error) for failure in report.failed] == ["it hung"]
 
 
-def test_a_folder_that_fills_up_leaves_nothing_half_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_leaves_no_half_written_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cat, dog = picture(tmp_path / "in" / "cat.png"), picture(tmp_path / "in" / "dog.png")
     replace = os.replace
 
@@ -161,7 +159,7 @@ def test_a_folder_that_fills_up_leaves_nothing_half_written(
 
 
 @pytest.mark.parametrize("out", ["file", "file/below"])
-def test_a_folder_that_cannot_be_is_refused_before_anything_is_done(tmp_path: Path, out: str) -> None:
+def test_impossible_folder_is_refused_before_any_work(tmp_path: Path, out: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidInput, match="file"):
         make_folder(tmp_path / out)
@@ -171,7 +169,7 @@ def test_a_folder_that_cannot_be_is_refused_before_anything_is_done(tmp_path: Pa
 
 
 class FakeExecutor(Executor):
-    """Ends each call at once, as ``end`` says, or leaves it open."""
+    """Ends each call at once with ``end``, or leaves it open."""
 
     def __init__(self, end: Callable[[Future[Any]], None] = lambda future: None) -> None:
         self.futures: list[Future[Any]] = []
@@ -184,7 +182,7 @@ class FakeExecutor(Executor):
         return future
 
 
-def test_a_cluster_that_goes_down_ends_the_batch_and_names_all_that_is_left(
+def test_cluster_going_down_ends_the_batch_and_names_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch, "LOOK_EVERY_S", 0.01)
@@ -200,7 +198,7 @@ def test_a_cluster_that_goes_down_ends_the_batch_and_names_all_that_is_left(
     assert [failure.source for failure in report.failed] == pictures
 
 
-def test_what_is_under_way_is_bounded_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_in_flight_are_bounded_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = [picture(tmp_path / "in" / f"{number}.png") for number in range(6)]
     monkeypatch.setattr(batch, "LOOK_EVERY_S", 0.01)
     monkeypatch.setattr(batch, "MOST_BYTES_UNDER_WAY", 2 * pictures[0].stat().st_size)
@@ -217,7 +215,7 @@ def test_what_is_under_way_is_bounded_by_bytes(tmp_path: Path, monkeypatch: pyte
     assert len(report.written) == 6 and most_open == 2
 
 
-def test_progress_is_told_after_every_picture(tmp_path: Path) -> None:
+def test_progress_is_reported_after_every_picture(tmp_path: Path) -> None:
     pictures = [picture(tmp_path / "a.png"), tmp_path / "missing.png", picture(tmp_path / "b.png")]
     told: list[int] = []
     run(pictures, tmp_path / "out", on_progress=lambda report: told.append(report.total))

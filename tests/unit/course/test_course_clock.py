@@ -1,4 +1,4 @@
-"""The clock of a day is what the day needs: counted from the notebook as it is stored, section by section."""
+"""Each section of a day fits its minutes, counted from the stored notebook."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_each_section_of_a_day_fits_into_its_minutes(name: str, lang: str) -> No
     assert sum(cost.running for cost in costs) > 0, "it was measured"
 
 
-def test_words_are_counted_in_prose_and_code_and_what_is_above_counts_to_the_first_section() -> None:
+def test_words_above_the_first_section_count_to_it() -> None:
     words = " ".join(["word"] * (WORDS_A_MINUTE - 4))
     (cost, other) = clock.costs(
         notebook_of(
@@ -54,7 +54,7 @@ def test_words_are_counted_in_prose_and_code_and_what_is_above_counts_to_the_fir
     assert (other.section, other.room) == (Section("Two", (5, 6)), 1.0)
 
 
-def test_a_look_is_a_figure_a_table_a_listing_or_a_bet_and_one_line_is_none() -> None:
+def test_figure_table_listing_and_bet_take_a_look_but_one_line_does_not() -> None:
     figure = new_output("display_data", data={"image/png": "aGk=", "text/plain": "a chart"})
     table = new_output("execute_result", data={"text/html": "<table></table>", "text/plain": "a table"})
     listing = new_output("stream", text="def f():\n    x\n    return y\n")
@@ -72,7 +72,7 @@ def test_a_look_is_a_figure_a_table_a_listing_or_a_bet_and_one_line_is_none() ->
     assert cost.looking == 5 * LOOK_MIN
 
 
-def test_questions_of_the_guide_take_time_and_those_for_spare_time_do_not() -> None:
+def test_guide_questions_take_time_except_those_for_spare_time() -> None:
     said = [
         Said("One", "**Say.** So?\n\n**Ask.** Why? And (but why?) when?\n\n**If there is time.** Who?", 0.0),
         Said("One", "**Pregunta.** ¿Por qué?", 1.5),
@@ -82,14 +82,14 @@ def test_questions_of_the_guide_take_time_and_those_for_spare_time_do_not() -> N
     assert cost.talking == 3 * QUESTION_MIN + 1.5
 
 
-def test_what_is_too_much_for_its_minutes_is_seen() -> None:
+def test_overlong_section_costs_more_than_its_minutes() -> None:
     words = prose(" ".join(["word"] * 10 * WORDS_A_MINUTE))
     (cost,) = clock.costs(notebook_of(prose("## One · 0–9 min"), words), [])
     assert cost.total > cost.room == 9.0
     assert Cost(Section("One", (0, 9)), 1.0, 2.0, 3.0, 4.0).total == 10.0
 
 
-def test_how_long_each_section_ran_is_kept_and_the_marks_of_its_cells_are_not() -> None:
+def test_running_time_is_kept_per_section_and_removed_per_cell() -> None:
     marks = {"iopub.status.busy": "2026-01-01T00:00:00.5Z", "iopub.status.idle": "2026-01-01T00:00:02.0Z"}
     first, second, idle = code("a"), code("b"), code("c")
     first.metadata["execution"], second.metadata["execution"] = marks, marks
@@ -99,7 +99,7 @@ def test_how_long_each_section_ran_is_kept_and_the_marks_of_its_cells_are_not() 
     assert "execution" not in first.metadata
 
 
-def test_a_notebooks_whole_clock_is_in_its_guide_with_its_sum() -> None:
+def test_guide_contains_the_whole_clock_with_its_sum() -> None:
     for lang, word, point in (("es", "suma", ","), ("en", "sum", ".")):
         guide = build.guide_of("day3_distributed", lang)
         total = sum(cost.total for cost in build.costs("day3_distributed", lang))

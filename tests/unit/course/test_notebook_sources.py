@@ -1,4 +1,4 @@
-"""The course's sources keep their rules, and the notebooks that are committed are what the sources build."""
+"""The course's sources keep their rules, and the committed notebooks are what the sources build."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_committed_guide_is_what_its_source_builds(name: str, lang: str) -> 
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
-def test_nothing_is_committed_that_no_source_builds(lang: str) -> None:
+def test_every_committed_file_is_built_from_a_source(lang: str) -> None:
     expected = {build.notebook_path(name, lang) for name in NAMES}
     expected |= {build.guide_path(name, lang) for name in NAMES if build.guide_of(name, lang) is not None}
     found = {path for path in (build.HERE / lang).iterdir() if path.name != ".ipynb_checkpoints"}
@@ -78,7 +78,7 @@ def test_outputs_are_stored_clean_and_small(name: str, lang: str) -> None:
 
 
 @EACH_IN_BOTH
-def test_stored_outputs_name_nobodys_machine(name: str, lang: str) -> None:
+def test_stored_outputs_contain_no_path_of_a_machine(name: str, lang: str) -> None:
     notebook = nbformat.read(build.notebook_path(name, lang), as_version=4)
     outputs = json.dumps([cell.get("outputs", []) for cell in notebook.cells], ensure_ascii=False)
     for private in (str(build.HERE.parent), str(Path.home()) + "/", "/tmp/", os.sep + "site-packages"):
@@ -86,7 +86,7 @@ def test_stored_outputs_name_nobodys_machine(name: str, lang: str) -> None:
 
 
 @EACH_IN_BOTH
-def test_every_picture_has_words_for_who_cannot_see_it(name: str, lang: str) -> None:
+def test_every_picture_has_an_alternative_text(name: str, lang: str) -> None:
     notebook = nbformat.read(build.notebook_path(name, lang), as_version=4)
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
@@ -96,7 +96,7 @@ def test_every_picture_has_words_for_who_cannot_see_it(name: str, lang: str) -> 
 
 
 @EACH_IN_BOTH
-def test_every_link_in_a_notebook_or_guide_leads_somewhere(name: str, lang: str) -> None:
+def test_every_link_in_a_notebook_or_guide_has_a_target(name: str, lang: str) -> None:
     texts = [cell.source for cell in build.notebook_of(name, lang).cells if cell.cell_type == "markdown"]
     texts.append(build.guide_of(name, lang) or "")
     for target in itertools.chain.from_iterable(map(LINK.findall, texts)):
@@ -108,7 +108,7 @@ def test_every_link_in_a_notebook_or_guide_leads_somewhere(name: str, lang: str)
 
 
 @EACH
-def test_prose_says_the_same_in_both_languages(name: str) -> None:
+def test_prose_of_both_languages_has_the_same_structure(name: str) -> None:
     for spanish, english in build.pairs(build.read(name)):
         one, other = spanish.text, english.text
         assert HEADING.findall(one) == HEADING.findall(other), described(spanish)
@@ -130,7 +130,7 @@ def test_code_cells_hold_no_sentences(name: str) -> None:
     for code in code_cells(name):
         for node in ast.walk(ast.parse(code)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                assert " " not in node.value.strip(), f"{node.value!r}: say it through labkit's catalogue"
+                assert " " not in node.value.strip(), f"{node.value!r}: show it through labkit's catalogue"
 
 
 @EACH
@@ -141,13 +141,13 @@ def test_code_cells_are_short(name: str) -> None:
 
 
 @EACH
-def test_what_runs_elsewhere_is_not_defined_in_a_cell(name: str) -> None:
+def test_code_cells_define_no_function_or_class(name: str) -> None:
     for code in code_cells(name):
         assert not [n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.FunctionDef | ast.ClassDef)]
 
 
 @pytest.mark.parametrize("name", DAYS)
-def test_the_clock_runs_through_45_minutes_and_is_the_same_in_both_languages(name: str) -> None:
+def test_clock_covers_45_minutes_and_is_equal_in_both_languages(name: str) -> None:
     cells = build.read(name)
     clocks = [[s.minutes for s in build.sections(cells, lang) if s.minutes] for lang in LANGUAGES]
     assert clocks[0] == clocks[1] and len(clocks[0]) >= 5
@@ -156,7 +156,7 @@ def test_the_clock_runs_through_45_minutes_and_is_the_same_in_both_languages(nam
 
 
 @pytest.mark.parametrize("name", DAYS)
-def test_a_day_begins_in_its_language_has_checkpoints_and_leaves_nothing_behind(name: str) -> None:
+def test_day_sets_its_language_has_three_checkpoints_and_ends_clean(name: str) -> None:
     code = "\n".join(code_cells(name))
     assert 'begin("{{lang}}")' in code
     assert re.findall(r"lesson\.checkpoint\((\d+)", code) == ["1", "2", "3"]
@@ -212,7 +212,7 @@ def test_prose_without_its_other_language_is_refused(source: Path, text: str) ->
         build.read("day9")
 
 
-def test_outputs_are_kept_when_only_prose_changed_and_refused_when_code_did(source: Path) -> None:
+def test_outputs_are_kept_for_changed_prose_and_refused_for_changed_code(source: Path) -> None:
     text = '# %% [markdown] lang="es"\n# Uno\n\n# %% [markdown] lang="en"\n# One\n\n# %%\nprint(1)\n'
     source.write_text(text, encoding="utf-8")
     stored = build.notebook_of("day9", "en")
@@ -226,7 +226,7 @@ def test_outputs_are_kept_when_only_prose_changed_and_refused_when_code_did(sour
 
 
 @pytest.mark.parametrize("code", ["1 / 0", "import sys; print('odd', file=sys.stderr)"])
-def test_a_cell_that_fails_or_complains_is_not_built(source: Path, tmp_path: Path, code: str) -> None:
+def test_cell_that_fails_or_writes_to_stderr_is_not_built(source: Path, tmp_path: Path, code: str) -> None:
     source.write_text(f"# %%\n{code}\n", encoding="utf-8")
     with pytest.raises(SourceError):
         build.executed(build.notebook_of("day9", "en"), tmp_path)
@@ -240,7 +240,7 @@ def test_the_glossary_has_every_word_in_both_languages() -> None:
         assert all(f"| **{row[column]}** |" in table for row in rows)
 
 
-def test_an_error_of_labkits_is_said_in_the_lessons_language(source: Path, tmp_path: Path) -> None:
+def test_labkit_error_is_shown_in_the_lessons_language(source: Path, tmp_path: Path) -> None:
     source.write_text(
         '# %%\nfrom labkit.classroom import begin\nbegin("{{lang}}")\n\n'
         '# %%\nfrom labkit import open_executor\nopen_executor("magic")\n',
