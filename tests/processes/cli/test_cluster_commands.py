@@ -107,7 +107,7 @@ def test_up_ends_the_processes_of_a_crashed_cluster(lab: Commands, own_home: Pat
     folder = RunFolder.of(own_home, "default")
     wait_until(lambda: folder.running() is None, what="the supervisor to be dead")
     assert "crashed" in lab.refused("status", code=1)
-    assert "What happened" not in (said := lab("down")).out and said.code == 0
+    assert "Its history" not in (said := lab("down")).out and said.code == 0
     assert lab.done("up", "--workers", "1", "--json").json()["started_now"] is True
 
 

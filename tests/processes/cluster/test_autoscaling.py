@@ -121,7 +121,7 @@ def test_command_prints_each_step_until_interrupted(
         steering = command("autoscale", "--min", 2, "--max", 3)
         try:
             assert steering.stdout is not None
-            assert "Between 2 and 3 workers" in steering.stdout.readline()
+            assert "Keeps 2 to 3 workers" in steering.stdout.readline()
             assert "1 → 2 workers: 0 tasks are open" in steering.stdout.readline()
             steering.send_signal(signal.SIGINT)
             out, err = steering.communicate(timeout=20)
@@ -151,7 +151,7 @@ def test_command_ends_when_its_output_is_closed(tmp_path: Path, monkeypatch: pyt
         steering = command("autoscale", "--min", 2, "--max", 3)
         try:
             assert steering.stdout is not None
-            assert "Between 2 and 3 workers" in steering.stdout.readline()
+            assert "Keeps 2 to 3 workers" in steering.stdout.readline()
             steering.stdout.close()  # as `head -1` does
             steering.stdout = None
             _out, err = steering.communicate(timeout=20)
