@@ -53,7 +53,8 @@ def test_a_tiny_task_comes_back(rig: Rig) -> None:
     future = client.submit(jobs.add, 2, b=3)
     assert future.result(10) == 5
     assert future.worker in rig.workers and future.attempt == 1 and future.compute_s is not None
-    story = [event.kind for event in wait_story(rig, future, "done")]
+    # On a busy machine even a tiny task may take the millisecond after which its start is announced.
+    story = [event.kind for event in wait_story(rig, future, "done") if event.kind != "started"]
     assert story == ["submitted", "dispatched", "done"]
 
 
