@@ -8,9 +8,9 @@ A turn of the loop::
       → Tick                                      → liveness, deadlines, dispatch
       → send everything, one envelope a peer      → observers get the turn's transitions
 
-``labkit.core.broker.scheduler`` decides what a task is, where it goes and who is dead; this file contains no
-``if`` about a task. Observers (the recorder, the Redis mirror) are passed in by the caller that starts the
-broker; none of them can delay the loop.
+``labkit.core.broker.scheduler`` decides what a task is, where it goes and which peers are dead; this file
+contains no ``if`` about a task. Observers (the recorder, the Redis mirror) are passed in by the caller that
+starts the broker; none of them can delay the loop.
 """
 
 from __future__ import annotations

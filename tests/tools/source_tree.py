@@ -74,7 +74,7 @@ def allowed(room: str) -> set[str]:
 
 
 def room_of(module: str) -> str | None:
-    """Return the room that ``module`` belongs to, or None for a module of nobody's."""
+    """Return the room that ``module`` belongs to, or None if it is in no room."""
     if module == "labkit":
         return "labkit"
     parts = module.removeprefix("labkit.").split(".")
