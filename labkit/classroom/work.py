@@ -24,9 +24,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from labkit.classroom.stall_watch import LessonStalled, StallWatch
-from labkit.core import history as h
 from labkit.core.errors import N_
-from labkit.core.history import Event, History, LiveView
+from labkit.core.history import History, LiveView, excerpt
 from labkit.jobs import sleep_for
 
 if TYPE_CHECKING:
@@ -44,9 +43,7 @@ class Work:
         self.cluster = cluster
         self.futures: list[TaskFuture] = []
         self._client = cluster.client("lesson")
-        self._began = len(cluster.history().events)
-        self._read = self._began
-        self._events: list[Event] = []
+        self._read = len(cluster.history().events)
         self._ours: set[str] = set()
         self._live = LiveView(of=self._ours)
 
@@ -105,8 +102,7 @@ class Work:
         self._until(lambda: len(self._live.ended) == len(self._ours), self._incomplete(len(self._ours)))
         self._client.close()
         self.cluster.wait_until_ready(PATIENCE_S)
-        self._look()
-        return self._history()
+        return History(excerpt(self.cluster.history().events, self._ours))
 
     def _incomplete(self, number: int) -> LessonStalled:
         return LessonStalled(
@@ -137,16 +133,6 @@ class Work:
         new = events[self._read :]
         self._read += len(new)
         self._live.extend(new)
-        self._events += [event for event in new if not event.task or event.task in self._ours]
-
-    def _history(self) -> History:
-        """Return the work's own events, preceded by the workers that were there when it began."""
-        before = LiveView()
-        before.extend(self.cluster.history().events[: self._began])
-        submitted = [event.at for event in self._events if event.kind == h.SUBMITTED]
-        start = min(submitted, default=0.0)
-        there = [worker.joined._replace(at=start) for worker in before.workers.values() if worker.joined]
-        return History([*there, *(event for event in self._events if event.at >= start)])
 
 
 def send(cluster: Cluster, seconds: Iterable[float], every_s: float = 0.0) -> Work:

@@ -3,7 +3,7 @@
 Reading order: ``events`` (one thing that happened, and its line of JSON), ``recording`` (``History``, all
 questions), ``index`` (events sorted by what they are about), ``rows`` (ledger, story, intervals,
 throughput), ``recovery`` (what a fault cost), ``check`` (broken promises), ``live`` (``LiveView``: the
-present state, event by event).
+present state, event by event), ``excerpt`` (the part that is about chosen tasks).
 
 Pure, like all of the core: it takes events and lines, and reads no file and no clock.
 """
@@ -44,6 +44,7 @@ from labkit.core.history.events import (
     encode_event,
     encode_events,
 )
+from labkit.core.history.excerpt import excerpt
 from labkit.core.history.live import LiveView, LiveWorker, Outage
 from labkit.core.history.recording import History
 from labkit.core.history.recovery import Recovery
@@ -92,5 +93,6 @@ __all__ = [
     "decode_event",
     "encode_event",
     "encode_events",
+    "excerpt",
     "natural",
 ]
