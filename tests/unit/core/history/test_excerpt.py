@@ -13,7 +13,7 @@ ONE, OTHER = task_id(1), task_id(2)
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("part", [slice(0, 1), slice(30, 40), slice(60, None)])
+@pytest.mark.parametrize("part", [slice(0, 1), slice(30, 40), slice(-10, None)])
 def test_excerpt_of_a_simulated_run_breaks_no_promise(seed: int, part: slice) -> None:
     events = simulate(seed, tasks=90, faults=tuple(FAULTS)).history
     submitted = dict.fromkeys(event.task for event in events if event.kind == h.SUBMITTED)
@@ -22,7 +22,8 @@ def test_excerpt_of_a_simulated_run_breaks_no_promise(seed: int, part: slice) ->
     assert history.check() == []
     assert {event.task for event in history.events if event.task} == tasks
     whole = [event for event in events if event.task in tasks]
-    while whole[0].kind == h.REJECTED:  # the broker had no room for it yet
+    assert whole
+    while whole[0].kind != h.SUBMITTED:  # refused for want of room, or cancelled at once
         whole.pop(0)
     assert [event for event in history.events if event.task] == whole
 
