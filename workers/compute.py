@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from labkit.calls import registry, serialization
-from labkit.core import exception_text
+from labkit.core import exception_attributes, exception_text
 from labkit.core.errors import N_, CannotTravel
 from labkit.core.peers.worker_session import Began, Finished, Raised
 from labkit.core.protocol import messages as m
@@ -142,4 +142,6 @@ class Compute:
             half = TRACEBACK_LIMIT // 2
             text = text[:half] + b"\n...\n" + text[-half:]
         summary = exception_text.summary(error, ERROR_LIMIT)
-        return Raised(task.task, task.attempt, time.monotonic() - since, summary, m.Payload(text))
+        attributes = exception_attributes.encode(error)
+        payload = m.Payload(text, (attributes,) if attributes else ())
+        return Raised(task.task, task.attempt, time.monotonic() - since, summary, payload)
