@@ -38,7 +38,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from typing import TYPE_CHECKING, Any
 
 from labkit import jobs
-from labkit.calls import registry
+from labkit.calls import pickled, registry
 from labkit.core.errors import N_, CannotTravel, InvalidInput
 
 if TYPE_CHECKING:
@@ -194,6 +194,8 @@ class ProcessExecutor(ProcessPoolExecutor):
 
     ``fork`` copies a process whose other threads may hold a lock; macOS, Windows and Python 3.14 no longer do
     it either. Each process computes with one thread, as a worker of a cluster does.
+
+    An exception that cannot be pickled and unpickled arrives as a `TaskFailed` (`labkit.calls.pickled`).
     """
 
     def __init__(self, workers: int | None = None) -> None:
@@ -204,7 +206,11 @@ class ProcessExecutor(ProcessPoolExecutor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Schedule ``fn(*args, **kwargs)``. Raises `CannotTravel` for a function without a name to import."""
         _require_a_name(fn)
-        return super().submit(fn, *args, **kwargs)
+        try:
+            call = pickled.packed(fn, args, kwargs)
+        except Exception as error:  # noqa: BLE001 - what pickle raises belongs to the call, as in every pool
+            return _failed(error)
+        return super().submit(pickled.run, *call)
 
     def map(
         self,
@@ -216,6 +222,12 @@ class ProcessExecutor(ProcessPoolExecutor):
         """As ``Executor.map``; ``chunksize`` calls travel together. Raises `CannotTravel` like ``submit``."""
         _require_a_name(fn)
         return super().map(fn, *iterables, timeout=timeout, chunksize=chunksize)
+
+
+def _failed(error: Exception) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future
 
 
 def _require_a_name(fn: Callable[..., Any]) -> None:

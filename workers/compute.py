@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Sequence
 
 from labkit.calls import registry, serialization
+from labkit.core import exception_attributes, exception_text
 from labkit.core.errors import N_, CannotTravel
 from labkit.core.peers.worker_session import Began, Finished, Raised
 from labkit.core.protocol import messages as m
+from labkit.support.tracebacks import traceback_text
 
 TRACEBACK_LIMIT = 16_000
 """Characters of a traceback that travel back."""
@@ -130,17 +131,17 @@ class Compute:
                     limit=self._limit_bytes,
                 )
         except BaseException as error:  # noqa: BLE001 - anything that a task raises, even by exit(), is its failure
-            text = "".join(traceback.format_exception(error)).encode("utf-8", "replace")
-            if len(text) > TRACEBACK_LIMIT:
-                half = TRACEBACK_LIMIT // 2
-                text = text[:half] + b"\n...\n" + text[-half:]
-            summary = f"{type(error).__name__}: {_text_of(error)}"[:ERROR_LIMIT]
-            return Raised(task.task, task.attempt, time.monotonic() - since, summary, m.Payload(text))
+            return self._failure(task, since, error)
         return Finished(task.task, task.attempt, time.monotonic() - since, payload)
 
-
-def _text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - a user's exception may raise even here
-        return "its text cannot be read"
+    @staticmethod
+    def _failure(task: m.Task, since: float, error: BaseException) -> Raised:
+        """Return the report of an exception. Describing it runs code of its class, which may raise."""
+        text = traceback_text(error).encode("utf-8", "replace")
+        if len(text) > TRACEBACK_LIMIT:
+            half = TRACEBACK_LIMIT // 2
+            text = text[:half] + b"\n...\n" + text[-half:]
+        summary = exception_text.summary(error, ERROR_LIMIT)
+        attributes = exception_attributes.encode(error)
+        payload = m.Payload(text, (attributes,) if attributes else ())
+        return Raised(task.task, task.attempt, time.monotonic() - since, summary, payload)

@@ -18,6 +18,7 @@ import re
 import sys
 from pathlib import Path
 
+from labkit.core import exception_text
 from labkit.core.broker.policies import POLICIES, Policy, named
 from labkit.core.errors import N_, InvalidInput
 
@@ -45,7 +46,7 @@ def load(name: str, folder: Path | None = None) -> Policy:
             N_("the policy {policy}: importing {module} failed with {error}"),
             policy=name,
             module=module_name,
-            error=f"{type(error).__name__}: {error}",
+            error=exception_text.summary(error),
         ) from error
     policy = getattr(module, function_name, None)
     if not callable(policy) or not _takes_three(policy):

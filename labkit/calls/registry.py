@@ -24,6 +24,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from labkit.core import exception_text
 from labkit.core.errors import N_, CannotTravel, JobRefused
 
 Job = Callable[..., Any]
@@ -155,7 +156,7 @@ def _resolve(name: str, allowed: tuple[str, ...]) -> Job:
             N_("{name} cannot be run: importing {module} failed with {error}"),
             name=name,
             module=module_name,
-            error=f"{type(error).__name__}: {error}",
+            error=exception_text.summary(error),
         ) from error
     function: Job | None = look_up(module, qualname)
     if function is None:

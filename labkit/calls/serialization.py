@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
+from labkit.core import exception_text
 from labkit.core.errors import N_, CannotTravel, ProtocolError
 from labkit.core.protocol.messages import Payload
 
@@ -232,9 +233,9 @@ def _written(place: Place) -> str:
 def _wrong_key(value: Mapping[Any, Any], place: Place) -> CannotTravel:
     key = next(key for key in value if type(key) not in _KEYS)
     return CannotTravel(
-        N_("{where} has the key {key!r} of type {type}; the keys of a dict that travels must be str or int"),
+        N_("{where} has the key {key} of type {type}; the keys of a dict that travels must be str or int"),
         where=_written(place),
-        key=key,
+        key=exception_text.repr_of(key),
         type=type(key).__name__,
     )
 

@@ -36,7 +36,7 @@ class Autoscaling:
         self.limits = limits
         self.decisions: deque[Decision] = deque(maxlen=MOST_REMEMBERED)
         """The latest steps, oldest first."""
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         """The error that ended it, if one did."""
         self._cluster = cluster
         self._on_decision = on_decision
@@ -73,7 +73,7 @@ class Autoscaling:
                 except LabkitError as error:
                     if error.definite:
                         raise  # otherwise the cluster was too busy to answer: look again
-        except Exception as error:  # noqa: BLE001 - a thread can only store it
+        except BaseException as error:  # noqa: BLE001 - a thread can only store it, even on_decision's exit()
             # The cluster is down, or cannot be scaled; or the output of on_decision is closed.
             self.error = error
 

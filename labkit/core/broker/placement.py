@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from labkit.core import exception_text
 from labkit.core import history as h
 from labkit.core.broker.inputs import Output
 from labkit.core.broker.policies import POLICIES, Policy, least_busy
@@ -61,14 +62,16 @@ class Placement:
             return None
         try:
             chosen = self.policy(self._queue.head(needs), eligible, now)
-        except Exception as error:  # noqa: BLE001 - a learner's code must not stop the broker
-            return self._instead(f"{type(error).__name__}: {error}", needs, now)
+        except BaseException as error:  # noqa: BLE001 - a learner's code, even exit(), must not stop the broker
+            return self._instead(exception_text.summary(error), needs, now)
         if chosen is None:
             return None
         for worker in eligible:
             if worker is chosen:
                 return worker
-        return self._instead(f"it chose {chosen!r}, which it was not offered", needs, now)
+        return self._instead(
+            f"it chose {exception_text.repr_of(chosen)}, which it was not offered", needs, now
+        )
 
     def _instead(self, why: str, needs: frozenset[str], now: float) -> Worker | None:
         self._counters["policy_errors"] += 1

@@ -6,11 +6,13 @@ and its traceback. Here it becomes an exception again:
 
 * It is always a `TaskFailed`, so it names task, job, worker and attempt.
 * It is *also* an instance of the class that was raised, if that is one of Python's or labkit's own: code with
-  ``except ValueError`` works on the cluster as it does on every other engine.
+  ``except ValueError`` works on the cluster as it does on every other engine, and ``errno`` and ``filename``
+  of an OSError, and ``name`` and ``path`` of an ImportError, are those of the worker's exception.
 * Its ``__cause__`` is a `RemoteTraceback`, so Python prints the worker's traceback above it, as it does for
   ``concurrent.futures.ProcessPoolExecutor``.
 
-An exception of any other class is only a `TaskFailed`: building it would mean running foreign code.
+An exception of any other class is only a `TaskFailed`: building it would mean running foreign code. A class
+that only shares its name with one of Python's is named with its module (`labkit.core.exception_text`).
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import builtins
 import functools
 from typing import Any
 
-from labkit.core import errors
+from labkit.core import errors, exception_attributes
 from labkit.core.errors import (
     N_,
     DeadlineExceeded,
@@ -61,6 +63,7 @@ def task_error(call: Call, failed: m.Failed) -> TaskError:
         return _failure(
             failed.error,
             bytes(failed.payload.body).decode("utf-8", "replace"),
+            bytes(failed.payload.frames[0]) if failed.payload.frames else b"",
             N_("{job} failed on {worker} (task {task}, attempt {attempt}): {error}"),
             **named,
         )
@@ -133,12 +136,22 @@ class RemoteTraceback(Exception):
         return f'\n"""\n{self.text.rstrip()}\n"""'
 
 
-def _failure(reported: str, traceback: str, template: str, **params: Any) -> TaskFailed:
+def failure_in_process(job: str, reported: str, traceback: str) -> TaskFailed:
+    """Return the error for an exception that cannot leave the process of this machine that raised it."""
+    template = N_("{job} failed: {error}")
+    return _failure(reported, traceback, b"", template, job=job, error=reported)
+
+
+def _failure(reported: str, traceback: str, attributes: bytes, template: str, **params: Any) -> TaskFailed:
     """Return the error for an exception that a worker reported as ``reported`` ("ValueError: …").
 
-    ``template`` and ``params`` make the sentence, as for every `LabkitError`.
+    ``attributes`` are those of the exception (`labkit.core.exception_attributes`), ``template`` and
+    ``params`` make the sentence, as for every `LabkitError`.
     """
-    error = _like(reported.partition(":")[0])(template, traceback=traceback, **params)
+    kind = _like(reported.partition(":")[0])
+    error = kind(template, traceback=traceback, **params)
+    if isinstance(error, _TwoInOne) and attributes:
+        error.restore(exception_attributes.decode(kind, attributes))
     error.__cause__ = RemoteTraceback(traceback)
     return error
 
@@ -152,8 +165,9 @@ def _like(name: str) -> type[TaskFailed]:
     base = next(parent for parent in named.__mro__ if not issubclass(parent, _NOT_THESE))
     if base in (Exception, LabkitError) or issubclass(base, TaskFailed):
         return TaskFailed
-    # Python's OSError would take the sentence for an errno; there is none here.
-    own = {"errno": None, "strerror": None, "also": name, "__module__": TaskFailed.__module__}
+    # Python's OSError would take the sentence for an errno: plain attributes replace those of the base class.
+    own: dict[str, Any] = dict.fromkeys(exception_attributes.names_of(base))
+    own |= {"also": name, "__module__": TaskFailed.__module__}
     return type(f"TaskFailed[{name}]", (_TwoInOne, base), own)
 
 
@@ -163,11 +177,24 @@ class _TwoInOne(TaskFailed):
     also = ""
     """Name of the other exception."""
 
+    def restore(self, attributes: exception_attributes.Attributes) -> None:
+        """Take over the attributes of the exception that was raised, such as ``errno``."""
+        self.__dict__.update(attributes)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.also, self.template, self.params, self.__cause__)
+        own = {name: getattr(self, name) for name in exception_attributes.names_of(type(self))}
+        return _rebuild, (self.also, self.template, self.params, self.__cause__, own)
 
 
-def _rebuild(name: str, template: str, params: dict[str, Any], cause: BaseException | None) -> TaskFailed:
+def _rebuild(
+    name: str,
+    template: str,
+    params: dict[str, Any],
+    cause: BaseException | None,
+    attributes: exception_attributes.Attributes,
+) -> TaskFailed:
     error = _like(name)(template, **params)
+    assert isinstance(error, _TwoInOne)
+    error.restore(attributes)
     error.__cause__ = cause
     return error

@@ -6,6 +6,8 @@ from __future__ import annotations
 import operator
 import os
 import threading
+import traceback
+from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,13 @@ import pytest
 
 from labkit.calls import serialization
 from labkit.client.futures import Batch
-from labkit.core.errors import CannotTravel, ClusterNotRunning, InvalidInput
+from labkit.core.errors import CannotTravel, ClusterNotRunning, InvalidInput, TaskFailed
 from labkit.core.peers.client_session import Call
 from labkit.core.protocol import messages as m
 from labkit.executors import ENGINES, ClusterExecutor, ProcessExecutor, SequentialExecutor, open_executor
 from labkit.jobs import add, echo, fail
 from labkit.support.settings import Settings
+from tests.tools import odd_classes
 from tests.tools.executor_contract import Engine, ExecutorContract
 
 
@@ -90,6 +93,38 @@ class TestProcesses(ExecutorContract):
     def test_it_spawns(self, executor: Executor) -> None:
         context = vars(executor)["_mp_context"]
         assert isinstance(executor, ProcessExecutor) and context.get_start_method() == "spawn"
+
+    @pytest.mark.parametrize(
+        ("job", "said"),
+        [
+            (odd_classes.needs_code, "NeedsCode: no coins"),
+            (odd_classes.turns, "Turns: no more"),
+            (odd_classes.odd_syntax, "SyntaxError: bad"),
+            (odd_classes.result_exits, "SystemExit: 3"),
+            (odd_classes.lambda_inside, "lambda"),
+        ],
+    )
+    def test_an_outcome_that_cannot_be_unpickled_fails_its_own_task_only(
+        self, executor: Executor, job: Callable[[], Any], said: str
+    ) -> None:
+        error = executor.submit(job).exception(30)
+        text = "".join(traceback.format_exception(error))
+        assert said in text
+        assert executor.submit(echo, "on").result(30) == "on"
+
+    def test_an_argument_that_cannot_be_unpickled_fails_its_own_task_only(self, executor: Executor) -> None:
+        assert isinstance(executor.submit(odd_classes.size_of, odd_classes.Exits()).exception(30), SystemExit)
+        assert executor.submit(odd_classes.size_of, {"x": [1, 2.0]}).result(30) == 1
+        error = executor.submit(echo, threading.Lock()).exception(30)
+        assert isinstance(error, TypeError) and "lock" in str(error)
+        assert executor.submit(echo, value="on").result(30) == "on"
+
+    def test_a_failure_without_its_class_is_a_task_failed_with_the_traceback(
+        self, executor: Executor
+    ) -> None:
+        error = executor.submit(odd_classes.needs_code).exception(30)
+        assert isinstance(error, TaskFailed) and "raise NeedsCode" in error.remote_traceback
+        assert str(error) == "needs_code failed: NeedsCode: no coins"
 
 
 # --- opening ------------------------------------------------------------------------------------------------

@@ -27,7 +27,53 @@ class Mute(Exception):
     def __str__(self):
         raise RuntimeError("no text for this error")
 
+class Leaves(Exception):
+    def __str__(self):
+        raise SystemExit(3)
+
+class Subtle(Exception):
+    def __str__(self):
+        class Text(str):
+            def __getitem__(self, key): raise SystemExit(4)
+            def __format__(self, spec): raise SystemExit(5)
+        return Text("quiet")
+
+class Impostor(Exception):
+    @property
+    def __class__(self): raise SystemExit(6)
+
+class Annotated(Exception):
+    @property
+    def __notes__(self): raise SystemExit(7)
+
+class Meta(type):
+    @property
+    def __name__(cls): raise SystemExit(8)
+
+class Nameless(Exception, metaclass=Meta): pass
+
+class Untraceable(Exception):
+    @property
+    def __traceback__(self): raise SystemExit(9)
+
+class Key:
+    def __repr__(self): raise SystemExit(10)
+
 def same(value): return value
+def leaves(): raise Leaves
+def subtle(): raise Subtle
+def impostor(): raise Impostor("not me")
+def annotated(): raise Annotated("noted")
+def nameless(): raise Nameless("who")
+def untraceable(): raise Untraceable("gone")
+def syntax(): raise SyntaxError("bad", ("page.txt", 3, 5, b"bytes"))
+def syntax_offset(): raise SyntaxError("bad", ("page.txt", "three", 5, "text"))
+def group():
+    error = ValueError("inmost")
+    for _ in range(3000):
+        error = ExceptionGroup("deep", [error])
+    raise error
+def key(): return {Key(): 1}
 def wait(): return gate.wait(20)
 def mute(): raise Mute
 def odd(): raise ValueError("a file called \\udcff")
@@ -101,6 +147,16 @@ def test_a_result_comes_back_with_its_time(compute: Compute) -> None:
         ("mute", "Mute: its text cannot be read"),
         ("odd", "ValueError: a file called"),
         ("leave", "SystemExit: 3"),
+        ("leaves", "Leaves: its text cannot be read"),
+        ("subtle", "Subtle: quiet"),
+        ("impostor", "Impostor: not me"),
+        ("annotated", "Annotated: noted"),
+        ("nameless", "Nameless: who"),
+        ("untraceable", "Untraceable: gone"),
+        ("syntax", "SyntaxError: bad (page.txt, line 3)"),
+        ("syntax_offset", "SyntaxError: bad"),
+        ("group", "ExceptionGroup: deep"),
+        ("key", "CannotTravel: value has the key <Key> of type Key"),
         ("deep", "RecursionError: maximum"),
         ("secret", "CannotTravel: "),
         ("nothing", "JobRefused: "),

@@ -141,8 +141,34 @@ def _chooses_a_stranger(task: Any, workers: Any, now: float) -> Any:
     return "worker-1"
 
 
+def _exits(task: Any, workers: Any, now: float) -> Any:
+    raise SystemExit(1)
+
+
+class _Unreadable(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(2)
+
+    __repr__ = __str__
+
+
+def _raises_what_cannot_be_read(task: Any, workers: Any, now: float) -> Any:
+    raise _Unreadable
+
+
+def _chooses_what_cannot_be_read(task: Any, workers: Any, now: float) -> Any:
+    return _Unreadable()
+
+
 @pytest.mark.parametrize(
-    ("policy", "said"), [(_raises, "not finished yet"), (_chooses_a_stranger, "not offered")]
+    ("policy", "said"),
+    [
+        (_raises, "not finished yet"),
+        (_chooses_a_stranger, "not offered"),
+        (_exits, "SystemExit: 1"),
+        (_raises_what_cannot_be_read, "_Unreadable: its text cannot be read"),
+        (_chooses_what_cannot_be_read, "it chose <_Unreadable>"),
+    ],
 )
 def test_broken_policy_is_reported_and_replaced_by_least_busy(policy: Any, said: str) -> None:
     lab = a_lab(choose=policy)

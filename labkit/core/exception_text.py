@@ -1,0 +1,56 @@
+"""The name and the text of an exception, whatever its class does: ``str`` of a learner's exception is code.
+
+A class may define ``__str__``, ``__repr__``, ``__class__`` or a metaclass, and each of them may raise
+anything (``SystemExit`` included) or return something else than plain text. The functions here catch what
+that code raises, and return an exact ``str``.
+"""
+
+from __future__ import annotations
+
+import builtins
+
+from labkit.core import errors
+
+NO_TEXT = "its text cannot be read"
+TEXT_LIMIT = 1_000
+"""Characters of ``summary``."""
+
+
+def class_name(error: BaseException) -> str:
+    """Return the name of the error's class.
+
+    A class of Python's own or of labkit's has its bare name. Another class of the same name (a learner's
+    ``class TimeoutError``) is named with its module, so a bare name always means the well-known class.
+    """
+    kind = type(error)
+    name = _plain(type.__dict__["__name__"].__get__(kind))  # a metaclass may hide the attribute
+    known = vars(builtins).get(name) or vars(errors).get(name)
+    if known is kind or (known is None and name.isidentifier()):
+        return name
+    module = vars(kind).get("__module__")
+    return f"{module if type(module) is str else '?'}.{name}".replace(":", "?")
+
+
+def text_of(error: BaseException) -> str:
+    """Return ``str(error)`` as an exact ``str``, or a substitute if that raises."""
+    try:
+        return _plain(str(error))
+    except BaseException:  # noqa: BLE001 - the class's own code may raise even SystemExit
+        return NO_TEXT
+
+
+def repr_of(value: object) -> str:
+    """Return ``repr(value)`` as an exact ``str``, or only the name of its type if that raises."""
+    try:
+        return _plain(repr(value))
+    except BaseException:  # noqa: BLE001 - as above
+        return f"<{_plain(type.__dict__['__name__'].__get__(type(value)))}>"
+
+
+def summary(error: BaseException, limit: int = TEXT_LIMIT) -> str:
+    """Return "ClassName: text", at most ``limit`` characters."""
+    return f"{class_name(error)}: {text_of(error)}"[:limit]
+
+
+def _plain(text: str) -> str:
+    return str.__str__(text)  # of a subclass: a copy of its characters, without its methods
