@@ -3,9 +3,10 @@
 * A picture that fails, for any reason, is recorded. The others go on.
 * Files travel encoded, as they are on disk. The worker decodes and encodes.
 * The pictures in flight are bounded by count and by bytes, so a folder of any size fits into memory.
-* An output is written to a temporary file and renamed into place. Its name combines the input and the
-  filters, ``cat-sharpen-edges.png``: a second run replaces the outputs of the first, and no input is ever
-  replaced.
+* An output appears whole or not at all. Its name combines the input and the filters,
+  ``cat-sharpen-edges.png``. If another result has that name already, the output gets a number, unless the
+  caller asked to overwrite. The same run again gives the same bytes, which need no second file. No input is
+  ever replaced.
 
 Guarantee: each picture given is either written whole or named among the failed.
 """
@@ -41,6 +42,8 @@ class Written:
     output: Path
     worker: str | None
     attempt: int
+    instead_of: Path | None = None
+    """The usual name of this output, if another result had it."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,8 @@ class Batch:
     """One batch on its way through ``executor``.
 
     ``on_progress(report)`` is called whenever a picture is done or has failed. ``on_wait()`` is called from
-    time to time while no picture finishes; it may raise ClusterNotRunning to end the batch.
+    time to time while no picture finishes; it may raise ClusterNotRunning to end the batch. With
+    ``overwrite``, an output replaces an earlier result of the same name.
     """
 
     def __init__(
@@ -172,6 +176,7 @@ class Batch:
         format: str,
         on_progress: Callable[[Report], None] = lambda report: None,
         on_wait: Callable[[], None] = lambda: None,
+        overwrite: bool = False,
     ) -> None:
         self._executor = executor
         self._steps = steps
@@ -179,6 +184,7 @@ class Batch:
         self._format = format
         self._on_progress = on_progress
         self._on_wait = on_wait
+        self._overwrite = overwrite
         self._under_way: dict[Future[Any], _UnderWay] = {}
         self.report = Report()
 
@@ -242,13 +248,23 @@ class Batch:
             self._fail(source, ImageError(N_("{path}: cancelled"), path=str(source)))
             return
         try:
-            image_files.write_bytes(output, data)
+            written = self._write(source, output, data)
         except ImageError as error:
             self._fail(source, error)
             return
         worker, attempt = getattr(future, "worker", None), getattr(future, "attempt", 1)
-        self.report.written.append(Written(source, output, worker, attempt))
+        instead_of = None if written == output else output
+        self.report.written.append(Written(source, written, worker, attempt, instead_of))
         self._on_progress(self.report)
+
+    def _write(self, source: Path, output: Path, data: bytes) -> Path:
+        """Write the output and return its path, another one than ``output`` if that is another result."""
+        if self._overwrite:
+            image_files.write_bytes(output, data)
+            return output
+        while not image_files.write_new_bytes(output, data):
+            output = self._outputs.name(source)
+        return output
 
     def _fail(self, source: Path, error: LabkitError) -> None:
         self.report.failed.append(Failure(source, error))

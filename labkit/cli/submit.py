@@ -57,6 +57,11 @@ def configure(_name: str, parser: Parser) -> None:
         "--format", choices=("png", "jpg"), default="png", help=_("of the results (default: png)")
     )
     parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help=_("replace earlier results of the same name; without it, new results get a number"),
+    )
+    parser.add_argument(
         "--engine",
         choices=ENGINES,
         default="cluster",
@@ -101,7 +106,9 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         with _progress(len(pictures), quiet=options.json) as (on_progress, tell):
             needs = {name for name, _params in steps}
             on_wait = _Patience(cluster, needs, tell).look if cluster is not None else _nothing
-            batch = Batch(executor, steps, outputs, options.format, on_progress, on_wait)
+            batch = Batch(
+                executor, steps, outputs, options.format, on_progress, on_wait, overwrite=options.overwrite
+            )
             report = batch.run(pictures)
     report.failed[:0] = failed
     if options.json:
@@ -286,8 +293,32 @@ def _print_report(report: Report, options: argparse.Namespace, cluster: Cluster 
         output.line(text.format(n=again))
     if written:
         output.line(_("The results are in {folder}.").format(folder=options.out))
+        _tell_numbered(report)
     sys.stdout.flush()
     _complain(report)
+
+
+def _tell_numbered(report: Report) -> None:
+    """Print which outputs got a number because another result has their name."""
+    _listed(
+        [
+            _(
+                "the result of {input} is {output}: {taken} holds another result (--overwrite replaces it)"
+            ).format(input=done.source, output=done.output.name, taken=done.instead_of.name)
+            for done in report.written
+            if done.instead_of is not None
+        ],
+        output.line,
+    )
+
+
+def _listed(lines: list[str], write: Callable[[str], None]) -> None:
+    """Print the first lines, and how many more there are."""
+    for text in lines[:LISTED]:
+        write(text)
+    if (more := len(lines) - LISTED) > 0:
+        text = ngettext("... and {n} more (--json lists all)", "... and {n} more (--json lists all)", more)
+        write(text.format(n=more))
 
 
 def _complain(report: Report) -> None:
@@ -301,13 +332,7 @@ def _complain(report: Report) -> None:
             "{n} picture was not processed.", "{n} pictures were not processed.", len(unprocessed)
         )
         output.complain(text.format(n=len(unprocessed)))
-    for failure in failed[:LISTED]:
-        output.complain(_("failed: {what}").format(what=_what(failure)))
-    if len(failed) > LISTED:
-        text = ngettext(
-            "... and {n} more (--json lists all)", "... and {n} more (--json lists all)", len(failed) - LISTED
-        )
-        output.complain(text.format(n=len(failed) - LISTED))
+    _listed([_("failed: {what}").format(what=_what(failure)) for failure in failed], output.complain)
 
 
 def _what(failure: Failure) -> str:
@@ -327,6 +352,7 @@ def _as_json(report: Report, options: argparse.Namespace, steps: list[Step]) -> 
                 "output": str(done.output),
                 "worker": done.worker,
                 "attempt": done.attempt,
+                "instead_of": None if done.instead_of is None else str(done.instead_of),
             }
             for done in report.written
         ],

@@ -17,6 +17,7 @@ Source: the PNG specification (third edition), sections 5 and 11; JPEG: ITU-T T.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import zlib
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.core.errors import N_, ImageError
-from labkit.support.atomic_files import atomic_write
+from labkit.support.atomic_files import atomic_write, atomic_write_new
 
 if TYPE_CHECKING:
     import numpy as np
@@ -189,9 +190,37 @@ def write_bytes(path: str | os.PathLike[str], data: Buffer) -> None:
     try:
         atomic_write(Path(path), data)
     except OSError as error:
-        raise ImageError(
-            N_("{path} cannot be written: {reason}"), path=str(path), reason=error.strerror or str(error)
-        ) from error
+        raise _cannot_write(path, error) from error
+
+
+def write_new_bytes(path: str | os.PathLike[str], data: Buffer) -> bool:
+    """Write ``data`` to ``path`` if nothing has that name; return whether ``path`` now holds ``data``.
+
+    True if it was written or a file with the same bytes was there already, False if anything else has the
+    name: that stays as it is. Raises `ImageError` if nothing can be written there.
+    """
+    target = Path(path)
+    try:
+        if not os.path.lexists(target):
+            with contextlib.suppress(FileExistsError):
+                atomic_write_new(target, data)
+                return True
+        size = target.stat().st_size if target.is_file() else -1
+        return size == len(data) and target.read_bytes() == data
+    except FileNotFoundError as error:
+        if os.path.lexists(target):  # a link that leads nowhere
+            return False
+        raise _cannot_write(path, error) from error
+    except OSError as error:
+        if os.path.lexists(target):  # something that cannot be read is another result
+            return False
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: str | os.PathLike[str], error: OSError) -> ImageError:
+    return ImageError(
+        N_("{path} cannot be written: {reason}"), path=str(path), reason=error.strerror or str(error)
+    )
 
 
 # --- the structure of a file --------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from labkit.cli.batch import Batch, Outputs, Report, find_pictures, make_folder
 from labkit.core.errors import ClusterNotRunning, ImageError, InvalidInput, TaskHung
 from labkit.executors import SequentialExecutor
 from labkit.imaging import image_files
-from labkit.imaging.filters import parse_steps
+from labkit.imaging.filters import Step, parse_steps
 from labkit.jobs import process_encoded
 
 STEPS = parse_steps(["blur", "edges"])
@@ -31,10 +31,17 @@ def picture(path: Path, shade: int = 200) -> Path:
     return path
 
 
-def run(pictures: list[Path], out: Path, executor: Executor | None = None, **options: Any) -> Report:
+def run(
+    pictures: list[Path],
+    out: Path,
+    executor: Executor | None = None,
+    steps: list[Step] = STEPS,
+    format: str = "png",
+    **options: Any,
+) -> Report:
     make_folder(out)
-    outputs = Outputs(out, pictures, STEPS, ".png")
-    return Batch(executor or SequentialExecutor(), STEPS, outputs, "png", **options).run(pictures)
+    outputs = Outputs(out, pictures, steps, f".{format}")
+    return Batch(executor or SequentialExecutor(), steps, outputs, format, **options).run(pictures)
 
 
 def names(folder: Path) -> list[str]:
@@ -153,6 +160,7 @@ def test_full_disk_leaves_no_half_written_file(tmp_path: Path, monkeypatch: pyte
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", fail_for_cat)
+    monkeypatch.setattr(os, "link", fail_for_cat)
     report = run([cat, dog], tmp_path / "out")
     assert "No space left" in str(report.failed[0].error)
     assert names(tmp_path / "out") == ["dog-blur-edges.png"]
@@ -220,3 +228,82 @@ def test_progress_is_reported_after_every_picture(tmp_path: Path) -> None:
     told: list[int] = []
     run(pictures, tmp_path / "out", on_progress=lambda report: told.append(report.total))
     assert told == [1, 2, 3]
+
+
+# --- results that are there already ---
+
+
+def test_another_pictures_result_is_kept_and_the_new_one_gets_a_number(tmp_path: Path) -> None:
+    first, second = picture(tmp_path / "a" / "same.png", 50), tmp_path / "b" / "same.jpg"
+    second.parent.mkdir()
+    image_files.write(second, np.random.default_rng(1).integers(0, 256, (20, 20, 3), np.uint8))
+    out = tmp_path / "out"
+    kept = run([first], out).written[0].output
+    before = kept.read_bytes()
+    done = run([second], out).written[0]
+    assert (done.output.name, done.instead_of) == ("same-blur-edges-2.png", kept)
+    assert kept.read_bytes() == before
+
+
+def test_other_parameters_give_another_file_and_the_same_run_gives_none(tmp_path: Path) -> None:
+    cat = picture(tmp_path / "cat.png")
+    out = tmp_path / "out"
+    for radius in (1, 9, 1, 9, 9):
+        run([cat], out, steps=parse_steps(["blur"], {"blur": {"radius": radius}}))
+    assert names(out) == ["cat-blur-2.png", "cat-blur.png"]
+
+
+def test_overwrite_replaces_the_earlier_result(tmp_path: Path) -> None:
+    cat = picture(tmp_path / "cat.png")
+    out = tmp_path / "out"
+    for radius in (1, 9):
+        steps = parse_steps(["blur"], {"blur": {"radius": radius}})
+        done = run([cat], out, steps=steps, overwrite=True).written[0]
+    assert names(out) == ["cat-blur.png"] and done.instead_of is None
+    assert done.output.read_bytes() == process_encoded(cat.read_bytes(), steps)
+
+
+@pytest.mark.parametrize("kind", ["folder", "text", "empty", "dangling link"])
+def test_whatever_has_the_name_is_kept(tmp_path: Path, kind: str) -> None:
+    cat = picture(tmp_path / "cat.png")
+    (tmp_path / "out").mkdir()
+    taken = tmp_path / "out" / "cat-blur-edges.png"
+    if kind == "folder":
+        taken.mkdir()
+    elif kind == "dangling link":
+        taken.symlink_to(tmp_path / "nowhere.png")
+    else:
+        taken.write_text("my notes" if kind == "text" else "")
+    done = run([cat], tmp_path / "out").written[0]
+    assert (done.output.name, done.instead_of) == ("cat-blur-edges-2.png", taken)
+    assert taken.is_dir() or taken.is_symlink() or taken.read_text() in ("my notes", "")
+    assert not (tmp_path / "nowhere.png").exists()
+
+
+def test_a_result_that_appears_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def late(source: Any, target: Any) -> None:
+        if not str(target).endswith("-2.png"):
+            Path(target).write_text("of another submit")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    cat = picture(tmp_path / "cat.png")
+    done = run([cat], tmp_path / "out").written[0]
+    assert done.output.name == "cat-blur-edges-2.png"
+    assert (tmp_path / "out" / "cat-blur-edges.png").read_text() == "of another submit"
+
+
+def test_a_file_system_without_hard_links_keeps_earlier_results_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(source: Any, target: Any) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", unsupported)
+    cat = picture(tmp_path / "cat.png")
+    out = tmp_path / "out"
+    for radius in (1, 9):
+        run([cat], out, steps=parse_steps(["blur"], {"blur": {"radius": radius}}))
+    assert names(out) == ["cat-blur-2.png", "cat-blur.png"]
