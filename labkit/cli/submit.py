@@ -71,6 +71,7 @@ def configure(_name: str, parser: Parser) -> None:
     name_option(parser)
     parser.examples(
         "submit photos --filters sharpen,edges --out out",
+        "submit photos --filters fit --param fit.width=800 --param fit.height=600 --out out",
         "submit cat.jpg --filters sharpen --param sharpen.intensity=3 --out out --format jpg",
         "submit --filters blur --out out --engine sequential",
     )
@@ -86,6 +87,7 @@ def _filters() -> str:
                 name=parameter.name, low=parameter.low, high=parameter.high
             )
             + ("" if parameter.default is None else _(" (usually {value:g})").format(value=parameter.default))
+            + (_(" (optional)") if parameter.optional else "")
             for parameter in each.parameters
         )
         lines.append(f"  {each.name:<16} {parameters}")
@@ -303,7 +305,7 @@ def _tell_numbered(report: Report) -> None:
     _listed(
         [
             _(
-                "the result of {input} is {output}: {taken} holds another result (--overwrite replaces it)"
+                "The result of {input} is {output}: {taken} holds another result (--overwrite replaces it)"
             ).format(input=done.source, output=done.output.name, taken=done.instead_of.name)
             for done in report.written
             if done.instead_of is not None

@@ -2,7 +2,7 @@
 
 A filter is a pure function from a uint8 image and checked parameters to a new uint8 image. It takes grey
 ``(height, width)``, BGR ``(height, width, 3)`` and BGRA ``(height, width, 4)`` arrays and returns the same
-layout; only `resize` changes height and width. `resize` also resizes the alpha channel. All other filters
+layout; only `resize` and `fit` change height and width, also those of the alpha channel. All other filters
 leave it unchanged, because transparency is not a colour. The argument is never modified.
 
 The functions themselves trust their parameters. `apply` and `apply_steps` check names and parameters first
@@ -32,13 +32,51 @@ Step = tuple[str, dict[str, Number]]
 
 MAX_STEPS = 32
 """Filters in one task."""
+MAX_SIDE = 16_384
+"""Pixels; the most that `resize` and `fit` may be asked for."""
 
 
 # --- the filters --------------------------------------------------------------------------------------------
 
 
-def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Return the image scaled to ``width`` x ``height`` pixels; the caller chooses the proportions."""
+def resize(image: np.ndarray, width: int | None = None, height: int | None = None) -> np.ndarray:
+    """Return the image scaled to ``width`` or ``height`` pixels, in its own proportions.
+
+    With both sides it is squeezed or stretched to exactly ``width`` x ``height``. Raises `FilterError` if the
+    result has too many pixels.
+    """
+    given_height, given_width = image.shape[:2]
+    if width is None and height is None:
+        _needs_a_side()
+    if width is None:
+        width = _in_proportion(given_width, height, given_height)
+    if height is None:
+        height = _in_proportion(given_height, width, given_width)
+    _not_too_large(width, height)
+    return _scaled(image, width, height)
+
+
+def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return the image in its own proportions, as large as a box of ``width`` x ``height`` pixels can hold.
+
+    Small images are enlarged. Raises `FilterError` if the result has too many pixels.
+    """
+    given_height, given_width = image.shape[:2]
+    if given_width * height > width * given_height:  # wider than the box
+        height = min(height, _in_proportion(given_height, width, given_width))
+    else:
+        width = min(width, _in_proportion(given_width, height, given_height))
+    _not_too_large(width, height, "fit")
+    return _scaled(image, width, height)
+
+
+def _in_proportion(side: int, wanted: int | None, given: int) -> int:
+    """Return ``side`` times ``wanted`` / ``given``, rounded, at least one pixel."""
+    return max(1, (2 * side * (wanted or 1) + given) // (2 * given))
+
+
+def _scaled(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return the image scaled to exactly ``width`` x ``height`` pixels."""
     import cv2
 
     # Averaging the covered area suits shrinking; enlarging with it would produce blocks.
@@ -46,17 +84,36 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
 
 
-def _not_too_large(width: int, height: int) -> None:
+def _not_too_large(width: int, height: int, filter: str = "resize") -> None:
     if width * height > MAX_PIXELS:
         raise FilterError(
             N_(
-                "resize.width x resize.height = {width} x {height} is not allowed: "
+                "{filter}.width x {filter}.height = {width} x {height} is not allowed: "
                 "at most {max_pixels} pixels in all are"
             ),
+            filter=filter,
             width=width,
             height=height,
             max_pixels=MAX_PIXELS,
         )
+
+
+def _needs_a_side() -> None:
+    raise FilterError(
+        N_(
+            "filter {filter!r} needs {filter}.width, a number from {low} to {high}, or {filter}.height; "
+            "the other side follows in proportion"
+        ),
+        filter="resize",
+        low=1,
+        high=MAX_SIDE,
+    )
+
+
+def _one_side_or_two(width: int | None = None, height: int | None = None) -> None:
+    if width is None and height is None:
+        _needs_a_side()
+    _not_too_large(width or 1, height or 1)
 
 
 def blur(image: np.ndarray, radius: float) -> np.ndarray:
@@ -148,8 +205,11 @@ FILTERS: dict[str, Filter] = {
         Filter(
             "resize",
             resize,
-            (Parameter("width", 1, 16_384, whole=True), Parameter("height", 1, 16_384, whole=True)),
-            check_together=_not_too_large,
+            (
+                Parameter("width", 1, MAX_SIDE, whole=True, optional=True),
+                Parameter("height", 1, MAX_SIDE, whole=True, optional=True),
+            ),
+            check_together=_one_side_or_two,
         ),
         Filter("blur", blur, (Parameter("radius", 0, 100, default=2),)),
         Filter("brightness", brightness, (Parameter("factor", 0, 10, default=1.2),)),
@@ -158,6 +218,11 @@ FILTERS: dict[str, Filter] = {
             "edges",
             edges,
             (Parameter("threshold1", 0, 2040, default=50), Parameter("threshold2", 0, 2040, default=150)),
+        ),
+        Filter(
+            "fit",
+            fit,
+            (Parameter("width", 1, MAX_SIDE, whole=True), Parameter("height", 1, MAX_SIDE, whole=True)),
         ),
         Filter(
             "vignette_python", vignette_python, (Parameter("strength", 0, 1, default=0.5),), holds_gil=True
@@ -201,7 +266,10 @@ def find(name: object) -> Filter:
 
 
 def checked_parameters(name: str, given: Mapping[str, object]) -> dict[str, Number]:
-    """Return all parameters of filter ``name``: those ``given``, checked, and the defaults of the others."""
+    """Return the parameters of filter ``name``: those ``given``, checked, and the defaults of the others.
+
+    Optional parameters that are not given are left out.
+    """
     chosen = find(name)
     if not isinstance(given, Mapping):
         raise FilterError(
@@ -217,6 +285,8 @@ def checked_parameters(name: str, given: Mapping[str, object]) -> dict[str, Numb
     for parameter in chosen.parameters:
         value = given.get(parameter.name, parameter.default)
         if value is None and parameter.name not in given:
+            if parameter.optional:
+                continue
             raise FilterError(
                 N_("filter {filter!r} needs {filter}.{parameter}, a number from {low} to {high}"),
                 filter=name,
