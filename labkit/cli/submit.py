@@ -18,7 +18,9 @@ from labkit.cli.parser import Parser
 from labkit.cluster.status_text import STATES
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.executors import ENGINES, open_executor
+from labkit.imaging import image_files
 from labkit.imaging.filters import FILTERS, Step, parse_steps, parse_value
+from labkit.imaging.photos import Skipped
 from labkit.support.i18n import _, ngettext, translate_error
 from labkit.support.settings import Settings
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 TELL_AFTER_S = 3.0
 """When no picture has finished for this long, the command shows what the cluster waits for."""
 LISTED = 20
+NAMED = 5
 
 
 def configure(_name: str, parser: Parser) -> None:
@@ -38,8 +41,12 @@ def configure(_name: str, parser: Parser) -> None:
         "sources",
         nargs="*",
         metavar=_("FILE|FOLDER"),
-        help=_("PNG and JPEG files, folders of them (default: the photographs that come with the lab)"),
+        help=_(
+            "files (PNG, JPEG, WebP, BMP, TIFF, GIF), folders of them "
+            "(default: the photographs that come with the lab)"
+        ),
     )
+    parser.add_argument("--recursive", action="store_true", help=_("read the subfolders of folders too"))
     parser.add_argument(
         "--filters", required=True, action="append", metavar="A,B", help=_("filters, in this order")
     )
@@ -55,6 +62,17 @@ def configure(_name: str, parser: Parser) -> None:
     )
     parser.add_argument(
         "--format", choices=("png", "jpg"), default="png", help=_("of the results (default: png)")
+    )
+    parser.add_argument(
+        "--background",
+        default="white",
+        metavar=_("COLOUR"),
+        help=_("for transparent parts in JPEG results: a name or #rrggbb (default: white)"),
+    )
+    parser.add_argument(
+        "--strip",
+        action="store_true",
+        help=_("leave EXIF data (place, time, camera) out of the results"),
     )
     parser.add_argument(
         "--overwrite",
@@ -98,9 +116,13 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     """Process the pictures; return the exit code: 0 only if every one was written."""
     steps = _steps(options)
     _refuse_empty_names(options)
-    pictures, failed = find_pictures(options.sources)
+    image_files.parse_colour(options.background)
     folder = Path(options.out)
     _refuse_inputs_folder(folder, options.sources)
+    skipped: list[Skipped] = []
+    pictures, failed = find_pictures(
+        options.sources, options.recursive, without=folder, on_skipped=skipped.append
+    )
     with _engine(options, settings) as (executor, cluster):
         if pictures:
             make_folder(folder)
@@ -109,14 +131,23 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             needs = {name for name, _params in steps}
             on_wait = _Patience(cluster, needs, tell).look if cluster is not None else _nothing
             batch = Batch(
-                executor, steps, outputs, options.format, on_progress, on_wait, overwrite=options.overwrite
+                executor,
+                steps,
+                outputs,
+                options.format,
+                on_progress,
+                on_wait,
+                overwrite=options.overwrite,
+                background=options.background,
+                strip=options.strip,
             )
             report = batch.run(pictures)
     report.failed[:0] = failed
     if options.json:
-        output.as_json(_as_json(report, options, steps))
+        output.as_json(_as_json(report, options, steps, skipped))
     else:
         _print_report(report, options, cluster)
+        _tell_skipped(skipped)
     return 1 if report.failed else 0
 
 
@@ -296,6 +327,7 @@ def _print_report(report: Report, options: argparse.Namespace, cluster: Cluster 
     if written:
         output.line(_("The results are in {folder}.").format(folder=options.out))
         _tell_numbered(report)
+    _listed([_("note: {text}").format(text=translate_error(note)) for note in report.notes], output.line)
     sys.stdout.flush()
     _complain(report)
 
@@ -312,6 +344,17 @@ def _tell_numbered(report: Report) -> None:
         ],
         output.line,
     )
+
+
+def _tell_skipped(skipped: list[Skipped]) -> None:
+    """Print what was found in the folders and left out: one line for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for each in skipped:
+        by_reason.setdefault(translate_error(each.reason), []).append(str(each.path))
+    for reason, paths in by_reason.items():
+        shown = ", ".join(paths[:NAMED]) + (", …" if len(paths) > NAMED else "")
+        text = _("skipped {n} ({reason}): {paths}")
+        output.complain(text.format(n=len(paths), reason=reason, paths=shown))
 
 
 def _listed(lines: list[str], write: Callable[[str], None]) -> None:
@@ -343,7 +386,9 @@ def _what(failure: Failure) -> str:
     return text if str(failure.source) in text else f"{failure.source}: {text}"
 
 
-def _as_json(report: Report, options: argparse.Namespace, steps: list[Step]) -> dict[str, Any]:
+def _as_json(
+    report: Report, options: argparse.Namespace, steps: list[Step], skipped: list[Skipped]
+) -> dict[str, Any]:
     return {
         "engine": options.engine,
         "steps": [{"filter": name, "params": params} for name, params in steps],
@@ -359,6 +404,8 @@ def _as_json(report: Report, options: argparse.Namespace, steps: list[Step]) -> 
             for done in report.written
         ],
         "failed": [{"input": str(failure.source), "error": str(failure.error)} for failure in report.failed],
+        "skipped": [{"path": str(each.path), "reason": str(each.reason)} for each in skipped],
+        "notes": [str(note) for note in report.notes],
         "seconds": round(report.seconds, 3),
         "images_per_s": round(report.per_second, 2),
         "workers": report.workers(),

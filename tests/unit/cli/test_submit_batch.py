@@ -8,6 +8,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ from labkit.core.errors import ClusterNotRunning, ImageError, InvalidInput, Task
 from labkit.executors import SequentialExecutor
 from labkit.imaging import image_files
 from labkit.imaging.filters import Step, parse_steps
+from labkit.imaging.photos import Skipped
 from labkit.jobs import process_encoded
 
 STEPS = parse_steps(["blur", "edges"])
@@ -307,3 +309,61 @@ def test_a_file_system_without_hard_links_keeps_earlier_results_too(
     for radius in (1, 9):
         run([cat], out, steps=parse_steps(["blur"], {"blur": {"radius": radius}}))
     assert names(out) == ["cat-blur-2.png", "cat-blur.png"]
+
+
+# --- folders ---
+
+
+def test_a_link_to_itself_loses_no_other_picture_and_is_named(tmp_path: Path) -> None:
+    cat = picture(tmp_path / "cat.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "nowhere.jpg").symlink_to("gone.jpg")
+    skipped: list[Skipped] = []
+    assert find_pictures([str(tmp_path)], on_skipped=skipped.append) == ([cat], [])
+    assert [each.path.name for each in skipped] == ["loop.png", "nowhere.jpg"]
+    assert all("cannot be read" in str(each.reason) for each in skipped)
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.BMP", "a.tif", "a.TIFF", "a.gif", "a.jfif"])
+def test_other_formats_in_a_folder_are_taken(tmp_path: Path, name: str) -> None:
+    suffix = ".jpg" if name.endswith("jfif") else Path(name).suffix.lower()
+    (tmp_path / name).write_bytes(cv2.imencode(suffix, np.full((9, 9, 3), 90, np.uint8))[1].tobytes())
+    found, failed = find_pictures([str(tmp_path)])
+    assert [path.name for path in found] == [name] and not failed
+    assert len(run(found, tmp_path / "out").written) == 1
+
+
+def test_what_is_skipped_in_a_folder_comes_with_a_reason(tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "cat.png")
+    picture(tmp_path / "in" / "more" / "dog.png")
+    picture(tmp_path / "in" / "._cat.png")
+    (tmp_path / "in" / "notes.txt").write_text("")
+    (tmp_path / "in" / ".DS_Store").write_text("")
+    skipped: list[Skipped] = []
+    find_pictures([str(tmp_path / "in")], on_skipped=skipped.append)
+    assert {each.path.name: str(each.reason) for each in skipped} == {
+        "._cat.png": "hidden",
+        "more": "a folder: --recursive reads it too",
+        "notes.txt": "not named like a picture",
+    }
+
+
+def test_subfolders_are_read_on_request_without_links_and_results(tmp_path: Path) -> None:
+    cat, dog = picture(tmp_path / "in" / "cat.png"), picture(tmp_path / "in" / "more" / "deep" / "cat.png")
+    picture(tmp_path / "in" / "out" / "cat-blur.png")
+    (tmp_path / "in" / "again").symlink_to(tmp_path / "in", target_is_directory=True)
+    skipped: list[Skipped] = []
+    found, failed = find_pictures(
+        [str(tmp_path / "in")], True, without=tmp_path / "in" / "out", on_skipped=skipped.append
+    )
+    assert (found, failed) == ([cat, dog], [])
+    assert [each.path.name for each in skipped] == ["again", "out"]
+
+
+def test_notes_tell_of_frames_and_depth(tmp_path: Path) -> None:
+    deep = tmp_path / "deep.png"
+    image_files.write(deep, np.full((9, 9), 60_000, np.uint16))
+    assert run([deep], tmp_path / "out").notes == []
+    assert [str(note).split(",")[0] for note in run([deep], tmp_path / "out", format="jpg").notes] == [
+        f"{deep} has 16 bits a channel"
+    ]
