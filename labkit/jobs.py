@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from labkit.calls.registry import needs, needs_of_each, resolve_here
@@ -76,24 +77,36 @@ def spin(seconds: float) -> int:
 def process_image(image: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
     """Return ``image`` after ``steps``, the filters as `labkit.imaging.filters.parse_steps` returns them.
 
-    ``image`` is uint8 ``(height, width)``, ``(height, width, 3)`` BGR or ``(height, width, 4)`` BGRA and is
-    not modified. Raises `FilterError` or `ImageError`.
+    ``image`` is uint8 or uint16, ``(height, width)``, ``(height, width, 3)`` BGR or ``(height, width, 4)``
+    BGRA, and is not modified; the result has the same depth. Raises `FilterError` or `ImageError`.
     """
     from labkit.imaging.filters import apply_steps
 
     return apply_steps(image, steps)
 
 
-@needs(lambda data, steps, format="png", quality=90: _filters_in(steps))
-def process_encoded(data: bytes, steps: Sequence[Step], format: str = "png", quality: int = 90) -> bytes:
-    """Return the picture in ``data`` (a PNG or JPEG file) after ``steps``, encoded again as ``format``.
+@needs(lambda data, steps, format="png", quality=90, background="white", strip=False: _filters_in(steps))
+def process_encoded(
+    data: bytes,
+    steps: Sequence[Step],
+    format: str = "png",
+    quality: int = 90,
+    background: str = "white",
+    strip: bool = False,
+) -> bytes:
+    """Return the picture in ``data`` (a picture file) after ``steps``, encoded again as ``format``.
 
     The worker decodes and encodes, so a photo of 25 MB travels as 1 MB. ``format`` is "png" or
-    "jpeg" (with ``quality`` 1 to 100). Raises `FilterError` or `ImageError`.
+    "jpeg" (with ``quality`` 1 to 100, transparent parts on ``background``). Colour profile, resolution and,
+    unless ``strip``, EXIF are carried over. Raises `FilterError` or `ImageError`.
     """
     from labkit.imaging import image_files
 
-    return image_files.encode(process_image(image_files.decode(data), steps), format, quality)
+    image, metadata = image_files.decode_with_metadata(data)
+    if strip:
+        metadata = replace(metadata, exif=b"")
+    result = process_image(image, steps)
+    return image_files.encode(result, format, quality, background=background, metadata=metadata)
 
 
 def fail(message: str = "this task fails on purpose") -> None:

@@ -3,9 +3,10 @@
 * A picture that fails, for any reason, is recorded. The others go on.
 * Files travel encoded, as they are on disk. The worker decodes and encodes.
 * The pictures in flight are bounded by count and by bytes, so a folder of any size fits into memory.
-* An output is written to a temporary file and renamed into place. Its name combines the input and the
-  filters, ``cat-sharpen-edges.png``: a second run replaces the outputs of the first, and no input is ever
-  replaced.
+* An output appears whole or not at all. Its name combines the input and the filters,
+  ``cat-sharpen-edges.png``. If another result has that name already, the output gets a number, unless the
+  caller asked to overwrite. The same run again gives the same bytes, which need no second file. No input is
+  ever replaced.
 
 Guarantee: each picture given is either written whole or named among the failed.
 """
@@ -23,6 +24,8 @@ from typing import Any, NamedTuple
 from labkit.core.errors import N_, ClusterNotRunning, ImageError, InvalidInput, LabkitError
 from labkit.imaging import image_files, photos
 from labkit.imaging.filters import Step
+from labkit.imaging.image_files import PictureNote
+from labkit.imaging.photos import Skipped
 from labkit.jobs import process_encoded
 from labkit.support.signals import sigint_blocked
 
@@ -41,6 +44,8 @@ class Written:
     output: Path
     worker: str | None
     attempt: int
+    instead_of: Path | None = None
+    """The usual name of this output, if another result had it."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,8 @@ class Report:
 
     written: list[Written] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
+    notes: list[PictureNote] = field(default_factory=list)
+    """What results do not keep of their pictures."""
     seconds: float = 0.0
     ended_by: LabkitError | None = None
 
@@ -76,17 +83,28 @@ class Report:
         return {name: names.count(name) for name in dict.fromkeys(names)}
 
 
-def find_pictures(sources: Iterable[str]) -> tuple[list[Path], list[Failure]]:
+def find_pictures(
+    sources: Iterable[str],
+    recursive: bool = False,
+    *,
+    without: Path | None = None,
+    on_skipped: Callable[[Skipped], None] = lambda skipped: None,
+) -> tuple[list[Path], list[Failure]]:
     """Return the pictures that ``sources`` (files and folders) name, and the sources that name none.
 
-    No source at all means the lab's own photographs.
+    No source at all means the lab's own photographs. The other options are those of
+    `labkit.imaging.photos.pictures_in`.
     """
     paths: list[Path] = []
     failed: list[Failure] = []
     given: list[str | None] = list(sources)
     for source in given or [None]:
         try:
-            paths += [photo.path for photo in photos.load(source)]
+            if source is not None and Path(source).is_dir():
+                folder = Path(source)
+                paths += photos.pictures_in(folder, recursive, without=without, on_skipped=on_skipped)
+            else:
+                paths += [photo.path for photo in photos.load(source)]
         except ImageError as error:
             failed.append(Failure(Path(source or ""), error))
     return list(dict.fromkeys(paths)), failed  # a file named twice is processed once
@@ -161,7 +179,9 @@ class Batch:
     """One batch on its way through ``executor``.
 
     ``on_progress(report)`` is called whenever a picture is done or has failed. ``on_wait()`` is called from
-    time to time while no picture finishes; it may raise ClusterNotRunning to end the batch.
+    time to time while no picture finishes; it may raise ClusterNotRunning to end the batch. With
+    ``overwrite``, an output replaces an earlier result of the same name. ``background`` and ``strip`` are
+    those of `labkit.jobs.process_encoded`.
     """
 
     def __init__(
@@ -172,6 +192,9 @@ class Batch:
         format: str,
         on_progress: Callable[[Report], None] = lambda report: None,
         on_wait: Callable[[], None] = lambda: None,
+        overwrite: bool = False,
+        background: str = "white",
+        strip: bool = False,
     ) -> None:
         self._executor = executor
         self._steps = steps
@@ -179,6 +202,11 @@ class Batch:
         self._format = format
         self._on_progress = on_progress
         self._on_wait = on_wait
+        self._overwrite = overwrite
+        # What is as usual does not travel.
+        self._encoding: dict[str, Any] = {"background": background} if background != "white" else {}
+        if strip:
+            self._encoding["strip"] = True
         self._under_way: dict[Future[Any], _UnderWay] = {}
         self.report = Report()
 
@@ -214,11 +242,14 @@ class Batch:
         try:
             data = image_files.read_bytes(source)
             with sigint_blocked():
-                future = self._executor.submit(process_encoded, data, self._steps, self._format)
+                future = self._executor.submit(
+                    process_encoded, data, self._steps, self._format, **self._encoding
+                )
         except LabkitError as error:
             self._fail(source, error)
         else:
             # Names are given in input order, so a second run gives the same names.
+            self.report.notes += image_files.notes(data, str(source), self._format)
             self._under_way[future] = _UnderWay(source, self._outputs.name(source), len(data))
 
     def _collect(self, timeout_s: float) -> None:
@@ -242,13 +273,23 @@ class Batch:
             self._fail(source, ImageError(N_("{path}: cancelled"), path=str(source)))
             return
         try:
-            image_files.write_bytes(output, data)
+            written = self._write(source, output, data)
         except ImageError as error:
             self._fail(source, error)
             return
         worker, attempt = getattr(future, "worker", None), getattr(future, "attempt", 1)
-        self.report.written.append(Written(source, output, worker, attempt))
+        instead_of = None if written == output else output
+        self.report.written.append(Written(source, written, worker, attempt, instead_of))
         self._on_progress(self.report)
+
+    def _write(self, source: Path, output: Path, data: bytes) -> Path:
+        """Write the output and return its path, another one than ``output`` if that is another result."""
+        if self._overwrite:
+            image_files.write_bytes(output, data)
+            return output
+        while not image_files.write_new_bytes(output, data):
+            output = self._outputs.name(source)
+        return output
 
     def _fail(self, source: Path, error: LabkitError) -> None:
         self.report.failed.append(Failure(source, error))

@@ -18,7 +18,9 @@ from labkit.cli.parser import Parser
 from labkit.cluster.status_text import STATES
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.executors import ENGINES, open_executor
+from labkit.imaging import image_files
 from labkit.imaging.filters import FILTERS, Step, parse_steps, parse_value
+from labkit.imaging.photos import Skipped
 from labkit.support.i18n import _, ngettext, translate_error
 from labkit.support.settings import Settings
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 TELL_AFTER_S = 3.0
 """When no picture has finished for this long, the command shows what the cluster waits for."""
 LISTED = 20
+NAMED = 5
 
 
 def configure(_name: str, parser: Parser) -> None:
@@ -38,8 +41,12 @@ def configure(_name: str, parser: Parser) -> None:
         "sources",
         nargs="*",
         metavar=_("FILE|FOLDER"),
-        help=_("PNG and JPEG files, folders of them (default: the photographs that come with the lab)"),
+        help=_(
+            "files (PNG, JPEG, WebP, BMP, TIFF, GIF), folders of them "
+            "(default: the photographs that come with the lab)"
+        ),
     )
+    parser.add_argument("--recursive", action="store_true", help=_("read the subfolders of folders too"))
     parser.add_argument(
         "--filters", required=True, action="append", metavar="A,B", help=_("filters, in this order")
     )
@@ -57,6 +64,22 @@ def configure(_name: str, parser: Parser) -> None:
         "--format", choices=("png", "jpg"), default="png", help=_("of the results (default: png)")
     )
     parser.add_argument(
+        "--background",
+        default="white",
+        metavar=_("COLOUR"),
+        help=_("for transparent parts in JPEG results: a name or #rrggbb (default: white)"),
+    )
+    parser.add_argument(
+        "--strip",
+        action="store_true",
+        help=_("leave EXIF data (place, time, camera) out of the results"),
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help=_("replace earlier results of the same name; without it, new results get a number"),
+    )
+    parser.add_argument(
         "--engine",
         choices=ENGINES,
         default="cluster",
@@ -66,6 +89,7 @@ def configure(_name: str, parser: Parser) -> None:
     name_option(parser)
     parser.examples(
         "submit photos --filters sharpen,edges --out out",
+        "submit photos --filters fit --param fit.width=800 --param fit.height=600 --out out",
         "submit cat.jpg --filters sharpen --param sharpen.intensity=3 --out out --format jpg",
         "submit --filters blur --out out --engine sequential",
     )
@@ -81,6 +105,7 @@ def _filters() -> str:
                 name=parameter.name, low=parameter.low, high=parameter.high
             )
             + ("" if parameter.default is None else _(" (usually {value:g})").format(value=parameter.default))
+            + (_(" (optional)") if parameter.optional else "")
             for parameter in each.parameters
         )
         lines.append(f"  {each.name:<16} {parameters}")
@@ -91,9 +116,13 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     """Process the pictures; return the exit code: 0 only if every one was written."""
     steps = _steps(options)
     _refuse_empty_names(options)
-    pictures, failed = find_pictures(options.sources)
+    image_files.parse_colour(options.background)
     folder = Path(options.out)
     _refuse_inputs_folder(folder, options.sources)
+    skipped: list[Skipped] = []
+    pictures, failed = find_pictures(
+        options.sources, options.recursive, without=folder, on_skipped=skipped.append
+    )
     with _engine(options, settings) as (executor, cluster):
         if pictures:
             make_folder(folder)
@@ -101,13 +130,24 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         with _progress(len(pictures), quiet=options.json) as (on_progress, tell):
             needs = {name for name, _params in steps}
             on_wait = _Patience(cluster, needs, tell).look if cluster is not None else _nothing
-            batch = Batch(executor, steps, outputs, options.format, on_progress, on_wait)
+            batch = Batch(
+                executor,
+                steps,
+                outputs,
+                options.format,
+                on_progress,
+                on_wait,
+                overwrite=options.overwrite,
+                background=options.background,
+                strip=options.strip,
+            )
             report = batch.run(pictures)
     report.failed[:0] = failed
     if options.json:
-        output.as_json(_as_json(report, options, steps))
+        output.as_json(_as_json(report, options, steps, skipped))
     else:
         _print_report(report, options, cluster)
+        _tell_skipped(skipped)
     return 1 if report.failed else 0
 
 
@@ -286,8 +326,44 @@ def _print_report(report: Report, options: argparse.Namespace, cluster: Cluster 
         output.line(text.format(n=again))
     if written:
         output.line(_("The results are in {folder}.").format(folder=options.out))
+        _tell_numbered(report)
+    _listed([_("note: {text}").format(text=translate_error(note)) for note in report.notes], output.line)
     sys.stdout.flush()
     _complain(report)
+
+
+def _tell_numbered(report: Report) -> None:
+    """Print which outputs got a number because another result has their name."""
+    _listed(
+        [
+            _(
+                "The result of {input} is {output}: {taken} holds another result (--overwrite replaces it)"
+            ).format(input=done.source, output=done.output.name, taken=done.instead_of.name)
+            for done in report.written
+            if done.instead_of is not None
+        ],
+        output.line,
+    )
+
+
+def _tell_skipped(skipped: list[Skipped]) -> None:
+    """Print what was found in the folders and left out: one line for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for each in skipped:
+        by_reason.setdefault(translate_error(each.reason), []).append(str(each.path))
+    for reason, paths in by_reason.items():
+        shown = ", ".join(paths[:NAMED]) + (", …" if len(paths) > NAMED else "")
+        text = _("skipped {n} ({reason}): {paths}")
+        output.complain(text.format(n=len(paths), reason=reason, paths=shown))
+
+
+def _listed(lines: list[str], write: Callable[[str], None]) -> None:
+    """Print the first lines, and how many more there are."""
+    for text in lines[:LISTED]:
+        write(text)
+    if (more := len(lines) - LISTED) > 0:
+        text = ngettext("... and {n} more (--json lists all)", "... and {n} more (--json lists all)", more)
+        write(text.format(n=more))
 
 
 def _complain(report: Report) -> None:
@@ -301,13 +377,7 @@ def _complain(report: Report) -> None:
             "{n} picture was not processed.", "{n} pictures were not processed.", len(unprocessed)
         )
         output.complain(text.format(n=len(unprocessed)))
-    for failure in failed[:LISTED]:
-        output.complain(_("failed: {what}").format(what=_what(failure)))
-    if len(failed) > LISTED:
-        text = ngettext(
-            "... and {n} more (--json lists all)", "... and {n} more (--json lists all)", len(failed) - LISTED
-        )
-        output.complain(text.format(n=len(failed) - LISTED))
+    _listed([_("failed: {what}").format(what=_what(failure)) for failure in failed], output.complain)
 
 
 def _what(failure: Failure) -> str:
@@ -316,7 +386,9 @@ def _what(failure: Failure) -> str:
     return text if str(failure.source) in text else f"{failure.source}: {text}"
 
 
-def _as_json(report: Report, options: argparse.Namespace, steps: list[Step]) -> dict[str, Any]:
+def _as_json(
+    report: Report, options: argparse.Namespace, steps: list[Step], skipped: list[Skipped]
+) -> dict[str, Any]:
     return {
         "engine": options.engine,
         "steps": [{"filter": name, "params": params} for name, params in steps],
@@ -327,10 +399,13 @@ def _as_json(report: Report, options: argparse.Namespace, steps: list[Step]) -> 
                 "output": str(done.output),
                 "worker": done.worker,
                 "attempt": done.attempt,
+                "instead_of": None if done.instead_of is None else str(done.instead_of),
             }
             for done in report.written
         ],
         "failed": [{"input": str(failure.source), "error": str(failure.error)} for failure in report.failed],
+        "skipped": [{"path": str(each.path), "reason": str(each.reason)} for each in skipped],
+        "notes": [str(note) for note in report.notes],
         "seconds": round(report.seconds, 3),
         "images_per_s": round(report.per_second, 2),
         "workers": report.workers(),

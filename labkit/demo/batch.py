@@ -125,6 +125,7 @@ def _framed(image: np.ndarray, framing: int) -> bytes:
     """Return a framing of ``image``, scaled to ``PIXELS`` pixels, as a JPEG file."""
     import cv2
 
+    image = image_files.flattened(image)  # JPEG knows no transparency
     part, right, down = _place(framing)
     height, width = (max(1, round(side * part)) for side in image.shape[:2])
     top = round((image.shape[0] - height) * down)
@@ -133,8 +134,7 @@ def _framed(image: np.ndarray, framing: int) -> bytes:
     size = max(1, round(width * scale)), max(1, round(height * scale))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     cut = cv2.resize(image[top : top + height, left : left + width], size, interpolation=how)
-    colours = cut if cut.ndim == 2 else cut[:, :, :3]  # JPEG knows no transparency
-    return image_files.encode(colours, "jpeg", QUALITY)
+    return image_files.encode(cut, "jpeg", QUALITY)
 
 
 def _place(framing: int) -> tuple[float, float, float]:

@@ -125,7 +125,7 @@ def _tile(data: bytes, lines: bool) -> np.ndarray:
     import cv2
     import numpy as np
 
-    image = image_files.decode(data)
+    image = image_files.eight_bits(image_files.flattened(image_files.decode(data)))
     colours = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)
     width, height = round(TILE_WIDTH * style.DPI), round(TILE_HEIGHT * style.DPI)
     scale = max(width / colours.shape[1], height / colours.shape[0])

@@ -1,30 +1,30 @@
-"""Pictures in and out: PNG and JPEG bytes to uint8 arrays and back, without trusting the bytes.
+"""Pictures in and out: the bytes of picture files to arrays and back, without trusting the bytes.
 
-An array is ``(height, width)`` grey, ``(height, width, 3)`` BGR or ``(height, width, 4)`` BGRA, uint8:
-OpenCV's own order. The rules for bytes from outside:
+An array is ``(height, width)`` grey, ``(height, width, 3)`` BGR or ``(height, width, 4)`` BGRA, uint8
+or uint16 (of which white is 65535), in OpenCV's own order. The rules for bytes from outside:
 
 1. The signature decides what a file is, never its name.
 2. The size is read from the header and checked *before* anything is decoded. A file of a few hundred bytes
    may announce 60,000 x 60,000 pixels, for which a decoder would allocate gigabytes.
-3. A file must be complete. `decode` first walks its structure to the end mark (PNG: with every checksum), so
-   that half a download raises an error and is not shown as half a picture.
+3. A file must be complete. `labkit.imaging.containers` first walks its structure to the end mark (PNG: with
+   every checksum), so that half a download raises an error and is not shown as half a picture.
 
 Guarantee: `decode` returns an array as above or raises `ImageError`; `write` leaves the whole file or no
 file.
-
-Source: the PNG specification (third edition), sections 5 and 11; JPEG: ITU-T T.81, annex B.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labkit.core.errors import N_, ImageError
-from labkit.support.atomic_files import atomic_write
+from labkit.core.errors import N_, ImageError, LabkitError
+from labkit.imaging import containers
+from labkit.imaging.containers import Metadata
+from labkit.support.atomic_files import atomic_write, atomic_write_new
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,18 +37,9 @@ MAX_FILE_BYTES = 200_000_000
 """No PNG or JPEG of 25 megapixels is larger than its raw pixels at 16 bits and four channels."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8\xff"
-# The chunks that carry pixels and palette. Everything else (colour profiles, comments, animation) is dropped
-# before decoding: libpng prints a warning on stderr for each profile that it finds odd, and would spoil the
-# live view.
-_PNG_PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
-# In JPEG's compressed data 0xFF is followed by 0x00 (a plain 0xFF), a restart mark or padding; anything else
-# is a marker.
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]", re.DOTALL)
-_JPEG_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_END, _JPEG_START_OF_SCAN = 0xD9, 0xDA
+"""Of pictures that can be written."""
+READABLE = (*SUFFIXES, ".jfif", ".jpe", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif")
+"""Suffixes of pictures that a folder is searched for."""
 
 
 def check(image: object) -> np.ndarray:
@@ -63,8 +54,11 @@ def check(image: object) -> np.ndarray:
             ),
             type=type(image).__name__,
         )
-    if image.dtype != np.uint8:
-        raise ImageError(N_("an image must have dtype uint8 (0 to 255), not {dtype}"), dtype=str(image.dtype))
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ImageError(
+            N_("an image must have dtype uint8 (0 to 255) or uint16 (0 to 65535), not {dtype}"),
+            dtype=str(image.dtype),
+        )
     if not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))) or image.size == 0:
         raise ImageError(
             N_(
@@ -77,28 +71,28 @@ def check(image: object) -> np.ndarray:
 
 
 def decode(data: Buffer, *, max_pixels: int = MAX_PIXELS, name: str = "<image>") -> np.ndarray:
-    """Return the picture in ``data`` (the bytes of a PNG or JPEG file) as a uint8 array.
+    """Return the picture in ``data`` (the bytes of a PNG, JPEG, WebP, BMP, TIFF or GIF file) as an array.
 
-    Grey stays ``(height, width)``, colour becomes BGR, a PNG with transparency BGRA; 16 bits a channel become
-    8. A photo that its camera marked as rotated is rotated upright. Error messages call the picture ``name``.
+    Grey stays ``(height, width)``, colour becomes BGR, with transparency BGRA. 16 bits a channel give uint16
+    (`eight_bits` scales it), all others uint8. A photo that its camera marked as rotated is rotated
+    upright. Of several frames the first is taken. Error messages call the picture ``name``.
 
-    Raises `ImageError` if it is neither PNG nor JPEG, has more than ``max_pixels``, is truncated or damaged.
+    Raises `ImageError` if it has another format or more than ``max_pixels``, is truncated or damaged.
     """
+    return decode_with_metadata(data, max_pixels=max_pixels, name=name)[0]
+
+
+def decode_with_metadata(
+    data: Buffer, *, max_pixels: int = MAX_PIXELS, name: str = "<image>"
+) -> tuple[np.ndarray, Metadata]:
+    """Return the picture as `decode` does, and what `encode` can carry on: colour profile, density, EXIF."""
     import cv2
     import numpy as np
 
-    data = bytes(data)  # no copy if it is bytes already
-    if data.startswith(_PNG):
-        width, height, data = _walk_png(data, name)
-        # UNCHANGED keeps transparency. It also ignores camera orientation, which these PNG files do not have.
-        flags = cv2.IMREAD_UNCHANGED
-    elif data.startswith(_JPEG):
-        width, height = _walk_jpeg(data, name)
-        flags = cv2.IMREAD_ANYCOLOR
-    else:
-        raise ImageError(N_("{name} is not a PNG or JPEG picture"), name=name)
+    header = containers.examine(bytes(data), name)  # no copy if it is bytes already
+    width, height = header.width, header.height
     if width == 0 or height == 0:
-        raise _damaged(name)
+        raise containers.damaged(name)
     if width * height > max_pixels:
         raise ImageError(
             N_("{name} has {width} x {height} pixels; at most {max_pixels} pixels in all are accepted"),
@@ -107,22 +101,137 @@ def decode(data: Buffer, *, max_pixels: int = MAX_PIXELS, name: str = "<image>")
             height=height,
             max_pixels=max_pixels,
         )
+    # UNCHANGED keeps depth and transparency, and leaves the orientation to us. A file in a printer's inks
+    # must be converted.
+    flags = cv2.IMREAD_UNCHANGED
+    if header.kind == "jpeg":
+        flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    elif header.inks:
+        flags = cv2.IMREAD_COLOR_BGR | cv2.IMREAD_ANYDEPTH
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        image = cv2.imdecode(np.frombuffer(header.data, np.uint8), flags)
     except cv2.error as error:
-        raise _damaged(name) from error
+        raise containers.damaged(name) from error
     if image is None:
-        raise _damaged(name)
-    if image.dtype == np.uint16:
-        image = (image // 256).astype(np.uint8)
-    return check(image)
+        raise containers.damaged(name)
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    if header.transparent_grey is not None:
+        image = _with_transparent_grey(image, header)
+    if header.kind != "tiff":
+        image = _turned(image, header.orientation)
+    return check(np.ascontiguousarray(image)), containers.turned(header.metadata, header.orientation)
 
 
-def encode(image: np.ndarray, format: str = "png", quality: int = 90) -> bytes:
+def notes(data: Buffer, name: str, format: str = "png") -> list[PictureNote]:
+    """Return what a result in ``format`` will not keep of the file ``data``, as sentences for the user."""
+    try:
+        header = containers.examine(bytes(data), name)
+    except ImageError:
+        return []  # decoding reports it
+    found = []
+    if header.frames > 1:
+        found.append(
+            PictureNote(
+                N_("{name} has {frames} frames; only the first is used"), name=name, frames=header.frames
+            )
+        )
+    if header.bits == 16 and format != "png":
+        found.append(
+            PictureNote(
+                N_("{name} has 16 bits a channel, JPEG stores 8: values are scaled; --format png keeps all"),
+                name=name,
+            )
+        )
+    return found
+
+
+class PictureNote(LabkitError):
+    """Something about a picture that its result does not keep. A remark: it is never raised."""
+
+
+def _with_transparent_grey(image: np.ndarray, header: containers.Header) -> np.ndarray:
+    """Return a grey picture as BGRA, transparent where it has the sample that its file names."""
+    import cv2
+    import numpy as np
+
+    sample = header.transparent_grey or 0
+    if header.bits < 8:  # OpenCV has expanded the samples to 8 bits
+        sample = sample * 255 // ((1 << header.bits) - 1)
+    most = int(np.iinfo(image.dtype).max)
+    result = cv2.cvtColor(image, cv2.COLOR_GRAY2BGRA)
+    result[:, :, 3] = np.where(image == sample, 0, most)
+    return result
+
+
+def _turned(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Return the picture upright. EXIF: 2 to 4 mirrored or upside down, 5 to 8 also on its side."""
+    import cv2
+
+    if orientation >= 5:
+        image = cv2.transpose(image)
+    flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
+    return image if flip is None else cv2.flip(image, flip)
+
+
+def eight_bits(image: np.ndarray) -> np.ndarray:
+    """Return the picture as uint8; 16 bits are scaled, so that white stays white."""
+    import numpy as np
+
+    if image.dtype == np.uint8:
+        return image
+    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def flattened(image: np.ndarray, background: str = "white") -> np.ndarray:
+    """Return the picture without transparency, laid on ``background``: a name or ``#rrggbb``.
+
+    Raises `ImageError` for another colour.
+    """
+    import numpy as np
+
+    colour = parse_colour(background)
+    if image.ndim == 2 or image.shape[2] == 3:
+        return image
+    most = int(np.iinfo(image.dtype).max)
+    alpha = image[:, :, 3].astype(np.uint64)
+    result = np.empty((*image.shape[:2], 3), image.dtype)
+    for channel in range(3):
+        below = colour[channel] * (most // 255)
+        result[:, :, channel] = (image[:, :, channel] * alpha + below * (most - alpha) + most // 2) // most
+    return result
+
+
+COLOURS = {"white": "#ffffff", "black": "#000000", "grey": "#808080", "gray": "#808080",
+           "red": "#ff0000", "green": "#008000", "blue": "#0000ff", "yellow": "#ffff00"}  # fmt: skip
+
+
+def parse_colour(text: str) -> tuple[int, int, int]:
+    """Return blue, green and red, 0 to 255, of a colour's name or ``#rrggbb``; else raise `ImageError`."""
+    code = COLOURS.get(text.lower(), text) if isinstance(text, str) else ""
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", code):
+        raise ImageError(
+            N_("colour {colour!r} is unknown; write #rrggbb or one of: {known}"),
+            colour=text,
+            known=", ".join(COLOURS),
+        )
+    red, green, blue = bytes.fromhex(code[1:])
+    return blue, green, red
+
+
+def encode(
+    image: np.ndarray,
+    format: str = "png",
+    quality: int = 90,
+    *,
+    background: str = "white",
+    metadata: Metadata | None = None,
+) -> bytes:
     """Return ``image`` as the bytes of a file in ``format``.
 
     ``format`` is "png", without loss, or "jpeg" (also "jpg") of ``quality`` 1 to 100. JPEG has no
-    transparency, so the alpha channel of a BGRA image is dropped. Raises `ImageError`.
+    transparency and 8 bits: a BGRA image is laid on ``background`` (`parse_colour`), 16 bits are scaled.
+    ``metadata`` is written into the file. Raises `ImageError`.
     """
     import cv2
 
@@ -135,8 +244,7 @@ def encode(image: np.ndarray, format: str = "png", quality: int = 90) -> bytes:
                 N_("JPEG quality must be a whole number from 1 to 100, not {quality!r}"), quality=quality
             )
         suffix, options = ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality]
-        if image.ndim == 3 and image.shape[2] == 4:
-            image = cv2.cvtColor(image, cv2.COLOR_BGRA2BGR)
+        image = eight_bits(flattened(image, background))
     else:
         raise ImageError(N_("picture format {format!r} is unknown; known: png, jpeg"), format=format)
     try:
@@ -146,7 +254,9 @@ def encode(image: np.ndarray, format: str = "png", quality: int = 90) -> bytes:
     if not done:
         raise _cannot_encode(image, format)
     encoded: bytes = data.tobytes()
-    return encoded
+    if metadata is None:
+        return encoded
+    return containers.insert(encoded, metadata, image.shape[1], image.shape[0], grey=image.ndim == 2)
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
@@ -189,80 +299,37 @@ def write_bytes(path: str | os.PathLike[str], data: Buffer) -> None:
     try:
         atomic_write(Path(path), data)
     except OSError as error:
-        raise ImageError(
-            N_("{path} cannot be written: {reason}"), path=str(path), reason=error.strerror or str(error)
-        ) from error
+        raise _cannot_write(path, error) from error
 
 
-# --- the structure of a file --------------------------------------------------------------------------------
+def write_new_bytes(path: str | os.PathLike[str], data: Buffer) -> bool:
+    """Write ``data`` to ``path`` if nothing has that name; return whether ``path`` now holds ``data``.
 
-
-def _walk_png(data: bytes, name: str) -> tuple[int, int, bytes]:
-    """Return width, height and the file reduced to its pixel chunks, after a walk to its end mark.
-
-    A chunk is: length (4 bytes, big-endian), type (4), data, CRC-32 of type and data (4). IHDR comes first,
-    IEND last.
+    True if it was written or a file with the same bytes was there already, False if anything else has the
+    name: that stays as it is. Raises `ImageError` if nothing can be written there.
     """
-    if len(data) < 33:
-        raise _truncated(name)
-    if data[8:16] != b"\0\0\0\x0dIHDR":
-        raise _damaged(name)
-    width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    kept = [_PNG]
-    at = len(_PNG)
-    while True:
-        kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
-        if len(data) < max(end, at + 12):
-            raise _truncated(name)
-        if kind in _PNG_PIXEL_CHUNKS:
-            if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-                raise _damaged(name)
-            kept.append(data[at:end])
-        if kind == b"IEND":
-            return width, height, b"".join(kept)
-        at = end
+    target = Path(path)
+    try:
+        if not os.path.lexists(target):
+            with contextlib.suppress(FileExistsError):
+                atomic_write_new(target, data)
+                return True
+        size = target.stat().st_size if target.is_file() else -1
+        return size == len(data) and target.read_bytes() == data
+    except FileNotFoundError as error:
+        if os.path.lexists(target):  # a link that leads nowhere
+            return False
+        raise _cannot_write(path, error) from error
+    except OSError as error:
+        if os.path.lexists(target):  # something that cannot be read is another result
+            return False
+        raise _cannot_write(path, error) from error
 
 
-def _walk_jpeg(data: bytes, name: str) -> tuple[int, int]:
-    """Return width and height after a walk over the segments to the end mark.
-
-    A segment is 0xFF, its kind, a length of 2 bytes (itself included), data; after a start of scan comes
-    compressed data, up to the next marker. A preview picture inside a segment is skipped with the segment, so
-    its end mark is not mistaken for the file's.
-    """
-    width = height = 0
-    at = 2
-    while True:
-        marker = _JPEG_MARKER.search(data, at)
-        if marker is None:
-            raise _truncated(name)
-        at, kind = marker.end(), marker.group()[1]
-        if kind == _JPEG_END:
-            if not width:
-                raise _damaged(name)
-            return width, height
-        length = int.from_bytes(data[at : at + 2], "big")
-        if len(data) < at + max(length, 2):
-            raise _truncated(name)
-        if kind in _JPEG_START_OF_FRAME:
-            # precision (1 byte), height (2), width (2)
-            if length < 8 or width:
-                raise _damaged(name)
-            height, width = (
-                int.from_bytes(data[at + 3 : at + 5], "big"),
-                int.from_bytes(data[at + 5 : at + 7], "big"),
-            )
-        elif kind == _JPEG_START_OF_SCAN and not width:
-            raise _damaged(name)
-        at += max(length, 2)
-
-
-def _truncated(name: str) -> ImageError:
-    return ImageError(N_("{name} is truncated: the picture ends in the middle"), name=name)
-
-
-def _damaged(name: str) -> ImageError:
-    return ImageError(N_("{name} is damaged and cannot be decoded"), name=name)
+def _cannot_write(path: str | os.PathLike[str], error: OSError) -> ImageError:
+    return ImageError(
+        N_("{path} cannot be written: {reason}"), path=str(path), reason=error.strerror or str(error)
+    )
 
 
 def _cannot_encode(image: np.ndarray, format: str) -> ImageError:

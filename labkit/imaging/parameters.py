@@ -21,7 +21,10 @@ Number = int | float
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A number that a filter takes, from ``low`` to ``high``; without ``default`` it must be given."""
+    """A number that a filter takes, from ``low`` to ``high``; without ``default`` it must be given.
+
+    An ``optional`` one may be left out. The filter then does without it.
+    """
 
     name: str
     low: Number
@@ -29,6 +32,7 @@ class Parameter:
     default: Number | None = None
     whole: bool = False
     """Only whole numbers (3 and 3.0, not 3.5)."""
+    optional: bool = False
 
     def checked(self, filter_name: str, value: object) -> Number:
         """Return ``value`` as a plain int or float, or raise `FilterError`."""

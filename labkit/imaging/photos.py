@@ -13,13 +13,14 @@ from __future__ import annotations
 import builtins
 import importlib.util
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.core.errors import N_, ImageError
 from labkit.imaging import image_files
+from labkit.imaging.image_files import PictureNote
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,14 +86,14 @@ def bundled() -> list[Photo]:
 
 
 def from_folder(path: PathLike) -> list[Photo]:
-    """Return the PNG and JPEG files (by suffix) in the folder ``path`` itself, sorted by name.
+    """Return the picture files (by suffix) in the folder ``path`` itself, sorted by name.
 
     Raises `ImageError` if it is not a folder, cannot be read, or holds no such file.
     """
     folder = Path(path)
     if not folder.is_dir():
         raise ImageError(N_("{path} is not a folder"), path=str(path))
-    return _named(_pictures_in(folder))
+    return _named(pictures_in(folder))
 
 
 def load(source: PathLike | Sequence[PathLike] | None = None) -> list[Photo]:
@@ -106,27 +107,89 @@ def load(source: PathLike | Sequence[PathLike] | None = None) -> list[Photo]:
     paths: list[Path] = []
     for each in sources:
         path = Path(each)
-        paths.extend(_pictures_in(path) if path.is_dir() else [path])
+        paths.extend(pictures_in(path) if path.is_dir() else [path])
     return _named(paths)
 
 
-def _pictures_in(folder: Path) -> list[Path]:
-    """Return the folder's pictures, sorted, without hidden files (macOS writes ``._cat.jpg``)."""
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something in a folder that is not taken for a picture, and why."""
+
+    path: Path
+    reason: PictureNote
+
+
+def pictures_in(
+    folder: Path,
+    recursive: bool = False,
+    *,
+    without: Path | None = None,
+    on_skipped: Callable[[Skipped], None] = lambda skipped: None,
+) -> list[Path]:
+    """Return the folder's pictures, sorted; with ``recursive`` those of its subfolders behind them.
+
+    Hidden files are left out (macOS writes ``._cat.jpg``), and the folder ``without``. ``on_skipped``
+    receives everything else that is left out. Raises `ImageError` if the folder cannot be read or has no
+    pictures.
+    """
+    found = _search(folder, recursive, without.resolve() if without is not None else None, on_skipped)
+    if not found:
+        raise ImageError(
+            N_(
+                "{path} holds no PNG or JPEG files, nor WebP, BMP, TIFF or GIF; "
+                "name another folder, or none for the lab's own photos"
+            ),
+            path=str(folder),
+        )
+    return found
+
+
+def _search(
+    folder: Path, recursive: bool, without: Path | None, on_skipped: Callable[[Skipped], None]
+) -> list[Path]:
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise ImageError(
             N_("{path} cannot be read: {reason}"), path=str(folder), reason=error.strerror or str(error)
         ) from error
-    pictures = [
-        name for name in names if name.lower().endswith(image_files.SUFFIXES) and not name.startswith(".")
-    ]
-    if not pictures:
-        raise ImageError(
-            N_("{path} holds no PNG or JPEG files; name another folder, or none for the lab's own photos"),
-            path=str(folder),
-        )
-    return [folder / name for name in pictures]
+    found: list[Path] = []
+    below: list[Path] = []
+    for entry in entries:
+        path = folder / entry.name
+        reason = None
+        try:
+            is_file, is_folder = entry.is_file(), entry.is_dir()
+            if not (is_file or is_folder):
+                entry.stat()  # raises for a link that leads nowhere
+        except OSError as error:
+            on_skipped(Skipped(path, PictureNote(N_("cannot be read: {reason}"), reason=error.strerror)))
+            continue
+        is_picture = entry.name.lower().endswith(image_files.READABLE)
+        if entry.name.startswith("."):
+            reason = PictureNote(N_("hidden")) if is_picture else None
+        elif is_folder and without is not None and path.resolve() == without:
+            reason = PictureNote(N_("the results are written there"))
+        elif is_folder and not recursive:
+            reason = PictureNote(N_("a folder: --recursive reads it too"))
+        elif is_folder and entry.is_symlink():
+            reason = PictureNote(N_("a link to a folder"))
+        elif is_folder:
+            below.append(path)
+        elif not is_file:
+            reason = PictureNote(N_("not a file"))
+        elif not is_picture:
+            reason = PictureNote(N_("not named like a picture"))
+        else:
+            found.append(path)
+        if reason is not None:
+            on_skipped(Skipped(path, reason))
+    for path in below:
+        try:
+            found += _search(path, recursive, without, on_skipped)
+        except ImageError as error:
+            on_skipped(Skipped(path, PictureNote(error.template, **error.params)))
+    return found
 
 
 def _named(paths: Iterable[Path]) -> list[Photo]:

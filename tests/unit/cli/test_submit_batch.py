@@ -8,6 +8,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,7 +17,8 @@ from labkit.cli.batch import Batch, Outputs, Report, find_pictures, make_folder
 from labkit.core.errors import ClusterNotRunning, ImageError, InvalidInput, TaskHung
 from labkit.executors import SequentialExecutor
 from labkit.imaging import image_files
-from labkit.imaging.filters import parse_steps
+from labkit.imaging.filters import Step, parse_steps
+from labkit.imaging.photos import Skipped
 from labkit.jobs import process_encoded
 
 STEPS = parse_steps(["blur", "edges"])
@@ -31,10 +33,17 @@ def picture(path: Path, shade: int = 200) -> Path:
     return path
 
 
-def run(pictures: list[Path], out: Path, executor: Executor | None = None, **options: Any) -> Report:
+def run(
+    pictures: list[Path],
+    out: Path,
+    executor: Executor | None = None,
+    steps: list[Step] = STEPS,
+    format: str = "png",
+    **options: Any,
+) -> Report:
     make_folder(out)
-    outputs = Outputs(out, pictures, STEPS, ".png")
-    return Batch(executor or SequentialExecutor(), STEPS, outputs, "png", **options).run(pictures)
+    outputs = Outputs(out, pictures, steps, f".{format}")
+    return Batch(executor or SequentialExecutor(), steps, outputs, format, **options).run(pictures)
 
 
 def names(folder: Path) -> list[str]:
@@ -153,6 +162,7 @@ def test_full_disk_leaves_no_half_written_file(tmp_path: Path, monkeypatch: pyte
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", fail_for_cat)
+    monkeypatch.setattr(os, "link", fail_for_cat)
     report = run([cat, dog], tmp_path / "out")
     assert "No space left" in str(report.failed[0].error)
     assert names(tmp_path / "out") == ["dog-blur-edges.png"]
@@ -220,3 +230,140 @@ def test_progress_is_reported_after_every_picture(tmp_path: Path) -> None:
     told: list[int] = []
     run(pictures, tmp_path / "out", on_progress=lambda report: told.append(report.total))
     assert told == [1, 2, 3]
+
+
+# --- results that are there already ---
+
+
+def test_another_pictures_result_is_kept_and_the_new_one_gets_a_number(tmp_path: Path) -> None:
+    first, second = picture(tmp_path / "a" / "same.png", 50), tmp_path / "b" / "same.jpg"
+    second.parent.mkdir()
+    image_files.write(second, np.random.default_rng(1).integers(0, 256, (20, 20, 3), np.uint8))
+    out = tmp_path / "out"
+    kept = run([first], out).written[0].output
+    before = kept.read_bytes()
+    done = run([second], out).written[0]
+    assert (done.output.name, done.instead_of) == ("same-blur-edges-2.png", kept)
+    assert kept.read_bytes() == before
+
+
+def test_other_parameters_give_another_file_and_the_same_run_gives_none(tmp_path: Path) -> None:
+    cat = picture(tmp_path / "cat.png")
+    out = tmp_path / "out"
+    for radius in (1, 9, 1, 9, 9):
+        run([cat], out, steps=parse_steps(["blur"], {"blur": {"radius": radius}}))
+    assert names(out) == ["cat-blur-2.png", "cat-blur.png"]
+
+
+def test_overwrite_replaces_the_earlier_result(tmp_path: Path) -> None:
+    cat = picture(tmp_path / "cat.png")
+    out = tmp_path / "out"
+    for radius in (1, 9):
+        steps = parse_steps(["blur"], {"blur": {"radius": radius}})
+        done = run([cat], out, steps=steps, overwrite=True).written[0]
+    assert names(out) == ["cat-blur.png"] and done.instead_of is None
+    assert done.output.read_bytes() == process_encoded(cat.read_bytes(), steps)
+
+
+@pytest.mark.parametrize("kind", ["folder", "text", "empty", "dangling link"])
+def test_whatever_has_the_name_is_kept(tmp_path: Path, kind: str) -> None:
+    cat = picture(tmp_path / "cat.png")
+    (tmp_path / "out").mkdir()
+    taken = tmp_path / "out" / "cat-blur-edges.png"
+    if kind == "folder":
+        taken.mkdir()
+    elif kind == "dangling link":
+        taken.symlink_to(tmp_path / "nowhere.png")
+    else:
+        taken.write_text("my notes" if kind == "text" else "")
+    done = run([cat], tmp_path / "out").written[0]
+    assert (done.output.name, done.instead_of) == ("cat-blur-edges-2.png", taken)
+    assert taken.is_dir() or taken.is_symlink() or taken.read_text() in ("my notes", "")
+    assert not (tmp_path / "nowhere.png").exists()
+
+
+def test_a_result_that_appears_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def late(source: Any, target: Any) -> None:
+        if not str(target).endswith("-2.png"):
+            Path(target).write_text("of another submit")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    cat = picture(tmp_path / "cat.png")
+    done = run([cat], tmp_path / "out").written[0]
+    assert done.output.name == "cat-blur-edges-2.png"
+    assert (tmp_path / "out" / "cat-blur-edges.png").read_text() == "of another submit"
+
+
+def test_a_file_system_without_hard_links_keeps_earlier_results_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(source: Any, target: Any) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", unsupported)
+    cat = picture(tmp_path / "cat.png")
+    out = tmp_path / "out"
+    for radius in (1, 9):
+        run([cat], out, steps=parse_steps(["blur"], {"blur": {"radius": radius}}))
+    assert names(out) == ["cat-blur-2.png", "cat-blur.png"]
+
+
+# --- folders ---
+
+
+def test_a_link_to_itself_loses_no_other_picture_and_is_named(tmp_path: Path) -> None:
+    cat = picture(tmp_path / "cat.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "nowhere.jpg").symlink_to("gone.jpg")
+    skipped: list[Skipped] = []
+    assert find_pictures([str(tmp_path)], on_skipped=skipped.append) == ([cat], [])
+    assert [each.path.name for each in skipped] == ["loop.png", "nowhere.jpg"]
+    assert all("cannot be read" in str(each.reason) for each in skipped)
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.BMP", "a.tif", "a.TIFF", "a.gif", "a.jfif"])
+def test_other_formats_in_a_folder_are_taken(tmp_path: Path, name: str) -> None:
+    suffix = ".jpg" if name.endswith("jfif") else Path(name).suffix.lower()
+    (tmp_path / name).write_bytes(cv2.imencode(suffix, np.full((9, 9, 3), 90, np.uint8))[1].tobytes())
+    found, failed = find_pictures([str(tmp_path)])
+    assert [path.name for path in found] == [name] and not failed
+    assert len(run(found, tmp_path / "out").written) == 1
+
+
+def test_what_is_skipped_in_a_folder_comes_with_a_reason(tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "cat.png")
+    picture(tmp_path / "in" / "more" / "dog.png")
+    picture(tmp_path / "in" / "._cat.png")
+    (tmp_path / "in" / "notes.txt").write_text("")
+    (tmp_path / "in" / ".DS_Store").write_text("")
+    skipped: list[Skipped] = []
+    find_pictures([str(tmp_path / "in")], on_skipped=skipped.append)
+    assert {each.path.name: str(each.reason) for each in skipped} == {
+        "._cat.png": "hidden",
+        "more": "a folder: --recursive reads it too",
+        "notes.txt": "not named like a picture",
+    }
+
+
+def test_subfolders_are_read_on_request_without_links_and_results(tmp_path: Path) -> None:
+    cat, dog = picture(tmp_path / "in" / "cat.png"), picture(tmp_path / "in" / "more" / "deep" / "cat.png")
+    picture(tmp_path / "in" / "out" / "cat-blur.png")
+    (tmp_path / "in" / "again").symlink_to(tmp_path / "in", target_is_directory=True)
+    skipped: list[Skipped] = []
+    found, failed = find_pictures(
+        [str(tmp_path / "in")], True, without=tmp_path / "in" / "out", on_skipped=skipped.append
+    )
+    assert (found, failed) == ([cat, dog], [])
+    assert [each.path.name for each in skipped] == ["again", "out"]
+
+
+def test_notes_tell_of_frames_and_depth(tmp_path: Path) -> None:
+    deep = tmp_path / "deep.png"
+    image_files.write(deep, np.full((9, 9), 60_000, np.uint16))
+    assert run([deep], tmp_path / "out").notes == []
+    assert [str(note).split(",")[0] for note in run([deep], tmp_path / "out", format="jpg").notes] == [
+        f"{deep} has 16 bits a channel"
+    ]

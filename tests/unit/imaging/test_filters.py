@@ -17,7 +17,12 @@ from labkit.core.errors import FilterError, ImageError
 from labkit.imaging.filters import FILTERS, apply, apply_steps, parse_steps, parse_value
 from labkit.imaging.parameters import Filter, Parameter
 
-REQUIRED: dict[str, dict[str, int]] = {"resize": {"width": 20, "height": 10}}
+REQUIRED: dict[str, dict[str, int]] = {
+    "resize": {"width": 20, "height": 10},
+    "fit": {"width": 13, "height": 10},
+}
+RESIZING = {"resize": (10, 20), "fit": (10, 13)}
+"""The shape that a picture of 24 x 31 gets."""
 NEUTRAL: dict[str, dict[str, Any]] = {
     "blur": {"radius": 0},
     "brightness": {"factor": 1},
@@ -39,20 +44,21 @@ def test_every_filter_keeps_the_layout_and_leaves_its_argument_alone(name: str, 
     image = LAYOUTS[layout].copy()
     result = apply(image, name, **REQUIRED.get(name, {}))
     assert result.dtype == np.uint8
-    assert result.shape == ((10, 20) if name == "resize" else (24, 31)) + image.shape[2:]
+    assert result.shape == RESIZING.get(name, (24, 31)) + image.shape[2:]
     assert np.array_equal(image, LAYOUTS[layout])
     assert not np.shares_memory(image, result)
 
 
-@pytest.mark.parametrize("name", [name for name in FILTERS if name != "resize"])
+@pytest.mark.parametrize("name", [name for name in FILTERS if name not in RESIZING])
 def test_alpha_passes_through_unchanged(name: str) -> None:
     image = LAYOUTS["BGRA"]
     assert np.array_equal(apply(image, name)[:, :, 3], image[:, :, 3])
 
 
-@pytest.mark.parametrize("name", [name for name in FILTERS if name != "resize"])
-def test_colours_do_not_depend_on_an_alpha_channel_beside_them(name: str) -> None:
-    image = LAYOUTS["BGRA"]
+@pytest.mark.parametrize("name", [name for name in FILTERS if name not in RESIZING])
+def test_colours_do_not_depend_on_an_even_alpha_channel_beside_them(name: str) -> None:
+    image = LAYOUTS["BGRA"].copy()
+    image[:, :, 3] = 170
     assert np.array_equal(apply(image, name)[:, :, :3], apply(image[:, :, :3], name))
 
 
@@ -194,7 +200,7 @@ def test_a_wrong_value_is_refused_with_filter_parameter_and_range(
 def test_the_ends_of_a_range_are_inside_it(name: str, parameter: Parameter) -> None:
     image = noise(6, 5, 3)
     for value in (parameter.low, parameter.high):
-        params = {**({"width": 1, "height": 1} if name == "resize" else {}), parameter.name: value}
+        params = {**({"width": 1, "height": 1} if name in RESIZING else {}), parameter.name: value}
         apply(image, name, **params)
 
 
@@ -218,9 +224,59 @@ def test_a_fractional_width_is_refused() -> None:
         apply(LAYOUTS["grey"], "resize", width=2.5, height=3)
 
 
-def test_resize_needs_both_of_its_parameters() -> None:
-    with pytest.raises(FilterError, match=r"needs resize\.height"):
-        apply(LAYOUTS["grey"], "resize", width=3)
+def test_resize_needs_one_of_its_parameters_and_fit_both() -> None:
+    with pytest.raises(FilterError, match=r"needs resize\.width, a number .*, or resize\.height"):
+        apply(LAYOUTS["grey"], "resize")
+    with pytest.raises(FilterError, match=r"needs fit\.height"):
+        apply(LAYOUTS["grey"], "fit", width=3)
+
+
+@pytest.mark.parametrize(
+    ("params", "shape"),
+    [
+        ({"width": 62}, (48, 62)),
+        ({"width": 10}, (8, 10)),
+        ({"height": 12}, (12, 16)),  # 15.5
+        ({"height": 1}, (1, 1)),
+        ({"width": 10, "height": 99}, (99, 10)),  # squeezed, because both sides were asked for
+    ],
+)
+def test_resize_with_one_side_keeps_the_proportion(params: dict[str, int], shape: tuple[int, int]) -> None:
+    for image in LAYOUTS.values():
+        assert apply(image, "resize", **params).shape[:2] == shape
+
+
+@pytest.mark.parametrize(
+    ("box", "shape"),
+    [
+        ((62, 200), (48, 62)),
+        ((200, 48), (48, 62)),
+        ((31, 24), (24, 31)),
+        ((10, 10), (8, 10)),
+        ((1, 1), (1, 1)),
+        ((16384, 1), (1, 1)),
+    ],
+)
+def test_fit_keeps_the_proportion_within_its_box(box: tuple[int, int], shape: tuple[int, int]) -> None:
+    for image in LAYOUTS.values():
+        assert apply(image, "fit", width=box[0], height=box[1]).shape[:2] == shape
+
+
+def test_a_thin_picture_does_not_vanish() -> None:
+    for shape in ((1, 900), (900, 1)):
+        assert min(apply(noise(*shape), "fit", width=20, height=20).shape) == 1
+    assert apply(noise(1, 900), "resize", width=20).shape == (1, 20)
+
+
+def test_a_side_in_proportion_is_bounded_like_a_given_one() -> None:
+    with pytest.raises(FilterError, match=r"16384 x 16384 .* at most 25000000 pixels"):
+        apply(noise(3, 3), "resize", width=16384)
+    with pytest.raises(FilterError, match=r"fit\.width x fit\.height = 16384 x 16384 "):
+        apply(noise(3, 3), "fit", width=16384, height=16384)
+
+
+def test_only_the_given_side_travels() -> None:
+    assert parse_steps(["resize"], {"resize": {"width": 800}}) == [("resize", {"width": 800})]
 
 
 def test_resize_refuses_more_pixels_than_decoding_accepts() -> None:

@@ -84,7 +84,7 @@ def test_a_picture_too_long_for_jpeg_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "image", [None, b"x", noise(5), noise(5, 5, 2), np.zeros((5, 5), np.uint16), noise(0, 0)]
+    "image", [None, b"x", noise(5), noise(5, 5, 2), np.zeros((5, 5), np.int16), noise(0, 0)]
 )
 def test_an_array_that_is_no_image_cannot_be_encoded(image: Any) -> None:
     with pytest.raises(ImageError):
@@ -117,11 +117,13 @@ def test_every_kind_of_png_becomes_one_of_three_layouts(
 ) -> None:
     rows = b"".join(b"\0" + noise(4 * bytes_a_pixel).tobytes() for _ in range(4))
     image = decode(png(4, 4, depth, colour, rows))
-    assert (image.shape, image.dtype.name) == (shape, "uint8")
+    assert (image.shape, image.dtype.name) == (shape, f"uint{depth}")
 
 
-def test_sixteen_bits_become_the_upper_eight() -> None:
-    assert decode(png(2, 1, 16, 0, b"\0\x12\x34\xff\xff")).tolist() == [[0x12, 0xFF]]
+def test_sixteen_bits_are_kept_and_scaled_where_eight_are_wanted() -> None:
+    image = decode(png(2, 1, 16, 0, b"\0\x12\x34\xff\xff"))
+    assert image.tolist() == [[0x1234, 0xFFFF]]
+    assert image_files.eight_bits(image).tolist() == [[0x12, 0xFF]]
 
 
 def test_palette_and_single_bit_images_are_expanded() -> None:
