@@ -1,4 +1,4 @@
-"""Tasks that a lesson sends to a cluster and follows through the history: what is to be disturbed.
+"""Tasks that a lesson sends to a cluster and follows through the history while it disturbs the cluster.
 
 ::
 
@@ -7,11 +7,11 @@
     cluster.kill("worker-2")
     history = work.finish()
 
-* Each task waits on its worker for as long as it is told and computes nothing, so that three workers are
-  three workers even on a laptop with two cores.
-* A method ``until_...`` returns when the history shows what its name says. It never just waits for a while
-  and hopes. After ``PATIENCE_S`` it raises LessonStalled, which names what has not come. If that cannot come
-  at all, because the broker or a worker is down or frozen, it says so within a few seconds, with the remedy.
+* Each task sleeps on its worker for the given time and computes nothing, so that three workers are three
+  workers even on a laptop with two cores.
+* A method ``until_...`` returns when the history shows what its name states; it never relies on a fixed delay.
+  After ``PATIENCE_S`` it raises LessonStalled, which names what is missing. If that cannot happen at all,
+  because the broker or a worker is down or frozen, the error comes within seconds and names the remedy.
 * ``finish`` returns the history of this work alone, without anything else that the cluster did.
 
 One thread uses a Work, the notebook's.
@@ -113,7 +113,7 @@ class Work:
     def _until(self, condition: Callable[[], Any], stuck: LessonStalled, worker: str | None = None) -> Any:
         """Return what ``condition`` returns when that is true; raise ``stuck``, or why it cannot become so.
 
-        ``worker``: who must be up for it; None: anybody.
+        ``worker``: the worker that must be up for it; None: any worker will do.
         """
         deadline = time.monotonic() + PATIENCE_S
         watch = StallWatch(self.cluster, worker)

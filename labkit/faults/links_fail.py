@@ -51,7 +51,7 @@ def heal(client: Client, network: Network) -> float:
 
 @case(
     "partition",
-    fault=N_("the network to a computing worker is cut without a notice; it heals when all is done"),
+    fault=N_("the network to a computing worker is cut silently; it is repaired when all is done"),
     promise=N_("given up within 2.5 s; its late result is dropped; back as a new worker 3 s after it heals"),
     workers=2,
 )

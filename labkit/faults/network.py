@@ -62,7 +62,7 @@ class Network:
         threading.Thread(target=self._accept, name="labkit-network", daemon=True).start()
 
     def cut(self) -> None:
-        """Let nothing arrive from now on, without a notice to either side."""
+        """Drop everything from now on; neither side is notified."""
         self._whole.clear()
 
     def heal(self) -> None:

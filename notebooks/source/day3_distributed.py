@@ -773,8 +773,8 @@ show(charts.share, by_skill)
 
 # %%
 unable = Work(special)
-nobody = unable.submit(process_image, photo, parse_steps(["edges"]), deadline_s=1.0)
-error = nobody.exception(timeout=20)
+refused = unable.submit(process_image, photo, parse_steps(["edges"]), deadline_s=1.0)
+error = refused.exception(timeout=20)
 unable.end()
 special.close()
 type(error).__name__

@@ -69,8 +69,8 @@ class ExecutorContract:
         with pytest.raises(RuntimeError, match="the cup is empty") as caught:
             future.result(30)
         assert future.exception() is caught.value
-        told = "".join(traceback.format_exception(caught.value))
-        assert "jobs.py" in told and "in fail" in told and "raise RuntimeError(message)" in told
+        shown = "".join(traceback.format_exception(caught.value))
+        assert "jobs.py" in shown and "in fail" in shown and "raise RuntimeError(message)" in shown
 
     def test_after_an_exception_the_engine_goes_on(self, executor: Executor) -> None:
         failed = [executor.submit(fail) for _ in range(3)]
@@ -165,11 +165,11 @@ class ExecutorContract:
     def test_cancellation_wakes_threads_that_wait(self, engine: Engine) -> None:
         with engine(1) as executor:
             futures = self.one_running_and_ten_behind(executor)
-            told: list[Future[Any]] = []
-            futures[-1].add_done_callback(told.append)
+            received: list[Future[Any]] = []
+            futures[-1].add_done_callback(received.append)
             cancelled = futures[-1].cancel()
             assert cancelled == self.queues
-            wait_until(lambda: told == [futures[-1]], what="the callback")
+            wait_until(lambda: received == [futures[-1]], what="the callback")
             assert set(as_completed(futures, timeout=30)) == set(futures)
 
     def test_map_that_ends_early_cancels_waiting_tasks(self, engine: Engine) -> None:
@@ -209,17 +209,17 @@ class ExecutorContract:
         assert failed in done
 
     def test_a_callback_is_called_once_and_may_fail(self, executor: Executor) -> None:
-        told: list[float] = []
+        received: list[float] = []
 
         def object_to(_: Future[Any]) -> None:
             raise ValueError("a callback's own bug")
 
         future = executor.submit(sleep_for, 0.1)
         future.add_done_callback(object_to)
-        future.add_done_callback(lambda future: told.append(future.result()))
-        wait_until(lambda: told == [0.1], what="the callback")
-        future.add_done_callback(lambda future: told.append(2))  # done already: at once
-        assert told == [0.1, 2]
+        future.add_done_callback(lambda future: received.append(future.result()))
+        wait_until(lambda: received == [0.1], what="the callback")
+        future.add_done_callback(lambda future: received.append(2))  # done already: at once
+        assert received == [0.1, 2]
         assert executor.submit(echo, "on").result(30) == "on"
 
     def test_a_callback_may_submit(self, executor: Executor) -> None:

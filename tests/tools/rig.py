@@ -393,7 +393,7 @@ class Peer:
         self._kinds = kinds
         self._heard: list[Any] = []
 
-    def say(self, *messages: Any) -> None:
+    def send(self, *messages: Any) -> None:
         """Send these messages, coalesced as the real sides do it."""
         for envelope, frames in wire.envelopes(messages):
             self.throw([envelope, *frames])

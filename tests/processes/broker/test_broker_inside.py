@@ -29,12 +29,12 @@ from tests.tools.waiting import wait_until
 def test_a_sent_message_no_longer_counts_as_held() -> None:
     with ThreadBroker() as broker:
         worker, client = broker.peer("worker"), broker.peer("client")
-        worker.say(m.WorkerHello(os.urandom(8), os.urandom(8), 1, 1, "w", ""))
+        worker.send(m.WorkerHello(os.urandom(8), os.urandom(8), 1, 1, "w", ""))
         worker.hear(m.WorkerWelcome)
-        client.say(m.ClientHello(os.urandom(16), "c"))
+        client.send(m.ClientHello(os.urandom(16), "c"))
         client.hear(m.ClientWelcome)
         payload = m.Payload(b"", (bytes(1 << 20),))
-        client.say(m.Submit(os.urandom(16), 60.0, 30.0, "labkit.jobs:echo", "", payload))
+        client.send(m.Submit(os.urandom(16), 60.0, 30.0, "labkit.jobs:echo", "", payload))
         assert worker.hear(m.Task).payload.size == payload.size
         leaving = broker.broker._workers._backlog._leaving
         assert leaving, "it was large enough to be followed"
@@ -101,7 +101,7 @@ def test_a_replaced_socket_has_the_same_addresses_and_peers_return(
     with ThreadBroker() as broker, Client(broker.address("client"), broker.credentials) as client:
         inside, former = broker.broker, broker.broker._clients.socket
         worker = broker.peer("worker")
-        worker.say(m.WorkerHello(os.urandom(8), os.urandom(8), 1, 1, "w", ""))
+        worker.send(m.WorkerHello(os.urandom(8), os.urandom(8), 1, 1, "w", ""))
         worker.hear(m.WorkerWelcome)
         started_over = threading.Event()
 
@@ -118,7 +118,7 @@ def test_a_replaced_socket_has_the_same_addresses_and_peers_return(
         assert former.closed and inside._clients.socket is not former
         assert client.status()["workers"][0]["id"] == "w", "it came by the Unix socket; the worker stayed"
         visitor = broker.peer("client")
-        visitor.say(m.ClientHello(os.urandom(16), "by TCP"))
+        visitor.send(m.ClientHello(os.urandom(16), "by TCP"))
         visitor.hear(m.ClientWelcome)
 
 
@@ -148,6 +148,6 @@ def test_a_message_of_very_many_frames_disconnects_its_sender() -> None:
         stranger, friend = broker.peer("client"), broker.peer("client")
         stranger.throw([b""] * (2 * DROP_BUDGET))
         wait_until(lambda: counters["oversized_messages"] == 1 and counters["cut_connections"] == 1)
-        friend.say(m.ClientHello(os.urandom(16), "friend"))
+        friend.send(m.ClientHello(os.urandom(16), "friend"))
         friend.hear(m.ClientWelcome)
         assert not broker.broker._clients.is_dropping

@@ -199,9 +199,9 @@ def test_nonsense_is_dropped_and_counted(
         stranger.throw(frames)
     wait_until(lambda: counted() >= before + 3, what="three counted messages")
     if role == "client":  # and the connection is not held against it
-        stranger.say(m.ClientHello(os.urandom(16), "stranger"))
+        stranger.send(m.ClientHello(os.urandom(16), "stranger"))
         stranger.hear(m.ClientWelcome)
-        stranger.say(m.ClientGoodbye())
+        stranger.send(m.ClientGoodbye())
 
 
 def test_an_oversized_frame_costs_only_the_senders_connection(
@@ -223,12 +223,12 @@ def test_an_oversized_frame_costs_only_the_senders_connection(
 def test_an_oversized_message_is_dropped_even_if_well_formed(frames: tuple[bytes, ...]) -> None:
     with ThreadBroker(max_message_bytes=MB) as broker:
         stranger, counters = broker.peer("client"), broker.scheduler.counters
-        stranger.say(m.ClientHello(os.urandom(16), "stranger"))
+        stranger.send(m.ClientHello(os.urandom(16), "stranger"))
         stranger.hear(m.ClientWelcome)
-        stranger.say(m.Submit(os.urandom(16), 20.0, 20.0, "labkit.jobs:echo", "", m.Payload(b"", frames)))
+        stranger.send(m.Submit(os.urandom(16), 20.0, 20.0, "labkit.jobs:echo", "", m.Payload(b"", frames)))
         wait_until(lambda: counters["oversized_messages"] == 1, 5, "it to be counted")
         assert not broker.scheduler.tasks and not counters["garbage_messages"]
-        stranger.say(m.Submit(task := os.urandom(16), 20.0, 20.0, "labkit.jobs:echo", "", m.EMPTY))
+        stranger.send(m.Submit(task := os.urandom(16), 20.0, 20.0, "labkit.jobs:echo", "", m.EMPTY))
         assert stranger.hear(m.Accepted).tasks == task, "the connection is not held against it"
 
 
@@ -262,17 +262,17 @@ def test_thousands_of_nearly_right_messages_have_no_effect(
     chance = random.Random(seed)
     clients, workers = [peer("client") for _ in range(2)], [peer("worker") for _ in range(2)]
     for number, client in enumerate(clients):
-        client.say(m.ClientHello(bytes([number]) * 16, "odd"))
+        client.send(m.ClientHello(bytes([number]) * 16, "odd"))
     for number, worker in enumerate(workers):
         # It announces a capability that no task needs, so that it gets no task.
-        worker.say(m.WorkerHello(bytes([number]) * 8, b"e" * 8, 1, 7, f"odd-{seed}-{number}", "nothing"))
-        worker.say(m.Leaving())
+        worker.send(m.WorkerHello(bytes([number]) * 8, b"e" * 8, 1, 7, f"odd-{seed}-{number}", "nothing"))
+        worker.send(m.Leaving())
     for _ in range(1500):
         chance.choice(clients + workers).throw(random_message(chance))
     for client in clients:
-        client.say(m.ClientHello(os.urandom(16), "odd"), m.Query(1))
+        client.send(m.ClientHello(os.urandom(16), "odd"), m.Query(1))
         client.hear(m.Info, 10)  # all that it had said was read
-        client.say(m.ClientGoodbye())
+        client.send(m.ClientGoodbye())
     for stranger in clients + workers:
         stranger.close()
     wait_until(lambda: living(rig) == set(rig.workers), 10, "the broker to know its own from the odd")
@@ -319,11 +319,11 @@ def test_well_formed_messages_without_sense_have_no_effect(
     """Every field of every message at its limits, in any order, from peers without a proper hello."""
     peers = {"client": live.peer("client"), "worker": live.peer("worker")}
     for role, message in said:
-        peers[role].say(message)
+        peers[role].send(message)
     asking = live.peer("client")
-    asking.say(m.ClientHello(os.urandom(16), "friend"), m.Query(7))
+    asking.send(m.ClientHello(os.urandom(16), "friend"), m.Query(7))
     asking.hear(m.Info)
-    asking.say(m.ClientGoodbye())
+    asking.send(m.ClientGoodbye())
     for each in (*peers.values(), asking):
         each.close()
     assert live.thread.is_alive()
@@ -354,11 +354,11 @@ def test_malformed_arguments_fail_only_that_task(
     rig: Rig, friend: Client, peer: Callable[[str], Peer], arguments: m.Payload
 ) -> None:
     stranger, task = peer("client"), os.urandom(16)
-    stranger.say(m.ClientHello(os.urandom(16), "stranger"))
-    stranger.say(m.Submit(task, 20.0, 20.0, "labkit.jobs:echo", "", arguments))
+    stranger.send(m.ClientHello(os.urandom(16), "stranger"))
+    stranger.send(m.Submit(task, 20.0, 20.0, "labkit.jobs:echo", "", arguments))
     failed: Any = stranger.hear(m.Failed, 10)
     assert (failed.task, failed.code) == (task, "ERROR") and failed.error.startswith("ProtocolError")
-    stranger.say(m.ClientGoodbye())
+    stranger.send(m.ClientGoodbye())
 
 
 def test_a_foreign_task_id_is_refused_and_its_task_unharmed(
@@ -368,11 +368,11 @@ def test_a_foreign_task_id_is_refused_and_its_task_unharmed(
     future = friend.submit("work:wait_for", str(gate))
     rig.wait_for_event("started", task=future.task_id)
     stranger = peer("client")
-    stranger.say(m.ClientHello(os.urandom(16), "stranger"))
-    stranger.say(m.Submit(future.task, 20.0, 20.0, "labkit.jobs:crash", "", m.EMPTY), m.Cancel(future.task))
+    stranger.send(m.ClientHello(os.urandom(16), "stranger"))
+    stranger.send(m.Submit(future.task, 20.0, 20.0, "labkit.jobs:crash", "", m.EMPTY), m.Cancel(future.task))
     assert stranger.hear(m.Refused).tasks == future.task
     assert stranger.hear(m.CancelReply) == m.CancelReply(future.task, 0)
-    stranger.say(m.ClientGoodbye())
+    stranger.send(m.ClientGoodbye())
     gate.touch()
     assert future.result(10) > 0
 
@@ -381,7 +381,7 @@ def test_a_foreign_task_id_is_refused_and_its_task_unharmed(
 def test_a_malformed_result_names_its_worker(in_batch: bool) -> None:
     with ThreadBroker() as broker, Client(broker.address("client"), broker.credentials) as client:
         worker = broker.peer("worker")
-        worker.say(m.WorkerHello(os.urandom(8), os.urandom(8), 1, 7, "confused", ""))
+        worker.send(m.WorkerHello(os.urandom(8), os.urandom(8), 1, 7, "confused", ""))
         worker.hear(m.WorkerWelcome)
         batch = Batch(client)
         call = client.prepare(jobs.echo, (1,), {})
@@ -389,7 +389,7 @@ def test_a_malformed_result_names_its_worker(in_batch: bool) -> None:
         if in_batch:
             batch.submit([call])
         task: Any = worker.hear(m.Task)
-        worker.say(m.Done(task.task, task.attempt, 0.1, m.Payload(b"\xc1")))
+        worker.send(m.Done(task.task, task.attempt, 0.1, m.Payload(b"\xc1")))
         with pytest.raises(ResultUnreadable) as error:
             next(iter(batch.results())) if future is None else future.result(10)
         assert all(word in str(error.value) for word in (call.task.hex(), "confused", "attempt 1"))
@@ -410,10 +410,10 @@ def test_a_client_that_never_reads_costs_bounded_memory(tmp_path: Path) -> None:
         before = most = memory().rss
         deaf = bare_peer(context, [], rig.address, "client", rig.credentials)
         deaf.socket.rcvhwm = 1
-        deaf.say(m.ClientHello(os.urandom(16), "deaf"))
+        deaf.send(m.ClientHello(os.urandom(16), "deaf"))
         call = serialization.encode_call("work:big", [4 * MB], {})
         for _ in range(300):  # 1.2 GB of results
-            deaf.say(m.Submit(os.urandom(16), 60.0, 30.0, "work:big", "", call))
+            deaf.send(m.Submit(os.urandom(16), 60.0, 30.0, "work:big", "", call))
         rig.wait_for_event("submitted")
 
         def over() -> bool:
@@ -432,11 +432,11 @@ def test_a_client_that_never_reads_costs_bounded_memory(tmp_path: Path) -> None:
 def test_a_client_that_reads_late_gets_everything_in_order(rig: Rig, peer: Callable[[str], Peer]) -> None:
     """More waits for it than libzmq may hold, but less than makes it count as gone."""
     late = peer("client")
-    late.say(m.ClientHello(os.urandom(16), "late"))
+    late.send(m.ClientHello(os.urandom(16), "late"))
     call = serialization.encode_call("work:big", [4 * MB], {})
     tasks = [os.urandom(16) for _ in range(40)]
     for task in tasks:
-        late.say(m.Submit(task, 60.0, 30.0, "work:big", "", call))
+        late.send(m.Submit(task, 60.0, 30.0, "work:big", "", call))
     for task in tasks:
         rig.wait_for_event("done", task=task.hex(), timeout_s=30)
     heard: list[Any] = [late.hear(m.Result, 20) for _ in tasks]
@@ -444,7 +444,7 @@ def test_a_client_that_reads_late_gets_everything_in_order(rig: Rig, peer: Calla
     assert all(result.payload.size > 4 * MB for result in heard)
     done = [event.task for event in rig.events("done") if bytes.fromhex(event.task) in set(tasks)]
     assert [result.task.hex() for result in heard] == done
-    late.say(m.ClientGoodbye())
+    late.send(m.ClientGoodbye())
 
 
 @timing
@@ -455,10 +455,10 @@ def test_a_flood_of_large_tasks_costs_bounded_memory(tmp_path: Path) -> None:
         before = most = memory().rss
         with zmq.Context() as context:
             flood = bare_peer(context, [], rig.address, "client", rig.credentials)
-            flood.say(m.ClientHello(os.urandom(16), "flood"))
+            flood.send(m.ClientHello(os.urandom(16), "flood"))
             large = m.Payload(b"", (bytes(4 * MB),))
             for _ in range(200):
-                flood.say(m.Submit(os.urandom(16), 60.0, 30.0, "labkit.jobs:echo", "", large))
+                flood.send(m.Submit(os.urandom(16), 60.0, 30.0, "labkit.jobs:echo", "", large))
 
             def refused() -> bool:
                 nonlocal most

@@ -389,7 +389,7 @@ class FakeBroker:
         self.socket.send_multipart([self.route, *frames])
 
     def welcome(self, hello: m.WorkerHello) -> None:
-        self.say(m.WorkerWelcome(b"12345678", hello.epoch, 0.5, 6.0))
+        self.send(m.WorkerWelcome(b"12345678", hello.epoch, 0.5, 6.0))
 
 
 def test_nonsense_from_the_broker_is_dropped_and_the_worker_goes_on(tmp_path: Path) -> None:
@@ -404,8 +404,8 @@ def test_nonsense_from_the_broker_is_dropped_and_the_worker_goes_on(tmp_path: Pa
                 (b"x" * 100_000, b"y" * 100_000),
             ]:  # fmt: skip
                 broker.throw(*frames)
-            broker.say(m.Go(bytes(16), 1), m.Revoke(bytes(16), 7), m.Bulk(1 << 62), m.WorkerRefused("late"))
-            broker.say(m.Task(bytes(16), 1, 30.0, 0, m.Payload(b"no call")))
+            broker.send(m.Go(bytes(16), 1), m.Revoke(bytes(16), 7), m.Bulk(1 << 62), m.WorkerRefused("late"))
+            broker.send(m.Task(bytes(16), 1, 30.0, 0, m.Payload(b"no call")))
             error = broker.hear(m.WorkerError)
             assert error.error.startswith("ProtocolError")
             broker.hear(m.Heartbeat)
@@ -420,10 +420,10 @@ def test_a_careful_task_is_announced_and_waits_for_go(tmp_path: Path) -> None:
             broker.welcome(broker.hear(m.WorkerHello))
             call = serialization.encode_call("labkit.jobs:echo", [1], {})
             task = m.Task(b"t" * 16, 1, 30.0, 0, call)
-            broker.say(task, task._replace(task=b"u" * 16, careful=1), task._replace(task=b"v" * 16))
+            broker.send(task, task._replace(task=b"u" * 16, careful=1), task._replace(task=b"v" * 16))
             assert broker.hear(m.Done).task == b"t" * 16
             assert broker.hear(m.Started) == m.Started(b"u" * 16, 1, 1)
-            broker.say(m.Go(b"u" * 16, 2), m.Go(b"v" * 16, 1), m.Go(b"u" * 16, 1))
+            broker.send(m.Go(b"u" * 16, 2), m.Go(b"v" * 16, 1), m.Go(b"u" * 16, 1))
             assert [broker.hear(m.Done).task for _ in range(2)] == [b"u" * 16, b"v" * 16]
 
 
@@ -448,7 +448,7 @@ def test_a_stale_reply_from_the_broker_causes_a_new_hello(tmp_path: Path) -> Non
             first = broker.hear(m.WorkerHello)
             broker.welcome(first)
             broker.hear(m.Heartbeat)
-            broker.say(m.Stale())
+            broker.send(m.Stale())
             second = broker.hear(m.WorkerHello)
             assert second.epoch != first.epoch and second.instance == first.instance
 

@@ -1,4 +1,4 @@
-"""Style and types are part of the test suite: one command says whether a change is fit to be committed."""
+"""Style and types are part of the test suite: one command shows whether a change is fit to be committed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Nobody decides by the wall clock: whoever sets it an hour on or back changes nothing but what is shown.
+"""No decision depends on the wall clock: setting it an hour on or back changes only what is shown.
 
-Each source file is parsed. Where one asks for the time of day, it stands in the list below, with what for.
+Each source file is parsed. A file that reads the time of day is in the list below, with its reason.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ SHOWN_ONLY = {
     "labkit.broker.service": "when this broker started, in the history",
     "labkit.cli.status": "when the live view was drawn",
     "labkit.cli.autoscale": "when a decision was made",
-    "labkit.cluster.supervisor.supervisor": "when a fault was done that nobody could note",
-    "labkit.cluster.compose.backend": "when a fault was done that nobody could note",
+    "labkit.cluster.supervisor.supervisor": "when a fault was done that could not be noted",
+    "labkit.cluster.compose.backend": "when a fault was done that could not be noted",
     "labkit.cluster.local.plan": "when the cluster was started",
     "labkit.cluster.supervisor.child": "a headline in a log",
     "labkit.classroom.registry": "how old a heartbeat in Redis is",
