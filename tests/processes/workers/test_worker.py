@@ -381,7 +381,7 @@ class FakeBroker:
         self._heard.remove(message)
         return message
 
-    def say(self, *messages: Any) -> None:
+    def send(self, *messages: Any) -> None:
         for envelope, frames in wire.envelopes(messages):
             self.throw(envelope, *frames)
 
