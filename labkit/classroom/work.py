@@ -9,7 +9,7 @@
 
 * Each task sleeps on its worker for the given time and computes nothing, so that three workers are three
   workers even on a laptop with two cores.
-* A method ``until_...`` returns when the history shows what its name states; it never relies on a fixed delay.
+* A method ``until_...`` returns when the history shows what its name states, never after a fixed delay.
   After ``PATIENCE_S`` it raises LessonStalled, which names what is missing. If that cannot happen at all,
   because the broker or a worker is down or frozen, the error comes within seconds and names the remedy.
 * ``finish`` returns the history of this work alone, without anything else that the cluster did.

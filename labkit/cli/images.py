@@ -35,7 +35,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     """Carry out the action and return the exit code."""
     if (options.file is None) == (options.action in ("export", "import")):
         raise UsageError(
-            N_("images {action} takes no FILE: only export and import do"), action=options.action
+            N_("images {action}: export and import need a FILE, list and build take none"),
+            action=options.action,
         )
     docker = Docker(os.environ.get("COMPOSE_PROJECT_NAME") or PROJECT, os.environ)
     do = {"list": _list, "build": _build, "export": _export, "import": _import}[options.action]
