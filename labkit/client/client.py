@@ -23,6 +23,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from labkit.calls import serialization
+from labkit.client import settle
 from labkit.client.callbacks import Callbacks
 from labkit.client.futures import Batch, TaskFuture
 from labkit.client.io_loop import IOLoop
@@ -33,7 +34,6 @@ from labkit.core.errors import (
     ClientGone,
     ClusterReplaced,
     LabkitError,
-    ProtocolError,
 )
 from labkit.core.peers import client_session as cs
 from labkit.core.peers.task_errors import task_error, unreadable_result
@@ -80,6 +80,7 @@ class Client:
         self._answers: dict[int, Future[m.Noted | m.Info]] = {}
         self._numbers = itertools.count(1)
         self._forgotten = False  # the user will submit nothing more
+        self._giving_up: set[int] = set()  # the threads in ``_give_up``
         self._over = False  # the I/O loop has ended, or is about to: it handles no further event
         self._callbacks = Callbacks()
         try:
@@ -327,28 +328,25 @@ class Client:
         future.worker = message.worker or None
         future.attempt = message.attempt
         if isinstance(message, m.Failed):
-            future.set_exception(task_error(call, message))
+            settle.fail(future, task_error(call, message))
             return
         future.compute_s = message.compute_s
         try:
             value = serialization.decode_value(message.payload)
-        except ProtocolError as error:
-            future.set_exception(unreadable_result(call, message, error))
+        except Exception as error:  # noqa: BLE001 - even a MemoryError is this task's outcome only
+            settle.fail(future, unreadable_result(call, message, error))
         else:
-            future.set_result(value)
+            settle.succeed(future, value)
 
     def _mark_running(self, task: bytes, worker: str) -> None:
         future = self._futures.get(task)
         if future is not None and not future.running():
             future.worker = worker
-            future.set_running_or_notify_cancel()
+            settle.mark_running(future)
 
     def _answer_cancel(self, task: bytes, done: bool) -> None:
-        future = self._futures.get(task)
-        if done and future is not None:
-            del self._futures[task]
-            Future.cancel(future)
-            future.set_running_or_notify_cancel()  # wakes threads that wait for several futures
+        if done and (future := self._futures.pop(task, None)) is not None:
+            settle.cancel(future)
         if done and (batch := self._batches.pop(task, None)) is not None:
             batch.take(task, m.CancelReply(task, True))
             if not self._batches:
@@ -361,15 +359,19 @@ class Client:
         """The I/O loop is over: leave no future without an outcome."""
         self._over = True
         self._give_up()
-        self._callbacks.close()
         if self._forgotten:
             atexit.unregister(self.close)
 
     def _give_up(self) -> None:
         """Resolve everything still open. Two threads may call this at once: each takes what it resolves."""
-        while (future := _take_one(self._futures)) is not None:
-            if not future.done():
-                future.set_exception(self._gone(future.task_id, future.worker))
+        me = threading.get_ident()
+        self._giving_up.add(me)
+        try:
+            while (future := _take_one(self._futures)) is not None:
+                settle.fail(future, self._gone(future.task_id, future.worker))
+        finally:
+            self._giving_up.discard(me)
+            self._callbacks.close()
         while self._batches:
             for task in list(self._batches):
                 if (batch := self._batches.pop(task, None)) is not None:
@@ -383,11 +385,14 @@ class Client:
     # --- callbacks ------------------------------------------------------------------------------------------
 
     def call_back(self, fn: Callable[[Future[Any]], object], future: Future[Any]) -> None:
-        """Call ``fn``, but never in the thread that leads: it may be slow, or wait for that very thread."""
-        if not self._io_loop.is_mine:
+        """Call ``fn`` here, or in a thread of its own if this thread leads or resolves other futures too.
+
+        ``fn`` may be slow, wait for this very thread, or end it.
+        """
+        if self._io_loop.is_mine or threading.get_ident() in self._giving_up:
+            self._callbacks.put(partial(fn, future))
+        else:
             fn(future)
-            return
-        self._callbacks.put(partial(fn, future))
 
 
 def _take_one(table: dict[K, T]) -> T | None:

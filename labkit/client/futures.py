@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from labkit.calls import serialization
-from labkit.core.errors import LabkitError, ProtocolError
+from labkit.core.errors import LabkitError
 from labkit.core.peers.client_session import Call
 from labkit.core.peers.task_errors import task_error, unreadable_result
 from labkit.core.protocol import messages as m
@@ -96,7 +96,7 @@ class TaskFuture(Future[Any]):
 def _value(call: Call, message: Any) -> Any:
     try:
         return serialization.decode_value(message.payload)
-    except ProtocolError as error:
+    except Exception as error:  # a MemoryError, too, is an unreadable result
         raise unreadable_result(call, message, error) from error
 
 

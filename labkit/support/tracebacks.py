@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import sys
 import traceback
 from collections.abc import Callable
 
@@ -32,3 +35,18 @@ def _frames_and_text(error: BaseException) -> str:
     # The descriptor of BaseException itself: the class may have an attribute of the same name.
     frames = traceback.format_tb(BaseException.__dict__["__traceback__"].__get__(error))
     return "".join(["Traceback (most recent call last):\n", *frames, exception_text.summary(error), "\n"])
+
+
+def log_failure(log: logging.Logger, what: str, error: BaseException) -> None:
+    """Log ``what`` and the traceback of ``error`` as an error; never raises.
+
+    For threads that call a user's code and must go on whatever it does. The logging module would format the
+    exception itself, which runs the code of its class, and a user's log filter may raise.
+    """
+    text = traceback_text(error)
+    try:
+        log.error("%s\n%s", what, text)
+    except BaseException as second:  # noqa: BLE001 - a filter or handler of the program that uses labkit
+        if sys.__stderr__ is not None:
+            with contextlib.suppress(OSError, ValueError):  # closed: there is no place left to say it
+                sys.__stderr__.write(f"{what}\n{text}\nIt could not be logged: {traceback_text(second)}\n")

@@ -21,7 +21,7 @@ import builtins
 import functools
 from typing import Any
 
-from labkit.core import errors, exception_attributes
+from labkit.core import errors, exception_attributes, exception_text
 from labkit.core.errors import (
     N_,
     DeadlineExceeded,
@@ -107,7 +107,7 @@ def task_error(call: Call, failed: m.Failed) -> TaskError:
     )
 
 
-def unreadable_result(call: Call, result: m.Result, why: ProtocolError) -> ResultUnreadable:
+def unreadable_result(call: Call, result: m.Result, why: Exception) -> ResultUnreadable:
     """Return the error for a result that cannot be decoded."""
     return ResultUnreadable(
         N_(
@@ -118,7 +118,7 @@ def unreadable_result(call: Call, result: m.Result, why: ProtocolError) -> Resul
         job=call.job,
         worker=result.worker,
         attempt=result.attempt,
-        why=why,
+        why=why if isinstance(why, ProtocolError) else exception_text.summary(why),
     )
 
 
