@@ -33,10 +33,10 @@ def install_error_display() -> None:
 
 def translated(error: LabkitError) -> LabkitError:
     """Return a copy of ``error`` with the same causes, its text translated for the reader."""
-    told = type(error).__new__(type(error), *error.args)
-    told.__dict__.update(error.__dict__)
-    told.template = "{said}"
-    told.params = {**error.params, "said": output.as_called(i18n.translate_error(error))}
-    told.__cause__, told.__context__ = error.__cause__, error.__context__
-    told.__suppress_context__ = error.__suppress_context__
-    return told.with_traceback(error.__traceback__)
+    shown = type(error).__new__(type(error), *error.args)
+    shown.__dict__.update(error.__dict__)
+    shown.template = "{said}"
+    shown.params = {**error.params, "said": output.as_called(i18n.translate_error(error))}
+    shown.__cause__, shown.__context__ = error.__cause__, error.__context__
+    shown.__suppress_context__ = error.__suppress_context__
+    return shown.with_traceback(error.__traceback__)

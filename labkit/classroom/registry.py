@@ -61,8 +61,8 @@ class Registry:
 
     def beside_broker(self) -> Table:
         """Return the broker's state and the snapshot in Redis, a row per worker; heartbeats in s ago."""
-        truth = {row["id"]: row for row in (self._cluster.status()["broker"] or {}).get("workers", [])}
-        picture = self._picture()
+        known = {row["id"]: row for row in (self._cluster.status()["broker"] or {}).get("workers", [])}
+        mirrored = self._snapshot()
         now = time.time()
         columns = (
             _("worker"),
@@ -76,26 +76,26 @@ class Registry:
             _("heartbeat (s ago)"),
         )
         rows: list[tuple[object, ...]] = []
-        for name in sorted({*truth, *picture}):
-            told, shown = truth.get(name), picture.get(name)
+        for name in sorted({*known, *mirrored}):
+            broker, redis = known.get(name), mirrored.get(name)
             left = (
                 (None,) * 4
-                if told is None
+                if broker is None
                 else (
-                    status_text.STATES[told["status"]].word,
-                    told["in_flight"],
-                    told["tasks_completed"],
-                    told["last_heartbeat_age_s"],
+                    status_text.STATES[broker["status"]].word,
+                    broker["in_flight"],
+                    broker["tasks_completed"],
+                    broker["last_heartbeat_age_s"],
                 )
             )
             right = (
                 (None,) * 4
-                if shown is None
+                if redis is None
                 else (
-                    status_text.STATES[shown["status"]].word,
-                    shown["in_flight"],
-                    shown["tasks_completed"],
-                    now - shown["last_heartbeat"],
+                    status_text.STATES[redis["status"]].word,
+                    redis["in_flight"],
+                    redis["tasks_completed"],
+                    now - redis["last_heartbeat"],
                 )
             )
             rows.append((name, *left, *right))
@@ -103,7 +103,7 @@ class Registry:
 
     def count(self) -> int:
         """Return how many workers Redis shows; 0 without a Redis."""
-        return len(self._picture())
+        return len(self._snapshot())
 
     def queue(self) -> int:
         """Return how many tasks wait: the answer to ``LLEN image_tasks``."""
@@ -169,7 +169,7 @@ class Registry:
             )
         return self._redis
 
-    def _picture(self) -> dict[str, dict[str, Any]]:
+    def _snapshot(self) -> dict[str, dict[str, Any]]:
         connection = self._connection()
         if connection is None:
             return {}

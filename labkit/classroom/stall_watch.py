@@ -40,16 +40,16 @@ class StallWatch:
         if time.monotonic() < self._looked + LOOK_S:
             return
         try:
-            told = self._cluster.status()
+            status = self._cluster.status()
         except ClusterError as error:
             if error.definite:
                 raise
             return  # the supervisor was too busy to answer: the next check decides
         finally:
             self._looked = time.monotonic()
-        states = {row["name"]: row["state"] for row in told["processes"]}
-        self._refuse_broker(states.get("broker", ""), answers=told["broker"] is not None)
-        workers = {row["name"]: row["process"] for row in told["workers"]}
+        states = {row["name"]: row["state"] for row in status["processes"]}
+        self._refuse_broker(states.get("broker", ""), answers=status["broker"] is not None)
+        workers = {row["name"]: row["process"] for row in status["workers"]}
         if self._worker is not None and _is_out(workers.get(self._worker, "")):
             raise LessonStalled(
                 N_(

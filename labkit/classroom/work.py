@@ -61,31 +61,31 @@ class Work:
 
         Raises LessonStalled at once if it is down or frozen, as after a click on the panel.
         """
-        stuck = LessonStalled(
+        stalled = LessonStalled(
             N_("waited {seconds:.0f} s, in vain, for {worker} to compute; is this machine very busy?"),
             seconds=PATIENCE_S, worker=worker,
         )  # fmt: skip
-        return str(self._until(lambda: self._live.worker(worker).computing, stuck, worker))
+        return str(self._until(lambda: self._live.worker(worker).computing, stalled, worker))
 
     def until_done(self, part: float) -> None:
         """Return when this part of the tasks (0.5: half of them) has an outcome."""
         wanted = part * len(self.futures)
-        stuck = LessonStalled(
+        stalled = LessonStalled(
             N_("waited {seconds:.0f} s, in vain, for {part:.0%} of the tasks; is this machine very busy?"),
             seconds=PATIENCE_S, part=part,
         )  # fmt: skip
-        self._until(lambda: len(self._live.ended) >= wanted, stuck)
+        self._until(lambda: len(self._live.ended) >= wanted, stalled)
 
     def until_seen(self, kind: str, worker: str) -> float:
         """Return when the broker saw this (lost, joined, suspect, left ...) happen to ``worker``.
 
         The last time since this work began, on the broker's clock.
         """
-        stuck = LessonStalled(
+        stalled = LessonStalled(
             N_("waited {seconds:.0f} s, in vain, for {worker}'s event '{kind}'; is this machine very busy?"),
             seconds=PATIENCE_S, worker=worker, kind=kind,
         )  # fmt: skip
-        return float(self._until(lambda: self._live.worker(worker).last_seen.get(kind), stuck))
+        return float(self._until(lambda: self._live.worker(worker).last_seen.get(kind), stalled))
 
     def finish(self) -> History:
         """Wait for every outcome, and for every worker that should be up; return the history of this work.
@@ -110,8 +110,8 @@ class Work:
             seconds=PATIENCE_S, n=number, total=len(self._ours),
         )  # fmt: skip
 
-    def _until(self, condition: Callable[[], Any], stuck: LessonStalled, worker: str | None = None) -> Any:
-        """Return what ``condition`` returns when that is true; raise ``stuck``, or why it cannot become so.
+    def _until(self, condition: Callable[[], Any], stalled: LessonStalled, worker: str | None = None) -> Any:
+        """Return what ``condition`` returns when that is true; raise ``stalled``, or why it cannot become so.
 
         ``worker``: the worker that must be up for it; None: any worker will do.
         """
@@ -123,7 +123,7 @@ class Work:
                 return found
             watch.raise_if_stalled()
             if time.monotonic() > deadline:
-                raise stuck
+                raise stalled
             time.sleep(POLL_S)
 
     # --- the history ----------------------------------------------------------------------------------------

@@ -90,12 +90,12 @@ def _show(decision: Decision) -> None:
         "{at}  {before} → {size} workers: {n} tasks are open",
         decision.open_tasks,
     )
-    told = text.format(
+    line = text.format(
         at=time.strftime("%H:%M:%S"), before=decision.before, size=decision.size, n=decision.open_tasks
     )
     if decision.work_s:
-        told += _(", {seconds:.1f} s of work for one").format(seconds=decision.work_s)
-    output.line(told)
+        line += _(", {seconds:.1f} s of work for one").format(seconds=decision.work_s)
+    output.line(line)
     sys.stdout.flush()
 
 

@@ -103,10 +103,10 @@ def _files(course: Path) -> Iterator[Path]:
 def _read(record: Path) -> dict[str, str]:
     """Return what each copy was made of; empty if the record is missing or damaged."""
     try:
-        told = json.loads(record.read_bytes())
+        copies = json.loads(record.read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
-    return {str(name): str(digest) for name, digest in told.items()} if isinstance(told, dict) else {}
+    return {str(name): str(digest) for name, digest in copies.items()} if isinstance(copies, dict) else {}
 
 
 def _free_name(copy: Path) -> Path:
@@ -120,8 +120,8 @@ def _free_name(copy: Path) -> Path:
 def digest(data: bytes) -> str:
     """Return a digest of what a reader sees: for a notebook, its cells and their outputs."""
     try:
-        told = json.loads(data)
-        seen = [(cell["cell_type"], cell["source"], cell.get("outputs")) for cell in told["cells"]]
+        notebook = json.loads(data)
+        seen = [(cell["cell_type"], cell["source"], cell.get("outputs")) for cell in notebook["cells"]]
     except (ValueError, TypeError, KeyError):  # no notebook, or a broken one
         return hashlib.sha256(data).hexdigest()
     return hashlib.sha256(json.dumps(_joined(seen), sort_keys=True).encode()).hexdigest()

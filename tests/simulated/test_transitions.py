@@ -61,7 +61,7 @@ def worker_steps(events: list[Event]) -> Iterator[tuple[str, str]]:
 def test_simulated_tasks_and_workers_take_every_allowed_step_and_no_other() -> None:
     tasks: set[tuple[str, str]] = set()
     workers: set[tuple[str, str]] = set()
-    allowed = task_life.TRANSITIONS.keys(), worker_table.TRANSITIONS.keys()
+    allowed = set(task_life.TRANSITIONS), set(worker_table.TRANSITIONS)
     for seed in range(SEEDS):
         history = simulate(seed, faults=mix(seed)).history
         tasks.update(task_steps(history))
