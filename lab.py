@@ -93,6 +93,10 @@ TEXTS = {
         "Another run is preparing the lab; waiting for it.",
         "Otro comando está preparando el laboratorio; se espera a que termine.",
     ),
+    "run": (
+        "{command} cannot be run: {reason}",
+        "No se puede ejecutar {command}: {reason}",
+    ),
     "interrupted": (
         "Interrupted; the next run starts afresh.",
         "Interrumpido; la próxima vez se empezará de nuevo.",
@@ -100,7 +104,15 @@ TEXTS = {
 }
 
 SIGNS = {
-    "disk": ("No space left", "Errno 28", "not enough space", "quota exceeded"),
+    "disk": (
+        "No space left",
+        "Errno 28",
+        "not enough space",
+        "quota exceeded",
+        "Errno 122",
+        "File too large",
+        "Errno 27",
+    ),
     "network": (
         "NewConnectionError",
         "NameResolutionError",
@@ -280,7 +292,11 @@ def grab(lock: IO[str]) -> bool:
 def hand_over(command: List[str]) -> int:
     """Become ``command``; where a process cannot (Windows), run it and return its exit code."""
     if not WINDOWS:
-        os.execv(command[0], command)
+        try:
+            os.execv(command[0], command)
+        except OSError as error:
+            say(text("run", command=command[0], reason=error.strerror))
+            return 1
     with subprocess.Popen(command) as process:
         while True:
             try:

@@ -96,6 +96,7 @@ class Worker:
         self._last_lease_s = 0.0
         self._asking_since: float | None = None  # and no broker has admitted this worker
         self._logged_missing = False
+        self._logged_untouched = False
 
     def stop_on_signals(self) -> None:
         """Drain on SIGTERM, SIGINT, and Ctrl-Break."""
@@ -199,8 +200,16 @@ class Worker:
     def _show_serving(self, file: Path, now: float) -> None:
         """Touch the file that a container's health check reads, while the broker answers."""
         self._shown_serving_at = now
-        if self._session.phase is Phase.READY:
+        if self._session.phase is not Phase.READY:
+            return
+        try:
             file.touch()
+        except OSError as error:  # a full disk is no reason not to serve
+            if not self._logged_untouched:
+                log.warning(
+                    "%s cannot be touched, so a health check may take this worker for ill: %s", file, error
+                )
+            self._logged_untouched = True
 
     def _do(self, actions: list[Any]) -> None:
         for action in actions:

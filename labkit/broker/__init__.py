@@ -26,7 +26,9 @@ def main(settings: Settings, mirror: SnapshotObserver | None = None) -> int:
     from labkit.core.errors import PortInUse
     from labkit.core.protocol import exit_codes
     from labkit.security import credentials
+    from labkit.support.log_output import tolerate_a_full_disk
 
+    tolerate_a_full_disk()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     known = credentials.of_broker(settings)
     folder = settings.folder

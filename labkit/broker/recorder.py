@@ -9,6 +9,9 @@ appends them to ``events.jsonl`` and sends the same bytes to the subscribers::
 A subscriber that finds a number missing knows that it missed events. If the disk cannot keep up, whole
 batches are left out, and a ``gap`` event records how many events are missing, so that the history is never
 silently incomplete. A gap uses as many numbers as events are missing.
+
+The file is no condition for serving. While the disk refuses it, at the start or later, events are published
+all the same; as soon as the disk accepts data again, a gap records what the file lacks.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ MAX_WAITING = 400_000
 """Events that may wait to be written."""
 PUBLISH_HWM = 500
 """Batches that may wait for a slow subscriber: ten seconds, fifty megabytes at most."""
+NOT_RECORDED = "the history is not recorded: %s"
 
 
 class Recorder:
@@ -52,16 +56,15 @@ class Recorder:
         self._number = 0
         self._reopen_asked = False
         self._unwritten = 0  # events that the disk refused, not yet recorded as a gap
-        self._file = _open(path) if path is not None else None
+        self._path = path
+        self._file: FileIO | None = None  # also while the disk refuses to open it
+        self._told_refused = False
+        self._half_line = False  # the file ends in half a line, which the next write ends
         self._socket: zmq.Socket[bytes] | None = None
         self._port = 0
         if address is not None:
-            try:
-                self._socket = self._bind(address)
-            except zmq.ZMQError:
-                if self._file is not None:
-                    self._file.close()
-                raise
+            self._socket = self._bind(address)
+        self._begin_file()
         self._thread = threading.Thread(target=self._run, name="labkit-recorder", daemon=True)
         self._thread.start()
 
@@ -117,14 +120,13 @@ class Recorder:
             if not batch:
                 continue
             lines = (encode_events(batch) + "\n").encode("ascii")
-            if self._file is not None:
-                self._write(self._file, lines, batch)
+            if self._file is not None or self._path is not None:
+                self._write(lines, batch)
             if self._socket is not None:
                 self._socket.send_multipart([EVENT_TOPIC + struct.pack("!Q", self._number), lines])
             self._number += _weight_of(batch)
             self._written += len(batch)
-        if self._file is not None:
-            self._file.close()
+        self._close_file()
         if self._socket is not None:
             self._socket.close(linger=200)
 
@@ -139,34 +141,64 @@ class Recorder:
             log.error("the history is not published any more: %s: %s", address, error)
             self._socket = None
 
-    def _write(self, file: FileIO, lines: bytes, batch: list[Event]) -> None:
+    def _begin_file(self) -> None:
+        """Open the file before the first event, so that readers find it; a refusal is logged."""
+        if self._path is None:
+            return
+        try:
+            self._file = self._opened(self._path)
+        except OSError as error:
+            self._tell_refused(error)
+
+    def _opened(self, path: Path) -> FileIO:
+        """Open a history for appending, and note whether a killed broker has left half a line in it."""
+        file = path.open("ab", buffering=0)
+        try:
+            if path.is_file() and path.stat().st_size:
+                with path.open("rb") as written:
+                    written.seek(-1, os.SEEK_END)
+                    self._half_line = written.read() != b"\n"
+        except OSError:
+            file.close()
+            raise
+        return file
+
+    def _write(self, lines: bytes, batch: list[Event]) -> None:
         """Append a batch. Refused events are recorded as a gap, as soon as the disk accepts data again."""
         if self._unwritten:
             gap = encode_event(Event(batch[0].at, h.GAP, detail={"missing": self._unwritten}))
-            lines = f"\n{gap}\n".encode("ascii") + lines  # the refused write may have left half a line
-        rest = memoryview(lines)
+            lines = f"{gap}\n".encode("ascii") + lines
         try:
+            if self._file is None:
+                assert self._path is not None
+                self._file = self._opened(self._path)
+            rest = memoryview(b"\n" + lines if self._half_line else lines)
             while rest:
-                rest = rest[file.write(rest) :]
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
-            if not self._unwritten:
-                log.error("the history is not recorded: %s", error)
+            self._tell_refused(error)
             self._unwritten += _weight_of(batch)
+            self._half_line = True  # perhaps; an empty line does no harm
         else:
             self._unwritten = 0
+            self._half_line = False
+            self._told_refused = False
+
+    def _tell_refused(self, error: OSError) -> None:
+        """Log that the disk refuses the history, once until it accepts data again."""
+        if not self._told_refused:
+            log.error(NOT_RECORDED, error)
+        self._told_refused = True
+
+    def _close_file(self) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.close()
+        except OSError as error:  # some network drives report only now that the disk is full
+            self._tell_refused(error)
 
 
 def _weight_of(batch: list[Event]) -> int:
     """Return how many events a batch stands for. Only its first event can be a gap."""
     return sum(map(weight, batch)) if batch[0].kind == h.GAP else len(batch)
-
-
-def _open(path: Path) -> FileIO:
-    """Open a history for appending. A killed broker may have left half a line: end it."""
-    file = path.open("ab", buffering=0)
-    if path.is_file() and path.stat().st_size:
-        with path.open("rb") as written:
-            written.seek(-1, os.SEEK_END)
-            if written.read() != b"\n":
-                file.write(b"\n")
-    return file

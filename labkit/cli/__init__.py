@@ -5,7 +5,8 @@
 * A command is two functions of its module: ``configure(name, parser)`` declares its options, ``run(options,
   settings)`` does the work and returns the exit code.
 * This module turns errors into text for people. A mistake of the user is one line on stderr that names the
-  cause and the next step. A traceback is a bug in labkit, and the last line states that.
+  cause and the next step, and so is what the operating system refuses (``labkit.support.refusals``). A
+  traceback is a bug in labkit, and the last line states that.
 
 Exit codes: 0 done, 1 failed, 2 usage error (nothing was done), 130 Ctrl-C, 141 the reader of our output has
 closed its pipe. ``broker`` adds 73 (a port is taken), ``faults`` adds 3 (every case was inconclusive).
@@ -13,7 +14,6 @@ closed its pipe. ``broker`` adds 73 (a port is taken), ``faults`` adds 3 (every 
 
 from __future__ import annotations
 
-import errno
 import importlib.util
 import io
 import os
@@ -26,6 +26,7 @@ from labkit.cli.output import complain
 from labkit.core.errors import N_, InvalidInput, InvariantBroken, LabkitError
 from labkit.core.protocol.exit_codes import DONE, FAILED, INTERRUPTED, NOT_UNDERSTOOD, READER_LEFT
 from labkit.support.i18n import _, language, set_language, translate_error
+from labkit.support.refusals import refusal
 
 OURS = ("labkit", "workers", "benchmarks")
 
@@ -56,9 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, BrokenPipeError) and _reader_left():
             _write_no_more()
             return READER_LEFT
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            complain(_("No space is left on the disk. Make room, then try again."))
-            _write_no_more()
+        if (refused := refusal(error)) is not None:
+            _keep_what_was_printed()
+            complain(translate_error(refused))
             return FAILED
         if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] not in OURS:
             complain(translate_error(_missing(error.name)))
@@ -116,6 +117,14 @@ def _reader_left() -> bool:
     poll = select.poll()
     poll.register(sys.stdout.fileno(), select.POLLOUT)
     return any(events & select.POLLERR for _descriptor, events in poll.poll(0))
+
+
+def _keep_what_was_printed() -> None:
+    """Print what waits to be printed, unless our standard output is what the system refused."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _write_no_more()
 
 
 def _write_no_more() -> None:

@@ -13,7 +13,7 @@ Guarantee: each picture given is either written whole or named among the failed.
 
 from __future__ import annotations
 
-import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
@@ -151,14 +151,14 @@ def make_folder(folder: Path) -> None:
     """Create the folder for the outputs. Raises InvalidInput if it cannot be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass  # it can be written to
     except FileExistsError as error:
         raise InvalidInput(
             N_("{path} is not a folder; choose another with --out"), path=str(folder)
         ) from error
     except OSError as error:
         raise _cannot_write(folder, error.strerror or str(error)) from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise _cannot_write(folder, "Permission denied")
 
 
 def _cannot_write(folder: Path, reason: str) -> InvalidInput:

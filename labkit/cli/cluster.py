@@ -252,7 +252,11 @@ def _down(options: argparse.Namespace, settings: Settings) -> int:
         output.line(text.format(processes=", ".join(ended)))
         return 0
     with cluster:
-        file = cluster.keep_history()
+        file = None
+        try:
+            file = cluster.keep_history()
+        except ClusterError as error:  # a full disk is no reason to stay up
+            output.complain(_("warning: {what}").format(what=translate_error(error)))
         cluster.down()
     if file is None:
         output.line(_("The cluster {name!r} is down.").format(name=cluster.name))

@@ -201,8 +201,8 @@ class RunFolder:
         try:
             if path.stat().st_size > max_bytes:
                 path.replace(path.with_suffix(".log.1"))
-        except FileNotFoundError:
-            pass  # its first start
+        except OSError:
+            pass  # its first start; or the log cannot be put aside, and goes on
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def leave(self, *, keep: bool) -> None:

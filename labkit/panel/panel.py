@@ -35,6 +35,7 @@ from labkit.panel import page
 from labkit.panel.feed import Feed
 from labkit.panel.view import Moment, moment_of
 from labkit.support.i18n import _, translate_error
+from labkit.support.refusals import refusal
 
 if TYPE_CHECKING:
     from labkit.cluster.view import ClusterView
@@ -166,7 +167,7 @@ class Panel:
             said = translate_error(error)
         except Exception as error:
             log.exception("%s %s, asked for by a click", pending.command, name)
-            said = _("This is a bug in labkit: {error}").format(error=f"{type(error).__name__}: {error}")
+            said = _bug_or_refusal(error, _("This is a bug in labkit: {error}"))
         with self._lock:
             if self._pending.get(name) is pending:
                 del self._pending[name]
@@ -188,7 +189,7 @@ class Panel:
         except Exception as error:
             log.exception("the panel's thread")
             text = _("This panel has stopped, because of a bug in labkit: {error}")
-            self._closed_because(text.format(error=f"{type(error).__name__}: {error}"))
+            self._closed_because(_bug_or_refusal(error, text))
         finally:
             self._stop_load()
             board.close(self._end)
@@ -241,3 +242,10 @@ class Panel:
         atexit.unregister(self.close)
         if self._thread is not None and threading.current_thread() is not self._thread:
             self._thread.join(CLOSE_S)
+
+
+def _bug_or_refusal(error: Exception, bug: str) -> str:
+    """Return what an unexpected error means: what the system has refused, otherwise ``bug`` with its text."""
+    if (refused := refusal(error)) is not None:
+        return translate_error(refused)
+    return bug.format(error=f"{type(error).__name__}: {error}")

@@ -17,7 +17,7 @@ def atomic_write(path: Path, data: bytes | bytearray | memoryview, mode: int = 0
     ``mode`` is the file's permissions from the moment it exists, within the umask. Raises OSError; the former
     file is then unchanged, and no temporary file remains.
     """
-    with _part(path, data, mode) as part:
+    with _naming(path), _part(path, data, mode) as part:
         part.replace(path)
 
 
@@ -26,7 +26,7 @@ def atomic_write_new(path: Path, data: bytes | bytearray | memoryview, mode: int
 
     Of several programs that write the same name at once, one succeeds. Also raises OSError.
     """
-    with _part(path, data, mode) as part:
+    with _naming(path), _part(path, data, mode) as part:
         try:
             os.link(part, path)
         except OSError as error:
@@ -42,6 +42,16 @@ def atomic_write_new(path: Path, data: bytes | bytearray | memoryview, mode: int
 
 
 _NO_HARD_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Have an OSError name ``path``, because the temporary file means nothing to people."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
 
 
 @contextlib.contextmanager

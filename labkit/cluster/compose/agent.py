@@ -71,8 +71,8 @@ class Agent:
         self._selector = selectors.DefaultSelector()
         self._wakeups = Wakeups(self._selector)
         self._control = None
-        if control_socket is not None:
-            self._control = ControlServer(self._selector, "", self._on_request, _listen(control_socket))
+        if control_socket is not None and (listener := _listen_if_possible(control_socket)) is not None:
+            self._control = ControlServer(self._selector, "", self._on_request, listener)
 
     def run(self) -> int:
         """Start the process and supervise it until it ends by itself, or until the container must end."""
@@ -135,6 +135,15 @@ class Agent:
             request.answer(None)
 
 
+def _listen_if_possible(path: Path) -> socket.socket | None:
+    """Return ``_listen(path)``, or None if the disk refuses it: that is no reason not to serve."""
+    try:
+        return _listen(path)
+    except OSError as error:
+        log.warning("the lab cannot inject faults here: %s: %s", path, error)
+        return None
+
+
 def _listen(path: Path) -> socket.socket:
     """Return a listening Unix socket at ``path``; it replaces one that an earlier agent left.
 
@@ -143,10 +152,14 @@ def _listen(path: Path) -> socket.socket:
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(fresh))
-    fresh.chmod(0o600)
-    listener.listen(MAX_CONNECTIONS)
-    fresh.replace(path)
+    try:
+        listener.bind(str(fresh))
+        fresh.chmod(0o600)
+        listener.listen(MAX_CONNECTIONS)
+        fresh.replace(path)
+    except OSError:
+        listener.close()
+        raise
     return listener
 
 
@@ -172,6 +185,14 @@ def _shell_exit_code(code: int | None) -> int:
 def name_of(role: str, settings: Settings) -> str:
     """Return the name of the process: a worker's is WORKER_ID, or else made of its container's id."""
     return role if role != WORKER else settings.worker_id or f"{WORKER}-{socket.gethostname()}"
+
+
+def _begin_history_if_possible(folder: RunFolder) -> None:
+    """Begin a new history if need be. If the disk refuses it, the former one goes on."""
+    try:
+        begin_history(folder)
+    except OSError as error:
+        log.warning("no new history begins: %s", error)
 
 
 def begin_history(folder: RunFolder) -> None:
@@ -209,7 +230,7 @@ def main(arguments: Sequence[str]) -> int:
         settings = Settings.from_environment()
         name = name_of(role, settings)
         if role != WORKER and settings.folder is not None:
-            begin_history(RunFolder(settings.folder))
+            _begin_history_if_possible(RunFolder(settings.folder))
         environment = {"WORKER_ID": name} if role == WORKER else {}
         child = Contained(name, role, command, environment, RunFolder(Path("/nowhere")), DRAIN_S)
         is_elastic = role == WORKER and settings.worker_id is None

@@ -40,6 +40,7 @@ from labkit.cluster.processes import (
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, ClusterError, LabkitError
 from labkit.security.credentials import Credentials
+from labkit.support.refusals import refusal
 
 log = logging.getLogger(__name__)
 
@@ -230,12 +231,21 @@ class ComposeBackend:
             return None
         try:
             self._start_copy()
-        except LabkitError:
+        except LabkitError as error:
+            if isinstance(error.__cause__, OSError):  # there is a history, and the disk refuses the copy
+                raise
             return None
         folder = RunFolder(self._home)
-        folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.begin_history()
-        shutil.copyfile(self.folder / "events.jsonl", folder.events_file)
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.begin_history()
+            shutil.copyfile(self.folder / "events.jsonl", folder.events_file)
+        except OSError as error:
+            raise ClusterError(
+                N_("the history cannot be kept in {file}: {reason}"),
+                file=str(folder.events_file),
+                reason=refusal(error) or str(error),
+            ) from error
         return folder.events_file
 
     def lab_url(self) -> str | None:

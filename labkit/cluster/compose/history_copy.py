@@ -28,7 +28,7 @@ import threading
 from pathlib import Path
 
 from labkit.cluster.compose.docker import Docker, explain
-from labkit.core.errors import LabkitError
+from labkit.core.errors import N_, ClusterError, LabkitError
 from labkit.support.process_groups import KILL, birth, signal_group
 
 EVENTS = "/cluster/events.jsonl"
@@ -53,7 +53,18 @@ def new_folder() -> Path:
         owner = re.fullmatch(r"([0-9]+)-\w+", path.name.removeprefix(FOLDER))
         if owner is not None and birth(int(owner[1])) is None:
             shutil.rmtree(path, ignore_errors=True)  # another user's folder stays
-    return Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-"))
+    try:
+        return Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-"))
+    except OSError as error:
+        raise _cannot_copy(Path(tempfile.gettempdir()), error) from error
+
+
+def _cannot_copy(path: Path, error: OSError) -> ClusterError:
+    return ClusterError(
+        N_("the broker's history cannot be copied to {path}: {reason}; TMPDIR chooses another folder"),
+        path=str(path),
+        reason=error.strerror or str(error),
+    )
 
 
 class HistoryCopy:
@@ -65,13 +76,19 @@ class HistoryCopy:
     def __init__(self, docker: Docker, container: str, path: Path) -> None:
         self._docker = docker
         self._container = container
-        self._file = path.open("wb", buffering=0)
+        try:
+            self._file = path.open("wb", buffering=0)
+        except OSError as error:
+            raise _cannot_copy(path, error) from error
         self._copied = 0
         self._closing = threading.Event()
         self._tail: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()  # of _tail
         try:
             self._fetch()
+        except OSError as error:
+            self._file.close()
+            raise _cannot_copy(path, error) from error
         except BaseException:
             self._file.close()
             raise

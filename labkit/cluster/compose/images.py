@@ -10,12 +10,14 @@ missing images; after a change of the code, run ``docker-compose build``.)
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import re
 import sys
 from pathlib import Path
 
 from labkit.cluster.compose.docker import BUILD_S, Docker, explain, run_command
-from labkit.core.errors import N_, InvalidInput
+from labkit.core.errors import N_, ClusterError, InvalidInput
 from labkit.support.i18n import _
 from labkit.support.paths import ROOT
 
@@ -88,11 +90,33 @@ def export_images(docker: Docker, file: Path) -> int:
     try:
         tags = (docker.environ["LABKIT_TAG"], LATEST)
         built = [f"{image}:{tag}" for image in BUILT for tag in tags]
-        docker.run("save", "--output", str(part), *built, *FETCHED, timeout_s=FILE_S)
+        _save(docker, part, [*built, *FETCHED])
         part.replace(file)
+        return file.stat().st_size
+    except OSError as error:
+        raise _cannot_write(file, error.strerror or str(error)) from error
     finally:
-        part.unlink(missing_ok=True)
-    return file.stat().st_size
+        with contextlib.suppress(OSError):  # a disk that refuses even this is named already
+            part.unlink(missing_ok=True)
+
+
+def _save(docker: Docker, file: Path, images: list[str]) -> None:
+    ran = run_command(["docker", "save", "--output", str(file), *images], docker.environ, FILE_S)
+    if ran.returncode == 0:
+        return
+    # Docker writes beside the file, under a name of its own, and then renames it.
+    refused = re.search(rf"{re.escape(str(file.parent))}\S*: (.+)", ran.stderr)
+    if refused is not None:
+        raise _cannot_write(file.with_suffix(""), refused[1].strip())
+    raise explain("docker save", ran.stderr + ran.stdout)
+
+
+def _cannot_write(file: Path, reason: str) -> ClusterError:
+    return ClusterError(
+        N_("{file} cannot be written: {reason}; make room, or name a file on another disk"),
+        file=str(file),
+        reason=reason,
+    )
 
 
 def import_images(docker: Docker, file: Path) -> list[str]:

@@ -113,8 +113,14 @@ def start_background(options: ClusterOptions, settings: Settings) -> Cluster:
     except BaseException:  # also Ctrl-C: only the volumes remain
         docker.compose("down", "--remove-orphans", timeout_s=UP_S)
         raise
-    home.note_compose_project(docker.project)
+    _note(home, docker)
     return cluster
+
+
+def _note(home: RunFolder, docker: Docker) -> None:
+    """Note which project the cluster is. Without the note, the next command needs --backend again."""
+    with contextlib.suppress(OSError):
+        home.note_compose_project(docker.project)
 
 
 def connect(name: str | None, settings: Settings) -> Cluster:
@@ -125,8 +131,7 @@ def connect(name: str | None, settings: Settings) -> Cluster:
     docker = docker_of(replace(settings, cluster=label))
     home = RunFolder.of(settings.home, label)
     cluster = _connected(docker, label, home.path)
-    with contextlib.suppress(OSError):  # without the note, the next command needs --backend again
-        home.note_compose_project(docker.project)
+    _note(home, docker)
     return cluster
 
 

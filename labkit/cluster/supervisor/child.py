@@ -345,8 +345,8 @@ class Child:
         try:
             if sys.platform != "win32" and path.stat().st_size > MAX_LOG_BYTES:
                 os.truncate(path, 0)  # the child appends, so it goes on at the new end
-        except FileNotFoundError:
-            pass  # it has been removed
+        except OSError:
+            pass  # it has been removed, or the disk refuses; the log is a convenience
 
 
 def _write(log: int, line: str) -> None:

@@ -46,6 +46,7 @@ from labkit.cluster.supervisor.control import ControlServer, Request, encode_err
 from labkit.cluster.supervisor.wakeups import Wakeups, read_line
 from labkit.core.errors import N_, ClusterError, InvalidInput, LabkitError
 from labkit.support import process_groups
+from labkit.support.refusals import is_about_files, refusal
 
 if TYPE_CHECKING:
     from labkit.cluster.supervisor.plan import Plan
@@ -299,9 +300,17 @@ class Supervisor:
             child.wait(KILLED_S)
         if sys.platform == "win32":
             _print_to(os.open(os.devnull, os.O_WRONLY))  # Windows cannot remove an open log
-        self._folder.leave(keep=not self._plan["private"])
+        refused: LabkitError | None = None
+        try:
+            self._folder.leave(keep=not self._plan["private"])
+        except OSError as error:  # a disk that has become read-only: everything has ended, and files stay
+            refused = _named(error, self._folder, self._plan["private"])
+            print(refused, file=sys.stderr)
         for request in self._wait_for_end:
-            request.answer(None)
+            if refused is None:
+                request.answer(None)
+            else:
+                request.refuse(refused)
         if self._control is not None:
             self._control.close()
         self.wakeups.close()
@@ -319,30 +328,44 @@ def main() -> int:
     try:
         ended = folder.take()
     except (LabkitError, OSError) as error:
-        _report({"error": encode_error(_named(error, folder))})
+        _report({"error": encode_error(_named(error, folder, plan["private"]))})
         return 1
     try:
         supervisor.wakeups.watch_standard_input()
         state = supervisor.start()
         _report({"state": state, "ended": ended})
-        _print_to(folder.open_log("supervisor"))
+        _print_to(_own_log(folder))
         supervisor.run()
     except (LabkitError, OSError) as error:
-        _report({"error": encode_error(_named(error, folder))})
+        _report({"error": encode_error(_named(error, folder, plan["private"]))})
         return 1
     finally:
         supervisor.close()
     return 0
 
 
-def _named(error: LabkitError | OSError, folder: RunFolder) -> LabkitError:
+def _named(error: LabkitError | OSError, folder: RunFolder, private: bool) -> LabkitError:
     if isinstance(error, LabkitError):
         return error
+    if not is_about_files(error):
+        return ClusterError(
+            N_("the cluster cannot be started: {reason}"), reason=refusal(error) or str(error)
+        )
     return ClusterError(
-        N_("the cluster cannot use its folder {folder}: {reason}; LABKIT_HOME chooses another"),
+        N_("the cluster cannot use its folder {folder}: {reason}; TMPDIR chooses another")
+        if private
+        else N_("the cluster cannot use its folder {folder}: {reason}; LABKIT_HOME chooses another"),
         folder=str(folder.path),
         reason=error.strerror or str(error),
     )
+
+
+def _own_log(folder: RunFolder) -> int:
+    """Return a descriptor of the supervisor's own log, or of the null device if the disk refuses it."""
+    try:
+        return folder.open_log("supervisor")
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY)
 
 
 def _report(report: dict[str, Any]) -> None:

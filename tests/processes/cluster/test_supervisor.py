@@ -204,6 +204,12 @@ def test_a_full_disk_ends_no_cluster(opened: Open, folder: RunFolder) -> None:
     assert cluster.all_processes()["worker-1"][0] == after["pid"]
 
 
+def test_a_log_of_its_own_is_no_condition(opened: Open, folder: RunFolder) -> None:
+    folder.log_file("supervisor").mkdir(parents=True)  # in its way, as a full disk would be
+    cluster = opened()
+    assert cluster.wait_until_up()["state"] == "running"
+
+
 def test_processes_started_by_a_child_end_with_it(opened: Open) -> None:
     cluster = opened(PARENT)
     pid = int(

@@ -1,0 +1,48 @@
+"""What a process of a cluster prints into its log: a full disk there is no failure of what prints.
+
+A worker's standard output is a file in the run folder. Without this module a task that prints would fail
+with OSError, and so would the worker's own messages, because a file that helps to find faults is full.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+from labkit.support.refusals import NO_MORE_DATA
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+class _Log(io.FileIO):
+    """A file that accepts and drops what its disk refuses."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in NO_MORE_DATA:
+                raise
+            return memoryview(data).nbytes
+
+
+def tolerate_a_full_disk() -> None:
+    """Have this process's standard output and standard error drop what the disk refuses."""
+    sys.stdout = _tolerant(sys.stdout)
+    sys.stderr = _tolerant(sys.stderr)
+
+
+def _tolerant(stream: TextIO) -> TextIO:
+    try:
+        descriptor = stream.fileno()
+    except (AttributeError, OSError, ValueError):  # closed by the parent process, or no file
+        return stream
+    stream.flush()
+    return io.TextIOWrapper(
+        _Log(descriptor, "wb", closefd=False),  # unbuffered, as with Python's -u
+        encoding=stream.encoding,
+        errors=stream.errors,
+        write_through=True,
+    )
