@@ -67,6 +67,8 @@ class Absence(NamedTuple):
     open_tasks: int
     """Tasks without an outcome at the end; labkit promises 0."""
     end_s: float
+    unfinished: bool = False
+    """It left before it had finished what it held."""
 
 
 def absence_of(history: History) -> Absence | None:
@@ -109,6 +111,11 @@ def absence_of(history: History) -> Absence | None:
         history.counts().get(h.DUPLICATE, 0),
         sum(not row.outcome for row in history.ledger()),
         history.duration_s - at,
+        any(
+            e.kind == h.REQUEUED and e.detail.get("cause") == "left"
+            for e in history.events
+            if e.worker == target and e.at - began >= at
+        ),
     )
 
 
@@ -288,7 +295,8 @@ def _sentence(a: Absence | None) -> str:
     if a.lost_s is not None:
         parts.append(_("lost after {t}").format(t=seconds(a.lost_s)))
     elif a.left_s is not None:
-        parts.append(_("has left after {t}, empty-handed").format(t=seconds(a.left_s)))
+        text = _("has left after {t}, unfinished") if a.unfinished else _("has left after {t}, empty-handed")
+        parts.append(text.format(t=seconds(a.left_s)))
     else:
         parts.append(_("never lost: it beats"))
     if a.requeued_s is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Container
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -14,6 +15,7 @@ from labkit.charts.marks import View, draw_marks, in_words, marks_height, marks_
 from labkit.charts.style import MARGIN, WIDTH, Chart
 from labkit.charts.table import Table
 from labkit.core.history import History, Interval
+from labkit.core.history.causes import NOT_TAKEN, REASONS, RETURNED
 from labkit.support.i18n import _, ngettext
 from labkit.support.palette import FAULT, GRID, INK, mixed, worker_colour
 from labkit.support.text import seconds
@@ -63,14 +65,16 @@ def gantt_table(history: History) -> Table:
     return Table(
         columns,
         [
-            (i.worker, i.slot + 1, i.task, i.attempt, i.start, i.end, outcome_in_words(i.outcome))
+            (i.worker, i.slot + 1, i.task, i.attempt, i.start, i.end, outcome_in_words(i.outcome, i.cause))
             for i in sorted(bars_of(history), key=lambda i: i.start)
         ],
     )
 
 
-def outcome_in_words(outcome: str) -> str:
-    """Return the outcome of an attempt in the reader's language."""
+def outcome_in_words(outcome: str, cause: str = "") -> str:
+    """Return the outcome of an attempt in the reader's language; ``cause``: why it was requeued."""
+    if outcome == "requeued" and cause in REASONS and cause not in (RETURNED, NOT_TAKEN):
+        return _("requeued: {why}").format(why=_(REASONS[cause]))
     words = {
         "done": _("done"),
         "failed": _("failed"),
@@ -142,12 +146,28 @@ def draw_gantt(axes: Axes, history: History, view: View, bars: list[Interval]) -
     style.legend_below(axes, [patch for patch, _label in legend], [label for _patch, label in legend])
 
 
-def _style(bar: Interval) -> str:
+def _next_bars(bars: list[Interval]) -> dict[Interval, Interval]:
+    """Return for each bar the next one of its task. Numbers of attempts begin again with a new broker."""
+    latest: dict[str, Interval] = {}
+    following: dict[Interval, Interval] = {}
+    for bar in sorted(bars, key=lambda bar: bar.start):
+        if bar.task in latest:
+            following[latest[bar.task]] = bar
+        latest[bar.task] = bar
+    return following
+
+
+def _repeated(bars: list[Interval]) -> frozenset[Interval]:
+    """Return the bars of tasks that had begun before. One that only waited at a worker has no bar there."""
+    return frozenset(_next_bars(bars).values())
+
+
+def _style(bar: Interval, repeated: Container[Interval]) -> str:
     if bar.outcome in INTERRUPTED:
         return "interrupted"
     if bar.outcome not in ("done", ""):
         return "in vain"
-    return "repeated" if bar.attempt > 1 else "first"
+    return "repeated" if bar in repeated else "first"
 
 
 def _look(kind: str, colour: str) -> dict[str, Any]:
@@ -172,8 +192,9 @@ def _draw_bars(axes: Axes, bars: list[Interval], rows: dict[tuple[str, int], int
     widths = sorted(bar.end - bar.start for bar in bars)
     thin = widths[len(widths) // 2] < THIN_PX * pixel
     spans: dict[tuple[str, int, str], list[tuple[float, float]]] = defaultdict(list)
+    repeated = _repeated(bars)
     for bar in bars:
-        of_row = spans[bar.worker, bar.slot, _style(bar)]
+        of_row = spans[bar.worker, bar.slot, _style(bar, repeated)]
         if thin and of_row and bar.start - of_row[-1][1] < pixel / 10:  # the gap would be invisible
             of_row[-1] = of_row[-1][0], bar.end
         else:
@@ -207,9 +228,9 @@ def _draw_losses(axes: Axes, bars: list[Interval], rows: dict[tuple[str, int], i
         label="_lost",
         zorder=6,
     )
-    attempts = {(bar.task, bar.attempt): bar for bar in bars}
+    following = _next_bars(bars)
     for bar in lost[:MAX_ARROWS]:
-        again = attempts.get((bar.task, bar.attempt + 1))
+        again = following.get(bar)
         if again is None:
             continue
         begin, end = rows[bar.worker, bar.slot], rows[again.worker, again.slot]
@@ -249,7 +270,8 @@ def _legend(history: History, bars: list[Interval]) -> list[tuple[Patch, str]]:
         "repeated": _("computed again"),
         "in vain": _("without a result"),
     }
-    present = {_style(bar) for bar in bars}
+    repeated = _repeated(bars)
+    present = {_style(bar, repeated) for bar in bars}
     legend = [(Patch(**_look(kind, grey)), label) for kind, label in labels.items() if kind in present]
     if outages(history):
         legend.append((Patch(facecolor=FAULT, alpha=0.16), _("from the fault until it joined again")))
@@ -266,7 +288,7 @@ def _describe(history: History, bars: list[Interval]) -> str:
         span=seconds(max(bar.end for bar in bars) - min(bar.start for bar in bars)),
     )
     lost = sum(bar.outcome in INTERRUPTED for bar in bars)
-    again = sum(bar.attempt > 1 for bar in bars)
+    again = len(_repeated(bars))
     sentences = [text]
     if lost or again:
         sentences.append(_("Interrupted: {lost}; computed again: {again}.").format(lost=lost, again=again))

@@ -11,6 +11,7 @@ from labkit.charts import style
 from labkit.charts.style import MARGIN, NORMAL, WIDTH, Chart
 from labkit.charts.table import Table
 from labkit.core.history import History, Recovery
+from labkit.core.history.causes import CLOSED, LEASE, REJOINED, SILENT
 from labkit.support.i18n import _, ngettext
 from labkit.support.palette import FAULT, GRID, INK, PALE
 from labkit.support.text import seconds
@@ -67,7 +68,7 @@ def recovery_table(history: History) -> Table:
                 chain.restored_at,
             )
         ]
-        fault = chain.fault or _("crash")
+        fault = chain.fault or _what_happened(chain)
         rows.append((fault, chain.target, chain.began_at, *after, len(chain.held), len(chain.lost)))
     return Table(columns, rows)
 
@@ -128,9 +129,23 @@ def title_of(chain: Recovery) -> str:
     """Return the title of a chain: fault, target and time."""
     if chain.fault:
         what = _("{fault} {target} at {at:.2f} s")
-    else:
+    elif chain.target == "broker":
+        what = (
+            _("{target} stopped, next one at {at:.2f} s") if chain.cause else _("new {target} at {at:.2f} s")
+        )
+    elif chain.cause in (CLOSED, ""):
         what = _("{target} lost at {at:.2f} s, not on purpose")
-    return what.format(fault=chain.fault, target=chain.target, at=chain.began_at)
+    else:
+        what = _("{target} lost at {at:.2f} s: {cause}")
+    return what.format(fault=chain.fault, target=chain.target, at=chain.began_at, cause=_what_happened(chain))
+
+
+def _what_happened(chain: Recovery) -> str:
+    """Return the cause of a loss that no command in the history explains, in a word or two."""
+    if chain.target == "broker":
+        return _("stop") if chain.cause else _("crash")
+    words = {SILENT: _("silence"), LEASE: _("hang"), REJOINED: _("new hello")}
+    return words.get(chain.cause, _("crash"))
 
 
 def draw_recovery(axes: Axes, chain: Recovery, above: float = 0.0) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from labkit.charts import Table
 from labkit.cluster.status_text import cause_in_words
 from labkit.core.history import History, StoryRow
+from labkit.core.history.causes import REASONS
 from labkit.support.i18n import _
 
 
@@ -17,19 +18,5 @@ def story(history: History, task: str) -> Table:
 
 
 def _sentence(row: StoryRow) -> str:
-    cause = str(row.params.get("cause", ""))
-    return _(row.template).format(**{**row.params, "cause": _ENDS[cause]() if cause in _ENDS else cause})
-
-
-# Why an attempt ended or a worker was lost: names in the history -> text.
-_ENDS = {
-    "closed": lambda: cause_in_words("closed"),
-    "silent": lambda: cause_in_words("silent"),
-    "lease": lambda: cause_in_words("lease"),
-    "stale": lambda: cause_in_words("stale"),
-    "rejoined": lambda: cause_in_words("rejoined"),
-    "lost": lambda: _("its worker was lost"),
-    "left": lambda: _("its worker left"),
-    "returned": lambda: _("its worker gave it back"),
-    "hung": lambda: _("it outran its lease"),
-}
+    cause = _(REASONS[row.why]) if row.why else cause_in_words(str(row.params.get("cause", "")))
+    return _(row.template).format(**{**row.params, "cause": cause})

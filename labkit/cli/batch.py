@@ -46,6 +46,8 @@ class Written:
     attempt: int
     instead_of: Path | None = None
     """The usual name of this output, if another result had it."""
+    task: str = ""
+    """The task's id; empty for an engine whose tasks have none."""
 
 
 @dataclass(frozen=True)
@@ -279,7 +281,8 @@ class Batch:
             return
         worker, attempt = getattr(future, "worker", None), getattr(future, "attempt", 1)
         instead_of = None if written == output else output
-        self.report.written.append(Written(source, written, worker, attempt, instead_of))
+        task = getattr(future, "task_id", "")
+        self.report.written.append(Written(source, written, worker, attempt, instead_of, task))
         self._on_progress(self.report)
 
     def _write(self, source: Path, output: Path, data: bytes) -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from labkit.cli import output
 from labkit.cli.cluster import READY_S, broker_is_down, connected, name_option
 from labkit.cli.parser import Parser
+from labkit.cluster.processes import WORKER
 from labkit.cluster.status import recovery_command
 from labkit.cluster.status_text import STATES
 from labkit.core import history as h
@@ -133,21 +134,56 @@ def _resume(cluster: Cluster, target: str, _settings: Settings) -> Steps:
 
 
 def _stop(cluster: Cluster, target: str, _settings: Settings) -> Steps:
+    events = cluster.event_file()
+    events.skip()
     cluster.stop(target)
-    last_exit = next((row["last_exit"] for row in cluster.status()["processes"] if row["name"] == target), "")
-    if last_exit == "SIGKILL":
-        output.line(
-            _("{target} did not finish in time and was killed; its tasks go to others.").format(target=target)
-        )
-    elif target.startswith("worker"):
-        output.line(
-            _("{target} finished its tasks and is down. It stays down until it is started.").format(
-                target=target
-            )
-        )
+    row = next((row for row in cluster.status()["processes"] if row["name"] == target), None)
+    if row is not None and row["kind"] == WORKER:
+        text = _how_it_left(_until_gone(events, target), killed=row["last_exit"] == "SIGKILL")
+    elif row is not None and row["last_exit"] == "SIGKILL":
+        text = _("{target} did not end in time and was killed. It stays down until it is started.")
     else:
-        output.line(_("{target} is down. It stays down until it is started.").format(target=target))
+        text = _("{target} is down. It stays down until it is started.")
+    output.line(text.format(target=target))
     return [(f"start {target}", _("start it again")), _watch()]
+
+
+def _until_gone(events: EventFile, worker: str) -> list[h.Event]:
+    """Return the events about a worker up to its goodbye or loss, or those of the next ``NOTICE_S``."""
+    deadline = time.monotonic() + NOTICE_S
+    found: list[h.Event] = []
+    while True:
+        found += [event for event in events.read() if event.worker == worker]
+        if any(event.kind in (h.LEFT, h.LOST) for event in found) or time.monotonic() >= deadline:
+            return found
+        time.sleep(POLL_S)
+
+
+def _how_it_left(about: list[h.Event], killed: bool) -> str:
+    """Return a text for ``target``: what became of a stopped worker and its tasks."""
+    unfinished = sum(e.kind == h.REQUEUED and e.detail.get("cause") in ("lost", "left") for e in about)
+    returned = sum(e.kind == h.REQUEUED and e.detail.get("cause") == "returned" for e in about)
+    if killed and unfinished:
+        return _("{target} did not finish in time and was killed; its tasks go to others.")
+    if killed:
+        return _("{target} did not end in time and was killed. It stays down until it is started.")
+    if unfinished:
+        return ngettext(
+            "{{target}} is down. It did not finish {n} task in time, which goes to another worker.",
+            "{{target}} is down. It did not finish {n} tasks in time, which go to other workers.",
+            unfinished,
+        ).format(n=unfinished)
+    if returned:
+        return ngettext(
+            "{{target}} finished what it was computing, gave {n} waiting task back and is down. "
+            "It stays down until it is started.",
+            "{{target}} finished what it was computing, gave {n} waiting tasks back and is down. "
+            "It stays down until it is started.",
+            returned,
+        ).format(n=returned)
+    if any(event.kind == h.LEFT for event in about):
+        return _("{target} finished its tasks and is down. It stays down until it is started.")
+    return _("{target} is down. It stays down until it is started.")
 
 
 def _start(cluster: Cluster, target: str, _settings: Settings) -> Steps:

@@ -15,6 +15,7 @@ from labkit.cli.batch import Batch, Failure, Outputs, Report, find_pictures, mak
 from labkit.cli.cluster import json_option, name_option
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
+from labkit.cli.sent_again import again_in_words, sent_again
 from labkit.cluster.status_text import STATES
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.executors import ENGINES, open_executor
@@ -124,6 +125,9 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         options.sources, options.recursive, without=folder, on_skipped=skipped.append
     )
     with _engine(options, settings) as (executor, cluster):
+        events = None if cluster is None else cluster.event_file()
+        if events is not None:
+            events.skip()
         if pictures:
             make_folder(folder)
         outputs = Outputs(folder, pictures, steps, f".{options.format}")
@@ -142,11 +146,12 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
                 strip=options.strip,
             )
             report = batch.run(pictures)
+        again = {} if events is None else sent_again(events, report)
     report.failed[:0] = failed
     if options.json:
-        output.as_json(_as_json(report, options, steps, skipped))
+        output.as_json(_as_json(report, options, steps, skipped, again))
     else:
-        _print_report(report, options, cluster)
+        _print_report(report, options, cluster, again)
         _tell_skipped(skipped)
     return 1 if report.failed else 0
 
@@ -303,7 +308,9 @@ def _progress(total: int, quiet: bool) -> Iterator[tuple[OnProgress, Callable[[s
         yield show, lambda text: console.print(output.as_called(text), markup=False)
 
 
-def _print_report(report: Report, options: argparse.Namespace, cluster: Cluster | None) -> None:
+def _print_report(
+    report: Report, options: argparse.Namespace, cluster: Cluster | None, again: Mapping[str, list[str]]
+) -> None:
     written = len(report.written)
     text = ngettext("{written} of {n} picture in {span}", "{written} of {n} pictures in {span}", report.total)
     line = text.format(written=written, n=report.total, span=output.seconds(report.seconds))
@@ -317,13 +324,8 @@ def _print_report(report: Report, options: argparse.Namespace, cluster: Cluster 
     else:
         line += _(", engine {engine}").format(engine=options.engine)
     output.line(line + ".")
-    if again := sum(done.attempt > 1 for done in report.written):
-        text = ngettext(
-            "{n} of them was started again elsewhere, because its worker was lost.",
-            "{n} of them were started again elsewhere, because their worker was lost.",
-            again,
-        )
-        output.line(text.format(n=again))
+    if again:
+        output.line(again_in_words(again))
     if written:
         output.line(_("The results are in {folder}.").format(folder=options.out))
         _tell_numbered(report)
@@ -387,7 +389,11 @@ def _what(failure: Failure) -> str:
 
 
 def _as_json(
-    report: Report, options: argparse.Namespace, steps: list[Step], skipped: list[Skipped]
+    report: Report,
+    options: argparse.Namespace,
+    steps: list[Step],
+    skipped: list[Skipped],
+    again: Mapping[str, list[str]],
 ) -> dict[str, Any]:
     return {
         "engine": options.engine,
@@ -399,6 +405,7 @@ def _as_json(
                 "output": str(done.output),
                 "worker": done.worker,
                 "attempt": done.attempt,
+                "again": again.get(done.task, []),
                 "instead_of": None if done.instead_of is None else str(done.instead_of),
             }
             for done in report.written

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.core.errors import N_
+from labkit.core.history.causes import LOSSES
 from labkit.support.i18n import _, ngettext
 
 
@@ -134,14 +135,7 @@ def ready_in_words(status: Mapping[str, Any]) -> str:
 
 def cause_in_words(cause: str) -> str:
     """Return how the broker noticed a loss, in the reader's language."""
-    words = {
-        "closed": _("its connection closed"),
-        "silent": _("it was silent for too long"),
-        "lease": _("a task outran its lease and no report came"),
-        "stale": _("its connection was no longer known"),
-        "rejoined": _("it said hello anew"),
-    }
-    return words.get(cause, cause)
+    return _(LOSSES[cause]) if cause in LOSSES else cause
 
 
 def mirror_in_words(health: str) -> str:

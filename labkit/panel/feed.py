@@ -16,8 +16,9 @@ from typing import NamedTuple
 from labkit.cluster.status_text import cause_in_words
 from labkit.core import history as h
 from labkit.core.history import Event, LiveView
+from labkit.core.history.causes import HUNG, LOST_WORKERS, REASONS, Causes
 from labkit.core.history.recovery import HEALING
-from labkit.support.i18n import _
+from labkit.support.i18n import _, ngettext
 
 CHART_S = 30
 """Seconds that the chart shows."""
@@ -56,6 +57,7 @@ class Feed:
     def __init__(self) -> None:
         self.live = LiveView(span_s=1.0, keep_s=CHART_S + 1)
         self.log: deque[LogLine] = deque(maxlen=LOG_LINES)
+        self._causes = Causes()
         self._behind = 0.0
         """How far the broker's clock is behind ours."""
 
@@ -68,7 +70,10 @@ class Feed:
             if isinstance(started, (int, float)):
                 self._behind = monotonic - max(0.0, wall - started) - event.at
             self.live.add(event)
-            if (sentence := _sentence(event)) is not None:
+            why = self._causes.add(event)
+            if event.kind == h.LEFT:
+                why = HUNG if self._causes.has_hung(event.worker) else ""
+            if (sentence := _sentence(event, why, self.live)) is not None:
                 about = event.worker or str(event.detail.get("target", ""))
                 self.log.append(LogLine(self.live.since_began(event.at), *sentence, about))
         self._behind = min(self._behind, monotonic - self.live.latest_at)
@@ -105,9 +110,13 @@ class Feed:
         return marks
 
 
-def _sentence(event: Event) -> tuple[str, str] | None:
-    """Return an event in the reader's language, and its mood; None for events that every task has."""
+def _sentence(event: Event, why: str, live: LiveView) -> tuple[str, str] | None:
+    """Return an event in the reader's language, and its mood; None for events that every task has.
+
+    ``why``: why a task was requeued, or a worker left. ``live``: the present, this event included.
+    """
     detail = event.detail
+    held = len(live.workers[event.worker].held) if event.kind == h.LEFT and event.worker else 0
     known = {
         "worker": event.worker or "?",
         "task": event.task[:6] or "?",
@@ -118,6 +127,8 @@ def _sentence(event: Event) -> tuple[str, str] | None:
         "reason": detail.get("reason", "?"),
         "code": detail.get("code", "?"),
         "missing": detail.get("missing", "?"),
+        "why": _(REASONS[why]) if why in REASONS else "?",
+        "n": held,
     }
     match event.kind:
         case h.FAULT:
@@ -127,8 +138,10 @@ def _sentence(event: Event) -> tuple[str, str] | None:
         case h.REQUEUED if "wait_s" in detail:
             text = _("task {task} waits: an earlier worker than {worker} fell silent with it, too")
             mood = HARM
-        case h.REQUEUED:
+        case h.REQUEUED if why in LOST_WORKERS:
             text, mood = _("task {task} is first in the queue again: {worker} no longer has it"), GOOD
+        case h.REQUEUED:
+            text, mood = _("task {task} of {worker} is first in the queue again: {why}"), GOOD
         case h.SUSPECT:
             text, mood = _("{worker} is silent, and gets nothing new"), HARM
         case h.ALIVE:
@@ -137,6 +150,15 @@ def _sentence(event: Event) -> tuple[str, str] | None:
             text, mood = _("{worker} joins, as a new worker"), GOOD
         case h.DRAINING:
             text, mood = _("{worker} drains: it finishes what it holds"), PLAIN
+        case h.LEFT if why:
+            text, mood = _("{worker} ends, because a task outran its lease there"), HARM
+        case h.LEFT if held:
+            text = ngettext(
+                "{worker} has left before it was done: {n} task goes back to the queue",
+                "{worker} has left before it was done: {n} tasks go back to the queue",
+                held,
+            )
+            mood = HARM
         case h.LEFT:
             text, mood = _("{worker} has left politely, empty-handed"), PLAIN
         case h.REFUSED:

@@ -1,9 +1,10 @@
 """What happened in a cluster: the events, and a ``History`` that answers questions about them.
 
 Reading order: ``events`` (one thing that happened, and its line of JSON), ``recording`` (``History``, all
-questions), ``index`` (events sorted by what they are about), ``rows`` (ledger, story, intervals,
-throughput), ``recovery`` (what a fault cost), ``check`` (broken promises), ``live`` (``LiveView``: the
-present state, event by event), ``excerpt`` (the part that is about chosen tasks).
+questions), ``causes`` (why a task was sent out again), ``index`` (events sorted by what they are about),
+``rows`` (ledger, story, intervals, throughput), ``recovery`` (what a fault cost), ``check`` (broken
+promises), ``live`` (``LiveView``: the present state, event by event), ``excerpt`` (the part that is about
+chosen tasks).
 
 Pure, like all of the core: it takes events and lines, and reads no file and no clock.
 """

@@ -67,7 +67,7 @@ DRAINING: Final = "draining"
 LOST: Final = "lost"
 """It counts as dead; its tasks are requeued [cause: closed, silent, lease or rejoined]."""
 LEFT: Final = "left"
-"""It said goodbye, holding nothing."""
+"""It said goodbye. What it still held (its time to drain was over, a task hung) is requeued as ``left``."""
 REFUSED: Final = "refused"
 """A worker's hello was not accepted [reason]."""
 

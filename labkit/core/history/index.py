@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from operator import itemgetter
 
 from labkit.core.history import events as e
+from labkit.core.history.causes import Causes
 from labkit.core.history.events import Event
 
 # How an attempt may end; DONE, FAILED and REQUEUED are the events' own names.
@@ -45,6 +46,7 @@ class Attempt:
     """One dispatch of one task to one worker. Instants are the broker's monotonic seconds."""
 
     __slots__ = (
+        "cause",
         "compute_s",
         "dispatched_at",
         "ended_at",
@@ -70,6 +72,7 @@ class Attempt:
         self.outcome = RUNNING
         self.compute_s: float | None = None
         self.requeued_at: float | None = None
+        self.cause = ""  # why it was requeued: a key of ``causes.REASONS``
         self.late = False  # its result arrived after the broker had given it up
         self.lost_by: Event | None = None
 
@@ -163,6 +166,7 @@ class Index:
         self.losses: list[Loss] = []
         self.restarts: list[Restart] = []
         self.last_at = 0.0
+        self._causes = Causes()
         self._open = 0  # tasks without an outcome
         self._generation = 0
         self._stopped = False  # the present broker stops on request
@@ -180,12 +184,12 @@ class Index:
             e.JOINED: self._joined,
             e.SUSPECT: lambda event: self._state(event, "suspect"),
             e.ALIVE: lambda event: self._state(event, "ready"),
-            e.DRAINING: lambda event: self._state(event, "draining"),
+            e.DRAINING: self._draining,
             e.LOST: self._lost,
             e.LEFT: lambda event: self._state(event, "left"),
             e.BROKER_STARTED: self._broker_started,
             e.BROKER_STOPPED: self._broker_stopped,
-            e.FAULT: self.faults.append,
+            e.FAULT: self._fault,
             e.GAP: self.gaps.append,
         }
 
@@ -304,6 +308,7 @@ class Index:
         self._end_task(record, event, SUPERSEDED)
 
     def _failed(self, event: Event) -> None:
+        self._causes.add(event)
         record = self._opened(event)
         if record.outcome:
             return
@@ -317,11 +322,13 @@ class Index:
             self._end_task(record, event, CANCELLED)
 
     def _requeued(self, event: Event) -> None:
+        cause = self._causes.add(event)
         record = self._opened(event)
         attempt = self._find(record, event)
         if attempt is None:
             return
         attempt.requeued_at = event.at
+        attempt.cause = cause
         if attempt.ended_at is None:
             self._end_attempt(attempt, event.at, e.REQUEUED)
 
@@ -342,12 +349,22 @@ class Index:
         return record
 
     def _joined(self, event: Event) -> None:
+        self._causes.add(event)
         record = self._state(event, "ready")
         record.joined_at.append(event.at)
         slots = event.detail.get("slots", 1)
         record.slots = max(record.slots, min(slots, MAX_SLOTS) if isinstance(slots, int) else 1)
 
+    def _draining(self, event: Event) -> None:
+        self._causes.add(event)
+        self._state(event, "draining")
+
+    def _fault(self, event: Event) -> None:
+        self._causes.add(event)
+        self.faults.append(event)
+
     def _lost(self, event: Event) -> None:
+        self._causes.add(event)
         record = self._state(event, "lost")
         held = list(record.held.values())
         for attempt in held:

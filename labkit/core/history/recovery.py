@@ -67,7 +67,8 @@ class Recovery(NamedTuple):
     target: str
     """The worker, or ``broker``."""
     cause: str
-    """How the loss was noticed: closed, silent, lease, rejoined; empty if it was not noticed."""
+    """How the loss was noticed: closed, silent, lease, rejoined; empty if it was not noticed. For a broker
+    that stopped when it was asked to: stopped."""
     fault_at: float | None
     detected_at: float | None
     requeued_at: float | None
@@ -233,7 +234,7 @@ def _of_brokers(index: Index, done_at: Sequence[float], start: float) -> list[Re
                 start,
                 fault=_kind(harm) if harm else "",
                 target="broker",
-                cause="",
+                cause="stopped" if restart.polite else "",
                 at=[harm.at if harm else None, restart.at, _first(again), _first(results)],
                 held=restart.open_tasks,
             )

@@ -67,6 +67,8 @@ class StoryRow(NamedTuple):
     worker: str
     template: str
     params: dict[str, object]
+    why: str = ""
+    """For a requeue, why: a key of ``causes.REASONS``."""
 
     def __str__(self) -> str:
         return self.template.format(**self.params)
@@ -85,6 +87,8 @@ class Interval(NamedTuple):
     outcome: str
     """``done``, ``failed``, ``lost``, ``requeued``, ``cancelled``, ``superseded``, ``orphaned``, or empty: it
     was still running when the recording ended."""
+    cause: str = ""
+    """Why it was requeued: a key of ``causes.REASONS``; empty if it was not."""
 
 
 class Sample(NamedTuple):
@@ -176,7 +180,11 @@ def story(index: Index, task: str, start: float) -> list[StoryRow]:
         return []
     # Circumstances come first: at the same instant, a loss precedes the requeue that it caused.
     events = [*_circumstances(index, record), *record.events]
-    return [_story_row(event, start) for event in sorted(events, key=lambda event: event.at)]
+    why = {(attempt.requeued_at, attempt.number): attempt.cause for attempt in record.attempts}
+    return [
+        _story_row(event, start, why.get((event.at, event.attempt), "") if event.kind == e.REQUEUED else "")
+        for event in sorted(events, key=lambda event: event.at)
+    ]
 
 
 def _circumstances(index: Index, record: TaskRecord) -> list[Event]:
@@ -201,7 +209,7 @@ def _until(ended_at: float | None, index: Index) -> float:
     return index.last_at if ended_at is None else ended_at
 
 
-def _story_row(event: Event, start: float) -> StoryRow:
+def _story_row(event: Event, start: float, why: str) -> StoryRow:
     names = ("client", "job", "bytes", "code", "error", "cause", "crashes", "reason", "fault")
     params: dict[str, object] = dict.fromkeys(names, "?")
     params |= event.detail
@@ -215,7 +223,7 @@ def _story_row(event: Event, start: float) -> StoryRow:
     }
     set_aside = event.kind == e.REQUEUED and "wait_s" in event.detail
     template = _SENTENCES.get(_SET_ASIDE if set_aside else event.kind, "{event}")
-    return StoryRow(event.at - start, event.kind, event.attempt, event.worker, template, params)
+    return StoryRow(event.at - start, event.kind, event.attempt, event.worker, template, params, why)
 
 
 # --- workers ------------------------------------------------------------------------------------------------
@@ -238,7 +246,14 @@ def intervals(index: Index, start: float) -> dict[str, list[Interval]]:
             free_at[slot] = max(end, free_at[slot])
             rows.append(
                 Interval(
-                    attempt.task, attempt.number, name, slot, begin - start, end - start, attempt.outcome
+                    attempt.task,
+                    attempt.number,
+                    name,
+                    slot,
+                    begin - start,
+                    end - start,
+                    attempt.outcome,
+                    attempt.cause,
                 )
             )
     return found

@@ -104,12 +104,17 @@ def test_wrong_filters_create_no_file(lab: Commands, cluster: Path, photos: Path
     assert not (tmp_path / "out").exists()
 
 
-def test_killed_worker_loses_no_picture(lab: Commands, cluster: Path, photos: Path, tmp_path: Path) -> None:
-    large = tmp_path / "large"
-    large.mkdir()
+def large_photos(folder: Path, n: int) -> Path:
+    """Return a new folder of ``n`` pictures, each of which takes a worker some tenths of a second."""
+    folder.mkdir()
     chance = np.random.default_rng(5)
-    for number in range(6):
-        image_files.write(large / f"{number}.png", chance.integers(0, 256, (400, 600, 3), np.uint8))
+    for number in range(n):
+        image_files.write(folder / f"{number}.png", chance.integers(0, 256, (400, 600, 3), np.uint8))
+    return folder
+
+
+def test_killed_worker_loses_no_picture(lab: Commands, cluster: Path, photos: Path, tmp_path: Path) -> None:
+    large = large_photos(tmp_path / "large", 6)
     batch = command("submit", large, "--filters", "vignette_python", "--out", tmp_path / "out", "--json")
 
     def working() -> bool:
@@ -123,7 +128,34 @@ def test_killed_worker_loses_no_picture(lab: Commands, cluster: Path, photos: Pa
     told = json.loads(out)
     assert (batch.returncode, err) == (0, "")
     assert len(told["written"]) == 6
-    assert any(written["attempt"] > 1 for written in told["written"])
+    again = [written["again"] for written in told["written"] if written["attempt"] > 1]
+    assert again and all(causes == ["killed"] for causes in again)
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_a_polite_stop_is_not_told_as_a_loss(
+    lab: Commands, cluster: Path, photos: Path, tmp_path: Path, language: str
+) -> None:
+    large = large_photos(tmp_path / "large", 8)
+    words = ("submit", large, "--filters", "vignette_python", "--out", tmp_path / "out")
+    batch = command(*words, env={**os.environ, "LABKIT_LANG": language})
+
+    def computes_and_holds_more() -> bool:
+        rows = lab.done("status", "--json").json()["workers"]
+        return any(row["name"] == "worker-2" and row["in_flight"] > 1 for row in rows)
+
+    wait_until(computes_and_holds_more, 20.0, "worker-2 to hold a picture that it has not begun")
+    stopped = lab.done("stop", "worker-2").out
+    out, err = batch.communicate(timeout=60)
+    lab.done("start", "worker-2")
+    assert (batch.returncode, err) == (0, "")
+    expected = {
+        "en": "asked to stop and gave it back",
+        "es": "se pidió a su worker que parara, y la devolvió",
+    }
+    assert expected[language] in out
+    assert not any(word in out for word in ("lost", "killed", "perd", "mató"))
+    assert "waiting task" in stopped and "back" in stopped
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -211,3 +211,19 @@ def test_table_of_waits_counts_the_long_waits() -> None:
     (row,) = charts.waits_table({"least_busy": History(demo())}).rows
     found = sorted(wait.wait_s for wait in waits_of(History(demo())))
     assert row[1] == 180 and row[4] == found[-1] and row[5] == sum(t > 0.1 for t in found)
+
+
+def test_worker_that_left_before_it_was_done_is_not_called_empty_handed() -> None:
+    events = [
+        note(0, "broker_started"),
+        note(0.1, "joined", "worker-2"),
+        note(0.2, "submitted", task="a"),
+        note(0.3, "dispatched", "worker-2", "a", 1),
+        note(1.0, "fault", fault="stop", target="worker-2"),
+        note(1.1, "draining", "worker-2"),
+        note(11.1, "left", "worker-2"),
+        note(11.1, "requeued", "worker-2", "a", 1, cause="left"),
+    ]
+    texts = written(charts.absences({"stop": History(events)}))
+    assert any("has left after 10.1 s, unfinished" in text for text in texts), texts
+    assert not any("empty-handed" in text for text in texts)

@@ -223,6 +223,66 @@ def test_crash_without_a_command_is_labelled_as_unintended() -> None:
     assert charts.recovery_table(History(run(kill_at=1.5, injected=False))).rows[0][0] == "crash"
 
 
+@pytest.mark.parametrize(
+    ("cause", "word", "title"),
+    [
+        ("silent", "silence", "worker-2 lost at 1.52 s: silence"),
+        ("lease", "hang", "worker-2 lost at 1.52 s: hang"),
+        ("rejoined", "new hello", "worker-2 lost at 1.52 s: new hello"),
+    ],
+)
+def test_loss_without_a_command_is_no_crash_unless_the_connection_closed(
+    cause: str, word: str, title: str
+) -> None:
+    events = [
+        event._replace(detail={"cause": cause}) if event.kind == "lost" else event
+        for event in run(kill_at=1.5, injected=False)
+    ]
+    assert charts.recovery(History(events)).axes[0].get_title(loc="left") == title
+    assert charts.recovery_table(History(events)).rows[0][0] == word
+
+
+@pytest.mark.parametrize(
+    ("polite", "word", "title"),
+    [(True, "stop", "broker stopped, next one at 2.00 s"), (False, "crash", "new broker at 2.00 s")],
+)
+def test_broker_that_stopped_as_asked_is_not_called_lost(polite: bool, word: str, title: str) -> None:
+    events = [note(0.0, "broker_started"), note(1.0, "submitted", task="a")]
+    events += [note(1.9, "broker_stopped")] if polite else []
+    history = History([*events, note(2.0, "broker_started"), note(2.1, "submitted", task="a")])
+    assert charts.recovery(history).axes[0].get_title(loc="left") == title
+    assert charts.recovery_table(history).rows[0][0] == word
+
+
+def test_task_that_was_given_back_unstarted_is_not_drawn_as_computed_again() -> None:
+    events = [
+        note(0.0, "broker_started"),
+        *(note(0.1, "joined", f"worker-{n}") for n in (1, 2)),
+        note(0.2, "submitted", task="a"),
+        note(0.3, "dispatched", "worker-2", "a", 1),
+        note(0.5, "draining", "worker-2"),
+        note(0.5, "requeued", "worker-2", "a", 1, cause="returned"),
+        note(0.6, "dispatched", "worker-1", "a", 2),
+        note(0.7, "started", "worker-1", "a", 2),
+        note(0.9, "done", "worker-1", "a", 2, compute_s=0.2),
+    ]
+    assert "computed again" not in written(charts.gantt(History(events)))
+
+
+def test_task_of_a_former_broker_is_drawn_as_computed_again() -> None:
+    events: list[Event] = []
+    for began in (0.0, 2.0):
+        events += [
+            note(began, "broker_started"),
+            note(began + 0.1, "joined", "worker-1"),
+            note(began + 0.2, "submitted", task="a"),
+            note(began + 0.3, "dispatched", "worker-1", "a", 1),
+            note(began + 0.4, "started", "worker-1", "a", 1),
+        ]
+    events.append(note(2.9, "done", "worker-1", "a", 1, compute_s=0.5))
+    assert "computed again" in written(charts.gantt(History(events)))
+
+
 def test_many_recoveries_are_stacked_and_the_rest_is_in_the_table() -> None:
     faults = [note(1.0 + i / 10, "fault", fault="pause", target="worker-1") for i in range(8)]
     history = History(with_notes(run(), *faults))

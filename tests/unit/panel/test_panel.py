@@ -24,7 +24,7 @@ from labkit.panel.panel import FRONTEND
 from labkit.panel.view import moment_of
 from labkit.support import i18n
 from labkit.support.palette import worker_colour
-from tests.tools.made_histories import demo, frozen
+from tests.tools.made_histories import demo, frozen, note
 from tests.tools.waiting import wait_until
 
 # --- a cluster's status, made by hand -----------------------------------------------------------------------
@@ -97,6 +97,34 @@ def test_log_lists_kill_loss_and_requeue_in_this_order() -> None:
     requeued = next(i for i, text in enumerate(texts) if text.endswith("worker-2 no longer has it"))
     back = texts.index("command: start worker-2")
     assert kill < lost < requeued < back
+
+
+def test_log_names_each_cause_of_a_requeue_and_of_a_goodbye() -> None:
+    feed, _now = feed_of(
+        [
+            *(note(0.1, "joined", f"worker-{n}") for n in (1, 2, 3, 4)),
+            *(note(0.2, "dispatched", f"worker-{n}", "ab" * 16, 1) for n in (1, 2, 3)),
+            note(1, "draining", "worker-1"),
+            note(1, "requeued", "worker-1", "ab" * 16, 1, cause="returned"),
+            note(1, "left", "worker-1"),
+            note(2, "requeued", "worker-2", "cd" * 16, 1, cause="hung"),
+            note(2, "left", "worker-2"),
+            note(3, "draining", "worker-4"),
+            note(3, "dispatched", "worker-4", "ef" * 16, 1),
+            note(13, "left", "worker-4"),
+            note(13, "requeued", "worker-4", "ef" * 16, 1, cause="left"),
+        ]
+    )
+    texts = [line.text for line in feed.log]
+    again = "is first in the queue again"
+    assert (
+        f"task ababab of worker-1 {again}: its worker was asked to stop and gave it back before it began"
+        in texts
+    )
+    assert "worker-1 has left politely, empty-handed" in texts
+    assert f"task cdcdcd of worker-2 {again}: it outran its lease" in texts
+    assert "worker-2 ends, because a task outran its lease there" in texts
+    assert "worker-4 has left before it was done: 1 task goes back to the queue" in texts
 
 
 def test_log_and_marks_stay_bounded() -> None:
