@@ -44,6 +44,8 @@ NEEDED = {
     "msgpack": "msgpack",
     "numpy": "numpy",
     "opencv-python-headless": "cv2",
+    "pillow": "PIL",
+    "tifffile": "tifffile",
     "redis": "redis",
     "psutil": "psutil",
     "rich": "rich",

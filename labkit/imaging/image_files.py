@@ -6,8 +6,10 @@ or uint16 (of which white is 65535), in OpenCV's own order. The rules for bytes 
 1. The signature decides what a file is, never its name.
 2. The size is read from the header and checked *before* anything is decoded. A file of a few hundred bytes
    may announce 60,000 x 60,000 pixels, for which a decoder would allocate gigabytes.
-3. A file must be complete. `labkit.imaging.containers` first walks its structure to the end mark (PNG: with
-   every checksum), so that half a download raises an error and is not shown as half a picture.
+3. A file must be complete (PNG: with every checksum), so that half a download raises an error and is not
+   shown as half a picture.
+
+`labkit.imaging.containers` applies them.
 
 Guarantee: `decode` returns an array as above or raises `ImageError`; `write` leaves the whole file or no
 file.
@@ -23,7 +25,8 @@ from typing import TYPE_CHECKING
 
 from labkit.core.errors import N_, ImageError, LabkitError
 from labkit.imaging import containers
-from labkit.imaging.containers import Metadata
+from labkit.imaging.metadata import MOST_EXIF_IN_JPEG, Metadata, exif_of_result, insert
+from labkit.support import pixels
 from labkit.support.atomic_files import atomic_write, atomic_write_new
 
 if TYPE_CHECKING:
@@ -86,47 +89,19 @@ def decode_with_metadata(
     data: Buffer, *, max_pixels: int = MAX_PIXELS, name: str = "<image>"
 ) -> tuple[np.ndarray, Metadata]:
     """Return the picture as `decode` does, and what `encode` can carry on: colour profile, density, EXIF."""
-    import cv2
     import numpy as np
 
-    header = containers.examine(bytes(data), name)  # no copy if it is bytes already
-    width, height = header.width, header.height
-    if width == 0 or height == 0:
-        raise containers.damaged(name)
-    if width * height > max_pixels:
-        raise ImageError(
-            N_("{name} has {width} x {height} pixels; at most {max_pixels} pixels in all are accepted"),
-            name=name,
-            width=width,
-            height=height,
-            max_pixels=max_pixels,
-        )
-    # UNCHANGED keeps depth and transparency, and leaves the orientation to us. A file in a printer's inks
-    # must be converted.
-    flags = cv2.IMREAD_UNCHANGED
-    if header.kind == "jpeg":
-        flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    elif header.inks:
-        flags = cv2.IMREAD_COLOR_BGR | cv2.IMREAD_ANYDEPTH
-    try:
-        image = cv2.imdecode(np.frombuffer(header.data, np.uint8), flags)
-    except cv2.error as error:
-        raise containers.damaged(name) from error
-    if image is None:
-        raise containers.damaged(name)
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[:, :, 0]
-    if header.transparent_grey is not None:
-        image = _with_transparent_grey(image, header)
-    if header.kind != "tiff":
-        image = _turned(image, header.orientation)
-    return check(np.ascontiguousarray(image)), containers.turned(header.metadata, header.orientation)
+    header = containers.examine(bytes(data), name, max_pixels)  # no copy if it is bytes already
+    return check(np.ascontiguousarray(header.pixels())), header.metadata
 
 
-def notes(data: Buffer, name: str, format: str = "png") -> list[PictureNote]:
-    """Return what a result in ``format`` will not keep of the file ``data``, as sentences for the user."""
+def notes(data: Buffer, name: str, format: str = "png", strip: bool = False) -> list[PictureNote]:
+    """Return what a result in ``format`` will not keep of the file ``data``, as sentences for the user.
+
+    With ``strip``, EXIF is left out on purpose.
+    """
     try:
-        header = containers.examine(bytes(data), name)
+        header = containers.examine(bytes(data), name, MAX_PIXELS)
     except ImageError:
         return []  # decoding reports it
     found = []
@@ -143,6 +118,30 @@ def notes(data: Buffer, name: str, format: str = "png") -> list[PictureNote]:
                 name=name,
             )
         )
+    if (
+        format != "png"
+        and not strip
+        and len(exif := exif_of_result(header.metadata.exif, 1, 1)) > MOST_EXIF_IN_JPEG
+    ):
+        found.append(
+            PictureNote(
+                N_(
+                    "{name} has {size} bytes of EXIF, too many for a JPEG: they are left out; "
+                    "--format png keeps them"
+                ),
+                name=name,
+                size=len(exif),
+            )
+        )
+    space = header.metadata.icc[16:20].decode("latin-1").strip()
+    if space.isalnum() and space not in ("RGB", "GRAY"):
+        found.append(
+            PictureNote(
+                N_("{name} has a colour profile for {space}; the result is RGB and does not keep it"),
+                name=name,
+                space=space,
+            )
+        )
     return found
 
 
@@ -150,37 +149,9 @@ class PictureNote(LabkitError):
     """Something about a picture that its result does not keep. A remark: it is never raised."""
 
 
-def _with_transparent_grey(image: np.ndarray, header: containers.Header) -> np.ndarray:
-    """Return a grey picture as BGRA, transparent where it has the sample that its file names."""
-    import cv2
-    import numpy as np
-
-    sample = header.transparent_grey or 0
-    if header.bits < 8:  # OpenCV has expanded the samples to 8 bits
-        sample = sample * 255 // ((1 << header.bits) - 1)
-    most = int(np.iinfo(image.dtype).max)
-    result = cv2.cvtColor(image, cv2.COLOR_GRAY2BGRA)
-    result[:, :, 3] = np.where(image == sample, 0, most)
-    return result
-
-
-def _turned(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Return the picture upright. EXIF: 2 to 4 mirrored or upside down, 5 to 8 also on its side."""
-    import cv2
-
-    if orientation >= 5:
-        image = cv2.transpose(image)
-    flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
-    return image if flip is None else cv2.flip(image, flip)
-
-
 def eight_bits(image: np.ndarray) -> np.ndarray:
     """Return the picture as uint8; 16 bits are scaled, so that white stays white."""
-    import numpy as np
-
-    if image.dtype == np.uint8:
-        return image
-    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return pixels.eight_bits(image)
 
 
 def flattened(image: np.ndarray, background: str = "white") -> np.ndarray:
@@ -188,18 +159,7 @@ def flattened(image: np.ndarray, background: str = "white") -> np.ndarray:
 
     Raises `ImageError` for another colour.
     """
-    import numpy as np
-
-    colour = parse_colour(background)
-    if image.ndim == 2 or image.shape[2] == 3:
-        return image
-    most = int(np.iinfo(image.dtype).max)
-    alpha = image[:, :, 3].astype(np.uint64)
-    result = np.empty((*image.shape[:2], 3), image.dtype)
-    for channel in range(3):
-        below = colour[channel] * (most // 255)
-        result[:, :, channel] = (image[:, :, channel] * alpha + below * (most - alpha) + most // 2) // most
-    return result
+    return pixels.flattened(image, parse_colour(background))
 
 
 COLOURS = {"white": "#ffffff", "black": "#000000", "grey": "#808080", "gray": "#808080",
@@ -256,7 +216,7 @@ def encode(
     encoded: bytes = data.tobytes()
     if metadata is None:
         return encoded
-    return containers.insert(encoded, metadata, image.shape[1], image.shape[0], grey=image.ndim == 2)
+    return insert(encoded, metadata, image.shape[1], image.shape[0], grey=image.ndim == 2)
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
