@@ -8,7 +8,8 @@ from itertools import repeat
 from typing import TYPE_CHECKING
 
 from labkit.imaging import image_files
-from labkit.imaging.filters import Step, resize
+from labkit.imaging.filter_functions import resize
+from labkit.imaging.filters import Step
 from labkit.jobs import process_image
 
 if TYPE_CHECKING:
