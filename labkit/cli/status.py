@@ -11,7 +11,7 @@ import io
 import shutil
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from labkit.cli import output
 from labkit.cli.cluster import connected, json_option, name_option
@@ -71,7 +71,7 @@ def picture(status: ClusterStatus, width: int | None = None) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    rows = [_row(worker) for worker in status["workers"]]
+    rows = [_row(cast(WorkerRow, worker)) for worker in status_text.workers_to_show(status)]
     rows += [_row({**guest, "process": "running"}, _("elsewhere")) for guest in status["guests"]]
     lines = [Text.from_markup(line) for line in (_head(status), *_facts(status), *_warnings(status))]
     return Group(lines[0], Text(), table(_columns(), rows, width), Text(), *lines[1:])
@@ -91,7 +91,7 @@ def _columns() -> list[Column]:
 
 
 def _row(worker: WorkerRow, where: str = "") -> list[str | Text]:
-    known = worker["status"] not in ("absent", "left", "lost")
+    known = worker["status"] not in ("absent", "left", "lost", "no_word")
     # A frozen process keeps its connection: the broker's last numbers of it are worth showing.
     numbers = [str(worker[key]) if known else "-" for key in ("in_flight", "tasks_completed", "slots")]
     serves = ", ".join(worker["capabilities"]) or _("all filters") if known else "-"

@@ -257,7 +257,7 @@ class Cluster:
 
         former, self._panel = self._panel, Panel(self, live=live, work=work)
         if former is not None:
-            former.close(N_("There is a newer panel of this cluster."))
+            self._panel.replace(former, N_("There is a newer panel of this cluster."))
         return self._panel
 
     def keep_history(self) -> Path | None:

@@ -66,6 +66,7 @@ STATES = {
     "lost": ProcessState(N_("lost"), "✕", "harm", "red"),
     "left": ProcessState(N_("left"), "○", "off", "dim"),
     "absent": ProcessState(N_("joining"), "…", "warn", "yellow"),
+    "no_word": ProcessState(N_("no word from the broker"), "…", "warn", "yellow"),
     # What the supervisor knows of a process.
     "running": ProcessState(N_("running"), "●", "good", "green", ("kill", "pause", "stop")),
     "paused": ProcessState(N_("frozen"), "❚❚", "harm", "bold cyan", ("kill", "resume", "stop"), "resume"),
@@ -103,6 +104,25 @@ COMMANDS = {
     "start": Command(N_("start"), N_("a new process for {name}")),
 }
 """The commands that act on one process, in the order of their buttons. The keys are `Cluster`'s methods."""
+
+
+def workers_to_show(status: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the workers of ``Cluster.status()`` as faces show them.
+
+    A broker that gives no status has not said that it misses a worker: its word is ``no_word``, not absent.
+    """
+    word = {} if status["broker"] is not None else {"status": "no_word"}
+    return [{**worker, **word} for worker in status["workers"]]
+
+
+def broker_in_words(worker: Mapping[str, Any]) -> str:
+    """Return what the broker says of a worker, in the reader's language."""
+    status = str(worker["status"])
+    if status == "no_word":
+        return _("nothing")
+    if status == "absent" and worker["process"] != "running":
+        return _("not there")  # a broker that started later has never met it
+    return STATES[status].word
 
 
 def state_of(worker: Mapping[str, Any]) -> str:

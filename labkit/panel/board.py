@@ -96,6 +96,10 @@ class Board:
         """Show that the panel is live. The browser covers a panel without heartbeats."""
         self._beat.value = page.beat_html(next(self._beats))
 
+    def superseded(self, why: str) -> None:
+        """Show, for as long as this is repeated, that a newer panel has replaced this closed one."""
+        self._beat.value = page.superseded_html(next(self._beats), why)
+
     def close(self, why: str) -> None:
         """Cover the panel for good and disable its controls."""
         for control in (*self._buttons.values(), self._slider, self._work):

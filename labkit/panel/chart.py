@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import NamedTuple
 
 from labkit.core.history import natural
 from labkit.panel.feed import CHART_S, Mark
@@ -16,8 +17,11 @@ from labkit.panel.view import Moment
 from labkit.support.i18n import _
 from labkit.support.palette import FAULT, GRID, INK, PALE, worker_colour
 
-WIDTH, HEIGHT = 720, 190
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 34, 34
+WIDTH, HEIGHT = 720, 214
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 58, 34
+NAME_LINES = 4
+IN_A_ROW_PX = 60
+"""Marks of one kind that are no farther apart share a name where there is no room for each."""
 NAME_PX = 6.2
 """The approximate width of a letter in a mark's name."""
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
@@ -105,28 +109,76 @@ def _bar(t: int, below: int, n: int, highest: int, name: str) -> str:
     )
 
 
-def _marks(marks: Sequence[Mark], begin: int) -> list[str]:
-    """Draw the faults as lines with names. A name that would touch another goes higher or is left out."""
-    drawn, ends = [], [0.0, 0.0]
+class _Name(NamedTuple):
+    """The name of a mark, or of several that are too close together for a name each."""
+
+    at: float
+    line: int
+    text: str
+    harm: bool
+
+
+def _names(marks: Sequence[Mark], begin: int) -> list[_Name]:
+    """Place the names of the marks, each if there is room; otherwise what was done in a row has one name."""
+    single = [(mark.text, mark, 1) for mark in marks]
+    names, left_out = _placed(single, begin)
+    if not left_out:
+        return names
+    rows: list[tuple[str, Mark, int]] = []
+    end = 0.0
     for mark in marks:
+        fault = mark.text.partition(" ")[0]
+        if rows and rows[-1][1].text.partition(" ")[0] == fault and _x(mark.t - begin) - end < IN_A_ROW_PX:
+            first, n = rows[-1][1], rows[-1][2] + 1
+            rows[-1] = f"{fault} ×{n}", first, n
+        else:
+            rows.append((mark.text, mark, 1))
+        end = _x(mark.t - begin)
+    return _placed(rows, begin)[0]
+
+
+def _placed(rows: Sequence[tuple[str, Mark, int]], begin: int) -> tuple[list[_Name], int]:
+    """Place names side by side, then higher; return them, and how many marks are only counted ("+2")."""
+    names: list[_Name] = []
+    ends = [0.0] * NAME_LINES
+    more = left_out = 0
+    for text, mark, n in rows:
+        at, line = _place(text, _x(mark.t - begin), ends)
+        if line is None:  # counted with the last one
+            last = names.pop()
+            text = last.text.removesuffix(f" +{more}") + f" +{more + n}"
+            more, left_out, line = more + n, left_out + n, last.line
+            at = min(last.at, _place(text, last.at, ends)[0])
+        else:
+            more = 0
+        names.append(_Name(at, line, text, mark.harm))
+        ends[line] = at + len(text) * NAME_PX + 6
+    return names, left_out
+
+
+def _place(text: str, x: float, ends: Sequence[float]) -> tuple[float, int | None]:
+    """Return where a name for a mark at ``x`` begins, and the lowest line that has room for it."""
+    at = min(x, WIDTH - RIGHT - len(text) * NAME_PX)
+    return at, next((line for line, end in enumerate(ends) if end <= at), None)
+
+
+def _marks(marks: Sequence[Mark], begin: int) -> list[str]:
+    """Draw the faults as lines with names."""
+    shown = [mark for mark in marks if _x(mark.t - begin) >= LEFT]
+    drawn = []
+    for mark in shown:
         x = _x(mark.t - begin)
-        if x < LEFT:
-            continue
         colour, dash = (FAULT, "") if mark.harm else (PALE, ' stroke-dasharray="4 3"')
         drawn.append(
             f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 4}" y2="{HEIGHT - BOTTOM}" stroke="{colour}" '
             f'stroke-width="2"{dash}/>'
         )
-        length = len(mark.text) * NAME_PX
-        at = min(x, WIDTH - RIGHT - length)
-        line = next((i for i, end in enumerate(ends) if end <= at), None)
-        if line is not None:
-            ends[line] = at + length + 6
-            weight = ' font-weight="bold"' if mark.harm else ""
-            drawn.append(
-                f'<text x="{at:.1f}" y="{TOP - 8 - 12 * line}" fill="{colour}"{weight}>'
-                f"{escape(mark.text)}</text>"
-            )
+    for name in _names(shown, begin):
+        colour, weight = (FAULT, ' font-weight="bold"') if name.harm else (PALE, "")
+        drawn.append(
+            f'<text x="{name.at:.1f}" y="{TOP - 8 - 12 * name.line}" fill="{colour}"{weight}>'
+            f"{escape(name.text)}</text>"
+        )
     return drawn
 
 

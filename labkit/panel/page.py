@@ -7,7 +7,7 @@ Rules:
 * **A stale panel never looks live.** Each heartbeat (``beat_html``) carries a curtain. The browser draws it
   over the whole panel, buttons included, when no new heartbeat has replaced it for ``STALE_S`` seconds: after
   the kernel has restarted or ended, or if the panel's thread stops. A style sheet's animation does it, so no
-  running code is needed.
+  running code is needed. A panel that a newer one has replaced shows that as long as the newer one beats.
 """
 
 from __future__ import annotations
@@ -52,9 +52,12 @@ STYLE = f"""<style>
 {_tones()}
 .lk-harm .lk-face, .lk-face.lk-harm {{ background: repeating-linear-gradient(135deg, transparent 0 8px,
   rgba(213, 94, 0, .10) 8px 16px); }}
-.lk-face dl {{ display: grid; grid-template-columns: max-content 1fr; gap: 0 8px; margin: 2px 0; }}
+.lk-face dl {{ display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0 6px; margin: 2px 0;
+  font-size: 12px; }}
+.lk-face dt, .lk-face dd {{ float: none !important; width: auto !important; margin: 0 !important;
+  padding: 0 !important; }}
 .lk-face dt {{ opacity: .8; font-weight: normal; white-space: nowrap; }}
-.lk-face dd {{ margin: 0 !important; padding: 0 !important; text-align: right; white-space: nowrap;
+.lk-face dd {{ text-align: right; min-width: 0; overflow-wrap: break-word;
   font-variant-numeric: tabular-nums; }}
 .lk-pending {{ min-height: 1.35em; font-style: italic; }}
 .lk-chart {{ width: 100%; max-width: 960px; height: auto; }}
@@ -75,6 +78,8 @@ STYLE = f"""<style>
   padding: 10px 16px; max-width: 70%; font-size: 14px; font-weight: 600; position: sticky; top: 40px; }}
 .lk-late {{ animation: lk-late 0s linear {STALE_S}s forwards; }}
 .lk-closed {{ visibility: visible; }}
+.lk-early {{ animation: lk-early 0s linear {STALE_S}s forwards; }}
+@keyframes lk-early {{ to {{ visibility: hidden; }} }}
 @keyframes lk-late {{ to {{ visibility: visible; }} }}
 </style>"""
 
@@ -130,6 +135,12 @@ def beat_html(number: int) -> str:
         )
     )
     return f'<div class="lk-curtain lk-late" data-beat="{number}"><b>{text}</b></div>'
+
+
+def superseded_html(number: int, why: str) -> str:
+    """Return a heartbeat of a panel that a newer one has replaced: it shows ``why`` as long as they come."""
+    now = f'<div class="lk-curtain lk-closed lk-early" role="status"><b>{escape(why)}</b></div>'
+    return now + beat_html(number)
 
 
 def closed_html(why: str) -> str:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PERIOD_S = 0.5
+MOST_FORMER = 8
 CLOSE_S = 5.0
 """Longest wait for the panel's thread, which may itself wait for a broker that does not answer."""
 FRONTEND = "JPY_SESSION_NAME"
@@ -69,13 +70,23 @@ class Panel:
         self._feed = Feed()
         self._load: Load | None = None
         self._board: Board | None = None
+        self._former: list[Board] = []
+        """Boards that this panel has replaced. They must not show so any longer than it lives."""
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()  # guards the fields below
         self._pending: dict[str, Pending] = {}
         self._said = ""
+        self._former_why = ""
         self._end = ""
         """Why the panel is closed; empty while it is not."""
         self._news = threading.Event()
+
+    def replace(self, former: Panel, why: str) -> None:
+        """Close a former panel of the same cluster; its view shows ``why`` as long as this one is live."""
+        former.close(why)
+        self._former_why = _(why)
+        boards = [*former._former, *([former._board] if former._board is not None else [])]
+        self._former = boards[-MOST_FORMER:]
 
     # --- display --------------------------------------------------------------------------------------------
 
@@ -112,7 +123,7 @@ class Panel:
             self._board = Board(self.command, self.scale, self.work, self._working)
             self._board.show(moment)
             self._board.beat()
-            atexit.register(self.close)
+            atexit.register(self._kernel_ends)
             self._thread = threading.Thread(target=self._run, name="labkit-panel", daemon=True)
             self._thread.start()
         return self._board
@@ -122,7 +133,7 @@ class Panel:
         with self._lock:
             self._feed.read(self._events.stream(), time.monotonic(), time.time())
             pending = {name: each.command for name, each in self._pending.items()}
-            return moment_of(status, self._feed, time.monotonic(), pending)
+            return moment_of(status, self._feed, time.monotonic(), pending, time.time())
 
     # --- the user's actions ---------------------------------------------------------------------------------
 
@@ -192,7 +203,8 @@ class Panel:
             self._closed_because(_bug_or_refusal(error, text))
         finally:
             self._stop_load()
-            board.close(self._end)
+            for each in (*self._former, board):
+                each.close(self._end)
 
     def _refresh(self, board: Board) -> None:
         """Show the present moment. Without an answer of the cluster there is no heartbeat: see ``page``."""
@@ -206,6 +218,8 @@ class Panel:
         board.show(moment)
         board.say(self._said)
         board.beat()
+        for former in self._former:
+            former.superseded(self._former_why)
         try:
             self._keep_working(moment)
         except ClusterNotRunning:
@@ -236,10 +250,16 @@ class Panel:
             self._end = self._end or why
         self._news.set()
 
-    def close(self, why: str = N_("This panel is closed; cluster.panel() makes a new one.")) -> None:
-        """End the panel and its thread. The view then shows ``why``, a message."""
+    def _kernel_ends(self) -> None:
+        self.close(N_("The kernel of this panel has ended. Run the notebook from the top."))
+
+    def close(self, why: str = N_("This panel was closed; cluster.panel() shows a new one.")) -> None:
+        """End the panel and its thread. The view then shows ``why``, a message.
+
+        The browser keeps showing it, whatever becomes of the kernel: it must stay true.
+        """
         self._closed_because(_(why))
-        atexit.unregister(self.close)
+        atexit.unregister(self._kernel_ends)
         if self._thread is not None and threading.current_thread() is not self._thread:
             self._thread.join(CLOSE_S)
 

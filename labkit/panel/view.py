@@ -10,20 +10,23 @@ the broker thinks of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, cast
 
 from labkit.cluster.processes import ProcessRow
 from labkit.cluster.status import ClusterStatus, WorkerRow
 from labkit.cluster.status_text import (
     COMMANDS,
     STATES,
+    broker_in_words,
     mirror_in_words,
     ready_in_words,
     state_in_words,
     state_of,
+    workers_to_show,
 )
-from labkit.panel.feed import Feed, LogLine, Mark, Second
+from labkit.core.history.recovery import HEALING
+from labkit.panel.feed import CHART_S, Feed, LogLine, Mark, Second
 from labkit.support.i18n import _
 from labkit.support.palette import PALE, worker_colour
 
@@ -71,37 +74,72 @@ class Moment(NamedTuple):
 
 
 def moment_of(
-    status: ClusterStatus, feed: Feed, monotonic: float, pending: Mapping[str, str] | None = None
+    status: ClusterStatus,
+    feed: Feed,
+    monotonic: float,
+    pending: Mapping[str, str] | None = None,
+    wall: float | None = None,
 ) -> Moment:
-    """Return the moment that shows ``Cluster.status()`` at our clock's ``monotonic``.
+    """Return the moment that shows ``Cluster.status()`` at our clocks' ``monotonic`` and ``wall``.
 
-    ``pending``: by process, the command that is being carried out.
+    ``pending``: by process, the command that is being carried out. With ``wall``, the faults that no broker
+    could record are marked too.
     """
     pending = pending or {}
     seconds = feed.seconds(monotonic)
     recent = seconds[-RATE_OVER_S:]
-    workers = [_worker_card(worker, feed, recent, pending) for worker in status["workers"]]
+    shown = cast(list[WorkerRow], workers_to_show(status))
+    workers = [_worker_card(worker, feed, recent, pending) for worker in shown]
     guests = [_guest_card(guest, feed, recent) for guest in status.get("guests", ())]
     services = [_service_card(row, status, pending) for row in status["processes"] if row["kind"] != "worker"]
     return Moment(
         cluster=str(status["cluster"]),
-        headline=_headline(status, feed, recent),
+        headline=_headline(
+            status, feed, _present_results([*shown, *status.get("guests", ())], recent), recent
+        ),
         cards=(*workers, *guests, *services),
         workers=len(workers),
         seconds=tuple(seconds),
-        marks=tuple(feed.marks(monotonic)),
+        marks=tuple(sorted([*feed.marks(monotonic), *_unrecorded(status, feed.now(monotonic), wall)])),
         log=tuple(reversed(feed.log)),
         now=feed.now(monotonic),
         problem=_problem(status),
     )
 
 
-def _headline(status: ClusterStatus, feed: Feed, recent: list[Second]) -> str:
+def _unrecorded(status: ClusterStatus, now: float, wall: float | None) -> list[Mark]:
+    """Return the faults that were done while no broker could record them, as far as the chart shows them."""
+    if wall is None:
+        return []
+    marks = []
+    for row in status["unrecorded_faults"]:
+        ago_s = max(0.0, wall - row["wall"]) if "wall" in row else CHART_S
+        if ago_s < min(CHART_S, now):
+            marks.append(Mark(now - ago_s, f"{row['fault']} {row['target']}", row["fault"] not in HEALING))
+    return marks
+
+
+def _delivers(worker: WorkerRow) -> bool:
+    """Return whether a worker may deliver results now. The rate of one that is gone is no present rate."""
+    return worker["process"] in ("running", "stopping", "elsewhere") and worker["status"] in (
+        "ready",
+        "busy",
+        "suspect",
+        "draining",
+    )
+
+
+def _present_results(workers: Sequence[WorkerRow], recent: list[Second]) -> int:
+    """Return the latest results of those workers that may deliver more."""
+    names = {worker["name"] for worker in workers if _delivers(worker)}
+    return sum(second.by_worker.get(name, 0) for second in recent for name in names)
+
+
+def _headline(status: ClusterStatus, feed: Feed, results: int, recent: list[Second]) -> str:
     parts = [ready_in_words(status)]
     if (broker := status["broker"]) is not None:
         parts.append(_("queue {n}").format(n=broker["queued"]))
     parts.append(_("{n} done").format(n=feed.total))
-    results = sum(sum(second.by_worker.values()) for second in recent)
     parts.append(_("{rate} results/s").format(rate=_rate(results, recent)))
     return " · ".join(parts)
 
@@ -125,13 +163,13 @@ def _worker_card(worker: WorkerRow, feed: Feed, recent: list[Second], pending: M
     name, process, status = str(worker["name"]), str(worker["process"]), str(worker["status"])
     state = STATES[state_of(worker)]
     results = sum(second.by_worker.get(name, 0) for second in recent)
-    known = status not in ("absent", "left", "lost")
+    known = status not in ("absent", "left", "lost", "no_word")
     facts = [
         (_("process"), STATES[process].word),
-        (_("broker says"), STATES[status].word),
+        (_("broker says"), broker_in_words(worker)),
         (_("in flight"), str(worker["in_flight"]) if known else "–"),
         (_("completed"), str(feed.done(name))),
-        (_("per second"), _rate(results, recent)),
+        (_("per second"), _rate(results, recent) if _delivers(worker) else "–"),
         (_("heartbeat"), _heard(worker["last_heartbeat_age_s"])),
     ]
     if worker["capabilities"]:

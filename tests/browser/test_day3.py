@@ -17,10 +17,10 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from notebooks import build
 from tests.tools.jupyterlab import Notebook, browser_page, jupyterlab
+from tests.tools.panel_in_browser import SEEN_MS, PanelInBrowser
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.xdist_group("notebooks")]
 
-SEEN_MS = 60_000
 PICTURE = os.environ.get("PANEL_PICTURE")
 """Where to put a screenshot of the panel: ``PANEL_PICTURE=docs/panel.png`` renews the README's."""
 
@@ -36,34 +36,6 @@ def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     """One JupyterLab for all tests of this module."""
     with jupyterlab(folder, tmp_path_factory.mktemp("state")) as address:
         yield address
-
-
-class PanelInBrowser:
-    """The last panel of a notebook, as it appears on the screen."""
-
-    def __init__(self, notebook: Notebook) -> None:
-        self.notebook = notebook
-        self.root = notebook.page.locator(".labkit-panel").last
-        self.root.wait_for(timeout=SEEN_MS)
-        self.root.scroll_into_view_if_needed()
-
-    def card(self, name: str, words: str) -> None:
-        """Wait until a card shows this text."""
-        face = self.root.locator(f'.lk-face[data-name="{name}"]')
-        face.get_by_text(words, exact=False).first.wait_for(timeout=SEEN_MS)
-
-    def log(self, words: str) -> None:
-        """Wait until the log shows this text."""
-        self.root.locator(".lk-log").get_by_text(words).first.wait_for(timeout=SEEN_MS)
-
-    def click(self, action: str, name: str) -> None:
-        """Press a card's button, which must be one that can be pressed."""
-        box = self.root.locator(".lk-box", has=self.notebook.page.locator(f'[data-name="{name}"]'))
-        box.get_by_role("button", name=action, exact=True).click(timeout=SEEN_MS)
-
-    def curtain(self, words: str) -> None:
-        """Wait until a notice covers the panel and shows this reason."""
-        self.root.locator(".lk-curtain").get_by_text(words).wait_for(timeout=SEEN_MS)
 
 
 def test_day_3_panel_kills_and_restarts_a_worker(folder: Path, server: str) -> None:

@@ -94,8 +94,12 @@ def test_newer_panel_closes_the_one_before_it(cluster: Cluster, panel: Panel) ->
     newer = cluster.panel(live=True)
     newer._repr_mimebundle_()
     assert not panel.is_live and newer.is_live
-    assert panel._board is not None and "There is a newer panel" in panel._board._beat.value
+    former = panel._board
+    assert former is not None and "There is a newer panel" in former._beat.value
+    wait_until(lambda: "lk-early" in former._beat.value, PATIENCE_S, "the newer panel to beat for it")
     assert panel_threads() == ["labkit-panel"]
+    newer.close("The end.")
+    assert "The end." in former._beat.value and "newer" not in former._beat.value
 
 
 def test_closing_the_cluster_ends_the_panels_thread_and_its_client(cluster: Cluster, panel: Panel) -> None:

@@ -184,3 +184,14 @@ def test_submit_shows_what_it_waits_for(told: dict[str, Any], expected: str) -> 
 )
 def test_time_spans_are_shown_in_short_form(value: float, expected: str) -> None:
     assert output.seconds(value) == expected
+
+
+@pytest.mark.parametrize("language", i18n.LANGUAGES)
+@pytest.mark.parametrize("state", ["killed", "stopped", "paused", "running", "restarting"])
+def test_without_the_brokers_word_no_worker_reads_as_joining(language: str, state: str) -> None:
+    i18n.set_language(language)
+    workers = worker(status="absent"), worker("worker-2", "killed", "absent", pid=None)
+    broker = process("broker", "broker", state)
+    text = shown(status(*workers, broker=None, broker_error="silence", processes=[broker]))
+    assert STATES["absent"].word not in text
+    assert STATES["no_word"].word in text and STATES["killed"].word in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -229,6 +230,76 @@ def test_broker_without_an_answer_is_shown_as_a_problem(broker: str, word: str) 
     assert moment().problem == ""
 
 
+@pytest.mark.parametrize("language", i18n.LANGUAGES)
+@pytest.mark.parametrize("broker", ["killed", "paused", "stopped", "running"])
+@pytest.mark.parametrize("process", ["running", "killed", "stopped", "paused", "restarting", "stopping"])
+def test_without_a_broker_no_worker_is_shown_as_joining(language: str, broker: str, process: str) -> None:
+    i18n.set_language(language)
+    joining = STATES["absent"].word
+    (card, *_) = moment(worker(process=process, status="absent"), broker=broker, answers=False).cards
+    facts = dict(card.facts)
+    assert joining not in (card.state, *facts.values())
+    assert facts[i18n._("broker says")] == i18n._("nothing") and facts[i18n._("per second")] == "–"
+    if process != "running":
+        assert card.state == STATES[process].word
+
+
+@pytest.mark.parametrize("process", ["killed", "stopped", "paused", "restarting"])
+def test_a_dead_worker_that_a_new_broker_never_met_is_not_joining(process: str) -> None:
+    (card, *_) = moment(worker(process=process, status="absent")).cards
+    assert card.state == STATES[process].word and dict(card.facts)["broker says"] == "not there"
+    (card, *_) = moment(worker(process="running", status="absent")).cards
+    assert card.state == "joining" and dict(card.facts)["broker says"] == "joining"
+
+
+@pytest.mark.parametrize(
+    ("gone", "answers"),
+    [
+        ({"process": "killed", "status": "lost"}, True),
+        ({"process": "killed", "status": "absent"}, True),
+        ({"process": "stopped", "status": "left"}, True),
+        ({"process": "restarting", "status": "lost"}, True),
+        ({"process": "paused", "status": "lost"}, True),
+        ({"process": "running", "status": "absent"}, False),
+    ],
+)
+def test_no_rate_is_shown_for_workers_that_deliver_nothing(gone: dict[str, str], answers: bool) -> None:
+    names = [f"worker-{n}" for n in (1, 2, 3)]
+    events = [event for event in demo() if event.at < demo()[-1].at - 1.0]
+    assert "· 0.0 results/s" not in moment(*map(worker, names), events=events).headline
+    shown = moment(*(worker(name, **gone) for name in names), events=events, answers=answers)
+    assert "0.0 results/s" in shown.headline
+    assert {dict(card.facts)["per second"] for card in shown.cards[:3]} == {"–"}
+
+
+def test_faults_that_no_broker_could_record_are_marked() -> None:
+    told = status(worker())
+    told["unrecorded_faults"] = [
+        {"fault": "kill", "target": "worker-2", "wall": 995.0},
+        {"fault": "start", "target": "broker", "wall": 100.0},  # too long ago
+        {"fault": "kill", "target": "worker-3"},
+    ]
+    feed, now = feed_of(demo())
+    marks = moment_of(cast(ClusterStatus, told), feed, now + 60, wall=1000.0).marks
+    assert [(mark.text, mark.harm) for mark in marks] == [("kill worker-2", True)]
+    assert feed.now(now + 60) - marks[0].t == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize("apart_s", [0.02, 0.5, 3.0])
+@pytest.mark.parametrize("kills", [2, 3, 5, 9])
+def test_every_kill_in_a_row_has_a_label_or_is_counted_in_one(apart_s: float, kills: int) -> None:
+    events = [Event(0.0, "broker_started")]
+    events += [
+        Event(8 + n * apart_s, "fault", detail={"fault": "kill", "target": f"worker-{n}"})
+        for n in range(1, kills + 1)
+    ]
+    labels = [text for text in tags(chart_svg(moment(events=events))).texts if text.startswith("kill")]
+    if kills <= 4 or apart_s == 3.0:
+        assert labels == [f"kill worker-{n}" for n in range(1, kills + 1)]
+    else:
+        assert labels == [f"kill ×{kills}"]
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_card_shows_the_tables_sign_word_tone_and_commands(state: str) -> None:
     of_process = bool(STATES[state].commands)
@@ -302,6 +373,13 @@ def test_chart_has_a_bar_per_second_and_worker_and_a_description() -> None:
     assert dict(parsed.attributes)["role"] == "img"
     assert "kill worker-2" in describe(shown) and "kill worker-2" in parsed.texts
     assert {"results per second", "seconds since the first event"} <= set(parsed.texts)
+
+
+def test_replaced_panel_shows_so_only_while_the_newer_one_beats() -> None:
+    html = page.superseded_html(7, "There is a newer one.")
+    early, late = re.findall(r'<div class="([^"]+)"', html)
+    assert "lk-early" in early and "lk-late" in late and "no longer live" in html
+    assert re.search(rf"\.lk-early {{ animation: lk-early 0s linear {page.STALE_S}s", page.STYLE)
 
 
 def test_chart_without_results_shows_a_note() -> None:
