@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 
@@ -14,6 +15,12 @@ def main() -> int:
         return main()
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        # Not even a module can be loaded any more, so this is all the text there is.
+        sys.stderr.write("This program may open too few files: raise the limit (ulimit -n).\n")
+        return 1
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         # A Ctrl-C inside an exec or eval of text (while a dataclass is made, for example) sets a flag in the

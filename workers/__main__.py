@@ -49,19 +49,23 @@ def main() -> int:
         if warning := warning_of_unknown("WORKER_CAPABILITIES", settings.worker_capabilities):
             logging.getLogger("workers").warning("%s", warning)
     registry.allow(settings.job_modules)
-    worker = Worker(
-        address=settings.broker_addresses()[0],
-        credentials=proof,
-        name=settings.worker_id or f"worker-{os.getpid()}",
-        capabilities=frozenset(settings.worker_capabilities),
-        slots=settings.worker_slots,
-        rules=settings.rules,
-        job_modules=settings.job_modules,
-        serving_file=None if settings.folder is None else settings.folder / "serving",
-    )
-    worker.stop_on_signals()
-    parent_watch.end_with(settings.lifeline)
-    return worker.run()
+    try:
+        worker = Worker(
+            address=settings.broker_addresses()[0],
+            credentials=proof,
+            name=settings.worker_id or f"worker-{os.getpid()}",
+            capabilities=frozenset(settings.worker_capabilities),
+            slots=settings.worker_slots,
+            rules=settings.rules,
+            job_modules=settings.job_modules,
+            serving_file=None if settings.folder is None else settings.folder / "serving",
+        )
+        worker.stop_on_signals()
+        parent_watch.end_with(settings.lifeline)
+        return worker.run()
+    except LabkitError as error:  # this process cannot connect at all
+        print(error, file=sys.stderr)
+        return exit_codes.FAILED
 
 
 if __name__ == "__main__":

@@ -16,8 +16,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import zmq
-
 from labkit.core.peers.session import Connect, Phase, Send, Tick
 from labkit.core.peers.worker_session import (
     Exit,
@@ -33,11 +31,12 @@ from labkit.core.protocol import exit_codes
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
 from labkit.security.credentials import Credentials
+from labkit.support import descriptors
 from labkit.support.signals import stop_signals
 from labkit.support.waker import Waker
 from labkit.transport.connection import RETRY_S, Connection
 from labkit.transport.poller import Poller, Socket
-from labkit.transport.sockets import WORKER_ROLE
+from labkit.transport.sockets import WORKER_ROLE, new_context
 from workers.compute import Compute
 from workers.leader_followers import LeaderFollowers
 from workers.watchdog import Watchdog
@@ -69,7 +68,7 @@ class Worker:
     ) -> None:
         self._address = address
         self._rules = rules
-        self._context: zmq.Context[Socket] = zmq.Context()
+        self._context = new_context()
         self._session = WorkerSession(name, capabilities, slots, os.getpid(), rules, lambda: os.urandom(8))
         self._waker = Waker()  # used by the threads that compute and by signals
         self._compute = Compute(slots, job_modules, rules.max_message_bytes)
@@ -110,7 +109,8 @@ class Worker:
     def run(self) -> int:
         """Serve until the worker is stopped or refused, or a task outruns its lease; return the exit code."""
         gc.freeze()
-        self._do(self._session.start(time.monotonic()))
+        with descriptors.named():
+            self._do(self._session.start(time.monotonic()))
         self._threads.serve()
         assert self._exit is not None
         return self._leave(self._exit)

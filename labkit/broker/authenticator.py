@@ -28,6 +28,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import zmq
 from zmq.utils import z85
@@ -114,18 +115,22 @@ class Authenticator:
     def start(self) -> None:
         """Start checking connections in a thread. Raises ZMQError if the context has an authenticator."""
         self._look()
-        socket = self.context.socket(zmq.REP)
-        socket.linger = 0
-        try:
+        with ExitStack() as undo:
+            socket = self.context.socket(zmq.REP)
+            undo.callback(socket.close, linger=0)
+            socket.linger = 0
             socket.bind(_ZAP)
-        except BaseException:
-            socket.close()
-            raise
-        self._stopping = False
-        self._thread = threading.Thread(
-            target=self._run, args=(socket,), name="labkit-authenticator", daemon=True
-        )
-        self._thread.start()
+            poller = Poller()
+            undo.callback(poller.close)
+            poller.add(socket)
+            poller.add(self._waker)
+            self._stopping = False
+            thread = threading.Thread(
+                target=self._run, args=(socket, poller), name="labkit-authenticator", daemon=True
+            )
+            thread.start()
+            undo.pop_all()
+        self._thread = thread
 
     def stop(self) -> None:
         """End the thread; from then on every connection is refused."""
@@ -141,10 +146,7 @@ class Authenticator:
         self.stop()
         self._waker.close()
 
-    def _run(self, socket: zmq.Socket[bytes]) -> None:
-        poller = Poller()
-        poller.add(socket)
-        poller.add(self._waker)
+    def _run(self, socket: zmq.Socket[bytes], poller: Poller) -> None:
         try:
             while True:
                 self._waker.arm()

@@ -19,7 +19,8 @@ from typing import TypeVar
 
 import zmq
 
-from labkit.core.errors import N_, PortInUse
+from labkit.core.errors import N_, LabkitError, PortInUse
+from labkit.support import descriptors
 from labkit.transport.poller import Socket
 
 T = TypeVar("T")
@@ -38,8 +39,10 @@ def port_of(bound: Socket) -> int:
     return int(bound.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0").rpartition(":")[2])
 
 
-def port_in_use(host: str, port: int, error: zmq.ZMQError) -> PortInUse:
+def port_in_use(host: str, port: int, error: zmq.ZMQError) -> LabkitError:
     """Return the error for a port that could not be bound."""
+    if descriptors.is_exhausted(error):
+        return descriptors.too_many(error)
     return PortInUse(
         N_("port {port} on {host} is taken ({why}); stop what uses it, or choose another port"),
         port=port,

@@ -33,7 +33,10 @@ from labkit.core.errors import ProtocolError
 from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire
 from labkit.core.protocol.rules import Rules
+from labkit.transport.handshake_monitor import monitor_of
 from labkit.transport.poller import Socket, readable
+from labkit.transport.sockets import acquired
+from labkit.transport.unix_socket import discard
 
 RECORD_BUDGET = 10_000
 """Records read in one turn: one message may hold thousands."""
@@ -99,20 +102,21 @@ class Endpoint:
 
     def _bind(self, address: str) -> tuple[Socket, Socket]:
         """Return a ROUTER bound to ``address``, and its monitor."""
-        router: Socket = self._authenticator.context.socket(zmq.ROUTER)
-        router.linger = 0
-        router.router_mandatory = True
-        router.maxmsgsize = self._max_bytes
-        router.sndhwm = ROUTER_HWM
-        router.rcvhwm = ROUTER_HWM
-        self._authenticator.guard(router, self._domain)
-        monitor = router.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
-        try:
-            router.bind(address)
-        except zmq.ZMQError:
-            _close(router, monitor, 0)
-            raise
-        return router, monitor
+        with acquired(self._authenticator.context.socket(zmq.ROUTER)) as router:
+            router.linger = 0
+            router.router_mandatory = True
+            router.maxmsgsize = self._max_bytes
+            router.sndhwm = ROUTER_HWM
+            router.rcvhwm = ROUTER_HWM
+            self._authenticator.guard(router, self._domain)
+            events = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
+            monitor = monitor_of(router, events)
+            try:
+                router.bind(address)
+            except BaseException:
+                _close(router, monitor, 0)
+                raise
+            return router, monitor
 
     def listen_also(self, path: Path) -> bool:
         """Also listen on a Unix socket; return False if that is not possible there."""
@@ -364,7 +368,7 @@ class Endpoint:
     def close(self, linger_ms: int = 0) -> None:
         """Close the socket and its monitor, and remove the Unix socket: libzmq leaves its file behind."""
         if self._path is not None:  # while the port is still ours: the path goes with the port
-            self._path.unlink(missing_ok=True)
+            discard(self._path)
         _close(self.socket, self.monitor, linger_ms)
 
 

@@ -32,7 +32,7 @@ from labkit.broker.connections import at_port, bound_again, disconnect, port_of,
 from labkit.core import history as h
 from labkit.core.history import Event, encode_event, encode_events
 from labkit.transport.event_stream import weight
-from labkit.transport.sockets import EVENT_TOPIC
+from labkit.transport.sockets import EVENT_TOPIC, acquired
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +64,13 @@ class Recorder:
         self._port = 0
         if address is not None:
             self._socket = self._bind(address)
-        self._begin_file()
         self._thread = threading.Thread(target=self._run, name="labkit-recorder", daemon=True)
-        self._thread.start()
+        try:
+            self._begin_file()
+            self._thread.start()
+        except BaseException:  # no thread is left: they would stay open
+            self._close()
+            raise
 
     def put(self, events: list[Event]) -> None:
         """Accept a batch; never blocks."""
@@ -80,17 +84,13 @@ class Recorder:
         self._batches.put(events)
 
     def _bind(self, address: str) -> zmq.Socket[bytes]:
-        socket: zmq.Socket[bytes] = self._authenticator.context.socket(zmq.PUB)
-        socket.linger = 0
-        socket.sndhwm = PUBLISH_HWM
-        self._authenticator.guard(socket, EVENT_DOMAIN)
-        try:
+        with acquired(self._authenticator.context.socket(zmq.PUB)) as socket:
+            socket.linger = 0
+            socket.sndhwm = PUBLISH_HWM
+            self._authenticator.guard(socket, EVENT_DOMAIN)
             socket.bind(address)
-        except zmq.ZMQError:
-            socket.close()
-            raise
-        self._port = port_of(socket)
-        return socket
+            self._port = port_of(socket)
+            return socket
 
     def reopen(self) -> None:
         """Disconnect all subscribers before the next batch; those still admitted connect again.
@@ -126,9 +126,12 @@ class Recorder:
                 self._socket.send_multipart([EVENT_TOPIC + struct.pack("!Q", self._number), lines])
             self._number += _weight_of(batch)
             self._written += len(batch)
+        self._close(linger_ms=200)
+
+    def _close(self, linger_ms: int = 0) -> None:
         self._close_file()
         if self._socket is not None:
-            self._socket.close(linger=200)
+            self._socket.close(linger=linger_ms)
 
     def _bind_anew(self) -> None:
         address = self._address

@@ -23,6 +23,7 @@ import signal
 import sys
 import time
 from collections import defaultdict
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,10 +52,12 @@ from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
 from labkit.security.credentials import Token, check_host
 from labkit.security.key_store import CLIENT, WORKER, KeyFolder
+from labkit.support import descriptors
 from labkit.support.signals import stop_signals
 from labkit.support.waker import Waker
 from labkit.transport import unix_socket
 from labkit.transport.poller import Poller, Socket
+from labkit.transport.sockets import new_context
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +67,8 @@ MAX_DEFERRED_TURNS = 20
 """For how many turns a closed connection may wait until the socket has been read empty."""
 RETRY_S = 0.005
 GC_THRESHOLD = 50_000
+DESCRIPTORS = 48
+"""As many as a broker opens before its first peer connects, and some for peers."""
 RECORD_EVERY_S = 0.02
 RECORD_AT = 4_000
 SWITCH_INTERVAL_S = 0.0005
@@ -113,23 +118,25 @@ class Broker:
         self.scheduler = Scheduler(rules, self.epoch, time.monotonic(), policy, self._may_use_worker_id)
         self._rules = rules
         self._mirror = mirror
-        self._context: zmq.Context[Socket] = zmq.Context()
-        self._waker = Waker()
         self._keys_changed = False
-        self.authenticator = Authenticator(self._context, known, self._on_keys_changed)
-        self._opened: list[Endpoint] = []
-        try:
+        with descriptors.named(), ExitStack() as undo:
+            self._context = new_context(DESCRIPTORS)
+            undo.callback(self._context.term)
+            self._waker = Waker()
+            undo.callback(self._waker.close)
+            self._poller = Poller()
+            undo.callback(self._poller.close)
+            self.authenticator = Authenticator(self._context, known, self._on_keys_changed)
+            undo.callback(self.authenticator.close)
             self.authenticator.start()
             self._clients = self._endpoint(CLIENT_DOMAIN, host, client_port, m.FROM_CLIENT)
+            undo.callback(self._clients.close)
             self._workers = self._endpoint(WORKER_DOMAIN, host, worker_port, m.FROM_WORKER)
+            undo.callback(self._workers.close)
             self._recorder = self._open_recorder(host, event_port, recorder_path)
-        except BaseException:
-            self._close()
-            self._waker.close()
-            raise
+            undo.pop_all()
         if isinstance(known, Token):
             self._open_unix_sockets(known.secret)
-        self._poller = Poller()
         self._stopping = False
         self._hears_signals = False
         self._pending_events: list[Event] = []
@@ -143,9 +150,7 @@ class Broker:
         self._pending_events.append(Event(time.monotonic(), h.BROKER_STARTED, detail=started))
 
     def _endpoint(self, domain: str, host: str, port: int, allowed: frozenset[type]) -> Endpoint:
-        endpoint = Endpoint(self.authenticator, domain, host, port, allowed, self._rules, self._count)
-        self._opened.append(endpoint)
-        return endpoint
+        return Endpoint(self.authenticator, domain, host, port, allowed, self._rules, self._count)
 
     def _open_unix_sockets(self, secret: str) -> None:
         """Also listen on Unix sockets, for peers on this machine."""
@@ -369,10 +374,8 @@ class Broker:
         self._waker.close()
 
     def _close(self) -> None:
-        recorder = getattr(self, "_recorder", None)
-        if recorder is not None:
-            recorder.close()
-        for endpoint in self._opened:
+        self._recorder.close()
+        for endpoint in (self._clients, self._workers):
             endpoint.close()
         self.authenticator.close()
         self._context.term()

@@ -25,16 +25,10 @@ from typing import Any, TypeVar
 from labkit.calls import serialization
 from labkit.client import settle
 from labkit.client.callbacks import Callbacks
+from labkit.client.endings import no_answer
 from labkit.client.futures import Batch, TaskFuture
 from labkit.client.io_loop import IOLoop
 from labkit.client.prepare import prepare_call
-from labkit.core.errors import (
-    N_,
-    BrokerUnreachable,
-    ClientGone,
-    ClusterReplaced,
-    LabkitError,
-)
 from labkit.core.peers import client_session as cs
 from labkit.core.peers.task_errors import task_error, unreadable_result
 from labkit.core.protocol import messages as m
@@ -54,7 +48,8 @@ class Client:
 
     ``address`` is the clients' address (tcp://127.0.0.1:5555), ``credentials`` authenticate us. Raises
     ``AccessDenied`` with the reason if the broker does not accept them, ``BrokerUnreachable`` if it does not
-    answer within ``connect_timeout_s``, and ``InvalidInput`` if ``address`` is malformed.
+    answer within ``connect_timeout_s``, ``TooManyOpenFiles`` or ``ClientFailed`` if this process cannot
+    connect at all, and ``InvalidInput`` if ``address`` is malformed.
     """
 
     def __init__(
@@ -90,40 +85,10 @@ class Client:
         except BaseException:  # Ctrl-C: no one else can close this client, and it would reconnect for ever
             self.close()
             raise
-        if not answered or self._io_loop.denied:
+        cause = self._io_loop.ending.cause
+        if not answered or cause:
             self.close()
-            raise self._io_loop.denied or self._no_answer(connect_timeout_s)
-
-    def _no_answer(self, timeout_s: float) -> LabkitError:
-        return BrokerUnreachable(
-            N_("the broker at {address} did not answer within {seconds} s; is it up? python -m labkit up"),
-            address=self.address,
-            seconds=round(timeout_s, 1),
-        )
-
-    def _closed(self) -> LabkitError:
-        if self._io_loop.denied:
-            return self._io_loop.denied
-        return BrokerUnreachable(N_("this client is closed; open a new one"))
-
-    def _gone(self, task: str, worker: str | None = None) -> LabkitError:
-        """Return the error for a task without another outcome; ``worker``: where it was running, if known."""
-        if self._io_loop.denied:
-            return ClusterReplaced(
-                N_(
-                    "task {task}: the broker no longer admits this client, "
-                    "so its outcome stays unknown: {why}"
-                ),
-                task=task,
-                why=self._io_loop.denied,
-            )
-        if worker:
-            return ClientGone(
-                N_("task {task}: this client was closed first; it was running on {worker}"),
-                task=task,
-                worker=worker,
-            )
-        return ClientGone(N_("task {task}: this client was closed first"), task=task)
+            raise cause or no_answer(address, connect_timeout_s)
 
     # --- the user's side ---
 
@@ -159,7 +124,7 @@ class Client:
     def submit_prepared(self, calls: Iterable[cs.Call]) -> list[TaskFuture]:
         """Return the futures of these calls, submitted with one wake-up of the I/O loop's thread."""
         if self._io_loop.is_closing:
-            raise self._closed()
+            raise self._io_loop.ending.closed()
         calls = list(calls)
         is_first = not self._futures
         futures = []
@@ -245,14 +210,19 @@ class Client:
         self._answers[number] = answer
         self._io_loop.post(cs.Ask(message))
         if self._io_loop.is_closing:
-            raise self._closed()
+            raise self._io_loop.ending.closed()
         try:
             return answer.result(timeout_s)
         except TimeoutError:
             self._io_loop.post(cs.ForgetAsked(number))  # otherwise a note could be recorded again, later
-            raise self._no_answer(timeout_s) from None
+            raise no_answer(self.address, timeout_s) from None
         finally:
             self._answers.pop(number, None)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether this client has ended by itself, because its connection failed."""
+        return self._io_loop.ending.failure is not None
 
     @property
     def open_tasks(self) -> int:
@@ -368,19 +338,19 @@ class Client:
         self._giving_up.add(me)
         try:
             while (future := _take_one(self._futures)) is not None:
-                settle.fail(future, self._gone(future.task_id, future.worker))
+                settle.fail(future, self._io_loop.ending.of_task(future.task_id, future.worker))
         finally:
             self._giving_up.discard(me)
             self._callbacks.close()
         while self._batches:
             for task in list(self._batches):
                 if (batch := self._batches.pop(task, None)) is not None:
-                    batch.take(task, self._gone(task.hex()))
+                    batch.take(task, self._io_loop.ending.of_task(task.hex()))
         self._batches_done.set()
         while (cancelled := _take_one(self._cancels)) is not None:
             cancelled.set_result(False)
         while (answer := _take_one(self._answers)) is not None:
-            answer.set_exception(self._closed())
+            answer.set_exception(self._io_loop.ending.closed())
 
     # --- callbacks ------------------------------------------------------------------------------------------
 

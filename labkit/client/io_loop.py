@@ -35,18 +35,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 from weakref import WeakSet
 
-import zmq
-
-from labkit.core.errors import N_, AccessDenied, ClientGone
+from labkit.client.endings import Ending
+from labkit.core.errors import N_, ClientGone
 from labkit.core.peers import client_session as cs
 from labkit.core.peers.session import Connect, Send, Tick
 from labkit.core.protocol import messages as m
 from labkit.security.credentials import Credentials
+from labkit.support import descriptors
 from labkit.support.signals import DeferredSignals
 from labkit.support.waker import Waker
+from labkit.transport import sockets
 from labkit.transport.connection import RETRY_S, TURN_BUDGET, Connection
 from labkit.transport.poller import Poller, Socket
 from labkit.transport.sockets import CLIENT_ROLE
@@ -78,15 +80,20 @@ class IOLoop:
         ended: Callable[[], None],
     ) -> None:
         self.session = session
-        self.denied: AccessDenied | None = None
-        """Why the broker refuses us: from the start, or for long after it had admitted us."""
+        self.ending = Ending()
         self.welcomed = threading.Event()
-        """Set when the broker has answered, or has refused us."""
+        """Set when the broker has answered or has refused us, or when the loop is over."""
         self._act = act
         self._ended = ended
-        self._context: zmq.Context[Socket] = zmq.Context()
-        self._waker = Waker()
-        self._poller = Poller()
+        with descriptors.named(), ExitStack() as undo:
+            self._context = sockets.new_context()
+            undo.callback(self._context.term)
+            self._waker = Waker()
+            undo.callback(self._waker.close)
+            self._poller = Poller()
+            undo.callback(self._poller.close)
+            self._poller.add(self._waker)
+            undo.pop_all()
         self._connection = Connection(
             self._context, self._poller, address, CLIENT_ROLE, credentials, m.TO_CLIENT, max_message_bytes
         )
@@ -106,8 +113,13 @@ class IOLoop:
         _io_loops.add(self)
 
     def start(self) -> None:
-        """Start the loop's own thread."""
-        self._thread.start()
+        """Start the loop's own thread. Raises ClientFailed if that is not possible; then the loop is over."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # no more threads are allowed
+            self.ending.fail(error)
+            self._as_leader(self._finish)
+            raise self.ending.closed() from error
 
     # --- any thread -----------------------------------------------------------------------------------------
 
@@ -133,6 +145,8 @@ class IOLoop:
                 if self._lead.acquire(blocking=False):
                     self._inbox.append(event)
                     self._lead_on(lambda: self._take_in([], time.monotonic()))
+                    if self._closing:
+                        self._alarm.put(None)
                     return
         self.post(event)
 
@@ -202,9 +216,12 @@ class IOLoop:
             self._leader = threading.get_ident()
             work()
             self._connection.flush()
-        except BaseException:
-            self._closing = True  # a step was interrupted in the middle, so the state cannot be trusted
-            raise
+        except BaseException as error:
+            # A step was interrupted in the middle, so the state cannot be trusted. The loop's own thread
+            # gives every future an outcome that names the cause.
+            self._fail(error)
+            if not isinstance(error, Exception):
+                raise
         finally:
             self._leader = 0
             self._left_at = time.monotonic()
@@ -213,7 +230,6 @@ class IOLoop:
     # --- the loop's own thread ------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        self._poller.add(self._waker)
         try:
             self._as_leader(lambda: self._do(self.session.start(time.monotonic())))
             while not self._closing:
@@ -221,16 +237,23 @@ class IOLoop:
                     self._stand_back()
                 else:
                     self._as_leader(lambda: self._turn(None))
-            self._as_leader(lambda: self._do(self.session.handle(cs.CloseAsked(), time.monotonic())))
-        finally:
-            self._closing = True
-            self._as_leader(self._finish)
+            if not self.ending.failure:
+                self._as_leader(lambda: self._do(self.session.handle(cs.CloseAsked(), time.monotonic())))
+        except BaseException as error:  # noqa: BLE001 - it is told to every user of this client
+            self._fail(error)
+        self._as_leader(self._finish)
 
     def _as_leader(self, work: Callable[[], None]) -> None:
         with self._lead:
             self._leader = threading.get_ident()
-            work()
-            self._leader = 0
+            try:
+                work()
+            finally:
+                self._leader = 0
+
+    def _fail(self, error: BaseException) -> None:
+        self._closing = True
+        self.ending.fail(descriptors.too_many(error) if descriptors.is_exhausted(error) else error)
 
     def _is_led(self) -> bool:
         """Return whether a user's thread leads, or is likely to in a moment."""
@@ -250,12 +273,22 @@ class IOLoop:
         self._parked = False
 
     def _finish(self) -> None:
-        self._connection.flush()
-        was_admitted = self.welcomed.is_set() and not self.denied
-        self._connection.close(FAREWELL_MS if was_admitted else 0)
+        """Release everything, whatever state it is in, and tell the client."""
+        self._closing = True
+        try:
+            if not self.ending.failure:
+                self._connection.flush()
+            was_admitted = self.welcomed.is_set() and not self.ending.cause
+            self._connection.close(FAREWELL_MS if was_admitted else 0)
+        except Exception as error:  # noqa: BLE001 - the rest must be released all the same
+            self._fail(error)
         self._poller.close()
         self._waker.close()
-        self._context.term()
+        if self.ending.failure:
+            self._context.destroy(linger=0)  # not only ``term``, which waits for sockets that are still open
+        else:
+            self._context.term()
+        self.welcomed.set()
         self._ended()
 
     # --- the leader -----------------------------------------------------------------------------------------
@@ -295,13 +328,13 @@ class IOLoop:
     def _on_denied(self, now: float) -> None:
         """A client that was welcomed before waits for a while: its own broker may return to this address."""
         if not self.welcomed.is_set():
-            self.denied = self._connection.why_denied()
+            self.ending.denied = self._connection.why_denied()
             self.welcomed.set()
             return
         if self._denied_since is None:
             self._denied_since = now
         if now - self._denied_since >= self.session.rules.broker_gone_s:
-            self.denied = self._connection.why_denied()
+            self.ending.denied = self._connection.why_denied()
             self._closing = True
 
     def _do(self, actions: list[Any]) -> None:

@@ -40,9 +40,11 @@ from labkit.core.errors import (
     N_,
     AccessDenied,
     BrokerUnreachable,
+    ClientFailed,
     ClusterError,
     ClusterNotRunning,
     LabkitError,
+    TooManyOpenFiles,
 )
 
 if TYPE_CHECKING:  # imported when first used, while a cluster's own processes are already starting
@@ -219,6 +221,8 @@ class Cluster:
             return None, f"the broker is {state}"
         try:
             return self._client_of_ours(ASK_S).status(ASK_S), None
+        except (TooManyOpenFiles, ClientFailed):
+            raise  # that is not the broker's fault
         except LabkitError as error:
             return None, str(error)
 
@@ -383,7 +387,7 @@ class Cluster:
         with self._lock:
             if self._is_closed:  # another thread may come after ``close``
                 raise ClusterNotRunning(N_("this handle on the cluster is closed; open a new one"))
-            if self._own_client is None:
+            if self._own_client is None or self._own_client.has_failed:
                 self._own_client = self.client("cluster", timeout_s)
             return self._own_client
 

@@ -162,6 +162,16 @@ class BrokerUnreachable(ClusterError):
     definite = False
 
 
+class ClientFailed(ClusterError):
+    """A client ended by itself; its connection failed. Requests that it had sent may have happened."""
+
+    definite = False
+
+
+class TooManyOpenFiles(ClusterError):
+    """This process may open no further file or connection."""
+
+
 class AccessDenied(ClusterError):
     """The broker does not admit this peer: wrong secret, a key that is not on its list, or another broker."""
 

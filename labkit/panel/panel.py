@@ -125,7 +125,11 @@ class Panel:
             self._board.beat()
             atexit.register(self._kernel_ends)
             self._thread = threading.Thread(target=self._run, name="labkit-panel", daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError:  # no more threads are allowed: the next display tries again
+                self._board = self._thread = None
+                raise
         return self._board
 
     def _moment(self) -> Moment:

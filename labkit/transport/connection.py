@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import zmq
@@ -68,15 +69,20 @@ class Connection:
         self.close()
         self._outbox.clear()
         self._kept.clear()
-        socket = sockets.dealer(self._context, self._role, self._credentials, self._max_message_bytes)
-        self._monitor = HandshakeMonitor(socket, self.address, self._credentials)
-        self._poller.add(socket)
-        self._poller.add(self._monitor.socket, often=False)
         token = self._credentials
-        socket.connect(
-            unix_socket.best(self.address, token.secret) if isinstance(token, Token) else self.address
-        )
-        self._socket = socket
+        best = unix_socket.best(self.address, token.secret) if isinstance(token, Token) else self.address
+        with ExitStack() as undo:
+            socket = sockets.dealer(self._context, self._role, token, self._max_message_bytes)
+            undo.callback(socket.close, linger=0)
+            monitor = HandshakeMonitor(socket, self.address, token)
+            undo.callback(monitor.close)
+            self._poller.add(socket)
+            undo.callback(self._poller.remove, socket)
+            self._poller.add(monitor.socket, often=False)
+            undo.callback(self._poller.remove, monitor.socket)
+            socket.connect(best)
+            undo.pop_all()
+        self._socket, self._monitor = socket, monitor
 
     def close(self, linger_ms: int = 0) -> None:
         """Close the socket. Messages already sent may still leave for ``linger_ms``."""

@@ -17,12 +17,14 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import zmq
 
 from labkit.core.errors import ProtocolError
 from labkit.core.history import BROKER_STARTED, GAP, Event, decode_event
 from labkit.security.credentials import Credentials
+from labkit.support import descriptors
 from labkit.support.waker import Waker
 from labkit.transport import sockets
 from labkit.transport.handshake_monitor import HandshakeMonitor, access_denied
@@ -38,21 +40,31 @@ def weight(event: Event) -> int:
 
 
 class EventStream:
-    """A subscription to the events at ``address`` (tcp://127.0.0.1:5557). See the module's head."""
+    """A subscription to the events at ``address`` (tcp://127.0.0.1:5557). See the module's head.
+
+    Raises InvalidInput for a malformed address, TooManyOpenFiles if this process cannot connect.
+    """
 
     def __init__(self, address: str, credentials: Credentials) -> None:
         sockets.check_address(address)
         self.address = address
-        self._context: zmq.Context[Socket] = zmq.Context()
         self._credentials = credentials
-        self._socket = sockets.subscriber(self._context, credentials)
-        self._monitor = HandshakeMonitor(self._socket, address, credentials)
-        self._poller = Poller()
-        self._poller.add(self._socket)
-        self._poller.add(self._monitor.socket, often=False)
         self._expected: int | None = None
+        self._closed = True  # until everything is open
+        with descriptors.named(), ExitStack() as undo:
+            self._context = sockets.new_context()
+            undo.callback(self._context.term)
+            self._socket = sockets.subscriber(self._context, credentials)
+            undo.callback(self._socket.close, linger=0)
+            self._monitor = HandshakeMonitor(self._socket, address, credentials)
+            undo.callback(self._monitor.close)
+            self._poller = Poller()
+            undo.callback(self._poller.close)
+            self._poller.add(self._socket)
+            self._poller.add(self._monitor.socket, often=False)
+            self._socket.connect(address)
+            undo.pop_all()
         self._closed = False
-        self._socket.connect(address)
 
     def recv(self, timeout_s: float) -> list[Event]:
         """Return the next batch of events; empty if none comes within ``timeout_s``.

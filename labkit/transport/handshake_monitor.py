@@ -20,6 +20,7 @@ the greeting decides which of the errors is raised.
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 from enum import Enum
 
 import zmq
@@ -27,7 +28,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from labkit.core.errors import N_, AccessDenied
 from labkit.security.credentials import Credentials, Keys
-from labkit.transport.poller import readable
+from labkit.transport.poller import Socket, readable
 
 FAILURES = 3
 """Connections that must end in a row, each followed by a greeting, before that counts as a refusal."""
@@ -58,11 +59,12 @@ class HandshakeMonitor:
         self._probe_at = address
         self._ours = b"CURVE" if isinstance(credentials, Keys) else b"PLAIN"
         self._failures = 0
-        self.socket = watched.get_monitor_socket(
+        self.socket = monitor_of(
+            watched,
             zmq.EVENT_HANDSHAKE_FAILED_AUTH
             | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
             | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-            | zmq.EVENT_HANDSHAKE_SUCCEEDED
+            | zmq.EVENT_HANDSHAKE_SUCCEEDED,
         )
         self.denial: Denial | None = None
 
@@ -92,6 +94,22 @@ class HandshakeMonitor:
         """Stop watching; an open monitor would prevent the context from ending."""
         self._watched.disable_monitor()
         self.socket.close(linger=0)
+
+
+def monitor_of(watched: Socket, events: int) -> Socket:
+    """Return the monitor's socket of ``watched``. If there can be none, ``watched`` is not watched either.
+
+    ``Socket.get_monitor_socket`` of pyzmq would leave a socket open when one of its steps fails.
+    """
+    address = f"inproc://monitor.{int(watched.getsockopt(zmq.FD))}"
+    with ExitStack() as undo:
+        watched.monitor(address, events)
+        undo.callback(watched.disable_monitor)
+        monitor: Socket = watched.context.socket(zmq.PAIR)
+        undo.callback(monitor.close, linger=0)
+        monitor.connect(address)
+        undo.pop_all()
+    return monitor
 
 
 def _mechanism_at(address: str) -> bytes | None:

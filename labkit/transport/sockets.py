@@ -3,6 +3,7 @@
 Rules for every socket here:
 
 * One thread owns it, from creation to close.
+* It is acquired as a whole or not at all: a step that fails closes what the steps before have opened.
 * No send blocks, and queues are bounded: the owner keeps the messages that cannot be sent.
 * Closing drops the waiting messages (LINGER 0), unless a goodbye gets a moment to leave.
 * Connections authenticate themselves, with the cluster's secret (ZMTP PLAIN, loopback) or with a key (CURVE).
@@ -15,7 +16,8 @@ together, and never leaves half a message behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import zmq
@@ -24,6 +26,7 @@ from labkit.core.errors import N_, InvalidInput
 from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire
 from labkit.security.credentials import Credentials, Token
+from labkit.support.descriptors import require
 from labkit.support.setting_values import is_address
 from labkit.transport.poller import Socket
 
@@ -34,6 +37,8 @@ EVENT_HWM = 500
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 500
 CONNECT_TIMEOUT_MS = 2000
+DESCRIPTORS = 14
+"""As many as a context with one connection and its monitor opens, and a few more."""
 
 EVENT_TOPIC = b"events"
 """Start of the first frame of each message on the events' socket; the number of its first event follows."""
@@ -42,30 +47,49 @@ CLIENT_ROLE = "client"
 WORKER_ROLE = "worker"
 
 
+def new_context(descriptors: int = DESCRIPTORS) -> zmq.Context[Socket]:
+    """Return a new context. Raises TooManyOpenFiles unless so many descriptors are left.
+
+    libzmq would end this process if they ran out while its threads start.
+    """
+    require(descriptors)
+    return zmq.Context()
+
+
+@contextmanager
+def acquired(socket: Socket) -> Iterator[Socket]:
+    """Close ``socket`` if the block fails: a socket that is left open keeps its context from ending."""
+    try:
+        yield socket
+    except BaseException:
+        socket.close(linger=0)
+        raise
+
+
 def dealer(
     context: zmq.Context[Socket], role: str, credentials: Credentials, max_message_bytes: int
 ) -> zmq.Socket[bytes]:
     """Return a DEALER to be connected; it reconnects by itself. ``role`` is the name it presents."""
-    socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
-    _limit(socket, max_message_bytes)
-    socket.sndhwm = socket.rcvhwm = TASK_HWM
-    socket.reconnect_ivl = RECONNECT_MS
-    socket.reconnect_ivl_max = RECONNECT_MAX_MS
-    socket.connect_timeout = CONNECT_TIMEOUT_MS
-    _authenticate(socket, role, credentials)
-    return socket
+    with acquired(context.socket(zmq.DEALER)) as socket:
+        _limit(socket, max_message_bytes)
+        socket.sndhwm = socket.rcvhwm = TASK_HWM
+        socket.reconnect_ivl = RECONNECT_MS
+        socket.reconnect_ivl_max = RECONNECT_MAX_MS
+        socket.connect_timeout = CONNECT_TIMEOUT_MS
+        _authenticate(socket, role, credentials)
+        return socket
 
 
 def subscriber(context: zmq.Context[Socket], credentials: Credentials) -> zmq.Socket[bytes]:
     """Return a SUB to be connected to a broker's events; it uses a client's credentials."""
-    socket: zmq.Socket[bytes] = context.socket(zmq.SUB)
-    socket.linger = 0
-    socket.rcvhwm = EVENT_HWM
-    socket.reconnect_ivl = RECONNECT_MS
-    socket.reconnect_ivl_max = RECONNECT_MAX_MS
-    _authenticate(socket, CLIENT_ROLE, credentials)
-    socket.subscribe(EVENT_TOPIC)
-    return socket
+    with acquired(context.socket(zmq.SUB)) as socket:
+        socket.linger = 0
+        socket.rcvhwm = EVENT_HWM
+        socket.reconnect_ivl = RECONNECT_MS
+        socket.reconnect_ivl_max = RECONNECT_MAX_MS
+        _authenticate(socket, CLIENT_ROLE, credentials)
+        socket.subscribe(EVENT_TOPIC)
+        return socket
 
 
 def _authenticate(socket: zmq.Socket[bytes], role: str, credentials: Credentials) -> None:

@@ -14,7 +14,9 @@ of its broker's port uses that.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import os
 import re
 import socket
@@ -23,6 +25,8 @@ import tempfile
 from pathlib import Path
 
 import zmq
+
+log = logging.getLogger(__name__)
 
 MAX_PATH_BYTES = 100
 """Some systems limit the path of a Unix socket to 104 bytes, and libzmq adds to it."""
@@ -40,30 +44,41 @@ def path_for(port: int, secret: str) -> Path | None:
 def best(address: str, secret: str) -> str:
     """Return the best address to connect to: a Unix socket beside ``address``, or ``address`` itself."""
     found = re.fullmatch(r"tcp://127\.0\.0\.1:([0-9]+)", address)
-    path = path_for(int(found[1]), secret) if found else None
-    return f"ipc://{path}" if path is not None and _answers(path) else address
+    try:
+        path = path_for(int(found[1]), secret) if found else None
+        return f"ipc://{path}" if path is not None and _answers(path) else address
+    except OSError:
+        return address  # no descriptor is left for the attempt, for example
 
 
 def remove(port: int, secret: str) -> None:
     """Remove the socket that a killed broker with this port and secret has left behind."""
     path = path_for(port, secret)
     if path is not None:
+        discard(path)
+
+
+def discard(path: Path) -> None:
+    """Remove a socket's file if that is possible. One that stays is harmless: no broker answers there."""
+    with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
 
 
 def sweep() -> None:
     """Remove the sockets that were left behind by brokers killed together with their clusters."""
     folder = _folder()
-    for path in folder.iterdir() if folder is not None else ():
-        if _answers(path):
-            continue
-        try:
-            path.unlink(missing_ok=True)
-        except OSError:
-            continue  # not a socket, or not ours; a broker can serve beside it
+    if folder is None:
+        return
+    try:
+        for path in folder.iterdir():
+            if not _answers(path):
+                discard(path)
+    except OSError as error:  # an optional tidying: a broker can serve beside what is left
+        log.warning("sockets of former brokers stay in %s: %s", folder, error)
 
 
 def _answers(path: Path) -> bool:
+    """Return whether a broker listens there. Raises OSError if that cannot be tried."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         try:
@@ -79,11 +94,12 @@ def _folder() -> Path | None:
     """Return the folder of this user's sockets, created if necessary; None where there can be none."""
     if not hasattr(socket, "AF_UNIX") or not hasattr(os, "getuid") or not zmq.has("ipc"):
         return None
-    folder = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"labkit-{os.getuid()}"
     try:
+        base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+        folder = Path(base) / f"labkit-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
     except OSError:
-        return None  # not possible here, or a file of that name exists: peers use the port
+        return None  # no usable temporary folder, or a file of that name exists: peers use the port
     private = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
     return folder if private else None

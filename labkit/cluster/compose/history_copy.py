@@ -84,16 +84,16 @@ class HistoryCopy:
         self._closing = threading.Event()
         self._tail: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()  # of _tail
+        self._thread = threading.Thread(target=self._run, name="labkit-history-copy", daemon=True)
         try:
             self._fetch()
+            self._thread.start()
         except OSError as error:
             self._file.close()
             raise _cannot_copy(path, error) from error
         except BaseException:
             self._file.close()
             raise
-        self._thread = threading.Thread(target=self._run, name="labkit-history-copy", daemon=True)
-        self._thread.start()
 
     def _run(self) -> None:
         while not self._closing.is_set():

@@ -35,6 +35,7 @@ from typing import Any, TypedDict
 
 from labkit.core import errors
 from labkit.core.errors import N_, AccessDenied, ClusterError, ClusterNotRunning, InvariantBroken, LabkitError
+from labkit.support import descriptors
 
 VERSION = 1
 HOST = "127.0.0.1"
@@ -88,6 +89,8 @@ def ask(port: int | Path, token: str, do: str, timeout_s: float = 5.0, **paramet
             do=do,
         ) from error
     except OSError as error:
+        if descriptors.is_exhausted(error):
+            raise descriptors.too_many(error) from error
         raise ClusterNotRunning(
             N_("the cluster's supervisor cannot be reached ({reason}); python -m labkit up starts a cluster"),
             reason=error.strerror or str(error),
@@ -178,9 +181,13 @@ class ControlServer:
         self._on_request = on_request
         self._peers: set[_Peer] = set()
         self._socket = listener or socket.create_server((HOST, 0), backlog=MAX_CONNECTIONS)
-        self._socket.setblocking(False)
-        self.port: int = self._socket.getsockname()[1] if listener is None else 0
-        selector.register(self._socket, selectors.EVENT_READ, self._accept)
+        try:
+            self._socket.setblocking(False)
+            self.port: int = self._socket.getsockname()[1] if listener is None else 0
+            selector.register(self._socket, selectors.EVENT_READ, self._accept)
+        except BaseException:
+            self._socket.close()
+            raise
 
     def _accept(self) -> None:
         try:
