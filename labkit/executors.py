@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit import jobs
 from labkit.calls import pickled, registry
+from labkit.calls.chunks import Chunk
 from labkit.core.errors import N_, CannotTravel, InvalidInput
 
 if TYPE_CHECKING:
@@ -280,15 +281,15 @@ class ClusterExecutor(Executor):
         and the calls before it are cancelled. So are open calls when the iterator ends early.
         """
         ends_at = None if timeout is None else time.monotonic() + timeout
-        chunks = _chunks(zip(*iterables, strict=False), _checked_chunksize(chunksize))
+        inputs = _chunks(zip(*iterables, strict=False), _checked_chunksize(chunksize))
         from labkit.client.futures import Batch
 
-        batch = Batch(self._client)
+        batch = Batch(self._client, of_chunks=chunksize > 1)
         waiting: list[Call] = []
         send_at = time.monotonic() + SEND_AFTER_S
         try:
-            for chunk in chunks:
-                waiting += self._prepared(fn, chunk, together=chunksize > 1)
+            for first, chunk in zip(itertools.count(0, chunksize), inputs, strict=False):
+                waiting += self._prepared(fn, chunk, first, together=chunksize > 1)
                 if len(waiting) >= SEND_AT_CALLS or time.monotonic() >= send_at:
                     self._send_batch(batch, waiting)
                     waiting = []
@@ -300,17 +301,29 @@ class ClusterExecutor(Executor):
         results = batch.results(ends_at)
         return itertools.chain.from_iterable(results) if chunksize > 1 else results
 
-    def _prepared(self, fn: Callable[..., Any], chunk: list[tuple[Any, ...]], together: bool) -> list[Call]:
-        if not together:
-            return [self._client.prepare(fn, args, {}) for args in chunk]
+    def _prepared(
+        self, fn: Callable[..., Any], chunk: list[tuple[Any, ...]], first: int, together: bool
+    ) -> list[Call]:
+        """Return the calls for ``chunk``, the inputs from the index ``first`` on."""
+        if first == 0:
+            registry.name_of(fn)  # a function that cannot travel is not the fault of an input
         try:
-            return [self._client.prepare(jobs.run_each, (registry.name_of(fn), chunk), {})]
-        except CannotTravel:
+            if not together:
+                return [self._client.prepare(fn, chunk[0], {})]
+            call = registry.name_of(fn), Chunk(chunk)
+            return [self._client.prepare(jobs.run_each, call, {"first": first})]
+        except CannotTravel as error:
             if len(chunk) == 1:
+                template = N_("input {index} of {job}: {why}")
+                raise CannotTravel(template, index=first, job=registry.name_of(fn), why=error) from None
+        except Exception as error:
+            if len(chunk) == 1:
+                error.add_note(f"(at input {first} of {registry.name_of(fn)})")
                 raise
-            # Perhaps the chunk is too large for one message. If not, its smallest part raises the error.
-            middle = len(chunk) // 2
-            return self._prepared(fn, chunk[:middle], True) + self._prepared(fn, chunk[middle:], True)
+        # Perhaps the chunk is too large for one message. If not, its smallest part raises the error.
+        middle = len(chunk) // 2
+        parts = ((chunk[:middle], first), (chunk[middle:], first + middle))
+        return [call for part, start in parts for call in self._prepared(fn, part, start, True)]
 
     def _send_batch(self, batch: Batch, calls: list[Call]) -> None:
         with self._lock:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from labkit.calls import chunks
 from labkit.calls.registry import needs, needs_of_each, resolve_here
 from labkit.core.protocol import exit_codes
 
@@ -137,10 +138,10 @@ def hog() -> None:
 
 
 @needs(needs_of_each)
-def run_each(name: str, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+def run_each(name: str, calls: Sequence[tuple[Any, ...]], first: int = 0) -> list[Any]:
     """Return the results of several calls of the job ``name``, in order: a chunk of ``Executor.map``.
 
-    The first exception ends the chunk and is its outcome.
+    ``first`` is the index of the first call's input in its map. The first exception ends the chunk and is its
+    outcome. A worker does the same itself (`workers.compute`), to name the input in its report.
     """
-    function = resolve_here(name)
-    return [function(*args) for args in calls]
+    return chunks.run(resolve_here(name), calls, first)

@@ -12,8 +12,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
-from labkit.calls import registry, serialization
+from labkit.calls import chunks, registry, serialization
+from labkit.calls.chunks import RUN_EACH, Position
+from labkit.calls.refusals import TooLarge
 from labkit.core import exception_attributes, exception_text
 from labkit.core.errors import N_, CannotTravel
 from labkit.core.peers.worker_session import Began, Finished, Raised
@@ -119,29 +122,60 @@ class Compute:
         self._over.append(report)
 
     def _compute(self, task: m.Task, since: float) -> Finished | Raised:
+        position = Position()
         try:
-            name, args, kwargs = serialization.decode_call(task.payload)
-            function = registry.resolve(name, self._allowed)
-            payload = serialization.encode_value(function(*args, **kwargs))
-            if payload.size > self._limit_bytes:
-                raise CannotTravel(
-                    N_("the result of {job} is {size} bytes; {limit} bytes can travel"),
-                    job=name,
-                    size=payload.size,
-                    limit=self._limit_bytes,
-                )
+            payload = self._result(task.payload, position)
         except BaseException as error:  # noqa: BLE001 - anything that a task raises, even by exit(), is its failure
-            return self._failure(task, since, error)
+            return self._failure(task, since, error, position.index)
         return Finished(task.task, task.attempt, time.monotonic() - since, payload)
 
+    def _result(self, call: m.Payload, position: Position) -> m.Payload:
+        """Return the encoded result of a call; of a chunk, ``position`` is where it is."""
+        name, args, kwargs, version = serialization.decode_versioned_call(call)
+        if name == RUN_EACH:
+            return self._results(version, position, *args, **kwargs)
+        result = registry.resolve(name, self._allowed)(*args, **kwargs)
+        try:
+            payload = serialization.encode_value(result, self._limit_bytes)
+        except TooLarge as error:
+            raise self._too_large(name, error.params["size"]) from error
+        return self._checked(name, payload)
+
+    def _results(
+        self, version: str, position: Position, name: str, calls: Sequence[tuple[Any, ...]], first: int = 0
+    ) -> m.Payload:
+        """Return the encoded results of a chunk (`labkit.jobs.run_each`)."""
+        results = chunks.run(registry.resolve(name, self._allowed), calls, first, position)
+        try:
+            payload = serialization.encode_results(results, first, position, self._limit_bytes)
+        except TooLarge as error:
+            raise self._too_large(name, error.params["size"]) from error
+        return self._checked(name, payload)
+
+    def _checked(self, name: str, payload: m.Payload) -> m.Payload:
+        if payload.size > self._limit_bytes:
+            raise self._too_large(name, payload.size)
+        return payload
+
+    def _too_large(self, name: str, size: int) -> CannotTravel:
+        return CannotTravel(
+            N_("the result of {job} is {size} bytes or more; {limit} bytes can travel; return it in parts"),
+            job=name,
+            size=size,
+            limit=self._limit_bytes,
+        )
+
     @staticmethod
-    def _failure(task: m.Task, since: float, error: BaseException) -> Raised:
-        """Return the report of an exception. Describing it runs code of its class, which may raise."""
+    def _failure(task: m.Task, since: float, error: BaseException, index: int | None) -> Raised:
+        """Return the report of an exception, at the input ``index`` of a chunk.
+
+        Describing the exception runs code of its class, which may raise.
+        """
         text = traceback_text(error).encode("utf-8", "replace")
         if len(text) > TRACEBACK_LIMIT:
             half = TRACEBACK_LIMIT // 2
             text = text[:half] + b"\n...\n" + text[-half:]
         summary = exception_text.summary(error, ERROR_LIMIT)
-        attributes = exception_attributes.encode(error)
+        attributes = exception_attributes.encode(error, index)
         payload = m.Payload(text, (attributes,) if attributes else ())
         return Raised(task.task, task.attempt, time.monotonic() - since, summary, payload)

@@ -225,7 +225,7 @@ def needs_of(
     return frozenset() if capabilities is None else frozenset(capabilities(*args, **(kwargs or {})))
 
 
-def needs_of_each(name: str, calls: Sequence[tuple[Any, ...]]) -> frozenset[str]:
+def needs_of_each(name: str, calls: Sequence[tuple[Any, ...]], first: int = 0) -> frozenset[str]:
     """Return the capabilities that a worker must have for all these calls of the job ``name``."""
     module, _, qualname = name.partition(":")
     function = look_up(sys.modules.get(module), qualname)

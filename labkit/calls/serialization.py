@@ -13,7 +13,8 @@ A `Payload` is a small *body* (MessagePack) and large *frames* (raw bytes, never
     NumPy number            [7, dtype, data]
 
 Frames are not numbered. The body is read in the order in which it was written, and each 4 or 6 in it takes
-the next frame. A call is ``[function name, [argument...], {name: argument}]``, a result is one value.
+the next frame. A call is ``[function name, [argument...], {name: argument}]``, with the version of the
+function's module as a fourth item if it is a learner's (`labkit.calls.versions`). A result is one value.
 
 Why not pickle: loading a pickle runs code that its sender chose. Reading this format creates only the types
 above.
@@ -24,6 +25,7 @@ Guarantees:
   int64). Two exceptions: an array in another memory order arrives in C order, and a list that occurs in two
   places arrives as two lists.
 * Encoding refuses other types with `CannotTravel`, which names type and place: ``args[1]['x']``.
+* Encoding refuses what is too large before it copies anything.
 * Decoding raises only `ProtocolError`, whatever the bytes: types, dtypes, shapes, lengths and depth are
   checked before they are used, and an announced length alone allocates nothing.
 * Decoded arrays are writable. An array from a writable frame (ZeroMQ's received frames are) is a view of that
@@ -35,363 +37,362 @@ Source: https://github.com/msgpack/msgpack/blob/master/spec.md
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from labkit.core import exception_text
+from labkit.calls import refusals
+from labkit.calls.chunks import LEVELS, RESULT_LEVELS, RUN_EACH, Chunk, Position
+from labkit.calls.reader import Reader, unpacked
+from labkit.calls.refusals import Place, TooLarge
+from labkit.calls.sizes import least_bytes, text_bytes
+from labkit.calls.tags import (
+    ARRAY,
+    BIG_INT,
+    DTYPES,
+    FROZENSET,
+    ITEMS_TAG,
+    KEYS,
+    LIST,
+    LONG_ARRAY,
+    LONG_BYTES,
+    MAX_CONTAINERS,
+    MAX_DEPTH,
+    MAX_DIMENSIONS,
+    NUMBER,
+    PLAIN,
+    SET,
+    TUPLE,
+    possible,
+)
 from labkit.core.errors import N_, CannotTravel, ProtocolError
 from labkit.core.protocol.messages import Payload
+from labkit.core.protocol.rules import Rules
 
 if TYPE_CHECKING:
     import numpy as np
+
+__all__ = (
+    "ARRAY",
+    "FROZENSET",
+    "LIST",
+    "LONG_ARRAY",
+    "LONG_BYTES",
+    "MAX_DEPTH",
+    "NUMBER",
+    "SET",
+    "decode_call",
+    "decode_value",
+    "decode_versioned_call",
+    "encode_call",
+    "encode_results",
+    "encode_value",
+)
 
 LARGE_BYTES = 16 << 10
 """Bytes and arrays of this size or more become frames; below, a copy costs less than a frame."""
 MAX_OWN_FRAMES = 32
 """Further large values go into the body, because a reader drops a message with too many frames."""
-MAX_DEPTH = 64
-"""Deeper nesting is a mistake (a list that contains itself) or an attack."""
-MAX_DIMENSIONS = 4
-MAX_ELEMENTS = 1 << 40
-"""Far more than fits into a message; keeps NumPy's arithmetic on shapes far from an overflow."""
+SHORT_LIST = 100
+"""The numbers in a plain list of fewer items count one byte each."""
+LONG_LIST = 1000
+"""After a plain list of this many items the exact size of the body is read; before, its least size counts."""
+LIMIT_BYTES = Rules().max_message_bytes
+"""The size of a message, unless its cluster has other rules."""
 
-LIST, TUPLE, SET, FROZENSET, LONG_BYTES, ARRAY, LONG_ARRAY, NUMBER = range(8)
-_BIG_INT = 1  # MessagePack extension type
-
-_ITEMS_TAG: dict[type, int] = {list: LIST, tuple: TUPLE, set: SET, frozenset: FROZENSET}
-_ITEMS_TYPE: dict[int, type] = {tag: cls for cls, tag in _ITEMS_TAG.items()}
-_PLAIN = frozenset({type(None), bool, int, float, str})
-_KEYS = frozenset({int, str})
-_CALL = [str, list, dict]
-# "<f8" is little-endian, ">f8" big-endian, "|u1" a single byte. No object arrays (they would hold addresses),
-# no structures, no dates, and no long floats, whose size depends on the machine.
-_DTYPES = frozenset(
-    {"|b1", "|i1", "|u1"}
-    | {order + kind for order in "<>" for kind in ("i2", "i4", "i8", "u2", "u4", "u8", "f2", "f4", "f8")}
-)
+_CALLS = ([str, list, dict], [str, list, dict, str])
 
 
-def encode_call(function_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Payload:
+def encode_call(
+    function_name: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    version: str = "",
+    limit_bytes: int = LIMIT_BYTES,
+) -> Payload:
     """Return the call of ``function_name`` ("module:qualname") with these arguments, ready to travel.
 
-    Raises `CannotTravel` for the first argument that cannot travel.
+    ``version`` is that of the function's module (`labkit.calls.versions`). Raises `CannotTravel` for the
+    first argument that cannot travel, and its kind `TooLarge` before the message has ``limit_bytes``.
     """
-    if not kwargs and _PLAIN.issuperset(map(type, args)):  # the fast path of tiny tasks
-        return Payload(_packed([function_name, list(args), {}]))
+    if not kwargs and not version and PLAIN.issuperset(map(type, args)):  # the fast path of tiny tasks
+        try:
+            return Payload(_packed_plain([function_name, _small(args), {}]))
+        except _NotSmall:
+            pass
     if not all(type(name) is str for name in kwargs):  # Python accepts an Enum of strings as a name
-        raise _wrong_key(kwargs, ("kwargs",))
-    writer = _Writer()
-    return writer.payload(
-        [
-            function_name,
-            [writer.tree(value, ("args", index)) for index, value in enumerate(args)],
-            {name: writer.tree(value, ("kwargs", name)) for name, value in kwargs.items()},
-        ]
-    )
+        raise refusals.wrong_key(kwargs, ("kwargs",))
+    return _Writer(limit_bytes).call(function_name, args, kwargs, version)
 
 
 def decode_call(payload: Payload) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
     """Return (function name, args, kwargs) as they were passed to `encode_call`, or raise `ProtocolError`."""
-    call = _unpacked(payload.body)
-    if type(call) is not list or [*map(type, call)] != _CALL:
+    return decode_versioned_call(payload)[:3]
+
+
+def decode_versioned_call(payload: Payload) -> tuple[str, tuple[Any, ...], dict[str, Any], str]:
+    """Return (function name, args, kwargs, version); the version is empty if the call has none."""
+    call = unpacked(payload.body)
+    if type(call) is not list or [*map(type, call)] not in _CALLS:
         raise ProtocolError(N_("a call must be a list of function name, arguments and named arguments"))
-    name, args, kwargs = call
-    if not kwargs and not payload.frames and _PLAIN.issuperset(map(type, args)):
-        return name, tuple(args), kwargs
+    name, args, kwargs, version = call if len(call) == 4 else (*call, "")
+    if not kwargs and not payload.frames and PLAIN.issuperset(map(type, args)):
+        return name, tuple(args), kwargs, version
     if not all(type(key) is str for key in kwargs):
         raise ProtocolError(N_("the names of named arguments must be text"))
-    reader = _Reader(payload.frames)
-    values = tuple([reader.value(tree) for tree in args])
+    reader = Reader(payload.frames)
+    depth = 1 - LEVELS if name == RUN_EACH else 1
+    values = tuple([reader.value(tree, depth) for tree in args])
     named = {key: reader.value(tree) for key, tree in kwargs.items()}
     reader.finish()
-    return name, values, named
+    return name, values, named, version
 
 
-def encode_value(value: Any) -> Payload:
-    """Return ``value`` ready to travel, or raise `CannotTravel`."""
-    if type(value) in _PLAIN:
-        return Payload(_packed(value))
-    writer = _Writer()
-    return writer.payload(writer.tree(value, ("value",)))
+def encode_value(value: Any, limit_bytes: int = LIMIT_BYTES) -> Payload:
+    """Return ``value`` ready to travel, or raise `CannotTravel`; `TooLarge` beyond ``limit_bytes``."""
+    if type(value) in PLAIN:
+        try:
+            return Payload(_packed_plain(_small((value,))[0]))
+        except _NotSmall:
+            pass
+    writer = _Writer(limit_bytes)
+    writer.value(value, ("value",))
+    return writer.payload()
 
 
-def decode_value(payload: Payload) -> Any:
-    """Return the value that was passed to `encode_value`, or raise `ProtocolError`."""
-    tree = _unpacked(payload.body)
-    if type(tree) in _PLAIN and not payload.frames:
+def encode_results(
+    results: list[Any], first: int, position: Position, limit_bytes: int = LIMIT_BYTES
+) -> Payload:
+    """Return the results of a chunk, whose first input has the index ``first``, ready to travel.
+
+    If a result cannot travel, ``position`` has the index of its input.
+    """
+    return _Writer(limit_bytes).results(results, first, position)
+
+
+def decode_value(payload: Payload, of_chunk: bool = False) -> Any:
+    """Return the value that was passed to `encode_value`, or raise `ProtocolError`.
+
+    ``of_chunk``: to `encode_results`.
+    """
+    tree = unpacked(payload.body)
+    if type(tree) in PLAIN and not payload.frames:
         return tree
-    reader = _Reader(payload.frames)
-    value = reader.value(tree)
+    reader = Reader(payload.frames)
+    value = reader.value(tree, 1 - RESULT_LEVELS if of_chunk else 1)
     reader.finish()
     return value
 
 
 # --- writing ------------------------------------------------------------------------------------------------
 
-Place = tuple[str | int, ...]
-"""The place of a value, for error messages only: ("args", 1, "x") is shown as ``args[1]['x']``."""
-
 
 class _Writer:
-    """Turns values into the tree that MessagePack packs, and collects the frames."""
+    """Packs values into a body, and collects the frames.
 
-    def __init__(self) -> None:
+    Sizes are added up before anything is copied: the sum is never more than the message will have.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
         self.frames: list[Any] = []
+        self._packer = msgpack.Packer(
+            default=self._big_int,
+            autoreset=False,
+            strict_types=True,
+            use_bin_type=True,
+            unicode_errors="surrogatepass",
+        )
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
+        self._frames_bytes = 0
+        self._containers = 0
 
-    def payload(self, tree: Any) -> Payload:
-        return Payload(_packed(tree), tuple(self.frames))
+    def payload(self) -> Payload:
+        return Payload(self._packer.bytes(), tuple(self.frames))
 
-    def tree(self, value: Any, place: Place) -> Any:
+    def call(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], version: str) -> Payload:
+        pack = self._packer
+        pack.pack_array_header(4 if version else 3)
+        pack.pack(name)
+        pack.pack_array_header(len(args))
+        for index, value in enumerate(args):
+            if type(value) is Chunk:
+                self._chunk(value)
+            else:
+                self.value(value, ("args", index))
+        pack.pack_map_header(len(kwargs))
+        for key, value in kwargs.items():
+            pack.pack(key)
+            self.value(value, ("kwargs", key))
+        if version:
+            pack.pack(version)
+        return self.payload()
+
+    def results(self, results: list[Any], first: int, position: Position) -> Payload:
+        self._begin(LIST, len(results))
+        for position.index, result in enumerate(results, first):
+            self.value(result, ("value",))
+        return self.payload()
+
+    def value(self, value: Any, place: Place, depth: int = 1) -> None:
         kind = type(value)
-        if kind in _PLAIN:
-            return value
-        if kind is bytes:
+        if kind in PLAIN:
+            self._add(text_bytes(value) if kind is str else 1, place)
+            self._packer.pack(value)
+        elif kind is bytes:
+            self._add(len(value) + 1, place)
             if self._inline(len(value)):
-                return value
-            self.frames.append(value)
-            return [LONG_BYTES, len(value)]
-        if len(place) > MAX_DEPTH:
+                self._packer.pack(value)
+            else:
+                self._packer.pack([LONG_BYTES, len(value)])
+                self._append(value, len(value))
+        elif depth > MAX_DEPTH:
+            raise refusals.too_deep(place, MAX_DEPTH)
+        elif kind in ITEMS_TAG:
+            self._items(value, place, depth)
+        elif kind is dict:
+            self._container(place)
+            self._add(1, place)
+            self._dict(value, place, depth)
+        else:
+            self._numpy(value, kind, place)
+
+    def _chunk(self, calls: Chunk) -> None:
+        """Write the calls; each argument has place and depth as in a call of its own."""
+        self._begin(LIST, len(calls))
+        for args in calls:
+            self._begin(TUPLE, len(args))
+            for at, value in enumerate(args):
+                self.value(value, ("args", at))
+
+    def _begin(self, tag: int, length: int) -> None:
+        self._packer.pack_array_header(length + 1)
+        self._packer.pack(tag)
+
+    def _container(self, place: Place) -> None:
+        self._containers += 1
+        if self._containers > MAX_CONTAINERS:
             raise CannotTravel(
-                N_(
-                    "{where} is nested more than {limit} levels deep, or contains itself; "
-                    "send something flatter"
-                ),
-                where=_written(place[:3]) + "[...]",
-                limit=MAX_DEPTH,
+                N_("{where} brings the message to more than {limit} lists and dicts; send NumPy arrays"),
+                where=refusals.written(place[:4]),
+                limit=MAX_CONTAINERS,
             )
-        if kind in _ITEMS_TAG:
-            if _PLAIN.issuperset(map(type, value)):  # a long list of numbers, at the speed of C
-                return [_ITEMS_TAG[kind], *value]
-            return [_ITEMS_TAG[kind], *[self.tree(item, (*place, at)) for at, item in enumerate(value)]]
-        if kind is dict:
-            if not _KEYS.issuperset(map(type, value)):
-                raise _wrong_key(value, place)
-            return {key: self.tree(item, (*place, key)) for key, item in value.items()}
+
+    def _items(self, value: Any, place: Place, depth: int) -> None:
+        tag, length = ITEMS_TAG[type(value)], len(value)
+        self._container(place)
+        if PLAIN.issuperset(map(type, value)):  # a long list of numbers, at the speed of C
+            if length < SHORT_LIST and str not in map(type, value):
+                self._add(length + 2, place)
+            else:
+                self._add(least_bytes(value, self._limit_bytes - self._bytes) + 2, place)
+            self._packer.pack([tag, *value])
+            if length >= LONG_LIST:
+                self._bytes = max(self._bytes, self._frames_bytes + self._body_bytes())
+            return
+        self._add(2, place)
+        self._begin(tag, length)
+        for at, item in enumerate(value):
+            self.value(item, (*place, at), depth + 1)
+
+    def _dict(self, value: dict[Any, Any], place: Place, depth: int) -> None:
+        if not KEYS.issuperset(map(type, value)):
+            raise refusals.wrong_key(value, place)
+        self._packer.pack_map_header(len(value))
+        for key, item in value.items():
+            self._add(text_bytes(key) if type(key) is str else 1, place)
+            self._packer.pack(key)
+            self.value(item, (*place, key), depth + 1)
+
+    def _numpy(self, value: Any, kind: type, place: Place) -> None:
         # A sender of arrays has imported NumPy; other senders do not pay for it.
         numpy: Any = sys.modules.get("numpy")
         if kind is getattr(numpy, "ndarray", None):
-            return self._array(value, place)
-        numpy_number: Any = getattr(numpy, "generic", ())
-        if isinstance(value, numpy_number) and value.dtype.str in _DTYPES:
-            return [NUMBER, value.dtype.str, value.tobytes()]
-        raise _refused(value, place)
+            self._array(value, place)
+        elif issubclass(kind, getattr(numpy, "generic", ())) and value.dtype.str in DTYPES:
+            self._add(value.nbytes + 1, place)
+            self._packer.pack([NUMBER, value.dtype.str, value.tobytes()])
+        else:
+            raise refusals.of_value(value, place)
 
-    def _array(self, array: np.ndarray, place: Place) -> list[Any]:
+    def _array(self, array: np.ndarray, place: Place) -> None:
         dtype = array.dtype.str
-        if dtype not in _DTYPES:
-            raise CannotTravel(
-                N_(
-                    "{where} is an array of dtype {dtype}, which cannot travel to a worker; "
-                    "convert it with .astype to a bool, an integer or a float of at most 64 bits"
-                ),
-                where=_written(place),
-                dtype=str(array.dtype),
-            )
+        if dtype not in DTYPES:
+            raise refusals.of_dtype(array, place)
         shape = list(array.shape)
-        if not _possible(shape):
-            raise CannotTravel(
-                N_("{where} is an array of shape {shape}; at most {limit} dimensions can travel to a worker"),
-                where=_written(place),
-                shape=array.shape,
-                limit=MAX_DIMENSIONS,
-            )
-        if self._inline(array.nbytes):
-            return [ARRAY, dtype, shape, array.tobytes()]
+        if not possible(shape):
+            raise refusals.of_shape(array, place, MAX_DIMENSIONS)
+        self._add(array.nbytes + 1, place)
+        if array.nbytes < LARGE_BYTES:
+            self._packer.pack([ARRAY, dtype, shape, array.tobytes()])
+            return
         import numpy as np
 
         flat = np.asarray(array, order="C").reshape(-1)  # copies only if not in C order already
-        self.frames.append(flat.view(np.uint8).data)
-        return [LONG_ARRAY, dtype, shape]
+        data = flat.view(np.uint8).data
+        if self._inline(array.nbytes):
+            self._packer.pack([ARRAY, dtype, shape, data])
+        else:
+            self._packer.pack([LONG_ARRAY, dtype, shape])
+            self._append(data, array.nbytes)
 
     def _inline(self, size: int) -> bool:
         return size < LARGE_BYTES or len(self.frames) >= MAX_OWN_FRAMES
 
+    def _append(self, frame: Any, size: int) -> None:
+        self.frames.append(frame)
+        self._frames_bytes += size
 
-def _packed(tree: Any) -> bytes:
+    def _body_bytes(self) -> int:
+        with self._packer.getbuffer() as body:
+            return int(body.nbytes)
+
+    def _add(self, size: int, place: Place) -> None:
+        self._bytes += size
+        if self._bytes > self._limit_bytes:
+            raise TooLarge(
+                N_("{where} makes the message too large: {size} bytes or more; {limit} bytes can travel"),
+                where=refusals.written(place[:4]),
+                size=self._bytes,
+                limit=self._limit_bytes,
+            )
+
+    def _big_int(self, value: object) -> msgpack.ExtType:
+        """Return the extension for an integer beyond 64 bits, the only value that MessagePack cannot pack."""
+        if not isinstance(value, int):
+            raise TypeError(f"the tree holds a {type(value).__name__}")
+        self._add(value.bit_length() // 8 + 1, ("an integer",))
+        return _int_extension(value)
+
+
+class _NotSmall(Exception):
+    """A plain value is so large that its size must be checked first."""
+
+
+def _small(values: Sequence[Any]) -> list[Any]:
+    """Return the plain ``values`` as a list; raises `_NotSmall` if a text is long."""
+    for value in values:
+        if type(value) is str and len(value) >= LARGE_BYTES:
+            raise _NotSmall
+    return list(values)
+
+
+def _packed_plain(tree: Any) -> bytes:
     body: bytes = msgpack.packb(
-        tree, default=_big_int, strict_types=True, use_bin_type=True, unicode_errors="surrogatepass"
+        tree, default=_small_int, strict_types=True, use_bin_type=True, unicode_errors="surrogatepass"
     )
     return body
 
 
-def _big_int(value: object) -> msgpack.ExtType:
-    """Return the extension for an integer beyond 64 bits, the only value that MessagePack cannot pack."""
-    if not isinstance(value, int):
-        raise TypeError(f"the tree holds a {type(value).__name__}")
-    return msgpack.ExtType(_BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+def _small_int(value: int) -> msgpack.ExtType:
+    if value.bit_length() >= 8 * LARGE_BYTES:
+        raise _NotSmall
+    return _int_extension(value)
 
 
-def _written(place: Place) -> str:
-    """Return the place in Python's notation: ``args[1]['x']``."""
-    return str(place[0]) + "".join(f"[{step!r}]" for step in place[1:])
-
-
-def _wrong_key(value: Mapping[Any, Any], place: Place) -> CannotTravel:
-    key = next(key for key in value if type(key) not in _KEYS)
-    return CannotTravel(
-        N_("{where} has the key {key} of type {type}; the keys of a dict that travels must be str or int"),
-        where=_written(place),
-        key=exception_text.repr_of(key),
-        type=type(key).__name__,
-    )
-
-
-def _refused(value: object, place: Place) -> CannotTravel:
-    """Return the error for a value of a type that cannot travel, with the advice that fits it."""
-    kind = type(value)
-    known = next(
-        (base.__name__ for base in kind.__mro__[1:] if base in _PLAIN | {bytes, dict, *_ITEMS_TAG}), ""
-    )
-    if callable(value):
-        template = N_(
-            "{where} is of type {type}, and functions cannot travel as arguments; "
-            "send a name or a number, and let the worker's own function choose by it"
-        )
-    elif hasattr(value, "__fspath__"):
-        template = N_(
-            "{where} is of type {type}, which cannot travel to a worker; send str({where}), "
-            "or better the file's bytes: the worker may be on another machine"
-        )
-    elif isinstance(value, bytearray | memoryview):
-        template = N_("{where} is of type {type}, which cannot travel to a worker; send bytes({where})")
-    elif known:
-        template = N_(
-            "{where} is of type {type}, a special {known} that would arrive as a plain one; "
-            "send {known}({where})"
-        )
-    elif hasattr(value, "__array__"):
-        template = N_(
-            "{where} is of type {type}, which cannot travel to a worker; send numpy.asarray({where})"
-        )
-    elif hasattr(value, "__next__"):
-        template = N_("{where} is of type {type}, which cannot travel to a worker; send list({where})")
-    else:
-        template = N_(
-            "{where} is of type {type}, which cannot travel to a worker; send what it is made of as "
-            "None, bool, int, float, str, bytes, list, tuple, dict, set or NumPy arrays"
-        )
-    return CannotTravel(template, where=_written(place), type=kind.__name__, known=known)
-
-
-# --- reading ------------------------------------------------------------------------------------------------
-
-
-class _Reader:
-    """Turns an unpacked tree into values without trusting it."""
-
-    def __init__(self, frames: Sequence[Any]) -> None:
-        self._frames: Iterator[Any] = iter(frames)
-
-    def value(self, tree: Any, depth: int = 1) -> Any:
-        kind = type(tree)
-        if kind in _PLAIN or kind is bytes:
-            return tree
-        if depth > MAX_DEPTH:
-            raise ProtocolError(N_("a value is nested more than {limit} levels deep"), limit=MAX_DEPTH)
-        if kind is dict:
-            if not _KEYS.issuperset(map(type, tree)):
-                raise ProtocolError(N_("the keys of a dict must be str or int"))
-            return {key: self.value(item, depth + 1) for key, item in tree.items()}
-        if kind is list and tree and type(tree[0]) is int:
-            tag, fields = tree[0], tree[1:]
-            if tag in _ITEMS_TYPE:
-                return self._items(_ITEMS_TYPE[tag], fields, depth)
-            if tag == LONG_BYTES:
-                (length,) = _checked(fields, int)
-                return self._long_bytes(length)
-            if tag == LONG_ARRAY:
-                dtype, shape = _checked(fields, str, list)
-                return _array(dtype, shape, self._next_frame())
-            if tag == ARRAY:
-                dtype, shape, data = _checked(fields, str, list, bytes)
-                return _array(dtype, shape, memoryview(data))
-            if tag == NUMBER:
-                dtype, data = _checked(fields, str, bytes)
-                return _array(dtype, [], memoryview(data))[()]
-        raise ProtocolError(N_("a value has an unknown form"))
-
-    def finish(self) -> None:
-        """Raise `ProtocolError` if a frame was not used."""
-        if next(self._frames, None) is not None:
-            raise ProtocolError(N_("the payload has more frames than its body accounts for"))
-
-    def _items(self, kind: type, items: list[Any], depth: int) -> Any:
-        if not _PLAIN.issuperset(map(type, items)):
-            items = [self.value(item, depth + 1) for item in items]
-        try:
-            return kind(items)
-        except TypeError as error:  # a set of lists
-            raise ProtocolError(N_("a set contains an item that cannot be hashed")) from error
-
-    def _long_bytes(self, length: int) -> bytes:
-        frame = self._next_frame()
-        if frame.nbytes != length:
-            raise _wrong_length(frame)
-        # The worker's function expects bytes; a frame that is bytes already is not copied.
-        return frame.obj if type(frame.obj) is bytes and len(frame.obj) == length else frame.tobytes()
-
-    def _next_frame(self) -> memoryview:
-        frame = next(self._frames, None)
-        if frame is None:
-            raise ProtocolError(N_("the payload has fewer frames than its body accounts for"))
-        return memoryview(frame)
-
-
-def _array(dtype: str, shape: list[Any], data: memoryview) -> Any:
-    """Return a writable array over ``data``, after checking that the three belong together."""
-    if dtype not in _DTYPES:
-        raise ProtocolError(N_("dtype {dtype!r} may not travel"), dtype=dtype[:20])
-    if not all(type(length) is int for length in shape) or not _possible(shape):
-        raise ProtocolError(N_("an array's shape is impossible"))
-    expected = math.prod(shape) * int(dtype[2])
-    if data.nbytes != expected:
-        raise _wrong_length(data)
-    import numpy as np
-
-    raw = np.frombuffer(data, np.uint8) if expected else np.empty(0, np.uint8)
-    if dtype == "|b1" and expected and raw.max() > 1:
-        raise ProtocolError(N_("a bool array holds something else than 0 and 1"))
-    if not raw.flags.writeable:
-        raw = raw.copy()
-    return raw.view(dtype).reshape(shape)
-
-
-def _possible(shape: Sequence[int]) -> bool:
-    """Return whether an array may have this shape. Zeros count as ones: NumPy refuses (0, 2**62, 2**62)."""
-    return (
-        len(shape) <= MAX_DIMENSIONS
-        and all(0 <= length <= MAX_ELEMENTS for length in shape)
-        and math.prod(max(length, 1) for length in shape) <= MAX_ELEMENTS
-    )
-
-
-def _checked(fields: list[Any], *types: type) -> list[Any]:
-    """Return the fields behind a tag if their types are exactly ``types``."""
-    if [type(field) for field in fields] != list(types):
-        raise ProtocolError(N_("the fields behind a tag are not of the types that it announces"))
-    return fields
-
-
-def _unpacked(body: bytes) -> Any:
-    try:
-        # msgpack bounds every announced length by the bytes present, and the depth by a fixed stack.
-        return msgpack.unpackb(
-            body, ext_hook=_extension, strict_map_key=False, raw=False, unicode_errors="surrogatepass"
-        )
-    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
-        raise ProtocolError(N_("the body is not MessagePack: {why}"), why=type(error).__name__) from error
-
-
-def _extension(code: int, data: bytes) -> int:
-    if code != _BIG_INT:
-        raise ProtocolError(N_("MessagePack extension {code} is unknown"), code=code)
-    return int.from_bytes(data, "big", signed=True)
-
-
-def _wrong_length(data: memoryview) -> ProtocolError:
-    # The announced length stays out of the message: it may be an integer of a million digits.
-    return ProtocolError(N_("{size} bytes came where another length was announced"), size=data.nbytes)
+def _int_extension(value: int) -> msgpack.ExtType:
+    size = value.bit_length() // 8 + 1
+    return msgpack.ExtType(BIG_INT, value.to_bytes(size, "big", signed=True))

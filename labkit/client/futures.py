@@ -93,9 +93,9 @@ class TaskFuture(Future[Any]):
         super().add_done_callback(partial(self._client.call_back, fn))
 
 
-def _value(call: Call, message: Any) -> Any:
+def _value(call: Call, message: Any, of_chunk: bool) -> Any:
     try:
-        return serialization.decode_value(message.payload)
+        return serialization.decode_value(message.payload, of_chunk)
     except Exception as error:  # a MemoryError, too, is an unreadable result
         raise unreadable_result(call, message, error) from error
 
@@ -108,10 +108,11 @@ class Batch:
     """Many calls of one client, whose results are read in order by one thread.
 
     ``submit`` may be called several times before ``results``. Unread results are kept encoded; the thread
-    that reads them decodes them.
+    that reads them decodes them. ``of_chunks``: the result of each call is that of a chunk.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, of_chunks: bool = False) -> None:
+        self._of_chunks = of_chunks
         self._client = client
         self._order: deque[Call] = deque()
         self._arrived: dict[bytes, Ending] = {}  # an error: the client was closed
@@ -140,7 +141,7 @@ class Batch:
                     raise message
                 if type(message) is m.Failed:
                     raise task_error(call, message)
-                yield _value(call, message)
+                yield _value(call, message, self._of_chunks)
         finally:
             self.cancel()
 

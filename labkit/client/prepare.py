@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from labkit.calls import registry, serialization
+from labkit.calls.chunks import Chunk
+from labkit.calls.refusals import TooLarge
 from labkit.core.errors import N_, CannotTravel, InvalidInput
 from labkit.core.peers.client_session import Call
 from labkit.core.protocol import messages as m
@@ -36,16 +38,30 @@ def prepare_call(
     args = tuple(args)
     name = function if isinstance(function, str) else registry.name_of(function)
     needs = () if isinstance(function, str) else registry.needs_of(function, args, kwargs)
-    payload = serialization.encode_call(name, args, kwargs)
-    size = payload.size
+    chunk = len(args) == 2 and type(args[1]) is Chunk
+    job = args[0] if chunk else name
     limit = min(rules.max_message_bytes, rules.max_client_bytes)
+    try:
+        payload = serialization.encode_call(name, args, kwargs, limit_bytes=limit)
+    except TooLarge as error:
+        raise CannotTravel(
+            N_(
+                "{job}: its arguments are {size} bytes or more ({where}); {limit} bytes can travel; "
+                "send them in parts"
+            ),
+            job=job,
+            size=error.params["size"],
+            where=error.params["where"],
+            limit=limit,
+        ) from None
+    size = payload.size
     if size > limit or len(payload.frames) > rules.max_frames:
         raise CannotTravel(
             N_(
                 "{job}: its arguments are {size} bytes in {frames} arrays; "
                 "{limit} bytes and {max} arrays can travel"
             ),
-            job=name,
+            job=job,
             size=size,
             frames=len(payload.frames),
             limit=limit,
@@ -55,7 +71,7 @@ def prepare_call(
     lease = 0.0 if lease_s is None else _seconds("lease_s", lease_s)
     deadline = time.monotonic() + budget_s
     sorted_needs = ",".join(sorted(needs)) if needs else ""
-    return m.new(Call, (os.urandom(16), deadline, lease, name, sorted_needs, payload, size))
+    return m.new(Call, (os.urandom(16), deadline, lease, job, sorted_needs, payload, size))
 
 
 def _seconds(name: str, given: float) -> float:

@@ -6,7 +6,11 @@ table only, and drops whatever else it gets.
 
 from __future__ import annotations
 
+import builtins
 import json
+from typing import Any
+
+from labkit.core import exception_text
 
 Attributes = dict[str, str | int | None]
 
@@ -14,6 +18,8 @@ NAMES: dict[type[BaseException], tuple[str, ...]] = {
     OSError: ("errno", "strerror", "filename", "filename2"),
     ImportError: ("name", "path"),
 }
+INDEX = "input"
+"""Beside the attributes: the index of the input at which a chunk of ``map`` failed."""
 LIMIT_BYTES = 16_000
 """A longer text is not sent; the sentence of the error is complete without it."""
 
@@ -23,31 +29,44 @@ def names_of(kind: type[object]) -> tuple[str, ...]:
     return next((names for parent, names in NAMES.items() if issubclass(kind, parent)), ())
 
 
-def encode(error: BaseException) -> bytes:
-    """Return the attributes of an exception of one of Python's own classes; empty bytes if it has none."""
+def encode(error: BaseException, index: int | None = None) -> bytes:
+    """Return the attributes of an exception of one of Python's own classes; empty bytes if there are none.
+
+    ``index`` is that of the input at which a chunk failed.
+    """
     kind = type(error)
-    if kind.__module__ != "builtins" or not (names := names_of(kind)):
-        return b""
+    own = {} if index is None else {INDEX: index}
+    # Another class, whatever it calls its module, may have properties of these names that raise.
+    names = names_of(kind) if vars(builtins).get(exception_text.type_name(kind)) is kind else ()
     found = {name: _plain(getattr(error, name)) for name in names}
     if all(value is None for value in found.values()):
-        return b""
-    text = json.dumps(found).encode("ascii")
-    return text if len(text) <= LIMIT_BYTES else b""
+        found = {}
+    text = json.dumps(found | own)
+    return (text if len(text) <= LIMIT_BYTES else json.dumps(own)).encode("ascii") if found or own else b""
 
 
 def decode(kind: type[BaseException], text: bytes) -> Attributes:
     """Return the attributes for an exception of class ``kind``; none if `encode` did not make ``text``."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(found, dict):
-        return {}
+    found = _read(text)
     return {
         name: value
         for name in names_of(kind)
         if (value := found.get(name)) is None or type(value) in (str, int)
     }
+
+
+def index_of(text: bytes) -> int | None:
+    """Return the index of the input at which a chunk failed; None if ``text`` has none."""
+    found = _read(text).get(INDEX)
+    return found if type(found) is int else None
+
+
+def _read(text: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _plain(value: object) -> str | int | None:

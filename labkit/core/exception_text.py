@@ -23,12 +23,17 @@ def class_name(error: BaseException) -> str:
     ``class TimeoutError``) is named with its module, so a bare name always means the well-known class.
     """
     kind = type(error)
-    name = _plain(type.__dict__["__name__"].__get__(kind))  # a metaclass may hide the attribute
+    name = type_name(kind)
     known = vars(builtins).get(name) or vars(errors).get(name)
     if known is kind or (known is None and name.isidentifier()):
         return name
     module = vars(kind).get("__module__")
     return f"{module if type(module) is str else '?'}.{name}".replace(":", "?")
+
+
+def type_name(kind: type) -> str:
+    """Return the bare name of ``kind``; its metaclass may hide the attribute."""
+    return _plain(type.__dict__["__name__"].__get__(kind))
 
 
 def text_of(error: BaseException) -> str:
@@ -44,7 +49,7 @@ def repr_of(value: object) -> str:
     try:
         return _plain(repr(value))
     except BaseException:  # noqa: BLE001 - as above
-        return f"<{_plain(type.__dict__['__name__'].__get__(type(value)))}>"
+        return f"<{type_name(type(value))}>"
 
 
 def summary(error: BaseException, limit: int = TEXT_LIMIT) -> str:

@@ -60,13 +60,17 @@ def task_error(call: Call, failed: m.Failed) -> TaskError:
         "error": failed.error,
     }
     if failed.code == "ERROR":
-        return _failure(
-            failed.error,
-            bytes(failed.payload.body).decode("utf-8", "replace"),
-            bytes(failed.payload.frames[0]) if failed.payload.frames else b"",
-            N_("{job} failed on {worker} (task {task}, attempt {attempt}): {error}"),
-            **named,
-        )
+        attributes = bytes(failed.payload.frames[0]) if failed.payload.frames else b""
+        index = exception_attributes.index_of(attributes)
+        if index is None:
+            template = N_("{job} failed on {worker} (task {task}, attempt {attempt}): {error}")
+        else:
+            named["input"] = index
+            template = N_(
+                "{job} failed at input {input} on {worker} (task {task}, attempt {attempt}): {error}"
+            )
+        traceback = bytes(failed.payload.body).decode("utf-8", "replace")
+        return _failure(failed.error, traceback, attributes, template, **named)
     if failed.code == "POISONED":
         return TaskPoisoned(
             N_(

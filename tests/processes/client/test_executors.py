@@ -18,7 +18,14 @@ import pytest
 from labkit import jobs, open_cluster
 from labkit.client.futures import TaskFuture
 from labkit.cluster import Cluster, start_background
-from labkit.core.errors import BrokerUnreachable, CannotTravel, ClientGone, JobRefused, TaskFailed
+from labkit.core.errors import (
+    BrokerUnreachable,
+    CannotTravel,
+    ClientGone,
+    FilterError,
+    JobRefused,
+    TaskFailed,
+)
 from labkit.core.peers.task_errors import RemoteTraceback
 from labkit.executors import ClusterExecutor, open_executor
 from labkit.jobs import add, echo, fail, sleep_for
@@ -232,3 +239,50 @@ def test_dropped_executor_leaves_when_its_results_are_there(two_workers: Cluster
     assert future.result(20) == 0.2 and list(results) == [*range(5)] and next(abandoned) == 0.2
     del abandoned
     wait_until(lambda: clients() == before, what="the threads of all three to end")
+
+
+# --- chunks -------------------------------------------------------------------------------------------------
+
+
+def test_an_error_in_a_chunk_names_the_users_function_and_the_input(executor: ClusterExecutor) -> None:
+    texts = ["2024", "2025", "2026", "2027", "2028", "soon", "2029"]
+    with pytest.raises(TypeError) as failed:
+        list(executor.map(add, [*range(5), "five", 6], range(7), chunksize=4))
+    error = failed.value
+    assert isinstance(error, TaskFailed)
+    assert "labkit.jobs:add failed at input 5 on worker-" in str(error)
+    assert "run_each" not in str(error) + error.remote_traceback
+    with pytest.raises(RuntimeError, match=r"labkit\.jobs:fail failed at input 0 on .*RuntimeError: 2024"):
+        list(executor.map(fail, texts, chunksize=3))
+
+
+@pytest.mark.parametrize("chunksize", [1, 2, 4])
+def test_an_input_that_cannot_travel_is_named_by_its_index(executor: ClusterExecutor, chunksize: int) -> None:
+    with pytest.raises(CannotTravel) as refusal:
+        executor.map(echo, [1, 2, 3, 4, 5, {"photo": object()}, 7], chunksize=chunksize)
+    said = str(refusal.value)
+    assert said.startswith("input 5 of labkit.jobs:echo: args[0]['photo'] is of type object")
+    assert "run_each" not in said
+    with pytest.raises(CannotTravel, match=r"^input 2 of labkit\.jobs:add: args\[1\] is of type complex"):
+        executor.map(add, range(9), [1, 2, 3j], chunksize=chunksize)
+
+
+@pytest.mark.parametrize("chunksize", [1, 4])
+def test_steps_that_do_not_fit_name_the_input(executor: ClusterExecutor, chunksize: int) -> None:
+    inputs: list[Any] = [[("blur", {})], [("blur", {})], [("nope", {})]]
+    with pytest.raises(FilterError, match="'nope' is unknown") as refusal:
+        executor.map(jobs.process_image, [None] * 3, inputs, chunksize=chunksize)
+    assert refusal.value.__notes__ == ["(at input 2 of labkit.jobs:process_image)"]
+
+
+@pytest.mark.parametrize("levels", [62, 63, 64])
+def test_a_chunk_takes_what_a_single_call_takes(executor: ClusterExecutor, levels: int) -> None:
+    value: object = 1
+    for _ in range(levels):
+        value = [value]
+    assert executor.submit(echo, value).result(30) == value
+    assert list(executor.map(echo, [value, value, 2], chunksize=2)) == [value, value, 2]
+    with pytest.raises(CannotTravel, match="64 levels"):
+        executor.submit(echo, [[[value]]])
+    with pytest.raises(CannotTravel, match="input 0 of .*64 levels"):
+        executor.map(echo, [[[[value]]]], chunksize=2)

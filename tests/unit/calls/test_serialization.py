@@ -290,7 +290,7 @@ def numbers_forever() -> Iterator[int]:
         (OrderedDict(a=1), "OrderedDict", "send dict(args[1]['x'])"),
         (defaultdict(int), "defaultdict", "send dict(args[1]['x'])"),
         (np.zeros(3).view(Matrix), "Matrix", "send numpy.asarray(args[1]['x'])"),
-        (np.ma.masked_array([1]), "MaskedArray", "send numpy.asarray(args[1]['x'])"),
+        (np.ma.masked_array([1]), "MaskedArray", "send args[1]['x'].data and args[1]['x'].mask"),
         (numbers_forever(), "generator", "send list(args[1]['x'])"),
         (np.str_("x"), "str_", "send str(args[1]['x'])"),
         (np.array([Mine()]), "dtype object", ".astype"),

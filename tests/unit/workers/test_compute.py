@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from labkit.calls import serialization
+from labkit.core import exception_attributes
 from labkit.core.peers.worker_session import Finished, Raised
 from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire
@@ -82,6 +83,20 @@ def leave(): raise SystemExit(3)
 def deep(n=0): return deep(n + 1)
 def secret(): return object()
 def big(): return bytes(2_000_000)
+def wide():
+    import numpy
+    return numpy.broadcast_to(numpy.uint8(1), (3 << 30,))
+def imaginary(number): return [number, 1j] if number == 6 else [number]
+def picky(number):
+    if number == 6: raise OSError(2, "nope", "page.txt")
+    return number
+class Own(OSError):
+    __module__ = "builtins"
+    @property
+    def errno(self): raise SystemExit(11)
+def owns(number=6):
+    if number == 6: raise Own("mine")
+    return number
 """
 LIMIT = 1_000_000
 
@@ -161,6 +176,8 @@ def test_a_result_comes_back_with_its_time(compute: Compute) -> None:
         ("secret", "CannotTravel: "),
         ("nothing", "JobRefused: "),
         ("big", "CannotTravel: the result of odd_jobs:big is 20000"),
+        ("wide", "CannotTravel: the result of odd_jobs:wide is 32212"),
+        ("owns", "Own: mine"),
     ],
 )
 def test_any_failure_of_a_task_is_reported_in_encodable_text(compute: Compute, job: str, said: str) -> None:
@@ -188,6 +205,36 @@ def test_a_long_error_and_its_traceback_are_capped(compute: Compute) -> None:
     assert isinstance(over, Raised)
     assert len(over.error) <= 1000 and len(over.payload.body) < TRACEBACK_LIMIT + 100
     assert over.payload.body.startswith(b"Traceback") and over.payload.body.rstrip().endswith(b"x")
+
+
+@pytest.mark.parametrize(
+    ("job", "said", "errno"),
+    [
+        ("picky", "FileNotFoundError: [Errno 2] nope", 2),
+        ("imaginary", "CannotTravel: value[1] is of type complex", None),
+        ("owns", "Own: mine", None),
+        ("nothing", "JobRefused: odd_jobs:nothing", None),
+    ],
+)
+def test_a_failure_in_a_chunk_names_its_input(
+    compute: Compute, job: str, said: str, errno: int | None
+) -> None:
+    chunk = serialization.encode_call(
+        "labkit.jobs:run_each", [f"odd_jobs:{job}", [(number,) for number in range(4, 8)]], {"first": 4}
+    )
+    over = outcome(compute, m.Task(os.urandom(16), 1, 30.0, 0, chunk))
+    assert isinstance(over, Raised) and over.error.startswith(said)
+    attributes = over.payload.frames[0] if over.payload.frames else b""
+    assert exception_attributes.index_of(attributes) == (None if job == "nothing" else 6)
+    assert exception_attributes.decode(OSError, attributes)["errno"] == errno
+    assert "run_each" not in over.error + bytes(over.payload.body).decode()
+
+
+def test_a_chunk_needs_only_its_own_function_to_be_allowed(compute: Compute) -> None:
+    chunk = serialization.encode_call("labkit.jobs:run_each", ["odd_jobs:same", [(1,), ("two",)]], {})
+    over = outcome(compute, m.Task(os.urandom(16), 1, 30.0, 0, chunk))
+    assert isinstance(over, Finished)
+    assert serialization.decode_value(over.payload, of_chunk=True) == [1, "two"]
 
 
 def test_tasks_run_in_the_order_in_which_they_came(compute: Compute) -> None:
