@@ -11,6 +11,8 @@ from labkit.charts.style import MARGIN, SMALL, WIDTH, Chart
 from labkit.charts.table import Table
 from labkit.support.i18n import _
 from labkit.support.palette import INK
+from labkit.support.pixels import eight_bits, flattened
+from labkit.support.text import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +38,10 @@ class PictureChart(Chart):
 
 
 def pictures(named: Mapping[str, np.ndarray]) -> PictureChart:
-    """Return one sheet of these pictures (uint8, grey, BGR or BGRA), each with its name below it."""
+    """Return one sheet of these pictures, each with its name below it.
+
+    They are uint8 or uint16, grey, BGR or BGRA. Transparent parts are white.
+    """
     lines = max(-(-len(named) // COLUMNS), 1)
     pitch = (WIDTH - 2 * MARGIN + GAP) / COLUMNS
     width, height = pitch - GAP, (pitch - GAP) * TILE_RATIO
@@ -54,7 +59,7 @@ def pictures(named: Mapping[str, np.ndarray]) -> PictureChart:
         chart.text(
             left / WIDTH,
             1 - (top + height + 0.15) / whole,
-            style.shortened(name, width),
+            style.shortened(printable(name), width),
             fontsize=SMALL,
             color=INK,
             va="baseline",
@@ -73,9 +78,10 @@ def _tile(image: np.ndarray, width: float, height: float) -> np.ndarray:
     """Return the middle of a picture, cropped and scaled to a tile in inches, as RGB uint8."""
     import cv2
 
-    colours = cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2RGB) if image.ndim == 3 else image
-    if colours.ndim == 2:
-        colours = cv2.cvtColor(colours, cv2.COLOR_GRAY2RGB)
+    if image.ndim == 3 and image.shape[2] == 4 and image[..., 3].min() == image[..., 3].max() > 0:
+        image = image[..., :3]  # laid on white, an evenly translucent picture would only be paler
+    colours = eight_bits(flattened(image))
+    colours = cv2.cvtColor(colours, cv2.COLOR_BGR2RGB if colours.ndim == 3 else cv2.COLOR_GRAY2RGB)
     across, down = round(width * style.DPI), round(height * style.DPI)
     scale = max(across / colours.shape[1], down / colours.shape[0])
     cut_down, cut_across = round(down / scale), round(across / scale)

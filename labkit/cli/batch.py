@@ -13,6 +13,7 @@ Guarantee: each picture given is either written whole or named among the failed.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -48,6 +49,8 @@ class Written:
     """The usual name of this output, if another result had it."""
     task: str = ""
     """The task's id; empty for an engine whose tasks have none."""
+    shared: Path | None = None
+    """The usual name of this output, if it belongs to another picture of the same run."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,10 @@ class Outputs:
         self._inputs = {identity for path in inputs if (identity := _identity(path)) is not None}
         self._given: set[str] = set()
 
+    def usual(self, source: Path) -> Path:
+        """Return the path that the output of ``source`` has if no other picture has it."""
+        return self.folder / f"{_shortened(source.stem + self._ending)}{self._suffix}"
+
     def name(self, source: Path) -> Path:
         """Return a new path for the output of ``source``, different at each call."""
         stem = _shortened(source.stem + self._ending)
@@ -146,7 +153,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _shortened(name: str) -> str:
-    return name.encode("utf-8", "surrogateescape")[:MAX_NAME_BYTES].decode("utf-8", "ignore")
+    encoded = os.fsencode(name)
+    if len(encoded) <= MAX_NAME_BYTES:
+        return name
+    return os.fsdecode(encoded[:MAX_NAME_BYTES].decode("utf-8", "ignore").encode())
 
 
 def make_folder(folder: Path) -> None:
@@ -251,7 +261,9 @@ class Batch:
             self._fail(source, error)
         else:
             # Names are given in input order, so a second run gives the same names.
-            self.report.notes += image_files.notes(data, str(source), self._format)
+            self.report.notes += image_files.notes(
+                data, str(source), self._format, strip="strip" in self._encoding
+            )
             self._under_way[future] = _UnderWay(source, self._outputs.name(source), len(data))
 
     def _collect(self, timeout_s: float) -> None:
@@ -282,7 +294,9 @@ class Batch:
         worker, attempt = getattr(future, "worker", None), getattr(future, "attempt", 1)
         instead_of = None if written == output else output
         task = getattr(future, "task_id", "")
-        self.report.written.append(Written(source, written, worker, attempt, instead_of, task))
+        usual = self._outputs.usual(source)
+        shared = usual if instead_of is None and written != usual else None
+        self.report.written.append(Written(source, written, worker, attempt, instead_of, task, shared))
         self._on_progress(self.report)
 
     def _write(self, source: Path, output: Path, data: bytes) -> Path:

@@ -24,6 +24,7 @@ from labkit.imaging.filters import FILTERS, Step, parse_steps, parse_value
 from labkit.imaging.photos import Skipped
 from labkit.support.i18n import _, ngettext, translate_error
 from labkit.support.settings import Settings
+from labkit.support.text import printable
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -327,7 +328,7 @@ def _print_report(
     if again:
         output.line(again_in_words(again))
     if written:
-        output.line(_("The results are in {folder}.").format(folder=options.out))
+        output.line(printable(_("The results are in {folder}.").format(folder=options.out)))
         _tell_numbered(report)
     _listed([_("note: {text}").format(text=translate_error(note)) for note in report.notes], output.line)
     sys.stdout.flush()
@@ -335,17 +336,18 @@ def _print_report(
 
 
 def _tell_numbered(report: Report) -> None:
-    """Print which outputs got a number because another result has their name."""
-    _listed(
-        [
-            _(
+    """Print which outputs got a number because another picture or another result has their name."""
+    lines = []
+    for done in report.written:
+        if done.instead_of is not None:
+            text = _(
                 "The result of {input} is {output}: {taken} holds another result (--overwrite replaces it)"
-            ).format(input=done.source, output=done.output.name, taken=done.instead_of.name)
-            for done in report.written
-            if done.instead_of is not None
-        ],
-        output.line,
-    )
+            )
+            lines.append(text.format(input=done.source, output=done.output.name, taken=done.instead_of.name))
+        elif done.shared is not None:
+            text = _("The result of {input} is {output}: {taken} belongs to another picture")
+            lines.append(text.format(input=done.source, output=done.output.name, taken=done.shared.name))
+    _listed(lines, output.line)
 
 
 def _tell_skipped(skipped: list[Skipped]) -> None:
@@ -356,13 +358,13 @@ def _tell_skipped(skipped: list[Skipped]) -> None:
     for reason, paths in by_reason.items():
         shown = ", ".join(paths[:NAMED]) + (", …" if len(paths) > NAMED else "")
         text = _("skipped {n} ({reason}): {paths}")
-        output.complain(text.format(n=len(paths), reason=reason, paths=shown))
+        output.complain(printable(text.format(n=len(paths), reason=reason, paths=shown)))
 
 
 def _listed(lines: list[str], write: Callable[[str], None]) -> None:
     """Print the first lines, and how many more there are."""
     for text in lines[:LISTED]:
-        write(text)
+        write(printable(text))
     if (more := len(lines) - LISTED) > 0:
         text = ngettext("... and {n} more (--json lists all)", "... and {n} more (--json lists all)", more)
         write(text.format(n=more))
@@ -407,6 +409,7 @@ def _as_json(
                 "attempt": done.attempt,
                 "again": again.get(done.task, []),
                 "instead_of": None if done.instead_of is None else str(done.instead_of),
+                "shared": None if done.shared is None else str(done.shared),
             }
             for done in report.written
         ],

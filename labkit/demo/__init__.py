@@ -35,7 +35,12 @@ OUT = "labkit-demo"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the demo's options."""
     parser.add_argument(
-        "--photos", metavar="FOLDER", help=_("PNG and JPEG photos of your own (default: the lab's)")
+        "--photos",
+        metavar="FOLDER",
+        help=_("photos of your own: PNG, JPEG, WebP, BMP, TIFF, GIF (default: the lab's)"),
+    )
+    parser.add_argument(
+        "--recursive", action="store_true", help=_("read the subfolders of the photos' folder too")
     )
     parser.add_argument(
         "--out",

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from labkit.core.errors import N_, ImageError
 from labkit.imaging import image_files
 from labkit.imaging.filters import Step, parse_steps
+from labkit.imaging.image_files import PictureNote
 from labkit.imaging.photos import Photo
 
 if TYPE_CHECKING:
@@ -59,12 +60,16 @@ class Failure(NamedTuple):
 
 
 class Gathered(NamedTuple):
-    """The pictures, the numbers of photographs used and found, and the photographs that failed."""
+    """The pictures, the numbers of photographs used and found, and the photographs that failed.
+
+    ``notes`` name the photographs of several frames, of which the first is used.
+    """
 
     pictures: list[Picture]
     photos: int
     found: int
     failed: list[Failure]
+    notes: list[PictureNote]
 
 
 def steps() -> list[Step]:
@@ -81,17 +86,23 @@ def gather(
     """
     made: list[tuple[int, int, Picture]] = []  # framing, photo, picture
     failed: list[Failure] = []
+    notes: list[PictureNote] = []
     usable = list(enumerate(photos[:wanted]))
     framings = 0
     while usable and len(made) < wanted:
         more = math.ceil((wanted - len(made)) / len(usable))
         for number, photo in list(usable):
             try:
-                image = photo.array()
+                data = photo.bytes()
+                image = image_files.decode(data, name=str(photo.path))
             except ImageError as error:
                 failed.append(Failure(photo, error))
                 usable.remove((number, photo))
                 continue
+            if not framings:
+                notes += [
+                    note for note in image_files.notes(data, str(photo.path)) if "frames" in note.params
+                ]
             for framing in range(framings, framings + more):
                 name = f"{_shown(photo.name)}/{framing + 1}" if framing else _shown(photo.name)
                 made.append((framing, number, Picture(name, _framed(image, framing))))
@@ -106,7 +117,11 @@ def gather(
     made.sort(key=lambda each: each[:2])
     used = made[:wanted]
     return Gathered(
-        [picture for _, _, picture in used], len({number for _, number, _ in used}), len(photos), failed
+        [picture for _, _, picture in used],
+        len({number for _, number, _ in used}),
+        len(photos),
+        failed,
+        notes,
     )
 
 

@@ -23,7 +23,9 @@ from labkit.demo import batch
 from labkit.demo.batch import Gathered
 from labkit.demo.view import PlainView, View
 from labkit.imaging import photos
+from labkit.imaging.photos import Skipped
 from labkit.support.i18n import _, ngettext, translate_error
+from labkit.support.text import printable
 
 if TYPE_CHECKING:
     from labkit.demo.reference import Reference
@@ -85,7 +87,13 @@ class Demo:
     def __init__(self, options: argparse.Namespace, settings: Settings | None) -> None:
         self._workers: int = options.workers
         self._json: bool = options.json
-        self._photos = photos.from_folder(options.photos) if options.photos is not None else photos.bundled()
+        self._skipped: list[Skipped] = []
+        if options.photos is None:
+            self._photos = photos.bundled()
+        else:
+            self._photos = photos.from_folder(
+                options.photos, options.recursive, on_skipped=self._skipped.append
+            )
         self._out = Path(options.out).expanduser()
         self._settings = settings
         self._backend: str | None = options.backend
@@ -130,12 +138,16 @@ class Demo:
             self._view.step(_("making pictures"), batch.PICTURES)
             gathered = batch.gather(self._photos, on_progress=self._view.advance)
             self._view.step_done(_made_of(gathered))
-        for failure in gathered.failed[:LISTED]:
-            self._view.warn(_("left out: {why}").format(why=translate_error(failure.error)))
-        if (more := len(gathered.failed) - LISTED) > 0:
+        left_out = [translate_error(failure.error) for failure in gathered.failed]
+        left_out += [f"{each.path}: {translate_error(each.reason)}" for each in self._skipped]
+        for why in left_out[:LISTED]:
+            self._view.warn(printable(_("left out: {why}").format(why=why)))
+        if (more := len(left_out) - LISTED) > 0:
             self._view.warn(
                 ngettext("left out: {n} more photo", "left out: {n} more photos", more).format(n=more)
             )
+        for note in gathered.notes[:LISTED]:
+            self._view.warn(printable(translate_error(note)))
         return gathered
 
     def _reference(self, gathered: Gathered) -> Reference:

@@ -227,6 +227,8 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
                 raise ImageError(N_("{path} does not exist"), path=str(path))
             raise ImageError(N_("{path} is not a file"), path=str(path))
         size = os.path.getsize(path)
+        if size == 0:
+            raise ImageError(N_("{path} is empty"), path=str(path))
         if size > MAX_FILE_BYTES:
             raise ImageError(
                 N_("{path} has {size} bytes; at most {limit} are accepted"),

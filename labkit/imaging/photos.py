@@ -50,6 +50,13 @@ _PHOTOGRAPHS = (
 )
 
 
+# Suffixes of pictures that a class has and the lab cannot read, many of them raw files of cameras.
+_UNREADABLE = {
+    "heic", "heif", "hif", "avif", "jxl", "jp2", "svg", "svgz", "pdf", "eps", "psd", "xcf", "ico", "tga",
+    "exr", "hdr", "ppm", "pgm", "pbm", "dng", "cr2", "cr3", "nef", "arw", "orf", "raf", "rw2",
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Photo:
     """A picture file and a short name for it, unique among the photos it was loaded with."""
@@ -85,15 +92,21 @@ def bundled() -> list[Photo]:
     return photos
 
 
-def from_folder(path: PathLike) -> list[Photo]:
-    """Return the picture files (by suffix) in the folder ``path`` itself, sorted by name.
+def from_folder(
+    path: PathLike,
+    recursive: bool = False,
+    *,
+    on_skipped: Callable[[Skipped], None] = lambda skipped: None,
+) -> list[Photo]:
+    """Return the picture files (by suffix) in the folder ``path``, sorted by name.
 
-    Raises `ImageError` if it is not a folder, cannot be read, or holds no such file.
+    Options are those of `pictures_in`. Raises `ImageError` if it is not a folder, cannot be read, or holds no
+    such file.
     """
     folder = Path(path)
     if not folder.is_dir():
         raise ImageError(N_("{path} is not a folder"), path=str(path))
-    return _named(pictures_in(folder))
+    return _named(pictures_in(folder, recursive, on_skipped=on_skipped))
 
 
 def load(source: PathLike | Sequence[PathLike] | None = None) -> list[Photo]:
@@ -179,7 +192,7 @@ def _search(
         elif not is_file:
             reason = PictureNote(N_("not a file"))
         elif not is_picture:
-            reason = PictureNote(N_("not named like a picture"))
+            reason = _why_no_picture(entry.name)
         else:
             found.append(path)
         if reason is not None:
@@ -190,6 +203,15 @@ def _search(
         except ImageError as error:
             on_skipped(Skipped(path, PictureNote(error.template, **error.params)))
     return found
+
+
+def _why_no_picture(name: str) -> PictureNote:
+    suffix = name.lower().rpartition(".")[2]
+    if suffix in _UNREADABLE:
+        return PictureNote(
+            N_("{format}, which the lab cannot read; save it as JPEG or PNG"), format=suffix.upper()
+        )
+    return PictureNote(N_("not named like a picture"))
 
 
 def _named(paths: Iterable[Path]) -> list[Photo]:

@@ -1,4 +1,4 @@
-"""Numbers as text: how people read durations, and how people write numbers.
+"""Text for people: durations, numbers as people write them, and names that may contain anything.
 
 ``parse_int`` and ``parse_float`` accept digits, a sign, a point and an exponent. Python's own ``int`` and
 ``float`` accept more, such as ``1_0`` for ten and digits of other scripts. In a setting or on a command line
@@ -34,3 +34,18 @@ def parse_float(text: str) -> float:
     if not _FLOAT.fullmatch(text):
         raise ValueError(f"not a number: {text!r}")
     return float(text)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` on one line, with what could not be printed or would move the cursor as an escape.
+
+    The name of a file may contain line feeds, escape sequences of terminals and bytes that are no UTF-8.
+    """
+    return "".join(each if each.isprintable() else _escaped(each) for each in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8, as Python hands over names of files
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")

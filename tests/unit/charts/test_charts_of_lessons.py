@@ -268,3 +268,20 @@ def test_pictures_are_shown_in_colour_as_jpeg_with_names() -> None:
     tiles = [np.asarray(axes.get_images()[0].get_array()) for axes in chart.axes]
     assert [tuple(tile[5, 5]) for tile in tiles[:3]] == [(200,) * 3, (0, 0, 255), (90,) * 3]
     assert charts.pictures_table(PICTURES).rows[1] == ("colour", 40, 300)
+
+
+def test_transparent_and_deep_pictures_are_shown_as_they_look() -> None:
+    clear = np.zeros((30, 40, 4), np.uint8)
+    clear[:, :, 1] = 255  # hidden green
+    half = np.full((30, 40, 4), 0, np.uint8)
+    half[:, :, 3] = 51
+    half[15:, :, 3] = 255
+    deep = np.full((30, 40), 200 * 257, np.uint16)
+    named: dict[str, np.ndarray] = {
+        "clear": clear,
+        "half": half,
+        "deep": deep,
+        "both": half.astype(np.uint16) * 257,
+    }
+    tiles = [np.asarray(axes.get_images()[0].get_array()) for axes in charts.pictures(named).axes]
+    assert [tuple(tile[5, 5]) for tile in tiles] == [(255,) * 3, (204,) * 3, (200,) * 3, (204,) * 3]

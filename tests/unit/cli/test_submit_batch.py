@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
@@ -367,3 +368,79 @@ def test_notes_tell_of_frames_and_depth(tmp_path: Path) -> None:
     assert [str(note).split(",")[0] for note in run([deep], tmp_path / "out", format="jpg").notes] == [
         f"{deep} has 16 bits a channel"
     ]
+
+
+def test_of_equal_names_in_one_run_the_numbered_ones_are_named(tmp_path: Path) -> None:
+    first, second = picture(tmp_path / "in" / "a.png", 50), picture(tmp_path / "in" / "a.jpg", 90)
+    out = tmp_path / "out"
+    done = run([first, second], out).written
+    assert [each.shared for each in done] == [None, out / "a-blur-edges.png"]
+    assert run([first, second], out).written[1].shared == out / "a-blur-edges.png"
+
+
+def test_an_output_beside_an_input_of_its_name_is_named(tmp_path: Path) -> None:
+    cat, taken = picture(tmp_path / "cat.png"), picture(tmp_path / "cat-blur-edges.png")
+    done = run([cat, taken], tmp_path).written[0]
+    assert (done.output.name, done.shared) == ("cat-blur-edges-2.png", taken)
+
+
+def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").write_bytes(b"")
+    (failure,) = run([tmp_path / "empty.png"], tmp_path / "out").failed
+    assert str(failure.error) == f"{tmp_path / 'empty.png'} is empty"
+
+
+@pytest.mark.parametrize("name", ["p.heic", "P.HEIF", "a.avif", "s.svg", "d.pdf", "raw.CR2"])
+def test_a_picture_of_another_format_is_skipped_by_its_name(tmp_path: Path, name: str) -> None:
+    picture(tmp_path / "cat.png")
+    (tmp_path / name).write_text("x")
+    skipped: list[Skipped] = []
+    find_pictures([str(tmp_path)], on_skipped=skipped.append)
+    format = name.rpartition(".")[2].upper()
+    assert [str(each.reason) for each in skipped] == [
+        f"{format}, which the lab cannot read; save it as JPEG or PNG"
+    ]
+
+
+def test_links_between_folders_are_not_followed(tmp_path: Path) -> None:
+    cat = picture(tmp_path / "a" / "cat.png")
+    dog = picture(tmp_path / "b" / "dog.png")
+    (tmp_path / "a" / "to_b").symlink_to(tmp_path / "b", target_is_directory=True)
+    (tmp_path / "b" / "to_a").symlink_to(tmp_path / "a", target_is_directory=True)
+    (tmp_path / "loop").symlink_to("loop")
+    skipped: list[Skipped] = []
+    assert find_pictures([str(tmp_path)], True, on_skipped=skipped.append) == ([cat, dog], [])
+    assert sorted(each.path.name for each in skipped) == ["loop", "to_a", "to_b"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_pipes_devices_and_folders_named_like_pictures_are_skipped(tmp_path: Path) -> None:
+    cat = picture(tmp_path / "cat.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    (tmp_path / "folder.png").mkdir()
+    skipped: list[Skipped] = []
+    assert find_pictures([str(tmp_path)], on_skipped=skipped.append) == ([cat], [])
+    assert {each.path.name: str(each.reason) for each in skipped} == {
+        "folder.png": "a folder: --recursive reads it too",
+        "pipe.png": "not a file",
+        "zero.png": "not a file",
+    }
+
+
+@pytest.mark.parametrize("name", ["ñandú 🐦", "line\nfeed", "x%sy{name}", "a" * 250, "ñ" * 125, "-", "..."])
+@pytest.mark.skipif(os.name == "nt", reason="Windows allows fewer names")
+def test_any_name_of_an_input_gives_an_output(tmp_path: Path, name: str) -> None:
+    source = picture(tmp_path / "in" / "short.png").rename(tmp_path / "in" / f"{name}.png")
+    (done,) = run([source], tmp_path / "out").written
+    assert done.output.is_file() and done.shared is None
+    assert done.output.name.startswith(name[:99])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems accept UTF-8 only")
+def test_a_name_that_is_no_utf_8_is_kept(tmp_path: Path) -> None:
+    source = picture(tmp_path / "in" / "short.png")
+    latin = Path(os.fsdecode(os.fsencode(source.parent) + b"/caf\xe9.png"))
+    source.rename(latin)
+    (done,) = run([latin], tmp_path / "out").written
+    assert os.fsencode(done.output.name) == b"caf\xe9-blur-edges.png"

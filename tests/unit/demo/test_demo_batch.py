@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from labkit.core.errors import ImageError
 from labkit.demo.batch import PIXELS, Failure, gather, rounds_for, steps
 from labkit.demo.reference import compute, different
+from labkit.demo.show import Demo
 from labkit.imaging import image_files, photos
 from labkit.imaging.photos import Photo
 
@@ -73,6 +76,30 @@ def test_transparent_and_grey_photos_are_accepted(tmp_path: Path) -> None:
     image_files.write(tmp_path / "tiny.png", np.full((1, 1, 3), 99, np.uint8))
     shapes = [image_files.decode(p.data).ndim for p in gather(photos.from_folder(tmp_path), 6).pictures]
     assert shapes == [3, 2, 3, 3, 2, 3]
+
+
+def test_what_is_left_out_of_a_folder_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder_of(tmp_path, ["a.png"])
+    (tmp_path / "b.heic").write_text("x")
+    (tmp_path / "line\nfeed.txt").write_text("x")
+    (tmp_path / "broken.jpg").write_text("x")
+    (tmp_path / "more").mkdir()
+    first, second = (Image.fromarray(np.full((30, 40, 3), shade, np.uint8)) for shade in (250, 10))
+    first.save(tmp_path / "more" / "moving.gif", save_all=True, append_images=[second])
+    options = Namespace(photos=str(tmp_path), recursive=False, workers=3, json=False, out="out", backend=None)
+    Demo(options, None)._gather()
+    shown = capsys.readouterr().out.splitlines()
+    for line in (
+        f"left out: {tmp_path / 'b.heic'}: HEIC, which the lab cannot read; save it as JPEG or PNG",
+        f"left out: {tmp_path}/line\\nfeed.txt: not named like a picture",
+        f"left out: {tmp_path / 'broken.jpg'} is not a PNG or JPEG picture, nor WebP, BMP, TIFF or GIF",
+        f"left out: {tmp_path / 'more'}: a folder: --recursive reads it too",
+    ):
+        assert line in shown
+    options.recursive = True
+    Demo(options, None)._gather()
+    shown = capsys.readouterr().out.splitlines()
+    assert f"{tmp_path / 'more' / 'moving.gif'} has 2 frames; only the first is used" in shown
 
 
 @pytest.mark.parametrize(

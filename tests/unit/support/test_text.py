@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from labkit.support.text import parse_float, parse_int, seconds
+from labkit.support.text import parse_float, parse_int, printable, seconds
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,18 @@ def test_a_plain_number_is_read() -> None:
     assert [parse_int(text) for text in ("0", "+7", "-12")] == [0, 7, -12]
     assert [parse_float(text) for text in ("1", ".5", "-2.", "1e3", "+1.5E-1")] == [1.0, 0.5, -2.0, 1e3, 0.15]
     assert parse_float("1e999") == math.inf
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("ñandú 🐦.png", "ñandú 🐦.png"),
+        ("line\nfeed", "line\\nfeed"),
+        ("\x1b[31mred\t", "\\x1b[31mred\\t"),
+        ("caf\udce9", "caf\\xe9"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+    ],
+)
+def test_a_name_is_shown_on_one_line_without_control_characters(name: str, shown: str) -> None:
+    assert printable(name) == shown
+    printable(name).encode()
