@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 from labkit.calls import serialization
 from labkit.client import settle
+from labkit.client.broker_search import BrokerSearch
 from labkit.client.callbacks import Callbacks
 from labkit.client.endings import no_answer
 from labkit.client.futures import Batch, TaskFuture
@@ -49,7 +50,9 @@ class Client:
     ``address`` is the clients' address (tcp://127.0.0.1:5555), ``credentials`` authenticate us. Raises
     ``AccessDenied`` with the reason if the broker does not accept them, ``BrokerUnreachable`` if it does not
     answer within ``connect_timeout_s``, ``TooManyOpenFiles`` or ``ClientFailed`` if this process cannot
-    connect at all, and ``InvalidInput`` if ``address`` is malformed.
+    connect at all, and ``InvalidInput`` if ``address`` is malformed. ``find_broker``
+    returns the present address of a broker that may come back at another one; it is called in a thread of its
+    own when the broker has been silent (``labkit.client.broker_search``).
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Client:
         name: str = "",
         connect_timeout_s: float = 5.0,
         rules: Rules | None = None,
+        find_broker: Callable[[], str] | None = None,
     ) -> None:
         check_address(address)
         self.address = address
@@ -68,6 +72,8 @@ class Client:
         self._io_loop = IOLoop(
             self._session, address, credentials, self._rules.max_message_bytes, self._act, self._end
         )
+        if find_broker is not None:
+            self._io_loop.when_silent = BrokerSearch(address, find_broker, self._move_to).start
         self._futures: dict[bytes, TaskFuture] = {}
         self._batches: dict[bytes, Batch] = {}
         self._batches_done = threading.Event()
@@ -89,6 +95,11 @@ class Client:
         if not answered or cause:
             self.close()
             raise cause or no_answer(address, connect_timeout_s)
+
+    def _move_to(self, address: str) -> None:
+        """Connect to the broker at this address from the next attempt on."""
+        self.address = address
+        self._io_loop.move_to(address)
 
     # --- the user's side ---
 

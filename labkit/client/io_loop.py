@@ -83,6 +83,10 @@ class IOLoop:
         self.ending = Ending()
         self.welcomed = threading.Event()
         """Set when the broker has answered or has refused us, or when the loop is over."""
+        self.when_silent: Callable[[], None] | None = None
+        """Called by the leader at each new connection after the first: the broker was silent. Set it before
+        ``start``."""
+        self._was_opened = False
         self._act = act
         self._ended = ended
         with descriptors.named(), ExitStack() as undo:
@@ -132,6 +136,10 @@ class IOLoop:
     def is_mine(self) -> bool:
         """Whether the calling thread leads."""
         return self._leader == threading.get_ident()
+
+    def move_to(self, address: str) -> None:
+        """Use this address for the next connection, and every later one."""
+        self._connection.address = address
 
     def post(self, event: Any) -> None:
         """Pass an event to the session, or a list of calls to submit."""
@@ -347,6 +355,9 @@ class IOLoop:
                 self.welcomed.set()
             elif kind is Connect:
                 self._connection.open()
+                if self.when_silent is not None and self._was_opened:
+                    self.when_silent()
+                self._was_opened = True
             else:
                 self._act(action)
 
