@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-LANG = os.environ.get("LABKIT_LANG") or "es"
+from labkit.cli.lab_start import first_page
 
 c = get_config()  # type: ignore[name-defined]  # noqa: F821 - Jupyter defines it
 c.ServerApp.ip = "0.0.0.0"  # of the container; the host publishes it on 127.0.0.1
@@ -18,6 +18,7 @@ c.ServerApp.open_browser = False
 c.ServerApp.root_dir = "/home/lab/notebooks"
 c.IdentityProvider.token = Path("/keys/lab.token").read_text(encoding="ascii").strip()
 c.KernelManager.transport_encryption = "auto"
-c.LabApp.default_url = f"/lab/tree/{LANG}/index.ipynb"
+c.ServerApp.jpserver_extensions = {"labkit.cli.lab_start": True}
+c.LabApp.default_url = first_page(os.environ)
 c.LabApp.app_settings_dir = "/lab/notebooks/settings"
 c.LabApp.extension_manager = "readonly"

@@ -22,7 +22,7 @@ import sys
 from collections.abc import Sequence
 
 from labkit.cli.commands import OWN_HELP, TAKES_WORDS, find, load
-from labkit.cli.output import complain
+from labkit.cli.output import complain, mean
 from labkit.core.errors import N_, InvalidInput, InvariantBroken, LabkitError
 from labkit.core.protocol.exit_codes import DONE, FAILED, INTERRUPTED, NOT_UNDERSTOOD, READER_LEFT
 from labkit.support.i18n import _, language, set_language, translate_error
@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (default: this process's) and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     _prepare_output()
+    mean()
     if language() == "es" and importlib.util.find_spec("babel") is None:
         set_language("en")  # without babel there is no catalogue; doctor must still run and report it
     try:

@@ -7,13 +7,16 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from labkit.calls import policy_loader
-from labkit.cli import output
+from labkit.cli import attention, output
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser, port_number
-from labkit.cluster.open import unknown_filters
+from labkit.cluster.compose.containers import ClusterIncomplete
+from labkit.cluster.open import chosen, find, unknown_filters
 from labkit.cluster.ports import USUAL, VARIABLES
 from labkit.cluster.processes import MAX_WORKERS
+from labkit.cluster.run_folder import RunFolder
 from labkit.cluster.status import recovery_command
+from labkit.cluster.status_text import STATES, is_ready
 from labkit.core.broker.policies import POLICIES
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.mirror.url import without_password
@@ -76,11 +79,31 @@ def json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help=_("print JSON, for programs"))
 
 
+def backend_of(name: str | None, settings: Settings, backend: str | None) -> str:
+    """Return the backend of the cluster that a command is about.
+
+    From now on every command that is printed names that cluster. If two are up, prints which one is meant and
+    how to choose the other.
+    """
+    found = find(name, settings, backend)
+    is_named = found.other is not None or backend is not None or settings.backend is not None
+    _mean(name, found.backend, is_named)
+    if found.other is not None:
+        output.complain(translate_error(found.both()))
+    return found.backend
+
+
+def _mean(name: str | None, backend: str, is_named: bool) -> None:
+    """Have the commands that are printed name this cluster, as far as it is not the one that none names."""
+    output.mean(name=name or "", backend=backend if is_named or backend != BACKENDS[0] else "")
+
+
 def connected(options: argparse.Namespace, settings: Settings) -> Cluster:
     """Return the running cluster that the options name. Raises ClusterNotRunning with the next step."""
     from labkit.cluster import connect
 
-    return connect(options.name, settings, backend=options.backend)
+    backend = backend_of(options.name, settings, options.backend)
+    return connect(options.name, settings, backend=backend)
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
@@ -111,7 +134,7 @@ def _up(options: argparse.Namespace, settings: Settings) -> int:
     with cluster:
         told = _told(cluster, is_new)
     if options.json:
-        output.as_json(told)
+        output.as_json({key: value for key, value in told.items() if key not in ("down", "warnings")})
     else:
         _show_up(told, cluster, options, settings)
     return 0
@@ -121,21 +144,33 @@ def _started_or_found(options: argparse.Namespace, settings: Settings) -> tuple[
     """Return the cluster, and whether it was started here and now."""
     from labkit.cluster import connect, start_background
 
+    backend = backend_of(options.name, settings, options.backend)
     try:
-        return _as_wanted(connect(options.name, settings, backend=options.backend), options), False
+        cluster = connect(options.name, settings, backend=backend)
+        if not any(row.get("unstarted") for row in cluster.status()["processes"]):
+            return _as_wanted(cluster, options), False
+        cluster.close()
+        is_incomplete = True
     except ClusterNotRunning:
-        pass  # what most often is the case
+        is_incomplete = False  # what most often is the case
+    except ClusterIncomplete:
+        is_incomplete = True
+    if is_incomplete:
+        return start_background(name=options.name, backend=backend, settings=settings), False
+    # A note about containers that run no longer does not choose what is started now.
+    backend = chosen(options.backend, settings)
+    _mean(options.name, backend, is_named=options.backend is not None)
     workers = 3 if options.workers is None else options.workers
     try:
         cluster = start_background(
-            workers, options.name, backend=options.backend, policy=options.policy, settings=settings,
+            workers, options.name, backend=backend, policy=options.policy, settings=settings,
             ready_timeout_s=READY_S,
         )  # fmt: skip
         return cluster, True
     except ClusterError:
         try:
             # Another command may have started it at the same moment.
-            cluster = connect(options.name, settings, backend=options.backend)
+            cluster = connect(options.name, settings, backend=backend)
         except ClusterNotRunning:
             pass
         else:
@@ -160,10 +195,14 @@ def _as_wanted(cluster: Cluster, options: argparse.Namespace) -> Cluster:
 
 
 def _told(cluster: Cluster, is_new: bool) -> dict[str, Any]:
+    status = cluster.status()
     return {
         "cluster": cluster.name,
         "started_now": is_new,
-        "workers": [worker.name for worker in cluster.workers()],
+        "workers": [worker["name"] for worker in status["workers"]],
+        "ready": [worker["name"] for worker in status["workers"] if is_ready(worker)],
+        "down": {worker["name"]: worker["process"] for worker in status["workers"] if not is_ready(worker)},
+        "warnings": attention.lines(status),
         "ports": dict(cluster.ports),
         "address": cluster.address,
         "event_address": cluster.event_address,
@@ -194,7 +233,11 @@ def _show_up(told: dict[str, Any], cluster: Cluster, options: argparse.Namespace
             "The cluster {name!r} was up already, with {n} workers.",
             n,
         )
-    output.line(text.format(name=cluster.name, n=n))
+    if len(told["ready"]) < n:
+        text = _("The cluster {name!r} is up; {ready} of {n} workers are ready.")
+    output.line(text.format(name=cluster.name, n=n, ready=len(told["ready"])))
+    for warning in told["warnings"]:
+        output.line(warning)
     output.line()
     address = cluster.address.rpartition(":")[0]
     redis = _redis(cluster) or _(
@@ -215,12 +258,22 @@ def _show_up(told: dict[str, Any], cluster: Cluster, options: argparse.Namespace
         ("submit --filters sharpen,edges --out out", _("process photographs")),
         ("down", _("end it")),
     ]
-    if n:
-        steps.insert(2, (f"kill worker-{min(n, 2)}", _("break it")))
+    if told["ready"]:
+        steps.insert(2, (f"kill {told['ready'][:2][-1]}", _("break it")))
+    for name, state in told["down"].items():
+        if command := STATES[state].recovery:
+            meaning = _("start it again") if command == "start" else _("let it continue")
+            steps.insert(0, (f"{command} {name}", meaning))
     if not told["started_now"] and options.workers not in (None, n):
         steps.insert(0, (f"scale {options.workers}", _("change the number of workers")))
-    name = "" if cluster.name == settings.cluster else f" --name {cluster.name}"
-    output.next_steps(*((command + name, meaning) for command, meaning in steps))
+    if cluster.backend == "compose" and RunFolder.of(settings.home, cluster.name).running() is not None:
+        output.line()
+        text = _(
+            "A cluster {name!r} of local processes is up too. Commands without --backend compose are about "
+            "that one."
+        )
+        output.line(text.format(name=cluster.name))
+    output.next_steps(*steps)
 
 
 def _redis(cluster: Cluster) -> str | None:
@@ -237,14 +290,17 @@ def _redis(cluster: Cluster) -> str | None:
 
 
 def _down(options: argparse.Namespace, settings: Settings) -> int:
+    from labkit.cluster import connect
     from labkit.cluster.local.start import clean_up
-    from labkit.cluster.open import of_running
 
+    backend = backend_of(options.name, settings, options.backend)
     try:
-        cluster = connected(options, settings)
-    except ClusterNotRunning:
-        if of_running(options.name, settings, options.backend) == "compose":
-            raise
+        cluster = connect(options.name, settings, backend=backend)
+    except (ClusterNotRunning, ClusterIncomplete):
+        if backend == "compose":
+            if not _down_leftovers(options, settings):
+                raise
+            return 0
         ended = clean_up(options.name, settings)
         if not ended:
             raise
@@ -264,6 +320,17 @@ def _down(options: argparse.Namespace, settings: Settings) -> int:
         text = _("The cluster {name!r} is down. Its history is kept in {file}.")
         output.line(text.format(name=cluster.name, file=file))
     return 0
+
+
+def _down_leftovers(options: argparse.Namespace, settings: Settings) -> bool:
+    """Remove the containers of a cluster of which none runs, or not the broker's; return whether any was."""
+    from labkit.cluster.compose.start import end_leftovers
+
+    ended = end_leftovers(options.name, settings)
+    if ended:
+        text = _("The cluster was not whole; its remaining containers were removed: {processes}.")
+        output.line(text.format(processes=", ".join(ended)))
+    return bool(ended)
 
 
 def _scale(options: argparse.Namespace, settings: Settings) -> int:
@@ -290,8 +357,7 @@ def _scale(options: argparse.Namespace, settings: Settings) -> int:
         steps.insert(0, (f"start {down[0]}", _("start it again")))
     if recovery:
         steps.insert(0, broker_is_down(recovery))
-    name = f" --name {options.name}" if options.name else ""
-    output.next_steps(*((command + name, meaning) for command, meaning in steps))
+    output.next_steps(*steps)
     return 0
 
 

@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from labkit.cli import output
-from labkit.cli.cluster import connected, name_option
+from labkit.cli.cluster import backend_of, name_option
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
-from labkit.cluster.open import of_running
+from labkit.cluster import connect
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
 from labkit.support.i18n import _
@@ -47,7 +47,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     """Show the logs; return the exit code."""
     if options.lines < 0:
         raise UsageError(N_("--lines {n}: 0 or more is expected"), n=options.lines)
-    if of_running(options.name, settings, options.backend) == "compose":
+    backend = backend_of(options.name, settings, options.backend)
+    if backend == "compose":
         return _of_containers(options, settings)
     name = options.name or settings.cluster
     folder = RunFolder.of(settings.home, name)
@@ -84,7 +85,7 @@ def _of_containers(options: argparse.Namespace, settings: Settings) -> int:
 
         named = replace(settings, cluster=options.name or settings.cluster)
         return follow_logs(named, options.process, options.lines)
-    with connected(options, settings) as cluster:
+    with connect(options.name, settings, backend="compose") as cluster:
         print(cluster.logs(options.process, options.lines), end="")
     return 0
 

@@ -1,13 +1,16 @@
 """Output of the command line: answers on stdout, errors and progress on stderr, JSON on request.
 
 Callers pass sentences that are already translated. They write commands as ``python -m labkit up``; this
-module prints them the way *this* user starts labkit, so that the next step can be copied and pasted.
+module prints them the way *this* user starts labkit, so that the next step can be copied and pasted. Where
+the command that runs is about a cluster that has to be named (``mean``), each command that it prints names
+that cluster.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,16 @@ CALL = "python -m labkit"
 ROOT = Path(__file__).parents[2]
 
 _folder: Path | None = None
+_meant: dict[str, str] = {}
+
+ABOUT_A_CLUSTER = ("up", "status", "scale", "autoscale", "logs", "redis", "down", "submit", "kill", "pause",
+                   "resume", "stop", "start")  # fmt: skip
+"""The commands that take ``--name`` and ``--backend``."""
+_TARGET = r"(?: (?:(?:[\w.-]*worker-[\w-]+|broker|redis)\b|\d+\b))?"
+_COMMAND = re.compile(
+    rf"{re.escape(CALL)} (?:{'|'.join(ABOUT_A_CLUSTER)})\b{_TARGET}(?P<given>(?: --\w+ [\w.-]+)*)"
+)
+"""One of these commands in a sentence, with the process or number that it is about, and its options."""
 
 
 def typed_in(folder: Path | None) -> None:
@@ -28,6 +41,21 @@ def typed_in(folder: Path | None) -> None:
     global _folder
     _folder = folder
     call.cache_clear()
+
+
+def mean(name: str = "", backend: str = "") -> None:
+    """Have each command that is printed from now on name this cluster; without arguments, none."""
+    _meant.clear()
+    _meant.update({f"--{key}": value for key, value in (("name", name), ("backend", backend)) if value})
+
+
+def with_cluster(command: str) -> str:
+    """Return ``command``, as typed behind ``python -m labkit``, with the options of the cluster meant."""
+    words = command.split()
+    if not words or words[0] not in ABOUT_A_CLUSTER:
+        return command
+    missing = [f"{option} {value}" for option, value in _meant.items() if option not in words]
+    return " ".join([command, *missing])
 
 
 @functools.cache
@@ -49,8 +77,9 @@ def call() -> str:
 
 
 def as_called(text: str) -> str:
-    """Return ``text`` with each ``python -m labkit`` as this user would type it."""
-    return text.replace(CALL, call())
+    """Return ``text`` with each ``python -m labkit`` as this user would type it, for the cluster meant."""
+    named = _COMMAND.sub(lambda found: f"{CALL} {with_cluster(found[0].removeprefix(f'{CALL} '))}", text)
+    return named.replace(CALL, call())
 
 
 def line(text: str = "") -> None:
@@ -72,10 +101,11 @@ def as_json(value: Any, indent: int | None = 2) -> None:
 
 def next_steps(*steps: tuple[str, str]) -> None:
     """Print the commands that make sense next, each given as (command, what it does)."""
-    width = max(len(call()) + 1 + len(command) for command, _meaning in steps)
-    line()
-    for command, meaning in steps:
-        line(f"  {f'{call()} {command}':<{width}}   {meaning}")
+    named = [(f"{call()} {with_cluster(command)}", meaning) for command, meaning in steps]
+    width = max(len(command) for command, _meaning in named)
+    print()
+    for command, meaning in named:
+        print(f"  {command:<{width}}   {as_called(meaning)}")
 
 
 def seconds(value: float) -> str:

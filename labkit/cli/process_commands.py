@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from labkit.cli import output
 from labkit.cli.cluster import READY_S, broker_is_down, connected, name_option
 from labkit.cli.parser import Parser
-from labkit.cluster.processes import WORKER
+from labkit.cluster.processes import BROKER, REDIS, WORKER
 from labkit.cluster.status import recovery_command
 from labkit.cluster.status_text import STATES
 from labkit.core import history as h
@@ -41,8 +41,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             steps = do(cluster, options.target, settings)
         except ClusterError as error:
             raise _why_not(error) from error
-    name = f" --name {options.name}" if options.name else ""
-    output.next_steps(*((command + name, meaning) for command, meaning in steps))
+    output.next_steps(*steps)
     return 0
 
 
@@ -64,6 +63,11 @@ def _why_not(error: ClusterError) -> ClusterError:
     )
 
 
+def _is_worker(target: str) -> bool:
+    """Return whether ``target``, the name of a process, is a worker's: elastic ones may have any name."""
+    return target not in (BROKER, REDIS)
+
+
 def _watch() -> tuple[str, str]:
     return "status", _("show its state")
 
@@ -73,7 +77,7 @@ def _kill(cluster: Cluster, target: str, _settings: Settings) -> Steps:
     events.skip()
     noted_at = cluster.kill(target)
     output.line(_("{target} was killed (SIGKILL). It stays down until it is started.").format(target=target))
-    if target.startswith("worker"):
+    if _is_worker(target):
         _report_detection(events, target, noted_at)
     elif target == "broker":
         output.line(
@@ -115,7 +119,7 @@ def _pause(cluster: Cluster, target: str, settings: Settings) -> Steps:
             target=target
         )
     )
-    if target.startswith("worker"):
+    if _is_worker(target):
         rules = settings.rules
         text = _(
             "The broker suspects it after {suspect:g} s of silence, gives it up after {dead:g} s,"
@@ -128,7 +132,7 @@ def _pause(cluster: Cluster, target: str, settings: Settings) -> Steps:
 def _resume(cluster: Cluster, target: str, _settings: Settings) -> Steps:
     cluster.resume(target)
     output.line(_("{target} continues.").format(target=target))
-    if target.startswith("worker"):
+    if _is_worker(target):
         output.line(_("If the broker gave it up meanwhile, it drops its old work and joins as a new worker."))
     return [_watch()]
 

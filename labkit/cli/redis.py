@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from labkit.cli import output
-from labkit.cli.cluster import name_option
+from labkit.cli.cluster import backend_of, name_option
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
 from labkit.cli.redis_shell import no_advice
@@ -42,12 +42,9 @@ def configure(_name: str, parser: Parser) -> None:
 def run_words(words: list[str], settings: Settings) -> int:
     """Send one command, or prompt; return the exit code."""
     given, words = _options_in_front(words)
-    name = given.get("--name")
-    settings = replace(
-        settings, cluster=name or settings.cluster, backend=given.get("--backend", settings.backend)
-    )
-    option = "" if name is None else f" --name {name}"
-    return run_shell(redis_url(settings), words, lambda: output.as_called(_advice(settings, option)))
+    backend = backend_of(given.get("--name"), settings, given.get("--backend"))
+    settings = replace(settings, cluster=given.get("--name", settings.cluster), backend=backend)
+    return run_shell(redis_url(settings), words, lambda: output.as_called(_advice(settings)))
 
 
 def _options_in_front(words: list[str]) -> tuple[dict[str, str], list[str]]:
@@ -66,7 +63,7 @@ def _options_in_front(words: list[str]) -> tuple[dict[str, str], list[str]]:
     return given, words
 
 
-def _advice(settings: Settings, option: str) -> str:
+def _advice(settings: Settings) -> str:
     """Return the next step that brings the cluster's Redis back."""
     try:
         with connect(settings.cluster, settings) as cluster:
@@ -74,16 +71,27 @@ def _advice(settings: Settings, option: str) -> str:
     except ClusterError:
         return no_advice()
     if command == "resume":
-        return _("it is frozen: python -m labkit resume redis{option}").format(option=option)
+        return _("it is frozen: python -m labkit resume redis")
     if command == "start":
-        return _("it is down: python -m labkit start redis{option}").format(option=option)
-    return _("python -m labkit logs redis{option} shows what it printed").format(option=option)
+        return _("it is down: python -m labkit start redis")
+    return _("python -m labkit logs redis shows what it printed")
 
 
 def redis_url(settings: Settings) -> str:
     """Return the URL of the running cluster's Redis; without a cluster, REDIS_URL."""
     if of_running(None, settings) == "compose":
         with connect(settings=settings) as cluster:
+            rows = cluster.status()["processes"]
+            if any(row["name"] == "redis" and row.get("unstarted") for row in rows):
+                # Its port belongs to another program, maybe to a Redis that is not the lab's.
+                raise ClusterError(
+                    N_("the cluster's Redis was never started; python -m labkit up starts it, at a free port")
+                )
+            if recovery := recovery_command(rows, "redis"):
+                # Another Redis may be listening at its port meanwhile.
+                if recovery == "resume":
+                    raise ClusterError(N_("the cluster's Redis is frozen; python -m labkit resume redis"))
+                raise ClusterError(N_("the cluster's Redis is down; python -m labkit start redis"))
             if cluster.redis_url is not None:
                 return cluster.redis_url
     state = RunFolder.of(settings.home, settings.cluster).running()

@@ -13,16 +13,15 @@ import sys
 import time
 from typing import TYPE_CHECKING, cast
 
-from labkit.cli import output
+from labkit.cli import attention, output
 from labkit.cli.cluster import connected, json_option, name_option
 from labkit.cli.parser import Parser
 from labkit.cluster import status_text
 from labkit.cluster.status import ClusterStatus, WorkerRow
 from labkit.cluster.status_table import Column, state_cell, table
-from labkit.cluster.status_text import STATES
 from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
 from labkit.mirror.url import without_password
-from labkit.support.i18n import _, ngettext
+from labkit.support.i18n import _
 from labkit.support.settings import Settings
 
 if TYPE_CHECKING:
@@ -71,15 +70,19 @@ def picture(status: ClusterStatus, width: int | None = None) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    rows = [_row(cast(WorkerRow, worker)) for worker in status_text.workers_to_show(status)]
-    rows += [_row({**guest, "process": "running"}, _("elsewhere")) for guest in status["guests"]]
-    lines = [Text.from_markup(line) for line in (_head(status), *_facts(status), *_warnings(status))]
-    return Group(lines[0], Text(), table(_columns(), rows, width), Text(), *lines[1:])
+    in_containers = any(worker.get("container") for worker in status["workers"])
+    rows = [_row(cast(WorkerRow, worker), in_containers) for worker in status_text.workers_to_show(status)]
+    rows += [
+        _row({**guest, "process": "running"}, in_containers, _("elsewhere")) for guest in status["guests"]
+    ]
+    lines = [Text.from_markup(line) for line in (_head(status), *_facts(status), *_marked(status))]
+    return Group(lines[0], Text(), table(_columns(in_containers), rows, width), Text(), *lines[1:])
 
 
-def _columns() -> list[Column]:
+def _columns(in_containers: bool) -> list[Column]:
     return [
         Column(_("worker")),
+        *([Column(_("container"), importance=2)] if in_containers else []),
         Column(_("state")),
         Column(_("in flight"), "number", 6),
         Column(_("completed"), "number", 5),
@@ -90,7 +93,7 @@ def _columns() -> list[Column]:
     ]
 
 
-def _row(worker: WorkerRow, where: str = "") -> list[str | Text]:
+def _row(worker: WorkerRow, in_containers: bool, where: str = "") -> list[str | Text]:
     known = worker["status"] not in ("absent", "left", "lost", "no_word")
     # A frozen process keeps its connection: the broker's last numbers of it are worth showing.
     numbers = [str(worker[key]) if known else "-" for key in ("in_flight", "tasks_completed", "slots")]
@@ -100,7 +103,8 @@ def _row(worker: WorkerRow, where: str = "") -> list[str | Text]:
     state = state_cell(worker)
     if where:
         state.append(f", {where}")
-    return [worker["name"], state, *numbers, serves, heard, str(worker["pid"] or "-")]
+    container = [worker.get("container") or "-"] if in_containers else []
+    return [worker["name"], *container, state, *numbers, serves, heard, str(worker["pid"] or "-")]
 
 
 def _head(status: ClusterStatus) -> str:
@@ -134,34 +138,10 @@ def _others(clients: int) -> int:
     return max(0, clients - 1)
 
 
-def _warnings(status: ClusterStatus) -> list[str]:
-    """Return lines about what is not as it should be, each with the next step."""
-    lines = []
-    for row in status["processes"]:
-        if row["kind"] == "worker" or row["state"] in ("running", "restarting"):
-            continue
-        state = STATES[row["state"]]
-        text = _("{process} is {state}: python -m labkit {command} {process}")
-        command = state.recovery or "start"
-        lines.append(f"[yellow]{text.format(process=row['name'], state=state.word, command=command)}[/]")
-    for row in status["processes"]:
-        if row["restart_in_s"]:
-            text = _("{process} keeps ending ({end}): python -m labkit logs {process}")
-            lines.append(f"[yellow]{text.format(process=row['name'], end=row['last_exit'])}[/]")
-    broker_runs = any(row["kind"] == "broker" and row["state"] == "running" for row in status["processes"])
-    if status["broker"] is None and broker_runs:
-        text = _("the broker does not answer: python -m labkit logs broker")
-        lines.append(f"[yellow]{text}[/]")
-    # That the start of the broker itself cannot be noted by it goes without saying.
-    unrecorded = [fault for fault in status["unrecorded_faults"] if fault["target"] != "broker"]
-    if n := len(unrecorded):
-        text = ngettext(
-            "{n} fault is not in the history: the broker was down when it was done",
-            "{n} faults are not in the history: the broker was down when they were done",
-            n,
-        )
-        lines.append(f"[yellow]{text.format(n=n)}[/]")
-    return [output.as_called(line) for line in lines]
+def _marked(status: ClusterStatus) -> list[str]:
+    from rich.markup import escape
+
+    return [f"[yellow]{escape(line)}[/]" for line in attention.lines(status)]
 
 
 def _print(status: ClusterStatus) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.cli import output
 from labkit.cli.batch import Batch, Failure, Outputs, Report, find_pictures, make_folder
-from labkit.cli.cluster import json_option, name_option
+from labkit.cli.cluster import connected, json_option, name_option
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
 from labkit.cli.sent_again import again_in_words, sent_again
@@ -211,11 +211,10 @@ def _engine(options: argparse.Namespace, settings: Settings) -> Iterator[tuple[E
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
         return
-    from labkit.cluster import connect
     from labkit.executors import ClusterExecutor
 
     try:
-        cluster = connect(options.name, settings, backend=options.backend)
+        cluster = connected(options, settings)
     except ClusterNotRunning as error:
         raise ClusterNotRunning(N_("{why}; --engine processes needs no cluster"), why=error) from error
     with cluster:

@@ -84,6 +84,9 @@ class Backend(Protocol):
         Raises InvalidInput for an unknown name, ClusterError if the command does not apply.
         """
 
+    def find_broker(self) -> str:
+        """Return the broker's present address, which ``endpoints`` has too from then on."""
+
     def act(self, fault: str, name: str, recorded: bool) -> None:
         """Carry the command out. ``recorded``: whether the history contains it."""
 

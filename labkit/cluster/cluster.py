@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
@@ -57,6 +57,8 @@ if TYPE_CHECKING:  # imported when first used, while a cluster's own processes a
     from labkit.core.history import Event, History
     from labkit.panel import Panel
 
+DEFAULT = "default"
+"""The name of the cluster that a command without ``--name`` means (LABKIT_CLUSTER changes it)."""
 NOTE_S = 1.0
 """How long the broker may take to record a fault."""
 ASK_S = 2.0
@@ -74,21 +76,12 @@ class Cluster:
     """A running cluster. Use it with ``with``, or call ``close``; both may be done from any thread."""
 
     def __init__(self, backend: Backend) -> None:
-        endpoints = backend.endpoints
         self.backend = backend.kind
         """local or compose."""
-        self.name = endpoints.name
-        self.address = endpoints.address
-        """Where clients reach the broker: tcp://127.0.0.1:5555."""
-        self.event_address = endpoints.event_address
-        """Where the broker publishes its history."""
-        self.redis_url = endpoints.redis_url
-        """Where the mirror is; None: the mirror is off."""
-        self.credentials = endpoints.credentials
+        self.name = backend.endpoints.name
+        self.credentials = backend.endpoints.credentials
         """How a client of this cluster authenticates."""
-        self.ports = endpoints.ports
-        """By name: client, event, redis, and what else the backend publishes."""
-        self.policy = endpoints.policy
+        self.policy = backend.endpoints.policy
         """The placement policy: least_busy, round_robin ...; empty if it is not known."""
         self.cleaned_up: list[str] = []
         """Processes of a crashed predecessor that were still alive and have been ended."""
@@ -100,6 +93,28 @@ class Cluster:
         self._events: EventFile | None = None
         self._panel: Panel | None = None
         self._is_closed = False
+
+    # A broker in a container that was made anew may be published elsewhere: these four may change.
+
+    @property
+    def address(self) -> str:
+        """Where clients reach the broker: tcp://127.0.0.1:5555."""
+        return self._backend.endpoints.address
+
+    @property
+    def event_address(self) -> str:
+        """Where the broker publishes its history."""
+        return self._backend.endpoints.event_address
+
+    @property
+    def redis_url(self) -> str | None:
+        """Where the mirror is; None: the mirror is off."""
+        return self._backend.endpoints.redis_url
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """By name: client, event, redis, and what else the backend publishes."""
+        return self._backend.endpoints.ports
 
     @property
     def folder(self) -> Path:
@@ -307,11 +322,19 @@ class Cluster:
     ) -> ClusterError:
         if snapshot is None:
             return ClusterError(
-                N_("the broker did not answer within {seconds:g} s; python -m labkit logs broker shows why"),
+                N_(
+                    "the broker did not answer within {seconds:g} s; "
+                    "python -m labkit logs broker{option} shows why"
+                ),
                 seconds=timeout_s,
+                option=self._option,
             )
         return ClusterError(
-            N_("{ready} of {wanted} workers were ready after {seconds:g} s; python -m labkit logs shows why"),
+            N_(
+                "{ready} of {wanted} workers were ready after {seconds:g} s; "
+                "python -m labkit logs{option} shows why"
+            ),
+            option=self._option,
             ready=sum(self._is_ready(row, snapshot) for row in wanted),
             wanted=len(wanted),
             seconds=timeout_s,
@@ -356,7 +379,13 @@ class Cluster:
         from labkit.client.client import Client
 
         try:
-            client = Client(self.address, self.credentials, name=name, connect_timeout_s=connect_timeout_s)
+            client = Client(
+                self.address,
+                self.credentials,
+                name=name,
+                connect_timeout_s=connect_timeout_s,
+                find_broker=self._backend.find_broker if self._backend.kind == "compose" else None,
+            )
         except BrokerUnreachable as error:
             raise self._why_unreachable(error) from error
         self._clients.add(client)
@@ -378,10 +407,20 @@ class Cluster:
                 command=command,
             )
         if command == "resume":
-            return BrokerUnreachable(N_("the broker is frozen; python -m labkit resume broker"))
+            return BrokerUnreachable(
+                N_("the broker is frozen; python -m labkit resume broker{option}"), option=self._option
+            )
         if command == "start":
-            return BrokerUnreachable(N_("the broker is down; python -m labkit start broker"))
+            return BrokerUnreachable(
+                N_("the broker is down; python -m labkit start broker{option}"), option=self._option
+            )
         return None
+
+    @property
+    def _option(self) -> str:
+        """The options with which the command line means this cluster; empty for the one that none names."""
+        name = "" if self._backend.is_private or self.name == DEFAULT else f" --name {self.name}"
+        return name + (" --backend compose" if self.backend == "compose" else "")
 
     def _client_of_ours(self, timeout_s: float) -> Client:
         with self._lock:

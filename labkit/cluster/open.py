@@ -3,9 +3,10 @@
 ``backend`` is "local", "compose", or None: what LABKIT_BACKEND names, else local. The result is the one
 interface ``Cluster``.
 
-A background cluster is found under its name: local processes by their run folder, a compose project because
-``up`` has left a note there. A project that ``docker-compose up -d`` started has no note at first. The first
-command that asks for compose, by option or by LABKIT_BACKEND, leaves one.
+A background cluster is found under its name, however it was started: local processes by their run folder, a
+compose project because Docker lists it. A note that ``up`` leaves in the run folder names a project that runs
+no longer. Where both are up under one name, the local one is meant, and the caller is warned with the choice
+(``find``).
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from labkit.cluster.compose.containers import NAMED_WORKERS, capabilities_variable
 from labkit.cluster.options import Capabilities, ClusterOptions
 from labkit.cluster.run_folder import RunFolder
-from labkit.core.errors import N_, InvalidInput
+from labkit.core.errors import N_, ClusterError, InvalidInput
 from labkit.support.i18n import translate_error
 from labkit.support.setting_values import BACKENDS, words
 from labkit.support.settings import Settings
@@ -112,7 +113,10 @@ def connect(
     Raises ClusterNotRunning, which names the command that helps.
     """
     settings = settings or Settings.from_environment()
-    if of_running(name, settings, backend) == "compose":
+    found = find(name, settings, backend)
+    if found.other is not None:
+        warnings.warn(translate_error(found.both()), stacklevel=2)
+    if found.backend == "compose":
         from labkit.cluster.compose import start as compose
 
         return compose.connect(name, settings)
@@ -133,12 +137,49 @@ def check(backend: str | None = None, settings: Settings | None = None) -> None:
         docker.compose_command()
 
 
+class Found(NamedTuple):
+    """Which background cluster a name means."""
+
+    name: str
+    backend: str
+    other: str | None = None
+    """The compose project of a second cluster that is up under this name."""
+
+    def both(self) -> ClusterError:
+        """Return the warning that two clusters are up, with the choice."""
+        return ClusterError(
+            N_(
+                "two clusters {name!r} are up: one of local processes, and one in containers (project "
+                "{project}). This is about the local one; --backend compose (in Python: backend='compose') "
+                "means the other"
+            ),
+            name=self.name,
+            project=self.other,
+        )
+
+
+def find(name: str | None, settings: Settings, backend: str | None = None) -> Found:
+    """Return the background cluster called ``name``; the local one, with the ``other``, if two are up.
+
+    ``backend`` or LABKIT_BACKEND decides, if given. Without any cluster the backend is local, unless ``up``
+    has left a note about containers.
+    """
+    name = name or settings.cluster
+    if backend is not None or settings.backend is not None:
+        return Found(name, chosen(backend, settings))
+    from labkit.cluster.compose.projects import running_project
+
+    folder = RunFolder.of(settings.home, name)
+    if folder.running() is not None:
+        return Found(name, "local", running_project(name, settings))
+    if folder.compose_project() is not None or running_project(name, settings) is not None:
+        return Found(name, "compose")
+    return Found(name, "local")
+
+
 def of_running(name: str | None, settings: Settings, backend: str | None = None) -> str:
     """Return the backend of the background cluster called ``name``; the local one if both run."""
-    folder = RunFolder.of(settings.home, name or settings.cluster)
-    if backend is None and settings.backend is None and folder.compose_project() is not None:
-        return "local" if folder.running() is not None else "compose"
-    return chosen(backend, settings)
+    return find(name, settings, backend).backend
 
 
 def chosen(backend: str | None, settings: Settings) -> str:

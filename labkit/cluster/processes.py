@@ -38,6 +38,10 @@ class ProcessRow(TypedDict):
     up_s: float | None
     health: NotRequired[str]
     """The state of a container's health check, if it has one."""
+    unstarted: NotRequired[bool]
+    """Whether its container was made and never started: ``up`` was interrupted, or its port is taken."""
+    container_name: NotRequired[str]
+    """The name of the process's container, for ``docker`` commands."""
 
 
 class UnrecordedFault(TypedDict):

@@ -27,6 +27,8 @@ class WorkerInfo:
     """running, paused, stopping, restarting, stopped or killed; elsewhere, if it is no process of ours."""
     status: str = "absent"
     """The broker's word: ready, busy, suspect, draining, lost, left; absent if it knows no such worker."""
+    container: str = ""
+    """The name of its container, as ``docker ps`` shows it; empty for a local process."""
     pid: int | None = None
     restarts: int = 0
     last_exit: str = ""
@@ -46,6 +48,7 @@ class WorkerRow(TypedDict):
     name: str
     process: str
     status: str
+    container: str
     pid: int | None
     restarts: int
     last_exit: str
@@ -101,6 +104,7 @@ def joined(rows: Sequence[ProcessRow], snapshot: BrokerStatus | None) -> list[Wo
         WorkerInfo(
             name=row["name"],
             process=row["state"],
+            container=row.get("container_name", ""),
             pid=row["pid"],
             restarts=row["restarts"],
             last_exit=row["last_exit"],

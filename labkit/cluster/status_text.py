@@ -145,10 +145,15 @@ def state_in_words(worker: Mapping[str, Any], beside: Container[str] = ("paused"
     return f"{word}, {STATES[status].word}" if process in beside and status in ("suspect", "lost") else word
 
 
+def is_ready(worker: Mapping[str, Any]) -> bool:
+    """Return whether one of ``Cluster.status()["workers"]`` runs and may get tasks."""
+    return worker["process"] == "running" and worker["status"] in ("ready", "busy")
+
+
 def ready_in_words(status: Mapping[str, Any]) -> str:
     """Return how many workers of ``Cluster.status()`` run and are ready, in the reader's language."""
     rows = status["workers"]
-    ready = sum(row["process"] == "running" and row["status"] in ("ready", "busy") for row in rows)
+    ready = sum(map(is_ready, rows))
     text = ngettext("{ready} of {n} worker ready", "{ready} of {n} workers ready", len(rows))
     return text.format(ready=ready, n=len(rows))
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from labkit.core.errors import N_, InvalidInput, SettingsError
 from labkit.security.key_store import CLIENT, WORKER, KeyFolder, is_key
@@ -62,7 +63,12 @@ def of_worker(settings: Settings) -> Credentials:
 
 def _of_peer(settings: Settings, role: str, usual: str | None) -> Credentials:
     if settings.keys is not None:
-        return of_folder(KeyFolder(settings.keys), role, settings.key, usual)
+        try:
+            return of_folder(KeyFolder(settings.keys), role, settings.key, usual)
+        except SettingsError as error:
+            if settings.control is None:
+                raise
+            raise _lost_in_container(settings.keys) from error
     token = settings.token()
     if token is None:
         raise SettingsError(_NEITHER)
@@ -81,7 +87,12 @@ def of_broker(settings: Settings) -> Token | KeyFolder:
     known: Token | KeyFolder
     if settings.keys is not None:
         known = KeyFolder(settings.keys)
-        known.broker_secret()  # raises now, while the error can still be shown
+        try:
+            known.broker_secret()  # raises now, while the error can still be shown
+        except SettingsError as error:
+            if settings.control is None:
+                raise
+            raise _lost_in_container(settings.keys) from error
     else:
         known_secret = settings.token()
         if known_secret is None:
@@ -90,6 +101,17 @@ def of_broker(settings: Settings) -> Token | KeyFolder:
         known = Token(known_secret)
     check_host(settings.host, known)
     return known
+
+
+def _lost_in_container(folder: Path) -> SettingsError:
+    """Return the error of a container whose keys cannot be used, with the command that makes them anew."""
+    return SettingsError(
+        N_(
+            "this container's keys in {folder} are lost or damaged; on the host, in the lab's folder, "
+            "docker-compose up -d --no-recreate keys makes them anew"
+        ),
+        folder=folder,
+    )
 
 
 def check_host(host: str, known: Token | KeyFolder | None) -> None:

@@ -27,6 +27,8 @@ from typing import Any
 from labkit.core.errors import N_, LabkitError
 
 LANGUAGES = ("en", "es")
+DECISIVE = ("LABKIT_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
+"""The variables that decide: the first one that is set."""
 CATALOGUE = Path(__file__).parents[1] / "locale" / "es" / "LC_MESSAGES" / "labkit.po"
 
 _chosen: str | None = None
@@ -54,7 +56,7 @@ def detect(environ: Mapping[str, str]) -> str:
 
     lab.py does the same without labkit, before anything is installed; a test compares the two.
     """
-    names = (environ.get(variable) for variable in ("LABKIT_LANG", "LC_ALL", "LC_MESSAGES", "LANG"))
+    names = (environ.get(variable) for variable in DECISIVE)
     name = next((name for name in names if name), "") or _windows_locale()
     return "es" if re.split(r"[-_.@]", name.lower())[0] in ("es", "spanish") else "en"
 

@@ -25,11 +25,14 @@ GRID = "#E5E5E5"
 def worker_colour(name: str) -> str:
     """Return the colour of a worker, as ``#rrggbb``: the same for the same name in every chart and process.
 
-    worker-1 to worker-6 have the six colours. From worker-7 on they repeat, first darker, then paler. A name
-    without a number gets a colour from its checksum.
+    worker-1 to worker-6 have the six colours. From worker-7 on they repeat, first darker, then paler. Elastic
+    workers in containers (labkit-worker-1 ...) come after the three named ones. A name without a number gets
+    a colour from its checksum.
     """
     digits = re.search(r"(\d{1,9})$", name)
     number = int(digits.group()) - 1 if digits else crc32(name.encode("utf-8", "surrogatepass"))
+    if digits and re.fullmatch(r".+-worker-\d+", name):
+        number += 3
     cycle, which = divmod(number, len(WORKER_COLOURS))
     strength, towards = ((0.0, 0.0), (0.45, 0.0), (0.55, 1.0))[cycle % 3]
     return mixed(WORKER_COLOURS[which], towards, strength)

@@ -56,9 +56,14 @@ def read_positive_number(name: str, text: str) -> float:
     return number
 
 
+def is_worker_id(text: str) -> bool:
+    """Return whether ``text`` can be the id of a worker, and so the value of WORKER_ID."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text) is not None
+
+
 def read_name(name: str, text: str) -> str:
     """Return a name that is safe as a file name and in a log line."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text):
+    if not is_worker_id(text):
         raise SettingsError(
             N_("{name}={value!r}: a name is expected, like worker-1: letters, digits, - _ . and at most 64"),
             name=name,

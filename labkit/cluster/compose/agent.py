@@ -19,8 +19,8 @@ reach a worker that is cut off.
   FAULT``, by ``docker exec``).
 * SIGTERM (``docker compose stop``) stops the process politely, then ends the agent. Docker's
   ``stop_grace_period`` is the limit.
-* An elastic worker has no name in the compose file; it is named after its container. Such a name is never
-  used again, so the agent removes its socket when it ends, and also the sockets that killed agents left.
+* An elastic worker has no name in the compose file; it has the name of its container. Its container may not
+  come back, so the agent removes its socket when it ends, and also the sockets that killed agents left.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from labkit.cluster.compose.containers import elastic_name
+from labkit.cluster.compose.own_name import own_name
 from labkit.cluster.processes import RESTARTING, WORKER
 from labkit.cluster.run_folder import RunFolder
 from labkit.cluster.supervisor import control
@@ -183,8 +185,8 @@ def _shell_exit_code(code: int | None) -> int:
 
 
 def name_of(role: str, settings: Settings) -> str:
-    """Return the name of the process: a worker's is WORKER_ID, or else made of its container's id."""
-    return role if role != WORKER else settings.worker_id or f"{WORKER}-{socket.gethostname()}"
+    """Return the name of the process: a worker's is WORKER_ID, or else the name of its container."""
+    return role if role != WORKER else settings.worker_id or elastic_name(own_name(), socket.gethostname())
 
 
 def _begin_history_if_possible(folder: RunFolder) -> None:

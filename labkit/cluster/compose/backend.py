@@ -18,11 +18,13 @@ import shutil
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from labkit.cluster.backend import BackendStatus, Endpoints, last_printed
-from labkit.cluster.compose import containers, keys
+from labkit.cluster.compose import containers, images, keys
 from labkit.cluster.compose.docker import Docker, run_command
+from labkit.cluster.compose.docker_json import Container
 from labkit.cluster.compose.history_copy import HistoryCopy, new_folder
 from labkit.cluster.compose.reaper import Reaper
 from labkit.cluster.processes import (
@@ -72,22 +74,21 @@ class ComposeBackend:
         found = docker.containers()
         if not found:
             raise containers.not_running(docker.project)
-        ports = containers.ports_of(found)
-        redis = redis and "redis" in ports
+        self._docker = docker
+        self._wants_redis = redis
         self.endpoints = Endpoints(
             name=name,
-            address=f"tcp://127.0.0.1:{ports['client']}",
-            event_address=f"tcp://127.0.0.1:{ports['event']}",
-            redis_url=f"redis://127.0.0.1:{ports['redis']}/0" if redis else None,
+            address="",
+            event_address="",
+            redis_url=None,
             credentials=credentials,
-            ports=ports,
             policy=policy,
         )
+        self._note_ports(found)
         self.folder = home or Path()
         docker.environ["LABKIT_TAG"] = containers.tag_of(found)  # scale adds workers of the same code
         self._home = home
         """The run folder of a background cluster: for its note, and for its history after its end."""
-        self._docker = docker
         self._reaper = reaper
         self._own_folder: Path | None = None
         self._history_copy: HistoryCopy | None = None
@@ -107,11 +108,38 @@ class ComposeBackend:
         found = self._docker.containers()
         if not found:
             raise containers.not_running(self._docker.project)
+        if containers.has_broker(found):
+            self._note_ports(found)
         rows = containers.rows_of(found)
         for row in rows:
             if row["container"] in leaving:
                 row["state"] = STOPPING
         return rows
+
+    def _note_ports(self, found: list[Container]) -> None:
+        """Take over where the containers are published: one that was made anew may be elsewhere.
+
+        Raises ClusterError if the broker's container is missing.
+        """
+        if not containers.has_broker(found):
+            raise containers.no_broker(self._docker.project)
+        ports = containers.ports_of(found)
+        redis = self._wants_redis and "redis" in ports
+        self.endpoints = replace(
+            self.endpoints,
+            address=f"tcp://127.0.0.1:{ports['client']}",
+            event_address=f"tcp://127.0.0.1:{ports['event']}",
+            redis_url=f"redis://127.0.0.1:{ports['redis']}/0" if redis else None,
+            ports=ports,
+        )
+
+    def find_broker(self) -> str:
+        """Return the broker's present address. Raises ClusterError if its container is missing."""
+        found = self._docker.containers()
+        if not found:
+            raise containers.not_running(self._docker.project)
+        self._note_ports(found)
+        return self.endpoints.address
 
     def status(self) -> BackendStatus:
         """Return what Docker reports."""
@@ -157,6 +185,7 @@ class ComposeBackend:
             wanted = list(missing)
             if more > 0:
                 wanted += [containers.ELASTIC, "--scale", f"{containers.ELASTIC}={len(elastic) + more}"]
+            images.restore(self._docker, self._docker.containers())
             self._docker.compose(
                 "up", "-d", "--no-deps", "--no-recreate", "--no-build", *wanted, timeout_s=UP_S
             )

@@ -1,7 +1,9 @@
 """Shows the containers of one compose project as a cluster's processes: one row each.
 
 A service of the compose file is a process of that name. The elastic service ``worker`` has any number of
-containers; each is a worker named after its container, and its agent uses the same name.
+containers. Each of them is a worker with the name of its container (``labkit-worker-2``), which its agent
+uses too (``labkit.cluster.compose.own_name``). So each name means one worker everywhere: in status, Redis,
+panel and history, in ``docker-compose ps`` and for ``docker kill``.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from datetime import datetime
 from typing import NotRequired, TypeVar
 
 from labkit.cluster.compose.docker_json import Container, ContainerState
+from labkit.cluster.compose.projects import OF_OURS
 from labkit.cluster.processes import (
     BROKER,
     KILLED,
@@ -25,7 +28,8 @@ from labkit.cluster.processes import (
     ProcessRow,
     how_it_ended,
 )
-from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
+from labkit.core.errors import N_, ClusterError, ClusterNotRunning, InvalidInput
+from labkit.support.setting_values import is_worker_id
 
 NAMED_WORKERS = ("worker-1", "worker-2", "worker-3")
 ELASTIC = "worker"
@@ -43,6 +47,10 @@ PUBLISHED: Mapping[str, tuple[str, str]] = {
     LAB: (LAB, "8888/tcp"),
 }
 """By the port's name: the service, and the port inside its container."""
+
+
+class ClusterIncomplete(ClusterError):
+    """A part of a cluster in containers is missing; ``up`` makes it again."""
 
 
 class Row(ProcessRow):
@@ -72,13 +80,14 @@ def row_of(container: Container) -> Row:
     """Return the row of one container for ``Cluster.status``, with its id as ``container``."""
     service, state = service_of(container), container["State"]
     elastic = service == ELASTIC
+    container_name = container.get("Name", "").removeprefix("/")
     up_s = _age_s(state["StartedAt"]) if state["Running"] else None
     name = _state_name(state)
     restarts = int(container["RestartCount"])
     settled = name != RESTARTING and (up_s is None or up_s >= LONG_LIFE_S)
     short_lives = 0 if settled else restarts
     return {
-        "name": f"{WORKER}-{container['Id'][:SHORT_ID]}" if elastic else service,
+        "name": elastic_name(container_name, container["Id"]) if elastic else service,
         "kind": WORKER if elastic or service in NAMED_WORKERS else service,
         "state": name,
         "pid": state["Pid"] or None,
@@ -90,8 +99,17 @@ def row_of(container: Container) -> Row:
         "restart_in_s": min(60.0, 0.1 * 2.0**short_lives) if short_lives else None,
         "health": state.get("Health", {}).get("Status", ""),
         "container": container["Id"],
+        "container_name": container_name,
+        "unstarted": is_unstarted(container),
         "number": int(container["Config"]["Labels"].get("com.docker.compose.container-number", "1")),
     }
+
+
+def elastic_name(container_name: str, container_id: str) -> str:
+    """Return an elastic worker's name: its container's, or one made of the id if that cannot be used."""
+    if is_worker_id(container_name):
+        return container_name
+    return f"{WORKER}-{container_id[:SHORT_ID]}"
 
 
 def service_of(container: Container) -> str:
@@ -111,11 +129,42 @@ def ports_of(containers: list[Container]) -> dict[str, int]:
     return ports
 
 
+def is_unstarted(container: Container) -> bool:
+    """Return whether the container was made and never started, as when its port was taken."""
+    return container["State"]["Status"] in ("created", "dead")
+
+
+def missing(containers: list[Container]) -> list[str]:
+    """Return the services without which a project is incomplete: those that never started, keys and broker.
+
+    A worker that has no container is not missing: ``scale`` may have removed it.
+    """
+    unstarted = [service_of(container) for container in containers if is_unstarted(container)]
+    there = {service_of(container) for container in containers}
+    return sorted({*unstarted, *({KEYS, BROKER} - there)})
+
+
+def has_broker(containers: list[Container]) -> bool:
+    """Return whether the broker's container is there, up or down."""
+    return "client" in ports_of(containers) and "event" in ports_of(containers)
+
+
+def no_broker(project: str) -> ClusterIncomplete:
+    """Return the error of a project whose broker has no container."""
+    return ClusterIncomplete(
+        N_(
+            "the broker's container of the project {project} is missing; "
+            "python -m labkit up --backend compose brings it back"
+        ),
+        project=project,
+    )
+
+
 def tag_of(containers: list[Container]) -> str:
     """Return the tag of the images of these containers."""
-    images = {service_of(container): str(container["Config"]["Image"]) for container in containers}
-    _name, _colon, tag = images.get(BROKER, "").partition(":")
-    return tag or "latest"
+    images = [str(container["Config"]["Image"]) for container in containers]
+    tags = [tag for name, _colon, tag in (image.partition(":") for image in images) if name in OF_OURS]
+    return next(filter(None, tags), "latest")
 
 
 def find(rows: Sequence[AnyRow], name: str) -> AnyRow:
@@ -123,6 +172,13 @@ def find(rows: Sequence[AnyRow], name: str) -> AnyRow:
     for row in rows:
         if row["name"] == name:
             return row
+    for row in rows:
+        if row.get("container_name") == name:
+            raise InvalidInput(
+                N_("{container} is the container of {name}; use the name {name}"),
+                container=name,
+                name=row["name"],
+            )
     raise InvalidInput(
         N_("{name!r} is unknown; the cluster has {known}"),
         name=name,

@@ -162,8 +162,9 @@ def explain(command: str, complaint: str) -> LabkitError:
         found = re.search(r"(?:\d+\.\d+\.\d+\.\d+|localhost|\[::\]):(\d+)", complaint)
         return PortInUse(
             N_(
-                "port {port} is taken; end the program that has it, or choose another one "
-                "(--client-port, --event-port, --redis-port; LABKIT_LAB_PORT)"
+                "port {port} is taken; end the program that has it, or run python -m labkit up --backend "
+                "compose, which takes a free one unless you choose one (--client-port, --event-port, "
+                "--redis-port; LABKIT_LAB_PORT)"
             ),
             port=found[1] if found else "?",
         )
@@ -184,6 +185,14 @@ def explain(command: str, complaint: str) -> LabkitError:
                 "the packages for the images could not be fetched: is this machine online? "
                 "Without a network: python -m labkit images import FILE"
             )
+        )
+    if own := re.search(r"no such image: (labkit-[\w./-]+(?::[\w.-]+)?)", text):
+        return ClusterError(
+            N_(
+                "the image {image} is missing; docker-compose build, in the lab's folder, or "
+                "python -m labkit images build makes it"
+            ),
+            image=own[1],
         )
     if _cannot_pull(text):
         found = re.search(r"Image (\S+) Error", complaint) or re.search(

@@ -41,6 +41,10 @@ class Container(TypedDict):
     """One container in the answer of ``docker inspect``."""
 
     Id: str
+    Name: NotRequired[str]
+    """With a slash in front: ``/labkit-worker-2-1``."""
+    Image: NotRequired[str]
+    """The image's id: it works also when the image has lost its name."""
     RestartCount: int
     State: ContainerState
     Config: ContainerConfig

@@ -14,9 +14,11 @@ import contextlib
 import hashlib
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from labkit.cluster.compose.docker import BUILD_S, Docker, explain, run_command
+from labkit.cluster.compose.docker_json import Container
 from labkit.core.errors import N_, ClusterError, InvalidInput
 from labkit.support.i18n import _
 from labkit.support.paths import ROOT
@@ -50,6 +52,9 @@ def build_if_need_be(docker: Docker) -> bool:
     digest = source_digest()
     docker.environ["LABKIT_TAG"] = digest
     if are_built(docker, digest):
+        for image in BUILT:
+            if not is_here(docker, f"{image}:{LATEST}"):
+                docker.run("tag", f"{image}:{digest}", f"{image}:{LATEST}")
         return False
     text = _("Building the images for the containers: a few minutes the first time, later seconds.")
     print(text, file=sys.stderr, flush=True)
@@ -62,6 +67,17 @@ def build_if_need_be(docker: Docker) -> bool:
 def are_built(docker: Docker, digest: str) -> bool:
     """Return whether all images of the sources with this digest exist."""
     return all(is_here(docker, f"{image}:{digest}") for image in BUILT)
+
+
+def restore(docker: Docker, found: Sequence[Container]) -> None:
+    """Give images of ours that have lost their names these names again; containers still use them.
+
+    ``docker rmi`` takes only the name of an image in use. Without it no further container could be made.
+    """
+    names = {container["Config"]["Image"]: container.get("Image", "") for container in found}
+    for name, image in names.items():
+        if name.partition(":")[0] in BUILT and image and not is_here(docker, name):
+            docker.run("tag", image, name)
 
 
 def is_here(docker: Docker, image: str) -> bool:

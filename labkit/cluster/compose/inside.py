@@ -55,7 +55,10 @@ class InsideBackend:
             except (ClusterNotRunning, control.TimedOut):  # its container is down, or frozen
                 if name == "broker" or name in containers.NAMED_WORKERS:
                     rows.append(_down(name))
-        return sorted(rows, key=lambda row: (row["kind"] == WORKER, row["name"]))
+        named = containers.NAMED_WORKERS
+        return sorted(
+            rows, key=lambda row: (row["kind"] == WORKER, row["name"] not in named, _by_number(row["name"]))
+        )
 
     def status(self) -> BackendStatus:
         """Return what the agents report."""
@@ -69,6 +72,10 @@ class InsideBackend:
             raise self._only_from_the_host(f"docker-compose start {name}")
         control.ask(self._socket(name), "", "check", ASK_S, fault=fault)
         return next((str(row["state"]) for row in rows if row["kind"] == "broker"), "none")
+
+    def find_broker(self) -> str:
+        """Return the broker's address, which is always the same inside."""
+        return self.endpoints.address
 
     def act(self, fault: str, name: str, recorded: bool) -> None:
         """Have the agent of the process carry the command out."""
@@ -121,6 +128,12 @@ class InsideBackend:
 
     def close(self) -> None:
         """Do nothing: each question has a connection of its own."""
+
+
+def _by_number(name: str) -> tuple[str, int]:
+    """Return a key that sorts labkit-worker-10 after labkit-worker-9."""
+    digits = len(name) - len(name.rstrip("0123456789"))
+    return name[: len(name) - digits], int(name[len(name) - digits :] or 0)
 
 
 class DownRow(ProcessRow):

@@ -7,7 +7,8 @@
   container it returns the cluster to which the container belongs.
 
 The project of the default cluster is COMPOSE_PROJECT_NAME, or the one that ``up`` has noted, or ``labkit``. A
-cluster that was given a name has the project ``labkit-NAME``.
+cluster that was given a name has the project ``labkit-NAME``. If no such project runs, one with a name of the
+user's own is found too (``labkit.cluster.compose.projects.find``).
 """
 
 from __future__ import annotations
@@ -21,16 +22,18 @@ from pathlib import Path
 
 from labkit.cluster import ports
 from labkit.cluster.cluster import Cluster
-from labkit.cluster.compose import containers, images, keys
+from labkit.cluster.compose import containers, images, keys, projects
 from labkit.cluster.compose.backend import UP_S, ComposeBackend
 from labkit.cluster.compose.docker import Docker
 from labkit.cluster.compose.projects import PROJECT
+from labkit.cluster.compose.projects import project_of as project_of
 from labkit.cluster.compose.reaper import Reaper
 from labkit.cluster.options import ClusterOptions
 from labkit.cluster.processes import PAUSED, RESTARTING, RUNNING
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.broker import policies
 from labkit.core.errors import N_, ClusterError, InvalidInput, PortInUse
+from labkit.support import i18n
 from labkit.support.settings import Settings, rule_variables
 
 READY_S = 60.0
@@ -83,38 +86,103 @@ def start_background(options: ClusterOptions, settings: Settings) -> Cluster:
     Raises ClusterError if it is up already. Uses the usual ports where they are free.
     """
     label = options.name or settings.cluster
-    docker = Docker(project_of(label, settings), os.environ)
+    wanted = project_of(label, settings)
+    docker = Docker(projects.find(label, wanted) or wanted, os.environ)
+    home = RunFolder.of(settings.home, label)
     if _lives(docker):
+        cluster = _completed(docker, label, home, options, settings)
+    else:
+        cluster = _started(docker, label, home, options, settings)
+    _note(home, docker)
+    return cluster
+
+
+def _started(
+    docker: Docker, label: str, home: RunFolder, options: ClusterOptions, settings: Settings
+) -> Cluster:
+    """Start a project of which no container runs."""
+    docker.compose("down", "--remove-orphans", timeout_s=UP_S)  # stopped containers keep their old ports
+    taken: set[int] = set()
+    for attempt in range(1, PORT_ATTEMPTS + 1):
+        docker = Docker(docker.project, _environment(settings, _published(settings, taken), options))
+        images.build_if_need_be(docker)
+        try:
+            _up(docker, options, lab=True)
+            cluster = _connected(docker, label, home.path, options=options)
+            return _ready(cluster, options.ready_timeout_s)
+        except PortInUse as error:
+            # Another program took it after our choice, or Docker gave it to another container.
+            docker.compose("down", "--remove-orphans", timeout_s=UP_S)
+            port = int(port) if (port := str(error.params["port"])).isdigit() else 0
+            if port in _asked_for() or port in taken or attempt == PORT_ATTEMPTS:
+                raise
+            taken.add(port)
+        except BaseException:  # also Ctrl-C: only the volumes remain
+            docker.compose("down", "--remove-orphans", timeout_s=UP_S)
+            raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _completed(
+    docker: Docker, label: str, home: RunFolder, options: ClusterOptions, settings: Settings
+) -> Cluster:
+    """Make what is missing of a project that runs in part; what runs goes on undisturbed.
+
+    So ends a ``docker-compose up -d`` that stopped halfway, because a port was taken. Raises ClusterError if
+    nothing is missing.
+    """
+    found = docker.containers()
+    missing = containers.missing(found)
+    if not missing:
         raise ClusterError(
             N_("the cluster {name!r} runs already; python -m labkit status shows it, down ends it"),
             name=label,
         )
-    docker.compose("down", "--remove-orphans", timeout_s=UP_S)  # stopped containers keep their old ports
-    chosen = ports.choose("127.0.0.1", ports.asked_for(os.environ), usual=True)
-    if ports.obstacle("127.0.0.1", settings.lab_port) is not None:
+    whole = [container for container in found if containers.service_of(container) not in missing]
+    published = {**_published(settings, set()), **containers.ports_of(whole)}
+    tag = containers.tag_of(found)
+    docker.environ = {**docker.environ, **_environment(settings, published, options), "LABKIT_TAG": tag}
+    docker.environ["COMPOSE_PROJECT_NAME"] = docker.project
+    images.restore(docker, found)
+    if not images.are_built(docker, tag):
+        images.build_if_need_be(docker)
+    unstarted = [container for container in found if containers.is_unstarted(container)]
+    for container in unstarted:
+        docker.run("rm", "-f", container["Id"])
+    elastic = sum(containers.service_of(container) == containers.ELASTIC for container in found)
+    scale = ["--scale", f"{containers.ELASTIC}={elastic}"] if containers.ELASTIC in missing else []
+    docker.compose("up", "-d", "--no-build", "--no-recreate", *missing, *scale, timeout_s=UP_S)
+    cluster = _connected(docker, label, home.path)
+    return _ready(cluster, options.ready_timeout_s)
+
+
+def _asked_for() -> set[int]:
+    """Return the ports that the environment asks for."""
+    lab = os.environ.get("LABKIT_LAB_PORT", "").strip()
+    return {*ports.asked_for(os.environ).values(), *([int(lab)] if lab else [])}
+
+
+def _published(settings: Settings, taken: set[int]) -> dict[str, int]:
+    """Return the ports for the containers: the usual ones where they are free and not in ``taken``."""
+    asked = ports.asked_for(os.environ)
+    chosen = ports.choose("127.0.0.1", asked, usual=True)
+    other = ports.choose("127.0.0.1", {}, usual=False)
+    lab = settings.lab_port
+    if lab not in taken and ports.obstacle("127.0.0.1", lab) is not None:
         if os.environ.get("LABKIT_LAB_PORT"):
             raise PortInUse(
                 N_(
                     "port {port} of {host} ({name}) cannot be used: it is in use; "
                     "choose another, or end the program that has it"
                 ),
-                port=settings.lab_port,
+                port=lab,
                 host="127.0.0.1",
                 name="LABKIT_LAB_PORT",
             )
-        chosen["lab"] = chosen["worker"]  # a port that containers do not publish
-    docker = Docker(docker.project, _environment(settings, chosen, options))
-    images.build_if_need_be(docker)
-    home = RunFolder.of(settings.home, label)
-    try:
-        _up(docker, options, lab=True)
-        cluster = _connected(docker, label, home.path, options=options)
-        _ready(cluster, options.ready_timeout_s)
-    except BaseException:  # also Ctrl-C: only the volumes remain
-        docker.compose("down", "--remove-orphans", timeout_s=UP_S)
-        raise
-    _note(home, docker)
-    return cluster
+        taken = {*taken, lab}
+    # Containers do not publish the workers' port: the one found for it is free for JupyterLab.
+    chosen["lab"] = other["worker"] if lab in taken else lab
+    return {name: other[name] if port in taken and name in other else port for name, port in chosen.items()}
 
 
 def _note(home: RunFolder, docker: Docker) -> None:
@@ -143,27 +211,11 @@ def follow_logs(settings: Settings, worker: str | None, lines: int) -> int:
 
 def docker_of(settings: Settings) -> Docker:
     """Return Docker for the background cluster's project. Raises ClusterNotRunning if none of it runs."""
-    docker = Docker(project_of(settings.cluster, settings), os.environ)
+    wanted = project_of(settings.cluster, settings)
+    docker = Docker(projects.find(settings.cluster, wanted) or wanted, os.environ)
     if not _lives(docker):
         raise containers.not_running(docker.project)
     return docker
-
-
-def project_of(name: str, settings: Settings) -> str:
-    """Return the compose project of the cluster ``name``. Raises InvalidInput for an impossible one."""
-    folder = RunFolder.of(settings.home, name)
-    if name == Settings().cluster and (named := os.environ.get("COMPOSE_PROJECT_NAME")):
-        return named
-    if (noted := folder.compose_project()) is not None:
-        return noted
-    if name == Settings().cluster:
-        return PROJECT
-    project = f"{PROJECT}-{name}"
-    if project != project.lower() or "." in project:
-        raise InvalidInput(
-            N_("{name!r} cannot be the name of a compose project: small letters, digits, - and _"), name=name
-        )
-    return project
 
 
 def _inside(settings: Settings, ready_timeout_s: float | None) -> Cluster:
@@ -189,6 +241,22 @@ def _connected(
     return Cluster(
         ComposeBackend(docker, label, credentials, home, reaper=reaper, redis=redis, policy=policy)
     )
+
+
+def end_leftovers(name: str | None, settings: Settings) -> list[str]:
+    """Remove the containers of a cluster that cannot be connected to; return their processes' names.
+
+    They were stopped, or the broker's is missing. The volumes stay.
+    """
+    label = name or settings.cluster
+    wanted = project_of(label, settings)
+    docker = Docker(projects.find(label, wanted) or wanted, os.environ)
+    rows = containers.rows_of(docker.containers())
+    if rows:
+        docker.compose("down", "--remove-orphans", timeout_s=UP_S)
+    with contextlib.suppress(OSError):
+        RunFolder.of(settings.home, label).compose_file.unlink(missing_ok=True)
+    return [row["name"] for row in rows]
 
 
 def _lives(docker: Docker) -> bool:
@@ -236,6 +304,7 @@ def _environment(settings: Settings, chosen: Mapping[str, int], options: Cluster
         **os.environ,
         **{f"LABKIT_{kind.upper()}_PORT": str(port) for kind, port in chosen.items()},
         **rule_variables(settings.rules),
+        "LABKIT_LANG": settings.lang or i18n.language(),
         **{containers.capabilities_variable(name): ",".join(own[name]) for name in own},
         "WORKER_CAPABILITIES": "" if own else ",".join(everybody or ()),
         "LABKIT_SLOTS": str(settings.worker_slots if options.slots is None else options.slots),

@@ -62,6 +62,10 @@ class LocalBackend:
         """Return the broker's state, if the command applies now."""
         return str(self._ask("check", fault=fault, name=name)["broker"])
 
+    def find_broker(self) -> str:
+        """Return the broker's address, which is the same as long as the cluster lives."""
+        return self.endpoints.address
+
     def act(self, fault: str, name: str, recorded: bool) -> None:
         """Have the supervisor carry the command out."""
         patience_s = self._state["drain_s"] + 5.0 if fault == "stop" else 5.0

@@ -336,3 +336,20 @@ def test_stopping_broker_removes_its_mirror_from_redis(tmp_path: Path) -> None:
             client.close()
             worker.kill()
             worker.wait()
+
+
+def test_up_counts_the_workers_that_are_up(lab: Commands, own_home: Path) -> None:
+    lab.done("up", "--workers", "3")
+    lab.done("kill", "worker-2")
+    said = lab.done("up")
+    assert said.out.startswith("The cluster 'default' is up; 2 of 3 workers are ready.\n")
+    assert next_commands(said.out)[0].startswith("start worker-2")
+    assert "kill worker-3" in said.out, "what can be broken is one that is up"
+    as_json = lab.done("up", "--json").json()
+    assert (as_json["workers"], as_json["ready"]) == (
+        ["worker-1", "worker-2", "worker-3"],
+        ["worker-1", "worker-3"],
+    )
+    lab.done("pause", "broker")
+    said = lab.done("up")
+    assert "0 of 3 workers are ready" in said.out and "resume broker" in said.out

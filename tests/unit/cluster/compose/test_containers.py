@@ -11,11 +11,13 @@ from typing import Any, cast
 
 import pytest
 
+from labkit.cluster import Cluster
 from labkit.cluster.compose import containers, images
 from labkit.cluster.compose.backend import ComposeBackend
 from labkit.cluster.compose.docker_json import Container, ContainerState
 from labkit.core.errors import ClusterError, InvalidInput
 from labkit.security.credentials import Token
+from labkit.support.palette import worker_colour
 from tests.tools.command_line import ROOT
 
 MEMORY = "SIGKILL: out of memory"
@@ -23,7 +25,13 @@ NEVER = "0001-01-01T00:00:00Z"
 
 
 def container(
-    service: str, number: int = 1, restarts: int = 0, up_s: float = 60, ports: Any = None, **state: Any
+    service: str,
+    number: int = 1,
+    restarts: int = 0,
+    up_s: float = 60,
+    ports: Any = None,
+    name: str = "",
+    **state: Any,
 ) -> Container:
     """Return one container as in ``docker inspect``, as far as the code uses it."""
     began = datetime.now(UTC) - timedelta(seconds=up_s)
@@ -41,6 +49,7 @@ def container(
             "Labels": {f"com.docker.compose.{key}": value for key, value in labels.items()},
         },
         "HostConfig": {"PortBindings": ports},
+        **({"Name": f"/{name}"} if name else {}),  # type: ignore[typeddict-item]
     }
 
 
@@ -54,6 +63,47 @@ def test_rows_have_the_order_of_a_local_clusters() -> None:
 def test_an_elastic_worker_is_named_after_its_container() -> None:
     (row,) = containers.rows_of([container("worker", 2)])
     assert row["name"] == f"worker-{row['container'][:12]}" and row["kind"] == "worker"
+
+
+def test_an_elastic_worker_has_its_containers_name_and_a_named_one_its_services() -> None:
+    """`docker kill labkit-worker-2` is about the worker that status calls labkit-worker-2, never worker-2."""
+    rows = containers.rows_of(
+        [
+            container("worker", 10, name="labkit-worker-10"),
+            container("worker", 2, name="labkit-worker-2"),
+            container("worker-2", name="labkit-worker-2-1"),
+        ]
+    )
+    assert [(row["name"], row["container_name"]) for row in rows] == [
+        ("worker-2", "labkit-worker-2-1"),
+        ("labkit-worker-2", "labkit-worker-2"),
+        ("labkit-worker-10", "labkit-worker-10"),
+    ]
+    with pytest.raises(InvalidInput, match="labkit-worker-2-1 is the container of worker-2; use the name"):
+        containers.find(rows, "labkit-worker-2-1")
+    assert containers.find(rows, "labkit-worker-2")["number"] == 2
+
+
+def test_a_containers_name_that_no_worker_may_have_is_replaced_by_its_id() -> None:
+    (row,) = containers.rows_of([container("worker", name="x" * 60 + "-worker-1")])
+    assert row["name"] == f"worker-{row['container'][:12]}"
+
+
+def test_elastic_workers_have_other_colours_than_the_named_ones() -> None:
+    named = {worker_colour(f"worker-{n}") for n in (1, 2, 3)}
+    elastic = {worker_colour(f"labkit-worker-{n}") for n in (1, 2, 3)}
+    assert len(named | elastic) == 6
+
+
+def test_what_a_half_made_project_lacks_is_listed() -> None:
+    published = {"5555/tcp": [{"HostPort": "1"}], "5557/tcp": [{"HostPort": "2"}]}
+    broker, keys = container("broker", ports=published), container("keys", Status="exited")
+    assert containers.missing([broker, keys, container("worker-1", Status="exited")]) == []
+    assert containers.missing([keys, container("worker-1")]) == ["broker"]
+    assert containers.missing([broker, container("lab")]) == ["keys"]
+    unstarted = [container("redis", Status="created"), container("worker-3", Status="dead")]
+    assert containers.missing([broker, keys, *unstarted]) == ["redis", "worker-3"]
+    assert containers.has_broker([broker]) and not containers.has_broker([keys])
 
 
 @pytest.mark.parametrize(
@@ -89,6 +139,10 @@ def test_ports_include_those_of_containers_that_are_down() -> None:
 def test_the_tag_is_that_of_the_running_broker() -> None:
     assert containers.tag_of([container("redis"), container("broker")]) == "0123abcd"
     assert containers.tag_of([container("redis")]) == "latest"
+    assert containers.tag_of([container("redis"), container("worker-1"), container("keys")]) == "latest"
+    keys = container("keys")
+    keys["Config"]["Image"] = "labkit-broker:4567"
+    assert containers.tag_of([container("redis"), keys]) == "4567", "the broker's container may be missing"
 
 
 def test_an_unknown_name_raises_an_error_with_the_known_ones() -> None:
@@ -116,6 +170,78 @@ class RefusingDocker:
 @pytest.fixture
 def refusing() -> ComposeBackend:
     return ComposeBackend(RefusingDocker(), "p", Token("secret"))  # type: ignore[arg-type]
+
+
+class MovedDocker(RefusingDocker):
+    """A Docker whose broker is made anew at other ports; then it is missing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.port = 6000
+
+    def containers(self) -> list[Container]:
+        if not self.port:
+            return [container("worker-1")]
+        published = {
+            "5555/tcp": [{"HostPort": f"{self.port}"}],
+            "5557/tcp": [{"HostPort": f"{self.port + 2}"}],
+        }
+        redis = {"6379/tcp": [{"HostPort": f"{self.port + 3}"}]}
+        return [container("broker", ports=published), container("redis", ports=redis)]
+
+
+def test_a_broker_made_anew_at_other_ports_is_followed() -> None:
+    docker = MovedDocker()
+    backend = ComposeBackend(docker, "p", Token("secret"))  # type: ignore[arg-type]
+    cluster = Cluster(backend)
+    assert (cluster.address, cluster.redis_url) == ("tcp://127.0.0.1:6000", "redis://127.0.0.1:6003/0")
+    docker.port = 7000
+    backend.status()
+    assert (cluster.address, cluster.event_address) == ("tcp://127.0.0.1:7000", "tcp://127.0.0.1:7002")
+    assert cluster.ports == {"client": 7000, "event": 7002, "redis": 7003}
+    docker.port = 8000
+    assert backend.find_broker() == "tcp://127.0.0.1:8000" == cluster.address
+
+
+def test_without_the_brokers_container_the_error_names_the_command_that_mends_it() -> None:
+    docker = MovedDocker()
+    backend = ComposeBackend(docker, "p", Token("secret"))  # type: ignore[arg-type]
+    docker.port = 0
+    with pytest.raises(containers.ClusterIncomplete, match="python -m labkit up --backend compose"):
+        backend.find_broker()
+    with pytest.raises(containers.ClusterIncomplete, match="of the project p is missing"):
+        ComposeBackend(docker, "p", Token("secret"))  # type: ignore[arg-type]
+    assert [row["name"] for row in backend.status()["processes"]] == ["worker-1"], "the rest is shown"
+
+
+class TaggingDocker:
+    """A Docker that keeps images by name."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = dict.fromkeys(names, "sha256:0")
+        self.environ: dict[str, str] = {}
+
+    def run(self, command: str, image: str, name: str) -> str:
+        assert command == "tag"
+        self.names[name] = image
+        return ""
+
+
+def test_an_image_that_lost_its_name_gets_it_back_from_a_container_that_uses_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    docker: Any = TaggingDocker("labkit-broker:1")
+    monkeypatch.setattr(images, "is_here", lambda docker, image: image in docker.names)
+    found = []
+    for service, image in (
+        ("broker", "labkit-broker:1"),
+        ("worker-1", "labkit-worker:1"),
+        ("redis", "redis:7"),
+    ):
+        found.append(container(service))
+        found[-1]["Config"]["Image"], found[-1]["Image"] = image, f"sha256:{service}"
+    images.restore(docker, found)
+    assert docker.names == {"labkit-broker:1": "sha256:0", "labkit-worker:1": "sha256:worker-1"}
 
 
 def test_a_worker_that_docker_does_not_remove_can_be_used_again(

@@ -63,6 +63,11 @@ COMPLAINTS = {
         ClusterError,
         "the image labkit-worker cannot be pulled",
     ),
+    "own image removed": (
+        "Container labkit-worker-1 Creating\nError response from daemon: No such image: labkit-worker:3f2a",
+        ClusterError,
+        "the image labkit-worker:3f2a is missing; docker-compose build",
+    ),
     "image of a service": (
         ' Image redis:7-alpine Error Get "https://registry-1.docker.io/v2/": dial tcp: no such host\n'
         'Error response from daemon: Get "https://registry-1.docker.io/v2/": dial tcp: no such host',
