@@ -169,7 +169,7 @@ def _refuse_empty_names(options: argparse.Namespace) -> None:
 def _refuse_inputs_folder(out: Path, sources: list[str]) -> None:
     """Raise UsageError if the results would be written among the inputs and be inputs of the next run."""
     for source in map(Path, sources):
-        if source.is_dir() and out.resolve() == source.resolve():  # subfolders are not read
+        if source.is_dir() and out.resolve() == source.resolve():
             raise UsageError(
                 N_("--out {path} is the folder with the input pictures; name another folder"), path=str(out)
             )

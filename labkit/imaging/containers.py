@@ -123,7 +123,8 @@ def _png(data: bytes, name: str, max_pixels: int) -> Header:
             image = _with_transparent_grey(image, transparent_grey, bits)
         return turned(image, orientation(exif))
 
-    return Header(pixels, upright(Metadata(icc, exif, density, colour_chunks)), bits, frames)
+    is_grey = colour == 0 and transparent_grey is None
+    return Header(pixels, upright(Metadata(icc, exif, density, colour_chunks)), bits, frames, is_grey)
 
 
 def _inflated(body: bytes) -> bytes:
@@ -173,7 +174,7 @@ def _jpeg(data: bytes, name: str, max_pixels: int) -> Header:
         decoded = by_opencv(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION, name)
         return turned(decoded, orientation(exif))
 
-    return Header(pixels, upright(metadata))
+    return Header(pixels, upright(metadata), is_grey=image.mode == "L")
 
 
 def _webp(data: bytes, name: str, max_pixels: int) -> Header:

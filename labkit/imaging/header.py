@@ -23,6 +23,8 @@ class Header:
     """Of the upright picture."""
     bits: int = 8
     frames: int = 1
+    is_grey: bool = False
+    """Whether the pixels are grey without alpha."""
 
 
 def check_size(width: int, height: int, name: str, max_pixels: int) -> None:

@@ -134,10 +134,10 @@ def notes(data: Buffer, name: str, format: str = "png", strip: bool = False) -> 
             )
         )
     space = header.metadata.icc[16:20].decode("latin-1").strip()
-    if space.isalnum() and space not in ("RGB", "GRAY"):
+    if space.isalnum() and space != ("GRAY" if header.is_grey else "RGB"):
         found.append(
             PictureNote(
-                N_("{name} has a colour profile for {space}; the result is RGB and does not keep it"),
+                N_("{name} has a colour profile for {space}, which its result does not keep"),
                 name=name,
                 space=space,
             )

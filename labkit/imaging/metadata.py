@@ -129,7 +129,8 @@ def exif_of_result(exif: bytes, width: int, height: int) -> bytes:
         if preview := struct.unpack_from(order + "I", exif, link)[0]:
             struct.pack_into(order + "I", changed, link, 0)
         if _ORIENTATION in entries:
-            struct.pack_into(order + "H", changed, entries[_ORIENTATION].place, 1)
+            kind = "I" if entries[_ORIENTATION].kind == 4 else "H"
+            struct.pack_into(order + kind, changed, entries[_ORIENTATION].place, 1)
         if inner_at := int(_number(exif, entries.get(_EXIF), order)):
             inner, _link = _directory(exif, inner_at, order)
             for tag, side in ((_WIDTH, width), (_HEIGHT, height)):

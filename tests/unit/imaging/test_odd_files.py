@@ -349,13 +349,36 @@ def test_exif_that_fits_without_its_preview_is_kept() -> None:
     assert NAME in process_encoded(data, NOTHING, "jpeg")
 
 
-def test_a_profile_of_inks_is_named() -> None:
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    data = saved(
-        Image.fromarray(RGB).convert("CMYK"), "JPEG", icc_profile=profile.replace(b"RGB ", b"CMYK", 1)
-    )
-    assert ["profile for CMYK" in str(note) for note in notes(data, "x.jpg")] == [True]
-    assert "icc_profile" not in reopened(process_encoded(data, NOTHING)).info
+@pytest.mark.parametrize(
+    ("mode", "space", "format", "is_kept"),
+    [
+        ("RGB", b"RGB ", "PNG", True),
+        ("RGBA", b"RGB ", "PNG", True),
+        ("RGB", b"RGB ", "WEBP", True),
+        ("RGB", b"RGB ", "TIFF", True),
+        ("L", b"GRAY", "PNG", True),
+        ("L", b"GRAY", "JPEG", True),
+        ("L", b"GRAY", "TIFF", True),
+        ("LA", b"GRAY", "PNG", False),
+        ("L", b"RGB ", "PNG", False),
+        ("L", b"RGB ", "TIFF", False),
+        ("RGB", b"GRAY", "JPEG", False),
+        ("CMYK", b"CMYK", "JPEG", False),
+        ("CMYK", b"CMYK", "TIFF", False),
+    ],
+)
+def test_a_profile_is_kept_or_named(mode: str, space: bytes, format: str, is_kept: bool) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes().replace(b"RGB ", space, 1)
+    image = Image.fromarray(np.dstack([RGB, ALPHA])).convert("LA" if mode == "LA" else mode)
+    data = saved(image, format, icc_profile=profile)
+    said = [str(note) for note in notes(data, "x")]
+    kept = reopened(process_encoded(data, NOTHING)).info.get("icc_profile")
+    if is_kept:
+        assert (kept, said) == (profile, [])
+    else:
+        name = space.decode().strip()
+        assert kept is None
+        assert said == [f"x has a colour profile for {name}, which its result does not keep"]
 
 
 def test_a_profile_larger_than_a_segment_is_carried_over() -> None:
