@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from labkit.cli import output
 from labkit.cluster.status import ClusterStatus
 from labkit.cluster.status_text import STATES
 from labkit.support.i18n import _, ngettext
+
+UNRECORDED_SHOWN_S = 600.0
+"""For so long the status mentions a fault that the history lacks."""
 
 
 def lines(status: ClusterStatus) -> list[str]:
@@ -34,7 +39,12 @@ def lines(status: ClusterStatus) -> list[str]:
         text = _("the broker does not answer: python -m labkit logs broker")
         found.append(text)
     # That the start of the broker itself cannot be noted by it goes without saying.
-    unrecorded = [fault for fault in status["unrecorded_faults"] if fault["target"] != "broker"]
+    now = time.time()
+    unrecorded = [
+        fault
+        for fault in status["unrecorded_faults"]
+        if fault["target"] != "broker" and now - fault.get("wall", now) < UNRECORDED_SHOWN_S
+    ]
     if n := len(unrecorded):
         text = ngettext(
             "{n} fault is not in the history: the broker was down when it was done",

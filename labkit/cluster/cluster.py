@@ -299,13 +299,13 @@ class Cluster:
         may_be_down_until: float | None = None
         while True:
             rows = self._backend.status()["processes"]
-            for row in rows:
-                if row["state"] in UP and row["short_lives"] >= MANY_SHORT_LIVES:
-                    raise self._why_not_ready(row)
             wanted = [row for row in rows if row["kind"] == "worker" and row["state"] in UP]
             snapshot = self._first_broker_status(deadline) if _runs(rows, "broker") else None
             if snapshot is not None and all(self._is_ready(row, snapshot) for row in wanted):
                 return
+            for row in rows:
+                if self._keeps_ending(row, snapshot):
+                    raise self._why_not_ready(row)
             now = time.monotonic()
             if (is_down := self._down_by_command(rows)) is None:
                 may_be_down_until = None
@@ -359,6 +359,14 @@ class Cluster:
             and (known["pid"] == row["pid"] or not self._backend.knows_worker_pids)
             for known in snapshot["workers"]
         )
+
+    def _keeps_ending(self, row: ProcessRow, snapshot: BrokerStatus | None) -> bool:
+        """Return whether this process ends again and again, now. What is well is not blamed for its past."""
+        if row["state"] not in UP or row["short_lives"] < MANY_SHORT_LIVES:
+            return False
+        if row["kind"] == "broker":
+            return snapshot is None
+        return row["kind"] != "worker" or snapshot is None or not self._is_ready(row, snapshot)
 
     def _why_not_ready(self, row: ProcessRow) -> ClusterError:
         return ClusterError(

@@ -102,6 +102,19 @@ def check_fits(fault: str, name: str, state: str) -> None:
         )
 
 
+OWN_FAULTS = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS", "SIGPROF", "SIGXCPU",
+              "SIGXFSZ")  # fmt: skip
+"""Signals by which a process ends because of what it does: a broken library, a limit that it exceeds."""
+
+
+def was_killed_from_outside(code: int) -> bool:
+    """Return whether a process ended by a signal that another process sent; ``code`` as ``Popen.returncode``.
+
+    A SIGKILL may also come from the kernel, when memory is short: see ``supervisor.memory``.
+    """
+    return code < 0 and how_it_ended(code) not in OWN_FAULTS
+
+
 def how_it_ended(code: int) -> str:
     """Return a process's end as text ("exit 86", "SIGKILL"); ``code`` is as ``Popen.returncode``."""
     if code >= 0:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
+from random import Random
 
 import psutil
 
@@ -12,9 +14,14 @@ from labkit.core.errors import N_
 from labkit.core.history import History
 from labkit.core.protocol import exit_codes
 from labkit.faults.case import case
-from labkit.faults.test_bed import TestBed
+from labkit.faults.test_bed import CannotTry, TestBed
 
 KILLS = 6
+STORM_WORKERS = 4
+STORM_TASKS, STORM_TASK_S = 500, 0.35
+STORM_S, STORM_EVERY_S = 60.0, 0.7
+STORM_KILLS = 20
+"""With fewer kills nothing is shown."""
 KEEP_OPEN = 100
 """Open tasks at each kill."""
 
@@ -62,6 +69,37 @@ def overtaken(history: History) -> int:
         elif event.kind in h.OUTCOMES:
             waiting.discard(event.task)
     return len(late)
+
+
+@case(
+    "storm",
+    fault=N_("kill -9 of a random worker every 0.7 s, for up to 60 s, while 500 tasks are computed"),
+    promise=N_("every task is done; none is blamed, because workers die without it, too"),
+    workers=STORM_WORKERS,
+)
+def storm(bed: TestBed) -> None:
+    """Kill workers from outside, as no command does, as long as there is work."""
+    client, work, judge = bed.client(), bed.work, bed.judge
+    work.sleepers(client, STORM_TASKS, STORM_TASK_S)
+    bed.wait_for_start()
+    random = Random()
+    kills, ends_at = 0, time.monotonic() + STORM_S
+    while time.monotonic() < ends_at and work.done < len(work.futures):
+        rows = bed.cluster.status()["processes"]
+        victims = [row for row in rows if row["kind"] == "worker" and row["pid"] is not None]
+        if victims:
+            victim = random.choice(victims)
+            client.note("kill", victim["name"])
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(victim["pid"]).kill()
+                kills += 1
+        time.sleep(STORM_EVERY_S)  # the fault itself
+    if kills < STORM_KILLS:
+        raise CannotTry(N_("the machine allowed {kills} kills only; that is no storm"), kills=kills)
+    bed.finish_work()
+    poisoned = {event.task for event in bed.events(h.POISONED)}
+    judge.count(N_("{n} innocent tasks POISONED"), len(poisoned), 0)
+    judge.true(N_("{kills} kills, {lost} workers lost"), True, kills=kills, lost=len(bed.events(h.LOST)))
 
 
 @case(

@@ -129,12 +129,16 @@ def _sentence(event: Event, why: str, live: LiveView) -> tuple[str, str] | None:
         "missing": detail.get("missing", "?"),
         "why": _(REASONS[why]) if why in REASONS else "?",
         "n": held,
+        "crashes": detail.get("crashes", "?"),
     }
     match event.kind:
         case h.FAULT:
             text, mood = _("command: {fault} {target}"), PLAIN if detail.get("fault") in HEALING else HARM
         case h.LOST:
             text, mood = _("{worker} is lost: {cause}"), HARM
+        case h.REQUEUED if "crashes" in detail:
+            text = _("task {task} waits: it was in {crashes} workers that crashed, perhaps by chance")
+            mood = HARM
         case h.REQUEUED if "wait_s" in detail:
             text = _("task {task} waits: an earlier worker than {worker} fell silent with it, too")
             mood = HARM

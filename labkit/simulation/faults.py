@@ -43,6 +43,7 @@ def _plan(most: int, strike: Callable[[World, Random], None]) -> Callable[[World
 
 FAULTS: Final[dict[str, Fault]] = {
     "kill": Fault(N_("a worker is killed and started again"), _plan(4, strikes.kill)),
+    "storm": Fault(N_("workers are killed one after the other, for seconds"), _plan(2, strikes.storm)),
     "pause": Fault(N_("a worker is frozen for a while"), _plan(3, strikes.pause)),
     "partition": Fault(N_("a link is cut, one way or both, and mended"), _plan(3, strikes.partition)),
     "break": Fault(N_("a connection breaks under two living ends"), _plan(5, strikes.break_connection)),

@@ -73,6 +73,11 @@ class GroundTruth:
         begun = self._computed.begun.get(task, ())
         return sum(not process.alive or process.instance not in present for process in begun)
 
+    def killed_without(self, task: bytes, since: float) -> int:
+        """Return how many workers were killed from outside since then in which a task had not begun."""
+        begun = self._computed.begun.get(task, ())
+        return sum(at >= since and process not in begun for at, process in self._computed.killed)
+
     def overruns(self, task: bytes) -> int:
         """Return how many runs of a task have outlasted its lease, the present ones included."""
         now = self._loop.now

@@ -92,11 +92,15 @@ def only_the_living_are_referred_to(t: Tables, now: float) -> Iterator[str]:
 
 
 def no_task_is_blamed_for_more_crashes_than_allowed(t: Tables, now: float) -> Iterator[str]:
-    """8: a task that may still run has crashed fewer workers, and hung less often, than the limits."""
+    """8: a task that may still run has crashed fewer workers, and hung less often, than the limits.
+
+    One that waits for the verdict on its crashes cannot run.
+    """
     for task in t.tasks.values():
         if not task.crashed and not task.hung:
             continue  # nearly all of them
-        if task.crashes >= t.rules.max_crashes or task.hangs >= t.rules.max_hangs:
+        waits = task.id in t.queue.aside and task.suspect_since is not None
+        if (task.crashes >= t.rules.max_crashes and not waits) or task.hangs >= t.rules.max_hangs:
             yield f"task {task.hex} is open after {task.crashes} crashes and {task.hangs} hangs"
 
 

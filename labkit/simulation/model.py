@@ -65,6 +65,7 @@ class Model:
 
     def __init__(self, now: float) -> None:
         self.event: Input  # what the scheduler handles now
+        self.began = now
         self.awake_since = now  # the broker has neither slept nor been frozen since then
         self.last_tick = now
         self.tasks: dict[str, ModelTask] = {}

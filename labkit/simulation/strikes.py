@@ -65,6 +65,21 @@ def _start(world: World, slot: WorkerSlot) -> None:
     slot.start()
 
 
+def storm(world: World, random: Random) -> None:
+    """Kill one worker after another at random, for seconds; each is started again at once."""
+    _kill_again(world, random, random.uniform(0.1, 0.8), world.loop.now + random.uniform(3.0, 9.0))
+
+
+def _kill_again(world: World, random: Random, every_s: float, until: float) -> None:
+    slot = _living(world, random)
+    if slot is not None:
+        world.note("kill", slot.name)
+        slot.kill()
+        _later(world, random.uniform(0.05, 0.4), _start, world, slot)
+    if world.loop.now + every_s < until:
+        _later(world, every_s, _kill_again, world, random, every_s, until)
+
+
 def drain(world: World, random: Random) -> None:
     """Ask a worker to stop, and start it again later."""
     slot = _living(world, random)

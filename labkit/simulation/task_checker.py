@@ -10,9 +10,16 @@ from labkit.core.history import Event
 from labkit.core.protocol import messages as m
 from labkit.simulation.model import ASSIGNED, QUEUED, ModelTask, ModelWorker
 from labkit.simulation.observation import Observation
+from labkit.simulation.work import Work
 
 Answer = m.Done | m.WorkerError | m.Returned
 """A message by which a worker answers for an attempt."""
+INNOCENT: Final = ("fine", "raises")
+"""The behaviours of tasks that neither end nor silence their worker."""
+KILLERS: Final = ("poison", "locks", "stalls", "hangs")
+"""Those that may explain a death; one that hangs is hit again and again, as if it were poison."""
+LOOK_BACK_S: Final = 10.0
+"""Kills without a task that are older do not speak for it."""
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 
@@ -181,6 +188,7 @@ class TaskChecker:
             deserved = work.behaviour == "raises"
         elif code == "POISONED":
             deserved = self._evidence(task_id) >= seen.rules.max_crashes
+            self._judge_storm(work)
         elif code == "HUNG":
             deserved = seen.truth.overruns(task_id) >= seen.rules.max_hangs
         elif code == "NO_WORKER":
@@ -205,6 +213,15 @@ class TaskChecker:
         seen.demand(crashes <= seen.rules.max_crashes, "evidence", why, event.task, crashes)
         why = "task {} is blamed for {} crashes, evident are {}"
         seen.demand(crashes <= evident, "evidence", why, event.task, crashes, evident)
+
+    def _judge_storm(self, work: Work) -> None:
+        """Blame rule: where workers are killed without a task, too, a task that kills none is not guilty."""
+        seen = self._seen
+        if work.behaviour in INNOCENT and not any(w.behaviour in KILLERS for w in seen.works.values()):
+            since = max(seen.model.began, seen.loop.now - LOOK_BACK_S)
+            others = seen.truth.killed_without(work.task, since)
+            why = "task {} is POISONED, while {} workers were killed without it"
+            seen.demand(others < seen.rules.max_crashes, "innocent", why, work.task.hex(), others)
 
     def _evidence(self, task: bytes) -> int:
         present = {worker.instance for worker in self._seen.tables.workers}

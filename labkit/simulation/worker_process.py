@@ -31,6 +31,7 @@ class Computed:
 
     def __init__(self) -> None:
         self.begun: dict[bytes, list[WorkerProcess]] = {}  # task -> where it began, or was announced
+        self.killed: list[tuple[float, WorkerProcess]] = []  # from outside: when, and which
         self.overran: Counter[bytes] = Counter()  # task -> ended runs that had outlasted the lease
 
 

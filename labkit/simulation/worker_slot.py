@@ -75,6 +75,8 @@ class WorkerSlot:
     def kill(self) -> None:
         """Kill the process (kill -9), and do not start it again."""
         self.wanted = False
+        if self.up is not None:
+            self.computed.killed.append((self._loop.now, self.up))
         self._die()
 
     def crash(self) -> None:

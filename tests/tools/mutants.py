@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from labkit.core.autoscaler import Autoscaler, Load
+from labkit.core.broker.blame import Verdict
 from labkit.core.broker.inputs import Action, FromClient, FromWorker
 from labkit.core.broker.records import ClientRecord, OpenTask, Route, Worker
 from labkit.core.broker.scheduler import Scheduler
@@ -327,6 +328,28 @@ class DyingIsFine(Scheduler):
         self.blame.note_crash = lambda worker: None  # type: ignore[method-assign]
 
 
+class NeverWeighs(Scheduler):
+    """Finds a task guilty that was running in too many crashed workers, however many die without it."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.blame.judge = self._by_count  # type: ignore[method-assign]
+
+    def _by_count(self, task: OpenTask, *_: Any, **__: Any) -> Verdict:
+        return Verdict.POISON if task.crashes >= self.rules.max_crashes else Verdict.TRY_AGAIN
+
+
+class NeverWatches(Scheduler):
+    """Decides at the third crash, without a look at whether workers die without the task, too."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        judge = self.blame.judge
+        self.blame.judge = lambda task, tasks, now, may_wait=True: judge(  # type: ignore[method-assign]
+            task, tasks, now, may_wait=False
+        )
+
+
 class SilenceIsFine(Scheduler):
     """Lets a task silence one worker after another: a silent worker that dies is no evidence."""
 
@@ -442,6 +465,8 @@ FURTHER: dict[str, Mutant] = {
     "patience with bulk": _scheduler(NoPatience, "on_time", "detection")._replace(faults=("slow",)),
     "one worker an id": _scheduler(TakesEveryWorker, "on_time", "liveness")._replace(faults=("duplicate",)),
     "poison": _scheduler(DyingIsFine, "liveness"),
+    "weighing of blame": _scheduler(NeverWeighs, "innocent")._replace(faults=("storm",)),
+    "a look before the verdict": _scheduler(NeverWatches, "innocent")._replace(faults=("storm",)),
     "death in silence": _scheduler(SilenceIsFine, "liveness")._replace(faults=("lock",)),
     "containment": _scheduler(NeverWaits, "containment")._replace(faults=("lock",)),
     "a word is not enough": _scheduler(AnyMessageIsEnough, "containment")._replace(faults=("lock",)),

@@ -23,7 +23,7 @@ class Seed(NamedTuple):
     tasks: int = 200
 
 
-NOT_IN_ALL = ("autoscale",)
+NOT_IN_ALL = ("autoscale", "storm")
 """Kinds of fault that came later: with them these seeds would be other runs."""
 
 CORE = (

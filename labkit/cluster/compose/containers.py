@@ -8,6 +8,7 @@ panel and history, in ``docker-compose ps`` and for ``docker kill``.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -38,6 +39,9 @@ KEYS = "keys"
 
 SIGKILL_CODE = 137
 SHORT_ID = 12
+FIRST_PAUSE_S = 0.1
+"""Docker's pause before a container's first restart."""
+MANY = 1000
 """A container's host name is this many characters of its id."""
 
 PUBLISHED: Mapping[str, tuple[str, str]] = {
@@ -85,7 +89,7 @@ def row_of(container: Container) -> Row:
     name = _state_name(state)
     restarts = int(container["RestartCount"])
     settled = name != RESTARTING and (up_s is None or up_s >= LONG_LIFE_S)
-    short_lives = 0 if settled else restarts
+    short_lives = 0 if settled or not restarts else min(restarts, _short_lives_at_most(state))
     return {
         "name": elastic_name(container_name, container["Id"]) if elastic else service,
         "kind": WORKER if elastic or service in NAMED_WORKERS else service,
@@ -96,7 +100,7 @@ def row_of(container: Container) -> Row:
         "last_exit": _last_exit(state),
         "up_s": up_s,
         # Docker waits 0.1 s, then each time twice as long, a minute at most.
-        "restart_in_s": min(60.0, 0.1 * 2.0**short_lives) if short_lives else None,
+        "restart_in_s": min(60.0, FIRST_PAUSE_S * 2.0**short_lives) if short_lives else None,
         "health": state.get("Health", {}).get("Status", ""),
         "container": container["Id"],
         "container_name": container_name,
@@ -213,11 +217,30 @@ def _last_exit(state: ContainerState) -> str:
     return how_it_ended(128 - code if code > 128 else code)  # as in a shell, 137 means SIGKILL
 
 
+def _short_lives_at_most(state: ContainerState) -> int:
+    """Return how many short lives in a row there can have been.
+
+    Docker counts the restarts of all days. Its own pause tells how many were in a row: it doubles with each
+    short life, and is short again after a long one.
+    """
+    started, ended = state["StartedAt"], state["FinishedAt"]
+    if ended.startswith("0001-"):
+        return MANY
+    pause_s = (_instant(started) - _instant(ended)).total_seconds()
+    if pause_s < 0.0:  # it waits for its next start; its last life was this long
+        return 0 if -pause_s >= LONG_LIFE_S else MANY
+    return int(math.log2(max(pause_s, FIRST_PAUSE_S) / FIRST_PAUSE_S))
+
+
 def _age_s(instant: str) -> float:
-    """Return the seconds since an instant in Docker's notation: 2026-11-26T22:59:56.123456789Z."""
-    whole = re.sub(r"(\.\d{6})\d*", r"\1", instant).replace("Z", "+00:00")
-    began = datetime.fromisoformat(whole)
+    """Return the seconds since an instant in Docker's notation."""
+    began = _instant(instant)
     return max(0.0, (datetime.now(began.tzinfo) - began).total_seconds())
+
+
+def _instant(text: str) -> datetime:
+    """Return an instant in Docker's notation: 2026-11-26T22:59:56.123456789Z."""
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", text).replace("Z", "+00:00"))
 
 
 def _order(row: Row) -> tuple[int, str, int]:

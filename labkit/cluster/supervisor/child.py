@@ -24,9 +24,14 @@
 The rule is Docker's ``unless-stopped``: a child that ends by itself, whatever its exit code, is started
 again; one that was killed or stopped by command stays down until a command starts it.
 
-A child that ends is started again at once. If it keeps ending within seconds, each further start waits
-longer, ten seconds at most: a worker that cannot live (a broken environment, a full disk) must not use up the
-machine that it shares.
+A child that ends is started again at once. If it keeps ending by itself within seconds, each further start
+waits longer, ten seconds at most: a worker that cannot live (a broken environment, a full disk) must not use
+up the machine that it shares. By itself means: with an exit code, or by a signal that its own doing caused
+(``processes.OWN_FAULTS``), or by SIGKILL when the kernel ran out of memory meanwhile.
+
+One that was killed from outside is able to run. It is started again at once, as often as that happens, and
+its end is no short life; only a child that is killed again and again within a second waits ``YOUNG_PAUSE_S``.
+Short lives are forgotten when a process has lived for ``LONG_LIFE_S``, not only when it ends.
 
 Each child leads a process group of its own: a terminal's Ctrl-C does not reach it, and processes that it has
 started are frozen and killed together with it. Its output goes to its log.
@@ -54,8 +59,10 @@ from labkit.cluster.processes import (
     ProcessRow,
     check_fits,
     how_it_ended,
+    was_killed_from_outside,
 )
 from labkit.cluster.run_folder import RunFolder
+from labkit.cluster.supervisor.memory import kills_for_memory
 from labkit.core.transitions import START, Transitions
 from labkit.support import process_groups
 
@@ -63,6 +70,11 @@ LOCKED = "SIGPROF"
 """How a worker ends when a task keeps the interpreter lock (``workers.watchdog``)."""
 
 BACKOFF_S = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+YOUNG_S = 1.0
+"""A process that is killed before this time may never have been of use."""
+MANY_YOUNG = 5
+YOUNG_PAUSE_S = 0.5
+"""The pause before the next start, when so many processes in a row were killed that young."""
 MAX_LOG_BYTES = 8 << 20
 """A log that grows beyond this while its process runs is emptied."""
 
@@ -122,6 +134,8 @@ class Child:
         self._started_at = 0.0
         self._restart_at: float | None = None
         self._short_lives = 0
+        self._killed_young = 0  # so many in a row, from outside
+        self._kills_for_memory = 0  # the kernel's count when the present process started
         self._starts = 0
         self._last_exit = ""
         self.last_code: int | None = None
@@ -157,7 +171,7 @@ class Child:
             "state": self.state,
             "pid": self.pid,
             "restarts": max(0, self._starts - 1),
-            "short_lives": self._short_lives,
+            "short_lives": 0 if self._has_lived_long(now) else self._short_lives,
             "last_exit": self._last_exit,
             "restart_in_s": wait_s,
             "up_s": now - self._started_at if self._process is not None else None,
@@ -262,13 +276,22 @@ class Child:
         if how == LOCKED:
             why = "a task kept the interpreter lock; 'Current thread' says where"
             self._write_to_log(f"{self.name} ended: {why}")
-        self._ended(how, now)
+        is_kill = was_killed_from_outside(code) and kills_for_memory() <= self._kills_for_memory
+        self._ended(how, now, is_kill)
         return True
 
-    def _ended(self, how: str, now: float) -> None:
+    def _has_lived_long(self, now: float) -> bool:
+        return self._process is not None and now - self._started_at >= LONG_LIFE_S
+
+    def _ended(self, how: str, now: float, is_kill: bool = False) -> None:
         self._last_exit = how
-        if self._wanted:
-            self._short_lives = 0 if now - self._started_at >= LONG_LIFE_S else self._short_lives
+        lived_s = now - self._started_at
+        if lived_s >= LONG_LIFE_S:
+            self._short_lives = 0
+        self._killed_young = self._killed_young + 1 if is_kill and lived_s < YOUNG_S else 0
+        if self._wanted and is_kill:
+            self._restart_at = now + (YOUNG_PAUSE_S if self._killed_young >= MANY_YOUNG else 0.0)
+        elif self._wanted:
             self._restart_at = now + backoff_s(self._short_lives)
             self._short_lives += 1
         when_ended, self.when_ended = self.when_ended, []
@@ -278,6 +301,7 @@ class Child:
     def _spawn(self, now: float) -> None:
         self._restart_at = None
         self._started_at = now
+        self._kills_for_memory = kills_for_memory()
         self._starts += 1
         log = None
         try:

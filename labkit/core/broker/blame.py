@@ -12,6 +12,9 @@ Part of the scheduler; only its parts import this module. Rules:
   after the time in which a hang is noticed. No other message ends it: a task that keeps the lock again and
   again lets one through now and then.
 * A broken connection counts as a crash until the same process says hello again; then the blame is taken back.
+* A task that was running in ``max_crashes`` crashed workers is poison, unless workers die as often without it
+  (``weighing``): then those crashes are forgiven, and it is tried again. If that cannot be told yet, the task
+  waits for some seconds before the verdict.
 * A worker that sends heartbeats but has not reported on an attempt within twice its lease has hung.
 * A verdict (poison, or hung too often) stays when the client submits the task again, so that submitting again
   cannot cost more workers.
@@ -20,9 +23,11 @@ Part of the scheduler; only its parts import this module. Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from typing import NamedTuple, TypeVar
 
 from labkit.core.broker.records import OpenTask, Route, Worker
+from labkit.core.broker.weighing import GUILTY_BELOW, PATIENCE, Death, Lives, weigh
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
 
@@ -44,44 +49,88 @@ class Silence(NamedTuple):
     tasks: tuple[bytes, ...]
 
 
+class Verdict(Enum):
+    """What becomes of a task whose worker crashed."""
+
+    TRY_AGAIN = "try again"
+    WAIT = "wait"
+    """It is not known yet whether workers die anyway."""
+    POISON = "poison"
+
+
 class Blame:
     """See the module's head."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, now: float) -> None:
         self._rules = rules
-        # Processes whose connection broke -> the tasks that are blamed, until such a process speaks again.
-        self._crashed: dict[bytes, tuple[bytes, ...]] = {}
+        self._lives = Lives(now)
+        # Processes whose connection broke, with the tasks that are blamed, until such a process speaks again.
+        self._crashed: dict[bytes, Death] = {}
         self.silent: dict[Route, Silence] = {}  # by connections that still stand
         self._verdicts: dict[bytes, m.Failed] = {}
+        # Tasks that were in a crashed worker and never ran to their end: cancelled, or out of time.
+        self._unknown: dict[bytes, None] = {}
 
     # --- crashes --------------------------------------------------------------------------------------------
+
+    def count_lives(self, living: int, now: float) -> None:
+        """Note that from now on so many workers live; called before ``note_crash``, too."""
+        self._lives.change(living, now)
 
     def note_crash(self, worker: Worker) -> None:
         """Blame the started tasks of a worker whose connection broke; all its tasks become careful."""
         for task in worker.tasks.values():
             task.careful = True
-        self._blame(worker.instance, _started(worker))
+        now = self._lives.at
+        ran_s = {task: max(0.0, now - at) for task, at in _started(worker).items()}
+        self._blame(worker.instance, ran_s, tuple(worker.tasks))
 
-    def _blame(self, instance: bytes, started: list[OpenTask]) -> None:
-        for task in started:
-            task.crashed += (instance,)
-        if started:
-            self._crashed[instance] = tuple(task.id for task in started)
-            _keep_below(self._crashed, MAX_CRASHED_PROCESSES)
+    def _blame(self, instance: bytes, ran_s: Mapping[OpenTask, float], held: tuple[bytes, ...]) -> None:
+        for task in ran_s:
+            if task.crashes < self._rules.max_crashes:  # one that waits for its verdict has enough
+                task.crashed += (instance,)
+        at = self._lives.at
+        ran = {task.id: seconds for task, seconds in ran_s.items()}
+        self._crashed[instance] = Death(at, self._lives.seconds(at), ran, held)
+        _keep_below(self._crashed, MAX_CRASHED_PROCESSES)
 
     def acquit(self, instance: bytes, tasks: Mapping[bytes, OpenTask]) -> list[OpenTask]:
         """Take back all blame for this process: it says hello, so it has not crashed.
 
         Returns which of the open ``tasks`` were running in it when it fell silent; they need not wait longer.
         """
-        for task in _still_open(self._crashed.pop(instance, ()), tasks):
+        death = self._crashed.pop(instance, None)
+        for task in _still_open(() if death is None else death.ran_s, tasks):
             task.crashed = tuple(other for other in task.crashed if other != instance)
         routes = [route for route, silence in self.silent.items() if silence.instance == instance]
         return [task for route in routes for task in self.end_silence(route, tasks)]
 
-    def is_poison(self, task: OpenTask) -> bool:
-        """Return whether the task has crashed as many workers as it may."""
-        return task.crashes >= self._rules.max_crashes
+    def judge(
+        self, task: OpenTask, tasks: Mapping[bytes, OpenTask], now: float, may_wait: bool = True
+    ) -> Verdict:
+        """Return the verdict on an open task that may have crashed too many workers.
+
+        ``tasks`` are all that are open. A task that is to be tried again is forgiven if it was a suspect.
+        """
+        most = self._rules.max_crashes
+        if task.crashes < most:
+            task.suspect_since = None
+            return Verdict.TRY_AGAIN
+        others = self._verdicts.keys() | self._unknown
+        weight = weigh(task, self._crashed, self._lives.seconds(now), tasks, others, most)
+        forgiven = weight.chance >= GUILTY_BELOW
+        if may_wait and not forgiven and weight.at_most >= GUILTY_BELOW:
+            if task.suspect_since is None:
+                task.suspect_since = now
+            patience_s = self._rules.dead_s * (PATIENCE if weight.undecided else 1.0)
+            if now < task.suspect_since + patience_s:
+                return Verdict.WAIT
+        task.suspect_since = None
+        if not forgiven:
+            return Verdict.POISON
+        task.crashed = ()
+        task.forgiven = True
+        return Verdict.TRY_AGAIN
 
     # --- silence --------------------------------------------------------------------------------------------
 
@@ -112,7 +161,8 @@ class Blame:
         if silence is None:
             return []
         started = self.end_silence(route, tasks)
-        self._blame(silence.instance, started)
+        # It silenced its worker before that died: more than chance, however long it ran.
+        self._blame(silence.instance, dict.fromkeys(started, 0.0), silence.tasks)
         return started
 
     # --- hangs ----------------------------------------------------------------------------------------------
@@ -138,13 +188,20 @@ class Blame:
             self._verdicts[failed.task] = failed._replace(error=failed.error[:MAX_ERROR], payload=m.EMPTY)
             _keep_below(self._verdicts, MAX_VERDICTS)
 
+    def note_unknown(self, task: OpenTask) -> None:
+        """Note that a task ends without having run to its end: what it would have done stays unknown."""
+        if task.careful:
+            self._unknown[task.id] = None
+            _keep_below(self._unknown, MAX_VERDICTS)
+
     def verdict(self, task: bytes) -> m.Failed | None:
         """Return the final verdict on this task, or None."""
         return self._verdicts.get(task)
 
 
-def _started(worker: Worker) -> list[OpenTask]:
-    return [task for task in worker.tasks.values() if task.started_at is not None]
+def _started(worker: Worker) -> dict[OpenTask, float]:
+    """Return the tasks that have started in this worker, each with the instant of its start."""
+    return {task: task.started_at for task in worker.tasks.values() if task.started_at is not None}
 
 
 def _still_open(ids: Iterable[bytes], tasks: Mapping[bytes, OpenTask]) -> list[OpenTask]:

@@ -27,9 +27,9 @@ class OpenTask:
     """One accepted task without an outcome yet. Implements ``policies.TaskView``."""
 
     __slots__ = (
-        "attempt", "careful", "client", "crashed", "deadline", "expected_s", "hex", "holders", "hung",
-        "id", "job", "lease_s", "needs", "payload", "release_at", "silences", "size", "started_at", "state",
-        "tick", "worker",
+        "attempt", "careful", "client", "crashed", "deadline", "expected_s", "forgiven", "hex", "holders",
+        "hung", "id", "job", "lease_s", "needs", "payload", "release_at", "silences", "size", "started_at",
+        "state", "suspect_since", "tick", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +62,8 @@ class OpenTask:
         self.silences = 0  # how many workers fell silent while they had it
         self.careful = False
         self.release_at = 0.0  # if it is set aside
+        self.suspect_since: float | None = None  # it waits for the verdict on its crashes
+        self.forgiven = False  # its crashes were once found to be accidents
         # The key of the worker that each earlier attempt was taken from; empty for most tasks.
         self.holders: dict[int, bytes] = {}
 

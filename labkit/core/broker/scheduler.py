@@ -17,6 +17,7 @@ Rules, each of which the simulation checks (``labkit.simulation.online_checker``
   open, however late. Any other is counted and dropped, so each task has exactly one visible outcome.
 * A task that was in flight at a crash is tried again *carefully*: its worker announces the start and waits
   for ``Go``.
+* A task that was running in too many crashed workers is poison, unless workers die as often without it.
 * If two workers, one after the other, fell silent while they ran the same task, it is set aside until the
   second one says hello, leaves or disconnects.
 * Every open task has a deadline armed: nothing can hang.
@@ -31,7 +32,7 @@ from typing import Any
 
 from labkit.core import history as h
 from labkit.core.broker.admission import Admission
-from labkit.core.broker.blame import Blame
+from labkit.core.broker.blame import Blame, Verdict
 from labkit.core.broker.client_table import ClientTable
 from labkit.core.broker.inputs import (
     Action,
@@ -73,7 +74,7 @@ class Scheduler:
         self.rules, self.epoch = rules, epoch
         self.workers = workers = WorkerTable(rules)
         self.clients = clients = ClientTable()
-        self.blame = blame = Blame(rules)
+        self.blame = blame = Blame(rules, now)
         self.life = life = TaskLife(rules, workers, clients, blame, output)
         self.tasks, self.queue = life.tasks, life.queue
         self.liveness = Liveness(rules, workers, clients, blame, output, now)
@@ -233,6 +234,7 @@ class Scheduler:
         instance, epoch, slots, pid, worker_id, stated = hello
         worker = Worker(worker_id, route, instance, epoch, slots, m.capabilities(stated), pid, now)
         self.workers.join(worker)
+        self.blame.count_lives(len(self.workers), now)
         self.life.work_changed = True
         detail = {"epoch": epoch.hex(), "slots": slots, "capabilities": stated, "pid": pid}
         self._events.append(Event(now, h.JOINED, "", 0, worker_id, detail))
@@ -257,6 +259,7 @@ class Scheduler:
         left = cause == "left"
         # After silence the connection may still stand, and bring messages.
         self.workers.remove(worker, "left" if left else "lost", connected=cause in ("silent", "lease"))
+        self.blame.count_lives(len(self.workers), now)
         detail = h.NO_DETAIL if left else {"cause": cause}
         self._events.append(Event(now, h.LEFT if left else h.LOST, "", 0, worker.id, detail))
         if cause == "closed":
@@ -264,11 +267,14 @@ class Scheduler:
         elif cause == "silent":
             self.blame.note_silence(worker)
         for task in reversed(list(worker.tasks.values())):  # each goes to the front: the oldest ends up first
-            if self.blame.is_poison(task):
+            verdict = self.blame.judge(task, self.tasks, now)
+            if verdict is Verdict.POISON:
                 self.life.fail_poison(task, worker.id, now)
-            else:
-                wait_s = self.blame.wait_s(task) if cause == "silent" else 0.0
-                self.life.requeue(task, "left" if left else "lost", now, wait_s)
+                continue
+            wait_s = self.blame.wait_s(task) if cause == "silent" else 0.0
+            if verdict is Verdict.WAIT:
+                wait_s = max(wait_s, self.rules.dead_s)
+            self.life.requeue(task, "left" if left else "lost", now, wait_s)
         worker.tasks.clear()  # the departed are remembered without what they held
         worker.revoked.clear()
         worker.in_flight = 0
@@ -276,7 +282,9 @@ class Scheduler:
     def _resolve_silence(self, tasks: Iterable[OpenTask], worker_id: str, now: float) -> None:
         """Fail or release what ran in a silent worker, now that it is known what became of it."""
         for task in tasks:
-            if self.blame.is_poison(task):
+            if task.suspect_since is not None:
+                continue  # it waits for its verdict, which the next sweep looks at
+            if self.blame.judge(task, self.tasks, now, may_wait=False) is Verdict.POISON:
                 self.life.revoke(task)
                 self.life.fail_poison(task, worker_id, now, "; the last one had fallen silent while it ran")
             elif task.id in self.queue.aside:
@@ -377,10 +385,22 @@ class Scheduler:
             if cause == "lease":
                 self.life.fail_hung(worker, now)
             self._lose(worker, cause, now)
-        for task in [task for task in self.queue.aside.values() if now >= task.release_at]:
-            self.life.end_wait(task)
+        for task in list(self.queue.aside.values()):
+            self._end_wait(task, now)
         for client in self.liveness.gone_clients(now):
             self._forget_client(client, now)
+
+    def _end_wait(self, task: OpenTask, now: float) -> None:
+        """End the wait of a task that was set aside, if it is over: release the task, or find it guilty."""
+        if task.suspect_since is None:
+            if now >= task.release_at:
+                self.life.end_wait(task)
+            return
+        verdict = self.blame.judge(task, self.tasks, now)
+        if verdict is Verdict.POISON:
+            self.life.fail_poison(task, worker_id_of(task.holders[task.attempt]), now)
+        elif verdict is Verdict.TRY_AGAIN:
+            self.life.end_wait(task)
 
     # --- views of its state ---------------------------------------------------------------------------------
 

@@ -130,6 +130,8 @@ class TaskLife:
         self._release(task)
         task.state = State.QUEUED
         detail: dict[str, str | float] = {"cause": cause}
+        if task.suspect_since is not None:
+            detail["crashes"] = task.crashes
         if wait_s:
             detail["wait_s"] = round(wait_s, 3)
             self.queue.set_aside(task, now + wait_s)
@@ -183,12 +185,14 @@ class TaskLife:
 
     def cancel(self, task: OpenTask, cause: str, now: float) -> None:
         """End a task as cancelled, wherever it is."""
+        self._blame.note_unknown(task)
         self.revoke(task)
         self.end(task)
         self._events.append(Event(now, h.CANCELLED, task.hex, task.attempt, "", {"cause": cause}))
 
     def expire(self, task: OpenTask, now: float) -> None:
         """End a task whose deadline has come."""
+        self._blame.note_unknown(task)
         if task.state is State.QUEUED and not self._workers.any_can(task.needs):
             wanted = ",".join(sorted(task.needs)) or "any task"
             self.fail(task, "NO_WORKER", "", f"no living worker can do {wanted}", now)

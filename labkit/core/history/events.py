@@ -44,7 +44,8 @@ FAILED: Final = "failed"
 """The task's outcome is a named error [code, error]."""
 REQUEUED: Final = "requeued"
 """The attempt's worker was lost or returned it; the task is first in the queue again [cause]. With [wait_s]
-no worker gets it yet: an earlier worker fell silent with it, too."""
+no worker gets it yet: an earlier worker fell silent with it, too; or, with [crashes], it is not clear whether
+workers crash without it, too."""
 POISONED: Final = "poisoned"
 """The task was running in too many crashed workers; a ``failed`` follows [crashes]."""
 CANCELLED: Final = "cancelled"

@@ -152,6 +152,7 @@ def _ledger_row(record: TaskRecord, start: float) -> LedgerRow:
 
 
 _SET_ASIDE = "set aside"  # a requeue with an interval
+_SUSPECT = "suspect"  # a requeue with an interval and a number of crashes
 _SENTENCES = {
     e.SUBMITTED: N_("submitted by {client}: {job}, {bytes} bytes"),
     e.DISPATCHED: N_("sent to {worker} as attempt {attempt}"),
@@ -162,6 +163,10 @@ _SENTENCES = {
     _SET_ASIDE: N_(
         "in the queue again, but set aside until {worker} joins again or ends, {wait_s} s at most: "
         "an earlier worker fell silent with it, too"
+    ),
+    _SUSPECT: N_(
+        "in the queue again, but set aside for some seconds: it was running in {crashes} workers when they "
+        "crashed, and it is not clear yet whether workers crash without it, too"
     ),
     e.POISONED: N_("not tried again: it was running in {crashes} workers when they crashed"),
     e.CANCELLED: N_("cancelled"),
@@ -221,8 +226,10 @@ def _story_row(event: Event, start: float, why: str) -> StoryRow:
         "target": event.detail.get("target", "?"),
         "compute_ms": f"{compute_s * 1e3:.1f}" if isinstance(compute_s, (int, float)) else "?",
     }
-    set_aside = event.kind == e.REQUEUED and "wait_s" in event.detail
-    template = _SENTENCES.get(_SET_ASIDE if set_aside else event.kind, "{event}")
+    sentence = event.kind
+    if event.kind == e.REQUEUED and "wait_s" in event.detail:
+        sentence = _SUSPECT if "crashes" in event.detail else _SET_ASIDE
+    template = _SENTENCES.get(sentence, "{event}")
     return StoryRow(event.at - start, event.kind, event.attempt, event.worker, template, params, why)
 
 

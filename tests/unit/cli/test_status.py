@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from typing import Any, cast
 
 import pytest
@@ -47,6 +48,14 @@ def shown(told: dict[str, Any]) -> str:
     console = Console(file=io.StringIO(), width=160)
     console.print(picture(cast(ClusterStatus, told)))
     return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+def test_faults_that_the_history_lacks_are_mentioned_for_a_while_only() -> None:
+    lacking = [
+        {"fault": "kill", "target": "worker-1", "wall": time.time() - age_s} for age_s in (5.0, 3600.0)
+    ]
+    assert "1 fault is not in the history" in shown(status(worker(), unrecorded_faults=lacking))
+    assert "not in the history" not in shown(status(worker(), unrecorded_faults=lacking[1:]))
 
 
 def test_row_shows_a_workers_state_and_numbers() -> None:

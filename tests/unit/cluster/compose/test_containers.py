@@ -130,6 +130,19 @@ def test_short_lives_count_only_while_restarts_are_recent() -> None:
     assert containers.row_of(container("worker-1", restarts=4, up_s=60))["short_lives"] == 0
 
 
+def at(ago_s: float) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=ago_s)).strftime("%Y-%m-%dT%H:%M:%S.%f123Z")
+
+
+def test_restarts_of_other_days_are_no_short_lives_now() -> None:
+    waits = {"Status": "restarting", "StartedAt": at(3600), "FinishedAt": at(0.1)}
+    assert containers.row_of(container("worker-1", restarts=40, **waits))["short_lives"] == 0
+    back = {"StartedAt": at(2), "FinishedAt": at(2.4)}  # Docker waited as after a long life
+    assert containers.row_of(container("worker-1", restarts=40, up_s=2, **back))["short_lives"] < 3
+    again = {"StartedAt": at(2), "FinishedAt": at(9)}
+    assert containers.row_of(container("worker-1", restarts=40, up_s=2, **again))["short_lives"] >= 3
+
+
 def test_ports_include_those_of_containers_that_are_down() -> None:
     bindings = {"5555/tcp": [{"HostIp": "127.0.0.1", "HostPort": "6001"}], "5557/tcp": [{"HostPort": "6003"}]}
     ports = containers.ports_of([container("broker", Status="exited", ports=bindings), container("worker-1")])

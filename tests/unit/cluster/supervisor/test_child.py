@@ -128,6 +128,88 @@ def test_start_without_descriptors_is_repeated_later(child: Child, monkeypatch: 
     assert child.state == "running"
 
 
+# --- what is forgotten, and when ----------------------------------------------------------------------------
+
+
+def a_sleeper(folder: Path) -> Child:
+    """A worker that lives until it is killed."""
+    require(sys.platform != "win32", "signals")
+    (folder / "logs").mkdir(exist_ok=True)
+    return Child("worker-1", WORKER, ["sleep", "600"], {}, RunFolder(folder), DRAIN_S)
+
+
+def die_of(child: Child, name: str, now: float) -> None:
+    assert child.pid is not None
+    os.kill(child.pid, signal.Signals[name])
+    ended(child, now)
+
+
+@pytest.fixture
+def sleeper(tmp_path: Path) -> Iterator[Child]:
+    made = a_sleeper(tmp_path)
+    yield made
+    made.kill()
+    made.wait(10.0)
+
+
+def test_what_is_killed_from_outside_is_started_again_at_once_however_often(sleeper: Child) -> None:
+    sleeper.start(0.0)
+    for now in range(3, 60, 3):
+        die_of(sleeper, "SIGKILL", float(now))
+        assert sleeper.next_deadline() == now, "at once"
+        sleeper.tick(float(now))
+        assert (sleeper.state, sleeper.row(now)["short_lives"]) == ("running", 0)
+
+
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGPROF"])
+def test_a_signal_of_its_own_doing_is_a_short_life(sleeper: Child, name: str) -> None:
+    sleeper.start(0.0)
+    die_of(sleeper, name, 1.0)
+    sleeper.tick(1.0)
+    die_of(sleeper, name, 2.0)
+    assert sleeper.row(2.0)["short_lives"] == 2
+    assert sleeper.next_deadline() == 2.25
+
+
+def test_a_kill_while_the_kernel_ran_out_of_memory_is_a_short_life(
+    sleeper: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = iter(range(100))
+    monkeypatch.setattr("labkit.cluster.supervisor.child.kills_for_memory", lambda: next(count))
+    sleeper.start(0.0)
+    die_of(sleeper, "SIGKILL", 1.0)
+    assert sleeper.row(1.0)["short_lives"] == 1
+
+
+def test_what_is_killed_again_and_again_as_soon_as_it_starts_waits_a_moment(sleeper: Child) -> None:
+    sleeper.start(0.0)
+    now = 0.0
+    pauses = []
+    for _ in range(7):
+        now += 0.1
+        die_of(sleeper, "SIGKILL", now)
+        due = sleeper.next_deadline()
+        assert due is not None
+        pauses.append(round(due - now, 3))
+        now = due
+        sleeper.tick(now)
+    assert pauses == [0.0] * 4 + [0.5] * 3
+
+
+def test_short_lives_are_forgotten_while_the_process_lives_on(child: Child, tmp_path: Path) -> None:
+    child.start(0.0)
+    now = 0.0
+    for _ in range(3):
+        now += 0.5
+        ended(child, now)
+        now += 5.0
+        if len(child.row(now)["last_exit"]) and child.row(now)["short_lives"] == 3:
+            (tmp_path / "well").touch()
+        child.tick(now)
+    assert child.row(now + 1.0)["short_lives"] == 3
+    assert child.row(now + 25.0)["short_lives"] == 0
+
+
 def locked(make: type[Child], folder: Path) -> Child:
     """A worker that ends as one does whose task kept the interpreter lock."""
     require(sys.platform != "win32", "a shell")
