@@ -38,8 +38,8 @@ def waiting_for(*rows: dict[str, Any], ready: tuple[str, ...], broker: bool = Tr
     cluster = object.__new__(Cluster)
     cluster._backend = Backend(*rows)  # type: ignore[assignment]
     workers = [{"id": name, "status": "ready", "pid": 7} for name in ready]
-    snapshot = {"workers": workers} if broker else None
-    cluster._first_broker_status = lambda _deadline: snapshot  # type: ignore[method-assign]
+    snapshot: dict[str, Any] | None = {"workers": workers} if broker else None
+    cluster._first_broker_status = lambda deadline: snapshot  # type: ignore[method-assign]
     return cluster
 
 

@@ -135,11 +135,11 @@ def at(ago_s: float) -> str:
 
 
 def test_restarts_of_other_days_are_no_short_lives_now() -> None:
-    waits = {"Status": "restarting", "StartedAt": at(3600), "FinishedAt": at(0.1)}
+    waits: dict[str, Any] = {"Status": "restarting", "StartedAt": at(3600), "FinishedAt": at(0.1)}
     assert containers.row_of(container("worker-1", restarts=40, **waits))["short_lives"] == 0
-    back = {"StartedAt": at(2), "FinishedAt": at(2.4)}  # Docker waited as after a long life
+    back: dict[str, Any] = {"StartedAt": at(2), "FinishedAt": at(2.4)}  # Docker waited as after a long life
     assert containers.row_of(container("worker-1", restarts=40, up_s=2, **back))["short_lives"] < 3
-    again = {"StartedAt": at(2), "FinishedAt": at(9)}
+    again: dict[str, Any] = {"StartedAt": at(2), "FinishedAt": at(9)}
     assert containers.row_of(container("worker-1", restarts=40, up_s=2, **again))["short_lives"] >= 3
 
 
