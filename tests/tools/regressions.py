@@ -53,7 +53,7 @@ CORE = (
         ("namesakes",),
     ),
     Seed(
-        1,
+        23,
         "break,error,hang,pause,poison",
         "a frozen worker's task counted as hung",
         ("freeze is no computing",),
@@ -98,7 +98,7 @@ CORE = (
         ("verdicts",),
     ),
     Seed(
-        288,
+        3,
         "break,client_pause,error,flood,garbage,kill,partition,poison",
         "a poisoned task was run again after a pause of its client",
         ("verdicts",),
