@@ -11,10 +11,11 @@ cluster    on the workers of a labkit cluster  a function of a module that the w
 ========== =================================== ============================================================
 
 All engines keep the rules of `concurrent.futures.Executor`: ``map`` gives results in the order of its input
-and raises TimeoutError when its time is up, a call that has not started can be cancelled, an exception comes
-out of the future with the traceback of the place where it was raised, and ``submit`` after ``shutdown``
-raises RuntimeError. A call that cannot be sent by name fails where it is submitted, with `CannotTravel`,
-which explains what to do.
+(sending at most ``buffersize`` calls ahead, as in Python 3.14) and raises TimeoutError when its time is up, a
+call that has not started can be cancelled, an exception comes out of the future with the traceback of the
+place where it was raised, and ``submit`` after ``shutdown`` raises RuntimeError. A call that cannot be sent
+by name fails where it is submitted, with `CannotTravel`, which explains what to do. ``cancel`` never waits,
+and an iterator of ``map`` that is dropped cancels what it has not delivered.
 
 An exception on the cluster arrives as a `TaskFailed`, which names task, worker and attempt. It is also an
 instance of the original class, if that is Python's or labkit's (see `labkit.core.peers.task_errors`).
@@ -41,6 +42,7 @@ from labkit import jobs
 from labkit.calls import pickled, registry
 from labkit.calls.chunks import Chunk
 from labkit.core.errors import N_, CannotTravel, InvalidInput
+from labkit.support.call_results import CallResults, chained, checked_buffersize, map_futures
 
 if TYPE_CHECKING:
     from labkit.client.client import Client
@@ -87,7 +89,7 @@ def open_executor(
     if engine == "sequential":
         return SequentialExecutor()
     if engine == "threads":
-        return ThreadPoolExecutor(workers, thread_name_prefix="labkit")
+        return ThreadExecutor(workers, thread_name_prefix="labkit")
     if engine == "processes":
         return ProcessExecutor(min(workers, _MOST_WORKERS[engine]))
     if cluster is not None:
@@ -134,10 +136,7 @@ class SequentialExecutor(Executor):
         """Run ``fn(*args, **kwargs)`` and return a future that is done."""
         if self._down:
             raise _refuse_after_shutdown()
-        future: Future[Any] = Future()
-        future.set_running_or_notify_cancel()
-        _run(future, fn, args, kwargs)
-        return future
+        return _done(fn, args, kwargs)
 
     def map(
         self,
@@ -145,28 +144,57 @@ class SequentialExecutor(Executor):
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
+        buffersize: int | None = None,
     ) -> Iterator[Any]:
         """Run ``fn`` on each of the inputs and return an iterator over the results, in order.
 
         It raises what the first failing call raised, or TimeoutError where a call ended later than
-        ``timeout`` seconds from now; what comes after that is not run.
+        ``timeout`` seconds from now; what comes after that is not run. With a ``buffersize`` only that many
+        calls are run before the first result is taken, and then one for each result.
         """
         _checked_chunksize(chunksize)
+        checked_buffersize(buffersize)
         ends_at = None if timeout is None else time.monotonic() + timeout
-        futures: list[Future[Any]] = []
-        for args in zip(*iterables, strict=False):
-            future = self.submit(fn, *args)
+        inputs = zip(*iterables, strict=False)
+        failed = False
+
+        def until_failed() -> Iterator[tuple[Any, ...]]:
+            for args in inputs:
+                yield args
+                if failed:
+                    return
+
+        submit = _submits(self, fn)
+
+        def run(args: tuple[Any, ...]) -> Future[Any]:
+            nonlocal failed
+            future = submit(args)
             if ends_at is not None and time.monotonic() > ends_at:
                 future = Future()
                 future.set_exception(TimeoutError())
-            futures.append(future)
-            if future.exception() is not None:
-                break
-        return _results(futures)
+            failed = future.exception() is not None
+            try:
+                return future
+            finally:
+                del future  # see _done
+
+        if self._down:  # even if there is no input
+            raise _refuse_after_shutdown()
+        return map_futures(self, run, until_failed(), None, buffersize)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept nothing more. Whatever was submitted is done already."""
         self._down = True
+
+
+def _done(fn: Callable[..., Any], args: Any, kwargs: Any) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()
+    _run(future, fn, args, kwargs)
+    try:
+        return future
+    finally:
+        del future  # an exception's traceback refers to this frame: together they would form a cycle
 
 
 def _run(future: Future[Any] | None, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
@@ -180,11 +208,37 @@ def _run(future: Future[Any] | None, fn: Callable[..., Any], args: Any, kwargs: 
         future.set_result(result)
 
 
-def _results(futures: list[Future[Any]]) -> Iterator[Any]:
-    """Yield results and release each, so that a long batch need not fit into memory twice."""
-    futures.reverse()
-    while futures:
-        yield futures.pop().result()
+# --- in threads ---------------------------------------------------------------------------------------------
+
+
+class ThreadExecutor(ThreadPoolExecutor):
+    """Python's own thread pool; ``map`` takes a ``buffersize`` in every version of Python."""
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[Any]:
+        """As ``Executor.map`` of Python 3.14; an iterator that is dropped cancels its calls."""
+        checked_buffersize(buffersize)
+        inputs = zip(*iterables, strict=False)
+        return map_futures(self, _submits(self, fn), inputs, timeout, buffersize)
+
+
+def _submits(executor: Executor, fn: Callable[..., Any]) -> Callable[[Iterable[Any]], Future[Any]]:
+    """Return a function that submits ``fn`` with these arguments, and does not keep the executor alive."""
+    alive = weakref.ref(executor)
+
+    def submit(args: Iterable[Any]) -> Future[Any]:
+        owner = alive()
+        if owner is None:
+            raise _refuse_after_shutdown()
+        return owner.submit(fn, *args)
+
+    return submit
 
 
 # --- in processes -------------------------------------------------------------------------------------------
@@ -219,10 +273,25 @@ class ProcessExecutor(ProcessPoolExecutor):
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
+        buffersize: int | None = None,
     ) -> Iterator[Any]:
-        """As ``Executor.map``; ``chunksize`` calls travel together. Raises `CannotTravel` like ``submit``."""
+        """As ``Executor.map`` of Python 3.14; ``chunksize`` calls travel together as one of ``buffersize``.
+
+        Raises `CannotTravel` like ``submit``. An iterator that is dropped cancels its calls.
+        """
         _require_a_name(fn)
-        return super().map(fn, *iterables, timeout=timeout, chunksize=chunksize)
+        checked_buffersize(buffersize)
+        inputs = zip(*iterables, strict=False)
+        if _checked_chunksize(chunksize) == 1:
+            return map_futures(self, _submits(self, fn), inputs, timeout, buffersize)
+        chunks = ((chunk,) for chunk in _chunks(inputs, chunksize))
+        each = _submits(self, functools.partial(_each, fn))
+        results = map_futures(self, each, chunks, timeout, buffersize)
+        return CallResults(chained(results), results.close)
+
+
+def _each(fn: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> list[Any]:
+    return [fn(*args) for args in chunk]
 
 
 def _failed(error: Exception) -> Future[Any]:
@@ -249,8 +318,8 @@ class ClusterExecutor(Executor):
     """Sends calls to a cluster through a client of its own.
 
     The futures are `labkit.client.client.TaskFuture`, with ``task_id``, ``worker`` and ``attempt``.
-    ``cancel`` asks the broker and succeeds while the task has not started on a worker. Tasks outlive the loss
-    of workers and of the broker; a future without an outcome waits for their return.
+    ``cancel`` succeeds while no worker is known to have started the task, and never waits. Tasks outlive the
+    loss of workers and of the broker; a future without an outcome waits for their return.
     """
 
     def __init__(self, client: Client) -> None:
@@ -273,22 +342,26 @@ class ClusterExecutor(Executor):
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
+        buffersize: int | None = None,
     ) -> Iterator[Any]:
         """Send a call for each of the inputs and return an iterator over the results, in order.
 
-        With a ``chunksize`` above 1 that many calls are one task: less to send, but one worker runs them all,
-        and if it is lost they start again together. An input that cannot travel raises `CannotTravel` here,
-        and the calls before it are cancelled. So are open calls when the iterator ends early.
+        With a ``buffersize`` at most that many tasks are sent whose results have not been taken. With a
+        ``chunksize`` above 1 that many calls are one task: less to send, but one worker runs them all, and if
+        it is lost they start again together. An input that cannot travel raises `CannotTravel` here, and the
+        calls before it are cancelled. So are open calls when the iterator ends early or is dropped.
         """
+        checked_buffersize(buffersize)
         ends_at = None if timeout is None else time.monotonic() + timeout
         inputs = _chunks(zip(*iterables, strict=False), _checked_chunksize(chunksize))
+        chunks = zip(itertools.count(0, chunksize), inputs, strict=False)
         from labkit.client.futures import Batch
 
         batch = Batch(self._client, of_chunks=chunksize > 1)
         waiting: list[Call] = []
         send_at = time.monotonic() + SEND_AFTER_S
         try:
-            for first, chunk in zip(itertools.count(0, chunksize), inputs, strict=False):
+            for first, chunk in itertools.islice(chunks, buffersize):
                 waiting += self._prepared(fn, chunk, first, together=chunksize > 1)
                 if len(waiting) >= SEND_AT_CALLS or time.monotonic() >= send_at:
                     self._send_batch(batch, waiting)
@@ -298,8 +371,22 @@ class ClusterExecutor(Executor):
         except BaseException:  # also an input that raises, also Ctrl-C: the results will never be read
             batch.cancel()
             raise
-        results = batch.results(ends_at)
-        return itertools.chain.from_iterable(results) if chunksize > 1 else results
+        refill = None if buffersize is None else self._refill(batch, fn, chunks, chunksize > 1)
+        results = batch.results(ends_at, refill)
+        return CallResults(chained(results) if chunksize > 1 else results, batch.cancel)
+
+    def _refill(
+        self, batch: Batch, fn: Callable[..., Any], chunks: Iterator[tuple[int, list[Any]]], together: bool
+    ) -> Callable[[], None]:
+        """Return a function that sends the next task of a map, and does not keep this executor alive."""
+        alive = weakref.ref(self)
+
+        def refill() -> None:
+            if (owner := alive()) is not None and (numbered := next(chunks, None)) is not None:
+                first, chunk = numbered
+                owner._send_batch(batch, owner._prepared(fn, chunk, first, together))
+
+        return refill
 
     def _prepared(
         self, fn: Callable[..., Any], chunk: list[tuple[Any, ...]], first: int, together: bool

@@ -22,16 +22,16 @@ from concurrent.futures import wait as futures_wait
 from functools import partial
 from typing import Any, TypeVar
 
-from labkit.calls import serialization
 from labkit.client import settle
 from labkit.client.broker_search import BrokerSearch
 from labkit.client.callbacks import Callbacks
 from labkit.client.endings import no_answer
-from labkit.client.futures import Batch, TaskFuture
+from labkit.client.futures import Batch, TaskFuture, value_of
 from labkit.client.io_loop import IOLoop
 from labkit.client.prepare import prepare_call
+from labkit.core.errors import ResultUnreadable
 from labkit.core.peers import client_session as cs
-from labkit.core.peers.task_errors import task_error, unreadable_result
+from labkit.core.peers.task_errors import task_error
 from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire
 from labkit.core.protocol.rules import Rules
@@ -77,7 +77,7 @@ class Client:
         self._futures: dict[bytes, TaskFuture] = {}
         self._batches: dict[bytes, Batch] = {}
         self._batches_done = threading.Event()
-        self._cancels: dict[bytes, Future[bool]] = {}
+        self._starting = threading.Lock()  # a future is marked as running, or cancelled, but not both
         self._answers: dict[int, Future[m.Noted | m.Info]] = {}
         self._numbers = itertools.count(1)
         self._forgotten = False  # the user will submit nothing more
@@ -172,35 +172,32 @@ class Client:
         self._io_loop.wait_for(done, block, ends_at)
 
     def cancel(self, future: TaskFuture) -> bool:
-        """Cancel a task that has not started; return whether it will have no other outcome.
+        """Cancel a task that is not known to have started; return whether it will have no other outcome.
 
-        True promises that no result will be seen, not that nothing is computed: a task that was waiting at
-        its worker may begin before the worker receives the cancellation, and a requeued one may have run
-        before. Its result is dropped.
+        It never waits: the broker is told afterwards. True promises that no result will be seen, not that
+        nothing is computed: a worker may begin before it receives the cancellation, and a requeued task may
+        have run before. Its result is dropped.
         """
-        return self.cancel_many([future])[0]
+        with self._starting:
+            if future.running() or self._futures.pop(future.task, None) is None:
+                return False
+        self._io_loop.post(cs.CancelAsked(future.task))
+        settle.cancel(future)
+        self._leave_if_forgotten()
+        return future.cancelled()
 
-    def cancel_many(self, futures: Iterable[TaskFuture], timeout_s: float = ANSWER_TIMEOUT_S) -> list[bool]:
-        """Cancel those tasks that have not started; return for each whether it will have no other outcome.
+    def cancel_many(self, futures: Iterable[TaskFuture]) -> list[bool]:
+        """Cancel those of the tasks that have not started; return for each what ``cancel`` returns."""
+        return [future.cancel() for future in futures]
 
-        One wake-up, and one wait for all answers. With ``timeout_s=0`` it does not wait; the futures then
-        show the outcome.
+    def cancel_all(self) -> None:
+        """Cancel all of this client's tasks that have not started; those of batches when the broker agrees.
+
+        It does not wait; ``close(wait=True)`` does.
         """
-        return self._cancel([future.task for future in futures], timeout_s)
-
-    def cancel_all(self, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
-        """Cancel all of this client's tasks that have not started, those of batches too."""
-        self._cancel([*self._futures, *self._batches], timeout_s)
-
-    def _cancel(self, tasks: list[bytes], timeout_s: float) -> list[bool]:
-        answers: list[Future[bool]] = []
-        for task in tasks:
-            answers.append(self._cancels.setdefault(task, Future()))
+        self.cancel_many(self.open_futures())
+        for task in list(self._batches):
             self._io_loop.post(cs.CancelAsked(task))
-        if self._over:
-            self._give_up()
-        futures_wait(answers, timeout_s)
-        return [answer.done() and answer.result() for answer in answers]
 
     def note(self, fault: str, target: str, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         """Record that ``fault`` is about to happen to ``target``; return when the history has it."""
@@ -229,6 +226,7 @@ class Client:
             raise no_answer(self.address, timeout_s) from None
         finally:
             self._answers.pop(number, None)
+            del answer  # the traceback of its exception refers to this frame
 
     @property
     def has_failed(self) -> bool:
@@ -313,28 +311,24 @@ class Client:
             return
         future.compute_s = message.compute_s
         try:
-            value = serialization.decode_value(message.payload)
-        except Exception as error:  # noqa: BLE001 - even a MemoryError is this task's outcome only
-            settle.fail(future, unreadable_result(call, message, error))
-        else:
-            settle.succeed(future, value)
+            settle.succeed(future, value_of(call, message))
+        except ResultUnreadable as error:
+            settle.fail(future, error)
+        finally:
+            del future  # the error's traceback refers to this frame: together they would form a cycle
 
     def _mark_running(self, task: bytes, worker: str) -> None:
         future = self._futures.get(task)
         if future is not None and not future.running():
             future.worker = worker
-            settle.mark_running(future)
+            with self._starting:
+                settle.mark_running(future)
 
     def _answer_cancel(self, task: bytes, done: bool) -> None:
-        if done and (future := self._futures.pop(task, None)) is not None:
-            settle.cancel(future)
         if done and (batch := self._batches.pop(task, None)) is not None:
             batch.take(task, m.CancelReply(task, True))
             if not self._batches:
                 self._batches_done.set()
-        answer = self._cancels.pop(task, None)
-        if answer is not None:
-            answer.set_result(done)
 
     def _end(self) -> None:
         """The I/O loop is over: leave no future without an outcome."""
@@ -358,8 +352,6 @@ class Client:
                 if (batch := self._batches.pop(task, None)) is not None:
                     batch.take(task, self._io_loop.ending.of_task(task.hex()))
         self._batches_done.set()
-        while (cancelled := _take_one(self._cancels)) is not None:
-            cancelled.set_result(False)
         while (answer := _take_one(self._answers)) is not None:
             answer.set_exception(self._io_loop.ending.closed())
 

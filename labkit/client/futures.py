@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from typing import Any, Protocol
@@ -46,10 +46,9 @@ class Client(Protocol):
 class TaskFuture(Future[Any]):
     """A future that knows its task: ``task_id`` (32 hex digits), and, once known, ``worker`` and ``attempt``.
 
-    ``cancel`` asks the broker. It succeeds only for a task that no worker has reported as started, and then
-    there will be no other outcome. (A task that waits at its worker may begin before the cancellation
-    arrives; its result is dropped.) It waits for the broker's answer for up to five seconds, and returns
-    False without one.
+    ``cancel`` succeeds unless this client knows that a worker has started the task, or has its outcome. It
+    returns at once, whatever the broker does, so it may be called in an asyncio loop. After True there will
+    be no other outcome: the broker is told, and if a worker has begun meanwhile, its result is dropped.
     """
 
     def __init__(self, client: Client, task: bytes) -> None:
@@ -71,12 +70,15 @@ class TaskFuture(Future[Any]):
             return True
         if self.running() or self.done():
             return False
-        return self._client.cancel(self)
+        return self._client.cancel(self) or self.cancelled()  # another thread may have cancelled it now
 
     def result(self, timeout: float | None = None) -> Any:
         """Like ``Future.result``; while waiting, this thread leads the I/O loop."""
-        self._wait(timeout)
-        return super().result(0)
+        try:
+            self._wait(timeout)
+            return super().result(0)
+        finally:
+            del self  # the exception's traceback refers to this frame: together they would form a cycle
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Like ``Future.exception``; while waiting, this thread leads the I/O loop."""
@@ -93,10 +95,11 @@ class TaskFuture(Future[Any]):
         super().add_done_callback(partial(self._client.call_back, fn))
 
 
-def _value(call: Call, message: Any, of_chunk: bool) -> Any:
+def value_of(call: Call, message: Any, of_chunk: bool = False) -> Any:
+    """Return the decoded result of a call. Raises ResultUnreadable."""
     try:
         return serialization.decode_value(message.payload, of_chunk)
-    except Exception as error:  # a MemoryError, too, is an unreadable result
+    except Exception as error:  # even a MemoryError is the outcome of this task only
         raise unreadable_result(call, message, error) from error
 
 
@@ -125,13 +128,18 @@ class Batch:
         self._order.extend(calls)
         self._client.submit_for(self, calls)
 
-    def results(self, ends_at: float | None = None) -> Iterator[Any]:
+    def results(
+        self, ends_at: float | None = None, refill: Callable[[], object] | None = None
+    ) -> Generator[Any, None, None]:
         """Yield each call's result in order. The first exception ends it; an early end cancels the rest.
 
-        Raises TimeoutError after ``ends_at``, an instant of ``time.monotonic``.
+        Raises TimeoutError after ``ends_at``, an instant of ``time.monotonic``. ``refill`` is called before
+        each result, and may submit more calls.
         """
         try:
             while self._order:
+                if refill is not None:
+                    refill()
                 call = self._order[0]
                 message = self._wait_for(call.task, ends_at)
                 self._order.popleft()
@@ -141,7 +149,7 @@ class Batch:
                     raise message
                 if type(message) is m.Failed:
                     raise task_error(call, message)
-                yield _value(call, message, self._of_chunks)
+                yield value_of(call, message, self._of_chunks)
         finally:
             self.cancel()
 

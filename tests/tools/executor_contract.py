@@ -7,9 +7,13 @@ executor, which must be fit for use after each of them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import itertools
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -144,7 +148,127 @@ class ExecutorContract:
     def test_a_long_map_is_complete(self, executor: Executor) -> None:
         assert sum(executor.map(add, range(1000), range(1000))) == 999_000
 
+    @pytest.mark.parametrize("chunksize", [1, 2])
+    def test_map_with_a_buffersize_takes_only_so_many_inputs(self, engine: Engine, chunksize: int) -> None:
+        with engine(2) as executor:
+            inputs = itertools.count()
+            size = chunksize if self.by_name else 1  # where calls do not travel, they are not bundled
+            results = executor.map(echo, inputs, chunksize=chunksize, buffersize=3)  # type: ignore[call-arg]
+            assert next(inputs) == 3 * size, "and that one is lost, because we have taken it"
+            # Each task whose results are taken lets one more be submitted.
+            assert [next(results) for _ in range(size)] == [*range(size)]
+            assert next(inputs) == 4 * size + 1
+            del results
+
+    @pytest.mark.parametrize("chunksize", [1, 3])
+    @pytest.mark.parametrize("buffersize", [1, 2, 7, 100])
+    def test_map_with_a_buffersize_gives_the_same(
+        self, executor: Executor, buffersize: int, chunksize: int
+    ) -> None:
+        found = executor.map(
+            add,
+            range(20),
+            range(20),
+            timeout=30,
+            chunksize=chunksize,
+            buffersize=buffersize,  # type: ignore[call-arg]
+        )
+        assert list(found) == [*range(0, 40, 2)]
+        assert list(executor.map(echo, [], buffersize=buffersize)) == []  # type: ignore[call-arg]
+        assert list(executor.map(echo, buffersize=buffersize)) == []  # type: ignore[call-arg]
+
+    @pytest.mark.parametrize("buffersize", ["2", 2.0, 0, -1])
+    def test_an_invalid_buffersize_is_an_error_at_once(self, executor: Executor, buffersize: Any) -> None:
+        kind = ValueError if isinstance(buffersize, int) else TypeError
+        with pytest.raises(kind, match="buffersize must be"):
+            executor.map(echo, [1], buffersize=buffersize)  # type: ignore[call-arg]
+
+    def test_map_with_a_buffersize_raises_in_its_place(self, executor: Executor) -> None:
+        results = executor.map(add, [1, 2, "three", 4, 5], [1] * 5, buffersize=2)  # type: ignore[call-arg]
+        assert [next(results), next(results)] == [2, 3]
+        with pytest.raises(TypeError):
+            next(results)
+        assert list(results) == []
+
+        def inputs() -> Iterator[int]:
+            yield from range(3)
+            raise KeyError("an input's own bug")
+
+        results = executor.map(echo, inputs(), buffersize=2)  # type: ignore[call-arg]
+        assert [next(results)] == [0]
+        with pytest.raises(KeyError):
+            list(results)
+        assert executor.submit(echo, "on").result(30) == "on"
+
+    def test_map_with_a_buffersize_submits_nothing_after_the_shutdown(self, engine: Engine) -> None:
+        with engine(2) as executor:
+            results = executor.map(echo, itertools.count(), buffersize=2)  # type: ignore[call-arg]
+            assert next(results) == 0
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            [next(results) for _ in range(10)]
+
     # --- cancel ---------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("read", [0, 1])
+    @pytest.mark.parametrize("chunksize", [1, 2])
+    def test_a_map_whose_iterator_is_dropped_cancels_the_rest(
+        self, engine: Engine, read: int, chunksize: int
+    ) -> None:
+        if not self.queues:
+            return
+        with engine(1) as executor:
+            executor.submit(echo, 0).result(30)  # warm
+            began = time.monotonic()
+            results = executor.map(sleep_for, [0.1] * 100, chunksize=chunksize)
+            for _ in range(read):
+                next(results)
+            del results
+            assert executor.submit(echo, "on").result(30) == "on"
+        assert time.monotonic() - began < 6, "100 of them would have taken 10 s"
+
+    def test_a_coroutine_that_gives_up_never_waits_for_the_engine(self, engine: Engine) -> None:
+        if not self.queues:
+            return
+
+        async def give_up(executor: Executor) -> float:
+            loop = asyncio.get_running_loop()
+            first = asyncio.ensure_future(loop.run_in_executor(executor, sleep_for, 0.5))
+            waiting = [loop.run_in_executor(executor, sleep_for, 0.0) for _ in range(5)]
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await waiting[0]
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(waiting[1], 0.05)
+            for future in waiting[2:]:
+                future.cancel()
+            return await first
+
+        with engine(1) as executor:
+            executor.submit(echo, 0).result(30)  # warm
+            assert asyncio.run(give_up(executor)) == 0.5
+
+    @pytest.mark.parametrize("way", ["result", "exception"])
+    def test_a_failed_future_and_its_exception_form_no_cycle(self, executor: Executor, way: str) -> None:
+        gc.collect()
+        gc.disable()
+        try:
+            future = self.failed(executor, way)
+            wait_until(lambda: future() is None, 5, "the future to be freed")
+        finally:
+            gc.enable()
+
+    def failed(self, executor: Executor, way: str) -> weakref.ref[Future[Any]]:
+        """Return a reference to a future that has failed and is used no more."""
+        future: Future[Any] = executor.submit(fail)
+        try:
+            if way == "exception":
+                assert future.exception(30) is not None
+            else:
+                with contextlib.suppress(RuntimeError):
+                    future.result(30)
+            return weakref.ref(future)
+        finally:
+            del future  # a traceback refers to this frame
 
     def test_task_that_waits_for_a_worker_can_be_cancelled(self, engine: Engine) -> None:
         with engine(1) as executor:
