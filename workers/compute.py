@@ -47,6 +47,10 @@ class Compute:
         self._running: dict[Key, float] = {}  # since when
         self._announced: set[Key] = set()
         self._over: deque[Finished | Raised] = deque()
+        self.collected = 0
+        """Reports that the leader has taken."""
+        self.failed = 0
+        """Of all attempts, those that raised."""
 
     # --- for the leader -------------------------------------------------------------------------------------
 
@@ -73,6 +77,7 @@ class Compute:
         over: list[Finished | Raised] = []
         while self._over:
             over.append(self._over.popleft())
+        self.collected += len(over)
         return over
 
     def begun(self, now: float) -> list[Began]:
@@ -126,6 +131,8 @@ class Compute:
         try:
             payload = self._result(task.payload, position)
         except BaseException as error:  # noqa: BLE001 - anything that a task raises, even by exit(), is its failure
+            with self._lock:
+                self.failed += 1
             return self._failure(task, since, error, position.index)
         return Finished(task.task, task.attempt, time.monotonic() - since, payload)
 

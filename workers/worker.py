@@ -37,6 +37,7 @@ from labkit.support.waker import Waker
 from labkit.transport.connection import RETRY_S, Connection
 from labkit.transport.poller import Poller, Socket
 from labkit.transport.sockets import WORKER_ROLE, new_context
+from workers.balance import Balance
 from workers.compute import Compute
 from workers.leader_followers import LeaderFollowers
 from workers.watchdog import Watchdog
@@ -92,6 +93,7 @@ class Worker:
         self._logged_epoch = b""
         self._slots = slots
         self._watchdog = Watchdog()
+        self._balance = Balance(name)
         self._last_lease_s = 0.0
         self._asking_since: float | None = None  # and no broker has admitted this worker
         self._logged_missing = False
@@ -168,13 +170,14 @@ class Worker:
             self._ticked_at = now
             self._do(handle(Tick(time.process_time()), now))
             self._watchdog.restart(self._session.leases_s)
+            self._balance.look(self._compute.collected, self._compute.failed, self._session.runs, now)
             self._log_joined()
             self._log_missing(now)
             if self._serving_file is not None and now - self._shown_serving_at > SHOW_SERVING_EVERY_S:
                 self._show_serving(self._serving_file, now)
 
     def _log_joined(self) -> None:
-        """Log each time a broker admits this worker; otherwise the log of a healthy worker is empty."""
+        """Log each time a broker admits this worker; the log of an idle one has nothing else."""
         session = self._session
         if session.phase is Phase.READY and session.epoch != self._logged_epoch:
             again = " again, as a new worker" if self._logged_epoch else ""
@@ -237,6 +240,7 @@ class Worker:
 
     def _leave(self, exit: Exit) -> int:
         self._connection.flush()
+        self._balance.end(self._compute.collected, self._compute.failed, time.monotonic())
         log.info("leaving: %s", exit.reason)
         self._connection.close(FAREWELL_MS)
         self._context.term()  # waits until the farewell is sent, FAREWELL_MS at most

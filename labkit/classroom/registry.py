@@ -92,7 +92,7 @@ class Registry:
                 (None,) * 4
                 if redis is None
                 else (
-                    status_text.STATES[redis["status"]].word,
+                    status_text.STATES[redis["state"]].word,
                     redis["in_flight"],
                     redis["tasks_completed"],
                     now - redis["last_heartbeat"],

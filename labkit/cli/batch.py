@@ -2,7 +2,8 @@
 
 * A picture that fails, for any reason, is recorded. The others go on.
 * Files travel encoded, as they are on disk. The worker decodes and encodes.
-* The pictures in flight are bounded by count and by bytes, so a folder of any size fits into memory.
+* All pictures are handed over at once, up to the bytes that the broker grants one client (``Rules``), so that
+  the queue shows them. Memory is bounded by that, whatever the size of the folder.
 * An output appears whole or not at all. Its name combines the input and the filters,
   ``cat-sharpen-edges.png``. If another result has that name already, the output gets a number, unless the
   caller asked to overwrite. The same run again gives the same bytes, which need no second file. No input is
@@ -17,12 +18,14 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
+from concurrent.futures import CancelledError, Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from labkit.core.errors import N_, ClusterNotRunning, ImageError, InvalidInput, LabkitError
+from labkit.core.protocol.rules import Rules
 from labkit.imaging import image_files, photos
 from labkit.imaging.filters import Step
 from labkit.imaging.image_files import PictureNote
@@ -30,8 +33,9 @@ from labkit.imaging.photos import Skipped
 from labkit.jobs import process_encoded
 from labkit.support.signals import sigint_blocked
 
-MOST_UNDER_WAY = 64
-MOST_BYTES_UNDER_WAY = 128 << 20
+MOST_UNDER_WAY = 4096
+"""Of photographs, the bytes are the limit; this one is for folders of icons."""
+MOST_BYTES_UNDER_WAY = Rules().max_client_bytes
 LOOK_EVERY_S = 0.5
 MAX_NAME_BYTES = 200
 """Of an output: file systems take 255, and the unfinished file's name is longer."""
@@ -220,6 +224,9 @@ class Batch:
         if strip:
             self._encoding["strip"] = True
         self._under_way: dict[Future[Any], _UnderWay] = {}
+        self._bytes_under_way = 0
+        self._done: SimpleQueue[Future[Any]] = SimpleQueue()
+        """Futures with an outcome, in its order: looking through all open ones would cost their square."""
         self.report = Report()
 
     def run(self, pictures: Iterable[Path]) -> Report:
@@ -247,8 +254,7 @@ class Batch:
         return self.report
 
     def _is_full(self) -> bool:
-        size = sum(each.size for each in self._under_way.values())
-        return len(self._under_way) >= MOST_UNDER_WAY or size >= MOST_BYTES_UNDER_WAY
+        return len(self._under_way) >= MOST_UNDER_WAY or self._bytes_under_way >= MOST_BYTES_UNDER_WAY
 
     def _submit(self, source: Path) -> None:
         try:
@@ -265,17 +271,27 @@ class Batch:
                 data, str(source), self._format, strip="strip" in self._encoding
             )
             self._under_way[future] = _UnderWay(source, self._outputs.name(source), len(data))
+            self._bytes_under_way += len(data)
+            future.add_done_callback(self._done.put)
 
     def _collect(self, timeout_s: float) -> None:
         """Collect finished pictures; wait at most ``timeout_s`` for the first one."""
         if not self._under_way:
             return
-        done, _open = wait(self._under_way, timeout_s, FIRST_COMPLETED)
-        if not done and timeout_s:
-            self._on_wait()
-        for future in done:
+        try:
+            future = self._done.get(timeout=timeout_s) if timeout_s else self._done.get_nowait()
+        except Empty:
+            if timeout_s:
+                self._on_wait()
+            return
+        while True:
             each = self._under_way.pop(future)
+            self._bytes_under_way -= each.size
             self._take(future, each.source, each.output)
+            try:
+                future = self._done.get_nowait()
+            except Empty:
+                return
 
     def _take(self, future: Future[Any], source: Path, output: Path) -> None:
         try:

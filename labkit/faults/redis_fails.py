@@ -44,7 +44,7 @@ def shown(url: str) -> dict[str, str]:
         return {}
     finally:
         client.close()
-    return {row["id"]: row["status"] for row in rows}
+    return {row["id"]: row["state"] for row in rows}
 
 
 def is_right(bed: TestBed, url: str) -> bool:

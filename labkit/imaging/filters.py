@@ -7,6 +7,8 @@ A step is a filter's name with its parameters. `apply` and `apply_steps` check n
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 Step = tuple[str, dict[str, Number]]
 """One filter with all of its parameters, ready to travel: ``("sharpen", {"intensity": 3.0})``."""
 
+_counting = threading.Lock()
+_applied: Counter[str] = Counter()
 MAX_STEPS = 32
 """Filters in one task."""
 
@@ -211,7 +215,15 @@ def apply_steps(image: np.ndarray, steps: Sequence[tuple[str, Mapping[str, objec
     result = check(image).copy(order="C")
     for name, values in checked_steps(steps):
         result = FILTERS[name].function(result, **values)
+        with _counting:
+            _applied[name] += 1
     return result
+
+
+def applied() -> dict[str, int]:
+    """Return how often this process has applied each filter; a worker's log shows it."""
+    with _counting:
+        return dict(_applied)
 
 
 def parse_value(filter_name: str, parameter_name: str, text: str) -> Number:

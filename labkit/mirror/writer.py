@@ -1,10 +1,10 @@
 """Writes the broker's workers and queue into Redis, for redis-cli, a notebook or a dashboard to read.
 
-* It writes the hash ``workers`` (field: worker id, value: JSON) and the list ``image_tasks`` (ids of the
-  pending tasks, oldest first, so that LLEN is the queue's length), both in one MULTI: a reader never sees
-  half a snapshot. With a ``prefix`` the keys are ``<prefix>workers`` and ``<prefix>image_tasks``; two
-  clusters on one Redis need two prefixes. The keys belong to the mirror: any other content, of any type, is
-  replaced.
+* It writes the hash ``workers`` (field: worker id, value: JSON) and the list ``image_tasks`` (the pending
+  tasks as JSON with id, job and the time of submission, oldest first, so that LLEN is the queue's length),
+  both in one MULTI: a reader never sees half a snapshot. With a ``prefix`` the keys are ``<prefix>workers``
+  and ``<prefix>image_tasks``; two clusters on one Redis need two prefixes. The keys belong to the mirror: any
+  other content, of any type, is replaced.
 * Redis holds a copy, never the truth. The mirror reads back only the lengths and the ends of what it has just
   written. A difference means that Redis was flushed, restarted or edited; the mirror then writes everything.
 * The broker's loop never waits: it leaves the latest snapshot in a slot, and the mirror's own thread writes
@@ -28,6 +28,7 @@ import json
 import logging
 import threading
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from labkit.core.broker.snapshot import Snapshot
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from redis.typing import EncodableT
 
 log = logging.getLogger("labkit.mirror")
+
+GONE = frozenset({"lost", "left"})
+"""The states of workers that are not active."""
 
 WORKERS_KEY = "workers"
 PENDING_KEY = "image_tasks"
@@ -94,7 +98,8 @@ def worker_fields(snapshot: Snapshot, wall: float) -> dict[str, str]:
                 "id": worker["id"],
                 "capabilities": list(worker["capabilities"]),
                 "last_heartbeat": round(wall - worker["last_heartbeat_age_s"], 3),
-                "status": worker["status"],
+                "status": "inactive" if worker["status"] in GONE else "active",
+                "state": worker["status"],
                 "tasks_completed": worker["tasks_completed"],
                 "in_flight": worker["in_flight"],
                 "slots": worker["slots"],
@@ -103,6 +108,35 @@ def worker_fields(snapshot: Snapshot, wall: float) -> dict[str, str]:
         )
         for worker in snapshot.workers
     }
+
+
+class Pending:
+    """The list ``image_tasks`` of one snapshot: ``ids`` for comparing, and what Redis shows of each.
+
+    A label's time of day is its instant plus ``wall_offset``, the same for all snapshots of a mirror. So the
+    text of a task never changes, and only the texts that are sent are made.
+    """
+
+    def __init__(self, snapshot: Snapshot, wall_offset: float = 0.0) -> None:
+        self.ids = snapshot.pending
+        self._labels = snapshot.labels
+        self._offset = wall_offset
+
+    def text(self, number: int) -> str:
+        """Return the entry of a task, by its place in the queue: JSON, or its bare id without a label."""
+        if not self._labels:
+            return self.ids[number]
+        id, job, submitted_at = self._labels[number]
+        return f'{{"id": "{id}", "job": {_quoted(job)}, "since": "{_utc(int(self._offset + submitted_at))}"}}'
+
+
+_quoted = lru_cache(1024)(json.dumps)
+
+
+@lru_cache(1024)
+def _utc(seconds: int) -> str:
+    """Return a unix time as people and programs read it: 2026-01-31T12:00:00Z."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 class Health(NamedTuple):
@@ -138,6 +172,7 @@ class Mirror:
         self._prefix = prefix
         self._granted_at = float("-inf")
         self._write_s = 0.0
+        self._wall_offset = time.time() - time.monotonic()
         self._latest: _Shot | None = None
         self._health = Health("starting")
         self._news = threading.Event()
@@ -209,7 +244,8 @@ class Mirror:
                 try:
                     if copy is None:
                         copy = _Copy(self._url, self._prefix)
-                    copy.write(shot.snapshot.pending, worker_fields(shot.snapshot, shot.wall))
+                    pending = Pending(shot.snapshot, self._wall_offset)
+                    copy.write(pending, worker_fields(shot.snapshot, shot.wall))
                 except Exception as error:  # noqa: BLE001 - no reply may end the thread
                     self._failed(error)
                     if copy is not None:
@@ -276,13 +312,13 @@ class _Copy:
         self._written: tuple[str, ...] | None = None
         self._client = open_client(url, SOCKET_TIMEOUT_S)
 
-    def write(self, pending: tuple[str, ...], workers: dict[str, str]) -> None:
+    def write(self, pending: Pending, workers: dict[str, str]) -> None:
         """Write both keys; on return, Redis has confirmed them."""
         import redis
 
         if self._written is not None:
             try:
-                if self._transact(pending, workers, plan(self._written, pending)):
+                if self._transact(pending, workers, plan(self._written, pending.ids)):
                     return
             except redis.ResponseError:
                 log.debug("mirror: the difference was refused (another type at a key?), writing everything")
@@ -294,7 +330,7 @@ class _Copy:
         if not self._transact(pending, workers, None):
             raise redis.InvalidResponse("the server does not show what the same transaction wrote")
 
-    def _transact(self, pending: tuple[str, ...], workers: dict[str, str], change: Change | None) -> bool:
+    def _transact(self, pending: Pending, workers: dict[str, str], change: Change | None) -> bool:
         """Apply ``change`` (None: write everything) and return whether Redis then shows the right content."""
         pipe = self._client.pipeline(transaction=True)
         # The workers are few and their heartbeats always differ: write all, which also removes lost ones.
@@ -304,19 +340,21 @@ class _Copy:
             pipe.hset(self._workers_key, mapping=fields)
         if change is None:
             pipe.delete(self._pending_key)
-            change = Change(0, pending)
+            change = Change(0, pending.ids)
         if change.drop:
             pipe.ltrim(self._pending_key, change.drop, -1)
-        for start in range(0, len(change.append), CHUNK):
-            pipe.rpush(self._pending_key, *change.append[start : start + CHUNK])
+        count = len(pending.ids)
+        for start in range(count - len(change.append), count, CHUNK):
+            texts = [pending.text(number) for number in range(start, min(start + CHUNK, count))]
+            pipe.rpush(self._pending_key, *texts)
         pipe.hlen(self._workers_key)
         pipe.llen(self._pending_key)
         pipe.lindex(self._pending_key, 0)
         pipe.lindex(self._pending_key, -1)
         shown: list[object] = pipe.execute()[-4:]
-        ends = [pending[0].encode(), pending[-1].encode()] if pending else [None, None]
-        right = shown == [len(workers), len(pending), *ends]
-        self._written = pending if right else None
+        ends = [pending.text(0).encode(), pending.text(count - 1).encode()] if count else [None, None]
+        right = shown == [len(workers), count, *ends]
+        self._written = pending.ids if right else None
         return right
 
     def close(self) -> None:

@@ -28,8 +28,8 @@ class OpenTask:
 
     __slots__ = (
         "attempt", "careful", "client", "crashed", "deadline", "expected_s", "forgiven", "hex", "holders",
-        "hung", "id", "job", "lease_s", "needs", "payload", "release_at", "silences", "size", "started_at",
-        "state", "suspect_since", "tick", "worker",
+        "hung", "id", "job", "label", "lease_s", "needs", "payload", "release_at", "silences", "size",
+        "started_at", "state", "suspect_since", "tick", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -41,9 +41,12 @@ class OpenTask:
         lease_s: float,
         deadline: float,
         payload: Payload,
+        submitted_at: float = 0.0,
     ) -> None:
         self.id = id
         self.hex = id.hex()
+        self.label = self.hex, job, submitted_at
+        """What people see of it while it waits (``snapshot.Label``). A snapshot keeps it, not the payload."""
         self.client = client
         self.job = job
         self.needs = needs
@@ -83,8 +86,8 @@ class Worker:
 
     __slots__ = (
         "ahead_s", "capabilities", "completed", "draining", "epoch", "group", "id", "in_flight", "instance",
-        "key", "last_dispatch", "last_heard", "last_used", "listed", "patience_s", "pid", "revoked", "route",
-        "slots", "suspect", "tasks",
+        "key", "last_dispatch", "last_heard", "last_used", "left_at", "listed", "patience_s", "pid",
+        "revoked", "route", "slots", "suspect", "tasks",
     )  # fmt: skip
 
     def __init__(
@@ -115,6 +118,7 @@ class Worker:
         self.last_used = 0
         self.last_dispatch = 0
         self.last_heard = now
+        self.left_at = 0.0  # when it said goodbye
         self.patience_s = 0.0  # allowance for announced bulk
         self.suspect = False
         self.draining = False

@@ -257,6 +257,7 @@ class Scheduler:
     def _lose(self, worker: Worker, cause: str, now: float) -> None:
         """Remove a worker and requeue its tasks. ``cause``: closed, silent, lease, rejoined, or left."""
         left = cause == "left"
+        worker.left_at = now
         # After silence the connection may still stand, and bring messages.
         self.workers.remove(worker, "left" if left else "lost", connected=cause in ("silent", "lease"))
         self.blame.count_lives(len(self.workers), now)

@@ -17,6 +17,8 @@ from labkit.core.broker.tables import Tables
 from labkit.core.broker.task_queue import TaskQueue
 from labkit.core.broker.worker_table import WorkerTable
 
+LEFT_SHOWN_S = 60.0
+"""A worker that left politely is shown for this long: an autoscaler takes away many of them."""
 MAX_LOOKED_AT = 1000
 """Queued tasks that are looked at to estimate how much work is open."""
 
@@ -44,19 +46,26 @@ class WorkerRow(TypedDict):
     """The id of its process, as its hello stated."""
 
 
-class Snapshot(NamedTuple):
-    """One moment of the broker; both parts are complete, so a later snapshot replaces an earlier one.
+Label = tuple[str, str, float]
+"""A waiting task for people: its id (32 hex digits), its job, and when it was submitted (broker's clock)."""
 
-    ``pending``: the ids (32 hex digits) of the tasks that wait for a worker, oldest first.
+
+class Snapshot(NamedTuple):
+    """One moment of the broker; all parts are complete, so a later snapshot replaces an earlier one.
+
+    ``pending``: the ids (32 hex digits) of the tasks that wait for a worker, oldest first. ``labels``: the
+    same tasks for people; or nothing.
     """
 
     workers: tuple[WorkerRow, ...] = ()
     pending: tuple[str, ...] = ()
+    labels: tuple[Label, ...] = ()
 
 
 def snapshot_of(tables: Tables, now: float) -> Snapshot:
     """Return the present state of the broker, for the mirror."""
-    return Snapshot(tuple(worker_rows(tables.workers, now)), tuple(task.hex for task in tables.queue))
+    labels = tuple([task.label for task in tables.queue])
+    return Snapshot(tuple(worker_rows(tables.workers, now)), tuple([label[0] for label in labels]), labels)
 
 
 def status_of(tables: Tables, now: float) -> dict[str, Any]:
@@ -73,9 +82,13 @@ def status_of(tables: Tables, now: float) -> dict[str, Any]:
 
 
 def worker_rows(workers: WorkerTable, now: float) -> list[WorkerRow]:
-    """Return one row per worker; the departed come last."""
+    """Return one row per worker; the departed come last, those that left only for ``LEFT_SHOWN_S``."""
     living = [_row(worker, worker.status, now) for worker in workers]
-    return living + [_row(worker, status, now) for worker, status in workers.departed.values()]
+    return living + [
+        _row(worker, status, now)
+        for worker, status in workers.departed.values()
+        if status != "left" or now - worker.left_at < LEFT_SHOWN_S
+    ]
 
 
 def _row(worker: Worker, status: str, now: float) -> WorkerRow:

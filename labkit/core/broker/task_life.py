@@ -86,7 +86,7 @@ class TaskLife:
         lease_s = max(lease_s if 0 < lease_s < most_s else self._rules.lease_s, MIN_LEASE_S)
         job = job[:MAX_NAME]
         wanted = m.capabilities(needs) if needs else _ANYTHING
-        task = OpenTask(task_id, client, job, wanted, lease_s, now + budget_s, payload)
+        task = OpenTask(task_id, client, job, wanted, lease_s, now + budget_s, payload, now)
         self.tasks[task_id] = client.tasks[task_id] = task
         size = task.size
         client.bytes += size

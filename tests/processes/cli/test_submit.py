@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +159,41 @@ def test_a_polite_stop_is_not_told_as_a_loss(
     assert expected[language] in out
     assert not any(word in out for word in ("lost", "killed", "perd", "mató"))
     assert "waiting task" in stopped and "back" in stopped
+
+
+def test_queue_in_redis_shows_all_submitted_pictures_as_the_course_reads_them(
+    lab: Commands, cluster: Path, tmp_path: Path
+) -> None:
+    import redis
+
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(300):
+        image_files.write(folder / f"{number:03}.png", np.full((200, 300, 3), number % 256, np.uint8))
+    url = lab.done("status", "--json").json()["redis_url"]
+    words = ("submit", folder, "--filters", "vignette_python,edges", "--out", tmp_path / "out", "--json")
+    with redis.Redis.from_url(url, decode_responses=True, protocol=2) as client:
+        batch = command(*words)
+        wait_until(lambda: client.llen("image_tasks") > 200, 20.0, "the whole batch in the queue")
+        entries = [json.loads(entry) for entry in client.lrange("image_tasks", 0, -1)]
+        workers = {name: json.loads(row) for name, row in client.hgetall("workers").items()}
+        queued = lab.done("status", "--json").json()["broker"]["queued"]
+        out, err = batch.communicate(timeout=120)
+    assert (batch.returncode, err) == (0, "") and len(json.loads(out)["written"]) == 300
+    assert queued > 150
+    assert {entry["job"] for entry in entries} == {"labkit.jobs:process_encoded"}
+    assert len({entry["id"] for entry in entries}) == len(entries)
+    ages = [time.time() - datetime.fromisoformat(entry["since"]).timestamp() for entry in entries]
+    assert all(-2 < age < 120 for age in ages)
+    assert {(row["status"], row["state"]) for row in workers.values()} == {("active", "busy")}
+    log = lab.done("logs", "worker-1", "--lines", 1000).out
+    lines = [line for line in log.splitlines() if " in all" in line]
+    numbers = [re.search(r"worker-1: (\d+) done in ([\d.]+) s, (\d+) in all", line) for line in lines]
+    assert lines and all(numbers), lines
+    assert sum(int(found[1]) for found in numbers if found) == max(
+        int(found[3]) for found in numbers if found
+    )
+    assert any("(edges " in line and "vignette_python " in line for line in lines)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

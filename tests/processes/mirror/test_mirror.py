@@ -8,8 +8,10 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +102,34 @@ def test_registry_and_queue_are_shown_as_the_course_reads_them(mirror: Mirror, s
         mirror.offer(snapshot(3, ids(0, 4)))
         wait_until(shows(client, snapshot(3, ids(0, 4))))
         assert client.llen("image_tasks") == 4
-        assert json.loads(str(client.hget("workers", "worker-2")))["status"] == "ready"
+        shown = json.loads(str(client.hget("workers", "worker-2")))
+        assert (shown["status"], shown["state"]) == ("active", "ready")
         wait_until(state_is(mirror, "ok"))
+
+
+def test_a_waiting_task_can_be_read_and_keeps_its_text_while_the_queue_moves(
+    mirror: Mirror, server: RedisServer
+) -> None:
+    now = time.monotonic()
+    labels = tuple((id, "labkit.jobs:process_encoded", now - 60.0) for id in ids(0, 6))
+
+    def at(first: int, end: int) -> Snapshot:
+        return Snapshot((), tuple(label[0] for label in labels[first:end]), labels[first:end])
+
+    with closing(reader(server)) as client:
+        texts: dict[str, str] = {}
+        for first, end in ((0, 4), (2, 6), (1, 6)):  # handed out, submitted, and one requeued at the front
+            wanted = at(first, end)
+            mirror.offer(wanted)
+            wait_until(lambda: client.llen("image_tasks") == len(wanted.pending))  # noqa: B023 - waited for here
+            for text in map(str, client.lrange("image_tasks", 0, -1)):
+                entry = json.loads(text)
+                assert texts.setdefault(entry["id"], text) == text
+                waits_s = time.time() - datetime.fromisoformat(entry["since"]).timestamp()
+                assert entry["job"] == "labkit.jobs:process_encoded" and 59 < waits_s < 90
+            assert [json.loads(text)["id"] for text in client.lrange("image_tasks", 0, -1)] == list(
+                wanted.pending
+            )
 
 
 def test_a_lost_worker_and_a_started_task_disappear(mirror: Mirror, server: RedisServer) -> None:

@@ -16,6 +16,7 @@ import pytest
 from labkit.cli import batch
 from labkit.cli.batch import Batch, Outputs, Report, find_pictures, make_folder
 from labkit.core.errors import ClusterNotRunning, ImageError, InvalidInput, TaskHung
+from labkit.core.protocol.rules import Rules
 from labkit.executors import SequentialExecutor
 from labkit.imaging import image_files
 from labkit.imaging.filters import Step, parse_steps
@@ -207,6 +208,24 @@ def test_cluster_going_down_ends_the_batch_and_names_the_rest(
     assert len(executor.futures) == batch.MOST_UNDER_WAY
     assert isinstance(report.ended_by, ClusterNotRunning)
     assert [failure.source for failure in report.failed] == pictures
+
+
+def test_a_folder_is_handed_over_at_once_up_to_the_clients_quota_of_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "LOOK_EVERY_S", 0.01)
+    assert Rules().max_client_bytes == batch.MOST_BYTES_UNDER_WAY
+    pictures = [picture(tmp_path / "in" / f"{number:03}.png") for number in range(300)]
+    executor = FakeExecutor()
+    handed_over: list[int] = []
+
+    def all_end() -> None:
+        handed_over.append(len(executor.futures))
+        for future in executor.futures:
+            future.set_result(b"data")
+
+    report = run(pictures, tmp_path / "out", executor, on_wait=all_end)
+    assert handed_over == [300] and len(report.written) == 300
 
 
 def test_pictures_in_flight_are_bounded_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.core.broker.snapshot import Snapshot, WorkerRow
-from labkit.mirror.writer import LATEST_S, SOON_S, Change, Mirror, plan, worker_fields
+from labkit.mirror.writer import LATEST_S, SOON_S, Change, Mirror, Pending, plan, worker_fields
 
 IDS = st.text("abcdef", min_size=1, max_size=2)
 ANY_LIST = st.lists(IDS, max_size=12).map(tuple)  # may repeat ids, which a queue never does
@@ -45,22 +47,24 @@ def test_an_emptied_queue_drops_all() -> None:
     assert plan(("a", "b"), ()) == Change(2, ())
 
 
+ROW: WorkerRow = {
+    "id": "worker-1",
+    "capabilities": ["blur", "resize"],
+    "last_heartbeat_age_s": 0.25,
+    "status": "busy",
+    "tasks_completed": 7,
+    "in_flight": 2,
+    "slots": 1,
+    "epoch": "00ff",
+    "pid": 77,
+}
+
+
 def test_a_heartbeat_is_shown_as_its_time_of_day() -> None:
-    worker: WorkerRow = {
-        "id": "worker-1",
-        "capabilities": ["blur", "resize"],
-        "last_heartbeat_age_s": 0.25,
-        "status": "busy",
-        "tasks_completed": 7,
-        "in_flight": 2,
-        "slots": 1,
-        "epoch": "00ff",
-        "pid": 77,
-    }
-    fields = worker_fields(Snapshot(workers=(worker,)), wall=1_700_000_000.0)
+    fields = worker_fields(Snapshot(workers=(ROW,)), wall=1_700_000_000.0)
     shown = json.loads(fields["worker-1"])
     assert shown.pop("last_heartbeat") == 1_699_999_999.75
-    row: dict[str, object] = {**worker}
+    row: dict[str, object] = {**ROW, "status": "active", "state": "busy"}
     del row["last_heartbeat_age_s"], row["pid"]
     assert shown == row
 
@@ -79,3 +83,30 @@ def test_a_closed_mirror_wants_nothing() -> None:
     mirror.close()
     assert not mirror.wants(100.0)
     assert mirror.health.state == "closed"
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        ("ready", "active"),
+        ("busy", "active"),
+        ("suspect", "active"),
+        ("draining", "active"),
+        ("lost", "inactive"),
+        ("left", "inactive"),
+    ],
+)
+def test_status_is_the_courses_word_and_the_state_is_finer(state: str, status: str) -> None:
+    row = cast(WorkerRow, {**ROW, "status": state})
+    shown = json.loads(worker_fields(Snapshot(workers=(row,)), wall=0.0)["worker-1"])
+    assert (shown["status"], shown["state"]) == (status, state)
+
+
+def test_a_waiting_task_reads_as_id_job_and_since_when() -> None:
+    labels = (("ab" * 16, 'work:"blur"', 5.0), ("cd" * 16, "work:edges", 65.25))
+    pending = Pending(Snapshot(pending=tuple(label[0] for label in labels), labels=labels), 1_700_000_000.0)
+    assert [json.loads(pending.text(number)) for number in (0, 1)] == [
+        {"id": "ab" * 16, "job": 'work:"blur"', "since": "2023-11-14T22:13:25Z"},
+        {"id": "cd" * 16, "job": "work:edges", "since": "2023-11-14T22:14:25Z"},
+    ]
+    assert Pending(Snapshot(pending=("ab",))).text(0) == "ab"

@@ -8,6 +8,7 @@ import pytest
 
 from labkit.core.broker.inputs import FromWorker
 from labkit.core.broker.policies import POLICIES
+from labkit.core.broker.snapshot import LEFT_SHOWN_S
 from labkit.core.protocol import messages as m
 from tests.tools.scheduling import a_lab, an_id
 
@@ -226,6 +227,32 @@ def test_snapshot_shows_the_queue_and_the_departed_too() -> None:
     snapshot = lab.scheduler.snapshot(lab.now)
     assert {row["id"]: row["status"] for row in snapshot.workers} == {"w1": "left", "w2": "lost"}
     assert snapshot.pending == tuple(task.hex() for task in tasks)
+
+
+def test_worker_that_left_is_shown_for_a_minute_and_a_lost_one_stays() -> None:
+    lab = a_lab(workers=4)
+    lab.close("w2")
+    lab.deliver("w1", m.WorkerGoodbye())
+
+    def gone() -> dict[str, str]:
+        rows = lab.scheduler.snapshot(lab.now).workers
+        return {row["id"]: row["status"] for row in rows if row["status"] in ("left", "lost")}
+
+    lab.now += LEFT_SHOWN_S - 0.1
+    assert gone() == {"w1": "left", "w2": "lost"}
+    lab.deliver("w3", m.WorkerGoodbye())
+    lab.now += 0.2
+    assert gone() == {"w2": "lost", "w3": "left"}
+    assert {row["id"] for row in lab.status()["workers"]} == {"w2", "w3", "w4"}
+
+
+def test_snapshot_names_the_job_of_each_waiting_task_and_since_when_it_waits() -> None:
+    lab = a_lab(workers=0)
+    first = lab.submit(1, job="work:blur")
+    lab.now += 2.0
+    second = lab.submit(2, job="work:edges")
+    labels = lab.scheduler.snapshot(lab.now).labels
+    assert labels == ((first.hex(), "work:blur", lab.now - 2.0), (second.hex(), "work:edges", lab.now))
 
 
 def test_snapshot_counts_the_completed_tasks_of_each_worker() -> None:
