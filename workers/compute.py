@@ -141,7 +141,7 @@ class Compute:
         name, args, kwargs, version = serialization.decode_versioned_call(call)
         if name == RUN_EACH:
             return self._results(version, position, *args, **kwargs)
-        result = registry.resolve(name, self._allowed)(*args, **kwargs)
+        result = registry.resolve(name, self._allowed, version)(*args, **kwargs)
         try:
             payload = serialization.encode_value(result, self._limit_bytes)
         except TooLarge as error:
@@ -152,7 +152,7 @@ class Compute:
         self, version: str, position: Position, name: str, calls: Sequence[tuple[Any, ...]], first: int = 0
     ) -> m.Payload:
         """Return the encoded results of a chunk (`labkit.jobs.run_each`)."""
-        results = chunks.run(registry.resolve(name, self._allowed), calls, first, position)
+        results = chunks.run(registry.resolve(name, self._allowed, version), calls, first, position)
         try:
             payload = serialization.encode_results(results, first, position, self._limit_bytes)
         except TooLarge as error:

@@ -10,12 +10,14 @@ Values of plain types cannot fail, so they travel as always, without another cop
 
 from __future__ import annotations
 
+import functools
 import pickle
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from labkit.calls import registry
 from labkit.core import exception_text
 from labkit.core.peers.task_errors import failure_in_process
 from labkit.support.tracebacks import traceback_text
@@ -28,18 +30,35 @@ _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray
 
 def packed(
     function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> tuple[str, bytes, dict[int, Any]]:
-    """Return the arguments of `run` for this call; raises what pickle raises for it."""
+) -> tuple[str, bytes, dict[int, Any], str, str]:
+    """Return the arguments of `run` for this call; raises what pickle raises for it.
+
+    Raises `CannotTravel` if the function's file has changed since it was imported.
+    """
     values = [*args, *kwargs.values()]
     plain = {at: value for at, value in enumerate(values) if _is_plain(value)}
     others = {at: value for at, value in enumerate(values) if at not in plain}
     name = str(getattr(function, "__qualname__", type(function).__name__))
-    return name, pickle.dumps((function, tuple(kwargs), others)), plain
+    job = _job_in(function)
+    version = registry.version_of(job)
+    return name, pickle.dumps((function, tuple(kwargs), others)), plain, job, version
 
 
-def run(name: str, call: bytes, plain: dict[int, Any]) -> Any:
-    """Return the result of the call that `packed` returned; runs in the child."""
+def _job_in(function: Any) -> str:
+    """Return "module:qualname" of the function of a call; of that inside a `functools.partial`, too."""
+    while isinstance(function, functools.partial):  # Python's own ``map`` makes one of each chunk
+        function = function.args[0] if function.args and callable(function.args[0]) else function.func
+    return f"{getattr(function, '__module__', None)}:{getattr(function, '__qualname__', '')}"
+
+
+def run(name: str, call: bytes, plain: dict[int, Any], job: str = "", version: str = "") -> Any:
+    """Return the result of the call that `packed` returned; runs in the child.
+
+    A learner's module that has changed is loaded again first (`labkit.calls.versions`).
+    """
     try:
+        if version:
+            registry.resolve_version(job, version)
         function, names, values = pickle.loads(call)  # noqa: S301 - from our own parent process
         values |= plain
         in_order = [values[at] for at in range(len(values))]

@@ -5,9 +5,9 @@ the command was given (or LABKIT_WORK), like a learner's jobs. ``labkit.core.bro
 policy is and what it may use.
 
 A policy is loaded twice: first where the cluster is started, so that a mistake shows where it can be
-corrected, then by the broker, in whose loop it runs. If a policy raises, or chooses a worker that was not
-offered, least_busy replaces it for that task, and the history records it (``policy_error``). A policy that
-never returns stops the broker.
+corrected, then by the broker, in whose loop it runs. Both load it as it is on disk; an edit after that needs
+a restart of the broker. If a policy raises, or chooses a worker that was not offered, least_busy replaces it
+for that task, and the history records it (``policy_error``). A policy that never returns stops the broker.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import re
 import sys
 from pathlib import Path
 
+from labkit.calls import sources, versions
 from labkit.core import exception_text
 from labkit.core.broker.policies import POLICIES, Policy, named
 from labkit.core.errors import N_, InvalidInput
@@ -39,8 +40,11 @@ def load(name: str, folder: Path | None = None) -> Policy:
     if path not in sys.path:
         sys.path.append(path)  # at the end, so that a learner's json.py does not replace Python's
     importlib.invalidate_caches()  # find a file that the learner has just written
+    sources.watch([module_name])
     try:
-        module = importlib.import_module(module_name)
+        with versions.lock:
+            versions.refresh()  # a notebook may have loaded it before the last edit
+            module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # a learner's module may raise anything
         raise InvalidInput(
             N_("the policy {policy}: importing {module} failed with {error}"),

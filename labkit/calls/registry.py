@@ -24,6 +24,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from labkit.calls import sources, versions
 from labkit.core import exception_text
 from labkit.core.errors import N_, CannotTravel, JobRefused
 
@@ -110,7 +111,8 @@ def name_of(function: Job) -> str:
         raise CannotTravel(
             N_(
                 "{module}:{name} is not (or no longer) this function, so a worker would run another one; "
-                "was it decorated under another name, or its module imported again?"
+                "was it decorated under another name, or its module imported again? "
+                "Then take it from there: from {module} import {name}"
             ),
             module=module,
             name=qualname,
@@ -125,19 +127,82 @@ _names: weakref.WeakKeyDictionary[Job, str] = weakref.WeakKeyDictionary()
 """Functions that passed the checks of ``name_of``; later calls repeat only the last check."""
 
 
-def resolve(name: str, allowed: Sequence[str] = ALLOWED) -> Job:
+def resolve(name: str, allowed: Sequence[str] = ALLOWED, version: str = "") -> Job:
     """Return the function called ``name`` ("module:qualname"), importing its module if necessary.
 
     ``allowed`` are the modules that may be run, with their submodules (``work.blur`` for ``work``). Raises
-    `JobRefused` for anything else, before importing it. Results are cached: only a new process reads an
-    edited module again.
+    `JobRefused` for anything else, before importing it.
+
+    A learner's module is loaded again after its files have changed. With ``version`` the function is of that
+    version (`labkit.calls.versions`), or `JobRefused` names the file that is not.
     """
-    return _resolve(name, tuple(allowed))
+    if version and (known := _by_version.get((name, tuple(allowed), version))):
+        return known
+    module = name.partition(":")[0]
+    return (_resolve_learners if sources.is_learners(module) else _resolve)(name, tuple(allowed), version)
+
+
+_by_version: dict[tuple[str, tuple[str, ...], str], Job] = {}
+"""The learners' functions that this process has, earlier versions too."""
+MAX_VERSIONS = 1000
+
+
+def _resolve_learners(name: str, allowed: tuple[str, ...], version: str) -> Job:
+    module_name, qualname = _parts(name, allowed)
+    with versions.lock:
+        at_hand, changed = versions.here_if_current(module_name)
+        if not version and not changed and (known := _by_version.get((name, allowed, at_hand))):
+            return known
+        module, loaded = _loaded(name, module_name, version)
+        function = _offered(name, module, qualname)
+        if loaded:  # otherwise the module has no file
+            if len(_by_version) >= MAX_VERSIONS:
+                _by_version.clear()
+            _by_version[name, allowed, loaded] = function
+        return function
+
+
+def resolve_version(name: str, version: str) -> None:
+    """Load the module of the job ``name`` again if this process has another version of it than ``version``.
+
+    Raises `JobRefused` if its files are another version, too.
+    """
+    module_name = name.partition(":")[0]
+    if versions.here(module_name) != version:
+        with versions.lock:
+            _loaded(name, module_name, version)
+
+
+def _loaded(name: str, module_name: str, version: str) -> tuple[types.ModuleType, str]:
+    """Return a learner's module as it is on disk now, and its version, which must be ``version`` if given."""
+    versions.refresh()
+    module = _imported(name, module_name)
+    loaded = versions.here(module_name)
+    if version and loaded != version:
+        raise JobRefused(
+            N_(
+                "{name} was not run: its caller has version {wanted} of {module}, and {file} on this "
+                "worker is version {found}; save the file, import it again where you submit "
+                "(importlib.reload), and submit again"
+            ),
+            name=name,
+            wanted=version,
+            module=module_name,
+            file=_file_of(module),
+            found=loaded,
+        )
+    return module, loaded
 
 
 # Refusals are exceptions, which are not cached: a corrected module is tried again.
 @functools.lru_cache(maxsize=4096)
-def _resolve(name: str, allowed: tuple[str, ...]) -> Job:
+def _resolve(name: str, allowed: tuple[str, ...], version: str = "") -> Job:
+    module_name, qualname = _parts(name, allowed)
+    return _offered(name, _imported(name, module_name), qualname)
+
+
+def _parts(name: str, allowed: tuple[str, ...]) -> tuple[str, str]:
+    """Return module and qualname of the job ``name``, if a worker may run it."""
     parts = _NAME.fullmatch(name)
     if parts is None:
         raise JobRefused(N_("{name!r} is not the name of a job; a name is module:function"), name=name[:200])
@@ -148,23 +213,50 @@ def _resolve(name: str, allowed: tuple[str, ...]) -> Job:
             name=name,
             allowed=", ".join(allowed),
         )
+    return module_name, qualname
+
+
+def _imported(name: str, module_name: str) -> types.ModuleType:
     importlib.invalidate_caches()  # find a file that the learner has just written
     try:
-        module = importlib.import_module(module_name)
+        return importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # a learner's module may raise anything, or call exit()
+        missing = isinstance(error, ModuleNotFoundError) and module_name.startswith(error.name or "?")
+        if missing and sources.is_learners(module_name):
+            template = N_(
+                "{name} cannot be run: importing {module} failed with {error}; this worker looks for it in "
+                "{folders} (LABKIT_WORK): save it there as {file}, and submit again"
+            )
+        else:
+            template = N_("{name} cannot be run: importing {module} failed with {error}")
         raise JobRefused(
-            N_("{name} cannot be run: importing {module} failed with {error}"),
+            template,
             name=name,
             module=module_name,
             error=exception_text.summary(error),
+            folders=", ".join(sources.places(module_name)) or ", ".join(sys.path[-1:]),
+            file=module_name.replace(".", "/") + ".py",
         ) from error
+
+
+def _offered(name: str, module: types.ModuleType, qualname: str) -> Job:
+    """Return the function at ``qualname`` in ``module``, if the module offers it as a job."""
+    module_name = module.__name__
     function: Job | None = look_up(module, qualname)
     if function is None:
+        if sources.is_learners(module_name):
+            template = N_(
+                "{name} cannot be run: {module} has no {function} (on the worker's side, in {file}); "
+                "write it there with def at the top level, save the file, and submit again"
+            )
+        else:
+            template = N_("{name} cannot be run: {module} has no {function} (on the worker's side)")
         raise JobRefused(
-            N_("{name} cannot be run: {module} has no {function} (on the worker's side)"),
+            template,
             name=name,
             module=module_name,
             function=qualname,
+            file=_file_of(module),
         )
     defined_here = getattr(function, "__module__", None) == module_name and (
         getattr(function, "__qualname__", None) == qualname
@@ -176,6 +268,32 @@ def _resolve(name: str, allowed: tuple[str, ...]) -> Job:
     return function
 
 
+def _file_of(module: types.ModuleType) -> str:
+    return str(vars(module).get("__file__") or module.__name__)
+
+
+def version_of(name: str) -> str:
+    """Return the version that this process has of the module of the job ``name``, if it is a learner's.
+
+    Raises `CannotTravel` if its files have changed since they were imported.
+    """
+    module = name.partition(":")[0]
+    if not sources.is_learners(module):
+        return ""
+    version, changed = versions.here_if_current(module)
+    if changed:
+        raise CannotTravel(
+            N_(
+                "{name} cannot be sent: {files} changed after it was imported here, so a worker would run "
+                "another version; import it again: importlib.reload({modules}), then take {name} from there"
+            ),
+            name=name,
+            files=", ".join(source.path for source in changed.values()),
+            modules="), importlib.reload(".join(changed),
+        )
+    return version
+
+
 _allowed_here: tuple[str, ...] = ALLOWED
 
 
@@ -183,6 +301,7 @@ def allow(modules: Sequence[str]) -> None:
     """Set the modules that this process may run, once, when a worker starts; `run_each` needs them."""
     global _allowed_here
     _allowed_here = tuple(modules)
+    sources.watch(modules)
 
 
 def resolve_here(name: str) -> Job:
@@ -230,3 +349,6 @@ def needs_of_each(name: str, calls: Sequence[tuple[Any, ...]], first: int = 0) -
     module, _, qualname = name.partition(":")
     function = look_up(sys.modules.get(module), qualname)
     return frozenset().union(*[needs_of(function, args) for args in calls])
+
+
+sources.watch()  # before a program imports its work/: then what it has loaded is known exactly

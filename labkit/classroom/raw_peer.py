@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import zmq
 
 from labkit.calls import serialization
-from labkit.calls.registry import name_of, resolve
+from labkit.calls.registry import name_of, resolve, version_of
 from labkit.charts import Table
 from labkit.classroom.stall_watch import LOOK_S, StallWatch
 from labkit.core.errors import N_, LabkitError
@@ -219,13 +219,13 @@ class RawPeer:
     def submission(self, function: Callable[..., Any], *args: Any) -> m.Submit:
         """Return the Submit message for one call."""
         name = name_of(function)
-        payload = serialization.encode_call(name, args, {})
+        payload = serialization.encode_call(name, args, {}, version=version_of(name))
         return m.Submit(os.urandom(16), 60.0, 0.0, name, "", payload)
 
     def compute(self, task: m.Task) -> m.Payload:
         """Compute a task in this thread and return its result as a payload."""
-        name, args, kwargs = serialization.decode_call(task.payload)
-        return serialization.encode_value(resolve(name)(*args, **kwargs))
+        name, args, kwargs, version = serialization.decode_versioned_call(task.payload)
+        return serialization.encode_value(resolve(name, version=version)(*args, **kwargs))
 
     def value(self, result: m.Result) -> Any:
         """Return the value in a Result message."""

@@ -42,7 +42,8 @@ def prepare_call(
     job = args[0] if chunk else name
     limit = min(rules.max_message_bytes, rules.max_client_bytes)
     try:
-        payload = serialization.encode_call(name, args, kwargs, limit_bytes=limit)
+        version = "" if isinstance(function, str) else registry.version_of(job)
+        payload = serialization.encode_call(name, args, kwargs, version=version, limit_bytes=limit)
     except TooLarge as error:
         raise CannotTravel(
             N_(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,16 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def test_a_learners_own_function_is_found_by_its_name(folder: Path) -> None:
     (folder / "mine_found.py").write_text(FIRST)
     assert policy_loader.load("mine_found:choose", folder).__name__ == "choose"
+
+
+def test_an_edited_policy_is_loaded_again(folder: Path) -> None:
+    path = folder / "mine_edited.py"
+    for name in ("first", "other"):  # of one length, in one second
+        path.write_text(f"def choose(task, workers, now): return workers[0]\nchoose.title = '{name}'\n")
+        os.utime(path, (1e9, 1e9))
+        assert vars(policy_loader.load("mine_edited:choose", folder))["title"] == name
+    path.write_text(path.read_text().replace("choose", "select"))
+    assert policy_loader.load("mine_edited:select", folder).__name__ == "select"
 
 
 def test_the_labs_policies_are_found_without_an_import() -> None:
