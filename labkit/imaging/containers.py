@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from labkit.core.errors import N_, ImageError
 from labkit.imaging import tiff
-from labkit.imaging.decoders import by_opencv, by_pillow, pillow_errors, turned
+from labkit.imaging.decoders import ERRORS, by_opencv, by_pillow, pillow_errors, turned
 from labkit.imaging.header import Header, check_size, damaged, truncated
 from labkit.imaging.metadata import CENTIMETRES, PNG, Metadata, a_metre, orientation, upright
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 JPEG = b"\xff\xd8\xff"
 _JPEG_END = b"\xff\xd9"
+_EXIF = b"Exif\0\0"
+_JPEG_METADATA = (_EXIF, b"JFIF", b"ICC_PROFILE\0", b"Photoshop 3.0\0", b"Adobe", b"FPXR\0")
 _PNG_PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _PNG_COLOUR_CHUNKS = frozenset({b"gAMA", b"cHRM", b"sRGB", b"cICP"})
 _MOST_METADATA = 16 << 20
@@ -154,7 +156,14 @@ def _jpeg(data: bytes, name: str, max_pixels: int) -> Header:
     file = io.BytesIO(data)
     try:
         with pillow_errors(name):
-            image = JpegImageFile(file)
+            try:
+                image = JpegImageFile(file)
+            except ERRORS:  # perhaps only the metadata is damaged: hide it from Pillow
+                hidden = data
+                for mark in _JPEG_METADATA:
+                    hidden = hidden.replace(mark, bytes(len(mark)))
+                file = io.BytesIO(hidden)
+                image = JpegImageFile(file)
             scan_at = file.tell()
     except ImageError:
         raise damaged(name) if _JPEG_END in data else truncated(name) from None
@@ -163,7 +172,7 @@ def _jpeg(data: bytes, name: str, max_pixels: int) -> Header:
     # In the compressed data that follows, 0xFF stands only in marks.
     if data.find(_JPEG_END, scan_at) < 0:
         raise truncated(name)
-    exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    exif = image.info.get("exif", b"").removeprefix(_EXIF)
     across, down = image.info.get("jfif_density", (0, 0))
     density = a_metre(across, down, CENTIMETRES.get(image.info.get("jfif_unit", 0)))
     metadata = Metadata(image.info.get("icc_profile") or b"", exif, density)
@@ -195,7 +204,7 @@ def _webp(data: bytes, name: str, max_pixels: int) -> Header:
         image = WebPImageFile(io.BytesIO(data))
         width, height = image.size
         check_size(width, height, name, max_pixels)
-    exif = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    exif = image.info.get("exif", b"").removeprefix(_EXIF)
     metadata = Metadata(image.info.get("icc_profile", b""), exif)
 
     def pixels() -> np.ndarray:

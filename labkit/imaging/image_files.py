@@ -41,7 +41,7 @@ MAX_FILE_BYTES = 200_000_000
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 """Of pictures that can be written."""
-READABLE = (*SUFFIXES, ".jfif", ".jpe", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif")
+READABLE = (*SUFFIXES, ".apng", ".jfif", ".jpe", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif")
 """Suffixes of pictures that a folder is searched for."""
 
 

@@ -80,12 +80,12 @@ def _read(exif: bytes) -> tuple[str, dict[int, _Entry], int]:
 
 def _directory(exif: bytes, at: int, order: str) -> tuple[dict[int, _Entry], int]:
     (rows,) = struct.unpack_from(order + "H", exif, at)
-    entries = {}
+    entries: dict[int, _Entry] = {}
     for row in range(at + 2, at + 2 + 12 * rows, 12):
         tag, kind, count = struct.unpack_from(order + "HHI", exif, row)
         is_far = {3: 2, 4: 4, 5: 8}.get(kind, 1) * count > 4
         place = struct.unpack_from(order + "I", exif, row + 8)[0] if is_far else row + 8
-        entries[tag] = _Entry(kind, count, place)
+        entries.setdefault(tag, _Entry(kind, count, place))  # of two, other readers take the first
     return entries, at + 2 + 12 * rows
 
 
@@ -126,6 +126,8 @@ def exif_of_result(exif: bytes, width: int, height: int) -> bytes:
     changed = bytearray(exif)
     try:
         order, entries, link = _read(exif)
+        if any(entries[tag].kind != 5 for tag in (_ACROSS, _DOWN) if tag in entries):
+            return b""  # Pillow, among others, would not open the result
         if preview := struct.unpack_from(order + "I", exif, link)[0]:
             struct.pack_into(order + "I", changed, link, 0)
         if _ORIENTATION in entries:

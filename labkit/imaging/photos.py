@@ -11,6 +11,7 @@ only that photo raises `ImageError`.
 from __future__ import annotations
 
 import builtins
+import enum
 import importlib.util
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -142,8 +143,8 @@ def pictures_in(
     """Return the folder's pictures, sorted; with ``recursive`` those of its subfolders behind them.
 
     Hidden files are left out (macOS writes ``._cat.jpg``), and the folder ``without``. ``on_skipped``
-    receives everything else that is left out. Raises `ImageError` if the folder cannot be read or has no
-    pictures.
+    receives what is left out, except hidden files that are no pictures. Raises `ImageError` if the folder
+    cannot be read or has no pictures.
     """
     found = _search(folder, recursive, without.resolve() if without is not None else None, on_skipped)
     if not found:
@@ -160,49 +161,58 @@ def pictures_in(
 def _search(
     folder: Path, recursive: bool, without: Path | None, on_skipped: Callable[[Skipped], None]
 ) -> list[Path]:
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise ImageError(
-            N_("{path} cannot be read: {reason}"), path=str(folder), reason=error.strerror or str(error)
-        ) from error
-    found: list[Path] = []
-    below: list[Path] = []
-    for entry in entries:
-        path = folder / entry.name
-        reason = None
+    found = []
+    folders = [folder]
+    while folders:
+        looked_in = folders.pop()
         try:
-            is_file, is_folder = entry.is_file(), entry.is_dir()
-            if not (is_file or is_folder):
-                entry.stat()  # raises for a link that leads nowhere
+            entries = sorted(os.scandir(looked_in), key=lambda entry: entry.name)
         except OSError as error:
-            on_skipped(Skipped(path, PictureNote(N_("cannot be read: {reason}"), reason=error.strerror)))
+            reason = {"reason": error.strerror or str(error)}
+            if looked_in == folder:
+                raise ImageError(N_("{path} cannot be read: {reason}"), path=str(folder), **reason) from error
+            on_skipped(Skipped(looked_in, PictureNote(N_("cannot be read: {reason}"), **reason)))
             continue
-        is_picture = entry.name.lower().endswith(image_files.READABLE)
-        if entry.name.startswith("."):
-            reason = PictureNote(N_("hidden")) if is_picture else None
-        elif is_folder and without is not None and path.resolve() == without:
-            reason = PictureNote(N_("the results are written there"))
-        elif is_folder and not recursive:
-            reason = PictureNote(N_("a folder: --recursive reads it too"))
-        elif is_folder and entry.is_symlink():
-            reason = PictureNote(N_("a link to a folder"))
-        elif is_folder:
-            below.append(path)
-        elif not is_file:
-            reason = PictureNote(N_("not a file"))
-        elif not is_picture:
-            reason = _why_no_picture(entry.name)
-        else:
-            found.append(path)
-        if reason is not None:
-            on_skipped(Skipped(path, reason))
-    for path in below:
-        try:
-            found += _search(path, recursive, without, on_skipped)
-        except ImageError as error:
-            on_skipped(Skipped(path, PictureNote(error.template, **error.params)))
+        below = []
+        for entry in entries:
+            path = looked_in / entry.name
+            kind = _kind(entry, path, recursive, without)
+            if kind is _Kind.PICTURE:
+                found.append(path)
+            elif kind is _Kind.FOLDER:
+                below.append(path)
+            elif isinstance(kind, PictureNote):
+                on_skipped(Skipped(path, kind))
+        folders += below[::-1]  # the first is looked into next
     return found
+
+
+class _Kind(enum.Enum):
+    PICTURE = enum.auto()
+    FOLDER = enum.auto()
+    IGNORED = enum.auto()
+
+
+def _kind(entry: os.DirEntry[str], path: Path, recursive: bool, without: Path | None) -> _Kind | PictureNote:
+    """Return what is done with an entry, or why it is skipped."""
+    try:
+        is_file, is_folder = entry.is_file(), entry.is_dir()
+        if not (is_file or is_folder):
+            entry.stat()  # raises for a link that leads nowhere
+    except OSError as error:
+        return PictureNote(N_("cannot be read: {reason}"), reason=error.strerror)
+    is_picture = entry.name.lower().endswith(image_files.READABLE)
+    if entry.name.startswith("."):
+        return PictureNote(N_("hidden")) if is_picture or (is_folder and recursive) else _Kind.IGNORED
+    if is_folder:
+        if without is not None and path.resolve() == without:
+            return PictureNote(N_("the results are written there"))
+        if not recursive:
+            return PictureNote(N_("a folder: --recursive reads it too"))
+        return PictureNote(N_("a link to a folder")) if entry.is_symlink() else _Kind.FOLDER
+    if not is_file:
+        return PictureNote(N_("not a file"))
+    return _Kind.PICTURE if is_picture else _why_no_picture(entry.name)
 
 
 def _why_no_picture(name: str) -> PictureNote:

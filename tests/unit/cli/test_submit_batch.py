@@ -421,6 +421,31 @@ def test_a_picture_of_another_format_is_skipped_by_its_name(tmp_path: Path, name
     ]
 
 
+def test_a_hidden_folder_is_named_and_not_read(tmp_path: Path) -> None:
+    cat = picture(tmp_path / "cat.png")
+    picture(tmp_path / ".checkpoints" / "dog.png")
+    skipped: list[Skipped] = []
+    assert find_pictures([str(tmp_path)], True, on_skipped=skipped.append) == ([cat], [])
+    assert [(each.path.name, str(each.reason)) for each in skipped] == [(".checkpoints", "hidden")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows allows only shorter paths")
+def test_folders_in_folders_without_end_are_read(tmp_path: Path) -> None:
+    deep = tmp_path
+    for _level in range(sys.getrecursionlimit() + 10):
+        deep = deep / "d"
+        deep.mkdir()
+    picture(deep / "cat.png")
+    found, failed = find_pictures([str(tmp_path)], True)
+    assert (found, failed) == ([deep / "cat.png"], [])
+    for level in (deep, *deep.parents):  # shutil.rmtree, with which pytest clears, recurses
+        if level == tmp_path:
+            break
+        for file in level.glob("*.png"):
+            file.unlink()
+        level.rmdir()
+
+
 def test_links_between_folders_are_not_followed(tmp_path: Path) -> None:
     cat = picture(tmp_path / "a" / "cat.png")
     dog = picture(tmp_path / "b" / "dog.png")

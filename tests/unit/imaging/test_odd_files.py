@@ -18,7 +18,7 @@ from labkit.core.errors import ImageError
 from labkit.imaging.filters import parse_steps
 from labkit.imaging.image_files import decode, notes
 from labkit.jobs import process_encoded
-from tests.unit.imaging.test_image_files import chunk, png
+from tests.unit.imaging.test_image_files import chunk, png, segment
 
 NOTHING = parse_steps(["blur"], {"blur": {"radius": 0}})
 SHAPE = (13, 21)
@@ -324,6 +324,35 @@ def test_a_resolution_that_only_exif_has_outlives_it(format: str, target: str, o
     data = saved(RGB, format, exif=b"Exif\0\0" + exif(resolution=True, orientation=orientation))
     across, down = reopened(process_encoded(data, NOTHING, target, strip=True)).info["dpi"]
     assert (round(across), round(down)) == ((300, 150) if orientation == 1 else (150, 300))
+
+
+@pytest.mark.parametrize("at", range(8, 66, 2))
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_odd_exif_costs_no_picture_and_spoils_no_result(format: str, at: int) -> None:
+    odd = bytearray(exif(artist=NAME, resolution=True, preview=b"small", orientation=6))
+    odd[at : at + 2] = b"\1\0"
+    data = saved(RGB, format, exif=b"Exif\0\0" + odd)
+    for target in ("png", "jpeg"):
+        result = reopened(process_encoded(data, NOTHING, target))
+        result.load()
+        assert sorted(result.size) == sorted(RGB.shape[:2])
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (0xE0, b"JFIF\0"),
+        (0xE1, b"Exif\0\0II*\0\xff\xff\xff\xff"),
+        (0xE2, b"ICC_PROFILE\0\1"),
+        (0xE2, b"ICC_PROFILE\0\0\0x"),
+        (0xED, b"Photoshop 3.0\x008BIM\4\4"),
+        (0xEE, b"Adobe"),
+        (0xFE, b""),
+    ],
+)
+def test_damaged_metadata_costs_no_jpeg(kind: int, body: bytes) -> None:
+    whole = saved(RGB, "JPEG")
+    assert np.array_equal(decode(whole[:2] + segment(kind, body) + whole[2:]), decode(whole))
 
 
 def test_the_old_preview_is_gone() -> None:
