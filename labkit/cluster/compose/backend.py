@@ -291,8 +291,12 @@ class ComposeBackend:
                     self.folder = self._own_folder = new_folder()
                 broker = containers.find(self._rows(), "broker")
                 self._history_copy = HistoryCopy(
-                    self._docker, broker["container"], self.folder / "events.jsonl"
+                    self._docker, broker["container"], self.folder / "events.jsonl", self._brokers_container
                 )
+
+    def _brokers_container(self) -> str | None:
+        found = [c for c in self._docker.containers() if containers.service_of(c) == BROKER]
+        return found[0]["Id"] if found else None
 
     # --- the end --------------------------------------------------------------------------------------------
 

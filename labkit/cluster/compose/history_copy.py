@@ -25,6 +25,7 @@ import subprocess
 import tarfile
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from labkit.cluster.compose.docker import Docker, explain
@@ -70,12 +71,19 @@ def _cannot_copy(path: Path, error: OSError) -> ClusterError:
 class HistoryCopy:
     """Copies the broker's history to ``path``; ``container`` is the broker's.
 
-    When the object has been created, the copy is complete up to some 30 ms ago, and stays so.
+    When the object has been created, the copy is complete up to some 30 ms ago, and stays so. ``find``
+    returns the broker's present container, or None: a broker that was made anew begins a history of its own,
+    which continues the copy.
     """
 
-    def __init__(self, docker: Docker, container: str, path: Path) -> None:
+    def __init__(
+        self, docker: Docker, container: str, path: Path, find: Callable[[], str | None] | None = None
+    ) -> None:
         self._docker = docker
         self._container = container
+        self._find = find
+        self._before = 0  # what was copied from former containers
+        self._ends_a_line = True
         try:
             self._file = path.open("wb", buffering=0)
         except OSError as error:
@@ -102,9 +110,25 @@ class HistoryCopy:
                 if not self._closing.wait(AGAIN_S):
                     self._fetch()
             except (LabkitError, OSError, subprocess.TimeoutExpired, tarfile.TarError) as error:
-                if GONE in str(error):
+                if GONE in str(error) and self._find is None:
                     return  # its history is gone too; other errors (Docker restarts, a full disk) may pass
+                if GONE in str(error) and self._goes_on_elsewhere():
+                    continue
                 self._closing.wait(AGAIN_S)
+
+    def _goes_on_elsewhere(self) -> bool:
+        """Continue with the container that replaces the former one; return whether there is one."""
+        assert self._find is not None
+        try:
+            container = self._find()
+        except LabkitError:
+            return False  # Docker does not answer at the moment
+        if container is None or container == self._container:
+            return False
+        if not self._ends_a_line:
+            self._append(b"\n")  # a killed broker may leave half a line
+        self._container, self._before = container, self._copied
+        return True
 
     def _fetch(self) -> None:
         """Copy the part of the broker's file that the copy lacks."""
@@ -123,7 +147,7 @@ class HistoryCopy:
         with tarfile.open(fileobj=io.BytesIO(ran.stdout)) as tar:
             member = tar.extractfile(tar.getmembers()[0])
             assert member is not None
-            member.seek(self._copied)
+            member.seek(self._copied - self._before)
             self._append(member.read())
 
     def _follow(self) -> None:
@@ -132,7 +156,17 @@ class HistoryCopy:
             if self._closing.is_set():
                 return
             self._tail = subprocess.Popen(
-                ["docker", "exec", "-i", self._container, "sh", "-c", FOLLOW, "sh", str(self._copied + 1)],
+                [
+                    "docker",
+                    "exec",
+                    "-i",
+                    self._container,
+                    "sh",
+                    "-c",
+                    FOLLOW,
+                    "sh",
+                    str(self._copied - self._before + 1),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -151,6 +185,8 @@ class HistoryCopy:
             written = self._file.write(rest)  # less than all of it for gigabytes, or on a full disk
             self._copied += written
             rest = rest[written:]
+        if data:
+            self._ends_a_line = data.endswith(b"\n")
 
     def close(self) -> None:
         """Stop copying; the file stays."""

@@ -22,7 +22,7 @@ from labkit.cluster.compose.history_copy import HistoryCopy, new_folder
 from labkit.cluster.compose.reaper import Reaper
 from labkit.cluster.history_file import EventFile
 from labkit.core.errors import ClusterError
-from labkit.core.history import Event, encode_event
+from labkit.core.history import GAP, Event, encode_event
 from tests.tools.command_line import ROOT
 from tests.tools.waiting import require, wait_until
 
@@ -60,6 +60,9 @@ def test_the_reaper_of_a_killed_program_still_runs_its_command(tmp_path: Path) -
 
 DOCKER = """
 [ -f "$BOX/docker-down" ] && { touch "$BOX/asked"; echo "Cannot connect to the Docker daemon" >&2; exit 1; }
+[ -f "$BOX/gone" ] && case "$*" in *c0ffee*)
+    touch "$BOX/asked"; echo "Error: No such container: c0ffee" >&2; exit 1 ;;
+esac
 case "$1" in
 cp) [ -f "$BOX/events.jsonl" ] || { echo "Error: Could not find the file $2 in container" >&2; exit 1; }
     exec tar -C "$BOX" -cf - events.jsonl ;;
@@ -155,6 +158,31 @@ def test_a_pause_of_docker_loses_no_history(box: Path, tmp_path: Path) -> None:
         wait_until(lambda: len(copied.history().events) == 3, 10.0, "the lines written since")
     finally:
         history_copy.close()
+
+
+def test_the_copy_goes_on_with_a_broker_whose_container_was_made_anew(box: Path, tmp_path: Path) -> None:
+    write(box, "broker_started", "joined")
+    present: list[str | None] = ["c0ffee"]
+    copy = HistoryCopy(Docker("p", os.environ), "c0ffee", tmp_path / "copy", lambda: present[0])
+    try:
+        (box / "events.jsonl").write_bytes(whole := (box / "events.jsonl").read_bytes() + b'{"half a')
+        wait_until(lambda: (tmp_path / "copy").read_bytes() == whole, 10.0, "the broker's last, half line")
+        (box / "gone").touch()
+        (box / "running").unlink()
+        wait_until((box / "asked").exists, 10.0, "an attempt without the container")
+        (box / "events.jsonl").unlink()
+        write(box, "broker_started", "lost")
+        present[0] = "decaf"
+        (box / "running").touch()
+        kinds = ["broker_started", "joined", GAP, "broker_started", "lost"]
+        copied = EventFile(tmp_path / "copy")
+        wait_until(
+            lambda: [event.kind for event in copied.history().events] == kinds, 10.0, "the new history"
+        )
+        write(box, "left")
+        wait_until(lambda: copied.history().events[-1].kind == "left", 10.0, "its later lines")
+    finally:
+        copy.close()
 
 
 class FullDisk:
