@@ -10,6 +10,9 @@ import sys
 def main() -> int:
     """Run the command line and return its exit code. Afterwards Ctrl-C is ignored, while Python ends."""
     try:
+        from labkit.support import utf8
+
+        utf8.start_again_if_needed()
         from labkit.cli import main
 
         return main()

@@ -23,6 +23,9 @@ def main() -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+    from labkit.support import utf8
+
+    utf8.start_again_if_needed()
     from labkit.core.errors import LabkitError
     from labkit.core.protocol import exit_codes
     from labkit.security import credentials

@@ -27,6 +27,7 @@ from labkit.core.errors import BackendMissing
 from labkit.mirror.server import server_command, url_of
 from labkit.security.credentials import check_host, is_loopback
 from labkit.security.key_store import LOCAL, ROLES, KeyFolder
+from labkit.support import utf8
 from labkit.support.parent_watch import dying_with_parent
 from labkit.support.paths import ROOT
 from labkit.support.settings import Settings, rule_variables
@@ -132,6 +133,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "PYTHONPATH": f"{ROOT}{os.pathsep}{path}" if path else str(ROOT),
         "PYTHONUNBUFFERED": "1",  # the output of a task is in the log at once
         "PYTHONIOENCODING": "utf-8:backslashreplace",
+        **utf8.variables(),
     }
 
 
