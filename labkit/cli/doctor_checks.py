@@ -102,6 +102,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         _ports,
         _redis,
         _docker,
+        _published,
         _cores,
         _memory,
         _disk,
@@ -332,6 +333,37 @@ def _docker(_settings: Settings) -> Iterator[Finding]:
         )
 
 
+def _published(settings: Settings) -> Iterator[Finding]:
+    """Warn of ports that docker-compose would publish, and that a program outside of it has."""
+    if shutil.which("docker") is None:
+        return
+    wanted = {
+        "LABKIT_CLIENT_PORT": settings.client_port,
+        "LABKIT_EVENT_PORT": settings.event_port,
+        "LABKIT_REDIS_PORT": settings.redis_port,
+        "LABKIT_LAB_PORT": settings.lab_port,
+    }
+    contained = {port for project in projects.running() for port in project.ports}
+    taken = {
+        variable: port
+        for variable, port in wanted.items()
+        if port not in contained and ports.obstacle(ports.REDIS_HOST, port) is not None
+    }
+    if taken:
+        found = said(
+            N_("docker-compose up -d would stop halfway, because these ports are taken: {ports}"),
+            ports=", ".join(map(str, taken.values())),
+        )
+        advice = said(
+            N_(
+                "python -m labkit up --backend compose takes free ones; or name free ones: {variables}, in a "
+                "file .env beside docker-compose.yml"
+            ),
+            variables=", ".join(taken),
+        )
+        yield Finding("docker", WARN, found, advice)
+
+
 def _ask(*command: str) -> tuple[str | None, str]:
     """Run a command that prints a version; return it, or None and the first line of the complaint."""
     try:
@@ -406,14 +438,25 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 
 
 def _clusters(settings: Settings) -> Iterator[Finding]:
-    running = ", ".join(str(state["name"]) for state in _running_clusters(settings))
-    contained = ", ".join(projects.cluster_of(each.name, settings.home) for each in projects.running())
-    if running:
-        found = said(N_("running: {names}"), names=running)
-        yield Finding("cluster", OK, found, said(N_("python -m labkit status shows it")))
+    local = [str(state["name"]) for state in _running_clusters(settings)]
+    contained = [projects.cluster_of(each.name, settings.home) for each in projects.running()]
+    both = set(local) & set(contained)
+    if local:
+        found = said(N_("running: {names}"), names=", ".join(local))
+        option = _option(local, settings) + (" --backend local" if both else "")
+        yield Finding(
+            "cluster", OK, found, said(N_("python -m labkit status{option} shows it"), option=option)
+        )
     if contained:
-        found = said(N_("running in containers: {names}"), names=contained)
-        advice = said(N_("python -m labkit status --backend compose shows it"))
-        yield Finding("cluster", OK, found, advice)
-    if not running and not contained:
+        found = said(N_("running in containers: {names}"), names=", ".join(contained))
+        option = _option(contained, settings) + " --backend compose"
+        yield Finding(
+            "cluster", OK, found, said(N_("python -m labkit status{option} shows it"), option=option)
+        )
+    if not local and not contained:
         yield Finding("cluster", OK, said(N_("none is running")), said(N_("python -m labkit up starts one")))
+
+
+def _option(names: list[str], settings: Settings) -> str:
+    """Return the option that chooses the first of these clusters; none for the one that is chosen without."""
+    return "" if settings.cluster in names else f" --name {names[0]}"

@@ -28,6 +28,7 @@ OF_OURS = ("labkit-broker", "labkit-worker", "labkit-lab")
 since, Docker lists a number instead; then the folder counts from which the project was started."""
 
 _SETTING = re.compile(r"^\s*(?:export\s+)?((?:LABKIT_|WORKER_|COMPOSE_)\w+)\s*=", re.MULTILINE)
+_FOUND = re.compile(r"LABKIT_\w+_PORT|COMPOSE_PROJECT_NAME")
 _PUBLISHED = re.compile(r":(\d+)->")
 _PROJECT = "com.docker.compose.project"
 _FORMAT = (
@@ -149,10 +150,11 @@ def cluster_of(project: str, home: Path) -> str:
 def only_in_env_file(path: Path = ENV_FILE) -> list[str]:
     """Return the settings that are in compose's file ``.env`` but not in the environment.
 
-    docker-compose reads that file; no other part of the lab does.
+    docker-compose reads that file; no other part of the lab does. Ports and the project's name are left out:
+    the lab finds both by asking Docker.
     """
     try:
         names = _SETTING.findall(path.read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return []  # usually there is no such file
-    return [name for name in dict.fromkeys(names) if name not in os.environ]
+    return [name for name in dict.fromkeys(names) if name not in os.environ and not _FOUND.fullmatch(name)]

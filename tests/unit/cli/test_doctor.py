@@ -247,6 +247,38 @@ def test_container_clusters_are_named_with_their_ports(
     assert "the lab's cluster 'default'" in str(found[0].found)
 
 
+def test_ports_that_docker_compose_would_miss_are_named_with_both_remedies(
+    monkeypatch: pytest.MonkeyPatch, taken_port: int
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _name: "/bin/docker")
+    monkeypatch.setattr(projects, "running", list)
+    free = {"client_port": 0, "event_port": 0, "redis_port": 0, "lab_port": 0}  # 0: any free port
+    assert list(doctor_checks._published(settings(**free))) == []
+    for name in free:
+        (finding,) = doctor_checks._published(settings(**{**free, name: taken_port}))
+        assert finding.state == WARN and str(taken_port) in str(finding.found)
+        assert f"LABKIT_{name.upper()}" in str(finding.advice) and "up --backend compose" in str(
+            finding.advice
+        )
+    own = [Project("labkit", frozenset({taken_port}))]
+    monkeypatch.setattr(projects, "running", lambda: own)
+    assert list(doctor_checks._published(settings(**{**free, "redis_port": taken_port}))) == []
+
+
+def test_two_clusters_of_one_name_have_a_command_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projects, "running", lambda: [Project("labkit", frozenset())])
+    monkeypatch.setattr(doctor_checks, "_running_clusters", lambda _settings: [{"name": "default"}])
+    commands = [str(finding.advice) for finding in doctor_checks._clusters(settings(home=tmp_path))]
+    assert commands == [
+        f"python -m labkit status --backend {backend} shows it" for backend in ("local", "compose")
+    ]
+    monkeypatch.setattr(doctor_checks, "_running_clusters", lambda _settings: [{"name": "second"}])
+    commands = [str(finding.advice) for finding in doctor_checks._clusters(settings(home=tmp_path))]
+    assert commands[0] == "python -m labkit status --name second shows it"
+
+
 def test_settings_only_in_composes_env_file_are_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: "/bin/docker")
     monkeypatch.setattr(doctor_checks, "_ask", lambda *command: ("27.1", ""))

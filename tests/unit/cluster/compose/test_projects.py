@@ -64,3 +64,11 @@ def test_settings_only_in_composes_env_file_are_listed(
         encoding="utf-8",
     )
     assert only_in_env_file(file) == ["WORKER_2_CAPABILITIES"]
+
+
+def test_ports_and_the_projects_name_need_not_be_in_the_environment(tmp_path: Path) -> None:
+    (file := tmp_path / ".env").write_text(
+        "LABKIT_REDIS_PORT=6380\nLABKIT_LAB_PORT=9000\nCOMPOSE_PROJECT_NAME=ana\nLABKIT_POLICY=random_choice\n",
+        encoding="utf-8",
+    )
+    assert only_in_env_file(file) == ["LABKIT_POLICY"]
