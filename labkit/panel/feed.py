@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from datetime import datetime
 from typing import NamedTuple
 
 from labkit.cluster.status_text import cause_in_words
@@ -66,8 +67,8 @@ class Feed:
         for event in events:
             if self.live.began_at is None:
                 self._behind = monotonic - event.at
-            started = event.detail.get("wall") if event.kind == h.BROKER_STARTED else None
-            if isinstance(started, (int, float)):
+            started = _unix_time(event.detail.get("wall")) if event.kind == h.BROKER_STARTED else None
+            if started is not None:
                 self._behind = monotonic - max(0.0, wall - started) - event.at
             self.live.add(event)
             why = self._causes.add(event)
@@ -108,6 +109,19 @@ class Feed:
             if t >= since:
                 marks.append(Mark(t, f"{fault} {event.detail.get('target', '')}", fault not in HEALING))
         return marks
+
+
+def _unix_time(wall: object) -> float | None:
+    """Return the time of day at which a broker started, None if its event does not state it.
+
+    Brokers write it in whole seconds, rounded down (2026-01-31T12:00:00Z): half a second is the mean error.
+    """
+    if isinstance(wall, (int, float)):
+        return float(wall)
+    try:
+        return datetime.fromisoformat(str(wall)).timestamp() + 0.5
+    except ValueError:
+        return None
 
 
 def _sentence(event: Event, why: str, live: LiveView) -> tuple[str, str] | None:

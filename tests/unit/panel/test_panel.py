@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any, cast
 
@@ -151,6 +152,20 @@ def test_now_is_estimated_from_the_wall_clock_at_the_brokers_start() -> None:
     feed.read([Event(500.0, "broker_started", detail={"wall": 1000.0})], monotonic=77.0, wall=1010.0)
     assert feed.now(77.0) == pytest.approx(10.0)
     assert feed.now(80.0) == pytest.approx(13.0)
+
+
+def test_brokers_own_way_to_state_the_time_is_understood_so_an_old_rate_is_not_shown() -> None:
+    started = {"wall": "2026-01-31T12:00:00Z"}
+    wall = datetime(2026, 1, 31, 12, 10, 0, tzinfo=UTC).timestamp()
+    feed = Feed()
+    done = [Event(500.0 + n / 10, "done", "ab" * 16, 1, "worker-1") for n in range(100)]
+    feed.read([Event(500.0, "broker_started", detail=started), *done], monotonic=77.0, wall=wall)
+    assert feed.now(77.0) == pytest.approx(600.0, abs=1.0)
+    told = cast(ClusterStatus, status(worker()))
+    assert "· 0.0 results/s" in moment_of(told, feed, 77.0).headline
+    feed = Feed()
+    feed.read([Event(500.0, "broker_started", detail={"wall": "no time"})], monotonic=77.0, wall=wall)
+    assert feed.now(77.0) == 0.0
 
 
 def test_event_younger_than_the_estimate_corrects_the_clock() -> None:
