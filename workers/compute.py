@@ -21,6 +21,7 @@ from labkit.core import exception_attributes, exception_text
 from labkit.core.errors import N_, CannotTravel
 from labkit.core.peers.worker_session import Began, Finished, Raised
 from labkit.core.protocol import messages as m
+from labkit.support.current_task import CurrentTask, set_current
 from labkit.support.tracebacks import traceback_text
 
 TRACEBACK_LIMIT = 16_000
@@ -128,12 +129,15 @@ class Compute:
 
     def _compute(self, task: m.Task, since: float) -> Finished | Raised:
         position = Position()
+        set_current(CurrentTask(task.task, task.attempt, task.lease_s))
         try:
             payload = self._result(task.payload, position)
         except BaseException as error:  # noqa: BLE001 - anything that a task raises, even by exit(), is its failure
             with self._lock:
                 self.failed += 1
             return self._failure(task, since, error, position.index)
+        finally:
+            set_current(None)
         return Finished(task.task, task.attempt, time.monotonic() - since, payload)
 
     def _result(self, call: m.Payload, position: Position) -> m.Payload:

@@ -16,9 +16,11 @@ import itertools
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import wait as futures_wait
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -36,12 +38,15 @@ from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire
 from labkit.core.protocol.rules import Rules
 from labkit.security.credentials import Credentials
+from labkit.support.current_task import CurrentTask
 from labkit.transport.sockets import check_address
 
 K = TypeVar("K")
 T = TypeVar("T")
 
 ANSWER_TIMEOUT_S = 5.0
+TELL_AFTER_S = 0.2
+"""A task that waits for another task tells the broker after this time."""
 
 
 class Client:
@@ -171,6 +176,33 @@ class Client:
         """Return when ``done()``: lead the I/O loop, or ``block(timeout_s)`` if another thread leads."""
         self._io_loop.wait_for(done, block, ends_at)
 
+    def wait_inside(
+        self,
+        inside: CurrentTask,
+        awaited: bytes,
+        done: Callable[[], bool],
+        block: Callable[[float | None], object],
+        ends_at: float | None,
+    ) -> None:
+        """Do what ``wait_for`` does, for a thread that computes the task ``inside`` of a worker.
+
+        If it waits without a limit, or for as long as that task may run, the broker is told: such waiting may
+        be a deadlock.
+        """
+        now = time.monotonic()
+        if ends_at is not None and ends_at < now + inside.lease_s:
+            self.wait_for(done, block, ends_at)
+            return
+        with suppress(TimeoutError):
+            self.wait_for(done, block, now + TELL_AFTER_S)
+        if done():
+            return
+        self._io_loop.post(cs.WaitsNow(inside.task, inside.attempt, (awaited,)))
+        try:
+            self.wait_for(done, block, ends_at)
+        finally:
+            self._io_loop.post(cs.WaitsNow(inside.task, inside.attempt, ()))
+
     def cancel(self, future: TaskFuture) -> bool:
         """Cancel a task that is not known to have started; return whether it will have no other outcome.
 
@@ -262,7 +294,8 @@ class Client:
         With ``wait`` it first waits until every open task has its outcome.
         """
         if wait and not self._io_loop.is_closing:
-            futures_wait(self.open_futures())
+            for future in self.open_futures():
+                future.wait()
             self._batches_done.clear()
             if self._batches:
                 self._batches_done.wait()

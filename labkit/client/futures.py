@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -20,6 +21,8 @@ from labkit.core.errors import LabkitError
 from labkit.core.peers.client_session import Call
 from labkit.core.peers.task_errors import task_error, unreadable_result
 from labkit.core.protocol import messages as m
+from labkit.support import current_task
+from labkit.support.current_task import CurrentTask
 
 
 class Client(Protocol):
@@ -41,6 +44,16 @@ class Client(Protocol):
         self, done: Callable[[], bool], block: Callable[[float | None], object], ends_at: float | None
     ) -> None:
         """Return when ``done()``, or after ``block(timeout_s)``."""
+
+    def wait_inside(
+        self,
+        inside: CurrentTask,
+        awaited: bytes,
+        done: Callable[[], bool],
+        block: Callable[[float | None], object],
+        ends_at: float | None,
+    ) -> None:
+        """Do what ``wait_for`` does, and report that the task ``inside`` waits for the task ``awaited``."""
 
 
 class TaskFuture(Future[Any]):
@@ -85,10 +98,18 @@ class TaskFuture(Future[Any]):
         self._wait(timeout)
         return super().exception(0)
 
+    def wait(self) -> None:
+        """Return when it has an outcome, whichever; while waiting, this thread leads the I/O loop."""
+        with suppress(CancelledError):
+            self._wait(None)
+
     def _wait(self, timeout: float | None) -> None:
         if not self.done():
             ends_at = None if timeout is None else time.monotonic() + timeout
-            self._client.wait_for(self.done, super().exception, ends_at)
+            if (task := current_task.current()) is None:
+                self._client.wait_for(self.done, super().exception, ends_at)
+            else:
+                self._client.wait_inside(task, self.task, self.done, super().exception, ends_at)
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
         """Have ``fn`` called with this future when it is done, in a thread where it may block."""
@@ -171,7 +192,10 @@ class Batch:
             self._news.clear()
             self._wanted = task
             if task not in arrived:  # it may have arrived between the two lines above
-                self._client.wait_for(lambda: task in arrived, self._news.wait, ends_at)
+                if (inside := current_task.current()) is None:
+                    self._client.wait_for(lambda: task in arrived, self._news.wait, ends_at)
+                else:
+                    self._client.wait_inside(inside, task, lambda: task in arrived, self._news.wait, ends_at)
                 if task not in arrived and ends_at is not None and time.monotonic() >= ends_at:
                     raise TimeoutError
         self._wanted = None

@@ -115,6 +115,10 @@ class TaskHung(TaskError):
     """The task ran past its lease on every attempt."""
 
 
+class TaskDeadlock(TaskError):
+    """Running tasks occupy all slots and wait for tasks of the same cluster, this one among them."""
+
+
 class NoWorker(TaskError):
     """No living worker could do this task before its deadline. Indefinite if it had been dispatched."""
 

@@ -84,11 +84,16 @@ class Liveness:
 
     # --- each tick ------------------------------------------------------------------------------------------
 
-    def notice_oversleep(self, now: float) -> None:
-        """Note a ``Tick``; if it comes late, do not blame peers for the time in which the broker slept."""
-        if now - self._last_tick > self._rules.heartbeat_s:
+    def notice_oversleep(self, now: float) -> bool:
+        """Note a ``Tick``; if it comes late, do not blame peers for the time in which the broker slept.
+
+        Returns whether it came late.
+        """
+        slept = now - self._last_tick > self._rules.heartbeat_s
+        if slept:
             self.forgive_silence(now)
         self._last_tick = now
+        return slept
 
     def forgive_silence(self, now: float) -> None:
         """Start every peer's period again, and extend all leases by the time since the last ``Tick``."""

@@ -85,8 +85,8 @@ class Worker:
     """One worker of one epoch. Implements ``policies.WorkerView``."""
 
     __slots__ = (
-        "ahead_s", "capabilities", "completed", "draining", "epoch", "group", "id", "in_flight", "instance",
-        "key", "last_dispatch", "last_heard", "last_used", "left_at", "listed", "patience_s", "pid",
+        "ahead_s", "capabilities", "completed", "draining", "epoch", "group", "held_up", "id", "in_flight",
+        "instance", "key", "last_dispatch", "last_heard", "last_used", "left_at", "listed", "patience_s", "pid",
         "revoked", "route", "slots", "suspect", "tasks",
     )  # fmt: skip
 
@@ -122,6 +122,7 @@ class Worker:
         self.patience_s = 0.0  # allowance for announced bulk
         self.suspect = False
         self.draining = False
+        self.held_up = False  # tasks that wait for other tasks occupy all its slots
         self.listed: int | None = None  # the load under which the index holds it
         self.group: Group | None = None
 
@@ -180,7 +181,9 @@ def worker_id_of(key: bytes) -> str:
 class ClientRecord:
     """One client: its current route (None while disconnected), its open tasks and their bytes."""
 
-    __slots__ = ("acks", "bytes", "id", "last_heard", "name", "patience_s", "refused_at", "route", "tasks")
+    __slots__ = (
+        "acks", "bytes", "id", "last_heard", "name", "patience_s", "refused_at", "route", "tasks", "waits",
+    )  # fmt: skip
 
     def __init__(self, id: bytes, name: str, route: Route, now: float) -> None:
         self.id = id
@@ -192,3 +195,5 @@ class ClientRecord:
         self.tasks: dict[bytes, OpenTask] = {}
         self.bytes = 0
         self.acks: list[bytes] = []
+        # What tasks wait for that run where this client lives: task -> attempt, the tasks awaited.
+        self.waits: dict[bytes, tuple[int, tuple[bytes, ...]]] = {}

@@ -8,6 +8,7 @@ decides which step each message means for which task; its parts do the rest:
 * ``admission``: which clients, workers and tasks are taken on
 * ``liveness``: which peers are silent or hung
 * ``blame``: which task crashed, hung or silenced its worker
+* ``deadlock``: which tasks wait for each other for ever
 * ``placement``: which task goes to which worker
 
 Rules, each of which the simulation checks (``labkit.simulation.online_checker`` and ``invariants``):
@@ -34,6 +35,7 @@ from labkit.core import history as h
 from labkit.core.broker.admission import Admission
 from labkit.core.broker.blame import Blame, Verdict
 from labkit.core.broker.client_table import ClientTable
+from labkit.core.broker.deadlock import MAX_WAITS, Deadlock
 from labkit.core.broker.inputs import (
     Action,
     ClientClosed,
@@ -78,6 +80,7 @@ class Scheduler:
         self.life = life = TaskLife(rules, workers, clients, blame, output)
         self.tasks, self.queue = life.tasks, life.queue
         self.liveness = Liveness(rules, workers, clients, blame, output, now)
+        self.deadlock = Deadlock(rules, life.tasks, workers, clients, now)
         self.placement = Placement(life.queue, workers, choose, output)
         self.admission = Admission(rules, epoch, life, workers, clients, blame, may_use_worker_id, output)
         self.counters = output.counters
@@ -95,6 +98,7 @@ class Scheduler:
             m.Cancel: self._on_cancel,
             m.Note: self._on_note,
             m.Query: self._on_query,
+            m.Waits: self._on_waits,
             m.Heartbeat: lambda *_: None,  # its arrival is all that counts
             m.Bulk: self.liveness.announce,
             m.ClientGoodbye: lambda client, _, now: self._forget_client(client, now),
@@ -186,6 +190,14 @@ class Scheduler:
         info = m.Info(query.number, json.dumps(self.status(now)).encode())
         self._actions.append(ToClient(client.route, info))
 
+    def _on_waits(self, client: ClientRecord, waits: m.Waits, now: float) -> None:
+        if len(waits.awaited) % 16:
+            self.counters["unexpected_messages"] += 1
+        elif not waits.awaited:
+            client.waits.pop(waits.task, None)
+        elif waits.task in client.waits or len(client.waits) < MAX_WAITS:
+            client.waits[waits.task] = waits.attempt, tuple(m.task_ids(waits.awaited))
+
     def _on_client_closed(self, event: ClientClosed, now: float) -> None:
         client = self.clients.disconnect(event.route)
         if client is not None:
@@ -235,6 +247,7 @@ class Scheduler:
         worker = Worker(worker_id, route, instance, epoch, slots, m.capabilities(stated), pid, now)
         self.workers.join(worker)
         self.blame.count_lives(len(self.workers), now)
+        self.deadlock.workers_changed(now)
         self.life.work_changed = True
         detail = {"epoch": epoch.hex(), "slots": slots, "capabilities": stated, "pid": pid}
         self._events.append(Event(now, h.JOINED, "", 0, worker_id, detail))
@@ -261,6 +274,7 @@ class Scheduler:
         # After silence the connection may still stand, and bring messages.
         self.workers.remove(worker, "left" if left else "lost", connected=cause in ("silent", "lease"))
         self.blame.count_lives(len(self.workers), now)
+        self.deadlock.workers_changed(now)
         detail = h.NO_DETAIL if left else {"cause": cause}
         self._events.append(Event(now, h.LEFT if left else h.LOST, "", 0, worker.id, detail))
         if cause == "closed":
@@ -369,7 +383,8 @@ class Scheduler:
     # --- time -----------------------------------------------------------------------------------------------
 
     def _on_tick(self, _: Tick, now: float) -> None:
-        self.liveness.notice_oversleep(now)
+        if self.liveness.notice_oversleep(now):
+            self.deadlock.workers_changed(now)
         for task_id in self.life.deadlines.expire(now):
             self.life.expire(self.tasks[task_id], now)
         if self.liveness.is_sweep_due(now):
@@ -390,6 +405,15 @@ class Scheduler:
             self._end_wait(task, now)
         for client in self.liveness.gone_clients(now):
             self._forget_client(client, now)
+        hopeless, misplaced = self.deadlock.look(now)
+        self.life.work_changed |= self.deadlock.room_changed
+        for task in misplaced:
+            self.life.take_back(task, now)
+        for task in hopeless:
+            worker_id = "" if task.worker is None else task.worker.id
+            self.life.revoke(task)
+            why = "tasks that wait for other tasks of this cluster occupy all its workers"
+            self.life.fail(task, "DEADLOCK", worker_id, why, now)
 
     def _end_wait(self, task: OpenTask, now: float) -> None:
         """End the wait of a task that was set aside, if it is over: release the task, or find it guilty."""

@@ -140,6 +140,17 @@ class TaskLife:
             self.work_changed = True
         self._events.append(Event(now, h.REQUEUED, task.hex, task.attempt, worker.id, detail))
 
+    def take_back(self, task: OpenTask, now: float) -> None:
+        """Take a task that has not started from a worker that cannot start it; another one may have it."""
+        worker = task.worker
+        assert worker is not None
+        task.holders[task.attempt] = worker.key
+        self.revoke(task)
+        task.state = State.QUEUED
+        self.queue.push(task, front=True)
+        self.work_changed = True
+        self._events.append(Event(now, h.REQUEUED, task.hex, task.attempt, worker.id, {"cause": "returned"}))
+
     def end_wait(self, task: OpenTask) -> None:
         """Let a task that was set aside be the next one in the queue."""
         self.queue.release(task)

@@ -120,7 +120,7 @@ class WorkerTable:
 
     def has_credit(self, worker: Worker) -> bool:
         """Return whether this worker may get one more task now."""
-        if worker.suspect or worker.draining:
+        if worker.suspect or worker.draining or worker.held_up:
             return False
         if worker.in_flight <= worker.slots:
             return True

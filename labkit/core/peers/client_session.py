@@ -83,6 +83,14 @@ class ForgetAsked(NamedTuple):
     number: int
 
 
+class WaitsNow(NamedTuple):
+    """A task that runs here waits for tasks of this client; with none, it waits no longer."""
+
+    task: bytes
+    attempt: int
+    awaited: tuple[bytes, ...]
+
+
 class CloseAsked(NamedTuple):
     """The user closed the client: say goodbye."""
 
@@ -134,7 +142,7 @@ class ClientTables(NamedTuple):
     """Acknowledged by the broker."""
 
 
-Event = SubmitAsked | CancelAsked | Ask | ForgetAsked | CloseAsked
+Event = SubmitAsked | CancelAsked | Ask | ForgetAsked | WaitsNow | CloseAsked
 Action = Send | Connect | Outcome | NowRunning | CancelAnswer | Answer | Welcomed
 
 
@@ -160,6 +168,7 @@ class ClientSession(Session[Event, Action]):
         self._hold_until = float("-inf")
         self._questions: dict[int, m.Note | m.Query] = {}
         self._cancelling: dict[bytes, None] = {}  # an ordered set
+        self._waits: dict[bytes, WaitsNow] = {}  # by the task that waits
         self._deadlines = Deadlines()
         self._ticks: dict[bytes, int] = {}
         self.duplicates = 0
@@ -211,6 +220,8 @@ class ClientSession(Session[Event, Action]):
             task
         ) in self._cancelling:  # after the tasks: a new broker must have a task before its cancellation
             self._send(m.Cancel(task), now)
+        for waits in self._waits.values():
+            self._tell(waits, now)
 
     def _on_stale(self, _: m.Stale, now: float) -> None:
         if self.phase is Phase.READY:
@@ -317,6 +328,17 @@ class ClientSession(Session[Event, Action]):
         if self.phase is Phase.READY:
             self._send(event.message, now)
 
+    def _on_waits(self, waits: WaitsNow, now: float) -> None:
+        if waits.awaited:
+            self._waits[waits.task] = waits
+        else:
+            self._waits.pop(waits.task, None)
+        if self.phase is Phase.READY:
+            self._tell(waits, now)
+
+    def _tell(self, waits: WaitsNow, now: float) -> None:
+        self._send(m.Waits(waits.task, waits.attempt, b"".join(waits.awaited)), now)
+
     def _on_forget(self, event: ForgetAsked, now: float) -> None:
         self._questions.pop(event.number, None)
 
@@ -359,6 +381,7 @@ class ClientSession(Session[Event, Action]):
         **Session._handlers,
         SubmitAsked: _on_submit,
         CancelAsked: _on_cancel,
+        WaitsNow: _on_waits,
         Ask: _on_ask,
         ForgetAsked: _on_forget,
         CloseAsked: _on_close,

@@ -29,6 +29,7 @@ from labkit.core.errors import (
     NoWorker,
     ProtocolError,
     ResultUnreadable,
+    TaskDeadlock,
     TaskError,
     TaskFailed,
     TaskHung,
@@ -84,6 +85,15 @@ def task_error(call: Call, failed: m.Failed) -> TaskError:
             N_(
                 "{job} hung: it outran its lease on every attempt "
                 "(task {task}, last on {worker}, attempt {attempt})"
+            ),
+            **named,
+        )
+    if failed.code == "DEADLOCK":
+        return TaskDeadlock(
+            N_(
+                "{job} cannot start (task {task}): tasks that wait for other tasks of this cluster, this one "
+                "among them, occupy all its workers. Submit it from your program and not from inside a task, "
+                "or add workers: python -m labkit scale N"
             ),
             **named,
         )

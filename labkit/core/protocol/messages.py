@@ -103,6 +103,15 @@ class Query(NamedTuple):
     number: int
 
 
+class Waits(NamedTuple):
+    """The running ``attempt`` of ``task`` waits, without a time limit, until one of the tasks ``awaited`` (16
+    bytes each) has an outcome; with none, it waits no longer. Sent by a client that a task has opened."""
+
+    task: bytes
+    attempt: int
+    awaited: bytes
+
+
 class ClientGoodbye(NamedTuple):
     """The client leaves on purpose: cancel its open tasks."""
 
@@ -284,7 +293,7 @@ class Revoke(NamedTuple):
 
 # --- which kinds may travel in which direction --------------------------------------------------------------
 
-ClientToBroker = Heartbeat | Bulk | ClientHello | Submit | Cancel | Note | Query | ClientGoodbye
+ClientToBroker = Heartbeat | Bulk | ClientHello | Submit | Cancel | Note | Query | Waits | ClientGoodbye
 WorkerToBroker = (
     Heartbeat | Bulk | WorkerHello | Started | Done | WorkerError | Returned | Leaving | WorkerGoodbye
 )
@@ -310,7 +319,7 @@ FROM_WORKER = frozenset[type](get_args(WorkerToBroker))
 TO_CLIENT = frozenset[type](get_args(BrokerToClient))
 TO_WORKER = frozenset[type](get_args(BrokerToWorker))
 
-FAILURE_CODES = ("ERROR", "POISONED", "HUNG", "NO_WORKER", "DEADLINE")
+FAILURE_CODES = ("ERROR", "POISONED", "HUNG", "NO_WORKER", "DEADLINE", "DEADLOCK")
 
 
 def capabilities(listed: str) -> frozenset[str]:

@@ -71,6 +71,7 @@ KINDS = (
     _kind(0x13, m.Note, "I", strings=2),
     _kind(0x14, m.Query, "I"),
     _kind(0x15, m.ClientGoodbye),
+    _kind(0x16, m.Waits, "16sI", tail="bytes"),
     _kind(0x20, m.ClientWelcome, "8sffIQ"),
     _kind(0x21, m.Accepted, "", tail="bytes"),
     _kind(0x22, m.Refused, "f", strings=1, tail="bytes"),
@@ -157,10 +158,11 @@ def envelopes(messages: Iterable[m.Message]) -> Iterator[Record]:
     size = 0
     for message in messages:
         record, frames = encode(message)
-        if waiting[1:] and (frames or size + len(record) > COALESCE_BYTES):
+        alone = bool(frames) or type(message) is m.Waits  # a broker that does not know the kind drops only it
+        if waiting[1:] and (alone or size + len(record) > COALESCE_BYTES):
             yield b"".join(waiting), ()
             waiting, size = [MAGIC], 0
-        if frames:
+        if alone:
             yield MAGIC + record, frames
         else:
             waiting.append(record)

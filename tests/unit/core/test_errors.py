@@ -25,6 +25,7 @@ DEFINITE = {
     "CannotTravel": True, "JobRefused": True, "ProtocolError": True,
     # a task: it certainly has no result
     "TaskError": True, "TaskFailed": True, "TaskPoisoned": True, "TaskHung": True, "NoWorker": True,
+    "TaskDeadlock": True,
     # a task: it may have run
     "DeadlineExceeded": False, "ResultUnreadable": False, "ClientGone": False,
     # the cluster
@@ -83,6 +84,16 @@ def test_task_error_names_task_worker_attempt_and_reason(
     assert code == "NO_WORKER" or "worker-2" in said  # its worker is not the reason
     assert code == "HUNG" or "the reason" in said  # the hang is the reason
     assert {error.params[key] for key in ("task", "worker", "attempt")} == {CALL.task.hex(), "worker-2", 3}
+
+
+@pytest.mark.parametrize("attempt", [0, 2])
+@pytest.mark.parametrize(("language", "remedy"), [("en", "add workers"), ("es", "agregar workers")])
+def test_deadlock_says_what_to_do(attempt: int, language: str, remedy: str) -> None:
+    i18n.set_language(language)
+    error = failed("DEADLOCK", attempt, "")
+    said = i18n.translate_error(error)
+    assert isinstance(error, errors.TaskDeadlock) and CALL.task.hex() in said
+    assert remedy in said and "scale" in said and "?" not in said
 
 
 @pytest.mark.parametrize(("code", "definite"), [("NO_WORKER", True), ("DEADLINE", False)])

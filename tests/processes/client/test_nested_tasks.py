@@ -1,0 +1,69 @@
+"""Tasks that submit to their own cluster and wait: done while there is a slot, named at once without one."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from labkit.core.errors import TaskDeadlock, TaskFailed
+from tests.tools.rig import Rig
+from tests.tools.waiting import wait_until
+
+SOON_S = 20.0
+"""Long before a lease is over; without the rule it takes two leases."""
+
+
+@pytest.mark.parametrize("how", ["result", "map", "close"])
+def test_a_task_that_waits_for_a_task_on_the_only_worker_fails_by_name(tmp_path: Path, how: str) -> None:
+    with Rig(tmp_path / "rig", workers=1) as rig:
+        client = rig.client()
+        outer = client.submit("work:nest", rig.address, secret_of(rig), 1, how)
+        error = outer.exception(SOON_S)
+        assert isinstance(error, TaskDeadlock) and isinstance(error, TaskFailed)
+        assert "add workers" in str(error) and "hung" not in str(error)
+        assert client.submit("labkit.jobs:add", 1, 2).result(SOON_S) == 3, "the worker is free again"
+        assert not rig.events("lost")
+
+
+def test_two_tasks_that_fill_two_workers_fail_by_name(tmp_path: Path) -> None:
+    with Rig(tmp_path / "rig", workers=2) as rig:
+        client = rig.client()
+        outers = [client.submit("work:nest", rig.address, secret_of(rig)) for _ in range(2)]
+        assert all(isinstance(outer.exception(SOON_S), TaskDeadlock) for outer in outers)
+
+
+def test_a_nested_task_is_done_while_there_is_a_slot(tmp_path: Path) -> None:
+    with Rig(tmp_path / "rig", workers=3) as rig:
+        client = rig.client()
+        assert client.submit("work:nest", rig.address, secret_of(rig), 2).result(SOON_S) == 2
+        assert [event for event in rig.events("failed") if event.detail["code"] == "DEADLOCK"] == []
+
+
+def test_a_worker_that_joins_in_time_does_what_is_waited_for(tmp_path: Path) -> None:
+    with Rig(tmp_path / "rig", workers=1) as rig:
+        outer = rig.client().submit("work:nest", rig.address, secret_of(rig))
+        wait_until(lambda: len(rig.events("dispatched")) == 2, 10, "the inner task to wait behind it")
+        rig.start_worker("worker-2")
+        assert outer.result(SOON_S) == 1
+
+
+def test_a_busy_worker_is_no_deadlock(tmp_path: Path) -> None:
+    with Rig(tmp_path / "rig", workers=2) as rig:
+        client = rig.client()
+        gate = tmp_path / "gate"
+        busy = client.submit("work:wait_for", str(gate))
+        outer = client.submit("work:nest", rig.address, secret_of(rig))
+        wait_until(lambda: len(rig.events("submitted")) == 3, 10, "the inner task")
+        submitted = rig.events("submitted")[-1].at
+        wait_until(
+            lambda: rig.events("suspect") or time.monotonic() > submitted + 6.0, 10, "more than the grace"
+        )
+        gate.touch()
+        assert outer.result(SOON_S) == 1 and busy.result(SOON_S)
+
+
+def secret_of(rig: Rig) -> str:
+    secret: str = rig.token_file.read_text().strip()
+    return secret
