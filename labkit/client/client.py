@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from concurrent.futures import wait as futures_wait
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar

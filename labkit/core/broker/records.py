@@ -86,8 +86,8 @@ class Worker:
 
     __slots__ = (
         "ahead_s", "capabilities", "completed", "draining", "epoch", "group", "held_up", "id", "in_flight",
-        "instance", "key", "last_dispatch", "last_heard", "last_used", "left_at", "listed", "patience_s", "pid",
-        "revoked", "route", "slots", "suspect", "tasks",
+        "instance", "key", "last_dispatch", "last_heard", "last_used", "left_at", "listed", "patience_s",
+        "pid", "revoked", "route", "slots", "suspect", "tasks",
     )  # fmt: skip
 
     def __init__(
