@@ -12,6 +12,7 @@ and held the interpreter lock all the time (``workers.watchdog``).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -73,7 +74,8 @@ def main() -> int:
 
 if __name__ == "__main__":
     code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # full, or closed by the parent
+            stream.flush()
     # Not sys.exit: a thread that hangs in a task would prevent the interpreter from ending.
     os._exit(code)

@@ -17,8 +17,11 @@ Source: the watchdog timer of embedded systems; ``setitimer(2)``.
 from __future__ import annotations
 
 import faulthandler
+import logging
 import signal
 import sys
+
+log = logging.getLogger("labkit.worker")
 
 SLACK_S = 1.0
 """Processor time beyond the leases that a healthy process may use between two restarts of the timer."""
@@ -33,7 +36,11 @@ class Watchdog:
         if sys.platform != "win32":
             # The handler is written in C and needs no interpreter lock. With ``chain`` the signal then ends
             # the process.
-            faulthandler.register(signal.SIGPROF, all_threads=True, chain=True)
+            try:
+                faulthandler.register(signal.SIGPROF, all_threads=True, chain=True)
+            except (RuntimeError, ValueError, OSError) as error:
+                # Without a place for the tracebacks, the signal still ends the process.
+                log.warning("a task that holds the lock will end this worker without a traceback: %s", error)
 
     def restart(self, leases_s: float) -> None:
         """Allow this process ``leases_s`` of processor time before the next call.

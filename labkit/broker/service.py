@@ -154,12 +154,16 @@ class Broker:
 
     def _open_unix_sockets(self, secret: str) -> None:
         """Also listen on Unix sockets, for peers on this machine."""
+        if not unix_socket.is_supported():
+            return
         unix_socket.sweep()
-        for endpoint in (self._clients, self._workers):
-            port = endpoint.port
-            path = unix_socket.path_for(port, secret)
-            if path is not None and not endpoint.listen_also(path):
-                log.warning("no Unix socket at %s: peers use port %d", path, port)
+        endpoints = (self._clients, self._workers)
+        paths = [unix_socket.path_for(endpoint.port, secret) for endpoint in endpoints]
+        if not all(
+            path is not None and endpoint.listen_also(path)
+            for endpoint, path in zip(endpoints, paths, strict=True)
+        ):
+            log.warning("a Unix socket beside each port is not possible here: peers use the ports")
 
     def _open_recorder(self, host: str, port: int, path: Path | None) -> Recorder:
         try:

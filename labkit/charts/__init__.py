@@ -32,7 +32,11 @@ input. See ``style`` for colours and rules.
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
+from labkit.support import temporary
+
+with temporary.needed():  # matplotlib keeps a cache of the fonts, and cannot be imported without a folder
+    from matplotlib.figure import Figure
+
 
 from labkit.charts.draw_absences import absences, absences_table
 from labkit.charts.draw_curve import curve, curve_table, speed_up, speed_up_table

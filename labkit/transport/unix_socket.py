@@ -32,6 +32,11 @@ MAX_PATH_BYTES = 100
 """Some systems limit the path of a Unix socket to 104 bytes, and libzmq adds to it."""
 
 
+def is_supported() -> bool:
+    """Return whether this system has Unix sockets that libzmq can use."""
+    return hasattr(socket, "AF_UNIX") and hasattr(os, "getuid") and bool(zmq.has("ipc"))
+
+
 def path_for(port: int, secret: str) -> Path | None:
     """Return the path for the broker with this loopback port and secret; None where there can be none."""
     folder = _folder()
@@ -92,7 +97,7 @@ def _answers(path: Path) -> bool:
 
 def _folder() -> Path | None:
     """Return the folder of this user's sockets, created if necessary; None where there can be none."""
-    if not hasattr(socket, "AF_UNIX") or not hasattr(os, "getuid") or not zmq.has("ipc"):
+    if not is_supported():
         return None
     try:
         base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()

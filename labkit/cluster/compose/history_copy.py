@@ -30,6 +30,7 @@ from pathlib import Path
 
 from labkit.cluster.compose.docker import Docker, explain
 from labkit.core.errors import N_, ClusterError, LabkitError
+from labkit.support import temporary
 from labkit.support.process_groups import KILL, birth, signal_group
 
 EVENTS = "/cluster/events.jsonl"
@@ -50,14 +51,15 @@ FOLDER = "labkit-compose-"
 
 def new_folder() -> Path:
     """Return a new folder for a copy; removes the folders that killed programs left behind."""
-    for path in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+    for path in temporary.left_behind(FOLDER):
         owner = re.fullmatch(r"([0-9]+)-\w+", path.name.removeprefix(FOLDER))
         if owner is not None and birth(int(owner[1])) is None:
             shutil.rmtree(path, ignore_errors=True)  # another user's folder stays
+    place = temporary.needed_folder()
     try:
-        return Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-"))
+        return Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-", dir=place))
     except OSError as error:
-        raise _cannot_copy(Path(tempfile.gettempdir()), error) from error
+        raise _cannot_copy(place, error) from error
 
 
 def _cannot_copy(path: Path, error: OSError) -> ClusterError:

@@ -31,7 +31,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,6 +51,7 @@ from labkit.security.key_store import (
     read_certificate,
     write_new,
 )
+from labkit.support import temporary
 
 OUT = Path("/out")
 HOST, HEALTH = "host", "health"
@@ -115,7 +115,7 @@ def _make_one(out: Path, name: str) -> None:
     _empty(out / name)
     role, broker = _role(name), KeyFolder(out / BROKER)
     pair = new_pair()
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary.new_folder() as folder:
         pairs = KeyFolder(Path(folder))
         write_new(
             pairs.file(BROKER, BROKER, PUBLIC), certificate_text(Certificate(broker.broker_public())), 0o644
@@ -149,7 +149,7 @@ def _make_all(out: Path) -> list[str]:
     """Make all keys and distribute them below ``out``; return the names of all peers."""
     for name in (BROKER, *PEERS):
         _empty(out / name)
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary.new_folder() as folder:
         everything = KeyFolder(Path(folder))
 
         everything.add(BROKER, BROKER, new_pair())
@@ -187,7 +187,7 @@ def main() -> int:
 
 def of_host(docker: Docker) -> Keys:
     """Return the keys with which this machine is a client of the project's broker."""
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary.new_folder() as folder:
         try:
             import_to(docker, Path(folder))
             return of_folder(KeyFolder(Path(folder)), CLIENT, HOST)
@@ -197,14 +197,14 @@ def of_host(docker: Docker) -> Keys:
 
 def import_to(docker: Docker, folder: Path) -> list[Path]:
     """Write the host's keys into ``folder``; return the new files. See ``KeyFolder.take_in``."""
-    with tempfile.TemporaryDirectory() as received:
+    with temporary.new_folder() as received:
         _copy_out(docker, HOST, Path(received))
         return KeyFolder(folder).take_in(Path(received) / HOST)
 
 
 def lab_token(docker: Docker) -> str:
     """Return the token of JupyterLab."""
-    with tempfile.TemporaryDirectory() as received:
+    with temporary.new_folder() as received:
         _copy_out(docker, containers.LAB, Path(received))
         try:
             return (Path(received) / containers.LAB / TOKEN).read_text(encoding="ascii").strip()

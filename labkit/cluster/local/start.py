@@ -13,7 +13,6 @@ import os
 import re
 import secrets
 import stat
-import tempfile
 import time
 from importlib import import_module
 from pathlib import Path
@@ -29,7 +28,7 @@ from labkit.cluster.processes import REDIS
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning, PortInUse
 from labkit.core.protocol import exit_codes
-from labkit.support import process_groups
+from labkit.support import process_groups, temporary
 from labkit.support.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,11 +46,11 @@ def open_cluster(options: ClusterOptions, settings: Settings) -> Cluster:
     """Return a private cluster that is ready. It ends with this process at the latest.
 
     Raises ClusterError if it does not come up, PortInUse for a port that the environment asks for and that is
-    taken.
+    taken, NoTemporaryFolder if there is no place for its run folder.
     """
     sweep_private()
     label = options.name or f"private-{os.getpid()}"
-    folder = RunFolder(Path(tempfile.gettempdir()) / f"{PRIVATE}{secrets.token_hex(6)}")
+    folder = RunFolder(temporary.needed_folder() / f"{PRIVATE}{secrets.token_hex(6)}")
     return _start(folder, label, settings, options, private=True)
 
 
@@ -122,7 +121,7 @@ def sweep_private() -> list[Path]:
     other processes still serve, because the program that opened it may live (labkit.support.parent_watch).
     """
     removed: list[Path] = []
-    for path in Path(tempfile.gettempdir()).glob(f"{PRIVATE}*"):
+    for path in temporary.left_behind(PRIVATE):
         if not re.fullmatch(r"[0-9a-f]{12}", path.name.removeprefix(PRIVATE)) or not _is_ours(path):
             continue
         folder = RunFolder(path)
@@ -135,8 +134,8 @@ def sweep_private() -> list[Path]:
                 continue
             folder.sweep(keep=False)
             removed.append(path)
-        except (ClusterError, FileNotFoundError):
-            continue  # it lives; or another program has tidied up at the same moment
+        except (ClusterError, OSError):
+            continue  # it lives; or another program has tidied up meanwhile; or the disk is read-only
     return removed
 
 
@@ -144,7 +143,7 @@ def _is_ours(path: Path) -> bool:
     """Return whether this is a folder of this user: all users share the folder for temporary files."""
     try:
         about = path.lstat()
-    except FileNotFoundError:
+    except OSError:
         return False
     return stat.S_ISDIR(about.st_mode) and (not hasattr(os, "getuid") or about.st_uid == os.getuid())
 

@@ -105,3 +105,25 @@ def test_there_is_no_socket_for_a_path_that_is_too_long(
     assert unix_socket.path_for(PORT, "s") is None
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "missing"))
     assert unix_socket.path_for(PORT, "s") is None
+
+
+def test_without_a_folder_for_sockets_peers_use_the_port(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for unusable in (tmp_path / "missing", Path(__file__)):
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(unusable))
+        assert unix_socket.path_for(PORT, "s") is None
+        assert unix_socket.best(ADDRESS, "s") == ADDRESS
+        unix_socket.sweep()
+        unix_socket.remove(PORT, "s")
+
+
+def test_what_cannot_be_tried_is_not_swept_away(listening: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", refuse)
+        unix_socket.sweep()
+        assert unix_socket.best(ADDRESS, "s") == ADDRESS
+    assert listening.exists() and unix_socket.best(ADDRESS, "s") == f"ipc://{listening}"

@@ -86,3 +86,11 @@ def test_a_process_frozen_for_longer_than_its_lease_lives_on() -> None:
         process.send_signal(signal.SIGCONT)
         out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out, err) == (0, "woke\n", "")
+
+
+def test_a_worker_without_a_standard_error_has_a_watchdog_all_the_same() -> None:
+    program = BEGIN.format(lease_s=0.2) + "hog()\n"
+    ran = subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, program], cwd=ROOT, timeout=PATIENCE_S
+    )
+    assert ran.returncode == -signal.SIGPROF
