@@ -70,8 +70,12 @@ def _read(text: bytes) -> dict[str, Any]:
 
 
 def _plain(value: object) -> str | int | None:
-    if isinstance(value, bytes):  # the name of a file
-        return bytes.decode(value, "utf-8", "surrogateescape")
-    if isinstance(value, str):
+    kind = type(value)  # not isinstance: that may ask the value for its class
+    if issubclass(kind, bytes):  # the name of a file
+        return bytes.decode(value, "utf-8", "surrogateescape")  # type: ignore[arg-type]
+    if issubclass(kind, str):
         return str.__str__(value)
-    return int(value) if type(value) in (int, bool) else None  # type: ignore[call-overload]
+    if kind not in (int, bool):
+        return None
+    number = int(value)  # type: ignore[call-overload]
+    return number if number.bit_length() < 64 else None  # Python refuses to write very long numbers

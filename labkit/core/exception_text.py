@@ -8,10 +8,13 @@ that code raises, and return an exact ``str``.
 from __future__ import annotations
 
 import builtins
+from typing import Any
 
 from labkit.core import errors
 
 NO_TEXT = "its text cannot be read"
+LONG_TEXT = 1_000_000
+"""Characters beyond which a message is not handled as a whole."""
 TEXT_LIMIT = 1_000
 """Characters of ``summary``."""
 
@@ -37,11 +40,29 @@ def type_name(kind: type) -> str:
 
 
 def text_of(error: BaseException) -> str:
-    """Return ``str(error)`` as an exact ``str``, or a substitute if that raises."""
+    """Return ``str(error)`` as an exact ``str``, or a substitute if that raises.
+
+    Of a message longer than `LONG_TEXT` it is only the beginning, which costs no copy of all of it.
+    """
     try:
+        if is_long(error) and type.__getattribute__(type(error), "__str__") is BaseException.__str__:
+            (message,) = _args(error)
+            return str(message[:LONG_TEXT])
         return _plain(str(error))
     except BaseException:  # noqa: BLE001 - the class's own code may raise even SystemExit
         return NO_TEXT
+
+
+def is_long(error: BaseException) -> bool:
+    """Return whether the error's only argument is a text or bytes longer than `LONG_TEXT`."""
+    args = _args(error)
+    return len(args) == 1 and type(args[0]) in (str, bytes) and len(args[0]) > LONG_TEXT
+
+
+def _args(error: BaseException) -> tuple[Any, ...]:
+    # The descriptor of BaseException itself: the class may have an attribute of the same name.
+    args: tuple[Any, ...] = BaseException.__dict__["args"].__get__(error)
+    return args
 
 
 def repr_of(value: object) -> str:
@@ -54,7 +75,7 @@ def repr_of(value: object) -> str:
 
 def summary(error: BaseException, limit: int = TEXT_LIMIT) -> str:
     """Return "ClassName: text", at most ``limit`` characters."""
-    return f"{class_name(error)}: {text_of(error)}"[:limit]
+    return f"{class_name(error)}: {text_of(error)[:limit]}"[:limit]
 
 
 def _plain(text: str) -> str:

@@ -6,17 +6,19 @@ import contextlib
 import logging
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from labkit.core import exception_text
+
+MAX_CHAIN = 100
 
 
 def traceback_text(error: BaseException) -> str:
     """Return what Python prints for ``error``; never raises.
 
     Python's own formatting raises for some exceptions: a ``SyntaxError`` with odd arguments, a ``__notes__``
-    or ``__class__`` that raises, groups nested too deep. Those keep the lines of their frames and their text,
-    and lose only their causes and notes.
+    or ``__class__`` that raises, groups nested too deep. It copies a message of many megabytes several times.
+    Those keep the lines of their frames and (the beginning of) their text, and lose only causes and notes.
     """
     ways: tuple[Callable[[BaseException], str], ...] = (_as_python, _frames_and_text, exception_text.summary)
     for way in ways:
@@ -28,7 +30,26 @@ def traceback_text(error: BaseException) -> str:
 
 
 def _as_python(error: BaseException) -> str:
+    if any(map(exception_text.is_long, _chain(error))):
+        return _frames_and_text(error)
     return "".join(traceback.format_exception(error))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield ``error`` and at most `MAX_CHAIN` of those that Python would print with it."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting and len(seen) <= MAX_CHAIN:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        # The descriptors of the bases themselves: the class may have attributes of the same names.
+        above = (BaseException.__dict__[name].__get__(one) for name in ("__cause__", "__context__"))
+        waiting += [more for more in above if more is not None]
+        if issubclass(type(one), BaseExceptionGroup):
+            waiting += BaseExceptionGroup.__dict__["exceptions"].__get__(one)
 
 
 def _frames_and_text(error: BaseException) -> str:

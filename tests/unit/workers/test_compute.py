@@ -6,6 +6,7 @@ import importlib
 import os
 import threading
 import time
+import tracemalloc
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,6 +95,19 @@ class Own(OSError):
     __module__ = "builtins"
     @property
     def errno(self): raise SystemExit(11)
+class Sly:
+    @property
+    def __class__(self): raise SystemExit(12)
+def odd_errno():
+    error = OSError(2, "gone")
+    error.errno, error.filename, error.filename2 = 10 ** 5000, Sly(), "x" * 20000
+    raise error
+def vast(): raise ValueError(vast_text)
+def vast_bytes(): raise ValueError(vast_text.encode())
+def vast_cause():
+    try: raise ValueError(vast_text)
+    except ValueError as error: raise ExceptionGroup("many", [KeyError("small"), error])
+vast_text = "x" * 30_000_000
 def owns(number=6):
     if number == 6: raise Own("mine")
     return number
@@ -178,6 +192,7 @@ def test_a_result_comes_back_with_its_time(compute: Compute) -> None:
         ("big", "CannotTravel: the result of odd_jobs:big is 20000"),
         ("wide", "CannotTravel: the result of odd_jobs:wide is 32212"),
         ("owns", "Own: mine"),
+        ("odd_errno", "FileNotFoundError: "),
     ],
 )
 def test_any_failure_of_a_task_is_reported_in_encodable_text(compute: Compute, job: str, said: str) -> None:
@@ -235,6 +250,30 @@ def test_a_chunk_needs_only_its_own_function_to_be_allowed(compute: Compute) -> 
     over = outcome(compute, m.Task(os.urandom(16), 1, 30.0, 0, chunk))
     assert isinstance(over, Finished)
     assert serialization.decode_value(over.payload, of_chunk=True) == [1, "two"]
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        ("vast", "ValueError: xxx"),
+        ("vast_bytes", "ValueError: b'xxx"),
+        ("vast_cause", "ExceptionGroup: many"),
+    ],
+)
+def test_a_vast_message_is_cut_before_it_is_copied(
+    compute: Compute, job: str, said: str, odd_jobs: types.ModuleType
+) -> None:
+    outcome(compute, call("same", 1))
+    tracemalloc.start()
+    try:
+        over = outcome(compute, call(job))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert isinstance(over, Raised) and over.error.startswith(said) and len(over.error) <= 1000
+    assert f"in {job}" in bytes(over.payload.body).decode()
+    own = 30_000_000 if job == "vast_bytes" else 0
+    assert peak < own + 15_000_000
 
 
 def test_tasks_run_in_the_order_in_which_they_came(compute: Compute) -> None:
