@@ -30,11 +30,11 @@ def main() -> int:
     from labkit.core.errors import LabkitError
     from labkit.core.protocol import exit_codes
     from labkit.security import credentials
-    from labkit.support.log_output import tolerate_a_full_disk
+    from labkit.support.log_output import log_to_standard_error, tolerate_a_full_disk
     from labkit.support.settings import Settings
 
     tolerate_a_full_disk()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_standard_error()
     try:
         settings = Settings.from_environment()
         proof = credentials.of_worker(settings)

@@ -26,10 +26,11 @@ def main(settings: Settings, mirror: SnapshotObserver | None = None) -> int:
     from labkit.core.errors import PortInUse
     from labkit.core.protocol import exit_codes
     from labkit.security import credentials
-    from labkit.support.log_output import tolerate_a_full_disk
+    from labkit.support.log_output import log_to_standard_error, tolerate_a_full_disk
 
     tolerate_a_full_disk()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _check_ports_and_host(settings)
+    log_to_standard_error()
     known = credentials.of_broker(settings)
     folder = settings.folder
     try:
@@ -55,6 +56,22 @@ def main(settings: Settings, mirror: SnapshotObserver | None = None) -> int:
     )
     broker.run()
     return 0
+
+
+def _check_ports_and_host(settings: Settings) -> None:
+    """Raise SettingsError for what could only fail later, with a worse reason."""
+    from labkit.core.errors import N_, SettingsError
+    from labkit.support.hosts import check_is_here
+
+    ports = {
+        "LABKIT_CLIENT_PORT": settings.client_port,
+        "LABKIT_WORKER_PORT": settings.worker_port,
+        "LABKIT_EVENT_PORT": settings.event_port,
+    }
+    if len(set(ports.values())) < len(ports):
+        listed = ", ".join(f"{name}={port}" for name, port in ports.items())
+        raise SettingsError(N_("{ports}: each needs a port of its own"), ports=listed)
+    check_is_here(settings.host)
 
 
 def _policy(settings: Settings) -> str | Policy:

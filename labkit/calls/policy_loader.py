@@ -36,7 +36,8 @@ def load(name: str, folder: Path | None = None) -> Policy:
     if name in POLICIES or not OWN.fullmatch(name):
         return named(name)
     module_name, _, function_name = name.partition(":")
-    path = str(folder or Path.cwd())
+    top = folder or Path.cwd()
+    path = str(top)
     if path not in sys.path:
         sys.path.append(path)  # at the end, so that a learner's json.py does not replace Python's
     importlib.invalidate_caches()  # find a file that the learner has just written
@@ -45,23 +46,41 @@ def load(name: str, folder: Path | None = None) -> Policy:
         with versions.lock:
             versions.refresh()  # a notebook may have loaded it before the last edit
             module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # a learner's module may raise anything
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise _failed(name, module_name, error) from error  # the module is there; it imports another one
         raise InvalidInput(
-            N_("the policy {policy}: importing {module} failed with {error}"),
-            policy=name,
-            module=module_name,
-            error=exception_text.summary(error),
-        ) from error
-    policy = getattr(module, function_name, None)
-    if not callable(policy) or not _takes_three(policy):
-        raise InvalidInput(
-            N_("the policy {policy}: {module} has no function {function}(task, workers, now)"),
+            N_(
+                "the policy {policy}: there is no module {module}; write the function {function}(task, "
+                "workers, now) into {file}, or give the command in the folder that holds it"
+            ),
             policy=name,
             module=module_name,
             function=function_name,
+            file=top.joinpath(*module_name.split(".")).with_suffix(".py"),
+        ) from error
+    except (Exception, SystemExit) as error:  # a learner's module may raise anything
+        raise _failed(name, module_name, error) from error
+    policy = getattr(module, function_name, None)
+    if not callable(policy) or not _takes_three(policy):
+        raise InvalidInput(
+            N_("the policy {policy}: {module} has no function {function}(task, workers, now); it is {file}"),
+            policy=name,
+            module=module_name,
+            function=function_name,
+            file=getattr(module, "__file__", None) or module_name,
         )
     chosen: Policy = policy
     return chosen
+
+
+def _failed(policy: str, module: str, error: BaseException) -> InvalidInput:
+    return InvalidInput(
+        N_("the policy {policy}: importing {module} failed with {error}"),
+        policy=policy,
+        module=module,
+        error=exception_text.summary(error),
+    )
 
 
 def _takes_three(policy: Policy) -> bool:

@@ -49,9 +49,9 @@ class Registry:
         self._cluster = cluster
         self._redis: redis.Redis | None = None
         if cluster.redis_url is not None:
-            import redis
+            from labkit.mirror.redis_client import open_client
 
-            self._redis = redis.Redis.from_url(cluster.redis_url, decode_responses=True, socket_timeout=5.0)
+            self._redis = open_client(cluster.redis_url, 5.0, decode_responses=True)
 
     def raw(self, worker: str) -> None:
         """Print one field of the hash in Redis: the answer to ``HGET workers worker-1``."""

@@ -9,7 +9,8 @@
   caller asked to overwrite. The same run again gives the same bytes, which need no second file. No input is
   ever replaced.
 
-Guarantee: each picture given is either written whole or named among the failed.
+Guarantee: each picture given is either written whole or named among the failed, unless Ctrl-C ends the batch:
+then the report holds what was done until then.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ class Report:
     """What results do not keep of their pictures."""
     seconds: float = 0.0
     ended_by: LabkitError | None = None
+    interrupted: bool = False
+    """Whether Ctrl-C ended it; pictures without an outcome are then neither written nor failed."""
 
     @property
     def total(self) -> int:
@@ -246,6 +249,9 @@ class Batch:
             self.report.ended_by = error
             for source in [*(each.source for each in self._under_way.values()), *left]:
                 self.report.failed.append(Failure(source, error))
+            self._under_way.clear()
+        except KeyboardInterrupt:
+            self.report.interrupted = True
             self._under_way.clear()
         self.report.seconds = time.monotonic() - began
         place = {source: number for number, source in enumerate(pictures)}

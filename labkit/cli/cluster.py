@@ -12,7 +12,7 @@ from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser, port_number
 from labkit.cluster.compose.containers import ClusterIncomplete
 from labkit.cluster.open import chosen, find, unknown_filters
-from labkit.cluster.ports import USUAL, VARIABLES
+from labkit.cluster.ports import USUAL, VARIABLES, asked_for, check_distinct
 from labkit.cluster.processes import MAX_WORKERS
 from labkit.cluster.run_folder import RunFolder
 from labkit.cluster.status import recovery_command
@@ -123,10 +123,13 @@ def _up(options: argparse.Namespace, settings: Settings) -> int:
             N_("a cluster cannot have {n} workers; 0 to {most} are possible"),
             n=options.workers, most=MAX_WORKERS,
         )  # fmt: skip
-    for kind, variable in VARIABLES.items():
-        if (port := getattr(options, f"{kind}_port")) is not None:
-            # The option is the setting, said for this once.
-            os.environ[variable] = str(port_number(f"{kind}-port", port))
+    # An option is the setting, said for this once.
+    asked = {kind: (VARIABLES[kind], port) for kind, port in asked_for(os.environ).items()}
+    for kind in VARIABLES:
+        if (text := getattr(options, f"{kind}_port")) is not None:
+            asked[kind] = (f"--{kind}-port", port_number(f"{kind}-port", text))
+    check_distinct(asked)
+    os.environ.update({VARIABLES[kind]: str(port) for kind, (_how, port) in asked.items()})
     settings = Settings.from_environment()
     cluster, is_new = _started_or_found(options, settings)
     for warning in unknown_filters(settings, cluster.backend) if is_new else ():

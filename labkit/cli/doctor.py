@@ -36,7 +36,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         mark = f"{words[finding.state]:<{width}}"
         if colour:
             mark = f"\x1b[{COLOURS[finding.state]}m{mark}\x1b[0m"
-        output.line(f"{mark}  {_(doctor_checks.TOPICS[finding.topic]):<{indent}}  {_text(finding.found)}")
+        print(mark, end="  ")  # its colour is ours; the rest may quote anything
+        output.line(f"{_(doctor_checks.TOPICS[finding.topic]):<{indent}}  {_text(finding.found)}")
         if finding.advice.template:
             output.line(f"{'':<{width}}  {'':<{indent}}  → {_text(finding.advice)}")
         sys.stdout.flush()

@@ -18,8 +18,11 @@ from labkit.cli.cluster import backend_of, name_option
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
 from labkit.cluster import connect
+from labkit.cluster.backend import no_log_of_redis
+from labkit.cluster.processes import REDIS
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
+from labkit.core.names import printable
 from labkit.support.i18n import _
 from labkit.support.settings import Settings
 
@@ -59,6 +62,9 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             name=name,
             option="" if name == settings.cluster else f" --name {name}",
         )
+    if options.process == REDIS and REDIS not in files:
+        state = folder.running()
+        raise no_log_of_redis(None if state is None else state["redis_url"])
     if options.process is not None and options.process not in files:
         raise InvalidInput(
             N_("{process!r} has no log; there are {known}"), process=options.process, known=", ".join(files)
@@ -86,7 +92,7 @@ def _of_containers(options: argparse.Namespace, settings: Settings) -> int:
         named = replace(settings, cluster=options.name or settings.cluster)
         return follow_logs(named, options.process, options.lines)
     with connect(options.name, settings, backend="compose") as cluster:
-        print(cluster.logs(options.process, options.lines), end="")
+        print(printable(cluster.logs(options.process, options.lines)), end="")
     return 0
 
 
@@ -108,6 +114,7 @@ def _follow(views: dict[str, _View], folder: RunFolder, process: str | None) -> 
 def _show(name: str, lines: list[str], files: dict[str, Path], process: str | None) -> None:
     width = max(len(each) for each in files)
     for line in lines:
+        line = printable(line)
         print(line if process is not None else f"{name:<{width}} | {line}")
 
 

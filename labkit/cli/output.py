@@ -4,6 +4,7 @@ Callers pass sentences that are already translated. They write commands as ``pyt
 module prints them the way *this* user starts labkit, so that the next step can be copied and pasted. Where
 the command that runs is about a cluster that has to be named (``mean``), each command that it prints names
 that cluster.
+Control characters, which may come from a peer or in a file's name, are shown and not obeyed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from labkit.core.names import printable
 from labkit.support.i18n import _
 
 CALL = "python -m labkit"
@@ -84,12 +86,12 @@ def as_called(text: str) -> str:
 
 def line(text: str = "") -> None:
     """Print one answer."""
-    print(as_called(text))
+    print(printable(as_called(text)))
 
 
 def complain(text: str) -> None:
     """Print one line to stderr: an error, a warning, or advice."""
-    print(as_called(text), file=sys.stderr, flush=True)
+    print(printable(as_called(text)), file=sys.stderr, flush=True)
 
 
 def as_json(value: Any, indent: int | None = 2) -> None:

@@ -15,6 +15,7 @@ from labkit.cli.redis_shell import no_advice
 from labkit.cli.redis_shell import run as run_shell
 from labkit.cluster import connect
 from labkit.cluster.open import of_running
+from labkit.cluster.processes import REDIS
 from labkit.cluster.run_folder import RunFolder
 from labkit.cluster.status import recovery_command
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
@@ -67,9 +68,15 @@ def _advice(settings: Settings) -> str:
     """Return the next step that brings the cluster's Redis back."""
     try:
         with connect(settings.cluster, settings) as cluster:
-            command = recovery_command(cluster.status()["processes"], "redis")
+            rows = cluster.status()["processes"]
+            command = recovery_command(rows, REDIS)
     except ClusterError:
         return no_advice()
+    if not any(row["name"] == REDIS for row in rows):
+        return _(
+            "the cluster has not started this server (REDIS_URL names it): start it where it runs, or "
+            "correct REDIS_URL"
+        )
     if command == "resume":
         return _("it is frozen: python -m labkit resume redis")
     if command == "start":

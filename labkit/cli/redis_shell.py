@@ -21,11 +21,13 @@ from typing import Any, TypeAlias
 
 from redis._parsers import _RESP2Parser
 from redis.connection import Connection
-from redis.connection import parse_url as connection_options
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
+from labkit.core.names import printable
+from labkit.mirror.redis_client import connection_class
 from labkit.mirror.url import Address, parse_url
 from labkit.support.i18n import _
+from labkit.support.redis_url import parse
 
 CONNECT_S = 3.0
 ENDLESS = ("monitor", "subscribe", "psubscribe", "ssubscribe")
@@ -127,7 +129,7 @@ class _Shell:
                 yield (reply := _receive(self._connection, None))
         except (RedisError, OSError, ValueError) as error:  # ValueError: the bytes that came are not RESP
             self.close()
-            print(_explanation(self._address, error, self._advice), file=sys.stderr)
+            print(printable(_explanation(self._address, error, self._advice)), file=sys.stderr)
 
     def prompt(self) -> int:
         """Run the commands that are typed or piped in; returns the exit code of the last one."""
@@ -154,10 +156,9 @@ class _Shell:
 
 def _connect(url: str) -> Connection:
     """Return a connection to ``url``, logged in, in its database. Raises as redis-py does."""
-    options = connection_options(url)
-    kind = options.pop("connection_class", Connection)
-    connection: Connection = kind(
-        **options,
+    parsed = parse(url)
+    connection: Connection = connection_class(parsed)(
+        **parsed.options(),
         parser_class=_Parser,
         protocol=2,
         driver_info=None,
@@ -266,7 +267,7 @@ def raw(reply: Reply) -> bytes:
 
 
 def _formatted_line(reply: Reply) -> bytes:
-    return formatted(reply).encode() + b"\n"
+    return printable(formatted(reply)).encode() + b"\n"
 
 
 def _raw_line(reply: Reply) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,11 +20,14 @@ from labkit.cli.parser import Parser
 from labkit.cli.sent_again import again_in_words, sent_again
 from labkit.cluster.status_text import STATES
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
+from labkit.core.names import printable
+from labkit.core.protocol.exit_codes import INTERRUPTED
 from labkit.executors import ENGINES, open_executor
 from labkit.imaging import image_files
 from labkit.imaging.filters import FILTERS, Step, parse_steps, parse_value
 from labkit.imaging.photos import Skipped
 from labkit.support.i18n import _, ngettext, translate_error
+from labkit.support.setting_values import words
 from labkit.support.settings import Settings
 from labkit.support.text import printable
 
@@ -116,6 +121,7 @@ def _filters() -> str:
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Process the pictures; return the exit code: 0 only if every one was written."""
+    _refuse_misplaced_words(options)
     steps = _steps(options)
     _refuse_empty_names(options)
     image_files.parse_colour(options.background)
@@ -151,9 +157,13 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     report.failed[:0] = failed
     if options.json:
         output.as_json(_as_json(report, options, steps, skipped, again))
+    elif report.interrupted:
+        _tell_interrupted(report, len(pictures) + len(failed) - report.total, options)
     else:
         _print_report(report, options, cluster, again)
         _tell_skipped(skipped)
+    if report.interrupted:
+        return INTERRUPTED
     return 1 if report.failed else 0
 
 
@@ -164,6 +174,30 @@ def _refuse_empty_names(options: argparse.Namespace) -> None:
     for source in options.sources:
         if not source.strip():
             raise UsageError(N_("{path!r} names no picture: a file or a folder is expected"), path=source)
+
+
+def _refuse_misplaced_words(options: argparse.Namespace) -> None:
+    """Raise UsageError for a word that belongs to the option before it: a shell splits at spaces."""
+    absent = [source for source in options.sources if not os.path.lexists(source)]
+    filters = [source for source in absent if set(words(source)) <= set(FILTERS) and words(source)]
+    if filters:
+        raise UsageError(
+            N_(
+                "{word!r} is a filter, and there is no file of that name; write the filters with commas and "
+                "no spaces: --filters {filters}"
+            ),
+            word=filters[0],
+            filters=",".join(name for given in (*options.filters, *filters) for name in words(given)),
+        )
+    for source in absent:
+        if re.fullmatch(r"\w+\.\w+=.*", source) and source.partition(".")[0] in FILTERS:
+            raise UsageError(
+                N_(
+                    "{word!r} is a parameter, and there is no file of that name; write --param before each "
+                    "of them: --param {word}"
+                ),
+                word=source,
+            )
 
 
 def _refuse_inputs_folder(out: Path, sources: list[str]) -> None:
@@ -180,7 +214,7 @@ def _nothing() -> None:
 
 
 def _steps(options: argparse.Namespace) -> list[Step]:
-    filters = [name for words in options.filters for word in words.split(",") if (name := word.strip())]
+    filters = [name for given in options.filters for word in given.split(",") if (name := word.strip())]
     params: dict[str, dict[str, object]] = {}
     for text in options.param:
         target, equals, value = text.partition("=")
@@ -305,7 +339,10 @@ def _progress(total: int, quiet: bool) -> Iterator[tuple[OnProgress, Callable[[s
             rate = _("{rate:.1f} pictures/s").format(rate=report.total / seconds if seconds else 0.0)
             progress.update(bar, completed=report.total, rate=rate)
 
-        yield show, lambda text: console.print(output.as_called(text), markup=False)
+        yield (
+            show,
+            lambda text: console.print(printable(output.as_called(text)), markup=False, soft_wrap=True),
+        )
 
 
 def _print_report(
@@ -332,6 +369,22 @@ def _print_report(
     _listed([_("note: {text}").format(text=translate_error(note)) for note in report.notes], output.line)
     sys.stdout.flush()
     _complain(report)
+
+
+def _tell_interrupted(report: Report, left: int, options: argparse.Namespace) -> None:
+    """Print what Ctrl-C has left: how much is done, where it is, and what to do next."""
+    if report.written:
+        text = ngettext(
+            "Interrupted: {n} result stays in {folder}, whole; {left} pictures were not processed. The same "
+            "command processes all of them, and writes no second file where the result is equal.",
+            "Interrupted: {n} results stay in {folder}, each of them whole; {left} pictures were not "
+            "processed. The same command processes all of them, and writes no second file where the result "
+            "is equal.",
+            len(report.written),
+        )
+    else:
+        text = _("Interrupted: no result was written; {left} pictures were not processed.")
+    output.complain(text.format(n=len(report.written), folder=options.out, left=left))
 
 
 def _tell_numbered(report: Report) -> None:
@@ -418,5 +471,6 @@ def _as_json(
         "seconds": round(report.seconds, 3),
         "images_per_s": round(report.per_second, 2),
         "workers": report.workers(),
+        "interrupted": report.interrupted,
         "ended_by": None if report.ended_by is None else str(report.ended_by),
     }

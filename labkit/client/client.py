@@ -31,6 +31,7 @@ from labkit.client.futures import Batch, TaskFuture, value_of
 from labkit.client.io_loop import IOLoop
 from labkit.client.prepare import prepare_call
 from labkit.core.errors import ResultUnreadable
+from labkit.core.names import check_label
 from labkit.core.peers import client_session as cs
 from labkit.core.peers.task_errors import task_error
 from labkit.core.protocol import messages as m
@@ -54,8 +55,8 @@ class Client:
     ``address`` is the clients' address (tcp://127.0.0.1:5555), ``credentials`` authenticate us. Raises
     ``AccessDenied`` with the reason if the broker does not accept them, ``BrokerUnreachable`` if it does not
     answer within ``connect_timeout_s``, ``TooManyOpenFiles`` or ``ClientFailed`` if this process cannot
-    connect at all, and ``InvalidInput`` if ``address`` is malformed. ``find_broker``
-    returns the present address of a broker that may come back at another one; it is called in a thread of its
+    connect at all, and ``InvalidInput`` if ``address`` or ``name`` is malformed.
+    ``find_broker``     returns the present address of a broker that may come back at another one; it is called in a thread of its
     own when the broker has been silent (``labkit.client.broker_search``).
     """
 
@@ -70,6 +71,7 @@ class Client:
         find_broker: Callable[[], str] | None = None,
     ) -> None:
         check_address(address)
+        check_label(name)
         self.address = address
         self._rules = rules or Rules()
         self._session = cs.ClientSession(os.urandom(16), name or f"pid {os.getpid()}", self._rules)

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict
 
 from labkit.cluster.processes import STARTED, ProcessRow, UnrecordedFault
+from labkit.core.errors import N_, InvalidInput
+from labkit.core.names import printable
+from labkit.support.redis_url import without_password
 
 if TYPE_CHECKING:
     from labkit.security.credentials import Credentials
@@ -28,8 +31,8 @@ class Endpoints:
     """Where clients reach the broker: tcp://127.0.0.1:5555."""
     event_address: str
     """Where the broker publishes its history."""
-    redis_url: str | None
-    """Where the mirror is; None: the mirror is off."""
+    redis_url: str | None = field(repr=False)
+    """Where the mirror is, with its password; None: the mirror is off."""
     credentials: Credentials
     """How a client of this cluster authenticates."""
     ports: Mapping[str, int] = field(default_factory=dict)
@@ -115,8 +118,24 @@ class Backend(Protocol):
         """Release what this handle holds. The cluster itself lives on."""
 
 
+def no_log_of_redis(url: str | None) -> InvalidInput:
+    """Return why a cluster whose Redis is at ``url`` has no log of it, and what shows more."""
+    if url is None:
+        return InvalidInput(
+            N_("this cluster runs without Redis, so there is no log of it; python -m labkit doctor shows why")
+        )
+    return InvalidInput(
+        N_(
+            "this cluster uses the Redis at {url} (REDIS_URL), which it has not started: its log is where "
+            "that server runs; python -m labkit redis PING tells whether it answers, and python -m labkit "
+            "logs broker what the mirror says of it"
+        ),
+        url=without_password(url),
+    )
+
+
 def last_printed(log: str, name: str) -> str:
     """Return the last line in a log that the process itself printed."""
     announced = STARTED.format(name=name)  # it may just have been started once more
     printed = [line for line in log.splitlines() if line.strip() and not line.startswith(announced)]
-    return printed[-1].strip() if printed else "it printed nothing"
+    return printable(printed[-1].strip(), lines=False) if printed else "it printed nothing"

@@ -19,7 +19,8 @@ import random
 import socket
 from collections.abc import Mapping
 
-from labkit.core.errors import N_, ClusterError, PortInUse
+from labkit.core.errors import N_, ClusterError, InvalidInput, PortInUse
+from labkit.support.hosts import check_is_here, listening
 
 USUAL: Mapping[str, int] = {"client": 5555, "worker": 5556, "event": 5557, "redis": 6379}
 VARIABLES: Mapping[str, str] = {name: f"LABKIT_{name.upper()}_PORT" for name in USUAL}
@@ -43,11 +44,15 @@ def asked_for(environ: Mapping[str, str]) -> dict[str, int]:
 def choose(host: str, asked: Mapping[str, int], *, usual: bool) -> dict[str, int]:
     """Return a port for each of client, worker and event on ``host``, and for redis on loopback.
 
-    ``asked``: ports by name that the user wants and no others (PortInUse if one is taken). ``usual``: prefer
-    the usual ports for the rest.
+    ``asked``: ports by name that the user wants and no others (PortInUse if one is taken, InvalidInput if two
+    are equal). ``usual``: prefer the usual ports for the rest. Raises SettingsError for a ``host`` that is
+    not this machine.
     """
+    check_distinct({name: (VARIABLES[name], port) for name, port in asked.items()})
     chosen = dict(asked)
-    where = hosts(host)
+    where = hosts(listening(host))
+    if obstacle(where["client"], 0) not in (None, IN_USE):  # not a matter of the port
+        check_is_here(host)
     for name, port in asked.items():
         if (reason := obstacle(where[name], port)) == IN_USE:
             raise PortInUse(
@@ -76,6 +81,23 @@ def choose(host: str, asked: Mapping[str, int], *, usual: bool) -> dict[str, int
         for name, port in free.items():
             chosen.setdefault(name, port)
     return {name: chosen[name] for name in USUAL}
+
+
+def check_distinct(asked: Mapping[str, tuple[str, int]]) -> None:
+    """Raise InvalidInput if two of the ports asked for are equal.
+
+    ``asked``: by the port's name, how the user asked for it (``--client-port``) and the number.
+    """
+    named: dict[int, str] = {}
+    for how, port in asked.values():
+        if port in named:
+            raise InvalidInput(
+                N_("{one} and {other} are both {port}; each needs a port of its own"),
+                one=named[port],
+                other=how,
+                port=port,
+            )
+        named[port] = how
 
 
 def hosts(host: str) -> dict[str, str]:

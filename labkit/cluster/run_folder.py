@@ -25,12 +25,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from labkit.core.errors import N_, ClusterError, InvalidInput
+from labkit.core.names import is_name
 from labkit.support import process_groups
 from labkit.support.atomic_files import atomic_write
 
@@ -39,9 +39,6 @@ VERSION = 1
 KEPT_HISTORIES = 3
 KEPT_HISTORY_BYTES = 256 << 20
 """Earlier histories beyond the newest are dropped when all of them together are larger than this."""
-
-# What a name may be: it becomes the name of a folder.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class State(TypedDict):
@@ -74,7 +71,7 @@ class RunFolder:
     @classmethod
     def of(cls, home: Path, name: str) -> RunFolder:
         """Return the folder of the cluster called ``name``. Raises InvalidInput for what cannot be a name."""
-        if not _NAME.fullmatch(name):
+        if not is_name(name):
             raise InvalidInput(
                 N_("{name!r} cannot be a cluster's name: letters, digits, - _ . and at most 64 of them"),
                 name=name,

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from labkit.cluster.status_text import STATES, state_in_words, state_of
+from labkit.core.names import printable
 from labkit.support.i18n import _
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def table(
     """Return the table of these rows, a cell for each column. It fits into ``width`` terminal columns."""
     from rich.table import Table
 
+    # A peer chose some of these texts: a terminal must not obey them.
+    rows = [[printable(cell, lines=False) if isinstance(cell, str) else cell for cell in row] for row in rows]
     needed = [
         max(column.min_width, *(_needed(cell, column) for cell in (column.title, *(row[n] for row in rows))))
         for n, column in enumerate(columns)

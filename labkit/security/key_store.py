@@ -39,6 +39,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from labkit.core.errors import N_, InvalidInput, SettingsError
+from labkit.core.names import is_name
 from labkit.support.atomic_files import atomic_write
 
 CLIENT, WORKER = "client", "worker"
@@ -49,7 +50,6 @@ LOCAL = "local"
 PUBLIC, SECRET = ".key", ".key_secret"
 
 _KEY_BYTES = 32
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _IDS = re.compile(r"[A-Za-z0-9_.*?-]{1,64}(,[A-Za-z0-9_.*?-]{1,64}){0,31}")
 _IDS_LINE = re.compile(r"^[ \t]+ids[ \t]*=[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 
@@ -87,7 +87,7 @@ class KeyFolder:
         """Return the path of a key, which need not exist; raises InvalidInput for an impossible name."""
         if role == BROKER:
             return self.path / f"{BROKER}{ending}"
-        if not _NAME.fullmatch(name):
+        if not is_name(name):
             raise InvalidInput(
                 N_("{name!r} cannot be a key's name: letters, digits, - _ . and at most 64 of them"),
                 name=name,

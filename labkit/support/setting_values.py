@@ -11,13 +11,28 @@ from pathlib import Path
 
 from labkit.core.broker.policies import POLICIES
 from labkit.core.errors import N_, SettingsError
+from labkit.core.names import is_name
 from labkit.core.protocol.rules import MAX_SLOTS
+from labkit.support.redis_url import parse as parse_redis_url
 from labkit.support.text import parse_float, parse_int
 
 BACKENDS = ("local", "compose")
 
 
 def read_text(name: str, text: str) -> str:
+    return text
+
+
+def read_host(name: str, text: str) -> str:
+    if text != "*" and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}", text):
+        raise SettingsError(
+            N_(
+                "{name}={value!r}: a name or an IPv4 address is expected, like 127.0.0.1 or 0.0.0.0, "
+                "without a port"
+            ),
+            name=name,
+            value=text,
+        )
     return text
 
 
@@ -56,14 +71,9 @@ def read_positive_number(name: str, text: str) -> float:
     return number
 
 
-def is_worker_id(text: str) -> bool:
-    """Return whether ``text`` can be the id of a worker, and so the value of WORKER_ID."""
-    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text) is not None
-
-
 def read_name(name: str, text: str) -> str:
     """Return a name that is safe as a file name and in a log line."""
-    if not is_worker_id(text):
+    if not is_name(text):
         raise SettingsError(
             N_("{name}={value!r}: a name is expected, like worker-1: letters, digits, - _ . and at most 64"),
             name=name,
@@ -92,7 +102,10 @@ def read_backend(name: str, text: str) -> str:
 def read_policy(name: str, text: str) -> str:
     if text not in POLICIES and not re.fullmatch(r"[\w.]+:\w+", text):  # see labkit.calls.policy_loader
         raise SettingsError(
-            N_("{name}={value!r}: one of these policies is expected: {known}"),
+            N_(
+                "{name}={value!r}: one of these policies is expected: {known}; or your own, as "
+                "module:function, like work.mine:choose for the function choose in work/mine.py"
+            ),
             name=name,
             value=text,
             known=", ".join(POLICIES),
@@ -140,12 +153,13 @@ def is_address(text: str) -> bool:
 
 
 def read_redis_url(name: str, text: str) -> str:
-    if not text.startswith(("redis://", "rediss://", "unix://")):
-        raise SettingsError(
-            N_("{name}={value!r}: an address like redis://127.0.0.1:6379/0 is expected"),
-            name=name,
-            value=text,
-        )
+    try:
+        parse_redis_url(text)
+    except SettingsError as error:  # its text repeats no secret
+        # A value is quoted only if nothing in it can be a password.
+        is_plain = re.fullmatch(r"[\w.-]+:[0-9]+(/[0-9]*)?", text) is not None
+        template = N_("{name}={value!r}: {why}") if is_plain else N_("{name}: {why}")
+        raise SettingsError(template, name=name, value=text if is_plain else "***", why=error) from None
     return text
 
 

@@ -37,8 +37,8 @@ class Settings:
     worker_port: int = 5556
     event_port: int = 5557
     redis_port: int = 6379
-    redis_url: str | None = None
-    """The user's own Redis server; None: the cluster starts one."""
+    redis_url: str | None = field(default=None, repr=False)
+    """The user's own Redis server; None: the cluster starts one. It may hold a password."""
     home: Path = field(default_factory=lambda: v.expanded("~/.labkit"))
     """The folder where clusters keep their run folders."""
     cluster: str = "default"
@@ -92,6 +92,7 @@ class Settings:
         for name, (target, read) in _VARIABLES.items():
             if text := environ.get(name, "").strip():
                 values[target] = read(name, text)
+        _refuse_equal_ports(environ, values)
         rules: dict[str, Any] = {}
         for name, (target, read) in _RULE_VARIABLES.items():
             if text := environ.get(name, "").strip():
@@ -125,7 +126,7 @@ class Settings:
 Reader = Callable[[str, str], Any]
 
 _VARIABLES: dict[str, tuple[str, Reader]] = {
-    "LABKIT_HOST": ("host", v.read_text),
+    "LABKIT_HOST": ("host", v.read_host),
     "LABKIT_CLIENT_PORT": ("client_port", v.read_port),
     "LABKIT_WORKER_PORT": ("worker_port", v.read_port),
     "LABKIT_EVENT_PORT": ("event_port", v.read_port),
@@ -181,6 +182,21 @@ def _refuse_unknown_names(environ: Mapping[str, str]) -> None:
                 N_("{name} is not a setting of labkit; is {nearest} meant? Correct it or unset it"),
                 name=name,
                 nearest=nearest,
+            )
+
+
+def _refuse_equal_ports(environ: Mapping[str, str], values: Mapping[str, Any]) -> None:
+    named: dict[int, str] = {}
+    for name, (target, read) in _VARIABLES.items():
+        if read is not v.read_port or not environ.get(name, "").strip():
+            continue
+        port = values[target]
+        if (other := named.setdefault(port, name)) != name:
+            raise SettingsError(
+                N_("{one} and {other} are both {port}; each needs a port of its own"),
+                one=other,
+                other=name,
+                port=port,
             )
 
 

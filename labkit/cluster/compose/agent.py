@@ -43,6 +43,7 @@ from labkit.cluster.supervisor.child import Child
 from labkit.cluster.supervisor.control import MAX_CONNECTIONS, ControlServer, Request
 from labkit.cluster.supervisor.wakeups import Wakeups
 from labkit.core.errors import N_, ClusterError, LabkitError
+from labkit.support.log_output import log_to_standard_error
 from labkit.support.settings import Settings
 
 log = logging.getLogger("labkit.agent")
@@ -227,7 +228,7 @@ def main(arguments: Sequence[str]) -> int:
     if arguments[0] == ASK:
         return ask(*arguments[1:])
     role, *command = arguments
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_standard_error()
     try:
         settings = Settings.from_environment()
         name = name_of(role, settings)

@@ -41,6 +41,7 @@ from labkit.cluster.processes import (
 )
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, ClusterError, LabkitError
+from labkit.core.names import printable
 from labkit.security.credentials import Credentials
 from labkit.support.refusals import refusal
 
@@ -247,7 +248,12 @@ class ComposeBackend:
             known = (*containers.NAMED_WORKERS, BROKER, REDIS, containers.LAB)
             services = [worker if worker in known else containers.ELASTIC]
         command = [*self._docker.compose_command(), "logs", "--follow", "--tail", str(lines), *services]
-        return subprocess.run(command, env=self._docker.environ, check=False).returncode
+        with subprocess.Popen(
+            command, env=self._docker.environ, stdout=subprocess.PIPE, text=True, errors="replace"
+        ) as following:
+            for line in following.stdout or ():
+                print(printable(line), end="", flush=True)
+        return following.returncode
 
     def events_file(self) -> Path:
         """Return a copy of the broker's file that is kept up to date from now on."""

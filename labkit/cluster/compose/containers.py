@@ -30,7 +30,7 @@ from labkit.cluster.processes import (
     how_it_ended,
 )
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning, InvalidInput
-from labkit.support.setting_values import is_worker_id
+from labkit.core.names import is_name
 
 NAMED_WORKERS = ("worker-1", "worker-2", "worker-3")
 ELASTIC = "worker"
@@ -111,7 +111,7 @@ def row_of(container: Container) -> Row:
 
 def elastic_name(container_name: str, container_id: str) -> str:
     """Return an elastic worker's name: its container's, or one made of the id if that cannot be used."""
-    if is_worker_id(container_name):
+    if is_name(container_name):
         return container_name
     return f"{WORKER}-{container_id[:SHORT_ID]}"
 

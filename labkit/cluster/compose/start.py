@@ -181,7 +181,8 @@ def _published(settings: Settings, taken: set[int]) -> dict[str, int]:
             )
         taken = {*taken, lab}
     # Containers do not publish the workers' port: the one found for it is free for JupyterLab.
-    chosen["lab"] = other["worker"] if lab in taken else lab
+    published = [port for name, port in chosen.items() if name != "worker"]
+    chosen["lab"] = other["worker"] if lab in (*taken, *published) else lab
     return {name: other[name] if port in taken and name in other else port for name, port in chosen.items()}
 
 

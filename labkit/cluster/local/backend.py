@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from labkit.cluster.backend import BackendStatus, Endpoints, last_printed
+from labkit.cluster.backend import BackendStatus, Endpoints, last_printed, no_log_of_redis
 from labkit.cluster.local.lifeline import DOWN_S, Lifeline, collect_detached
+from labkit.cluster.processes import REDIS
 from labkit.cluster.run_folder import RunFolder, State
 from labkit.cluster.supervisor import control
 from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
@@ -79,6 +80,8 @@ class LocalBackend:
     def logs(self, worker: str | None, lines: int) -> str:
         """Return the ends of the log files."""
         known = [row["name"] for row in self.status()["processes"]] + ["supervisor"]
+        if worker == REDIS and worker not in known:
+            raise no_log_of_redis(self._state["redis_url"])
         if worker is not None and worker not in known:
             raise InvalidInput(
                 N_("{name!r} is unknown; the cluster has {known}"), name=worker, known=", ".join(known)

@@ -22,10 +22,12 @@ from labkit.core.broker.records import ClientRecord, Route, Worker
 from labkit.core.broker.task_life import TaskLife
 from labkit.core.broker.worker_table import WorkerTable
 from labkit.core.history import Event
+from labkit.core.names import MAX_ID, NAME_RULE, is_label, is_name, printable
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import MAX_NAME, MAX_SLOTS, Rules
 
 MAX_LANES = 1024
+BAD_LABEL = f"a client's name is one visible line of at most {MAX_ID} characters"
 MAX_NEEDS = 1024
 
 
@@ -64,14 +66,18 @@ class Admission:
     # --- clients --------------------------------------------------------------------------------------------
 
     def greet_client(self, route: Route, hello: m.ClientHello, now: float) -> None:
-        """Welcome a new or returning client, or refuse it because there are too many."""
+        """Welcome a new or returning client, or refuse it: too many, or a name that cannot be shown."""
         rules = self._rules
         if self._clients.get(hello.client) is None and len(self._clients) >= rules.max_clients:
             self._counters["refused_clients"] += 1
             refused = m.Refused(rules.busy_retry_s, "too many clients", b"")
             self._actions.append(ToClient(route, refused))
             return
-        self._clients.join(hello.client, hello.name[:MAX_NAME], route, now)
+        if not is_label(hello.name):
+            self._counters["refused_clients"] += 1
+            self._actions.append(ToClient(route, m.Refused(rules.busy_retry_s, BAD_LABEL, b"")))
+            return
+        self._clients.join(hello.client, hello.name, route, now)
         welcome = m.ClientWelcome(
             self._epoch,
             rules.heartbeat_s,
@@ -163,7 +169,8 @@ class Admission:
         if not reason:
             return True
         self._counters["refused_workers"] += 1
-        self._events.append(Event(now, h.REFUSED, "", 0, hello.worker[:MAX_NAME], {"reason": reason}))
+        name = printable(hello.worker[:MAX_NAME], lines=False)
+        self._events.append(Event(now, h.REFUSED, "", 0, name, {"reason": reason}))
         self._actions.append(ToWorker(route, m.WorkerRefused(reason)))
         return False
 
@@ -173,6 +180,10 @@ class Admission:
             return f"a worker needs an id and 1 to {MAX_SLOTS} slots"
         if len(hello.worker) > MAX_NAME or len(hello.capabilities) > MAX_NEEDS:
             return "its name or its list of capabilities is too long"
+        if not is_name(hello.worker):
+            return f"its id is not a name: {NAME_RULE}"
+        if not all(is_label(word) for word in m.capabilities(hello.capabilities)):
+            return "a capability is too long, or has control characters"
         if not self._may_use_worker_id(route, hello.worker):
             return f"its key is not one of {hello.worker}"
         if present is not None and present.instance != hello.instance:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from labkit.cli import output
@@ -259,6 +260,21 @@ def test_the_logs_are_shown_and_followed(lab: Commands, cluster: Path) -> None:
     following.send_signal(signal.SIGINT)
     _out, err = following.communicate(timeout=10)
     assert (following.returncode, err) == (130, "")
+
+
+def test_a_redis_of_the_users_own_has_its_log_elsewhere_and_its_password_nowhere(
+    lab: Commands, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://ana:hunter2@127.0.0.1:1/0")
+    said = [lab.done("up", "--workers", "1").out, lab.done("status").out, lab.done("status", "--json").out]
+    line = lab.refused("logs", "redis", code=2)
+    assert "redis://***@127.0.0.1:1/0 (REDIS_URL), which it has not started" in line and "PING" in line
+    assert "has not started this server" in lab.refused("redis", "PING", code=1)
+    log = RunFolder.of(own_home, "default").log_file("broker")
+    wait_until(lambda: "unreachable" in log.read_text(), 10.0, "the mirror's complaint")
+    for process in psutil.process_iter(["cmdline"]):
+        said += process.info["cmdline"] or []
+    assert not any("hunter2" in text for text in (*said, line, log.read_text()))
 
 
 def test_redis_answers_without_redis_cli(lab: Commands, cluster: Path) -> None:

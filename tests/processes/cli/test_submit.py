@@ -216,10 +216,13 @@ def test_interrupted_batch_leaves_no_half_file_and_no_running_task(
     wait_until(lambda: out.exists() and any(out.glob("*.png")), 30.0, "the first picture")
     os.killpg(batch.pid, signal.SIGINT)
     said, err = batch.communicate(timeout=30)
-    assert (batch.returncode, said, err) == (130, "", "")
+    assert (batch.returncode, said, err.count("\n")) == (130, "", 1), err
+    written = len(list(out.iterdir()))
+    assert err.startswith(f"Interrupted: {written} result") and f"{18 - written} pictures were not" in err
+    assert str(out) in err
     assert not list(out.glob(".*"))
-    for written in out.iterdir():
-        image_files.read(written)
+    for each in out.iterdir():
+        image_files.read(each)
     if engine == "cluster":
         told: dict[str, Any] = {}
 

@@ -64,6 +64,13 @@ def test_a_wrong_policy_is_refused_with_the_reason(folder: Path, source: str, na
         policy_loader.load(name, folder)
 
 
+def test_a_missing_module_says_where_the_file_belongs(folder: Path) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        policy_loader.load("work_of_mine.fair:choose", folder)
+    assert str(folder / "work_of_mine" / "fair.py") in str(caught.value)
+    assert "choose(task, workers, now)" in str(caught.value)
+
+
 def test_the_setting_accepts_both_kinds_of_names_and_no_other() -> None:
     for name in ("round_robin", "work.mine:choose"):
         assert Settings.from_environment({"LABKIT_POLICY": name}).policy == name

@@ -264,7 +264,57 @@ def test_without_babel_a_spanish_reader_gets_english(lab: Commands, monkeypatch:
     assert "is status meant" in lab.refused("statsu", code=2)
 
 
+# --- words that a shell has split ---
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--filters", "sharpen", "edges"), "--filters sharpen,edges"),
+        (("--filters", "sharpen,", "edges", "blur"), "--filters sharpen,edges,blur"),
+        (("--filters", "sharpen", "edges,blur"), "--filters sharpen,edges,blur"),
+        (
+            ("--filters", "fit", "--param", "fit.width=800", "fit.height=600"),
+            "--param fit.height=600",
+        ),
+    ],
+)
+def test_a_filter_that_a_space_has_split_off_is_put_right(
+    lab: Commands, words: tuple[str, ...], says: str
+) -> None:
+    assert says in lab.refused("submit", *words, "--out", "out", "--engine", "sequential", code=2)
+
+
+def test_two_equal_ports_are_named_as_they_were_given(lab: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = lab.refused("up", "--client-port", "6001", "--worker-port", "6001", code=2)
+    assert "--client-port and --worker-port are both 6001" in line
+    monkeypatch.setenv("LABKIT_EVENT_PORT", "6001")
+    assert "LABKIT_EVENT_PORT and --redis-port" in lab.refused("up", "--redis-port", "6001", code=2) or (
+        "--redis-port and LABKIT_EVENT_PORT" in lab.refused("up", "--redis-port", "6001", code=2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("REDIS_URL", "redis://:hunter2"), ("REDIS_URL", "unix://ana:hunter2@run/s"), ("LABKIT_HOST", "a:1")],
+)
+def test_a_setting_that_no_command_can_use_is_refused_by_each(
+    lab: Commands, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    for words in (["up"], ["status"], ["status"], ["redis", "PING"], ["broker"], ["doctor"]):
+        line = lab.refused(*words, code=2)
+        assert line.startswith(name) and "hunter2" not in line
+
+
 # --- output ---
+
+
+def test_a_terminal_does_not_obey_what_a_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    output.line("a file called \x1b[31mred\x07 and ñ\nnext")
+    output.complain("\x9b2J")
+    out, err = capsys.readouterr()
+    assert out == "a file called \\x1b[31mred\\x07 and ñ\nnext\n" and err == "\\x9b2J\n"
 
 
 def test_closed_pipe_is_no_error() -> None:

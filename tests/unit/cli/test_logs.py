@@ -49,6 +49,12 @@ def test_a_process_without_a_log_is_named(lab: Commands, folder: Path) -> None:
     assert "'worker-7'" in line and "worker-2, worker-10, broker" in line
 
 
+def test_control_characters_in_a_log_are_shown(lab: Commands, folder: Path) -> None:
+    (folder / "worker-2.log").write_bytes("\x1b[2Jgone ñ\ttab\n".encode())
+    said = lab("logs", "worker-2")
+    assert "\\x1b[2Jgone ñ\ttab" in said.out and "\x1b" not in said.out
+
+
 def test_following_a_stopped_cluster_ends(lab: Commands, folder: Path) -> None:
     assert lab("logs", "broker", "--follow").out == "serving\n"
 

@@ -204,3 +204,8 @@ def test_without_the_brokers_word_no_worker_reads_as_joining(language: str, stat
     text = shown(status(*workers, broker=None, broker_error="silence", processes=[broker]))
     assert STATES["absent"].word not in text
     assert STATES["no_word"].word in text and STATES["killed"].word in text
+
+
+def test_a_terminal_does_not_obey_what_a_worker_says_of_itself() -> None:
+    text = shown(status(worker(capabilities=["blur\x1b[31m", "two\nlines"])))
+    assert "\x1b[31m" not in text and "\\x1b[31m" in text and "two\\nlines" in text

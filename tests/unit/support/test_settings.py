@@ -154,6 +154,11 @@ def test_an_unknown_labkit_variable_is_an_error_that_suggests_the_nearest(name: 
         ("LABKIT_JOB_MODULES", "labkit.jobs,work/day3.py", "Python modules"),
         ("LABKIT_BROKER", "127.0.0.1:5556", "tcp://"),
         ("REDIS_URL", "localhost:6379", "redis://"),
+        ("LABKIT_HOST", "tcp://127.0.0.1", "without a port"),
+        ("LABKIT_HOST", "127.0.0.1:5555", "without a port"),
+        ("LABKIT_HOST", "::1", "IPv4"),
+        ("LABKIT_HOST", "a\x1b[31m", "IPv4"),
+        ("LABKIT_POLICY", "work/mine.py", "work/mine.py"),
     ],
 )
 def test_a_bad_value_is_an_error_that_names_variable_value_and_expectation(
@@ -163,6 +168,12 @@ def test_a_bad_value_is_an_error_that_names_variable_value_and_expectation(
         Settings.from_environment({name: value})
     assert f"{name}={value!r}" in str(error.value)
     assert expected in str(error.value)
+
+
+@pytest.mark.parametrize("other", ["LABKIT_WORKER_PORT", "LABKIT_REDIS_PORT", "LABKIT_LAB_PORT"])
+def test_two_equal_ports_are_refused(other: str) -> None:
+    with pytest.raises(SettingsError, match=f"LABKIT_CLIENT_PORT and {other} are both 6001"):
+        Settings.from_environment({"LABKIT_CLIENT_PORT": "6001", other: "6001"})
 
 
 def test_rules_that_would_lose_every_worker_are_refused() -> None:

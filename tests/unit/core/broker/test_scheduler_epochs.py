@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from labkit.core.broker.worker_table import MAX_STALE_ROUTES
+from labkit.core.errors import SettingsError
 from labkit.core.protocol import messages as m
+from labkit.support.settings import Settings
 from tests.tools.scheduling import RULES, Lab, a_lab, an_id
 
 # --- late results -------------------------------------------------------------------------------------------
@@ -158,6 +160,44 @@ def test_impossible_worker_is_refused(hello: dict[str, Any]) -> None:
     assert len(lab.got("w1", m.WorkerRefused)) == 1
     assert lab.count("refused_workers") == 1
     assert lab.status()["workers"] == []
+
+
+NOT_NAMES = ["two\nlines", "\x1b[31mred", "x" * 65, "-first", "a b", "../up", "niño", "\u202eback", "a\x00"]
+
+
+@pytest.mark.parametrize("name", NOT_NAMES)
+def test_a_worker_id_is_what_worker_id_accepts(name: str) -> None:
+    lab = a_lab(workers=0)
+    lab.worker("w1", name=name)
+    (refused,) = lab.got("w1", m.WorkerRefused)
+    assert "its id is not a name" in refused.reason and refused.reason.isprintable()
+    assert lab.status()["workers"] == []
+    (event,) = lab.happened("refused")
+    assert event.worker.isprintable()
+    with pytest.raises(SettingsError):
+        Settings.from_environment({"WORKER_ID": name.replace("\0", "\x01")})
+
+
+@pytest.mark.parametrize("needs", ["blur,\x1b[31m", "blur\nedges", "x" * 65])
+def test_a_capability_is_one_short_visible_word(needs: str) -> None:
+    lab = a_lab(workers=0)
+    lab.worker("w1", needs=needs)
+    assert len(lab.got("w1", m.WorkerRefused)) == 1
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "\x1b[31mred", "x" * 65, "\u202eback", "a\x00"])
+def test_a_clients_name_is_one_short_visible_line(name: str) -> None:
+    lab = a_lab()
+    lab.deliver("c9", m.ClientHello(b"9" * 16, name))
+    (refused,) = lab.got("c9", m.Refused)
+    assert "visible line" in refused.reason
+    assert lab.got("c9", m.ClientWelcome) == [] and lab.count("refused_clients") == 1
+
+
+def test_a_clients_name_may_have_accents_and_spaces() -> None:
+    lab = a_lab()
+    lab.deliver("c9", m.ClientHello(b"9" * 16, "Ana Núñez"))
+    assert len(lab.got("c9", m.ClientWelcome)) == 1
 
 
 def test_number_of_workers_and_clients_is_bounded() -> None:
