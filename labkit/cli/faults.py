@@ -10,6 +10,7 @@ from labkit.cli import output
 from labkit.cli.cluster import json_option
 from labkit.cli.parser import Parser
 from labkit.support.i18n import _
+from labkit.support.setting_values import words
 from labkit.support.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     from labkit.faults import suite, table
     from labkit.faults.verdict import Verdict, verdict_of_all
 
-    cases = suite.chosen(options.only)
+    cases = suite.chosen([name for given in options.only for name in words(given)])  # with commas, too
     if options.list:
         if options.json:
             output.as_json({case.name: {"fault": case.fault, "promise": case.promise} for case in cases})

@@ -88,7 +88,8 @@ class TerminalView(View):
 
     def warn(self, text: str) -> None:
         """Print the warning above the display, where it stays."""
-        self._console.print(Text(text, HARM_STYLE))
+        # The terminal wraps it: rich would break the path of a file in two.
+        self._console.print(Text(text, HARM_STYLE), soft_wrap=True)
 
     def tell(self, line: Line) -> None:
         """Add a sentence to the story."""

@@ -32,12 +32,14 @@ def print_verdict(targets: list[Target], ran: Ran, report: dict[str, Any], out: 
     # print writes, not rich: rich would end the process when the reader of a pipe leaves.
     paper = io.StringIO()
     console = Console(file=paper, force_terminal=terminal, width=width, highlight=False)
-    console.print(_verdict(targets, ran, report, out))
+    console.print(_verdict(targets, ran, report))
+    console.print(Text(_("In {folder}:").format(folder=out)), soft_wrap=True)  # a path stays in one piece
+    console.print(_files())
     for line in paper.getvalue().splitlines():
         print(line.rstrip())
 
 
-def _verdict(targets: list[Target], ran: Ran, report: dict[str, Any], out: Path) -> RenderableType:
+def _verdict(targets: list[Target], ran: Ran, report: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [Text(), _table(targets, recovery_of(ran.history, VICTIM)), Text()]
     speed = report["speed"]
     parts.append(
@@ -58,7 +60,7 @@ def _verdict(targets: list[Target], ran: Ran, report: dict[str, Any], out: Path)
     said = _("{met} of {n} targets met, in {seconds:.0f} s.").format(
         met=met, n=len(targets), seconds=report["seconds"]["total"]
     )
-    parts += [Text(said, style), Text(), _files(out)]
+    parts += [Text(said, style), Text()]
     return Group(*parts)
 
 
@@ -84,7 +86,7 @@ def _can_show(character: str) -> bool:
     return True
 
 
-def _files(out: Path) -> RenderableType:
+def _files() -> RenderableType:
     meanings = {
         "overview.png": _("the whole run on one page"),
         "contact-sheet.png": _("before and after"),
@@ -94,4 +96,4 @@ def _files(out: Path) -> RenderableType:
     table = Table.grid(padding=(0, 2, 0, 0))
     for names, what in meanings.items():
         table.add_row(Text(names), Text(what, "dim"))
-    return Group(Text(_("In {folder}:").format(folder=out)), table)
+    return table

@@ -1,7 +1,7 @@
 """Collects the claims of a case, and excuses those that a slow machine missed.
 
 A missed time bound is excused if it was missed by no more than the time that the machine took from the
-cluster (`labkit.faults.machine`). Counts are never excused.
+cluster (`labkit.faults.machine`). What was lost or done twice is never excused.
 """
 
 from __future__ import annotations
@@ -58,13 +58,26 @@ class Judge:
         """Claim that ``met`` is true; slowness is no excuse."""
         self.claims.append(Claim(template, params, bool(met)))
 
-    def unless_slow(self, template: str, met: object, room_s: float, **params: Any) -> None:
+    def unless_slow(
+        self, template: str, met: object, room_s: float, since: float | None = None, **params: Any
+    ) -> None:
         """Claim that ``met`` is true, unless the machine has taken ``room_s`` from the cluster in total.
 
-        For claims that depend on heartbeats: a worker without a processor is silent, too.
+        For claims that depend on what happens in time: a worker without a processor is silent, too, and a
+        flood from a program without one is a trickle. ``since``: as in ``within``.
         """
-        excused = not met and self._machine.lost_s() >= room_s
+        excused = not met and self._machine.lost_s(since) >= room_s
         self.claims.append(Claim(template, params, bool(met), excused))
+
+    def count_unless_slow(self, template: str, n: int, wanted: int, room_s: float) -> None:
+        """Claim that ``n`` is ``wanted``, as ``count``, unless the machine has taken ``room_s`` in total.
+
+        For how often a task was sent, or a worker joined: a machine that silences a worker adds to both.
+        """
+        excused = n != wanted and self._machine.lost_s() >= room_s
+        self.claims.append(
+            Claim(template, {"n": n, "wanted": wanted}, n == wanted, excused, wanted=f"= {wanted}")
+        )
 
     def not_reached(self, error: NotReached, patience_s: float) -> None:
         """Add the missed claim of an event that did not happen. A machine that was too busy excuses it."""

@@ -95,8 +95,8 @@ def late_result(bed: TestBed) -> None:
     healed_at = heal(client, network)
     bed.finish_work()
     row = next(row for row in bed.history.ledger() if row.task == task.task_id)
-    judge.count(N_("done as attempt {n}"), row.winning_attempt, 1)
-    judge.count(N_("sent to a worker {n} time"), row.attempts, 1)
+    judge.count_unless_slow(N_("done as attempt {n}"), row.winning_attempt, 1, bed.silencing_s)
+    judge.count_unless_slow(N_("sent to a worker {n} time"), row.attempts, 1, bed.silencing_s)
     done = bed.events(h.DONE, task=task.task_id)[0]
     judge.within(N_("{seconds} after the healing"), done.at - healed_at, 3.0, healed_at)
     judge.recovered(done.at - cut_at)
@@ -125,7 +125,8 @@ def connection_reset(bed: TestBed) -> None:
         back.append(bed.wait_for(h.JOINED, worker=FAR, since=lost.at).at - reset_at)
     judge.within(N_("back after {seconds}"), max(back), 3.0, began)
     bed.finish_work()
-    judge.count(N_("{n} attempts"), len(bed.events(h.DISPATCHED, task=task.task_id)), RESETS + 1)
+    attempts = len(bed.events(h.DISPATCHED, task=task.task_id))
+    judge.count_unless_slow(N_("{n} attempts"), attempts, RESETS + 1, bed.silencing_s)
     for recovery in bed.history.recoveries():
         judge.recovered(recovery.recovery_s)
 

@@ -58,7 +58,7 @@ def hung_task(bed: TestBed) -> None:
     """Submit ``hang`` with a lease of half a second, among good tasks."""
     hung, judge = among_good_ones(bed, hang, expected=TaskHung, lease_s=LEASE_S), bed.judge
     attempts = bed.events(h.STARTED, task=hung.task_id)
-    judge.count(N_("{n} attempts"), len(attempts), bed.settings.rules.max_hangs)
+    judge.count_unless_slow(N_("{n} attempts"), len(attempts), bed.settings.rules.max_hangs, bed.silencing_s)
     ends = [*bed.events(h.REQUEUED, task=hung.task_id), *bed.events(h.FAILED, task=hung.task_id)]
     took = [end.at - start.at for start, end in zip(attempts, ends, strict=False)]
     judge.within(N_("reported after {seconds}"), max(took), LEASE_S + 0.5, attempts[0].at)
@@ -92,7 +92,9 @@ def locked_task(bed: TestBed) -> None:
     locked, judge = among_good_ones(bed, hog, expected=TaskPoisoned, lease_s=LOCKED_LEASE_S), bed.judge
     # A first attempt that takes the lock at once cannot be reported; a repeated one is, before it runs.
     starts = bed.events(h.STARTED, task=locked.task_id)
-    judge.count(N_("{n} starts on record"), len(starts), bed.settings.rules.max_crashes)
+    judge.count_unless_slow(
+        N_("{n} starts on record"), len(starts), bed.settings.rules.max_crashes, bed.silencing_s
+    )
     silent = [
         (event.at - start.at, start.at)
         for event in bed.events(h.LOST)
@@ -119,7 +121,8 @@ def locked_task(bed: TestBed) -> None:
 def exception(bed: TestBed) -> None:
     """Submit ``fail`` among good tasks."""
     failing, judge = among_good_ones(bed, fail, "on purpose", expected=TaskFailed), bed.judge
-    judge.count(N_("{n} attempt"), len(bed.events(h.DISPATCHED, task=failing.task_id)), 1)
+    attempts = len(bed.events(h.DISPATCHED, task=failing.task_id))
+    judge.count_unless_slow(N_("{n} attempt"), attempts, 1, bed.silencing_s)
     error = failing.exception()
     judge.true(
         N_("the error names the exception, its place and its worker"),

@@ -307,8 +307,13 @@ class TestBed:
     def expect_no_loss(self) -> None:
         """Claim that no worker was given up."""
         n = len(self.events(h.LOST))
-        judge, rules = self.judge, self.settings.rules
-        judge.unless_slow(N_("{n} workers wrongly given up"), n == 0, rules.dead_s - rules.heartbeat_s, n=n)
+        self.judge.unless_slow(N_("{n} workers wrongly given up"), n == 0, self.silencing_s, n=n)
+
+    @property
+    def silencing_s(self) -> float:
+        """How long a worker must be without a processor before the broker may give it up."""
+        rules = self.settings.rules
+        return rules.dead_s - rules.heartbeat_s
 
 
 def _waited(condition: Callable[[], T], patience_s: float) -> T:

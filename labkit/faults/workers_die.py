@@ -121,11 +121,13 @@ def freeze(bed: TestBed) -> None:
     joined = bed.wait_for(h.JOINED, worker=victim, since=woken_at)
     judge.within(N_("back {seconds} after it woke"), joined.at - woken_at, 3.0, woken_at)
     epochs = {event.detail["epoch"] for event in bed.events(h.JOINED, worker=victim)}
-    judge.count(N_("{n} epochs of it"), len(epochs), 2)
+    judge.count_unless_slow(N_("{n} epochs of it"), len(epochs), 2, bed.silencing_s)
     work.sleepers(client, 30, 0.02)
     bed.finish_work()
     since = joined.at - bed.history.began_at
-    judge.true(N_("it computes again"), bed.history.share(since=since).get(victim))
+    judge.unless_slow(
+        N_("it computes again"), bed.history.share(since=since).get(victim), bed.silencing_s, joined.at
+    )
     judge.detected(lost.at - frozen_at)
     for recovery in bed.history.recoveries():
         if recovery.fault == "pause":
@@ -207,8 +209,9 @@ def duplicate_id(bed: TestBed) -> None:
     bed.finish_work()
     bed.expect_no_loss()
     first = bed.events(h.JOINED, worker="worker-1")
-    judge.true(
+    judge.unless_slow(
         N_("the first one worked on, the same process"),
         len(first) == 1 and bed.pid_of("worker-1") == pid == first[0].detail["pid"],
+        bed.silencing_s,
     )
     judge.detected(refused.at - began)

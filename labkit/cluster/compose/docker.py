@@ -28,6 +28,14 @@ NOT_THE_MATTER = re.compile(
 """Lines of Docker's output that never contain the reason of a failure."""
 
 
+ENGINES_OWN = ("unable to freeze", "pause failed: timeout of")
+"""Parts of the engine's complaint that its own attempt to freeze a container ran out, and changed nothing.
+runc looks a fixed number of times whether all processes stand still; on a crowded machine they had no
+processor to stop on. Its authors leave trying again to the caller (opencontainers/runc, pull request
+4388)."""
+ATTEMPTS = 5
+
+
 class DockerTimedOut(ClusterError):
     """Docker did not answer in time; the request may have been carried out."""
 
@@ -61,6 +69,11 @@ def run_command(
         ) from error
 
 
+def is_engines_own(complaint: str) -> bool:
+    """Return whether the engine complains of an attempt of its own that ran out and changed nothing."""
+    return any(sign in complaint.lower() for sign in ENGINES_OWN)
+
+
 def no_docker() -> BackendMissing:
     """Return the error of a machine without Docker."""
     return BackendMissing(
@@ -80,8 +93,14 @@ class Docker:
         self._compose: list[str] | None = None
 
     def run(self, *words: str, timeout_s: float = COMMAND_S) -> str:
-        """Return the output of ``docker WORDS``. If it fails, raises the error that ``explain`` returns."""
-        ran = run_command(["docker", *words], self.environ, timeout_s)
+        """Return the output of ``docker WORDS``. If it fails, raises the error that ``explain`` returns.
+
+        What the engine itself calls an attempt that ran out (``ENGINES_OWN``) is tried again.
+        """
+        for _attempt in range(ATTEMPTS):
+            ran = run_command(["docker", *words], self.environ, timeout_s)
+            if ran.returncode == 0 or not is_engines_own(ran.stderr):
+                break
         if ran.returncode != 0:
             raise explain(f"docker {words[0]}", ran.stderr + ran.stdout)
         return ran.stdout

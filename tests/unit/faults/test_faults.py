@@ -96,6 +96,24 @@ def test_missed_count_is_never_excused() -> None:
     assert [claim.excused for claim in judge.claims] == [False, False]
 
 
+@pytest.mark.parametrize(("lost_s", "verdict"), [(0.1, Verdict.FAIL), (4.7, Verdict.INCONCLUSIVE)])
+def test_what_only_a_prompt_machine_shows_is_excused_by_a_late_one(lost_s: float, verdict: Verdict) -> None:
+    judge = Judge(SlowMachine(lost_s))
+    judge.unless_slow("{n} submissions received BUSY", 0, 2.0, 1.0, n=0)
+    assert verdict_of(judge.claims) is verdict
+
+
+@pytest.mark.parametrize(("lost_s", "verdict"), [(0.1, Verdict.FAIL), (4.7, Verdict.INCONCLUSIVE)])
+def test_one_attempt_more_is_excused_by_a_machine_that_silenced_the_worker(
+    lost_s: float, verdict: Verdict
+) -> None:
+    judge = Judge(SlowMachine(lost_s))
+    judge.count_unless_slow("{n} attempts", 2, 1, 1.5)
+    assert verdict_of(judge.claims) is verdict
+    judge.count_unless_slow("{n} attempts", 1, 1, 1.5)
+    assert judge.claims[-1].met and not judge.claims[-1].excused
+
+
 @pytest.mark.parametrize(("lost_s", "excused"), [(1.0, False), (20.0, True)])
 def test_missing_event_is_excused_only_by_a_busy_machine(lost_s: float, excused: bool) -> None:
     judge = Judge(SlowMachine(lost_s))

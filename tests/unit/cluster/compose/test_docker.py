@@ -13,7 +13,7 @@ from labkit import open_cluster
 from labkit.cli import output
 from labkit.cluster import ports
 from labkit.cluster.compose import start
-from labkit.cluster.compose.docker import Docker, DockerTimedOut, explain, run_command
+from labkit.cluster.compose.docker import ATTEMPTS, Docker, DockerTimedOut, explain, run_command
 from labkit.core.errors import BackendMissing, ClusterError, PortInUse
 from labkit.demo import reference
 from labkit.support import i18n
@@ -231,3 +231,35 @@ def test_a_command_that_takes_too_long_raises_an_indefinite_error() -> None:
     with pytest.raises(DockerTimedOut, match="has not ended within 0.1 s") as caught:
         run_command([sys.executable, "-c", "import time; time.sleep(60)"], timeout_s=0.1)
     assert not caught.value.definite
+
+
+FREEZES_AT = """
+n=$(cat {count} 2> /dev/null || echo 0)
+echo $((n + 1)) > {count}
+[ $n -ge {needs} ] && echo frozen && exit 0
+echo 'Error response from daemon: cannot pause container 8e6b: OCI runtime pause failed: {why}: unknown' >&2
+exit 1
+"""
+
+
+@pytest.mark.parametrize("why", ["unable to freeze", "timeout of 10s reached"])
+def test_an_attempt_of_the_engine_that_ran_out_is_repeated(
+    stand_in: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    monkeypatch.setenv("PATH", f"{stand_in}:/bin:/usr/bin")
+    count = stand_in / "count"
+    install(stand_in, "docker", FREEZES_AT.format(count=count, needs=2, why=why))
+    assert Docker("labkit", os.environ).run("pause", "8e6b") == "frozen\n"
+    assert count.read_text() == "3\n"
+
+
+@pytest.mark.parametrize(("why", "attempts"), [("unable to freeze", ATTEMPTS), ("freezer not supported", 1)])
+def test_an_engine_that_cannot_freeze_is_not_asked_for_ever(
+    stand_in: Path, monkeypatch: pytest.MonkeyPatch, why: str, attempts: int
+) -> None:
+    monkeypatch.setenv("PATH", f"{stand_in}:/bin:/usr/bin")
+    count = stand_in / "count"
+    install(stand_in, "docker", FREEZES_AT.format(count=count, needs=100, why=why))
+    with pytest.raises(ClusterError, match=f"docker pause failed: .*{why}"):
+        Docker("labkit", os.environ).run("pause", "8e6b")
+    assert count.read_text() == f"{attempts}\n"
