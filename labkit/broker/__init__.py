@@ -61,7 +61,7 @@ def main(settings: Settings, mirror: SnapshotObserver | None = None) -> int:
 def _check_ports_and_host(settings: Settings) -> None:
     """Raise SettingsError for what could only fail later, with a worse reason."""
     from labkit.core.errors import N_, SettingsError
-    from labkit.support.hosts import check_is_here
+    from labkit.transport.hosts import check_is_here
 
     ports = {
         "LABKIT_CLIENT_PORT": settings.client_port,

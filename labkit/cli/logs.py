@@ -22,7 +22,7 @@ from labkit.cluster.backend import no_log_of_redis
 from labkit.cluster.processes import REDIS
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
-from labkit.core.names import printable
+from labkit.core.names import without_controls
 from labkit.support.i18n import _
 from labkit.support.settings import Settings
 
@@ -92,7 +92,7 @@ def _of_containers(options: argparse.Namespace, settings: Settings) -> int:
         named = replace(settings, cluster=options.name or settings.cluster)
         return follow_logs(named, options.process, options.lines)
     with connect(options.name, settings, backend="compose") as cluster:
-        print(printable(cluster.logs(options.process, options.lines)), end="")
+        print(without_controls(cluster.logs(options.process, options.lines)), end="")
     return 0
 
 
@@ -114,7 +114,7 @@ def _follow(views: dict[str, _View], folder: RunFolder, process: str | None) -> 
 def _show(name: str, lines: list[str], files: dict[str, Path], process: str | None) -> None:
     width = max(len(each) for each in files)
     for line in lines:
-        line = printable(line)
+        line = without_controls(line)
         print(line if process is not None else f"{name:<{width}} | {line}")
 
 

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from labkit.core.names import printable
+from labkit.core.names import without_controls
 from labkit.support.i18n import _
 
 CALL = "python -m labkit"
@@ -86,12 +86,12 @@ def as_called(text: str) -> str:
 
 def line(text: str = "") -> None:
     """Print one answer."""
-    print(printable(as_called(text)))
+    print(without_controls(as_called(text)))
 
 
 def complain(text: str) -> None:
     """Print one line to stderr: an error, a warning, or advice."""
-    print(printable(as_called(text)), file=sys.stderr, flush=True)
+    print(without_controls(as_called(text)), file=sys.stderr, flush=True)
 
 
 def as_json(value: Any, indent: int | None = 2) -> None:

@@ -23,7 +23,7 @@ from redis._parsers import _RESP2Parser
 from redis.connection import Connection
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 
-from labkit.core.names import printable
+from labkit.core.names import without_controls
 from labkit.mirror.redis_client import connection_class
 from labkit.mirror.url import Address, parse_url
 from labkit.support.i18n import _
@@ -129,7 +129,7 @@ class _Shell:
                 yield (reply := _receive(self._connection, None))
         except (RedisError, OSError, ValueError) as error:  # ValueError: the bytes that came are not RESP
             self.close()
-            print(printable(_explanation(self._address, error, self._advice)), file=sys.stderr)
+            print(without_controls(_explanation(self._address, error, self._advice)), file=sys.stderr)
 
     def prompt(self) -> int:
         """Run the commands that are typed or piped in; returns the exit code of the last one."""
@@ -267,7 +267,7 @@ def raw(reply: Reply) -> bytes:
 
 
 def _formatted_line(reply: Reply) -> bytes:
-    return printable(formatted(reply)).encode() + b"\n"
+    return without_controls(formatted(reply)).encode() + b"\n"
 
 
 def _raw_line(reply: Reply) -> bytes:

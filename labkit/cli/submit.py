@@ -20,7 +20,7 @@ from labkit.cli.parser import Parser
 from labkit.cli.sent_again import again_in_words, sent_again
 from labkit.cluster.status_text import STATES
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
-from labkit.core.names import printable
+from labkit.core.names import without_controls
 from labkit.core.protocol.exit_codes import INTERRUPTED
 from labkit.executors import ENGINES, open_executor
 from labkit.imaging import image_files
@@ -341,7 +341,9 @@ def _progress(total: int, quiet: bool) -> Iterator[tuple[OnProgress, Callable[[s
 
         yield (
             show,
-            lambda text: console.print(printable(output.as_called(text)), markup=False, soft_wrap=True),
+            lambda text: console.print(
+                without_controls(output.as_called(text)), markup=False, soft_wrap=True
+            ),
         )
 
 

@@ -56,8 +56,8 @@ class Client:
     ``AccessDenied`` with the reason if the broker does not accept them, ``BrokerUnreachable`` if it does not
     answer within ``connect_timeout_s``, ``TooManyOpenFiles`` or ``ClientFailed`` if this process cannot
     connect at all, and ``InvalidInput`` if ``address`` or ``name`` is malformed.
-    ``find_broker``     returns the present address of a broker that may come back at another one; it is called in a thread of its
-    own when the broker has been silent (``labkit.client.broker_search``).
+    ``find_broker`` returns the present address of a broker that may come back at another one; it is called in
+    a thread of its own when the broker has been silent (``labkit.client.broker_search``).
     """
 
     def __init__(

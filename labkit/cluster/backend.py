@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict
 
 from labkit.cluster.processes import STARTED, ProcessRow, UnrecordedFault
 from labkit.core.errors import N_, InvalidInput
-from labkit.core.names import printable
+from labkit.core.names import without_controls
 from labkit.support.redis_url import without_password
 
 if TYPE_CHECKING:
@@ -138,4 +138,4 @@ def last_printed(log: str, name: str) -> str:
     """Return the last line in a log that the process itself printed."""
     announced = STARTED.format(name=name)  # it may just have been started once more
     printed = [line for line in log.splitlines() if line.strip() and not line.startswith(announced)]
-    return printable(printed[-1].strip(), lines=False) if printed else "it printed nothing"
+    return without_controls(printed[-1].strip(), lines=False) if printed else "it printed nothing"

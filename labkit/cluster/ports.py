@@ -20,7 +20,6 @@ import socket
 from collections.abc import Mapping
 
 from labkit.core.errors import N_, ClusterError, InvalidInput, PortInUse
-from labkit.support.hosts import check_is_here, listening
 
 USUAL: Mapping[str, int] = {"client": 5555, "worker": 5556, "event": 5557, "redis": 6379}
 VARIABLES: Mapping[str, str] = {name: f"LABKIT_{name.upper()}_PORT" for name in USUAL}
@@ -45,14 +44,11 @@ def choose(host: str, asked: Mapping[str, int], *, usual: bool) -> dict[str, int
     """Return a port for each of client, worker and event on ``host``, and for redis on loopback.
 
     ``asked``: ports by name that the user wants and no others (PortInUse if one is taken, InvalidInput if two
-    are equal). ``usual``: prefer the usual ports for the rest. Raises SettingsError for a ``host`` that is
-    not this machine.
+    are equal). ``usual``: prefer the usual ports for the rest.
     """
     check_distinct({name: (VARIABLES[name], port) for name, port in asked.items()})
     chosen = dict(asked)
-    where = hosts(listening(host))
-    if obstacle(where["client"], 0) not in (None, IN_USE):  # not a matter of the port
-        check_is_here(host)
+    where = hosts("0.0.0.0" if host == "*" else host)  # sockets do not understand the star
     for name, port in asked.items():
         if (reason := obstacle(where[name], port)) == IN_USE:
             raise PortInUse(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from labkit.cluster.status_text import STATES, state_in_words, state_of
-from labkit.core.names import printable
+from labkit.core.names import without_controls
 from labkit.support.i18n import _
 
 if TYPE_CHECKING:
@@ -44,7 +44,10 @@ def table(
     from rich.table import Table
 
     # A peer chose some of these texts: a terminal must not obey them.
-    rows = [[printable(cell, lines=False) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    rows = [
+        [without_controls(cell, lines=False) if isinstance(cell, str) else cell for cell in row]
+        for row in rows
+    ]
     needed = [
         max(column.min_width, *(_needed(cell, column) for cell in (column.title, *(row[n] for row in rows))))
         for n, column in enumerate(columns)

@@ -3,7 +3,7 @@
 A worker's id becomes a key in Redis, a line in a log, a cell of a table and part of a file name. So one rule
 holds for ids from the environment (``WORKER_ID``), for clusters, and for what peers say in their hello. Text
 that cannot be refused (an exception's message, a file's name, what a process printed) is shown through
-``printable``: a terminal obeys control characters, and a line feed forges a line.
+``without_controls``: a terminal obeys control characters, and a line feed forges a line.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def check_label(name: str) -> None:
         )
 
 
-def printable(text: str, lines: bool = True) -> str:
+def without_controls(text: str, lines: bool = True) -> str:
     r"""Return ``text`` with control characters escaped (``\x1b``); ``lines`` spares line feeds and tabs."""
     if text.isascii() and text.isprintable():
         return text

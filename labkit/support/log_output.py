@@ -13,7 +13,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from labkit.core.names import printable
+from labkit.core.names import without_controls
 from labkit.support.refusals import NO_MORE_DATA
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 class _Visible(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        return without_controls(super().format(record))
 
 
 def log_to_standard_error() -> None:

@@ -41,7 +41,7 @@ from labkit.cluster.processes import (
 )
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, ClusterError, LabkitError
-from labkit.core.names import printable
+from labkit.core.names import without_controls
 from labkit.security.credentials import Credentials
 from labkit.support.refusals import refusal
 
@@ -252,7 +252,7 @@ class ComposeBackend:
             command, env=self._docker.environ, stdout=subprocess.PIPE, text=True, errors="replace"
         ) as following:
             for line in following.stdout or ():
-                print(printable(line), end="", flush=True)
+                print(without_controls(line), end="", flush=True)
         return following.returncode
 
     def events_file(self) -> Path:

@@ -30,6 +30,7 @@ from labkit.core.errors import N_, ClusterError, ClusterNotRunning, PortInUse
 from labkit.core.protocol import exit_codes
 from labkit.support import process_groups, temporary
 from labkit.support.settings import Settings
+from labkit.transport.hosts import check_is_here
 
 if TYPE_CHECKING:
     from labkit.cluster.supervisor.plan import Plan
@@ -160,6 +161,7 @@ def _start(
     private: bool,
 ) -> Cluster:
     """Start a cluster; if another program takes one of the chosen ports first, choose again."""
+    check_is_here(settings.host)  # otherwise it would read as a want of free ports
     asked = ports.asked_for(os.environ)
     for attempt in range(1, PORT_ATTEMPTS + 1):
         chosen = ports.choose(settings.host, asked, usual=not private and attempt == 1)

@@ -22,7 +22,7 @@ from labkit.core.broker.records import ClientRecord, Route, Worker
 from labkit.core.broker.task_life import TaskLife
 from labkit.core.broker.worker_table import WorkerTable
 from labkit.core.history import Event
-from labkit.core.names import MAX_ID, NAME_RULE, is_label, is_name, printable
+from labkit.core.names import MAX_ID, NAME_RULE, is_label, is_name, without_controls
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import MAX_NAME, MAX_SLOTS, Rules
 
@@ -169,7 +169,7 @@ class Admission:
         if not reason:
             return True
         self._counters["refused_workers"] += 1
-        name = printable(hello.worker[:MAX_NAME], lines=False)
+        name = without_controls(hello.worker[:MAX_NAME], lines=False)
         self._events.append(Event(now, h.REFUSED, "", 0, name, {"reason": reason}))
         self._actions.append(ToWorker(route, m.WorkerRefused(reason)))
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from labkit.core.names import is_label, is_name, printable
+from labkit.core.names import is_label, is_name, without_controls
 
 
 @pytest.mark.parametrize("name", ["worker-1", "a", "lab.local_2", "x" * 64, "9"])
@@ -23,8 +23,8 @@ def test_a_label_may_be_in_any_script() -> None:
 
 
 def test_control_characters_are_shown_and_not_obeyed() -> None:
-    assert printable("\x1b[2Jgone\r\x9b\u202ex") == "\\x1b[2Jgone\\r\\x9b\\u202ex"
-    assert printable("two\nlines\tand a tab") == "two\nlines\tand a tab"
-    assert printable("two\nlines", lines=False) == "two\\nlines"
+    assert without_controls("\x1b[2Jgone\r\x9b\u202ex") == "\\x1b[2Jgone\\r\\x9b\\u202ex"
+    assert without_controls("two\nlines\tand a tab") == "two\nlines\tand a tab"
+    assert without_controls("two\nlines", lines=False) == "two\\nlines"
     for text in ("plain", "niño · 3 µs → ok", "no\xa0break", "👩\u200d🔬"):
-        assert printable(text) == text
+        assert without_controls(text) == text
