@@ -9,8 +9,8 @@ The containers of broker and workers run ``python -m labkit.cluster.compose.agen
 A notebook in the ``lab`` container has no Docker socket, because that would make it root on the host. It
 sends its commands for a process to that process's agent: kill, stop, start, pause, resume, and no others. The
 control socket is a Unix socket, a file: each service has a volume of its own for it, and the lab mounts all
-of them, so learners' code in one worker reaches no other process. The commands cross no network, so they also
-reach a worker that is cut off.
+of them. So learners' code in a named worker reaches no other agent; elastic workers share a volume. The
+commands cross no network, so they also reach a worker that is cut off.
 
 * When the process ends by itself, the container ends with its exit code. Docker then restarts the container
   (``unless-stopped``), and counts and shows the restart.

@@ -10,11 +10,14 @@ A container that is down has no agent. Its process is shown as ``stopped``, and 
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from labkit.cluster.backend import BackendStatus, Endpoints
 from labkit.cluster.compose import containers
-from labkit.cluster.processes import STOPPED, WORKER, ProcessRow, UnrecordedFault
+from labkit.cluster.compose.own_name import own_name
+from labkit.cluster.compose.projects import PROJECT
+from labkit.cluster.processes import BROKER, STOPPED, WORKER, ProcessRow, UnrecordedFault
 from labkit.cluster.supervisor import control
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.security.credentials import of_client
@@ -69,7 +72,7 @@ class InsideBackend:
         rows = self._rows()
         row = containers.find(rows, name)
         if "container" in row:
-            raise self._only_from_the_host(f"docker-compose start {name}")
+            raise self._only_from_the_host(f"{_compose()} start {name}")
         control.ask(self._socket(name), "", "check", ASK_S, fault=fault)
         return next((str(row["state"]) for row in rows if row["kind"] == "broker"), "none")
 
@@ -93,15 +96,15 @@ class InsideBackend:
         """Raise the error with the command to run on the host."""
         elastic = max(0, n - len(containers.NAMED_WORKERS))
         more = f"--scale {containers.ELASTIC}={elastic}"
-        raise self._only_from_the_host(f"docker-compose up -d --no-recreate {more}")
+        raise self._only_from_the_host(f"{_compose()} up -d --no-recreate {more}")
 
     def logs(self, worker: str | None, lines: int) -> str:
         """Raise the error with the command to run on the host."""
-        raise self._only_from_the_host(f"docker-compose logs --tail {lines} {worker or ''}".rstrip())
+        raise self._only_from_the_host(f"{_compose()} logs --tail {lines} {_service(worker)}".rstrip())
 
     def down(self) -> None:
         """Raise the error with the command to run on the host."""
-        raise self._only_from_the_host("docker-compose down")
+        raise self._only_from_the_host(f"{_compose()} down")
 
     def _only_from_the_host(self, command: str) -> ClusterError:
         return ClusterError(
@@ -111,7 +114,7 @@ class InsideBackend:
 
     def last_line(self, name: str) -> str:
         """Return the command that shows it on the host."""
-        return f"docker-compose logs {name}"
+        return f"{_compose()} logs {_service(name)}"
 
     # --- the history ----------------------------------------------------------------------------------------
 
@@ -128,6 +131,20 @@ class InsideBackend:
 
     def close(self) -> None:
         """Do nothing: each question has a connection of its own."""
+
+
+@functools.cache
+def _compose() -> str:
+    """Return how docker-compose is called on the host for this cluster's project, which may not be labkit."""
+    project = own_name().removesuffix(f"-{containers.LAB}-1")
+    return "docker-compose" if project in ("", PROJECT) else f"COMPOSE_PROJECT_NAME={project} docker-compose"
+
+
+def _service(name: str | None) -> str:
+    """Return the service of a process; an elastic worker is one of several containers of its service."""
+    if name is None or name == BROKER or name in containers.NAMED_WORKERS:
+        return name or ""
+    return containers.ELASTIC
 
 
 def _by_number(name: str) -> tuple[str, int]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from labkit.cluster import Cluster
-from labkit.cluster.compose import agent
+from labkit.cluster.compose import agent, inside
 from labkit.cluster.compose.inside import InsideBackend
 from labkit.cluster.run_folder import RunFolder
 from labkit.cluster.supervisor import control
@@ -192,6 +192,34 @@ def test_the_lab_shows_an_agent_that_does_not_answer_as_stopped(start: Agent, tm
         cluster.start("worker-2")
     with pytest.raises(ClusterError, match="docker-compose up -d --no-recreate --scale worker=1"):
         cluster.scale(4)
+
+
+@pytest.mark.parametrize(
+    ("container", "call"),
+    [
+        ("", "docker-compose"),
+        ("labkit-lab-1", "docker-compose"),
+        ("ana-lab-1", "COMPOSE_PROJECT_NAME=ana docker-compose"),
+    ],
+)
+def test_commands_for_the_host_name_a_project_of_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, container: str, call: str
+) -> None:
+    monkeypatch.setattr(inside, "own_name", lambda: container)
+    inside._compose.cache_clear()
+    settings = Settings(folder=tmp_path, control=tmp_path, token_file=tmp_path / "token")
+    (tmp_path / "token").write_text("secret", encoding="ascii")
+    backend = InsideBackend(settings)
+    try:
+        with pytest.raises(ClusterError, match=f": {call} up -d --no-recreate --scale worker=1$"):
+            backend.scale(4)
+        with pytest.raises(ClusterError, match=f": {call} down$"):
+            backend.down()
+        with pytest.raises(ClusterError, match=f": {call} logs --tail 9 worker$"):
+            backend.logs("ana-worker-2", 9)
+        assert backend.last_line("worker-2") == f"{call} logs worker-2"
+    finally:
+        inside._compose.cache_clear()
 
 
 def test_a_new_container_begins_a_history_and_the_same_one_continues(
