@@ -171,7 +171,10 @@ def find(name: str | None, settings: Settings, backend: str | None = None) -> Fo
 
     folder = RunFolder.of(settings.home, name)
     if folder.running() is not None:
-        return Found(name, "local", running_project(name, settings))
+        try:
+            return Found(name, "local", running_project(name, settings))
+        except ClusterError as several:  # --backend compose shows the choice among them
+            return Found(name, "local", str(several.params["names"]))
     if folder.compose_project() is not None or running_project(name, settings) is not None:
         return Found(name, "compose")
     return Found(name, "local")

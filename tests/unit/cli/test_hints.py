@@ -164,6 +164,15 @@ def test_a_backend_of_the_environment_is_named_where_the_command_has_another(
     assert backend_of(None, inherits, "local") == "local" and meant() == "--backend local"
 
 
+def test_several_projects_beside_a_local_cluster_do_not_hide_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    local_is_up(settings)
+    containers_are_up(monkeypatch, "ana", "eva")
+    assert backend_of(None, settings, None) == "local"
+    assert "(project ana, eva)" in capsys.readouterr().err
+
+
 def test_a_local_cluster_alone_needs_no_option(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     local_is_up(settings)
     containers_are_up(monkeypatch)
