@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, Any
 from labkit import jobs
 from labkit.calls import pickled, registry
 from labkit.calls.chunks import Chunk
+from labkit.client.pool_future import PoolFuture
 from labkit.core.errors import N_, CannotTravel, InvalidInput
 from labkit.support.call_results import CallResults, chained, checked_buffersize, map_futures
 
@@ -214,6 +215,10 @@ def _run(future: Future[Any] | None, fn: Callable[..., Any], args: Any, kwargs: 
 class ThreadExecutor(ThreadPoolExecutor):
     """Python's own thread pool; ``map`` takes a ``buffersize`` in every version of Python."""
 
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Schedule ``fn(*args, **kwargs)``."""
+        return PoolFuture(super().submit(fn, *args, **kwargs))
+
     def map(
         self,
         fn: Callable[..., Any],
@@ -265,7 +270,7 @@ class ProcessExecutor(ProcessPoolExecutor):
             call = pickled.packed(fn, args, kwargs)
         except Exception as error:  # noqa: BLE001 - what pickle raises belongs to the call, as in every pool
             return _failed(error)
-        return super().submit(pickled.run, *call)
+        return PoolFuture(super().submit(pickled.run, *call))
 
     def map(
         self,

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import sys
 import threading
 import time
 import traceback
@@ -345,6 +346,37 @@ class ExecutorContract:
         future.add_done_callback(lambda future: received.append(2))  # done already: at once
         assert received == [0.1, 2]
         assert executor.submit(echo, "on").result(30) == "on"
+
+    def test_a_callback_may_even_exit(self, engine: Engine) -> None:
+        with engine(1) as executor:
+            executor.submit(echo, 0).result(30)  # warm
+            called: list[str] = []
+            for _ in range(3):
+                future = executor.submit(sleep_for, 0.05)
+                if not future.done():  # else it would be called here, and exit this thread
+                    future.add_done_callback(lambda _: sys.exit("the user's own"))
+                future.add_done_callback(lambda _: called.append("the next one"))
+            wait_until(lambda: len(called) == 3, what="the other callbacks")
+            assert executor.submit(echo, "on").result(30) == "on"
+
+    @pytest.mark.parametrize("theirs", ["result", "exception"])
+    def test_a_future_that_its_user_resolves_harms_no_other(self, engine: Engine, theirs: str) -> None:
+        if not self.queues:
+            return
+        with engine(1) as executor:
+            first, *others = self.one_running_and_ten_behind(executor)
+            for future in (first, others[0]):
+                if theirs == "result":
+                    future.set_result("theirs")
+                else:
+                    future.set_exception(KeyError("theirs"))
+            assert [future.result(30) for future in others[1:]] == [0.0] * 9
+            assert not first.cancel() and not first.cancelled()
+            assert executor.submit(echo, "on").result(30) == "on"
+            if theirs == "result":
+                assert first.result(0) == others[0].result(0) == "theirs"
+            else:
+                assert isinstance(first.exception(0), KeyError)
 
     def test_a_callback_may_submit(self, executor: Executor) -> None:
         again: list[Future[Any]] = []
