@@ -19,6 +19,7 @@ from labkit.core.errors import N_
 from labkit.core.history import encode_event
 from labkit.simulation import DEFAULT_FAULTS, FAULTS, simulate
 from labkit.support.i18n import _
+from labkit.support.setting_values import words
 from labkit.support.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def configure(_name: str, parser: Parser) -> None:
     )
     parser.add_argument(
         "--faults",
-        default=",".join(DEFAULT_FAULTS),
+        nargs="+",
+        default=list(DEFAULT_FAULTS),
         metavar="A,B",
         help=_("none, or some of: {faults} (default: {usual})").format(
             faults=", ".join(FAULTS), usual=",".join(DEFAULT_FAULTS)
@@ -72,7 +74,7 @@ def configure(_name: str, parser: Parser) -> None:
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Simulate and show the run; return 0 if every invariant held."""
-    faults = [name for word in options.faults.split(",") if (name := word.strip()) and name != "none"]
+    faults = [name for given in options.faults for name in words(given) if name != "none"]  # or with spaces
     for option, value, most in (
         ("workers", options.workers, MOST_WORKERS),
         ("tasks", options.tasks, MOST_TASKS),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from labkit.core.broker.policies import POLICIES
 from labkit.core.errors import N_, SettingsError
-from labkit.core.names import is_name
+from labkit.core.names import is_label, is_name
 from labkit.core.protocol.rules import MAX_SLOTS
 from labkit.support.redis_url import parse as parse_redis_url
 from labkit.support.text import parse_float, parse_int
@@ -122,6 +122,21 @@ def read_words(name: str, text: str) -> tuple[str, ...]:
     return words(text)
 
 
+def read_capabilities(name: str, text: str) -> tuple[str, ...]:
+    found = words(text)
+    for word in found:
+        if not is_label(word) or len(word.split()) > 1:
+            raise SettingsError(
+                N_(
+                    "{name}={value!r}: names of filters with commas between them are expected, "
+                    "like resize,blur"
+                ),
+                name=name,
+                value=text,
+            )
+    return found
+
+
 def read_modules(name: str, text: str) -> tuple[str, ...]:
     modules = read_words(name, text)
     for module in modules:
@@ -164,7 +179,14 @@ def read_redis_url(name: str, text: str) -> str:
 
 
 def read_path(name: str, text: str) -> Path:
-    return expanded(text)
+    try:
+        return expanded(text)
+    except SettingsError as error:
+        if name == "LABKIT_HOME":
+            raise
+        raise SettingsError(
+            N_("{name}={value!r}: this home folder is unknown; write the whole path"), name=name, value=text
+        ) from error
 
 
 def expanded(text: str) -> Path:

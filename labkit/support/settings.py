@@ -139,7 +139,7 @@ _VARIABLES: dict[str, tuple[str, Reader]] = {
     "LABKIT_JOB_MODULES": ("job_modules", v.read_modules),
     "LABKIT_BROKER": ("broker", v.read_addresses),
     "WORKER_ID": ("worker_id", v.read_name),
-    "WORKER_CAPABILITIES": ("worker_capabilities", v.read_words),
+    "WORKER_CAPABILITIES": ("worker_capabilities", v.read_capabilities),
     "LABKIT_SLOTS": ("worker_slots", v.read_slots),
     "LABKIT_WORK": ("work", v.read_path),
     "LABKIT_TOKEN_FILE": ("token_file", v.read_path),

@@ -285,6 +285,14 @@ def test_a_filter_that_a_space_has_split_off_is_put_right(
     assert says in lab.refused("submit", *words, "--out", "out", "--engine", "sequential", code=2)
 
 
+def test_names_of_faults_may_stand_between_spaces_or_commas(lab: Commands) -> None:
+    few = ("simulate", "--tasks", "5", "--json")
+    with_commas = lab.done(*few, "--faults", "kill,pause").json()
+    with_spaces = lab.done(*few, "--faults", "kill", "pause").json()
+    assert with_spaces["faults"] == with_commas["faults"] == ["kill", "pause"]
+    assert "kil" in lab.refused("faults", "--only", "kill-storm,kil", code=2)
+
+
 def test_two_equal_ports_are_named_as_they_were_given(lab: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     line = lab.refused("up", "--client-port", "6001", "--worker-port", "6001", code=2)
     assert "--client-port and --worker-port are both 6001" in line

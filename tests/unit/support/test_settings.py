@@ -159,6 +159,9 @@ def test_an_unknown_labkit_variable_is_an_error_that_suggests_the_nearest(name: 
         ("LABKIT_HOST", "::1", "IPv4"),
         ("LABKIT_HOST", "a\x1b[31m", "IPv4"),
         ("LABKIT_POLICY", "work/mine.py", "work/mine.py"),
+        ("WORKER_CAPABILITIES", "resize blur", "with commas"),
+        ("WORKER_CAPABILITIES", "resize,\x1b[31m", "with commas"),
+        ("LABKIT_KEYS", "~no-such-user/keys", "write the whole path"),
     ],
 )
 def test_a_bad_value_is_an_error_that_names_variable_value_and_expectation(
