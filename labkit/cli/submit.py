@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.cli import output
-from labkit.cli.batch import Batch, Failure, Outputs, Report, find_pictures, make_folder
+from labkit.cli import output, submit_report
+from labkit.cli.batch import Batch, Outputs, Report, find_pictures, make_folder
 from labkit.cli.cluster import connected, json_option, name_option
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
-from labkit.cli.sent_again import again_in_words, sent_again
+from labkit.cli.sent_again import sent_again
 from labkit.cluster.status_text import STATES
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.core.names import without_controls
@@ -26,10 +26,9 @@ from labkit.executors import ENGINES, open_executor
 from labkit.imaging import image_files
 from labkit.imaging.filters import FILTERS, Step, parse_steps, parse_value
 from labkit.imaging.photos import Skipped
-from labkit.support.i18n import _, ngettext, translate_error
+from labkit.support.i18n import _
 from labkit.support.setting_values import words
 from labkit.support.settings import Settings
-from labkit.support.text import printable
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 
 TELL_AFTER_S = 3.0
 """When no picture has finished for this long, the command shows what the cluster waits for."""
-LISTED = 20
-NAMED = 5
 
 
 def configure(_name: str, parser: Parser) -> None:
@@ -156,12 +153,12 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         again = {} if events is None else sent_again(events, report)
     report.failed[:0] = failed
     if options.json:
-        output.as_json(_as_json(report, options, steps, skipped, again))
+        output.as_json(submit_report.as_json(report, options, steps, skipped, again))
     elif report.interrupted:
-        _tell_interrupted(report, len(pictures) + len(failed) - report.total, options)
+        submit_report.tell_interrupted(report, len(pictures) + len(failed) - report.total, options)
     else:
-        _print_report(report, options, cluster, again)
-        _tell_skipped(skipped)
+        submit_report.print_report(report, options, cluster, again)
+        submit_report.tell_skipped(skipped)
     if report.interrupted:
         return INTERRUPTED
     return 1 if report.failed else 0
@@ -345,134 +342,3 @@ def _progress(total: int, quiet: bool) -> Iterator[tuple[OnProgress, Callable[[s
                 without_controls(output.as_called(text)), markup=False, soft_wrap=True
             ),
         )
-
-
-def _print_report(
-    report: Report, options: argparse.Namespace, cluster: Cluster | None, again: Mapping[str, list[str]]
-) -> None:
-    written = len(report.written)
-    text = ngettext("{written} of {n} picture in {span}", "{written} of {n} pictures in {span}", report.total)
-    line = text.format(written=written, n=report.total, span=output.seconds(report.seconds))
-    if written:
-        line += _(": {rate:.1f} per second").format(rate=report.per_second)
-    if cluster is not None:
-        workers = ", ".join(f"{name} {count}" for name, count in report.workers().items())
-        line += _(", on the cluster {name!r}").format(name=cluster.name) + (
-            f" ({workers})" if workers else ""
-        )
-    else:
-        line += _(", engine {engine}").format(engine=options.engine)
-    output.line(line + ".")
-    if again:
-        output.line(again_in_words(again))
-    if written:
-        output.line(printable(_("The results are in {folder}.").format(folder=options.out)))
-        _tell_numbered(report)
-    _listed([_("note: {text}").format(text=translate_error(note)) for note in report.notes], output.line)
-    sys.stdout.flush()
-    _complain(report)
-
-
-def _tell_interrupted(report: Report, left: int, options: argparse.Namespace) -> None:
-    """Print what Ctrl-C has left: how much is done, where it is, and what to do next."""
-    if report.written:
-        text = ngettext(
-            "Interrupted: {n} result stays in {folder}, whole; {left} pictures were not processed. The same "
-            "command processes all of them, and writes no second file where the result is equal.",
-            "Interrupted: {n} results stay in {folder}, each of them whole; {left} pictures were not "
-            "processed. The same command processes all of them, and writes no second file where the result "
-            "is equal.",
-            len(report.written),
-        )
-    else:
-        text = _("Interrupted: no result was written; {left} pictures were not processed.")
-    output.complain(text.format(n=len(report.written), folder=options.out, left=left))
-
-
-def _tell_numbered(report: Report) -> None:
-    """Print which outputs got a number because another picture or another result has their name."""
-    lines = []
-    for done in report.written:
-        if done.instead_of is not None:
-            text = _(
-                "The result of {input} is {output}: {taken} holds another result (--overwrite replaces it)"
-            )
-            lines.append(text.format(input=done.source, output=done.output.name, taken=done.instead_of.name))
-        elif done.shared is not None:
-            text = _("The result of {input} is {output}: {taken} belongs to another picture")
-            lines.append(text.format(input=done.source, output=done.output.name, taken=done.shared.name))
-    _listed(lines, output.line)
-
-
-def _tell_skipped(skipped: list[Skipped]) -> None:
-    """Print what was found in the folders and left out: one line for each reason."""
-    by_reason: dict[str, list[str]] = {}
-    for each in skipped:
-        by_reason.setdefault(translate_error(each.reason), []).append(str(each.path))
-    for reason, paths in by_reason.items():
-        shown = ", ".join(paths[:NAMED]) + (", …" if len(paths) > NAMED else "")
-        text = _("skipped {n} ({reason}): {paths}")
-        output.complain(printable(text.format(n=len(paths), reason=reason, paths=shown)))
-
-
-def _listed(lines: list[str], write: Callable[[str], None]) -> None:
-    """Print the first lines, and how many more there are."""
-    for text in lines[:LISTED]:
-        write(printable(text))
-    if (more := len(lines) - LISTED) > 0:
-        text = ngettext("... and {n} more (--json lists all)", "... and {n} more (--json lists all)", more)
-        write(text.format(n=more))
-
-
-def _complain(report: Report) -> None:
-    """List the failures with their reasons; pictures that were never processed are only counted."""
-    failed = report.failed
-    if report.ended_by is not None:
-        output.complain(translate_error(report.ended_by))
-        unprocessed = [failure for failure in failed if failure.error is report.ended_by]
-        failed = [failure for failure in failed if failure.error is not report.ended_by]
-        text = ngettext(
-            "{n} picture was not processed.", "{n} pictures were not processed.", len(unprocessed)
-        )
-        output.complain(text.format(n=len(unprocessed)))
-    _listed([_("failed: {what}").format(what=_what(failure)) for failure in failed], output.complain)
-
-
-def _what(failure: Failure) -> str:
-    """Return the error text, which always contains the name of the file."""
-    text = translate_error(failure.error)
-    return text if str(failure.source) in text else f"{failure.source}: {text}"
-
-
-def _as_json(
-    report: Report,
-    options: argparse.Namespace,
-    steps: list[Step],
-    skipped: list[Skipped],
-    again: Mapping[str, list[str]],
-) -> dict[str, Any]:
-    return {
-        "engine": options.engine,
-        "steps": [{"filter": name, "params": params} for name, params in steps],
-        "pictures": report.total,
-        "written": [
-            {
-                "input": str(done.source),
-                "output": str(done.output),
-                "worker": done.worker,
-                "attempt": done.attempt,
-                "again": again.get(done.task, []),
-                "instead_of": None if done.instead_of is None else str(done.instead_of),
-                "shared": None if done.shared is None else str(done.shared),
-            }
-            for done in report.written
-        ],
-        "failed": [{"input": str(failure.source), "error": str(failure.error)} for failure in report.failed],
-        "skipped": [{"path": str(each.path), "reason": str(each.reason)} for each in skipped],
-        "notes": [str(note) for note in report.notes],
-        "seconds": round(report.seconds, 3),
-        "images_per_s": round(report.per_second, 2),
-        "workers": report.workers(),
-        "interrupted": report.interrupted,
-        "ended_by": None if report.ended_by is None else str(report.ended_by),
-    }
