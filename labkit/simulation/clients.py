@@ -20,6 +20,9 @@ from labkit.simulation.network import Network
 from labkit.simulation.process import Process
 from labkit.simulation.work import Work
 
+NEST_LEASE_S = 20.0
+"""A task that waits for another one may run for longer than the broker needs to find a deadlock."""
+
 
 class Outcome(NamedTuple):
     """What a client received for one task: ``kind`` is done, cancelled, or the code of a failure."""
@@ -96,7 +99,8 @@ class ClientProcess(Process):
 
     def _call(self, work: Work) -> cs.Call:
         arguments, deadline = work.arguments, self.clock() + work.budget_s
-        return cs.Call(work.task, deadline, 0.0, work.job, work.needs, arguments, arguments.size)
+        lease_s = NEST_LEASE_S if work.behaviour == "nests" else 0.0
+        return cs.Call(work.task, deadline, lease_s, work.job, work.needs, arguments, arguments.size)
 
     def _cancel(self, work: Work) -> None:
         if self.alive and work.task in self.asked:

@@ -57,6 +57,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "lock": Fault(N_("some tasks keep the interpreter lock, for seconds or for ever")),
     "poison": Fault(N_("some tasks kill their worker")),
     "error": Fault(N_("some tasks raise an exception")),
+    "nest": Fault(N_("some tasks submit a task to the same cluster and wait for it")),
     "broker_restart": Fault(
         N_("the broker is killed and a new one started"), _plan(2, strikes.broker_restart)
     ),
@@ -71,6 +72,7 @@ FAULTS: Final[dict[str, Fault]] = {
 }
 BEHAVIOURS: Final = {
     "hang": ("hangs",), "lock": ("locks", "stalls"), "poison": ("poison",), "error": ("raises",),
+    "nest": ("nests",),
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ which run outlasted its lease, which worker was well all the time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from labkit.core.peers.session import Phase
 from labkit.core.protocol.rules import Rules
@@ -21,7 +21,8 @@ class GroundTruth:
 
     def __init__(self, loop: Loop, rules: Rules, computed: Computed) -> None:
         self.slots: list[WorkerSlot] = []
-        self.clients: Sequence[ClientProcess] = ()
+        self.clients: list[ClientProcess] = []
+        self.is_disturbed = False  # by a fault, whichever
         self._loop = loop
         self._rules = rules
         self._computed = computed
@@ -77,6 +78,23 @@ class GroundTruth:
         """Return how many workers were killed from outside since then in which a task had not begun."""
         begun = self._computed.begun.get(task, ())
         return sum(at >= since and process not in begun for at, process in self._computed.killed)
+
+    def is_deadlock(self, needs: frozenset[str], present: set[bytes]) -> bool:
+        """Return whether tasks that wait for nested tasks occupy all slots of all workers that can do this.
+
+        ``present`` are the processes that the broker counts among its workers.
+        """
+        able = [
+            slot
+            for slot in self.slots
+            if slot.up is not None and slot.up.instance in present and needs <= (slot.capabilities or needs)
+        ]
+        return bool(able) and all(
+            slot.up is not None
+            and len(slot.up.computing) >= slot.compute_slots
+            and all(computing.nest is not None for computing in slot.up.computing.values())
+            for slot in able
+        )
 
     def overruns(self, task: bytes) -> int:
         """Return how many runs of a task have outlasted its lease, the present ones included."""

@@ -68,7 +68,7 @@ class PeerChecker:
             self._violated("one_outcome", f"task {name}: {outcome.kind} after {before}")
         if outcome.kind == "done":
             assert message is not None
-            if work.behaviour not in ("fine", "stalls") or message.payload != work.result:
+            if work.behaviour not in ("fine", "stalls", "nests") or message.payload != work.result:
                 why = f"task {name} ({work.behaviour}) has the result {message.payload.body!r}"
                 self._violated("right_result", why)
         elif outcome.kind == "cancelled":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from labkit.core import history as h
-from labkit.core.broker.inputs import FromWorker
+from labkit.core.broker.inputs import FromWorker, Tick
 from labkit.core.history import Event
 from labkit.core.protocol import messages as m
 from labkit.simulation.model import ASSIGNED, QUEUED, ModelTask, ModelWorker
@@ -16,8 +16,8 @@ Answer = m.Done | m.WorkerError | m.Returned
 """A message by which a worker answers for an attempt."""
 INNOCENT: Final = ("fine", "raises")
 """The behaviours of tasks that neither end nor silence their worker."""
-KILLERS: Final = ("poison", "locks", "stalls", "hangs")
-"""Those that may explain a death; one that hangs is hit again and again, as if it were poison."""
+KILLERS: Final = ("poison", "locks", "stalls", "hangs", "nests")
+"""Those that may explain a death; one that hangs or waits is hit again and again, as if it were poison."""
 LOOK_BACK_S: Final = 10.0
 """Kills without a task that are older do not speak for it."""
 _NOTHING: Final[frozenset[str]] = frozenset()
@@ -86,6 +86,9 @@ class TaskChecker:
         busy = worker.in_flight
         for other_name, other in self._seen.model.workers.items():
             load = other.in_flight
+            known = self._seen.tables.workers.get(other_name)
+            if known is not None and known.held_up:
+                continue
             if load < busy and load <= other.slots and other.ready_for(task.needs):
                 why = f"{name} got a task on top of {busy}; {other_name} had {load}"
                 self._seen.violated("least_busy", why)
@@ -129,7 +132,10 @@ class TaskChecker:
         if event.task in model.orphans:
             del model.orphans[event.task]
         else:
-            model.workers[event.worker].held.discard(event.task)
+            worker = model.workers[event.worker]
+            worker.held.discard(event.task)
+            if type(model.event) is Tick:  # taken back: charged to the worker until it answers
+                worker.revoked.add((event.task, event.attempt))
         task.state, task.worker, task.started_at = QUEUED, "", None
         model.queued += 1
         task_id = bytes.fromhex(event.task)
@@ -185,12 +191,18 @@ class TaskChecker:
         code, task_id = event.detail["code"], bytes.fromhex(event.task)
         work = seen.works[task_id]
         if code == "ERROR":
-            deserved = work.behaviour == "raises"
+            deserved = work.behaviour in ("raises", "nests")
+        elif code == "DEADLOCK":
+            present = {worker.instance for worker in seen.tables.workers}
+            deserved = task.started_at is None and seen.truth.is_deadlock(task.needs, present)
         elif code == "POISONED":
             deserved = self._evidence(task_id) >= seen.rules.max_crashes
             self._judge_storm(work)
         elif code == "HUNG":
             deserved = seen.truth.overruns(task_id) >= seen.rules.max_hangs
+            others = {other.behaviour for other in seen.works.values()} - {"fine", "nests"}
+            if work.behaviour == "nests" and not others and not seen.truth.is_disturbed:
+                deserved = False  # a deadlock that was not found
         elif code == "NO_WORKER":
             capable = any(worker.can(task.needs) for worker in seen.model.workers.values())
             deserved = not capable and task.state == QUEUED

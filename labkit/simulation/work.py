@@ -9,6 +9,7 @@ hangs     it never ends
 locks     it never ends and keeps the interpreter lock: nothing else in its process runs, no heartbeat either
 stalls    it takes its time and has a result, but first keeps the lock for seconds, two or three times
 poison    it kills its worker's process
+nests     it submits a fine task to the same cluster and waits for it; if that fails, it raises
 ========  =====================================================================================
 """
 
@@ -38,6 +39,11 @@ class Work(NamedTuple):
     submit_at: float
     budget_s: float
     cancel_at: float | None
+
+    def nested(self, number: int, now: float) -> Work:
+        """Return the task that a run of this one submits."""
+        task = self.task[:8] + number.to_bytes(8, "big")
+        return Work(task, "fine", "inner", "", 0.01, False, now, 3600.0, None)
 
     @property
     def arguments(self) -> m.Payload:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Final, Protocol
 
+from labkit.core.peers import client_session as cs
 from labkit.core.peers import worker_session as ws
 from labkit.core.peers.session import Connect, Send, Tick
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
+from labkit.simulation.clients import ClientProcess
 from labkit.simulation.connection import Link
 from labkit.simulation.loop import Loop
 from labkit.simulation.network import Network
@@ -48,6 +50,9 @@ class Host(Protocol):
     slowness: float
     make_session: Callable[..., ws.WorkerSession]
 
+    def open_nest(self, work: Work, outcome: Callable[[str], None]) -> ClientProcess:
+        """Return a client that submits the nested task; ``outcome`` gets the kind of its outcome."""
+
     def crash(self) -> None:
         """The process dies of what it computes."""
 
@@ -59,7 +64,8 @@ class Computing:
     """An attempt that a worker computes."""
 
     __slots__ = (
-        "attempt", "lease_s", "left_s", "ran_s", "reported", "since", "stalls", "started_at", "task", "work",
+        "attempt", "lease_s", "left_s", "nest", "ran_s", "reported", "since", "stalls", "started_at", "task",
+        "work",
     )  # fmt: skip
 
     def __init__(self, task: m.Task, work: Work, duration_s: float, now: float) -> None:
@@ -69,6 +75,7 @@ class Computing:
         self.work = work
         self.left_s = duration_s
         self.ran_s = 0.0
+        self.nest: ClientProcess | None = None  # the client that the task has opened
         self.stalls = 0  # how often it will still keep the interpreter lock for a while
         self.started_at = now
         self.since = now
@@ -156,7 +163,35 @@ class WorkerProcess(Process):
                 computing.stalls = self.random.choice((2, 3))
                 self._stall(computing, self._generation)
             else:
+                if work.behaviour == "nests":
+                    self._open_nest(computing)
                 self._schedule(computing)
+
+    def _open_nest(self, computing: Computing) -> None:
+        """Let a task submit another one and, a moment later, report that it waits for it."""
+        computing.nest = nest = self.host.open_nest(
+            computing.work, lambda kind: self._nest_over(computing, kind)
+        )
+        nest.start()
+        self.loop.after(0.2, self._tell_wait, computing, nest)
+
+    def _tell_wait(self, computing: Computing, nest: ClientProcess) -> None:
+        if nest.alive and nest.session.open:
+            nest.feed(cs.WaitsNow(computing.task, computing.attempt, tuple(nest.session.open)))
+
+    def _nest_over(self, computing: Computing, kind: str) -> None:
+        """The nested task has its outcome."""
+        key = computing.task, computing.attempt
+        if not self.alive or self.computing.get(key) is not computing or computing.nest is None:
+            return
+        self.loop.after(0.0, computing.nest.leave)
+        del self.computing[key]
+        self._fill()
+        took_s = computing.ran_s + self.loop.now - computing.since
+        if kind == "done":
+            self._report(ws.Finished(*key, took_s, computing.work.result))
+        else:
+            self._report(ws.Raised(*key, took_s, kind, m.Payload(b"Traceback ...")))
 
     def _lock(self, task: bytes) -> None:
         """Let a task keep the interpreter lock: the rest of the process is as good as frozen."""
@@ -180,7 +215,7 @@ class WorkerProcess(Process):
         """Free the lock. That was no freeze: the processor was used."""
         if self.alive:
             self._processor_s += for_s
-            for computing in self.computing.values():
+            for computing in list(self.computing.values()):
                 computing.ran_s += for_s
             self._frozen_at = self.loop.now
             self.locked_by = None
@@ -194,11 +229,13 @@ class WorkerProcess(Process):
         """Schedule what comes next of an attempt that computes now."""
         computing.since = self.loop.now
         hangs = computing.work.behaviour == "hangs"
-        if not computing.reported and (computing.left_s > ANNOUNCE_AFTER_S or hangs or computing.stalls):
+        if not computing.reported and (
+            computing.left_s > ANNOUNCE_AFTER_S or hangs or computing.stalls or computing.nest
+        ):
             self.loop.after(ANNOUNCE_AFTER_S, self._announce, computing, self._generation)
         if computing.stalls:
             self.loop.after(STALL_EVERY_S, self._stall, computing, self._generation)
-        elif not hangs:
+        elif not hangs and computing.nest is None:
             self.loop.after(computing.left_s, self._over, computing, self._generation)
 
     def _announce(self, computing: Computing, generation: int) -> None:
@@ -253,10 +290,12 @@ class WorkerProcess(Process):
         if self.alive and not self.frozen:
             self._frozen_at = self.loop.now
             self._generation += 1
-            for computing in self.computing.values():
+            for computing in list(self.computing.values()):
                 ran_s = self.loop.now - computing.since
                 computing.ran_s += ran_s
                 computing.left_s = max(0.0, computing.left_s - ran_s)
+                if computing.nest is not None:
+                    computing.nest.freeze()
         super().freeze()
 
     def thaw(self) -> None:
@@ -266,10 +305,12 @@ class WorkerProcess(Process):
         was_frozen = self.frozen
         if was_frozen and self.alive:
             frozen_s = self.loop.now - self._frozen_at
-            for computing in self.computing.values():
+            for computing in list(self.computing.values()):
                 if frozen_s <= 2 * self.host.rules.heartbeat_s:
                     computing.ran_s += frozen_s  # too short for the session to notice: counts as computing
                 self._schedule(computing)
+                if computing.nest is not None:
+                    computing.nest.thaw()
         super().thaw()
         if was_frozen:
             self._fill()
@@ -278,7 +319,9 @@ class WorkerProcess(Process):
         """Die, or leave."""
         if self.alive:
             self._generation += 1
-            for computing in self.computing.values():
+            for computing in list(self.computing.values()):
+                if computing.nest is not None:
+                    computing.nest.end(lost=0)
                 computing.ran_s += 0.0 if self.frozen else self.loop.now - computing.since
                 if computing.ran_s >= computing.lease_s * 0.999:
                     self.host.computed.overran[computing.task] += 1

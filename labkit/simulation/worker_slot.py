@@ -13,6 +13,7 @@ from random import Random
 from labkit.core.peers import worker_session as ws
 from labkit.core.protocol import exit_codes
 from labkit.core.protocol.rules import Rules
+from labkit.simulation.clients import ClientProcess
 from labkit.simulation.connection import Link
 from labkit.simulation.loop import Loop
 from labkit.simulation.network import Network
@@ -35,6 +36,7 @@ class WorkerSlot:
         works: Mapping[bytes, Work],
         computed: Computed,
         make_session: Callable[..., ws.WorkerSession],
+        open_nest: Callable[[Work, Callable[[str], None]], ClientProcess],
     ) -> None:
         self.name = name
         self.rules = rules
@@ -43,6 +45,7 @@ class WorkerSlot:
         self.works = works
         self.computed = computed
         self.make_session = make_session
+        self.open_nest = open_nest
         self.slowness = 1.0
         self.link = Link(random.uniform(0.0001, 0.002))
         self.process: WorkerProcess | None = None

@@ -9,16 +9,18 @@ also change the tasks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Final
 
 from labkit.core import history as h
 from labkit.core.broker.policies import Policy
 from labkit.core.history import Event
+from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
 from labkit.simulation.autoscaling import Autoscaling
 from labkit.simulation.broker import BrokerHost
-from labkit.simulation.clients import ClientProcess
+from labkit.simulation.clients import NEST_LEASE_S, ClientProcess, Outcome
 from labkit.simulation.connection import USUAL_BYTES_PER_S, Link
 from labkit.simulation.ground_truth import GroundTruth
 from labkit.simulation.loop import Loop
@@ -70,13 +72,14 @@ class World:
         seen.connections = self.broker.connections
         self.network = Network(self.loop, self.random("network"), self.broker, wire)
         self.broker.network = self.network
+        self.nested: list[ClientProcess] = []  # those that tasks have opened
         self.slots = self._make_slots(workers)
         self.intruders: list[WorkerSlot] = []  # workers with an id that another one has
         self.clients: list[ClientProcess] = []
         self.peer_checker = PeerChecker(self.loop, self.broker, self.slots, self.intruders, self.clients)
         self.clients += self._make_clients(works)
         self.truth.slots = self.slots.copy()
-        self.truth.clients = self.clients
+        self.truth.clients = self.clients.copy()
         self.autoscaling: Autoscaling | None = None
 
     def random(self, purpose: str) -> Random:
@@ -98,8 +101,28 @@ class World:
     def _slot(self, name: str, able: frozenset[str], compute_slots: int, random: Random) -> WorkerSlot:
         return WorkerSlot(
             name, self.loop, self.network, Random(random.random()), self.rules, able, compute_slots,
-            self.works, self._computed, self._parts.worker_session,
+            self.works, self._computed, self._parts.worker_session, self._open_nest,
         )  # fmt: skip
+
+    def _open_nest(self, work: Work, outcome: Callable[[str], None]) -> ClientProcess:
+        """Return a client that lives in a worker's process and submits the task nested in this one."""
+        number = len(self.nested)
+        child = work.nested(number, self.loop.now)
+        self.works[child.task] = child
+
+        def take(
+            client: ClientProcess, about: Work, found: Outcome, message: m.Result | m.Failed | None
+        ) -> None:
+            self.peer_checker.judge_outcome(client, about, found, message)
+            outcome(found.kind)
+
+        client = ClientProcess(
+            f"nested-{number}", self.loop, self.network, self.random(f"nested {number}"), self.rules, [child],
+            take, self._parts.client_session,
+        )  # fmt: skip
+        self.nested.append(client)
+        self.truth.clients.append(client)
+        return client
 
     def _make_clients(self, works: list[Work]) -> list[ClientProcess]:
         random = self.random("clients")
@@ -119,6 +142,7 @@ class World:
 
     def note(self, fault: str, target: str) -> None:
         """Write into the history that a fault is about to strike."""
+        self.truth.is_disturbed |= fault != "heal"
         self.broker.history.append(Event(self.loop.now, h.FAULT, detail={"fault": fault, "target": target}))
 
     def intruder(self, slot: WorkerSlot) -> WorkerSlot:
@@ -198,8 +222,18 @@ class World:
         # Once without evidence: a task that keeps the lock from the start cannot announce it. Then carefully.
         lock_s = WATCHDOG_SLACK * r.lease_s + 1.0 + r.dead_s
         locked_s = behaviours.count("locks") * (r.max_crashes + 1) * lock_s
+        nested_s = behaviours.count("nests") * r.max_hangs * (NEST_LEASE_S + 3.0)
         # A task may be computed again: its client was away when its result came.
-        return SETTLE_S + r.client_gone_s + r.broker_gone_s + 3 * compute_s + hung_s + crash_s + locked_s
+        return (
+            SETTLE_S
+            + r.client_gone_s
+            + r.broker_gone_s
+            + 3 * compute_s
+            + hung_s
+            + crash_s
+            + locked_s
+            + nested_s
+        )
 
     def _live(self, until: float) -> None:
         step = self.loop.step

@@ -350,6 +350,22 @@ class NeverWatches(Scheduler):
         )
 
 
+class NeverLooksForDeadlocks(Scheduler):
+    """Lets tasks wait for tasks that no slot is left to run."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.deadlock.look = lambda now: ([], [])  # type: ignore[method-assign]
+
+
+class EveryWaitIsADeadlock(Scheduler):
+    """Takes what waits for a slot for lost, though a worker that computes will have one."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.deadlock._cannot_start = lambda task, held_up: task.started_at is None  # type: ignore[method-assign]
+
+
 class SilenceIsFine(Scheduler):
     """Lets a task silence one worker after another: a silent worker that dies is no evidence."""
 
@@ -467,6 +483,10 @@ FURTHER: dict[str, Mutant] = {
     "poison": _scheduler(DyingIsFine, "liveness"),
     "weighing of blame": _scheduler(NeverWeighs, "innocent")._replace(faults=("storm",)),
     "a look before the verdict": _scheduler(NeverWatches, "innocent")._replace(faults=("storm",)),
+    "deadlock": _scheduler(NeverLooksForDeadlocks, "deserved_failure")._replace(workers=2, faults=("nest",)),
+    "a slot may become free": _scheduler(EveryWaitIsADeadlock, "deserved_failure")._replace(
+        workers=2, faults=("hang", "nest")
+    ),
     "death in silence": _scheduler(SilenceIsFine, "liveness")._replace(faults=("lock",)),
     "containment": _scheduler(NeverWaits, "containment")._replace(faults=("lock",)),
     "a word is not enough": _scheduler(AnyMessageIsEnough, "containment")._replace(faults=("lock",)),

@@ -23,7 +23,7 @@ class Seed(NamedTuple):
     tasks: int = 200
 
 
-NOT_IN_ALL = ("autoscale", "storm")
+NOT_IN_ALL = ("autoscale", "storm", "nest")
 """Kinds of fault that came later: with them these seeds would be other runs."""
 
 CORE = (
