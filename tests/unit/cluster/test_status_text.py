@@ -23,7 +23,7 @@ OF_PROCESSES = {
     processes.STOPPED,
     processes.KILLED,
 }
-OF_WORKERS = {"ready", "busy", "suspect", "draining", "lost", "left", "absent"}
+OF_WORKERS = {"ready", "busy", "suspect", "draining", "lost", "left", "absent", "no_word"}
 FACES = {"cluster", "panel", "demo", "faults", "cli", "classroom", "benchmarks"}
 STARTS_BY_ITSELF = {(processes.STOPPING, "start"), (processes.RESTARTING, "start")}
 """Accepted and not offered: the present process must end first, or the next one starts anyway."""

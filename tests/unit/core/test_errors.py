@@ -30,8 +30,8 @@ DEFINITE = {
     "DeadlineExceeded": False, "ResultUnreadable": False, "ClientGone": False,
     # the cluster
     "ClusterError": True, "ClusterNotRunning": True, "PortInUse": True, "BackendMissing": True,
-    "AccessDenied": True, "InvariantBroken": True,
-    "BrokerUnreachable": False, "ClusterReplaced": False, "TimedOut": False, "DockerTimedOut": False,
+    "AccessDenied": True, "ClusterIncomplete": True, "TooManyOpenFiles": True, "InvariantBroken": True,
+    "BrokerUnreachable": False, "ClientFailed": False, "ClusterReplaced": False, "TimedOut": False, "DockerTimedOut": False,
 }  # fmt: skip
 
 TALKING = ("labkit.core", "labkit.broker", "labkit.cluster", "labkit.cli.commands")

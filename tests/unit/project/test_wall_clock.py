@@ -22,6 +22,8 @@ SHOWN_ONLY = {
     "labkit.cluster.compose.backend": "when a fault was done that could not be noted",
     "labkit.cluster.local.plan": "when the cluster was started",
     "labkit.cluster.supervisor.child": "a headline in a log",
+    "labkit.cli.attention": "how long a fault that could not be noted is shown",
+    "labkit.panel.feed": "where the broker's clock stands now, for the panel's axis",
     "labkit.classroom.registry": "how old a heartbeat in Redis is",
     "labkit.panel.panel": "how old a heartbeat in Redis is",
 }
