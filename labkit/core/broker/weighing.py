@@ -9,7 +9,7 @@ times. So its deaths are compared with the deaths *without it* in the same time:
     chance    = expected ** crashes / crashes!                     (the first term of Poisson's law)
 
 It is guilty if ``chance`` is below ``GUILTY_BELOW``. So a task that kills at once is found in the middle of a
-storm as well, and without any other death nothing changes: the third crash decides.
+storm as well, after a few crashes more, and without any other death nothing changes: the third crash decides.
 
 A death without it counts only if nothing else explains it:
 
@@ -37,6 +37,8 @@ GUILTY_BELOW: Final = 1e-6
 """How unlikely the deaths of a suspect must be as an accident. A long storm has a few hundred victims."""
 HABIT: Final = 2
 """From so many deaths without a task on, workers die anyway."""
+LEAST_RUN_S: Final = 0.05
+"""A run counts as this long at least beside other deaths: a busy broker hears of start and death at once."""
 PATIENCE: Final = 3.0
 """How many times ``dead_s`` a suspect waits at most."""
 LOOK_BACK_S: Final = 10.0
@@ -101,6 +103,7 @@ def weigh(
     recent = [death for death in deaths.values() if death.at >= since]
     own = [death for death in recent if task.id in death.ran_s]
     ran_s = sum(death.ran_s[task.id] for death in own)
+    counted_s = sum(max(death.ran_s[task.id], LEAST_RUN_S) for death in own)
     without_s = lived_s - min(death.lived_s for death in recent) - ran_s
     proven = undecided = 0
     for death in recent:
@@ -114,7 +117,7 @@ def weigh(
         else:
             proven += 1
     return Weight(
-        _chance(len(own), proven, ran_s, without_s),
+        _chance(len(own), proven, counted_s, without_s),
         _chance(len(own), proven + undecided + HABIT, ran_s, without_s),
         undecided,
     )

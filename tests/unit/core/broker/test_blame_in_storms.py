@@ -112,10 +112,25 @@ def test_poison_that_kills_at_once_is_found_in_the_middle_of_a_storm() -> None:
         storm.kill_idle()
         storm.wait(0.7)
     task = storm.lab.submit()
-    for _ in range(RULES.max_crashes):
+    for _ in range(2 * RULES.max_crashes):
         storm.kill_with(task, 0.001)
-    storm.wait(RULES.dead_s + 0.3)
+        storm.kill_idle()
+        storm.wait(0.1)
+    storm.wait(3 * RULES.dead_s + 0.3)
     assert storm.lab.outcomes() == [(task, "POISONED")]
+
+
+def test_a_broker_that_hears_of_start_and_death_at_once_takes_no_victim_for_a_quick_killer() -> None:
+    storm = Storm()
+    for _ in range(10):
+        storm.kill_idle()
+        storm.wait(0.7)
+    task = storm.lab.submit()
+    for _ in range(RULES.max_crashes):
+        storm.kill_with(task, 0.0)
+        storm.kill_idle()
+    storm.wait(3 * RULES.dead_s + 0.3)
+    assert storm.lab.outcomes() == []
 
 
 def test_deaths_by_another_poison_excuse_nothing() -> None:
