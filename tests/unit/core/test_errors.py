@@ -31,7 +31,8 @@ DEFINITE = {
     # the cluster
     "ClusterError": True, "ClusterNotRunning": True, "PortInUse": True, "BackendMissing": True,
     "AccessDenied": True, "ClusterIncomplete": True, "TooManyOpenFiles": True, "InvariantBroken": True,
-    "BrokerUnreachable": False, "ClientFailed": False, "ClusterReplaced": False, "TimedOut": False, "DockerTimedOut": False,
+    "BrokerUnreachable": False, "ClientFailed": False, "ClusterReplaced": False, "TimedOut": False,
+    "DockerTimedOut": False,
 }  # fmt: skip
 
 TALKING = ("labkit.core", "labkit.broker", "labkit.cluster", "labkit.cli.commands")
