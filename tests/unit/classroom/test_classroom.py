@@ -157,7 +157,7 @@ def test_error_is_shown_in_the_readers_language_with_the_usual_command(
     output.typed_in(output.ROOT)
     with pytest.raises(TaskFailed) as caught:
         raise TaskFailed(
-            N_("the broker is down; python -m labkit start broker"), traceback="far away"
+            N_("the broker is down; python -m labkit start broker{option}"), option="", traceback="far away"
         ) from KeyError("why")
     caught.value.add_note("a note")
     i18n.set_language("es")
