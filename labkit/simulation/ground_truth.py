@@ -75,9 +75,24 @@ class GroundTruth:
         return sum(not process.alive or process.instance not in present for process in begun)
 
     def killed_without(self, task: bytes, since: float) -> int:
-        """Return how many workers were killed from outside since then in which a task had not begun."""
+        """Return how many workers have been killed since then that evidently died without this task.
+
+        It had not begun there, and all that the worker held has its result since. A worker that died with other
+        tasks, which are open or cancelled, might have died of them.
+        """
         begun = self._computed.begun.get(task, ())
-        return sum(at >= since and process not in begun for at, process in self._computed.killed)
+        done = {
+            ended
+            for client in self.clients
+            for ended, outcome in client.outcomes.items()
+            if outcome.kind == "done"
+        }
+        return sum(
+            at >= since
+            and process not in begun
+            and all(held in done for held, _attempt in process.session.tables().held)
+            for at, process in self._computed.killed
+        )
 
     def is_deadlock(self, needs: frozenset[str], present: set[bytes]) -> bool:
         """Return whether tasks that wait for nested tasks occupy all slots of all workers that can do this.
