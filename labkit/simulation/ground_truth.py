@@ -77,8 +77,8 @@ class GroundTruth:
     def killed_without(self, task: bytes, since: float) -> int:
         """Return how many workers have been killed since then that evidently died without this task.
 
-        It had not begun there, and all that the worker held has its result since. A worker that died with other
-        tasks, which are open or cancelled, might have died of them.
+        It had not begun there, and all that the worker held has its result since. A worker that died with
+        other tasks, which are open or cancelled, might have died of them.
         """
         begun = self._computed.begun.get(task, ())
         done = {
