@@ -67,7 +67,13 @@ def parse(words: list[str]) -> argparse.Namespace | None:
             _overview(words)
             return None
         parser = command_parser(words[0])
-        return parser.parse_args(words[1:])
+        options, left = parser.parse_known_args(words[1:])
+        # argparse lets words stand before the options or behind them. `submit` takes files in both places.
+        if left and ("sources" not in options or any(word.startswith("-") for word in left)):
+            parser.error(_("unrecognized arguments: %s") % " ".join(left))
+        if left:
+            options.sources += left
+        return options
     except SystemExit:  # argparse exits after --help and --version
         return None
 

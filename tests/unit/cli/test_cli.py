@@ -273,6 +273,9 @@ def test_without_babel_a_spanish_reader_gets_english(lab: Commands, monkeypatch:
         (("--filters", "sharpen", "edges"), "--filters sharpen,edges"),
         (("--filters", "sharpen,", "edges", "blur"), "--filters sharpen,edges,blur"),
         (("--filters", "sharpen", "edges,blur"), "--filters sharpen,edges,blur"),
+        (("photos", "--filters", "sharpen", "edges"), "--filters sharpen,edges"),
+        (("photos", "--filters", "sharpen", ",edges", "--format", "jpg"), "--filters sharpen,edges"),
+        (("photos", "--filters", "fit", "--param", "fit.width=8", "fit.height=6"), "--param fit.height=6"),
         (
             ("--filters", "fit", "--param", "fit.width=800", "fit.height=600"),
             "--param fit.height=600",
