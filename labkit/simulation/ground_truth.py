@@ -90,6 +90,7 @@ class GroundTruth:
         return sum(
             at >= since
             and process not in begun
+            and process.session.broker_epoch != b""  # the broker knew it
             and all(held in done for held, _attempt in process.session.tables().held)
             for at, process in self._computed.killed
         )

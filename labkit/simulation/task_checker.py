@@ -16,6 +16,8 @@ Answer = m.Done | m.WorkerError | m.Returned
 """A message by which a worker answers for an attempt."""
 INNOCENT: Final = ("fine", "raises")
 """The behaviours of tasks that neither end nor silence their worker."""
+FEW_WORKERS: Final = 3
+"""With fewer workers, a storm cannot be told from poison."""
 KILLERS: Final = ("poison", "locks", "stalls", "hangs", "nests")
 """Those that may explain a death; one that hangs or waits is hit again and again, as if it were poison."""
 LOOK_BACK_S: Final = 10.0
@@ -227,8 +229,13 @@ class TaskChecker:
         seen.demand(crashes <= evident, "evidence", why, event.task, crashes, evident)
 
     def _judge_storm(self, work: Work) -> None:
-        """Blame rule: where workers are killed without a task, too, a task that kills none is not guilty."""
+        """Blame rule: where workers are killed without a task, too, a task that kills none is not guilty.
+
+        With one or two workers every kill hits the task that was requeued: nothing tells it from poison.
+        """
         seen = self._seen
+        if len(seen.truth.slots) < FEW_WORKERS:
+            return
         if work.behaviour in INNOCENT and not any(w.behaviour in KILLERS for w in seen.works.values()):
             since = max(seen.model.began, seen.loop.now - LOOK_BACK_S)
             others = seen.truth.killed_without(work.task, since)

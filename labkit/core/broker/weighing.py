@@ -19,6 +19,10 @@ A death without it counts only if nothing else explains it:
 * as long as any other task of that worker is open, the death is *undecided*. If such a task is cancelled or
   reaches its deadline, that never changes: the death does not count.
 
+Where many tasks look like poison at once, a storm is likelier than so many poisonous tasks. If at least
+``EPIDEMIC`` different tasks would have to be guilty of the other deaths, as many deaths count after all as
+have no possible culprit in common.
+
 A single death is no habit: fewer than ``HABIT`` are not counted. Recent crashes that were forgiven are
 weighed again, so that a storm excuses a task once, not for ever. If ``HABIT`` more deaths would change the
 verdict, the suspect waits: in ``dead_s`` seconds a storm shows itself. It waits ``PATIENCE`` times as long
@@ -39,6 +43,8 @@ HABIT: Final = 2
 """From so many deaths without a task on, workers die anyway."""
 LEAST_RUN_S: Final = 0.05
 """A run counts as this long at least beside other deaths: a busy broker hears of start and death at once."""
+EPIDEMIC: Final = 3
+"""From so many different culprits on, beside the suspect, a storm is the likelier cause."""
 PATIENCE: Final = 3.0
 """How many times ``dead_s`` a suspect waits at most."""
 LOOK_BACK_S: Final = 10.0
@@ -106,8 +112,13 @@ def weigh(
     counted_s = sum(max(death.ran_s[task.id], LEAST_RUN_S) for death in own)
     without_s = lived_s - min(death.lived_s for death in recent) - ran_s
     proven = undecided = 0
+    culprits: list[frozenset[bytes]] = []  # by death without it: the tasks that may be guilty
     for death in recent:
-        if task.id in death.held or any(other in others for other in death.held):
+        if task.id in death.held:
+            continue
+        if possible := frozenset(other for other in death.held if other in tasks or other in others):
+            culprits.append(possible)
+        if any(other in others for other in death.held):
             continue
         suspects = [tasks[other] for other in death.held if other in tasks]
         if any(other.crashes >= max(2, max_crashes - 1) and not other.forgiven for other in suspects):
@@ -116,11 +127,25 @@ def weigh(
             undecided += 1
         else:
             proven += 1
+    different = _without_common_culprit(culprits)
+    if different >= EPIDEMIC:
+        proven += different
     return Weight(
         _chance(len(own), proven, counted_s, without_s),
         _chance(len(own), proven + undecided + HABIT, ran_s, without_s),
         undecided,
     )
+
+
+def _without_common_culprit(deaths: list[frozenset[bytes]]) -> int:
+    """Return for how many of these deaths different tasks must be guilty, at least."""
+    taken: set[bytes] = set()
+    count = 0
+    for possible in sorted(deaths, key=len):
+        if taken.isdisjoint(possible):
+            taken |= possible
+            count += 1
+    return count
 
 
 def _chance(crashes: int, others: int, ran_s: float, without_s: float) -> float:

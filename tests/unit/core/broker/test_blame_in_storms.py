@@ -143,6 +143,16 @@ def test_deaths_by_another_poison_excuse_nothing() -> None:
     assert sorted(storm.lab.outcomes()) == sorted([(one, "POISONED"), (other, "POISONED")])
 
 
+def test_many_suspects_at_once_are_a_storm_and_not_so_many_poisons() -> None:
+    storm = Storm()
+    tasks = [storm.lab.submit(number) for number in (1, 2, 3, 4)]
+    for _ in range(RULES.max_crashes):
+        for task in tasks:
+            storm.kill_with(task, 0.3)
+    storm.wait(3 * RULES.dead_s + 0.3)
+    assert storm.lab.outcomes() == []
+
+
 def test_a_cancelled_task_proves_nothing() -> None:
     storm = Storm()
     task = storm.lab.submit(1)
