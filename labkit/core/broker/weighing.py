@@ -43,7 +43,7 @@ HABIT: Final = 2
 """From so many deaths without a task on, workers die anyway."""
 LEAST_RUN_S: Final = 0.05
 """A run counts as this long at least beside other deaths: a busy broker hears of start and death at once."""
-EPIDEMIC: Final = 3
+EPIDEMIC: Final = 8
 """From so many different culprits on, beside the suspect, a storm is the likelier cause."""
 PATIENCE: Final = 3.0
 """How many times ``dead_s`` a suspect waits at most."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from labkit.core.broker.blame import Verdict
+from labkit.core.broker.weighing import EPIDEMIC
 from labkit.core.protocol import messages as m
 from tests.tools.scheduling import RULES, Lab, a_lab
 
@@ -145,7 +146,7 @@ def test_deaths_by_another_poison_excuse_nothing() -> None:
 
 def test_many_suspects_at_once_are_a_storm_and_not_so_many_poisons() -> None:
     storm = Storm()
-    tasks = [storm.lab.submit(number) for number in (1, 2, 3, 4)]
+    tasks = [storm.lab.submit(number) for number in range(1, EPIDEMIC + 2)]
     for _ in range(RULES.max_crashes):
         for task in tasks:
             storm.kill_with(task, 0.3)
