@@ -145,11 +145,12 @@ def test_deaths_by_another_poison_excuse_nothing() -> None:
 
 
 def test_many_suspects_at_once_are_a_storm_and_not_so_many_poisons() -> None:
-    storm = Storm()
-    tasks = [storm.lab.submit(number) for number in range(1, EPIDEMIC + 2)]
+    many = EPIDEMIC + 2
+    storm = Storm(workers=many)
+    tasks = [storm.lab.submit(number) for number in range(1, many + 1)]
     for _ in range(RULES.max_crashes):
         for task in tasks:
-            storm.kill_with(task, 0.3)
+            storm.kill_with(task, 0.05)
     storm.wait(3 * RULES.dead_s + 0.3)
     assert storm.lab.outcomes() == []
 
