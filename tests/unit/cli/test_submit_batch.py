@@ -198,6 +198,7 @@ def test_cluster_going_down_ends_the_batch_and_names_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(batch, "MOST_UNDER_WAY", 40)
     pictures = [picture(tmp_path / "in" / f"{number:03}.png") for number in range(batch.MOST_UNDER_WAY + 5)]
 
     def gone() -> None:
