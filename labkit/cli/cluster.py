@@ -13,7 +13,7 @@ from labkit.cli.parser import Parser, port_number
 from labkit.cluster.compose.containers import ClusterIncomplete
 from labkit.cluster.open import chosen, find, unknown_filters
 from labkit.cluster.ports import USUAL, VARIABLES, asked_for, check_distinct
-from labkit.cluster.processes import MAX_WORKERS
+from labkit.cluster.processes import KILLED, MAX_WORKERS, STOPPED
 from labkit.cluster.run_folder import RunFolder
 from labkit.cluster.status import recovery_command
 from labkit.cluster.status_text import STATES, is_ready
@@ -338,21 +338,24 @@ def _down_leftovers(options: argparse.Namespace, settings: Settings) -> bool:
 
 def _scale(options: argparse.Namespace, settings: Settings) -> int:
     with connected(options, settings) as cluster:
-        before = {worker.name for worker in cluster.workers()}
+        before = {worker.name: worker.process for worker in cluster.workers()}
         names = cluster.scale(options.workers)
         recovery = recovery_command(cluster.status()["processes"], "broker")
         if not recovery:
             cluster.wait_until_ready(READY_S)
-        down = [worker.name for worker in cluster.workers() if worker.process in ("killed", "stopped")]
+        down = [worker.name for worker in cluster.workers() if worker.process in (KILLED, STOPPED)]
     listed = ", ".join(names)
     text = ngettext(
         "The cluster has {n} worker now: {names}.", "The cluster has {n} workers now: {names}.", len(names)
     )
     output.line(text.format(n=len(names), names=listed) if names else _("The cluster has no workers now."))
-    if leaving := sorted(before - set(names)):
+    gone = sorted(before.keys() - set(names))
+    if leaving := [name for name in gone if before[name] not in (KILLED, STOPPED)]:
         output.line(
             _("Leaving after they finish their current tasks: {names}.").format(names=", ".join(leaving))
         )
+    if removed := [name for name in gone if name not in leaving]:
+        output.line(_("Removed; they were down already: {names}.").format(names=", ".join(removed)))
     steps = [("status", _("show them"))]
     down = [name for name in down if name in names]
     if down:

@@ -232,6 +232,22 @@ def test_the_cluster_grows_and_shrinks(lab: Commands, cluster: Path) -> None:
     assert "1000" in lab.refused("scale", "1000", code=2)
 
 
+def test_a_worker_that_is_down_does_not_finish_its_tasks_when_it_is_scaled_away(
+    lab: Commands, cluster: Path
+) -> None:
+    lab.done("scale", "5")
+    lab.done("kill", "worker-4")
+    lab.done("stop", "worker-5")
+    shrunk = lab.done("scale", "3").out
+    assert "Leaving" not in shrunk
+    assert "they were down already: worker-4, worker-5." in shrunk
+    lab.done("scale", "5")
+    lab.done("kill", "worker-5")
+    mixed = lab.done("scale", "3").out
+    assert "their current tasks: worker-4." in mixed and "they were down already: worker-5." in mixed
+    wait_until(lambda: len(lab.done("status", "--json").json()["workers"]) == 3, 20.0, "worker-4 to leave")
+
+
 @pytest.mark.parametrize(("fault", "mend"), [("pause", "resume"), ("kill", "start")])
 def test_scale_works_without_the_broker_and_names_it(
     lab: Commands, cluster: Path, fault: str, mend: str
