@@ -21,8 +21,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import zmq
+from zmq.utils import garbage
 
-from labkit.core.errors import N_, InvalidInput
+from labkit.core.errors import N_, InvalidInput, TooManyOpenFiles
 from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire
 from labkit.security.credentials import Credentials, Token
@@ -39,6 +40,8 @@ RECONNECT_MAX_MS = 500
 CONNECT_TIMEOUT_MS = 2000
 DESCRIPTORS = 14
 """As many as a context with one connection and its monitor opens, and a few more."""
+DESCRIPTORS_FOR_UNCOPIED = 10
+"""As many as pyzmq opens before the first uncopied message of a process, and a few more."""
 
 EVENT_TOPIC = b"events"
 """Start of the first frame of each message on the events' socket; the number of its first event follows."""
@@ -152,4 +155,19 @@ def send_frames(socket: zmq.Socket[bytes], frames: list[Any]) -> None:
     last = len(frames) - 1
     for index, frame in enumerate(frames):
         # Uncopied: libzmq holds a reference until the bytes have gone, and payloads are never written to.
-        socket.send(frame, zmq.SNDMORE if index < last else 0, copy=m.frame_size(frame) < wire.COALESCE_BYTES)
+        uncopied = m.frame_size(frame) >= wire.COALESCE_BYTES and _can_send_uncopied()
+        socket.send(frame, zmq.SNDMORE if index < last else 0, copy=not uncopied)
+
+
+def _can_send_uncopied() -> bool:
+    """Return whether pyzmq can watch over uncopied messages: it opens a context for that at the first one.
+
+    If the descriptors ran out meanwhile, libzmq would end this process, and half a message would have left.
+    """
+    if garbage.gc.is_alive():
+        return True
+    try:
+        require(DESCRIPTORS_FOR_UNCOPIED)
+    except TooManyOpenFiles:
+        return False
+    return True

@@ -99,6 +99,36 @@ def test_with_few_descriptors_left_there_is_a_named_error_or_a_connection(rig: R
         assert said != "" or free > 8, "that few are not"
 
 
+LARGE_AND_FULL = """
+    import json, os, resource, sys
+    from labkit.client.client import Client
+    from labkit.security.credentials import Token
+
+    def used():
+        return len(os.listdir("/proc/self/fd")) - 1
+
+    address, token, free = sys.argv[1], Token(sys.argv[2]), int(sys.argv[3])
+    with Client(address, token) as client:
+        client.submit("labkit.jobs:echo", 1).result(10)
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used() + free, hard))
+        print(len(client.submit("labkit.jobs:echo", b"x" * 200_000).result(10)), flush=True)
+"""
+
+
+@pytest.mark.parametrize("free", range(0, 12))
+def test_a_first_large_message_needs_no_descriptor(rig: Rig, free: int) -> None:
+    require(os.path.isdir("/proc/self/fd"), "a list of the process's descriptors")
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(LARGE_AND_FULL), rig.address, rig.token, str(free)],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        timeout=60,
+    )
+    assert (ran.returncode, ran.stdout.strip()) == (0, "200000"), ran.stderr
+
+
 def test_a_broker_with_too_few_descriptors_says_so(rig: Rig, tmp_path: Path) -> None:
     require(os.name == "posix", "ulimit")
     for limit, module in ((20, "labkit broker"), (40, "labkit broker"), (8, "workers"), (14, "workers")):
