@@ -8,6 +8,7 @@ A waiting attempt can be withdrawn: it leaves ``_waiting`` exactly once, by ``ta
 
 from __future__ import annotations
 
+import pathlib
 import threading
 import time
 from collections import deque
@@ -27,6 +28,8 @@ from labkit.support.tracebacks import traceback_text
 TRACEBACK_LIMIT = 16_000
 """Characters of a traceback that travel back."""
 ERROR_LIMIT = 1_000
+PATHS = (pathlib.PurePosixPath, pathlib.PureWindowsPath, pathlib.PosixPath, pathlib.WindowsPath)
+"""An attribute of an error that is a path of one of these classes travels as its text."""
 ANNOUNCE_AFTER_S = 0.001
 """An attempt that has run for this long is announced as started; a shorter one is just done."""
 
@@ -187,6 +190,6 @@ class Compute:
             half = TRACEBACK_LIMIT // 2
             text = text[:half] + b"\n...\n" + text[-half:]
         summary = exception_text.summary(error, ERROR_LIMIT)
-        attributes = exception_attributes.encode(error, index)
+        attributes = exception_attributes.encode(error, index, PATHS)
         payload = m.Payload(text, (attributes,) if attributes else ())
         return Raised(task.task, task.attempt, time.monotonic() - since, summary, payload)

@@ -27,6 +27,8 @@ from typing import Any, TypeVar
 from labkit.calls import sources, versions
 from labkit.core import exception_text
 from labkit.core.errors import N_, CannotTravel, JobRefused
+from labkit.support.descriptors import is_exhausted, too_many
+from labkit.support.refusals import refusal
 
 Job = Callable[..., Any]
 AnyFunction = TypeVar("AnyFunction", bound=Job)
@@ -275,12 +277,16 @@ def _file_of(module: types.ModuleType) -> str:
 def version_of(name: str) -> str:
     """Return the version that this process has of the module of the job ``name``, if it is a learner's.
 
-    Raises `CannotTravel` if its files have changed since they were imported.
+    Raises `CannotTravel` if its files have changed since they were imported, and `TooManyOpenFiles` or
+    `Refused` if the system does not let them be read now.
     """
     module = name.partition(":")[0]
     if not sources.is_learners(module):
         return ""
-    version, changed = versions.here_if_current(module)
+    try:
+        version, changed = versions.here_if_current(module)
+    except OSError as error:
+        raise (too_many(error) if is_exhausted(error) else refusal(error) or error) from error
     if changed:
         raise CannotTravel(
             N_(

@@ -25,7 +25,7 @@ import time
 import types
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 RACY_S = 2.0
 UNKNOWN = "unknown"
@@ -74,13 +74,24 @@ def here(module: str) -> Source | None:
     if present is None:
         return None
     known = loaded.get(module)
-    path = vars(present).get("__file__")
+    path = _names_in(present).get("__file__")
     if known is None or known.path != path:
         if type(path) is not str or not path.endswith(".py") or not _may_be_learners(module):
             return None  # a namespace package, or made by hand
         known = _adopted(module, present, path)
         _remember(module, known)
     return known
+
+
+def _names_in(module: object) -> dict[str, Any]:
+    """Return the names of a module; none if a learner has put another object in its place.
+
+    That object's own code does not run here: it may raise anything.
+    """
+    if not issubclass(type(module), types.ModuleType):
+        return {}
+    names: dict[str, Any] = vars(types.ModuleType)["__dict__"].__get__(module)
+    return names
 
 
 def _remember(module: str, source: Source | None) -> None:
@@ -107,7 +118,10 @@ def is_learners(module: str) -> bool:
 
 
 def on_disk(module: str) -> Source | None:
-    """Return the source of a learner's ``module`` as it is on disk now; None if there is none."""
+    """Return the source of a learner's ``module`` as it is on disk now; None if there is none.
+
+    Raises OSError if the file is there, but cannot be read now: that does not mean that it has changed.
+    """
     known = here(module)
     if known is not None:
         return _source(module, known.path)
@@ -132,7 +146,7 @@ def forget(module: str) -> None:
     _remember(module, None)
     dropped = sys.modules.pop(module, None)
     parent, _, child = module.rpartition(".")
-    if dropped is not None and vars(sys.modules.get(parent, types)).get(child) is dropped:
+    if dropped is not None and _names_in(sys.modules.get(parent)).get(child) is dropped:
         delattr(sys.modules[parent], child)  # otherwise "from work import blur" would find it there
 
 
@@ -213,7 +227,7 @@ def _source(module: str, path: str) -> Source | None:
     settled = is_settled(path, now, time.monotonic())
     try:
         data = Path(path).read_bytes()
-    except OSError:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return None
     digest = _digest(data)
     if known is None or known[2].digest != digest:
@@ -298,7 +312,11 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
 def _adopted(name: str, module: types.ModuleType, path: str) -> Source:
     """Return what to remember of a module that Python's own loader has loaded."""
-    source = _source(name, path) or Source(path, UNKNOWN, frozenset())
+    unknown = Source(path, UNKNOWN, frozenset())
+    try:
+        source = _source(name, path) or unknown
+    except OSError:
+        return unknown
     return source if _holds(module, path) else source._replace(digest=UNKNOWN)
 
 
@@ -315,7 +333,7 @@ def _holds(module: types.ModuleType, path: str) -> bool:
         waiting += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
     own = [
         thing.__code__
-        for thing in vars(module).values()
+        for thing in _names_in(module).values()
         if isinstance(thing, types.FunctionType) and thing.__code__.co_filename == path
     ]
     return codes.issuperset(own)

@@ -44,7 +44,8 @@ def on_disk(module: str) -> str:
 def here_if_current(module: str) -> tuple[str, dict[str, Source]]:
     """Return the version that this process has, and the modules whose files have changed since, by name.
 
-    While nothing changes it costs one look at each file and folder concerned.
+    While nothing changes it costs one look at each file and folder concerned. Raises OSError if a file
+    cannot be read now; that is not remembered.
     """
     known = _known.get(module)
     if known is None or not known.holds():
@@ -105,9 +106,15 @@ def _look(module: str) -> _Known:
 def refresh() -> None:
     """Drop each learner's module that its files no longer match; the next import loads it anew."""
     with lock:
-        stale = [name for name in list(sources.loaded) if _version_here(name) != _version_on_disk(name)]
-        for name in stale:
+        for name in [name for name in list(sources.loaded) if _is_stale(name)]:
             sources.forget(name)
+
+
+def _is_stale(module: str) -> bool:
+    try:
+        return _version_here(module) != _version_on_disk(module)
+    except OSError:  # a file cannot be read now, so there is nothing newer to load
+        return False
 
 
 def _version_here(module: str) -> str:

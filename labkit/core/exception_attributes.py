@@ -29,16 +29,17 @@ def names_of(kind: type[object]) -> tuple[str, ...]:
     return next((names for parent, names in NAMES.items() if issubclass(kind, parent)), ())
 
 
-def encode(error: BaseException, index: int | None = None) -> bytes:
+def encode(error: BaseException, index: int | None = None, as_text: tuple[type[object], ...] = ()) -> bytes:
     """Return the attributes of an exception of one of Python's own classes; empty bytes if there are none.
 
-    ``index`` is that of the input at which a chunk failed.
+    ``index`` is that of the input at which a chunk failed. Values of exactly the classes ``as_text`` (paths)
+    travel as their text.
     """
     kind = type(error)
     own = {} if index is None else {INDEX: index}
     # Another class, whatever it calls its module, may have properties of these names that raise.
     names = names_of(kind) if vars(builtins).get(exception_text.type_name(kind)) is kind else ()
-    found = {name: _plain(getattr(error, name)) for name in names}
+    found = {name: _plain(getattr(error, name), as_text) for name in names}
     if all(value is None for value in found.values()):
         found = {}
     text = json.dumps(found | own)
@@ -69,13 +70,15 @@ def _read(text: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _plain(value: object) -> str | int | None:
+def _plain(value: object, as_text: tuple[type[object], ...]) -> str | int | None:
     kind = type(value)  # not isinstance: that may ask the value for its class
     if issubclass(kind, bytes):  # the name of a file
         return bytes.decode(value, "utf-8", "surrogateescape")  # type: ignore[arg-type]
     if issubclass(kind, str):
         return str.__str__(value)
-    if kind not in (int, bool):
+    if any(kind is each for each in as_text):  # not ``in``: that may ask the class of the class
+        return str(value)
+    if kind is not int and kind is not bool:
         return None
     number = int(value)  # type: ignore[call-overload]
     return number if number.bit_length() < 64 else None  # Python refuses to write very long numbers

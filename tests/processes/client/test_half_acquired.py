@@ -116,7 +116,7 @@ LARGE_AND_FULL = """
 """
 
 
-@pytest.mark.parametrize("free", range(0, 12))
+@pytest.mark.parametrize("free", range(12))
 def test_a_first_large_message_needs_no_descriptor(rig: Rig, free: int) -> None:
     require(os.path.isdir("/proc/self/fd"), "a list of the process's descriptors")
     ran = subprocess.run(

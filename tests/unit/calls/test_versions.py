@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import shutil
@@ -16,7 +17,8 @@ import pytest
 
 from labkit.calls import registry, sources, versions
 from labkit.calls.registry import resolve, version_of
-from labkit.core.errors import CannotTravel, JobRefused
+from labkit.core.errors import CannotTravel, JobRefused, LabkitError, TooManyOpenFiles
+from labkit.support.refusals import Refused
 
 
 def forget_work() -> None:
@@ -256,6 +258,58 @@ def test_a_reload_that_fails_is_not_sent(folder: Path, text: str) -> None:
         importlib.reload(module)
     with pytest.raises(CannotTravel, match="changed after it was imported"):
         version_of("work.blur:soften")
+
+
+@pytest.mark.parametrize(
+    ("number", "named"), [(errno.EMFILE, TooManyOpenFiles), (errno.EIO, Refused), (errno.EACCES, Refused)]
+)
+def test_a_file_that_cannot_be_read_now_is_not_told_as_changed(
+    folder: Path, number: int, named: type[LabkitError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blur(folder, 1)
+    resolve("work.blur:soften")
+    version = version_of("work.blur:soften")
+
+    def refuse(path: Path) -> bytes:
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        patch.setattr(versions, "_known", {})
+        patch.setattr(sources, "_read", {})
+        patch.setattr(sources, "is_settled", lambda *_: True)
+        with pytest.raises(named):
+            version_of("work.blur:soften")
+    # And it is forgotten when it is over.
+    assert version_of("work.blur:soften") == version
+    assert resolve("work.blur:soften", version=version)() == 1
+
+
+def test_a_file_that_cannot_be_read_now_stays_loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blur(folder, 1)
+    soften = resolve("work.blur:soften")
+
+    def refuse(path: Path) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(sources, "_read", {})
+    versions.refresh()
+    assert sys.modules["work.blur"].soften is soften
+
+
+@pytest.mark.parametrize(
+    "instead", ["__getattribute__ = None", "__slots__ = ()", "__dict__ = property(lambda self: exit(3))"]
+)
+def test_an_object_in_place_of_a_module_harms_no_other_module(folder: Path, instead: str) -> None:
+    odd = folder / "work" / "odd.py"
+    write(odd, f"import sys\nclass Odd:\n    {instead}\nsys.modules[__name__] = Odd()\n")
+    with pytest.raises((AttributeError, TypeError)):
+        resolve("work.odd:soften")
+    blur(folder, 1)
+    assert resolve("work.blur:soften")() == 1
+    blur(folder, 2)
+    assert resolve("work.blur:soften")() == 2
 
 
 def test_a_deleted_file_is_not_sent(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import errno
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from labkit.core.errors import FilterError, TaskError, TaskFailed
 from labkit.core.peers.client_session import Call
 from labkit.core.peers.task_errors import task_error
 from labkit.core.protocol import messages as m
+from workers.compute import PATHS
 
 CALL = Call(b"\xab" * 16, 1e9, 0.0, "work.mine:read", "", m.EMPTY, 0)
 
@@ -21,7 +23,7 @@ CALL = Call(b"\xab" * 16, 1e9, 0.0, "work.mine:read", "", m.EMPTY, 0)
 def arrived(error: BaseException, frames: tuple[Any, ...] | None = None) -> TaskError:
     """Return the error of the future of a task that raised ``error``."""
     if frames is None:
-        attributes = exception_attributes.encode(error)
+        attributes = exception_attributes.encode(error, as_text=PATHS)
         frames = (memoryview(attributes),) if attributes else ()
     payload = m.Payload(b"Traceback ...", frames)
     return task_error(
@@ -71,6 +73,29 @@ def test_error_keeps_the_attributes_that_programs_read(raised: OSError | ImportE
 def test_name_of_a_file_as_bytes_arrives_as_text() -> None:
     error = arrived(OSError(2, "nope", b"caf\xe9"))
     assert isinstance(error, FileNotFoundError) and error.filename == "caf\udce9"
+
+
+def test_name_of_a_file_as_a_path_arrives_as_text() -> None:
+    name = Path("photos") / "caf\u00e9.png"
+    error = arrived(OSError(2, "nope", name, None, name))
+    assert isinstance(error, FileNotFoundError) and (error.filename, error.filename2) == (
+        str(name),
+        str(name),
+    )
+
+
+def test_a_value_is_not_asked_what_its_class_equals() -> None:
+    meta: Any = type("Meta", (type,), {"__eq__": lambda *_: exit(1), "__hash__": lambda _: exit(1)})
+    error = arrived(OSError(2, "nope", meta("Odd", (), {})()))
+    assert isinstance(error, FileNotFoundError) and error.filename is None
+
+
+def test_a_path_of_a_learners_class_is_not_asked_for_its_text() -> None:
+    odd: Any = type(
+        "Odd", (type(Path()),), {"__str__": lambda self: exit(1), "__fspath__": lambda self: exit(1)}
+    )
+    error = arrived(named_file := OSError(2, "nope", odd.__new__(odd)))
+    assert isinstance(error, type(named_file)) and error.filename is None
 
 
 @pytest.mark.parametrize(
