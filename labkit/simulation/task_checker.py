@@ -234,7 +234,7 @@ class TaskChecker:
         With one or two workers every kill hits the task that was requeued: nothing tells it from poison.
         """
         seen = self._seen
-        if len(seen.truth.slots) < FEW_WORKERS:
+        if len({slot.name for slot in seen.truth.slots}) < FEW_WORKERS:
             return
         if work.behaviour in INNOCENT and not any(w.behaviour in KILLERS for w in seen.works.values()):
             since = max(seen.model.began, seen.loop.now - LOOK_BACK_S)
