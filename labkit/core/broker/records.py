@@ -118,7 +118,7 @@ class Worker:
         self.last_used = 0
         self.last_dispatch = 0
         self.last_heard = now
-        self.left_at = 0.0  # when it said goodbye
+        self.left_at = 0.0  # when it left or was lost
         self.patience_s = 0.0  # allowance for announced bulk
         self.suspect = False
         self.draining = False

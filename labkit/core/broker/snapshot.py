@@ -19,6 +19,8 @@ from labkit.core.broker.worker_table import WorkerTable
 
 LEFT_SHOWN_S = 60.0
 """A worker that left politely is shown for this long: an autoscaler takes away many of them."""
+LOST_SHOWN_S = 600.0
+"""A lost one is shown longer, because it may come back; one that was also scaled away never does."""
 MAX_LOOKED_AT = 1000
 """Queued tasks that are looked at to estimate how much work is open."""
 
@@ -82,12 +84,12 @@ def status_of(tables: Tables, now: float) -> dict[str, Any]:
 
 
 def worker_rows(workers: WorkerTable, now: float) -> list[WorkerRow]:
-    """Return one row per worker; the departed come last, those that left only for ``LEFT_SHOWN_S``."""
+    """Return one row per worker; the departed come last, and only for a while."""
     living = [_row(worker, worker.status, now) for worker in workers]
     return living + [
         _row(worker, status, now)
         for worker, status in workers.departed.values()
-        if status != "left" or now - worker.left_at < LEFT_SHOWN_S
+        if now - worker.left_at < (LEFT_SHOWN_S if status == "left" else LOST_SHOWN_S)
     ]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from labkit.core.broker.inputs import FromWorker
 from labkit.core.broker.policies import POLICIES
-from labkit.core.broker.snapshot import LEFT_SHOWN_S
+from labkit.core.broker.snapshot import LEFT_SHOWN_S, LOST_SHOWN_S
 from labkit.core.protocol import messages as m
 from tests.tools.scheduling import a_lab, an_id
 
@@ -229,7 +229,7 @@ def test_snapshot_shows_the_queue_and_the_departed_too() -> None:
     assert snapshot.pending == tuple(task.hex() for task in tasks)
 
 
-def test_worker_that_left_is_shown_for_a_minute_and_a_lost_one_stays() -> None:
+def test_worker_that_left_is_shown_for_a_minute_and_a_lost_one_longer() -> None:
     lab = a_lab(workers=4)
     lab.close("w2")
     lab.deliver("w1", m.WorkerGoodbye())
@@ -244,6 +244,8 @@ def test_worker_that_left_is_shown_for_a_minute_and_a_lost_one_stays() -> None:
     lab.now += 0.2
     assert gone() == {"w2": "lost", "w3": "left"}
     assert {row["id"] for row in lab.status()["workers"]} == {"w2", "w3", "w4"}
+    lab.now += LOST_SHOWN_S - LEFT_SHOWN_S
+    assert gone() == {}
 
 
 def test_snapshot_names_the_job_of_each_waiting_task_and_since_when_it_waits() -> None:
