@@ -129,7 +129,7 @@ def test_a_worker_without_its_keys_names_the_command_that_mends_it(project: Comp
 def test_up_brings_back_a_broker_whose_container_was_removed(project: ComposeProject, lab: Commands) -> None:
     project.type(f"docker rm -f {project.name}-broker-1")
     for words in (("status",), ("kill", "worker-1"), ("submit", "--filters", "blur", "--out", "out")):
-        assert "python -m labkit up --backend compose" in lab.refused(*words, code=1)
+        assert "up --backend compose brings it back" in lab.refused(*words, code=1)
     lab.done("up")
     with project.connect() as cluster:
         all_are_ready(cluster, *THREE)
