@@ -29,6 +29,7 @@ from labkit.client.callbacks import Callbacks
 from labkit.client.endings import no_answer
 from labkit.client.futures import Batch, TaskFuture, value_of
 from labkit.client.io_loop import IOLoop
+from labkit.client.nested_waits import NestedWaits, Waiters
 from labkit.client.prepare import prepare_call
 from labkit.core.errors import ResultUnreadable
 from labkit.core.names import check_label
@@ -90,6 +91,7 @@ class Client:
         self._giving_up: set[int] = set()  # the threads in ``_give_up``
         self._over = False  # the I/O loop has ended, or is about to: it handles no further event
         self._callbacks = Callbacks()
+        self._nested_waits = NestedWaits(self._io_loop.post)
         try:
             self._io_loop.start()
             atexit.register(self.close)  # without close() by the user, the broker must still get the goodbye
@@ -204,6 +206,10 @@ class Client:
         finally:
             self._io_loop.post(cs.WaitsNow(inside.task, inside.attempt, ()))
 
+    def nested_waiters(self, inside: CurrentTask) -> list[Any]:
+        """Return a new list of waiters for a future that the task ``inside`` makes."""
+        return Waiters(self._nested_waits, inside)
+
     def cancel(self, future: TaskFuture) -> bool:
         """Cancel a task that is not known to have started; return whether it will have no other outcome.
 
@@ -215,6 +221,7 @@ class Client:
             if future.running() or self._futures.pop(future.task, None) is None:
                 return False
         self._io_loop.post(cs.CancelAsked(future.task))
+        self._nested_waits.outcome(future.task)
         settle.cancel(future)
         self._leave_if_forgotten()
         return future.cancelled()
@@ -336,6 +343,7 @@ class Client:
                 self._batches_done.set()
             return
         future = self._futures.pop(call.task, None)
+        self._nested_waits.outcome(call.task)
         if future is None:
             return
         future.worker = message.worker or None

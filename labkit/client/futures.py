@@ -45,6 +45,9 @@ class Client(Protocol):
     ) -> None:
         """Return when ``done()``, or after ``block(timeout_s)``."""
 
+    def nested_waiters(self, inside: CurrentTask) -> list[Any]:
+        """Return a new list of waiters for a future that the task ``inside`` makes."""
+
     def wait_inside(
         self,
         inside: CurrentTask,
@@ -68,6 +71,8 @@ class TaskFuture(Future[Any]):
         super().__init__()
         self._client = client
         self.task = task
+        if (inside := current_task.current()) is not None:
+            self._waiters = client.nested_waiters(inside)
         self.worker: str | None = None
         self.attempt = 0
         self.compute_s: float | None = None

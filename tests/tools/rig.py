@@ -89,6 +89,7 @@ def wait_for(path, limit_s=30.0):
 
 def nest(address, secret, depth=1, how="result"):
     """Submit a task to the same cluster and wait for it, as deep as that."""
+    import concurrent.futures
     from labkit.client.client import Client
     from labkit.security.credentials import Token
     if not depth:
@@ -102,6 +103,13 @@ def nest(address, secret, depth=1, how="result"):
         future = client.submit("work:nest", address, secret, depth - 1, how)
         if how == "close":
             client.close(wait=True)
+        if how == "wait":
+            concurrent.futures.wait([future])
+        if how == "as_completed":
+            future, = concurrent.futures.as_completed([future])
+        if how == "short wait":
+            done, _ = concurrent.futures.wait([future], timeout=5.0)
+            return 1 + len(done) if future.cancel() else -1
         return 1 + future.result()
 
 def mark(path):

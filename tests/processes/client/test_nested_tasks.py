@@ -15,7 +15,7 @@ SOON_S = 20.0
 """Long before a lease is over; without the rule it takes two leases."""
 
 
-@pytest.mark.parametrize("how", ["result", "map", "close"])
+@pytest.mark.parametrize("how", ["result", "map", "close", "wait", "as_completed"])
 def test_a_task_that_waits_for_a_task_on_the_only_worker_fails_by_name(tmp_path: Path, how: str) -> None:
     with Rig(tmp_path / "rig", workers=1) as rig:
         client = rig.client()
@@ -46,6 +46,19 @@ def test_a_worker_that_joins_in_time_does_what_is_waited_for(tmp_path: Path) -> 
         outer = rig.client().submit("work:nest", rig.address, secret_of(rig))
         wait_until(lambda: len(rig.events("dispatched")) == 2, 10, "the inner task to wait behind it")
         rig.start_worker("worker-2")
+        assert outer.result(SOON_S) == 1
+
+
+def test_a_wait_that_ends_by_itself_is_no_deadlock(tmp_path: Path) -> None:
+    with Rig(tmp_path / "rig", workers=1) as rig:
+        outer = rig.client().submit("work:nest", rig.address, secret_of(rig), 1, "short wait")
+        assert outer.result(SOON_S) == 1, "it gave up what did not start, and went on"
+        assert [event for event in rig.events("failed") if event.detail["code"] == "DEADLOCK"] == []
+
+
+def test_what_is_done_meanwhile_is_waited_for_no_more(tmp_path: Path) -> None:
+    with Rig(tmp_path / "rig", workers=2) as rig:
+        outer = rig.client().submit("work:nest", rig.address, secret_of(rig), 1, "as_completed")
         assert outer.result(SOON_S) == 1
 
 
