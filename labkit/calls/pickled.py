@@ -99,7 +99,7 @@ def _tried_as_by_the_pool(error: BaseException) -> None:
 
 
 def _is_plain(value: Any, depth: int = MAX_DEPTH) -> bool:
-    """Return whether ``value`` consists of types of which pickle knows everything."""
+    """Return whether ``value`` consists only of types that pickle handles by itself."""
     kind = type(value)
     if kind in _PLAIN:
         return True

@@ -41,7 +41,7 @@ def too_deep(place: Place, limit: int) -> CannotTravel:
 
 
 def wrong_key(value: Mapping[Any, Any], place: Place) -> CannotTravel:
-    """Return the error for a dict of which a key is neither str nor int."""
+    """Return the error for a dict with a key that is neither str nor int."""
     key = next(key for key in value if type(key) not in (int, str))
     return CannotTravel(
         N_("{where} has the key {key} of type {type}; the keys of a dict that travels must be str or int"),

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 RACY_S = 2.0
 UNKNOWN = "unknown"
-"""The digest of a module of which this process does not know what it loaded."""
+"""The digest of a module whose loaded source this process does not know."""
 _OURS = frozenset({"labkit", "workers", "benchmarks"})
 
 Signature = tuple[int, int, int, int]

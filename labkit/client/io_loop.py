@@ -247,7 +247,7 @@ class IOLoop:
                     self._as_leader(lambda: self._turn(None))
             if not self.ending.failure:
                 self._as_leader(lambda: self._do(self.session.handle(cs.CloseAsked(), time.monotonic())))
-        except BaseException as error:  # noqa: BLE001 - it is told to every user of this client
+        except BaseException as error:  # noqa: BLE001 - every user of this client gets it
             self._fail(error)
         self._as_leader(self._finish)
 

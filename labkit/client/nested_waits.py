@@ -2,7 +2,7 @@
 
 Both append an object of their own to the list of waiters of each future, and remove it at their end. Nothing
 else shows that a thread waits. So a future that is made inside a task has a list that notices it, and the
-broker is told, as for ``result`` (``labkit.core.broker.deadlock``).
+broker receives a report, as for ``result`` (``labkit.core.broker.deadlock``).
 
 Not reported are waits that end by themselves, with a limit below the task's lease, waits for futures that are
 not all this client's, and waits for more than ``MOST`` tasks.

@@ -100,7 +100,7 @@ def start_background(options: ClusterOptions, settings: Settings) -> Cluster:
 def _started(
     docker: Docker, label: str, home: RunFolder, options: ClusterOptions, settings: Settings
 ) -> Cluster:
-    """Start a project of which no container runs."""
+    """Start a project that has no running container."""
     docker.compose("down", "--remove-orphans", timeout_s=UP_S)  # stopped containers keep their old ports
     taken: set[int] = set()
     for attempt in range(1, PORT_ATTEMPTS + 1):
