@@ -33,6 +33,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "bench": ("labkit.cli.programs", N_("measure speed and memory on this machine")),
     },
     N_("the course"): {
+        "practice": ("labkit.cli.practice", N_("solve exercises that check themselves")),
         "lab": ("labkit.cli.lab", N_("open the notebooks of the course in JupyterLab")),
     },
     N_("faults"): {

@@ -20,6 +20,7 @@ from labkit.core.protocol.rules import Rules
 from labkit.simulation.clients import Outcome
 from labkit.simulation.faults import BEHAVIOURS, FAULTS, checked
 from labkit.simulation.parts import Parts
+from labkit.simulation.scenario import Scenario
 from labkit.simulation.violation import Violation
 from labkit.simulation.work import plan
 from labkit.simulation.world import World
@@ -99,23 +100,27 @@ def simulate(
     thorough: bool = False,
     wire: bool = False,
     parts: Parts | None = None,
+    scenario: Scenario | None = None,
 ) -> Run:
     """Run a cluster of ``workers`` and ``tasks`` under a seeded choice of faults and return what happened.
 
     ``policy`` is a name of ``labkit.core.broker.policies`` or a function of the learner's own. ``thorough``
-    compares all tables after every event (slow), ``wire`` sends every message as its bytes. Raises
-    InvalidInput for an unknown fault.
+    compares all tables after every event (slow), ``wire`` sends every message as its bytes. A ``scenario``
+    replaces ``workers`` and ``tasks``. Raises InvalidInput for an unknown fault.
     """
     names = checked(tuple(faults))
     rules = rules or RULES
     if "flood" in names:
         rules = replace(rules, max_client_tasks=12, max_queued_tasks=10, max_client_bytes=25 << 20)
     behaviours = [behaviour for name in names for behaviour in BEHAVIOURS.get(name, ())]
-    works = plan(
+    works = list(scenario.works) if scenario is not None else plan(
         Random(f"{seed} work"), tasks, safety_s * 0.7, rules.lease_s, behaviours, cancels="cancel" in names,
         bulk_share=0.08 if "slow" in names else 0.02,
     )  # fmt: skip
-    world = World(seed, workers, works, policy, rules, safety_s, thorough, wire, parts or Parts())
+    if scenario is not None:
+        workers, tasks = len(scenario.places), len(works)
+    places = scenario.places if scenario is not None else None
+    world = World(seed, workers, works, policy, rules, safety_s, thorough, wire, parts or Parts(), places)
     for name in names:
         schedule_strikes = FAULTS[name].plan
         if schedule_strikes is not None:

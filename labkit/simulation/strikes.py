@@ -117,7 +117,7 @@ def slow(world: World, random: Random) -> None:
     if random.random() < 0.5:
         world.note("slow", slot.name)
         slot.slowness = random.choice((3.0, 10.0, 30.0))
-        _later(world, random.uniform(1.0, 6.0), setattr, slot, "slowness", 1.0)
+        _later(world, random.uniform(1.0, 6.0), setattr, slot, "slowness", slot.usual_slowness)
     else:
         world.note("slow_link", slot.name)
         before = slot.link.latency_s, slot.link.jitter_s

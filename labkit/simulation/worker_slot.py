@@ -46,7 +46,7 @@ class WorkerSlot:
         self.computed = computed
         self.make_session = make_session
         self.open_nest = open_nest
-        self.slowness = 1.0
+        self.slowness = self.usual_slowness = 1.0
         self.link = Link(random.uniform(0.0001, 0.002))
         self.process: WorkerProcess | None = None
         self.wanted = False

@@ -9,7 +9,7 @@ also change the tasks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
@@ -29,6 +29,7 @@ from labkit.simulation.observation import Observation
 from labkit.simulation.online_checker import WHOLE_CHECK_EVERY, OnlineChecker
 from labkit.simulation.parts import Parts
 from labkit.simulation.peer_checker import PeerChecker
+from labkit.simulation.scenario import Place
 from labkit.simulation.violation import PromiseBroken, Violation, violated
 from labkit.simulation.work import CAPABILITIES, Work
 from labkit.simulation.worker_process import WATCHDOG_SLACK, Computed
@@ -52,6 +53,7 @@ class World:
         thorough: bool,
         wire: bool,
         parts: Parts,
+        places: Sequence[Place] | None = None,
     ) -> None:
         self.seed = seed
         self.rules = rules
@@ -73,7 +75,7 @@ class World:
         self.network = Network(self.loop, self.random("network"), self.broker, wire)
         self.broker.network = self.network
         self.nested: list[ClientProcess] = []  # those that tasks have opened
-        self.slots = self._make_slots(workers)
+        self.slots = self._make_slots(workers) if places is None else self._slots_at(places)
         self.intruders: list[WorkerSlot] = []  # workers with an id that another one has
         self.clients: list[ClientProcess] = []
         self.peer_checker = PeerChecker(self.loop, self.broker, self.slots, self.intruders, self.clients)
@@ -81,6 +83,7 @@ class World:
         self.truth.slots = self.slots.copy()
         self.truth.clients = self.clients.copy()
         self.autoscaling: Autoscaling | None = None
+        self._all_remain = places is not None  # the chosen workers also live after the faults
 
     def random(self, purpose: str) -> Random:
         """Return this run's generator for one purpose."""
@@ -96,6 +99,15 @@ class World:
             able = everything if versatile else frozenset(random.sample(CAPABILITIES, 2))
             compute_slots = random.choice((1, 1, 1, 2, 3))
             made.append(self._slot(f"worker-{number}", able, compute_slots, random))
+        return made
+
+    def _slots_at(self, places: Sequence[Place]) -> list[WorkerSlot]:
+        random = self.random("posts")
+        made = []
+        for number, place in enumerate(places, 1):
+            slot = self._slot(f"worker-{number}", frozenset(), place.slots, random)
+            slot.slowness = slot.usual_slowness = place.slowness
+            made.append(slot)
         return made
 
     def _slot(self, name: str, able: frozenset[str], compute_slots: int, random: Random) -> WorkerSlot:
@@ -172,9 +184,9 @@ class World:
             client.thaw()
         for twin in self.intruders:
             twin.kill()
-        alone = random.random() < 0.3
+        alone = random.random() < 0.3 and not self._all_remain
         for number, slot in enumerate(self.slots):
-            slot.slowness = 1.0
+            slot.slowness = slot.usual_slowness
             if slot.up is not None:
                 slot.up.thaw()
             slot.persistent = True

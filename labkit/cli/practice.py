@@ -1,0 +1,347 @@
+"""``practice``: exercises that check themselves; alone it shows how far the learner is, and the next step.
+
+Every screen ends with the next command. ``labkit.practice`` does the work; this module parses and prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labkit.cli import output
+from labkit.cli.cluster import json_option
+from labkit.cli.commands import UsageError
+from labkit.cli.parser import Parser
+from labkit.core.errors import N_
+from labkit.support.i18n import _, language, translate_error
+from labkit.support.settings import Settings
+
+if TYPE_CHECKING:
+    from labkit.practice.exercise import Exercise
+    from labkit.practice.screen import Line
+    from labkit.practice.session import Practice
+
+DAYS = (1, 2, 3, 4)
+EXERCISE_HELP = N_("id or number; without one, the first that is not passed")
+
+
+def configure(_name: str, parser: Parser) -> None:
+    """Declare the actions and their options."""
+    actions = parser.add_subparsers(dest="action", metavar=_("ACTION"))
+
+    def action(name: str, help_: str, run: Callable[[Practice, argparse.Namespace], int]) -> Parser:
+        sub: Parser = actions.add_parser(name, help=help_, description=help_)
+        sub.set_defaults(do=run)
+        return sub
+
+    def exercise(sub: Parser) -> None:
+        sub.add_argument("exercise", nargs="?", metavar="ID", help=_(EXERCISE_HELP))
+
+    list_ = action("list", _("show all exercises"), _list)
+    list_.add_argument("--day", type=int, choices=DAYS, help=_("only this day's"))
+    json_option(list_)
+    exercise(action("start", _("write an exercise's file into work/ and show its text"), _start))
+    check = action("check", _("check your file"), _check)
+    exercise(check)
+    check.add_argument("--all", action="store_true", help=_("check every file in work/"))
+    check.add_argument("--seed", type=int, metavar="N", help=_("only this simulated run, with its timeline"))
+    check.add_argument("--real", action="store_true", help=_("only the stage on real processes"))
+    json_option(check)
+    exercise(action("watch", _("check after every save, until you quit"), _watch))
+    hint = action("hint", _("show the next hint, or the one with this number"), _hint)
+    exercise(hint)
+    hint.add_argument("--level", type=int, choices=(1, 2, 3), help=_("this hint"))
+    solution = action("solution", _("show the solution, after a pass or with --yes"), _solution)
+    exercise(solution)
+    solution.add_argument("--diff", action="store_true", help=_("show how it differs from your file"))
+    solution.add_argument("--yes", action="store_true", help=_("also before you have passed"))
+    exercise(action("reset", _("begin an exercise anew; your file is kept as a copy"), _reset))
+    json_option(action("progress", _("show what you have passed"), _progress))
+    verify = action("verify", _("for authors: prove that an exercise is sound"), _verify)
+    verify.add_argument("exercise", nargs="?", metavar="ID", help=_("id or number; without one, all of them"))
+    parser.set_defaults(do=_overview)
+    parser.examples("practice", "practice start", "practice watch", "practice hint")
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Do the action and return the exit code: 0 passed or done, 1 not passed, 3 inconclusive."""
+    from labkit.practice.session import Practice
+
+    code: int = options.do(Practice(settings.work or Path.cwd()), options)
+    return code
+
+
+# --- what one sees ------------------------------------------------------------------------------------------
+
+
+def _overview(practice: Practice, _options: argparse.Namespace) -> int:
+    from labkit.practice import screen
+
+    standings = practice.standings()
+    output.line(
+        _("Exercises that check themselves: you edit a file in work/, labkit runs it and judges the result.")
+    )
+    output.line()
+    _show([screen.progress_line(practice.exercises, standings)])
+    exercise = screen.next_exercise(practice.exercises, standings)
+    if exercise is None:
+        output.next_steps(("practice list", _("every exercise is passed")))
+        return 0
+    output.line()
+    _show_title(exercise)
+    if practice.workspace.file(exercise).exists():
+        output.next_steps(
+            (f"practice watch {exercise.id}", _("check after every save")),
+            (f"practice hint {exercise.id}", _("if you are stuck")),
+        )
+    else:
+        output.next_steps((f"practice start {exercise.id}", _("write its file into work/ and show the text")))
+    return 0
+
+
+def _list(practice: Practice, options: argparse.Namespace) -> int:
+    from labkit.practice import screen
+
+    exercises = [one for one in practice.exercises if options.day in (None, one.day)]
+    standings = practice.standings()
+    if options.json:
+        output.as_json([_as_json(one, practice) for one in exercises])
+        return 0
+    _show(screen.list_lines(exercises, standings))
+    output.line()
+    _show([screen.progress_line(exercises, standings)])
+    if exercise := screen.next_exercise(exercises, standings):
+        output.next_steps((f"practice start {exercise.id}", _("write its file into work/ and show the text")))
+    return 0
+
+
+def _start(practice: Practice, options: argparse.Namespace) -> int:
+    from labkit.practice import texts
+
+    exercise = practice.find(options.exercise)
+    is_new = practice.workspace.start(exercise)
+    _show_title(exercise)
+    output.line()
+    _show_markdown(texts.read(exercise, language()).task)
+    output.line()
+    file = _shown(practice.workspace.file(exercise))
+    output.line(
+        (_("Your file: {file}") if is_new else _("Your file, as you left it: {file}")).format(file=file)
+    )
+    output.next_steps(
+        (f"practice watch {exercise.id}", _("check after every save")),
+        (f"practice check {exercise.id}", _("check once")),
+        (f"practice hint {exercise.id}", _("if you are stuck")),
+    )
+    return 0
+
+
+def _check(practice: Practice, options: argparse.Namespace) -> int:
+    from labkit.practice.check import REAL, SIMULATED, STAGES
+
+    stages = (REAL,) if options.real else (SIMULATED,) if options.seed is not None else STAGES
+    seeds = None if options.seed is None else range(options.seed, options.seed + 1)
+    if options.all:
+        exercises = [one for one in practice.exercises if practice.workspace.file(one).exists()]
+        if not exercises:
+            raise UsageError(
+                N_("work/ holds no exercise yet; python -m labkit practice start writes the first")
+            )
+    else:
+        exercises = [practice.find(options.exercise)]
+    verdicts = [(one, practice.check(one, stages, seeds)) for one in exercises]
+    if options.json:
+        output.as_json([verdict.as_json() for _one, verdict in verdicts])
+    else:
+        from labkit.practice import screen
+
+        for one, verdict in verdicts:
+            _show(screen.verdict_lines(one, verdict))
+        _show_next(practice, verdicts[-1][0], verdicts[-1][1].passed)
+    if all(verdict.passed for _one, verdict in verdicts):
+        return 0
+    return 1 if any(verdict.kind == "fail" for _one, verdict in verdicts) else 3
+
+
+def _watch(practice: Practice, options: argparse.Namespace) -> int:
+    from labkit.cli.practice_watch import watch
+
+    return watch(practice, practice.find(options.exercise), _show, _show_markdown)
+
+
+def _hint(practice: Practice, options: argparse.Namespace) -> int:
+    exercise = practice.find(options.exercise)
+    level, text = practice.hint(exercise, options.level)
+    output.line(_("Hint {level} of {levels}").format(level=level, levels=3))
+    _show_markdown(text)
+    if level < 3:
+        output.next_steps(
+            (f"practice check {exercise.id}", _("check your file")),
+            (f"practice hint {exercise.id}", _("the next hint")),
+        )
+    else:
+        output.next_steps(
+            (f"practice check {exercise.id}", _("check your file")),
+            (f"practice solution {exercise.id} --yes", _("the solution")),
+        )
+    return 0
+
+
+def _solution(practice: Practice, options: argparse.Namespace) -> int:
+    from labkit.practice.progress import Standing
+
+    exercise = practice.find(options.exercise)
+    if not (practice.standings().get(exercise.id, Standing()).passed or options.yes):
+        raise UsageError(
+            N_("{exercise} is not passed yet; --yes shows the solution all the same"),
+            exercise=exercise.id,
+        )
+    solution = practice.solution(exercise)
+    if options.diff:
+        _show_diff(practice.workspace.file(exercise), solution)
+    else:
+        _show_code(solution)
+    output.next_steps(
+        (f"practice check {exercise.id}", _("check your file")),
+        ("practice list", _("show all exercises")),
+    )
+    return 0
+
+
+def _reset(practice: Practice, options: argparse.Namespace) -> int:
+    exercise = practice.find(options.exercise)
+    backup = practice.workspace.reset(exercise)
+    practice.progress.reset(exercise)
+    output.line(_("Your file is new. The former one is kept: {file}").format(file=_shown(backup)))
+    output.next_steps((f"practice watch {exercise.id}", _("check after every save")))
+    return 0
+
+
+def _progress(practice: Practice, options: argparse.Namespace) -> int:
+    if options.json:
+        output.as_json([_as_json(one, practice) for one in practice.exercises])
+        return 0
+    return _list(practice, argparse.Namespace(day=None, json=False))
+
+
+def _verify(practice: Practice, options: argparse.Namespace) -> int:
+    from labkit.practice.verify import verify
+
+    exercises = practice.exercises if options.exercise is None else (practice.find(options.exercise),)
+    faults = 0
+    for exercise in exercises:
+        found = list(verify(exercise))
+        faults += len(found)
+        output.line(f"{'✗' if found else '✓'} {exercise.number} · {exercise.id}")
+        for fault in found:
+            output.line(f"    {translate_error(fault)}")
+    return 1 if faults else 0
+
+
+# --- output -------------------------------------------------------------------------------------------------
+
+
+def _show_next(practice: Practice, exercise: Exercise, passed: bool) -> None:
+    from labkit.practice import screen
+
+    output.line()
+    standings = practice.standings()
+    _show([screen.progress_line(practice.exercises, standings)])
+    if not passed:
+        output.next_steps(
+            (f"practice check {exercise.id}", _("check again")),
+            (f"practice hint {exercise.id}", _("if you are stuck")),
+        )
+    elif following := screen.next_exercise(practice.exercises, standings):
+        output.next_steps(
+            (f"practice start {following.id}", _("the next exercise that is not passed")),
+            (f"practice solution {exercise.id} --diff", _("compare with our solution")),
+        )
+    else:
+        output.next_steps(("practice list", _("every exercise is passed")))
+
+
+def _as_json(exercise: Exercise, practice: Practice) -> dict[str, object]:
+    from labkit.practice import texts
+    from labkit.practice.progress import Standing
+
+    standing = practice.standings().get(exercise.id, Standing())
+    return {
+        "id": exercise.id,
+        "number": exercise.number,
+        "day": exercise.day,
+        "minutes": exercise.minutes,
+        "title": texts.read(exercise, language()).title,
+        "file": str(practice.workspace.file(exercise)),
+        "passed": standing.passed,
+        "attempts": standing.attempts,
+        "hints": standing.hints,
+        "saw_solution": standing.saw_solution,
+        "last": standing.last,
+    }
+
+
+def _show_title(exercise: Exercise) -> None:
+    from labkit.practice import texts
+
+    title = texts.read(exercise, language()).title
+    text = _("{number} · {title} · day {day} · {minutes} min")
+    output.line(text.format(number=exercise.number, title=title, day=exercise.day, minutes=exercise.minutes))
+
+
+def _shown(path: Path) -> str:
+    """Return a path as the learner types it here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+STYLES = {"title": "bold", "good": "green", "bad": "red", "unsure": "yellow", "code": "dim", "quiet": "dim"}
+
+
+def _show(lines: Iterable[Line]) -> None:
+    """Print the lines of a screen, in colour where the terminal has any."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from labkit.practice import screen
+
+    console = Console(highlight=False, soft_wrap=True)
+    for line in lines:
+        text = Text(output.as_called(line.text), style=STYLES.get(line.role, ""))
+        if line.role == screen.LABELLED:
+            text.stylize("bold", 0, screen.LABEL_WIDTH)
+        console.print(text)
+
+
+def _show_markdown(text: str) -> None:
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    if sys.stdout.isatty():
+        Console().print(Markdown(text))
+    else:
+        output.line(text)
+
+
+def _show_code(code: str) -> None:
+    from rich.console import Console
+    from rich.syntax import Syntax
+
+    if sys.stdout.isatty():
+        Console().print(Syntax(code, "python", background_color="default"))
+    else:
+        output.line(code.rstrip("\n"))
+
+
+def _show_diff(file: Path, solution: str) -> None:
+    import difflib
+
+    mine = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    names = (_("your file"), _("our solution"))
+    for line in difflib.unified_diff(mine.splitlines(), solution.splitlines(), *names, lineterm=""):
+        output.line(line)

@@ -1,0 +1,124 @@
+"""``practice watch``: checks the learner's file after every save, and takes single keys in a terminal.
+
+The file is looked at several times a second. That also works on network folders and in containers, where no
+file events arrive. Without a terminal the same lines are printed one after the other, and there are no keys.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labkit.cli import output
+from labkit.cli.keyboard import Keys
+from labkit.practice import screen, texts
+from labkit.support.i18n import _, language
+
+if TYPE_CHECKING:
+    from labkit.practice.exercise import Exercise
+    from labkit.practice.screen import Line
+    from labkit.practice.session import Practice
+
+LOOK_EVERY_S = 0.2
+CLEAR = "\x1b[2J\x1b[H"
+Show = Callable[[Iterable["Line"]], None]
+
+
+def watch(practice: Practice, exercise: Exercise, show: Show, show_markdown: Callable[[str], None]) -> int:
+    """Check after every save until the learner quits or every exercise is passed; return the exit code."""
+    practice.workspace.start(exercise)
+    watcher = _Watcher(practice, exercise, show, show_markdown)
+    if not sys.stdin.isatty():
+        return watcher.run(lambda: _wait(LOOK_EVERY_S))
+    with Keys() as keys:
+        return watcher.run(lambda: keys.pressed(LOOK_EVERY_S))
+
+
+def _wait(seconds: float) -> str:
+    time.sleep(seconds)
+    return ""
+
+
+class _Watcher:
+    """One ``watch``: the exercise on the screen, and what the file was when it was last checked."""
+
+    def __init__(
+        self, practice: Practice, exercise: Exercise, show: Show, show_markdown: Callable[[str], None]
+    ) -> None:
+        self._practice = practice
+        self._exercise = exercise
+        self._show = show
+        self._show_markdown = show_markdown
+        self._seen: tuple[int, int] | None = None
+
+    def run(self, next_key: Callable[[], str]) -> int:
+        """Return when the learner quits (0) or nothing is left to do (0)."""
+        while True:
+            state = _state(self._practice.workspace.file(self._exercise))
+            if state != self._seen and state is not None:
+                self._seen = state
+                self._check()
+            match next_key().lower()[:1]:
+                case "q" | "\x04":
+                    return 0
+                case "h":
+                    level, text = self._practice.hint(self._exercise)
+                    output.line(_("Hint {level} of {levels}").format(level=level, levels=texts.HINTS))
+                    self._show_markdown(text)
+                case "l":
+                    self._show(screen.list_lines(self._practice.exercises, self._practice.standings()))
+                    self._show_keys()
+                case "s":
+                    output.line(f"python -m labkit practice solution {self._exercise.id}")
+                case "t":
+                    self._show_markdown(texts.read(self._exercise, language()).task)
+                case "n":
+                    self._go_on()
+            if self._exercise is None:
+                return 0
+
+    def _check(self) -> None:
+        if sys.stdout.isatty():
+            sys.stdout.write(CLEAR)
+        output.line(_("checking {file} …").format(file=self._practice.workspace.file(self._exercise).name))
+        verdict = self._practice.check(self._exercise)
+        self._show(screen.verdict_lines(self._exercise, verdict))
+        output.line()
+        standings = self._practice.standings()
+        self._show([screen.progress_line(self._practice.exercises, standings)])
+        self._show_keys()
+
+    def _show_keys(self) -> None:
+        if sys.stdin.isatty():
+            output.line(
+                _("save the file to check again · h hint · t text · l list · s solution · n next · q quit")
+            )
+        sys.stdout.flush()
+
+    def _go_on(self) -> None:
+        """Turn to the next exercise that is not passed."""
+        following = screen.next_exercise(self._practice.exercises, self._practice.standings())
+        if following is None or following == self._exercise:
+            self._show([screen.progress_line(self._practice.exercises, self._practice.standings())])
+            return
+        self._exercise = following
+        self._practice.workspace.start(following)
+        self._seen = _state(self._practice.workspace.file(following))
+        title = texts.read(following, language())
+        output.line(f"{following.number} · {title.title}")
+        self._show_markdown(title.task)
+        output.line(_("Your file: {file}").format(file=self._practice.workspace.file(following)))
+        self._show_keys()
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    """Return what changes with each save; None while there is no file (some editors replace it)."""
+    try:
+        status = os.stat(file)
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_size

@@ -1,0 +1,18 @@
+"""Exercises that check themselves: the course's autonomous hour, ``python -m labkit practice``.
+
+A learner edits one file in ``work/`` and has it checked. A check judges what happened, never what the code
+looks like: results, recorded events, counts. It runs twice, in the simulator and on real processes.
+
+Reading order:
+
+* what an exercise is: ``exercise`` (metadata, catalogue), ``source`` (stub and solution from one file),
+  ``texts`` (text and hints in two languages)
+* what a check returns: ``verdict``
+* how the learner's code runs: ``player`` (its own process), ``learner`` (our side of that process)
+* ``check`` (both stages, within their time limits), ``workspace`` (the learner's files), ``progress`` (what
+  was passed), ``screen`` (all of it as text)
+* ``exercises/``: one folder each
+
+Rule: the learner's code never runs in the process that judges it. A loop without end, ``os._exit`` or a
+flood of output therefore becomes a verdict like any other.
+"""

@@ -1,0 +1,69 @@
+"""Private clusters for the real stage of a check: local processes, ports and a run folder of their own."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from labkit.cluster import Cluster
+from labkit.cluster.open import open_cluster
+from labkit.core.errors import N_
+from labkit.core.history import History, LiveView, excerpt
+from labkit.jobs import sleep_for
+from labkit.practice.learner import Learner
+from labkit.practice.verdict import Inconclusive
+from labkit.support.settings import Settings
+
+PATIENCE_S = 15.0
+POLL_S = 0.005
+
+
+@contextmanager
+def private_cluster(
+    learner: Learner, workers: int, *, policy: str | None = None, redis: bool = False
+) -> Iterator[Cluster]:
+    """Open a cluster whose processes import the learner's ``work/``; the user's settings do not count."""
+    with tempfile.TemporaryDirectory(prefix="labkit-practice-") as home:
+        settings = replace(Settings(), home=Path(home), work=learner.root)
+        with open_cluster(
+            workers,
+            backend="local",
+            policy=policy,
+            redis=redis,
+            settings=settings,
+            ready_timeout_s=PATIENCE_S,
+        ) as cluster:
+            yield cluster
+
+
+def run_sleeps(cluster: Cluster, seconds: Sequence[float], every_s: float = 0.0) -> History:
+    """Submit a task for each of ``seconds``, which sleeps that long on its worker; return their history.
+
+    Raises Inconclusive if they do not all end within ``PATIENCE_S``.
+    """
+    with cluster.client("practice") as client:
+        futures = []
+        for duration in seconds:
+            futures.append(client.submit(sleep_for, duration))
+            time.sleep(every_s)
+        tasks = {future.task_id for future in futures}
+        view = LiveView(of=tasks)
+        read = 0
+        deadline = time.monotonic() + PATIENCE_S
+        while len(view.ended) < len(tasks):
+            events = cluster.history().events
+            view.extend(events[read:])
+            read = len(events)
+            if time.monotonic() > deadline:
+                raise Inconclusive(
+                    N_("{ended} of {tasks} tasks had ended after {seconds:.0f} s"),
+                    ended=len(view.ended),
+                    tasks=len(tasks),
+                    seconds=PATIENCE_S,
+                )
+            time.sleep(POLL_S)
+        return History(excerpt(cluster.history().events, tasks))

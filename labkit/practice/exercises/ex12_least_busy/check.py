@@ -1,0 +1,103 @@
+"""Least busy against round robin: no task may wait longer than least-busy placement makes it wait.
+
+Simulated: tasks of uneven length arrive one by one at three workers. The sum of all waits is compared with
+that of the lab's own policies on the same seed. Real: a cluster whose broker runs the learner's function;
+the recorded history shows whether a busier worker was ever preferred.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from labkit.core import history as h
+from labkit.core.errors import N_
+from labkit.core.history import Event, History
+from labkit.practice.clusters import private_cluster
+from labkit.practice.learner import Learner
+from labkit.practice.policies import Remote
+from labkit.practice.verdict import Finding
+from labkit.simulation import simulate
+from labkit.simulation.scenario import Place, uneven
+from labkit.simulation.timeline import timeline
+from labkit.support.i18n import _
+
+TASKS, WORKERS, EVERY_S = 40, 3, 0.12
+RUN_S = 6.0
+TOLERANCE, SLACK_S = 1.15, 0.1
+REAL_TASKS_S = [0.2, 0.02, 0.02, 0.02, 0.02] * 6
+
+
+def simulated(learner: Learner, seed: int) -> None:
+    """Compare the sums of waits on one seed."""
+    scenario = uneven(seed, TASKS, [Place()] * WORKERS, EVERY_S)
+    policy = Remote(learner)
+    run = simulate(seed, faults=(), policy=policy, safety_s=RUN_S, scenario=scenario)
+    policy.raise_failure()
+    run.require_ok()
+    best_s = waited_s(simulate(seed, faults=(), policy="least_busy", scenario=scenario).history)
+    waited = waited_s(run.history)
+    if waited <= TOLERANCE * best_s + SLACK_S:
+        return
+    finding = Finding(
+        "waits-too-long",
+        N_("the {tasks} tasks waited {waited:.2f} s in all"),
+        expected=N_("they wait no longer than with least-busy placement: {best:.2f} s in all"),
+        advice=N_("Which worker is free soonest? A worker's in_flight shows how many tasks it holds now."),
+        tasks=TASKS,
+        waited=waited,
+        best=best_s,
+    )
+    finding.timeline = tuple(timeline(run, translate=_))
+    raise finding
+
+
+def real(learner: Learner) -> None:
+    """Judge each choice of a real broker by its own history."""
+    with private_cluster(learner, WORKERS, policy=f"work.{learner.exercise.module}:choose") as cluster:
+        from labkit.practice.clusters import run_sleeps
+
+        history = run_sleeps(cluster, REAL_TASKS_S, every_s=0.04)
+    judge(history)
+
+
+def judge(history: History) -> None:
+    """Raise Finding if a task was sent to a busier worker than necessary."""
+    held: Counter[str] = Counter()
+    holder: dict[str, str] = {}
+    for event in history.events:
+        if event.kind == h.POLICY_ERROR:
+            raise Finding(
+                "raised",
+                N_("in the broker, choose failed: {error}"),
+                expected=N_("choose returns one of the workers that it was given, or None to wait"),
+                advice=N_("Look at the error; the broker calls choose as the simulator does."),
+                error=event.detail.get("error", ""),
+            )
+        if event.kind == h.JOINED:
+            held[event.worker] += 0
+        elif event.kind == h.DISPATCHED:
+            _judge_choice(event, held)
+            held[event.worker] += 1
+            holder[event.task] = event.worker
+        elif event.kind in h.OUTCOMES and event.task in holder:
+            held[holder.pop(event.task)] -= 1
+
+
+def _judge_choice(event: Event, held: Counter[str]) -> None:
+    least = min(held.values())
+    if held[event.worker] > least:
+        raise Finding(
+            "busier-worker",
+            N_("{worker} held {held} tasks and got another one, while a worker held {least}"),
+            expected=N_("each task goes to a worker that holds as few tasks as possible"),
+            advice=N_("Compare in_flight of all workers, then choose the smallest."),
+            worker=event.worker,
+            held=held[event.worker],
+            least=least,
+        )
+
+
+def waited_s(events: list[Event]) -> float:
+    """Return how long all tasks together waited from their submission to their start, in seconds."""
+    submitted = {event.task: event.at for event in events if event.kind == h.SUBMITTED}
+    return sum(event.at - submitted[event.task] for event in events if event.kind == h.STARTED)

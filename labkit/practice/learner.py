@@ -1,0 +1,342 @@
+"""Our side of the learner's process: call its functions, and turn whatever it does into findings.
+
+::
+
+    with Learner(exercise, root) as learner:
+        learner.call("choose", tasks, workers)     # a function of the learner's module
+        learner.play("run", folder)                # a function of the exercise's play.py, beside that module
+
+A call that does not return within its limit is judged by what the process did meanwhile: if it computed, or
+waits although the machine is idle, the code is at fault (``never-returns``, with its line). If the machine
+kept it from running, the call gets more time, and then the check is inconclusive.
+
+The process leads a group of its own. ``close`` ends it with all of its descendants.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from labkit.core.errors import N_, InvariantBroken, ProtocolError
+from labkit.practice import channel
+from labkit.practice.exercise import Exercise
+from labkit.practice.pacer import Pacer
+from labkit.practice.verdict import Finding, Inconclusive
+from labkit.support.process_groups import KILL, signal_group
+
+LIMIT_S: Final = 2.0
+"""Of one call, unless the checker says otherwise; a busy machine gets ``PATIENCE`` times as long."""
+PATIENCE: Final = 5
+BUSY_SHARE: Final = 0.25
+"""A judge that was late for this share of the time is on a machine that is too busy for a verdict."""
+MOST_OUTPUT: Final = 16_384
+"""Characters kept of what the learner's code prints: the last ones."""
+STACK_S: Final = 1.0
+
+NOT_YET: Final = "not-yet"
+
+
+class Learner:
+    """The learner's module in a process of its own, started by the first call."""
+
+    def __init__(
+        self,
+        exercise: Exercise,
+        root: Path,
+        *,
+        prepare: Callable[[], None] | None = None,
+    ) -> None:
+        """``root``: the folder that holds ``work/``. ``prepare`` runs in the new process (POSIX): limits."""
+        self.exercise = exercise
+        self.root = root
+        self._prepare = prepare
+        self._process: subprocess.Popen[bytes] | None = None
+        self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._output: deque[str] = deque()
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def file(self) -> str:
+        """The learner's file as it is called in sentences."""
+        return f"{self.exercise.module}.py"
+
+    @property
+    def output(self) -> str:
+        """The end of what the learner's code has printed."""
+        return "".join(self._output)[-MOST_OUTPUT:]
+
+    @property
+    def _stacks(self) -> Path:
+        """Where the process writes the stacks of its threads."""
+        assert self._scratch is not None
+        return Path(self._scratch.name, "stacks")
+
+    # --- calls ----------------------------------------------------------------------------------------------
+
+    def call(self, function: str, *arguments: Any, limit_s: float = LIMIT_S) -> Any:
+        """Return what the learner's ``function`` returns. Raises Finding or Inconclusive."""
+        return self._ask("call", function, arguments, limit_s)
+
+    def play(self, function: str, *arguments: Any, limit_s: float = LIMIT_S) -> Any:
+        """Return what ``function`` of the exercise's play.py returns, called with the learner's module."""
+        return self._ask("play", function, arguments, limit_s)
+
+    def _ask(self, how: str, name: str, arguments: tuple[Any, ...], limit_s: float) -> Any:
+        process = self._process or self._start()
+        assert process.stdin is not None
+        try:
+            channel.send(process.stdin, [how, name, list(arguments)])  # type: ignore[arg-type]
+        except OSError:
+            raise self._ended() from None
+        kind, *rest = self._answer(process, name, limit_s)
+        if kind == "value":
+            return rest[0]
+        raise self._finding(kind, name, rest)
+
+    def _answer(self, process: subprocess.Popen[bytes], name: str, limit_s: float) -> list[Any]:
+        try:
+            return self._checked(self._answers.get(timeout=min(limit_s, 0.5)))  # most calls: no pacer
+        except queue.Empty:
+            pass
+        began, computed = time.monotonic(), _cpu_s(process.pid)
+        with Pacer() as pacer:
+            while True:
+                try:
+                    return self._checked(self._answers.get(timeout=0.1))
+                except queue.Empty:
+                    pass
+                waited = time.monotonic() - began
+                if waited < limit_s:
+                    continue
+                busy = pacer.late_s > BUSY_SHARE * waited
+                if _cpu_s(process.pid) - computed >= limit_s or not busy:
+                    raise self._never_returns(process, name, limit_s)
+                if waited > PATIENCE * limit_s:
+                    raise Inconclusive(
+                        N_("this machine was too busy: {function} got no answer in {seconds:.0f} s"),
+                        function=name,
+                        seconds=waited,
+                    )
+
+    def _checked(self, answer: Any) -> list[Any]:
+        if answer is None:
+            raise self._ended()
+        if isinstance(answer, list) and answer and isinstance(answer[0], str):
+            return answer
+        raise InvariantBroken(N_("the learner's process answered {answer!r}"), answer=answer)
+
+    # --- findings -------------------------------------------------------------------------------------------
+
+    def _finding(self, kind: str, name: str, rest: list[Any]) -> Finding:
+        finding: Finding
+        if kind == "missing":
+            finding = Finding(
+                "missing",
+                N_("{file} has no function {function}"),
+                expected=N_("{file} defines {function}"),
+                advice=N_("Write {function} again, or begin anew: practice reset keeps a copy of your file."),
+                file=self.file,
+                function=rest[0],
+            )
+        elif kind == "signature":
+            finding = Finding(
+                "signature",
+                N_("{function} cannot be called as the exercise calls it: {error}"),
+                expected=N_("{function} takes the arguments that the exercise's text names"),
+                advice=N_(
+                    "Give {function} its parameters back; their names may change, their number may not."
+                ),
+                function=name,
+                error=rest[0],
+            )
+        elif kind == "unsendable":
+            finding = Finding(
+                "wrong-type",
+                N_("{function} returned something else than the exercise asks for: {error}"),
+                expected=N_("{function} returns plain values: numbers, text, lists, arrays"),
+                advice=N_("Look at what {function} returns, for instance with print."),
+                function=name,
+                error=rest[0],
+            )
+        elif kind == "raised" and rest[0] == "NotImplementedError":
+            finding = Finding(
+                NOT_YET,
+                N_("{function} is not written yet"),
+                expected=N_("{function} does what the exercise asks for"),
+                advice=N_("Replace the line with NotImplementedError by your own code."),
+                function=name,
+            )
+            finding.learner_lines = tuple(rest[2])
+        elif kind == "import":
+            finding = Finding(
+                "import",
+                N_("{file} cannot be imported: {error}"),
+                expected=N_("Python can import {file}"),
+                advice=N_("Correct the line that is shown, then save the file."),
+                file=self.file,
+                error=rest[1],
+            )
+            finding.learner_lines = tuple(rest[2])
+        elif kind == "raised":
+            finding = Finding(
+                "raised",
+                N_("it ended with an exception: {error}"),
+                expected=N_("{function} returns without an exception"),
+                advice=N_("Read the last of these lines: there it happened."),
+                function=name,
+                error=rest[1],
+            )
+            finding.learner_lines = tuple(rest[2])
+        else:
+            raise InvariantBroken(N_("the learner's process answered {answer!r}"), answer=kind)
+        return finding
+
+    def _ended(self) -> Finding:
+        """Return the finding for a process that is gone, after its last output has been read."""
+        process = self._process
+        assert process is not None
+        code = process.wait(STACK_S)
+        for thread in self._threads:
+            thread.join(STACK_S)
+        finding = Finding(
+            "ended",
+            N_("your code ended the whole process (exit code {exit_code})"),
+            expected=N_("your code returns to its caller"),
+            advice=N_("Look for exit, os._exit, os.kill or a fork in {file}."),
+            exit_code=code,
+            file=self.file,
+        )
+        self.close()
+        return finding
+
+    def _never_returns(self, process: subprocess.Popen[bytes], name: str, limit_s: float) -> Finding:
+        finding = Finding(
+            "never-returns",
+            N_("{function} had not returned after {seconds:g} s"),
+            expected=N_("{function} returns within {seconds:g} s"),
+            advice=N_(
+                "This line was running. Look for a loop that never ends, or a wait for what never comes."
+            ),
+            function=name,
+            seconds=limit_s,
+        )
+        finding.learner_lines = self._running_line(process)
+        self.close()
+        return finding
+
+    def _running_line(self, process: subprocess.Popen[bytes]) -> tuple[str, ...]:
+        """Return the innermost line of the learner's file that runs now, as far as it can be found."""
+        if not hasattr(signal, "SIGUSR1"):
+            return ()
+        process.send_signal(signal.SIGUSR1)
+        pattern = re.compile(rf'File ".*{re.escape(self.file)}", line (\d+) in')
+        deadline = time.monotonic() + STACK_S
+        while time.monotonic() < deadline:
+            found = pattern.search(self._stacks.read_text(encoding="utf-8", errors="replace"))
+            if found:
+                return (self._line(int(found[1])),)
+            time.sleep(0.01)
+        return ()
+
+    def _line(self, number: int) -> str:
+        lines = (self.root / "work" / self.file).read_text(encoding="utf-8", errors="replace").splitlines()
+        code = lines[number - 1].strip() if number <= len(lines) else ""
+        return f"{self.file}, line {number}: {code}"
+
+    # --- the process ----------------------------------------------------------------------------------------
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        folder = self.exercise.folder
+        self._scratch = tempfile.TemporaryDirectory(prefix="labkit-learner-")
+        command = [sys.executable, "-P", "-m", "labkit.practice.player"]
+        process = self._process = subprocess.Popen(
+            [*command, str(self.root), self.exercise.module, str(folder), str(self._stacks)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=self._prepare,
+        )
+        self._threads = [
+            threading.Thread(target=self._read_answers, args=(process,), name="answers", daemon=True),
+            threading.Thread(target=self._read_output, args=(process,), name="output", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+        return process
+
+    def _read_answers(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        try:
+            while True:
+                self._answers.put(channel.receive(process.stdout))  # type: ignore[arg-type]
+        except (EOFError, ProtocolError, OSError, ValueError):
+            self._answers.put(None)
+
+    def _read_output(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stderr is not None
+        while data := process.stderr.read1(65_536):  # type: ignore[attr-defined]
+            text = data.decode("utf-8", "replace")[-MOST_OUTPUT:]
+            self._output.append(text)
+            while len(self._output) > 1 and sum(map(len, self._output)) - len(self._output[0]) > MOST_OUTPUT:
+                self._output.popleft()
+
+    def close(self) -> None:
+        """End the process and everything that it has started."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        children = _descendants(process.pid)
+        signal_group(process.pid, KILL)  # first, so that it starts no more of them
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        process.wait()
+        for thread in self._threads:
+            thread.join(STACK_S)  # a descendant with another parent may still hold the pipe
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            assert pipe is not None
+            try:
+                pipe.close()
+            except OSError:  # what was still to be written has no reader
+                pass
+        assert self._scratch is not None
+        self._scratch.cleanup()
+
+    def __enter__(self) -> Learner:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        children: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    return children
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the processor seconds of a process and its children; 0 if it is gone."""
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system + times.children_user + times.children_system)

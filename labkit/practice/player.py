@@ -1,0 +1,125 @@
+"""The learner's process: ``python -m labkit.practice.player ROOT MODULE FOLDER STACKS``.
+
+It imports ``work.MODULE`` from ROOT and calls its functions on request, one at a time. Requests and answers
+are values on the pipes that were standard input and output (`labkit.practice.channel`)::
+
+    ["call", function, [argument...]]   call a function of the learner's module
+    ["play", function, [argument...]]   call play.py's function(module, argument...), in the exercise's FOLDER
+
+    ["value", value]                            it returned
+    ["raised", type, text, [learner's lines]]   it raised
+    ["import", type, text, [learner's lines]]   importing the module raised
+    ["missing", name]                           the module has no such function
+    ["signature", text]                         the function does not take these arguments
+    ["unsendable", text]                        it returned something that cannot travel
+
+What the learner's code prints goes to standard error. SIGUSR1 writes the stacks of all threads into the file
+STACKS (POSIX), so that the judge can name the line at which a call does not return.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import importlib.util
+import inspect
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from labkit.core import exception_text
+from labkit.core.errors import CannotTravel
+from labkit.practice import channel
+
+MOST_LINES = 5
+MOST_TEXT = 500
+
+
+def main(root: str, module_name: str, folder: str, stacks: str) -> None:
+    """Serve requests until the judge closes the pipe."""
+    requests = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    if hasattr(signal, "SIGUSR1"):
+        faulthandler.register(signal.SIGUSR1, file=open(stacks, "w"), all_threads=True)  # noqa: SIM115
+    sys.path.insert(0, root)
+    module: ModuleType | None = None
+    while True:
+        try:
+            how, name, arguments = channel.receive(requests)
+        except EOFError:
+            return
+        failure = "import"
+        try:
+            if module is None:
+                module = importlib.import_module(f"work.{module_name}")
+            failure = "raised"
+            answer = _answer(module, Path(folder), how, name, arguments)
+        except BaseException as error:  # noqa: BLE001 - the learner's code may raise anything, SystemExit as well
+            answer = _failure(error, module, failure, f"{module_name}.py")
+        try:
+            channel.send(answers, answer)
+        except CannotTravel as error:
+            channel.send(answers, ["unsendable", str(error)])
+
+
+def _failure(error: BaseException, module: ModuleType | None, kind: str, file: str) -> list[Any]:
+    """Return the answer for an exception: raised by the learner's code, or by play.py on its way there."""
+    if isinstance(error, AttributeError) and module is not None and error.obj is module:
+        return ["missing", error.name]
+    name, text, lines = _described(error, file)
+    if isinstance(error, TypeError) and not lines:  # the call itself failed, before the learner's first line
+        return ["signature", str(error)]
+    return [kind, name, text, lines]
+
+
+def _answer(module: ModuleType, folder: Path, how: str, name: str, arguments: list[Any]) -> list[Any]:
+    if how == "play":
+        play: Callable[..., Any] = getattr(_adapter(folder), name)
+        return ["value", play(module, *arguments)]
+    function = getattr(module, name, None)
+    if not callable(function):
+        return ["missing", name]
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as error:
+        return ["signature", str(error)]
+    except ValueError:  # a built-in without a signature
+        pass
+    return ["value", function(*arguments)]
+
+
+def _adapter(folder: Path) -> ModuleType:
+    """Return the exercise's play.py as a module."""
+    name = f"labkit.practice.exercises.{folder.name}.play"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, folder / "play.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+def _described(error: BaseException, file: str) -> tuple[str, str, list[str]]:
+    """Return the error's type, its text, and where in the learner's file it happened, innermost last."""
+    lines = [
+        f"{file}, line {frame.lineno}: {(frame.line or '').strip()}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).name == file
+    ]
+    if isinstance(error, SyntaxError) and error.filename and Path(str(error.filename)).name == file:
+        lines.append(f"{file}, line {error.lineno}: {(error.text or '').strip()}")
+    text = exception_text.summary(error)
+    return type(error).__name__, text[:MOST_TEXT], lines[-MOST_LINES:]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
