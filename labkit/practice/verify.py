@@ -32,7 +32,7 @@ class Unsound(LabkitError):
 
 
 def verify(exercise: Exercise, stages: tuple[str, ...] = STAGES) -> Iterator[Unsound]:
-    """Yield what is wrong with an exercise; nothing if it is sound. Raises InvariantBroken for a broken text."""
+    """Yield what is wrong with an exercise; nothing if it is sound. Raises InvariantBroken for a bad text."""
     yield from _texts(exercise)
     yield from _stub(exercise)
     yield from _solution(exercise, stages)
