@@ -2,12 +2,13 @@
 
 An exercise's ``check.py`` has one or both of::
 
-    def simulated(learner: Learner, seed: int) -> None     at most ``SIMULATED_S`` for all seeds together
-    def real(learner: Learner) -> None                     at most ``REAL_S``, on processes of its own
+    def simulated(learner: Learner, seed: int) -> Any     at most ``SIMULATED_S`` for all seeds together
+    def together(values: list[Any]) -> None               optional: judges what ``simulated`` returned
+    def real(learner: Learner) -> None                    at most ``REAL_S``, on processes of its own
 
-They raise Finding if the learner's code is wrong, Inconclusive if this machine cannot tell. Any other error
-of labkit (no free port, a cluster that does not start) makes the check inconclusive, too. They return None if
-all is well. The simulated stage runs for the seeds 0, 1, 2 …, so the first one that fails is the smallest.
+They raise Finding if the learner's code is wrong, Inconclusive if this machine cannot tell. Any other error of
+labkit (no free port, a cluster that does not start) makes the check inconclusive, too. They return if all is
+well. The simulated stage runs for the seeds 0, 1, 2 …, so the first one that fails is the smallest.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from labkit.core.errors import N_, InvariantBroken, LabkitError
 from labkit.practice.exercise import Exercise
@@ -85,6 +86,7 @@ def _runs(
     if simulated is not None and SIMULATED in stages:
         with Learner(exercise, root, prepare=prepare) as learner:
             deadline = time.monotonic() + PATIENCE * SIMULATED_S
+            values: list[Any] = []
             for seed in range(exercise.seeds) if seeds is None else seeds:
                 if time.monotonic() > deadline:
                     raise Inconclusive(
@@ -92,10 +94,16 @@ def _runs(
                         seeds=seed,
                         seconds=PATIENCE * SIMULATED_S,
                     )
-                yield _Run(SIMULATED, seed, learner, partial(simulated, learner, seed))
+                yield _Run(SIMULATED, seed, learner, partial(_keep, values, simulated, learner, seed))
+            if hasattr(checker, "together") and len(values) == exercise.seeds:
+                yield _Run(SIMULATED, None, learner, partial(checker.together, values))
     if real is not None and REAL in stages:
         with Learner(exercise, root, prepare=prepare) as learner:
             yield _Run(REAL, None, learner, partial(real, learner))
+
+
+def _keep(values: list[Any], simulated: Callable[..., Any], learner: Learner, seed: int) -> None:
+    values.append(simulated(learner, seed))
 
 
 def checker_of(exercise: Exercise) -> ModuleType:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -40,9 +40,31 @@ def private_cluster(
             yield cluster
 
 
-def run_sleeps(cluster: Cluster, seconds: Sequence[float], every_s: float = 0.0) -> History:
+Disturb = Callable[[Cluster, LiveView], bool]
+"""Looks at the state and may do something to the cluster; returns whether it is done with it."""
+
+
+def kill_while_computing(worker: str) -> Disturb:
+    """Return a disturbance: kill this worker as soon as the history shows that it computes."""
+
+    def disturb(cluster: Cluster, view: LiveView) -> bool:
+        if not view.worker(worker).computing:
+            return False
+        cluster.kill(worker)
+        return True
+
+    return disturb
+
+
+def run_sleeps(
+    cluster: Cluster,
+    seconds: Sequence[float],
+    every_s: float = 0.0,
+    disturb: Disturb = lambda _cluster, _view: True,
+) -> History:
     """Submit a task for each of ``seconds``, which sleeps that long on its worker; return their history.
 
+    ``disturb`` is asked again and again until it is done. A task that fails is in the history like any other.
     Raises Inconclusive if they do not all end within ``PATIENCE_S``.
     """
     with cluster.client("practice") as client:
@@ -53,11 +75,13 @@ def run_sleeps(cluster: Cluster, seconds: Sequence[float], every_s: float = 0.0)
         tasks = {future.task_id for future in futures}
         view = LiveView(of=tasks)
         read = 0
+        done = False
         deadline = time.monotonic() + PATIENCE_S
         while len(view.ended) < len(tasks):
             events = cluster.history().events
             view.extend(events[read:])
             read = len(events)
+            done = done or disturb(cluster, view)
             if time.monotonic() > deadline:
                 raise Inconclusive(
                     N_("{ended} of {tasks} tasks had ended after {seconds:.0f} s"),

@@ -13,6 +13,7 @@ from typing import Any
 
 from labkit.core.broker.policies import TaskView, WorkerView
 from labkit.core.errors import N_, LabkitError
+from labkit.core.history import POLICY_ERROR, History
 from labkit.practice.learner import Learner
 from labkit.practice.verdict import Finding
 
@@ -50,6 +51,27 @@ def choose(module: ModuleType, task: list[Any], workers: list[list[Any]], now: f
     if any(chosen is worker for worker in seen):
         return chosen.id
     return [type(chosen).__name__]
+
+
+def judge_real_run(history: History) -> None:
+    """Raise Finding if the learner's function failed in a real broker, or a promise was broken there."""
+    for event in history.events:
+        if event.kind == POLICY_ERROR:
+            raise Finding(
+                "raised",
+                N_("in the broker, choose failed: {error}"),
+                expected=N_("choose returns one of the workers that it was given, or None to wait"),
+                advice=N_("Look at the error; the broker calls choose as the simulator does."),
+                error=event.detail.get("error", ""),
+            )
+    if violations := history.check():
+        raise Finding(
+            "promise-broken",
+            N_("in the broker, a promise was broken: {violation}"),
+            expected=N_("every task ends exactly once, whatever the policy chooses"),
+            advice=N_("Check again; if it stays, report it: a policy should not be able to do that."),
+            violation=violations[0],
+        )
 
 
 class Remote:

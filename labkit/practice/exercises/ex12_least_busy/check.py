@@ -12,9 +12,9 @@ from collections import Counter
 from labkit.core import history as h
 from labkit.core.errors import N_
 from labkit.core.history import Event, History
-from labkit.practice.clusters import private_cluster
+from labkit.practice.clusters import private_cluster, run_sleeps
 from labkit.practice.learner import Learner
-from labkit.practice.policies import Remote
+from labkit.practice.policies import Remote, judge_real_run
 from labkit.practice.verdict import Finding
 from labkit.simulation import simulate
 from labkit.simulation.scenario import Place, uneven
@@ -54,25 +54,16 @@ def simulated(learner: Learner, seed: int) -> None:
 def real(learner: Learner) -> None:
     """Judge each choice of a real broker by its own history."""
     with private_cluster(learner, WORKERS, policy=f"work.{learner.exercise.module}:choose") as cluster:
-        from labkit.practice.clusters import run_sleeps
-
         history = run_sleeps(cluster, REAL_TASKS_S, every_s=0.04)
     judge(history)
 
 
 def judge(history: History) -> None:
     """Raise Finding if a task was sent to a busier worker than necessary."""
+    judge_real_run(history)
     held: Counter[str] = Counter()
     holder: dict[str, str] = {}
     for event in history.events:
-        if event.kind == h.POLICY_ERROR:
-            raise Finding(
-                "raised",
-                N_("in the broker, choose failed: {error}"),
-                expected=N_("choose returns one of the workers that it was given, or None to wait"),
-                advice=N_("Look at the error; the broker calls choose as the simulator does."),
-                error=event.detail.get("error", ""),
-            )
         if event.kind == h.JOINED:
             held[event.worker] += 0
         elif event.kind == h.DISPATCHED:

@@ -1,0 +1,3 @@
+# rejected by: not-better
+def choose(task, workers, now):
+    return min(workers, key=lambda worker: worker.last_dispatch)
