@@ -6,9 +6,9 @@ An exercise's ``check.py`` has one or both of::
     def together(values: list[Any]) -> None               optional: judges what ``simulated`` returned
     def real(learner: Learner) -> None                    at most ``REAL_S``, on processes of its own
 
-They raise Finding if the learner's code is wrong, Inconclusive if this machine cannot tell. Any other error of
-labkit (no free port, a cluster that does not start) makes the check inconclusive, too. They return if all is
-well. The simulated stage runs for the seeds 0, 1, 2 …, so the first one that fails is the smallest.
+They raise Finding if the learner's code is wrong, Inconclusive if this machine cannot tell. Any other error
+of labkit (no free port, a cluster that does not start) makes the check inconclusive, too. They return if all
+is well. The simulated stage runs for the seeds 0, 1, 2 …, so the first one that fails is the smallest.
 """
 
 from __future__ import annotations

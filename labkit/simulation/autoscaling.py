@@ -39,11 +39,11 @@ class Autoscaling:
     ) -> None:
         least = random.randint(1, len(slots))
         most = random.randint(least, len(slots))
-        self.limits = Limits(
+        self.limits = parts.limits or Limits(
             least, most, target_s=random.choice((0.05, 0.2, 1.0)), calm_s=random.choice((0.5, 1.0, 3.0)),
             settle_s=random.choice((0.6, 2.0)),
         )  # fmt: skip
-        self.size = random.randint(least, most)
+        self.size = random.randint(self.limits.least, self.limits.most)
         self._loop = loop
         self._broker = broker
         self._slots = slots

@@ -20,6 +20,8 @@ class Parts:
     worker_session: Callable[..., WorkerSession] = WorkerSession
     client_session: Callable[..., ClientSession] = ClientSession
     autoscaler: Callable[[Limits, float], Autoscaler] = Autoscaler
+    limits: Limits | None = None
+    """The autoscaler's bounds; None: drawn from the seed."""
     dismiss: Callable[[WorkerSlot], None] = WorkerSlot.stop
     """How a worker is removed that the autoscaler does not need any more."""
     sweep_first: bool = False

@@ -1,8 +1,8 @@
 """A policy of the learner's own: unequal workers, crashes, and 50 seeds on which it must beat chance.
 
 Simulated: four workers of different speed and size, two of which may be killed. On every seed all promises
-hold. Over all seeds, the median of a task's time from submission to outcome is at least a fifth below that with
-a random choice. Real: a broker runs the function while a worker is killed; nothing is lost.
+hold. Over all seeds, the median of a task's time from submission to outcome is at least a fifth below that
+with a random choice. Real: a broker runs the function while a worker is killed; nothing is lost.
 """
 
 from __future__ import annotations
