@@ -1,7 +1,6 @@
 """A learner's placement policy in the simulator: the function runs in the learner's process.
 
-``Remote`` is the policy on our side; the exercise's play.py imports ``choose`` for the other side. A policy
-that raises is replaced by the scheduler, so a finding is kept and raised when the run is over.
+``Remote`` is the policy on our side; the exercise's play.py imports ``choose`` for the other side.
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ from types import ModuleType
 from typing import Any
 
 from labkit.core.broker.policies import TaskView, WorkerView
-from labkit.core.errors import N_, LabkitError
+from labkit.core.errors import N_
 from labkit.core.history import POLICY_ERROR, History
 from labkit.practice.learner import Learner
+from labkit.practice.piece import Piece
 from labkit.practice.verdict import Finding
 
 
@@ -74,39 +74,29 @@ def judge_real_run(history: History) -> None:
         )
 
 
-class Remote:
+class Remote(Piece):
     """The learner's policy; use it as ``policy`` of `labkit.simulation.simulate`."""
 
     def __init__(self, learner: Learner) -> None:
+        super().__init__(learner)
         self.__name__ = f"work.{learner.exercise.module}:choose"
-        self._learner = learner
-        self._failed: LabkitError | None = None
 
     def __call__(self, task: TaskView, workers: Sequence[WorkerView], now: float) -> WorkerView | None:
         """Return the worker that the learner chose; the first one once a call has failed."""
-        if self._failed is not None:
-            return workers[0]
         fields = [
             [one.id, one.in_flight, one.slots, one.last_used, one.last_dispatch, one.completed]
             for one in workers
         ]
-        try:
-            chosen = self._learner.play("choose", [task.id, task.job, task.attempt], fields, now)
-        except LabkitError as error:
-            self._failed = error
-            return workers[0]
+        chosen = self.play("choose", [task.id, task.job, task.attempt], fields, now, otherwise=workers[0].id)
         if isinstance(chosen, list):
-            self._failed = Finding(
-                "not-a-worker",
-                N_("choose returned {kind}, not one of the workers"),
-                expected=N_("choose returns one of the workers that it was given, or None to wait"),
-                advice=N_("Return an element of the list, not its id or its position."),
-                kind=chosen[0],
+            self.find(
+                Finding(
+                    "not-a-worker",
+                    N_("choose returned {kind}, not one of the workers"),
+                    expected=N_("choose returns one of the workers that it was given, or None to wait"),
+                    advice=N_("Return an element of the list, not its id or its position."),
+                    kind=chosen[0],
+                )
             )
             return workers[0]
         return next((worker for worker in workers if worker.id == chosen), None)
-
-    def raise_failure(self) -> None:
-        """Raise what the learner's function did wrong, if it did."""
-        if self._failed is not None:
-            raise self._failed

@@ -32,7 +32,7 @@ def simulated(learner: Learner, seed: int) -> None:
     scenario = uneven(seed, TASKS, [Place()] * WORKERS, EVERY_S)
     policy = Remote(learner)
     run = simulate(seed, faults=(), policy=policy, safety_s=RUN_S, scenario=scenario)
-    policy.raise_failure()
+    policy.raise_failure(run)
     run.require_ok()
     best_s = waited_s(simulate(seed, faults=(), policy="least_busy", scenario=scenario).history)
     waited = waited_s(run.history)

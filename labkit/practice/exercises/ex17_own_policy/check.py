@@ -32,7 +32,7 @@ def simulated(learner: Learner, seed: int) -> tuple[float, float]:
     scenario = uneven(seed, TASKS, PLACES, EVERY_S)
     policy = Remote(learner)
     run = simulate(seed, faults=FAULTS, policy=policy, safety_s=RUN_S, scenario=scenario)
-    policy.raise_failure()
+    policy.raise_failure(run)
     if run.violations:
         violation = run.violations[0]
         raise Finding(

@@ -8,12 +8,13 @@ that are always there, and the worker-seconds that it used.
 from __future__ import annotations
 
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from labkit.core.autoscaler import Autoscaler, Decision, Limits, Load
-from labkit.core.errors import N_, LabkitError
+from labkit.core.errors import N_
 from labkit.practice.exercises.ex17_own_policy.check import mean_s
 from labkit.practice.learner import Learner
+from labkit.practice.piece import Piece
 from labkit.practice.verdict import Finding
 from labkit.simulation import Parts, Run, simulate
 from labkit.simulation.scenario import Place, Scenario, work
@@ -38,27 +39,18 @@ class Step(NamedTuple):
 class Remote(Autoscaler):
     """The learner's autoscaler in the place of the real one."""
 
-    def __init__(self, learner: Learner, steps: list[Step], failures: list[LabkitError], now: float) -> None:
+    def __init__(self, piece: Piece, steps: list[Step], now: float) -> None:
         super().__init__(Limits(LEAST, MOST), now)
-        self._learner, self._steps, self._failures = learner, steps, failures
-        self._ask("begin")
-
-    def _ask(self, function: str, *arguments: Any) -> Any:
-        try:
-            return None if self._failures else self._learner.play(function, *arguments)
-        except LabkitError as error:
-            self._failures.append(error)
-            return None
+        self._piece, self._steps = piece, steps
+        piece.play("begin", otherwise=None)
 
     def observe(self, load: Load, now: float) -> Decision | None:
         """Return the learner's decision; none once a call has failed."""
-        wanted = self._ask("size", now, load.size, load.work_s)
-        if self._failures:
-            return None
+        wanted = self._piece.play("size", now, load.size, load.work_s, otherwise=load.size)
         try:
             self._judge(Step(now, load.size, load.work_s, wanted))
         except Finding as finding:
-            self._failures.append(finding)
+            self._piece.find(finding)
             return None
         return None if wanted == load.size else Decision(wanted, load.size, load.open_tasks, load.work_s)
 
@@ -95,14 +87,13 @@ class Remote(Autoscaler):
 def simulated(learner: Learner, seed: int) -> None:
     """Judge one seed."""
     steps: list[Step] = []
-    failures: list[LabkitError] = []
+    piece = Piece(learner)
     parts = Parts(
-        autoscaler=lambda _limits, now: Remote(learner, steps, failures, now),
+        autoscaler=lambda _limits, now: Remote(piece, steps, now),
         limits=Limits(LEAST, MOST, TARGET_S, calm_s=0.5, settle_s=0.6),
     )
     run = _run(seed, ("autoscale",), parts)
-    if failures:
-        raise failures[0]
+    piece.raise_failure(run)
     run.require_ok()
     always = _run(seed, (), None)
     mine_s, best_s = mean_s(run.history), mean_s(always.history)

@@ -1,0 +1,3 @@
+# rejected by: too-early
+def dead(last_heard, now, heartbeat_s):
+    return list(last_heard)

@@ -1,0 +1,3 @@
+# rejected by: too-late
+def dead(last_heard, now, heartbeat_s):
+    return []

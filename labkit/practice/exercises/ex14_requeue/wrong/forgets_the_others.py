@@ -1,0 +1,3 @@
+# rejected by: lost
+def after_loss(held, waiting):
+    return held

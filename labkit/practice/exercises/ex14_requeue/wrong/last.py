@@ -1,0 +1,3 @@
+# rejected by: order
+def after_loss(held, waiting):
+    return waiting + held

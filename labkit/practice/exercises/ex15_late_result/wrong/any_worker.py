@@ -1,0 +1,3 @@
+# rejected by: not-sent
+def counts(attempts, attempt, worker):
+    return attempts is not None and worker in attempts.values()

@@ -1,0 +1,3 @@
+# rejected by: innocent
+def is_poison(losses):
+    return len(losses) >= 3

@@ -1,0 +1,3 @@
+# rejected by: innocent
+def is_poison(losses):
+    return any(loss["started"] and loss["crashed"] for loss in losses)

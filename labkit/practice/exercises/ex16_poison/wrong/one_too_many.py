@@ -1,0 +1,3 @@
+# rejected by: tried-again
+def is_poison(losses):
+    return len({loss["process"] for loss in losses if loss["started"] and loss["crashed"]}) > 3

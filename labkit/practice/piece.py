@@ -1,0 +1,70 @@
+"""A learner's piece inside the real core: asked during a simulated run, judged when the run is over.
+
+The core must go on when the learner's function fails, and some of its parts catch exceptions themselves. So
+the first failure is kept here, the piece is not asked again, and ``raise_failure`` raises it after the run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from labkit.core.errors import N_, LabkitError
+from labkit.practice.learner import Learner
+from labkit.practice.verdict import Finding
+from labkit.simulation import Run
+from labkit.simulation.timeline import timeline
+from labkit.support.i18n import _
+
+
+class Piece:
+    """One run's questions to the learner's module."""
+
+    def __init__(self, learner: Learner) -> None:
+        self.learner = learner
+        self.failure: LabkitError | None = None
+
+    def ask(self, function: str, *arguments: Any, otherwise: Any) -> Any:
+        """Return what the learner's ``function`` returns; ``otherwise`` once something has failed."""
+        return self._ask(self.learner.call, function, arguments, otherwise)
+
+    def play(self, function: str, *arguments: Any, otherwise: Any) -> Any:
+        """Return what play.py's ``function`` returns; ``otherwise`` once something has failed."""
+        return self._ask(self.learner.play, function, arguments, otherwise)
+
+    def _ask(self, how: Any, function: str, arguments: tuple[Any, ...], otherwise: Any) -> Any:
+        if self.failure is not None:
+            return otherwise
+        try:
+            return how(function, *arguments)
+        except LabkitError as error:
+            self.failure = error
+            return otherwise
+
+    def truth(self, function: str, *arguments: Any, otherwise: bool) -> bool:
+        """Return a learner's answer that must be True or False."""
+        answer = self.ask(function, *arguments, otherwise=otherwise)
+        if isinstance(answer, bool):
+            return answer
+        self.find(
+            Finding(
+                "wrong-type",
+                N_("{function} returned {answer!r}"),
+                expected=N_("{function} returns True or False"),
+                advice=N_("A comparison is True or False; a missing return is None."),
+                function=function,
+                answer=answer,
+            )
+        )
+        return otherwise
+
+    def find(self, finding: Finding) -> None:
+        """Keep a finding, unless there is one already."""
+        if self.failure is None:
+            self.failure = finding
+
+    def raise_failure(self, run: Run | None = None) -> None:
+        """Raise the first failure, with the run's timeline if the core, not Python, shows it."""
+        if run is not None and isinstance(self.failure, Finding) and not self.failure.learner_lines:
+            self.failure.timeline = tuple(timeline(run, translate=_))
+        if self.failure is not None:
+            raise self.failure
