@@ -4,7 +4,6 @@
 ``lesson``             begin a lesson in a language, its checkpoints, its end that leaves nothing behind
 ``error_display``      labkit's errors in the lesson's language, with the commands that its reader types
 ``display``            a chart with its numbers under it, how far off a guess was, a function's source
-``slow_server``        day 1: the web server that is slow on purpose
 ``race``               day 1: a lost update, and the lock that prevents it
 ``amdahl``             day 2: a program with a serial and a parallel part
 ``memory``             day 2: state that stays in the process a function runs in
@@ -18,6 +17,8 @@
 ``targets``            day 3: the course's targets, measured by the demo's code
 ``containers``         day 3: the same cluster in containers, if Docker is available
 =====================  =================================================================================
+
+Day 1's slow web server is `labkit.practice.slow_server`, because exercises use it, too.
 
 Rules: a cell holds the subject of the lesson, and everything else is here. Text for people comes from the
 catalogue. Functions that run in other processes live in modules, never in a cell.

@@ -11,6 +11,7 @@ Reading order:
 * how the learner's code runs: ``player`` (its own process), ``learner`` (our side of that process)
 * ``check`` (both stages, within their time limits), ``workspace`` (the learner's files), ``progress`` (what
   was passed), ``screen`` (all of it as text)
+* ``slow_server``: a web server that is slow on purpose, for exercises and lessons about waiting
 * ``exercises/``: one folder each
 
 Rule: the learner's code never runs in the process that judges it. A loop without end, ``os._exit`` or a

@@ -59,7 +59,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from labkit import charts
 from labkit.imaging import image_files
-from labkit.classroom.slow_server import fetch, open_slow_server
+from labkit.practice.slow_server import fetch, open_slow_server
 from labkit.support.timing import Recording, Timing, doublings, in_threads, measured, measured_over
 
 # %% [markdown] lang="es"

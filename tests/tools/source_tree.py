@@ -53,9 +53,10 @@ ROOMS = {
     "panel": f"{PROCESSES} jobs",
     "demo": f"{PROCESSES} charts imaging jobs",
     "faults": f"{PROCESSES} cluster/local imaging jobs mirror security",
+    "practice": f"{PROCESSES} calls imaging jobs mirror security simulation transport",
     "cli": f"{PROCESSES} cluster/compose cluster/local broker calls charts demo faults "
-    "imaging jobs mirror security simulation benchmarks",
-    "classroom": f"{PROCESSES} cluster/compose calls charts cli demo imaging jobs mirror transport",
+    "imaging jobs mirror practice security simulation benchmarks",
+    "classroom": f"{PROCESSES} cluster/compose calls charts cli demo imaging jobs mirror practice transport",
     "benchmarks": f"{PROCESSES} cluster/local batch broker calls imaging jobs security",
     # The door: names for programs and notebooks, each imported when it is first used.
     "labkit": "batch cluster cluster/open executors",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.classroom.slow_server import DownloadFailed, SlowServer, fetch, open_slow_server
+from labkit.practice.slow_server import DownloadFailed, SlowServer, fetch, open_slow_server
 from labkit.imaging.photos import Photo, bundled
 from labkit.support.timing import Recording, in_threads
 from tests.tools.waiting import wait_until
