@@ -89,9 +89,8 @@ def simulated(learner: Learner, seed: int) -> None:
     _judge_by_hand(learner, Random(f"{seed} records"))
     piece = Piece(learner)
     scheduler = type("LearnersScheduler", (Quarantining,), {"piece": piece})
-    run = simulate(
-        seed, faults=("kill", "pause"), safety_s=6.0, parts=Parts(scheduler=scheduler), scenario=_workload(seed)
-    )  # fmt: skip
+    parts = Parts(scheduler=scheduler)
+    run = simulate(seed, faults=("kill", "pause"), safety_s=6.0, parts=parts, scenario=_workload(seed))
     piece.raise_failure(run)
 
 
@@ -122,9 +121,7 @@ def _judge_by_hand(learner: Learner, random: Random) -> None:
     if answer is not (crashes >= RULES.max_crashes):
         raise Finding(
             "innocent" if crashes < RULES.max_crashes else "tried-again",
-            N_(
-                "of {losses} losses {crashes} were crashes of different processes while it ran; you decided otherwise"
-            ),
+            N_("in {losses} losses, {crashes} processes died while it ran; you decided otherwise"),
             expected=EXPECTED,
             advice=N_("Count only losses in which it had started and the process died, each process once."),
             losses=len(losses),

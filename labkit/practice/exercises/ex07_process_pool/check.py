@@ -1,0 +1,66 @@
+"""A process pool whose function can be imported: right results, from at least two processes, under spawn.
+
+Real only. On a busy machine a second process may come too late to get any work, so one attempt with short
+calls is followed by one with long ones.
+"""
+
+from __future__ import annotations
+
+from random import Random, SystemRandom
+
+from labkit.core.errors import N_
+from labkit.practice.learner import Learner
+from labkit.practice.verdict import Finding
+
+CALLS = 4
+SHORT_S, LONG_S = 0.15, 1.5
+EXPECTED = N_("{calls} pairs of (10 x seconds, process number), in the order of the input")
+
+
+def real(learner: Learner) -> None:
+    """Run the pool, once more with longer calls if one process did everything."""
+    random = SystemRandom()
+    if _processes(learner, random, SHORT_S) < 2 and _processes(learner, random, LONG_S) < 2:
+        raise Finding(
+            "one-process",
+            N_("one process did all of the {calls} calls"),
+            expected=N_("at least two processes share the calls"),
+            advice=N_("ProcessPoolExecutor(2) has two processes; map gives them one call each at a time."),
+            calls=CALLS,
+        )
+
+
+def _processes(learner: Learner, random: Random, about_s: float) -> int:
+    """Return how many processes did calls of ``about_s`` seconds. Raises Finding for a wrong result."""
+    seconds = [round(about_s * random.uniform(0.5, 1.5), 3) for _ in range(CALLS)]
+    own, answer = learner.play("run", seconds, limit_s=8.0)
+    facts = {"calls": CALLS, "answer": answer}
+    if not isinstance(answer, list) or not all(
+        isinstance(one, (tuple, list)) and len(one) == 2 for one in answer
+    ):
+        raise Finding(
+            "wrong-type",
+            N_("in_processes returned {answer!r}"),
+            expected=EXPECTED,
+            advice=N_("list(pool.map(work, seconds)) is such a list."),
+            **facts,
+        )
+    if [round(value, 6) for value, _pid in answer] != [round(10 * one, 6) for one in seconds]:
+        raise Finding(
+            "wrong-result",
+            N_("for {seconds} in_processes returned {answer!r}"),
+            expected=EXPECTED,
+            advice=N_("map keeps the order of its input; as_completed does not."),
+            seconds=seconds,
+            **facts,
+        )
+    pids = {pid for _value, pid in answer}
+    if own in pids:
+        raise Finding(
+            "not-in-a-process",
+            N_("a call ran in the process that started the pool"),
+            expected=N_("every call runs in a process of the pool"),
+            advice=N_("A ThreadPoolExecutor has no processes; ProcessPoolExecutor has."),
+            **facts,
+        )
+    return len(pids)

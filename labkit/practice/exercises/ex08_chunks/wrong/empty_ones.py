@@ -1,0 +1,4 @@
+# rejected by: empty-chunk
+def chunks(items, workers, messages):
+    size = max(1, -(-len(items) // messages))
+    return [items[size * n : size * (n + 1)] for n in range(messages)]
