@@ -1,0 +1,3 @@
+# rejected by: doubled
+def to_submit(asked, sent, ended):
+    return asked

@@ -1,0 +1,3 @@
+# rejected by: lost
+def to_submit(asked, sent, ended):
+    return sent
