@@ -81,7 +81,7 @@ def simulated(learner: Learner, seed: int) -> None:
     """Judge one seed: every restart in it."""
     piece = Piece(learner)
     session = type("LearnersSession", (Resubmitting,), {"piece": piece})
-    scenario = uneven(seed, 40, [Place()] * 3, 0.1)
+    scenario = uneven(seed, 120, [Place(4)] * 3, 0.04)
     run = simulate(
         seed, faults=("broker_restart",), safety_s=6.0, parts=Parts(client_session=session), scenario=scenario
     )  # fmt: skip
