@@ -91,3 +91,14 @@ def run_sleeps(
                 )
             time.sleep(POLL_S)
         return History(excerpt(cluster.history().events, tasks))
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait until ``condition`` holds. Raises Inconclusive, which names ``what``, after ``PATIENCE_S``."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Inconclusive(
+                N_("after {seconds:.0f} s this had not happened: {what}"), seconds=PATIENCE_S, what=what
+            )
+        time.sleep(POLL_S)

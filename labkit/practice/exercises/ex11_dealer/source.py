@@ -1,0 +1,21 @@
+"""{title}"""
+
+from __future__ import annotations
+
+from labkit.core.protocol import messages as m
+from labkit.practice.exercises.ex11_dealer.play import Peer
+
+
+def serve(peer: Peer, tasks: int) -> None:
+    # SOLUTION
+    peer.send(m.WorkerHello(peer.instance, peer.epoch, 1, peer.pid, peer.name, ""))
+    peer.receive(m.WorkerWelcome)
+    for _ in range(tasks):
+        task = peer.receive(m.Task)
+        peer.send(m.Started(task.task, task.attempt, 0))
+        result, seconds = peer.compute(task)
+        peer.send(m.Done(task.task, task.attempt, seconds, result))
+    peer.send(m.WorkerGoodbye())
+    # STUB
+    # peer.send(m.WorkerHello(peer.instance, peer.epoch, 1, peer.pid, peer.name, ""))
+    # END
