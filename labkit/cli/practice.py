@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from labkit.support.settings import Settings
 
 if TYPE_CHECKING:
     from labkit.practice.exercise import Exercise
+    from labkit.practice.league import Standing
     from labkit.practice.screen import Line
     from labkit.practice.session import Practice
 
@@ -60,6 +62,9 @@ def configure(_name: str, parser: Parser) -> None:
     solution.add_argument("--yes", action="store_true", help=_("also before you have passed"))
     exercise(action("reset", _("begin an exercise anew; your file is kept as a copy"), _reset))
     json_option(action("progress", _("show what you have passed"), _progress))
+    league = action("league", _("let policies compete: labkit's own, yours, your classmates'"), _league)
+    league.add_argument("files", nargs="*", metavar=_("FILE"), help=_("files with a function choose"))
+    json_option(league)
     verify = action("verify", _("for authors: prove that an exercise is sound"), _verify)
     verify.add_argument("exercise", nargs="?", metavar="ID", help=_("id or number; without one, all of them"))
     parser.set_defaults(do=_overview)
@@ -225,6 +230,48 @@ def _progress(practice: Practice, options: argparse.Namespace) -> int:
         output.as_json([_as_json(one, practice) for one in practice.exercises])
         return 0
     return _list(practice, argparse.Namespace(day=None, json=False))
+
+
+def _league(practice: Practice, options: argparse.Namespace) -> int:
+    from labkit.practice import league
+
+    files = [Path(name).expanduser() for name in options.files]
+    if not files:
+        own = [practice.workspace.file(practice.find(name)) for name in ("own-policy", "least-busy")]
+        files = [file for file in own if file.exists()]
+    standings = league.play(league.entries(files))
+    if options.json:
+        output.as_json([asdict(one) for one in standings])
+        return 0
+    _show_league(standings)
+    if reason := league.why(standings):
+        output.line()
+        output.line(_(reason[0]).format(**reason[1]))
+    output.next_steps(("practice start own-policy", _("write a policy of your own")))
+    return 0
+
+
+def _show_league(standings: list[Standing]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", justify="right")
+    table.add_column(_("policy"), no_wrap=True)
+    for title in (
+        _("makespan"), _("wait (p95)"), _("fairness"), _("done twice"), _("violations"),
+    ):  # fmt: skip
+        table.add_column(title, justify="right")
+    for place, one in enumerate(standings, 1):
+        if not one.failure:
+            table.add_row(
+                str(place), one.name, f"{one.makespan_s:.2f} s", f"{one.waiting_p95_s:.2f} s",
+                f"{one.fairness:.2f}", f"{one.wasted_s:.1f} s", str(one.violations),
+            )  # fmt: skip
+    Console(width=max(100, Console().width)).print(table)
+    for one in standings:
+        if one.failure:
+            output.line(_("out of the league: {name}: {failure}").format(name=one.name, failure=one.failure))
 
 
 def _verify(practice: Practice, options: argparse.Namespace) -> int:
