@@ -12,8 +12,8 @@ from pathlib import Path
 from labkit.cluster import Cluster
 from labkit.cluster.open import open_cluster
 from labkit.core.errors import N_
-from labkit.core.history import History, LiveView, excerpt
-from labkit.jobs import sleep_for
+from labkit.core.history import OUTCOMES, SUBMITTED, History, LiveView, excerpt
+from labkit.jobs import add, sleep_for
 from labkit.practice.learner import Learner
 from labkit.practice.verdict import Inconclusive
 from labkit.support.settings import Settings
@@ -38,6 +38,26 @@ def private_cluster(
             ready_timeout_s=PATIENCE_S,
         ) as cluster:
             yield cluster
+
+
+def tasks_so_far(cluster: Cluster) -> list[str]:
+    """Return the ids of all tasks that the broker has received until now, in their order.
+
+    A task of our own marks the moment: as soon as the history has its end, it has all that came before.
+    """
+    with cluster.client("practice") as client:
+        mark = client.submit(add, 1, 1)
+        mark.result(PATIENCE_S)
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        events = cluster.history().events
+        if any(event.kind in OUTCOMES and event.task == mark.task_id for event in events):
+            submitted = [event.task for event in events if event.kind == SUBMITTED]
+            return submitted[: submitted.index(mark.task_id)]
+        time.sleep(POLL_S)
+    raise Inconclusive(
+        N_("the cluster had not written its history after {seconds:.0f} s"), seconds=PATIENCE_S
+    )
 
 
 Disturb = Callable[[Cluster, LiveView], bool]

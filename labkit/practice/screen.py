@@ -64,7 +64,8 @@ def verdict_lines(exercise: Exercise, verdict: Verdict) -> list[Line]:
 
 def _when(verdict: Verdict) -> str:
     if verdict.seed is not None:
-        return _("in the simulator, seed {seed}").format(seed=verdict.seed)
+        command = f"python -m labkit practice check {verdict.exercise} --seed {verdict.seed}"
+        return _("with seed {seed}; {command} repeats it").format(seed=verdict.seed, command=command)
     return _("on real processes") if verdict.stage == "real" else ""
 
 

@@ -28,7 +28,7 @@ import urllib.request
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote, unquote
 
 from labkit.core.errors import N_, LabkitError
@@ -133,11 +133,15 @@ class SlowServer:
                 self._serving += 1
                 self.most_at_once = max(self.most_at_once, self._serving)
             try:
-                self._closing.wait(self.latency_s + self._slower.get(name, 0.0))
+                self.delay(name)
                 return self._bytes.get(name)
             finally:
                 with self._lock:
                     self._serving -= 1
+
+    def delay(self, name: str) -> None:
+        """Wait before the photograph called ``name`` is answered. A subclass may wait for something else."""
+        self._closing.wait(self.latency_s + self._slower.get(name, 0.0))
 
     def close(self) -> None:
         """Stop the server: waits end at once, threads are joined, the port is free. May be called twice."""
@@ -147,7 +151,7 @@ class SlowServer:
         self._http.server_close()
         self._thread.join()
 
-    def __enter__(self) -> SlowServer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -16,6 +16,8 @@ the exercise's title in the reader's language.
 
 from __future__ import annotations
 
+import re
+
 from labkit.core.errors import N_, InvariantBroken
 
 SOLUTION, STUB, END = "# SOLUTION", "# STUB", "# END"
@@ -47,7 +49,7 @@ def _assembled(source: str, title: str, want_solution: bool) -> str:
             lines.append(_uncommented(line, number))
     if inside:
         raise InvariantBroken(N_("the last block has no {mark}"), mark=END)
-    return "\n".join(lines) + "\n"
+    return re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines)) + "\n"  # a block that is empty leaves blank lines
 
 
 def _uncommented(line: str, number: int) -> str:

@@ -1,0 +1,9 @@
+# rejected by: one-at-a-time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from labkit.practice.slow_server import fetch
+
+
+def read_all(urls):
+    with ThreadPoolExecutor(8) as pool:
+        return [pool.submit(fetch, url).result() for url in urls]
