@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from labkit.practice.slow_server import DownloadFailed, SlowServer, fetch, open_slow_server
 from labkit.imaging.photos import Photo, bundled
+from labkit.practice.slow_server import DownloadFailed, SlowServer, fetch, open_slow_server
 from labkit.support.timing import Recording, in_threads
 from tests.tools.waiting import wait_until
 

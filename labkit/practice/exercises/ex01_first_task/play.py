@@ -1,4 +1,4 @@
-"""The learner's side: opens the executor that their function gets, and describes what the function returned."""
+"""The learner's side: opens the executor that the function gets, and describes what the function returned."""
 
 from __future__ import annotations
 

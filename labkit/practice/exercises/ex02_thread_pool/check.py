@@ -72,7 +72,7 @@ def real(learner: Learner) -> None:
                 "one-at-a-time",
                 N_("the server never had more than one of your {requests} requests at the same time"),
                 expected=N_("at least two requests are at the server at the same time"),
-                advice=N_("Hand all reads to a pool of several threads before you wait for the first result."),
+                advice=N_("Hand all reads to a pool of several threads, then wait for the first result."),
                 requests=server.requests.total(),
             )
 

@@ -34,7 +34,9 @@ def simulated(learner: Learner, seed: int) -> None:
     if value < total:
         raise Finding(
             "lost",
-            N_("{threads} threads added {total} in all, {times} times each; value is {value}: {lost} are lost"),
+            N_(
+                "{threads} threads added {total} in all, {times} times each; value is {value}: {lost} are lost"
+            ),
             expected=N_("value is {total}"),
             advice=N_(
                 "From reading the value to writing it back, no other thread may come between: "

@@ -36,7 +36,9 @@ def run(module: ModuleType, amounts: list[list[int]], seed: int) -> Any:
         finally:
             sys.settrace(None)
 
-    threads = [threading.Thread(target=add_all, args=(number,), daemon=True) for number in range(len(amounts))]
+    threads = [
+        threading.Thread(target=add_all, args=(number,), daemon=True) for number in range(len(amounts))
+    ]
     former = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_EVERY_S)
     try:

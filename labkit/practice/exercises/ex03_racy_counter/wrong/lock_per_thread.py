@@ -8,7 +8,7 @@ class Counter:
         self._mine = threading.local()
 
     def add(self, amount):
-        if not hasattr(self._mine, 'lock'):
+        if not hasattr(self._mine, "lock"):
             self._mine.lock = threading.Lock()
         with self._mine.lock:
             self.value += amount
