@@ -82,6 +82,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     start = f"/lab/tree/{lang}/index.ipynb"
     # For the kernels: their language, and the labkit that runs this command.
     os.environ["LABKIT_LANG"] = lang
+    # The learner's work/ is the same in a notebook and on the command line.
+    os.environ.setdefault("LABKIT_WORK", str(Path.cwd()))
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     token = secrets.token_urlsafe(24)
     server = LabApp.initialize_server(_arguments(asked, token, copies, start, browser=not options.no_browser))

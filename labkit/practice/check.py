@@ -30,7 +30,7 @@ SIMULATED, REAL = "simulated", "real"
 STAGES = (SIMULATED, REAL)
 SIMULATED_S = 2.0
 REAL_S = 20.0
-PATIENCE = 5
+PATIENCE = 15
 """A busy machine gets this many times the simulated stage's time before the check is inconclusive."""
 
 
