@@ -21,15 +21,17 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from labkit.core.errors import N_, LabkitError
 from labkit.imaging import photos
@@ -54,17 +56,63 @@ def fetch(url: str, timeout_s: float = 30.0) -> bytes:
             return data
     except urllib.error.HTTPError as error:
         with error:
-            raise DownloadFailed(
-                N_("{url}: the server answers {status}; server.names lists what it has"),
-                url=url,
-                status=error.code,
-            ) from error
+            raise _refused(url, error.code) from error
     except OSError as error:
-        raise DownloadFailed(
-            N_("{url}: no answer ({reason}); is the slow server open?"),
-            url=url,
-            reason=getattr(error, "reason", None) or error,
-        ) from error
+        raise _no_answer(url, getattr(error, "reason", None) or error) from error
+
+
+class Download:
+    """One read of ``url`` that another thread may end: ``read`` once, ``cancel`` at any time."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._lock = threading.Lock()
+        self._is_cancelled = False
+        self._connection = http.client.HTTPConnection(urlsplit(url).netloc)
+        self._socket: socket.socket | None = None
+        """The connection's: it hands its socket over to the answer."""
+
+    def read(self) -> bytes:
+        """Return the data. Raises DownloadFailed if there is none, or after ``cancel``."""
+        try:
+            with self._lock:
+                if self._is_cancelled:
+                    raise self._cancelled()
+                self._connection.connect()
+                self._socket = self._connection.sock
+            self._connection.request("GET", urlsplit(self.url).path)
+            answer = self._connection.getresponse()
+            data = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            if self._is_cancelled:
+                raise self._cancelled() from error
+            raise _no_answer(self.url, error) from error
+        finally:
+            self._connection.close()
+        if answer.status != HTTPStatus.OK:
+            raise _refused(self.url, answer.status)
+        return data
+
+    def cancel(self) -> None:
+        """End ``read`` in the thread where it runs, or keep it from beginning. Does nothing after its end."""
+        with self._lock:
+            self._is_cancelled = True
+            if self._socket is not None:
+                with contextlib.suppress(OSError):  # it has just ended
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _cancelled(self) -> DownloadFailed:
+        return DownloadFailed(N_("{url}: the read was cancelled"), url=self.url)
+
+
+def _refused(url: str, status: int) -> DownloadFailed:
+    return DownloadFailed(
+        N_("{url}: the server answers {status}; server.names lists what it has"), url=url, status=status
+    )
+
+
+def _no_answer(url: str, reason: object) -> DownloadFailed:
+    return DownloadFailed(N_("{url}: no answer ({reason}); is the slow server open?"), url=url, reason=reason)
 
 
 def open_slow_server(

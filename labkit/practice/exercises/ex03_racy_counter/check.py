@@ -35,7 +35,7 @@ def simulated(learner: Learner, seed: int) -> None:
         raise Finding(
             "lost",
             N_(
-                "{threads} threads added {total} in all, {times} times each; value is {value}: {lost} are lost"
+                "{threads} threads added {total} in all, {times} times each; value is {value}, {lost} too few"
             ),
             expected=N_("value is {total}"),
             advice=N_(

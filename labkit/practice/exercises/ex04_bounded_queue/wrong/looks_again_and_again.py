@@ -1,0 +1,25 @@
+# rejected by: spins
+import threading
+from collections import deque
+
+
+class BoundedQueue:
+    def __init__(self, limit):
+        self._limit = limit
+        self._items = deque()
+        self._changed = threading.Condition()
+
+    def put(self, item):
+        with self._changed:
+            while len(self._items) >= self._limit:
+                self._changed.wait()
+            self._items.append(item)
+            self._changed.notify_all()
+
+    def get(self):
+        with self._changed:
+            while not self._items:
+                self._changed.wait(0.001)
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item
