@@ -62,6 +62,14 @@ def configure(_name: str, parser: Parser) -> None:
     solution.add_argument("--yes", action="store_true", help=_("also before you have passed"))
     exercise(action("reset", _("begin an exercise anew; your file is kept as a copy"), _reset))
     json_option(action("progress", _("show what you have passed"), _progress))
+    export = action("export", _("for teachers: write all texts and stubs into a folder"), _export)
+    export.add_argument("folder", metavar=_("FOLDER"), help=_("a new or an empty folder"))
+    export.add_argument("--solutions", action="store_true", help=_("the solutions, too"))
+    grade = action("grade", _("for teachers: check the hand-ins of a class again"), _grade)
+    grade.add_argument("folder", metavar=_("FOLDER"), help=_("a folder with one folder per learner"))
+    grade.add_argument("--exercise", metavar="ID", action="append", help=_("only this one; may be repeated"))
+    grade.add_argument("--csv", metavar=_("FILE"), help=_("write the table as CSV (default: grades.csv)"))
+    grade.add_argument("--simulated", action="store_true", help=_("only the simulated stage, which is quick"))
     league = action("league", _("let policies compete: labkit's own, yours, your classmates'"), _league)
     league.add_argument("files", nargs="*", metavar=_("FILE"), help=_("files with a function choose"))
     json_option(league)
@@ -230,6 +238,58 @@ def _progress(practice: Practice, options: argparse.Namespace) -> int:
         output.as_json([_as_json(one, practice) for one in practice.exercises])
         return 0
     return _list(practice, argparse.Namespace(day=None, json=False))
+
+
+def _export(practice: Practice, options: argparse.Namespace) -> int:
+    from labkit.practice import texts
+    from labkit.practice.workspace import solution_of, stub_of
+    from labkit.support.atomic_files import atomic_write_new
+
+    folder = Path(options.folder).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise UsageError(N_("{folder} is not empty; export writes into a new folder"), folder=folder)
+    for one in practice.exercises:
+        text = texts.read(one, language())
+        page = f"# {one.number} · {text.title}\n\n{text.task}\n"
+        atomic_write_new(folder / f"{one.module}.md", page.encode())
+        atomic_write_new(folder / f"{one.module}.py", stub_of(one).encode())
+        if options.solutions:
+            atomic_write_new(folder / f"{one.module}_solution.py", solution_of(one).encode())
+    output.line(
+        _("{exercises} exercises are in {folder}").format(exercises=len(practice.exercises), folder=folder)
+    )
+    output.next_steps(("practice grade FOLDER", _("check the hand-ins of a class again")))
+    return 0
+
+
+def _grade(practice: Practice, options: argparse.Namespace) -> int:
+    from labkit.practice import grade
+    from labkit.practice.check import SIMULATED, STAGES
+    from labkit.support.atomic_files import atomic_write
+
+    exercises = (
+        [practice.find(name) for name in options.exercise] if options.exercise else list(practice.exercises)
+    )
+    learners, files = grade.hand_ins(Path(options.folder).expanduser(), exercises)
+
+    def report(one: grade.Grade) -> None:
+        if one.verdict is not None:
+            output.line(f"{one.learner}: {one.exercise.id}: {one.word} {one.verdict.code}".rstrip())
+
+    stages = (SIMULATED,) if options.simulated else STAGES
+    grades = grade.grade(learners, files, exercises, stages, report)
+    table = Path(options.csv or "grades.csv")
+    atomic_write(table, grade.as_csv(grades).encode())
+    output.line()
+    for name, code, failed, handed_in in grade.failure_rates(grades):
+        text = _("{exercise}: {failed} of {handed_in} fail by {code}")
+        output.line(text.format(exercise=name, failed=failed, handed_in=handed_in, code=code))
+    for exercise, names in grade.identical(files):
+        text = _("{exercise}: identical hand-ins of {names}")
+        output.line(text.format(exercise=exercise.id, names=", ".join(names)))
+    output.line(_("The table is in {file}").format(file=table))
+    return 0
 
 
 def _league(practice: Practice, options: argparse.Namespace) -> int:

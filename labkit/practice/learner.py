@@ -46,6 +46,9 @@ BUSY_SHARE: Final = 0.25
 MOST_OUTPUT: Final = 16_384
 """Characters kept of what the learner's code prints: the last ones."""
 STACK_S: Final = 1.0
+FIRST_LOOK_S: Final = 0.1
+MOST_PROCESSES: Final = 64
+"""That the learner's code may start in one call."""
 
 NOT_YET: Final = "not-yet"
 
@@ -110,7 +113,9 @@ class Learner:
 
     def _answer(self, process: subprocess.Popen[bytes], name: str, limit_s: float) -> list[Any]:
         try:
-            return self._checked(self._answers.get(timeout=min(limit_s, 0.5)))  # most calls: no pacer
+            return self._checked(
+                self._answers.get(timeout=min(limit_s, FIRST_LOOK_S))
+            )  # most calls: no pacer
         except queue.Empty:
             pass
         began, computed = time.monotonic(), _cpu_s(process.pid)
@@ -120,6 +125,8 @@ class Learner:
                     return self._checked(self._answers.get(timeout=0.1))
                 except queue.Empty:
                     pass
+                if len(_descendants(process.pid)) > MOST_PROCESSES:
+                    raise self._too_many_processes(name)
                 waited = time.monotonic() - began
                 if waited < limit_s:
                     continue
@@ -239,6 +246,17 @@ class Learner:
         self.close()
         return finding
 
+    def _too_many_processes(self, name: str) -> Finding:
+        self.close()
+        return Finding(
+            "too-many-processes",
+            N_("{function} had started more than {most} processes"),
+            expected=N_("it starts as many processes as the exercise asks for"),
+            advice=N_("A fork in a loop doubles the processes each time, and so does a pool inside a pool."),
+            function=name,
+            most=MOST_PROCESSES,
+        )
+
     def _running_line(self, process: subprocess.Popen[bytes]) -> tuple[str, ...]:
         """Return the innermost line of the learner's file that runs now, as far as it can be found."""
         if not hasattr(signal, "SIGUSR1"):
@@ -263,6 +281,7 @@ class Learner:
     def _start(self) -> subprocess.Popen[bytes]:
         folder = self.exercise.folder
         self._scratch = tempfile.TemporaryDirectory(prefix="labkit-learner-")
+        Path(self._scratch.name).chmod(0o777)  # the learner's process may run as another user (`limits`)
         command = [sys.executable, "-P", "-m", "labkit.practice.player"]
         process = self._process = subprocess.Popen(
             [*command, str(self.root), self.exercise.module, str(folder), str(self._stacks)],
@@ -301,8 +320,10 @@ class Learner:
         process, self._process = self._process, None
         if process is None:
             return
+        if hasattr(signal, "SIGSTOP"):
+            signal_group(process.pid, signal.SIGSTOP)  # so that it starts no more processes
         children = _descendants(process.pid)
-        signal_group(process.pid, KILL)  # first, so that it starts no more of them
+        signal_group(process.pid, KILL)
         for child in children:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()

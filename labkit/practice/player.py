@@ -44,6 +44,8 @@ def main(root: str, module_name: str, folder: str, stacks: str) -> None:
     """Serve requests until the judge closes the pipe."""
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
+    if hasattr(os, "register_at_fork"):  # a process that the learner's code forks must not answer for us
+        os.register_at_fork(after_in_child=lambda: _hang_up(requests.fileno(), answers.fileno()))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
@@ -68,6 +70,13 @@ def main(root: str, module_name: str, folder: str, stacks: str) -> None:
             channel.send(answers, answer)
         except CannotTravel as error:
             channel.send(answers, ["unsendable", str(error)])
+        except OSError:
+            os._exit(0)  # a forked process whose call has returned, or the judge is gone
+
+
+def _hang_up(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _failure(error: BaseException, module: ModuleType | None, kind: str, file: str) -> list[Any]:
