@@ -1,7 +1,7 @@
 """The learner's side: calls the function, and looks which threads it has left running.
 
-A read that is cancelled takes a moment to end here. A function that does not wait for its threads is therefore
-found out every time, not only on a slow machine.
+A read that is cancelled takes a moment to end here. A function that does not wait for its threads is
+therefore found out every time, not only on a slow machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def run(module: ModuleType, urls: list[str], limit_s: float) -> dict[str, Any]:
             time.sleep(A_MOMENT_S)
             raise
 
-    Download.read = read_and_linger  # type: ignore[method-assign]
+    Download.read = read_and_linger  # type: ignore[method-assign, assignment]
     before = set(threading.enumerate())
     results = module.read_in_time(urls, limit_s)
     left = [thread.name for thread in threading.enumerate() if thread not in before]
