@@ -419,7 +419,9 @@ def _show(lines: Iterable[Line]) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     for line in lines:
-        text = Text(output.as_called(line.text), style=STYLES.get(line.role, ""))
+        called = screen.Line(line.role, output.as_called(line.text))
+        shown = screen.wrapped(called, console.width) if console.is_terminal else called.text
+        text = Text(shown, style=STYLES.get(line.role, ""))
         if line.role == screen.LABELLED:
             text.stylize("bold", 0, screen.LABEL_WIDTH)
         console.print(text)

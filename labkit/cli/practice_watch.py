@@ -90,19 +90,27 @@ class _Watcher:
         output.line()
         standings = self._practice.standings()
         self._show([screen.progress_line(self._practice.exercises, standings)])
+        if verdict.passed and (following := self._following()):
+            title = texts.read(following, language()).title
+            next_ = _("n goes on to {number} · {title}").format(number=following.number, title=title)
+            self._show([screen.Line(screen.GOOD, next_)])
         self._show_keys()
+
+    def _following(self) -> Exercise | None:
+        """Return the next exercise that is not passed, other than this one."""
+        following = screen.next_exercise(self._practice.exercises, self._practice.standings())
+        return None if following == self._exercise else following
 
     def _show_keys(self) -> None:
         if sys.stdin.isatty():
-            output.line(
-                _("save the file to check again · h hint · t text · l list · s solution · n next · q quit")
-            )
+            keys = _("save the file to check again · h hint · t text · l list · s solution · n next · q quit")
+            self._show([screen.Line(screen.QUIET, keys)])
         sys.stdout.flush()
 
     def _go_on(self) -> None:
         """Turn to the next exercise that is not passed."""
-        following = screen.next_exercise(self._practice.exercises, self._practice.standings())
-        if following is None or following == self._exercise:
+        following = self._following()
+        if following is None:
             self._show([screen.progress_line(self._practice.exercises, self._practice.standings())])
             return
         self._exercise = following

@@ -6,6 +6,7 @@ made here, in the reader's language.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -76,6 +77,16 @@ def _labelled(label: str, template: str, verdict: Verdict) -> Iterator[Line]:
 
 def _label(label: str, text: str) -> Line:
     return Line(LABELLED, f"{label:<{LABEL_WIDTH}} {text}")
+
+
+def wrapped(line: Line, width: int) -> str:
+    """Return the text of a line, broken between words; what follows a label stands below its beginning."""
+    if line.role == CODE:
+        return line.text
+    indent = " " * (LABEL_WIDTH + 1) if line.role == LABELLED else ""
+    return textwrap.fill(
+        line.text, width, subsequent_indent=indent, break_long_words=False, replace_whitespace=False
+    )
 
 
 def list_lines(exercises: Sequence[Exercise], standings: Mapping[str, Standing]) -> list[Line]:

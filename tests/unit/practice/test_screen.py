@@ -83,6 +83,15 @@ def test_an_inconclusive_one_is_marked_as_neither(exercise: Exercise) -> None:
     ]
 
 
+def test_long_lines_break_between_words_and_below_their_text() -> None:
+    line = screen.Line(screen.LABELLED, "happened   one two three four")
+    assert screen.wrapped(line, 21) == "happened   one two\n           three four"
+    assert screen.wrapped(screen.Line(screen.PLAIN, "a bcd"), 4) == "a\nbcd"
+    assert screen.wrapped(screen.Line(screen.PLAIN, "    indented"), 40) == "    indented"
+    assert screen.wrapped(screen.Line(screen.PLAIN, ""), 40) == ""
+    assert screen.wrapped(screen.Line(screen.CODE, "1   2   3   4"), 5) == "1   2   3   4"
+
+
 def test_the_list_marks_what_is_passed_and_what_was_tried(exercise: Exercise) -> None:
     set_language("en")
     for standing, mark in ((Standing(passed=True), "✓"), (Standing(attempts=2), "·"), (Standing(), " ")):
