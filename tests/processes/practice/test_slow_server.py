@@ -6,12 +6,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from labkit.imaging.photos import Photo, bundled
-from labkit.practice.slow_server import DownloadFailed, SlowServer, fetch, open_slow_server
+from labkit.practice.slow_server import Download, DownloadFailed, SlowServer, fetch, open_slow_server
 from labkit.support.timing import Recording, in_threads
 from tests.tools.waiting import wait_until
 
@@ -71,6 +72,45 @@ def test_proxy_of_the_environment_is_not_used(server: SlowServer, monkeypatch: p
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     assert fetch(server.urls[0])
+
+
+def test_a_download_returns_what_fetch_returns(server: SlowServer) -> None:
+    assert Download(server.url("coffee")).read() == fetch(server.url("coffee"))
+    with pytest.raises(DownloadFailed, match="the server answers 404"):
+        Download(server.url("tea")).read()
+
+
+def test_cancel_ends_a_download_in_another_thread(server: SlowServer) -> None:
+    server.latency_s = 60.0
+    download = Download(server.url("coffee"))
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(download.read)
+        wait_until(lambda: server.most_at_once == 1, what="the request at the server")
+        download.cancel()
+        with pytest.raises(DownloadFailed, match="the read was cancelled"):
+            future.result(timeout=10.0)
+
+
+def test_a_download_that_was_cancelled_before_does_not_begin(server: SlowServer) -> None:
+    download = Download(server.url("coffee"))
+    download.cancel()
+    with pytest.raises(DownloadFailed, match="the read was cancelled"):
+        download.read()
+    assert server.most_at_once == 0
+
+
+def test_cancel_after_the_end_does_nothing(server: SlowServer) -> None:
+    download = Download(server.url("coffee"))
+    data = download.read()
+    download.cancel()
+    assert data == fetch(server.url("coffee"))
+
+
+def test_a_download_without_a_server_says_so() -> None:
+    with open_slow_server() as closed:
+        url = closed.url("coffee")
+    with pytest.raises(DownloadFailed, match="no answer"):
+        Download(url).read()
 
 
 def test_slow_download_fails_with_a_timeout(server: SlowServer) -> None:

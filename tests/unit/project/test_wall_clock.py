@@ -25,6 +25,8 @@ SHOWN_ONLY = {
     "labkit.cli.attention": "how long a fault that could not be noted is shown",
     "labkit.panel.feed": "where the broker's clock stands now, for the panel's axis",
     "labkit.classroom.registry": "how old a heartbeat in Redis is",
+    "labkit.practice.progress": "when something was checked, in the record",
+    "labkit.practice.workspace": "in the name of a copy",
     "labkit.panel.panel": "how old a heartbeat in Redis is",
 }
 DECIDED = {
