@@ -93,23 +93,26 @@ class Learner:
 
     def call(self, function: str, *arguments: Any, limit_s: float = LIMIT_S) -> Any:
         """Return what the learner's ``function`` returns. Raises Finding or Inconclusive."""
-        return self._ask("call", function, arguments, limit_s)
+        return self._ask("call", function, arguments, limit_s, function)
 
-    def play(self, function: str, *arguments: Any, limit_s: float = LIMIT_S) -> Any:
-        """Return what ``function`` of the exercise's play.py returns, called with the learner's module."""
-        return self._ask("play", function, arguments, limit_s)
+    def play(self, function: str, *arguments: Any, limit_s: float = LIMIT_S, known_as: str = "") -> Any:
+        """Return what ``function`` of the exercise's play.py returns, called with the learner's module.
 
-    def _ask(self, how: str, name: str, arguments: tuple[Any, ...], limit_s: float) -> Any:
+        ``known_as``: what it is called in findings, if the learner's own function has another name.
+        """
+        return self._ask("play", function, arguments, limit_s, known_as or function)
+
+    def _ask(self, how: str, name: str, arguments: tuple[Any, ...], limit_s: float, known_as: str) -> Any:
         process = self._process or self._start()
         assert process.stdin is not None
         try:
             channel.send(process.stdin, [how, name, list(arguments)])  # type: ignore[arg-type]
         except OSError:
             raise self._ended() from None
-        kind, *rest = self._answer(process, name, limit_s)
+        kind, *rest = self._answer(process, known_as, limit_s)
         if kind == "value":
             return rest[0]
-        raise self._finding(kind, name, rest)
+        raise self._finding(kind, known_as, rest)
 
     def _answer(self, process: subprocess.Popen[bytes], name: str, limit_s: float) -> list[Any]:
         try:

@@ -6,6 +6,7 @@ made here, in the reader's language.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -52,7 +53,8 @@ def verdict_lines(exercise: Exercise, verdict: Verdict) -> list[Line]:
     if when := _when(verdict):
         lines.append(_label(_("when"), when))
     lines += [
-        _label(_("where") if not number else "", text) for number, text in enumerate(verdict.learner_lines)
+        _label(_("where") if not number else "", _place(text))
+        for number, text in enumerate(verdict.learner_lines)
     ]
     lines += _labelled(_("try"), _(verdict.advice), verdict)
     printed = [text for text in verdict.output.splitlines() if text.strip()][-OUTPUT_LINES:]
@@ -61,6 +63,15 @@ def verdict_lines(exercise: Exercise, verdict: Verdict) -> list[Line]:
         lines.append(Line(PLAIN, ""))
         lines += [Line(CODE, text) for text in verdict.timeline[:TIMELINE_LINES]]
     return lines
+
+
+def _place(text: str) -> str:
+    """Return a line of the learner's file in the reader's language."""
+    return re.sub(
+        r"^(\S+\.py), line (\d+)",
+        lambda found: _("{file}, line {number}").format(file=found[1], number=found[2]),
+        text,
+    )
 
 
 def _when(verdict: Verdict) -> str:

@@ -127,3 +127,6 @@ def test_play_calls_the_exercises_function_with_the_module(exercise: Exercise, r
     (exercise.folder / "play.py").write_text("def run(module, n):\n    return module.double(n) + 1\n")
     with Learner(exercise, root) as learner:
         assert learner.play("run", 4) == 9
+        with pytest.raises(Finding) as caught:
+            learner.play("run", None, known_as="double")
+        assert caught.value.expected.format(**caught.value.params) == "double returns without an exception"

@@ -61,6 +61,7 @@ def test_the_same_in_spanish(exercise: Exercise) -> None:
     assert lines[1] == "esperado   double regresa sin excepción"
     assert lines[2] == "ocurrió    terminó con una excepción: KeyError: 'x'"
     assert lines[3].startswith("cuándo     con la semilla 4;")
+    assert lines[4] == "dónde      ex97_double.py, línea 2: a()"
     assert lines[6].startswith("prueba     ")
 
 

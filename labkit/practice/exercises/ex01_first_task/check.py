@@ -27,7 +27,7 @@ CALL_S = 10.0
 def simulated(learner: Learner, seed: int) -> None:
     """Judge one call on an executor of the learner's process."""
     image, steps = _work(random.Random(seed))
-    answer = learner.play("run_here", image, steps)
+    answer = learner.play("run_here", image, steps, known_as="first_task")
     judge(answer, answer["tasks"], image, steps)
 
 
@@ -36,7 +36,8 @@ def real(learner: Learner) -> None:
     image, steps = _work(random.Random())
     with private_cluster(learner, 1) as cluster:
         secret = cluster.credentials.secret
-        answer = learner.play("run_on_cluster", cluster.address, secret, image, steps, limit_s=CALL_S)
+        where = cluster.address, secret
+        answer = learner.play("run_on_cluster", *where, image, steps, limit_s=CALL_S, known_as="first_task")
         tasks = tasks_so_far(cluster)
     judge(answer, tasks, image, steps)
 

@@ -22,7 +22,7 @@ def simulated(learner: Learner, seed: int) -> None:
     times = ADDITIONS // threads + chance.randint(0, 3)
     amounts = [[chance.randint(1, 9) for _time in range(times)] for _thread in range(threads)]
     total = sum(map(sum, amounts))
-    value = learner.play("run", amounts, seed, limit_s=CALL_S)
+    value = learner.play("run", amounts, seed, limit_s=CALL_S, known_as="add")
     if isinstance(value, bool) or not isinstance(value, int):
         raise Finding(
             "wrong-type",

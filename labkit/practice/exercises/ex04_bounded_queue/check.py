@@ -29,7 +29,9 @@ def real(learner: Learner) -> None:
     for limit in (1, chance.randint(3, 5)):
         producers, consumers = 2 + (limit == 1), chance.randint(2, 4)
         with Pacer() as pacer:
-            record = learner.play("run", limit, producers, consumers, limit + 1, limit_s=CALL_S)
+            record = learner.play(
+                "run", limit, producers, consumers, limit + 1, limit_s=CALL_S, known_as="BoundedQueue"
+            )
         judge(record, limit, is_busy=pacer.late_s > BUSY_SHARE * HANG_S)
 
 
