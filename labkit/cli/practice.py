@@ -1,29 +1,27 @@
 """``practice``: exercises that check themselves; alone it shows how far the learner is, and the next step.
 
-Every screen ends with the next command. ``labkit.practice`` does the work; this module parses and prints.
+Every screen ends with the next command. ``labkit.practice`` does the work. This module parses the command
+line and has what learners do; its neighbours print (`practice_output`), watch a file (`practice_watch`),
+run the league (`practice_league`) and serve teachers and authors (`practice_teacher`).
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labkit.cli import output
+from labkit.cli import output, practice_league, practice_output, practice_teacher
 from labkit.cli.cluster import json_option
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser
 from labkit.core.errors import N_
-from labkit.support.i18n import _, language, translate_error
+from labkit.support.i18n import _, language
 from labkit.support.settings import Settings
 
 if TYPE_CHECKING:
     from labkit.practice.exercise import Exercise
-    from labkit.practice.league import Standing
-    from labkit.practice.screen import Line
     from labkit.practice.session import Practice
 
 DAYS = (1, 2, 3, 4)
@@ -62,18 +60,22 @@ def configure(_name: str, parser: Parser) -> None:
     solution.add_argument("--yes", action="store_true", help=_("also before you have passed"))
     exercise(action("reset", _("begin an exercise anew; your file is kept as a copy"), _reset))
     json_option(action("progress", _("show what you have passed"), _progress))
-    export = action("export", _("for teachers: write all texts and stubs into a folder"), _export)
+    export = action(
+        "export", _("for teachers: write all texts and stubs into a folder"), practice_teacher.export
+    )
     export.add_argument("folder", metavar=_("FOLDER"), help=_("a new or an empty folder"))
     export.add_argument("--solutions", action="store_true", help=_("the solutions, too"))
-    grade = action("grade", _("for teachers: check the hand-ins of a class again"), _grade)
+    grade = action("grade", _("for teachers: check the hand-ins of a class again"), practice_teacher.grade)
     grade.add_argument("folder", metavar=_("FOLDER"), help=_("a folder with one folder per learner"))
     grade.add_argument("--exercise", metavar="ID", action="append", help=_("only this one; may be repeated"))
     grade.add_argument("--csv", metavar=_("FILE"), help=_("write the table as CSV (default: grades.csv)"))
     grade.add_argument("--simulated", action="store_true", help=_("only the simulated stage, which is quick"))
-    league = action("league", _("let policies compete: labkit's own, yours, your classmates'"), _league)
+    league = action(
+        "league", _("let policies compete: labkit's own, yours, your classmates'"), practice_league.league
+    )
     league.add_argument("files", nargs="*", metavar=_("FILE"), help=_("files with a function choose"))
     json_option(league)
-    verify = action("verify", _("for authors: prove that an exercise is sound"), _verify)
+    verify = action("verify", _("for authors: prove that an exercise is sound"), practice_teacher.verify)
     verify.add_argument("exercise", nargs="?", metavar="ID", help=_("id or number; without one, all of them"))
     parser.set_defaults(do=_overview)
     parser.examples("practice", "practice start", "practice watch", "practice hint")
@@ -87,7 +89,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     return code
 
 
-# --- what one sees ------------------------------------------------------------------------------------------
+# --- the actions --------------------------------------------------------------------------------------------
 
 
 def _overview(practice: Practice, _options: argparse.Namespace) -> int:
@@ -98,13 +100,13 @@ def _overview(practice: Practice, _options: argparse.Namespace) -> int:
         _("Exercises that check themselves: you edit a file in work/, labkit runs it and judges the result.")
     )
     output.line()
-    _show([screen.progress_line(practice.exercises, standings)])
+    practice_output.show([screen.progress_line(practice.exercises, standings)])
     exercise = screen.next_exercise(practice.exercises, standings)
     if exercise is None:
         output.next_steps(("practice list", _("every exercise is passed")))
         return 0
     output.line()
-    _show_title(exercise)
+    practice_output.show_title(exercise)
     if practice.workspace.file(exercise).exists():
         output.next_steps(
             (f"practice watch {exercise.id}", _("check after every save")),
@@ -123,9 +125,9 @@ def _list(practice: Practice, options: argparse.Namespace) -> int:
     if options.json:
         output.as_json([_as_json(one, practice) for one in exercises])
         return 0
-    _show(screen.list_lines(exercises, standings))
+    practice_output.show(screen.list_lines(exercises, standings))
     output.line()
-    _show([screen.progress_line(exercises, standings)])
+    practice_output.show([screen.progress_line(exercises, standings)])
     if exercise := screen.next_exercise(exercises, standings):
         output.next_steps((f"practice start {exercise.id}", _("write its file into work/ and show the text")))
     return 0
@@ -136,11 +138,11 @@ def _start(practice: Practice, options: argparse.Namespace) -> int:
 
     exercise = practice.find(options.exercise)
     is_new = practice.workspace.start(exercise)
-    _show_title(exercise)
+    practice_output.show_title(exercise)
     output.line()
-    _show_markdown(texts.read(exercise, language()).task)
+    practice_output.show_markdown(texts.read(exercise, language()).task)
     output.line()
-    file = _shown(practice.workspace.file(exercise))
+    file = practice_output.shown(practice.workspace.file(exercise))
     output.line(
         (_("Your file: {file}") if is_new else _("Your file, as you left it: {file}")).format(file=file)
     )
@@ -172,7 +174,7 @@ def _check(practice: Practice, options: argparse.Namespace) -> int:
         from labkit.practice import screen
 
         for one, verdict in verdicts:
-            _show(screen.verdict_lines(one, verdict))
+            practice_output.show(screen.verdict_lines(one, verdict))
         _show_next(practice, verdicts[-1][0], verdicts[-1][1].passed)
     if all(verdict.passed for _one, verdict in verdicts):
         return 0
@@ -182,14 +184,14 @@ def _check(practice: Practice, options: argparse.Namespace) -> int:
 def _watch(practice: Practice, options: argparse.Namespace) -> int:
     from labkit.cli.practice_watch import watch
 
-    return watch(practice, practice.find(options.exercise), _show, _show_markdown)
+    return watch(practice, practice.find(options.exercise))
 
 
 def _hint(practice: Practice, options: argparse.Namespace) -> int:
     exercise = practice.find(options.exercise)
     level, text = practice.hint(exercise, options.level)
     output.line(_("Hint {level} of {levels}").format(level=level, levels=3))
-    _show_markdown(text)
+    practice_output.show_markdown(text)
     if level < 3:
         output.next_steps(
             (f"practice check {exercise.id}", _("check your file")),
@@ -214,9 +216,9 @@ def _solution(practice: Practice, options: argparse.Namespace) -> int:
         )
     solution = practice.solution(exercise)
     if options.diff:
-        _show_diff(practice.workspace.file(exercise), solution)
+        practice_output.show_diff(practice.workspace.file(exercise), solution)
     else:
-        _show_code(solution)
+        practice_output.show_code(solution)
     output.next_steps(
         (f"practice check {exercise.id}", _("check your file")),
         ("practice list", _("show all exercises")),
@@ -228,7 +230,9 @@ def _reset(practice: Practice, options: argparse.Namespace) -> int:
     exercise = practice.find(options.exercise)
     backup = practice.workspace.reset(exercise)
     practice.progress.reset(exercise)
-    output.line(_("Your file is new. The former one is kept: {file}").format(file=_shown(backup)))
+    output.line(
+        _("Your file is new. The former one is kept: {file}").format(file=practice_output.shown(backup))
+    )
     output.next_steps((f"practice watch {exercise.id}", _("check after every save")))
     return 0
 
@@ -240,123 +244,12 @@ def _progress(practice: Practice, options: argparse.Namespace) -> int:
     return _list(practice, argparse.Namespace(day=None, json=False))
 
 
-def _export(practice: Practice, options: argparse.Namespace) -> int:
-    from labkit.practice import texts
-    from labkit.practice.workspace import solution_of, stub_of
-    from labkit.support.atomic_files import atomic_write_new
-
-    folder = Path(options.folder).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise UsageError(N_("{folder} is not empty; export writes into a new folder"), folder=folder)
-    for one in practice.exercises:
-        text = texts.read(one, language())
-        page = f"# {one.number} · {text.title}\n\n{text.task}\n"
-        atomic_write_new(folder / f"{one.module}.md", page.encode())
-        atomic_write_new(folder / f"{one.module}.py", stub_of(one).encode())
-        if options.solutions:
-            atomic_write_new(folder / f"{one.module}_solution.py", solution_of(one).encode())
-    output.line(
-        _("{exercises} exercises are in {folder}").format(exercises=len(practice.exercises), folder=folder)
-    )
-    output.next_steps(("practice grade FOLDER", _("check the hand-ins of a class again")))
-    return 0
-
-
-def _grade(practice: Practice, options: argparse.Namespace) -> int:
-    from labkit.practice import grade
-    from labkit.practice.check import SIMULATED, STAGES
-    from labkit.support.atomic_files import atomic_write
-
-    exercises = (
-        [practice.find(name) for name in options.exercise] if options.exercise else list(practice.exercises)
-    )
-    learners, files = grade.hand_ins(Path(options.folder).expanduser(), exercises)
-
-    def report(one: grade.Grade) -> None:
-        if one.verdict is not None:
-            output.line(f"{one.learner}: {one.exercise.id}: {one.word} {one.verdict.code}".rstrip())
-
-    stages = (SIMULATED,) if options.simulated else STAGES
-    grades = grade.grade(learners, files, exercises, stages, report)
-    table = Path(options.csv or "grades.csv")
-    atomic_write(table, grade.as_csv(grades).encode())
-    output.line()
-    for name, code, failed, handed_in in grade.failure_rates(grades):
-        text = _("{exercise}: {failed} of {handed_in} fail by {code}")
-        output.line(text.format(exercise=name, failed=failed, handed_in=handed_in, code=code))
-    for exercise, names in grade.identical(files):
-        text = _("{exercise}: identical hand-ins of {names}")
-        output.line(text.format(exercise=exercise.id, names=", ".join(names)))
-    output.line(_("The table is in {file}").format(file=table))
-    return 0
-
-
-def _league(practice: Practice, options: argparse.Namespace) -> int:
-    from labkit.practice import league
-
-    files = [Path(name).expanduser() for name in options.files]
-    if not files:
-        own = [practice.workspace.file(practice.find(name)) for name in ("own-policy", "least-busy")]
-        files = [file for file in own if file.exists()]
-    standings = league.play(league.entries(files))
-    if options.json:
-        output.as_json([asdict(one) for one in standings])
-        return 0
-    _show_league(standings)
-    if reason := league.why(standings):
-        output.line()
-        output.line(_(reason[0]).format(**reason[1]))
-    output.next_steps(("practice start own-policy", _("write a policy of your own")))
-    return 0
-
-
-def _show_league(standings: list[Standing]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("", justify="right")
-    table.add_column(_("policy"), no_wrap=True)
-    for title in (
-        _("makespan"), _("wait (p95)"), _("fairness"), _("done twice"), _("violations"),
-    ):  # fmt: skip
-        table.add_column(title, justify="right")
-    for place, one in enumerate(standings, 1):
-        if not one.failure:
-            table.add_row(
-                str(place), one.name, f"{one.makespan_s:.2f} s", f"{one.waiting_p95_s:.2f} s",
-                f"{one.fairness:.2f}", f"{one.wasted_s:.1f} s", str(one.violations),
-            )  # fmt: skip
-    Console(width=max(100, Console().width)).print(table)
-    for one in standings:
-        if one.failure:
-            output.line(_("out of the league: {name}: {failure}").format(name=one.name, failure=one.failure))
-
-
-def _verify(practice: Practice, options: argparse.Namespace) -> int:
-    from labkit.practice.verify import verify
-
-    exercises = practice.exercises if options.exercise is None else (practice.find(options.exercise),)
-    faults = 0
-    for exercise in exercises:
-        found = list(verify(exercise))
-        faults += len(found)
-        output.line(f"{'✗' if found else '✓'} {exercise.number} · {exercise.id}")
-        for fault in found:
-            output.line(f"    {translate_error(fault)}")
-    return 1 if faults else 0
-
-
-# --- output -------------------------------------------------------------------------------------------------
-
-
 def _show_next(practice: Practice, exercise: Exercise, passed: bool) -> None:
     from labkit.practice import screen
 
     output.line()
     standings = practice.standings()
-    _show([screen.progress_line(practice.exercises, standings)])
+    practice_output.show([screen.progress_line(practice.exercises, standings)])
     if not passed:
         output.next_steps(
             (f"practice check {exercise.id}", _("check again")),
@@ -389,68 +282,3 @@ def _as_json(exercise: Exercise, practice: Practice) -> dict[str, object]:
         "saw_solution": standing.saw_solution,
         "last": standing.last,
     }
-
-
-def _show_title(exercise: Exercise) -> None:
-    from labkit.practice import texts
-
-    title = texts.read(exercise, language()).title
-    text = _("{number} · {title} · day {day} · {minutes} min")
-    output.line(text.format(number=exercise.number, title=title, day=exercise.day, minutes=exercise.minutes))
-
-
-def _shown(path: Path) -> str:
-    """Return a path as the learner types it here."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
-
-
-STYLES = {"title": "bold", "good": "green", "bad": "red", "unsure": "yellow", "code": "dim", "quiet": "dim"}
-
-
-def _show(lines: Iterable[Line]) -> None:
-    """Print the lines of a screen, in colour where the terminal has any."""
-    from rich.console import Console
-    from rich.text import Text
-
-    from labkit.practice import screen
-
-    console = Console(highlight=False, soft_wrap=True)
-    for line in lines:
-        called = screen.Line(line.role, output.as_called(line.text))
-        shown = screen.wrapped(called, console.width) if console.is_terminal else called.text
-        text = Text(shown, style=STYLES.get(line.role, ""))
-        if line.role == screen.LABELLED:
-            text.stylize("bold", 0, screen.LABEL_WIDTH)
-        console.print(text)
-
-
-def _show_markdown(text: str) -> None:
-    from rich.console import Console
-    from rich.markdown import Markdown
-
-    if sys.stdout.isatty():
-        Console().print(Markdown(text))
-    else:
-        output.line(text)
-
-
-def _show_code(code: str) -> None:
-    from rich.console import Console
-    from rich.syntax import Syntax
-
-    if sys.stdout.isatty():
-        Console().print(Syntax(code, "python", background_color="default"))
-    else:
-        output.line(code.rstrip("\n"))
-
-
-def _show_diff(file: Path, solution: str) -> None:
-    import difflib
-
-    mine = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
-    names = (_("your file"), _("our solution"))
-    for line in difflib.unified_diff(mine.splitlines(), solution.splitlines(), *names, lineterm=""):
-        output.line(line)

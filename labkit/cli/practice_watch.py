@@ -9,29 +9,27 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labkit.cli import output
+from labkit.cli import output, practice_output
 from labkit.cli.keyboard import Keys
 from labkit.practice import screen, texts
 from labkit.support.i18n import _, language
 
 if TYPE_CHECKING:
     from labkit.practice.exercise import Exercise
-    from labkit.practice.screen import Line
     from labkit.practice.session import Practice
 
 LOOK_EVERY_S = 0.2
 CLEAR = "\x1b[2J\x1b[H"
-Show = Callable[[Iterable["Line"]], None]
 
 
-def watch(practice: Practice, exercise: Exercise, show: Show, show_markdown: Callable[[str], None]) -> int:
-    """Check after every save until the learner quits or every exercise is passed; return the exit code."""
+def watch(practice: Practice, exercise: Exercise) -> int:
+    """Check after every save until the learner quits; return the exit code."""
     practice.workspace.start(exercise)
-    watcher = _Watcher(practice, exercise, show, show_markdown)
+    watcher = _Watcher(practice, exercise)
     if not sys.stdin.isatty():
         return watcher.run(lambda: _wait(LOOK_EVERY_S))
     with Keys() as keys:
@@ -46,17 +44,13 @@ def _wait(seconds: float) -> str:
 class _Watcher:
     """One ``watch``: the exercise on the screen, and what the file was when it was last checked."""
 
-    def __init__(
-        self, practice: Practice, exercise: Exercise, show: Show, show_markdown: Callable[[str], None]
-    ) -> None:
+    def __init__(self, practice: Practice, exercise: Exercise) -> None:
         self._practice = practice
         self._exercise = exercise
-        self._show = show
-        self._show_markdown = show_markdown
         self._seen: tuple[int, int] | None = None
 
     def run(self, next_key: Callable[[], str]) -> int:
-        """Return when the learner quits (0) or nothing is left to do (0)."""
+        """Return 0 when the learner quits."""
         while True:
             state = _state(self._practice.workspace.file(self._exercise))
             if state != self._seen and state is not None:
@@ -68,32 +62,32 @@ class _Watcher:
                 case "h":
                     level, text = self._practice.hint(self._exercise)
                     output.line(_("Hint {level} of {levels}").format(level=level, levels=texts.HINTS))
-                    self._show_markdown(text)
+                    practice_output.show_markdown(text)
                 case "l":
-                    self._show(screen.list_lines(self._practice.exercises, self._practice.standings()))
+                    practice_output.show(
+                        screen.list_lines(self._practice.exercises, self._practice.standings())
+                    )
                     self._show_keys()
                 case "s":
                     output.line(f"python -m labkit practice solution {self._exercise.id}")
                 case "t":
-                    self._show_markdown(texts.read(self._exercise, language()).task)
+                    practice_output.show_markdown(texts.read(self._exercise, language()).task)
                 case "n":
                     self._go_on()
-            if self._exercise is None:
-                return 0
 
     def _check(self) -> None:
         if sys.stdout.isatty():
             sys.stdout.write(CLEAR)
         output.line(_("checking {file} …").format(file=self._practice.workspace.file(self._exercise).name))
         verdict = self._practice.check(self._exercise)
-        self._show(screen.verdict_lines(self._exercise, verdict))
+        practice_output.show(screen.verdict_lines(self._exercise, verdict))
         output.line()
         standings = self._practice.standings()
-        self._show([screen.progress_line(self._practice.exercises, standings)])
+        practice_output.show([screen.progress_line(self._practice.exercises, standings)])
         if verdict.passed and (following := self._following()):
             title = texts.read(following, language()).title
             next_ = _("n goes on to {number} · {title}").format(number=following.number, title=title)
-            self._show([screen.Line(screen.GOOD, next_)])
+            practice_output.show([screen.Line(screen.GOOD, next_)])
         self._show_keys()
 
     def _following(self) -> Exercise | None:
@@ -104,21 +98,21 @@ class _Watcher:
     def _show_keys(self) -> None:
         if sys.stdin.isatty():
             keys = _("save the file to check again · h hint · t text · l list · s solution · n next · q quit")
-            self._show([screen.Line(screen.QUIET, keys)])
+            practice_output.show([screen.Line(screen.QUIET, keys)])
         sys.stdout.flush()
 
     def _go_on(self) -> None:
         """Turn to the next exercise that is not passed."""
         following = self._following()
         if following is None:
-            self._show([screen.progress_line(self._practice.exercises, self._practice.standings())])
+            practice_output.show([screen.progress_line(self._practice.exercises, self._practice.standings())])
             return
         self._exercise = following
         self._practice.workspace.start(following)
         self._seen = _state(self._practice.workspace.file(following))
-        title = texts.read(following, language())
-        output.line(f"{following.number} · {title.title}")
-        self._show_markdown(title.task)
+        text = texts.read(following, language())
+        output.line(f"{following.number} · {text.title}")
+        practice_output.show_markdown(text.task)
         output.line(_("Your file: {file}").format(file=self._practice.workspace.file(following)))
         self._show_keys()
 
