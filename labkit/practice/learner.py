@@ -1,4 +1,4 @@
-"""Our side of the learner's process: call its functions, and turn whatever it does into findings.
+"""Our side of the learner's process: call its functions within limits, and end it.
 
 ::
 
@@ -8,7 +8,7 @@
 
 A call that does not return within its limit is judged by what the process did meanwhile: if it computed, or
 waits although the machine is idle, the code is at fault (``never-returns``, with its line). If the machine
-kept it from running, the call gets more time, and then the check is inconclusive.
+kept it from running, the call gets more time, and then the check is inconclusive. `findings` has the words.
 
 The process leads a group of its own. ``close`` ends it with all of its descendants.
 """
@@ -32,14 +32,15 @@ from typing import Any, Final
 import psutil
 
 from labkit.core.errors import N_, InvariantBroken, ProtocolError
-from labkit.practice import channel
+from labkit.practice import channel, findings
 from labkit.practice.exercise import Exercise
 from labkit.practice.pacer import Pacer
 from labkit.practice.verdict import Finding, Inconclusive
 from labkit.support.process_groups import KILL, signal_group
 
 LIMIT_S: Final = 2.0
-"""Of one call, unless the checker says otherwise; a busy machine gets ``PATIENCE`` times as long."""
+"""How long one call may take, unless the checker sets another limit; ``PATIENCE`` times as long if the machine
+is busy."""
 PATIENCE: Final = 5
 BUSY_SHARE: Final = 0.25
 """A judge that was late for this share of the time is on a machine that is too busy for a verdict."""
@@ -48,9 +49,7 @@ MOST_OUTPUT: Final = 16_384
 STACK_S: Final = 1.0
 FIRST_LOOK_S: Final = 0.1
 MOST_PROCESSES: Final = 64
-"""That the learner's code may start in one call."""
-
-NOT_YET: Final = "not-yet"
+"""How many processes the learner's code may start in one call."""
 
 
 class Learner:
@@ -112,13 +111,11 @@ class Learner:
         kind, *rest = self._answer(process, known_as, limit_s)
         if kind == "value":
             return rest[0]
-        raise self._finding(kind, known_as, rest)
+        raise findings.of_answer(kind, rest, known_as, self.file)
 
     def _answer(self, process: subprocess.Popen[bytes], name: str, limit_s: float) -> list[Any]:
-        try:
-            return self._checked(
-                self._answers.get(timeout=min(limit_s, FIRST_LOOK_S))
-            )  # most calls: no pacer
+        try:  # most calls answer at once, and need no pacer
+            return self._checked(self._answers.get(timeout=min(limit_s, FIRST_LOOK_S)))
         except queue.Empty:
             pass
         began, computed = time.monotonic(), _cpu_s(process.pid)
@@ -129,13 +126,16 @@ class Learner:
                 except queue.Empty:
                     pass
                 if len(_descendants(process.pid)) > MOST_PROCESSES:
-                    raise self._too_many_processes(name)
+                    self.close()
+                    raise findings.too_many_processes(name, MOST_PROCESSES)
                 waited = time.monotonic() - began
                 if waited < limit_s:
                     continue
                 busy = pacer.late_s > BUSY_SHARE * waited
                 if _cpu_s(process.pid) - computed >= limit_s or not busy:
-                    raise self._never_returns(process, name, limit_s)
+                    line = self._running_line(process)
+                    self.close()
+                    raise findings.never_returns(name, limit_s, line)
                 if waited > PATIENCE * limit_s:
                     raise Inconclusive(
                         N_("this machine was too busy: {function} got no answer in {seconds:.0f} s"),
@@ -150,72 +150,6 @@ class Learner:
             return answer
         raise InvariantBroken(N_("the learner's process answered {answer!r}"), answer=answer)
 
-    # --- findings -------------------------------------------------------------------------------------------
-
-    def _finding(self, kind: str, name: str, rest: list[Any]) -> Finding:
-        finding: Finding
-        if kind == "missing":
-            finding = Finding(
-                "missing",
-                N_("{file} has no function {function}"),
-                expected=N_("{file} defines {function}"),
-                advice=N_("Write {function} again, or begin anew: practice reset keeps a copy of your file."),
-                file=self.file,
-                function=rest[0],
-            )
-        elif kind == "signature":
-            finding = Finding(
-                "signature",
-                N_("{function} cannot be called as the exercise calls it: {error}"),
-                expected=N_("{function} takes the arguments that the exercise's text names"),
-                advice=N_(
-                    "Give {function} its parameters back; their names may change, their number may not."
-                ),
-                function=name,
-                error=rest[0],
-            )
-        elif kind == "unsendable":
-            finding = Finding(
-                "wrong-type",
-                N_("{function} returned something else than the exercise asks for: {error}"),
-                expected=N_("{function} returns plain values: numbers, text, lists, arrays"),
-                advice=N_("Look at what {function} returns, for instance with print."),
-                function=name,
-                error=rest[0],
-            )
-        elif kind == "raised" and rest[0] == "NotImplementedError":
-            finding = Finding(
-                NOT_YET,
-                N_("{function} is not written yet"),
-                expected=N_("{function} does what the exercise asks for"),
-                advice=N_("Replace the line with NotImplementedError by your own code."),
-                function=name,
-            )
-            finding.learner_lines = tuple(rest[2])
-        elif kind == "import":
-            finding = Finding(
-                "import",
-                N_("{file} cannot be imported: {error}"),
-                expected=N_("Python can import {file}"),
-                advice=N_("Correct the line that is shown, then save the file."),
-                file=self.file,
-                error=rest[1],
-            )
-            finding.learner_lines = tuple(rest[2])
-        elif kind == "raised":
-            finding = Finding(
-                "raised",
-                N_("it ended with an exception: {error}"),
-                expected=N_("{function} returns without an exception"),
-                advice=N_("Read the last of these lines: there it happened."),
-                function=name,
-                error=rest[1],
-            )
-            finding.learner_lines = tuple(rest[2])
-        else:
-            raise InvariantBroken(N_("the learner's process answered {answer!r}"), answer=kind)
-        return finding
-
     def _ended(self) -> Finding:
         """Return the finding for a process that is gone, after its last output has been read."""
         process = self._process
@@ -223,42 +157,8 @@ class Learner:
         code = process.wait(STACK_S)
         for thread in self._threads:
             thread.join(STACK_S)
-        finding = Finding(
-            "ended",
-            N_("your code ended the whole process (exit code {exit_code})"),
-            expected=N_("your code returns to its caller"),
-            advice=N_("Look for exit, os._exit, os.kill or a fork in {file}."),
-            exit_code=code,
-            file=self.file,
-        )
         self.close()
-        return finding
-
-    def _never_returns(self, process: subprocess.Popen[bytes], name: str, limit_s: float) -> Finding:
-        finding = Finding(
-            "never-returns",
-            N_("{function} had not returned after {seconds:g} s"),
-            expected=N_("{function} returns within {seconds:g} s"),
-            advice=N_(
-                "This line was running. Look for a loop that never ends, or a wait for what never comes."
-            ),
-            function=name,
-            seconds=limit_s,
-        )
-        finding.learner_lines = self._running_line(process)
-        self.close()
-        return finding
-
-    def _too_many_processes(self, name: str) -> Finding:
-        self.close()
-        return Finding(
-            "too-many-processes",
-            N_("{function} had started more than {most} processes"),
-            expected=N_("it starts as many processes as the exercise asks for"),
-            advice=N_("A fork in a loop doubles the processes each time, and so does a pool inside a pool."),
-            function=name,
-            most=MOST_PROCESSES,
-        )
+        return findings.ended(code, self.file)
 
     def _running_line(self, process: subprocess.Popen[bytes]) -> tuple[str, ...]:
         """Return the innermost line of the learner's file that runs now, as far as it can be found."""

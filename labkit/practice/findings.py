@@ -1,0 +1,116 @@
+"""The findings about whatever a learner's process may answer or do; `verdict` defines what a finding is."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from labkit.core.errors import N_, InvariantBroken
+from labkit.practice.verdict import Finding
+
+NOT_YET: Final = "not-yet"
+"""The code of a stub that is still as it was handed out."""
+
+
+def of_answer(kind: str, rest: list[Any], function: str, file: str) -> Finding:
+    """Return the finding for an answer of the process that is no value (`labkit.practice.player`).
+
+    ``rest``: what follows the answer's kind. Raises InvariantBroken for an unknown kind.
+    """
+    finding: Finding
+    if kind == "missing":
+        finding = Finding(
+            "missing",
+            N_("{file} has no function {function}"),
+            expected=N_("{file} defines {function}"),
+            advice=N_("Write {function} again, or begin anew: practice reset keeps a copy of your file."),
+            file=file,
+            function=rest[0],
+        )
+    elif kind == "signature":
+        finding = Finding(
+            "signature",
+            N_("{function} cannot be called as the exercise calls it: {error}"),
+            expected=N_("{function} takes the arguments that the exercise's text names"),
+            advice=N_("Give {function} its parameters back; their names may change, their number may not."),
+            function=function,
+            error=rest[0],
+        )
+    elif kind == "unsendable":
+        finding = Finding(
+            "wrong-type",
+            N_("{function} returned something else than the exercise asks for: {error}"),
+            expected=N_("{function} returns plain values: numbers, text, lists, arrays"),
+            advice=N_("Look at what {function} returns, for instance with print."),
+            function=function,
+            error=rest[0],
+        )
+    elif kind == "raised" and rest[0] == "NotImplementedError":
+        finding = Finding(
+            NOT_YET,
+            N_("{function} is not written yet"),
+            expected=N_("{function} does what the exercise asks for"),
+            advice=N_("Replace the line with NotImplementedError by your own code."),
+            function=function,
+        )
+        finding.learner_lines = tuple(rest[2])
+    elif kind == "import":
+        finding = Finding(
+            "import",
+            N_("{file} cannot be imported: {error}"),
+            expected=N_("Python can import {file}"),
+            advice=N_("Correct the line that is shown, then save the file."),
+            file=file,
+            error=rest[1],
+        )
+        finding.learner_lines = tuple(rest[2])
+    elif kind == "raised":
+        finding = Finding(
+            "raised",
+            N_("it ended with an exception: {error}"),
+            expected=N_("{function} returns without an exception"),
+            advice=N_("Read the last of these lines: there it happened."),
+            function=function,
+            error=rest[1],
+        )
+        finding.learner_lines = tuple(rest[2])
+    else:
+        raise InvariantBroken(N_("the learner's process answered {answer!r}"), answer=kind)
+    return finding
+
+
+def ended(exit_code: int, file: str) -> Finding:
+    """Return the finding for a process that is gone."""
+    return Finding(
+        "ended",
+        N_("your code ended the whole process (exit code {exit_code})"),
+        expected=N_("your code returns to its caller"),
+        advice=N_("Look for exit, os._exit, os.kill or a fork in {file}."),
+        exit_code=exit_code,
+        file=file,
+    )
+
+
+def never_returns(function: str, limit_s: float, running: tuple[str, ...]) -> Finding:
+    """Return the finding for a call without an end; ``running``: the learner's line that it is at."""
+    finding = Finding(
+        "never-returns",
+        N_("{function} had not returned after {seconds:g} s"),
+        expected=N_("{function} returns within {seconds:g} s"),
+        advice=N_("This line was running. Look for a loop that never ends, or a wait for what never comes."),
+        function=function,
+        seconds=limit_s,
+    )
+    finding.learner_lines = running
+    return finding
+
+
+def too_many_processes(function: str, most: int) -> Finding:
+    """Return the finding for a call that has started more processes than ``most``."""
+    return Finding(
+        "too-many-processes",
+        N_("{function} had started more than {most} processes"),
+        expected=N_("it starts as many processes as the exercise asks for"),
+        advice=N_("A fork in a loop doubles the processes each time, and so does a pool inside a pool."),
+        function=function,
+        most=most,
+    )
