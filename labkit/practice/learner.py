@@ -39,8 +39,7 @@ from labkit.practice.verdict import Finding, Inconclusive
 from labkit.support.process_groups import KILL, signal_group
 
 LIMIT_S: Final = 2.0
-"""How long one call may take, unless the checker sets another limit; ``PATIENCE`` times as long if the machine
-is busy."""
+"""For one call, unless the checker sets another limit. A busy machine gets ``PATIENCE`` times that."""
 PATIENCE: Final = 5
 BUSY_SHARE: Final = 0.25
 """A judge that was late for this share of the time is on a machine that is too busy for a verdict."""
