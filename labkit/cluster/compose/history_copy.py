@@ -17,18 +17,17 @@ The copy has a thread of its own, and at most one ``docker exec`` process. ``clo
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import shutil
 import subprocess
-import tarfile
 import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from labkit.cluster.compose.docker import Docker, explain
+from labkit.cluster.compose.copied_out import NoSuchFile, copy_out
+from labkit.cluster.compose.docker import Docker
 from labkit.core.errors import N_, ClusterError, LabkitError
 from labkit.support import temporary
 from labkit.support.process_groups import KILL, birth, signal_group
@@ -111,7 +110,7 @@ class HistoryCopy:
                 self._follow()
                 if not self._closing.wait(AGAIN_S):
                     self._fetch()
-            except (LabkitError, OSError, subprocess.TimeoutExpired, tarfile.TarError) as error:
+            except (LabkitError, OSError) as error:
                 if GONE in str(error) and self._find is None:
                     return  # its history is gone too; other errors (Docker restarts, a full disk) may pass
                 if GONE in str(error) and self._goes_on_elsewhere():
@@ -134,20 +133,12 @@ class HistoryCopy:
 
     def _fetch(self) -> None:
         """Copy the part of the broker's file that the copy lacks."""
-        ran = subprocess.run(
-            ["docker", "cp", f"{self._container}:{EVENTS}", "-"],
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            env=self._docker.environ,
-            timeout=FETCH_S,
-        )
-        if ran.returncode != 0:
-            complaint = ran.stderr.decode("utf-8", "replace")
-            if "could not find the file" in complaint.lower() or "no such file" in complaint.lower():
-                return  # the broker has not written anything yet
-            raise explain("docker cp", complaint)
-        with tarfile.open(fileobj=io.BytesIO(ran.stdout)) as tar:
-            member = tar.extractfile(tar.getmembers()[0])
+        try:
+            archive = copy_out(self._docker, self._container, EVENTS, FETCH_S)
+        except NoSuchFile:
+            return  # the broker has not written anything yet
+        with archive:
+            member = archive.extractfile(archive.getmembers()[0])
             assert member is not None
             member.seek(self._copied - self._before)
             self._append(member.read())

@@ -25,17 +25,15 @@ that connect by themselves.
 
 from __future__ import annotations
 
-import io
 import secrets
 import shutil
-import subprocess
 import sys
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from labkit.cluster.compose import containers
-from labkit.cluster.compose.docker import Docker, explain
+from labkit.cluster.compose.copied_out import copy_out
+from labkit.cluster.compose.docker import Docker
 from labkit.core.errors import N_, ClusterError, InvalidInput, SettingsError
 from labkit.security.credentials import Keys, of_folder
 from labkit.security.key_store import (
@@ -235,16 +233,7 @@ def _copy_out(docker: Docker, what: str, to: Path) -> None:
             ),
             project=docker.project,
         )
-    ran = subprocess.run(
-        ["docker", "cp", f"{found[0]['Id']}:{OUT}/{what}", "-"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        env=docker.environ,
-        check=False,
-    )
-    if ran.returncode != 0:
-        raise explain("docker cp", ran.stderr.decode("utf-8", "replace"))
-    with tarfile.open(fileobj=io.BytesIO(ran.stdout)) as tar:
+    with copy_out(docker, found[0]["Id"], f"{OUT}/{what}") as tar:
         tar.extractall(to, filter="data")
 
 

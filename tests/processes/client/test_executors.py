@@ -106,10 +106,17 @@ def resolve_elsewhere(number: int) -> int:
 
 
 def test_a_shutdown_leaves_the_cluster_as_it_is(two_workers: Cluster) -> None:
+    before = _processes(two_workers)
     for _ in range(2):
         with open_executor("cluster", cluster=two_workers) as executor:
             assert executor.submit(add, 1, 2).result(30) == 3
-    assert [worker.status for worker in two_workers.workers()] == ["ready", "ready"]
+    two_workers.wait_until_ready()
+    assert _processes(two_workers) == before
+
+
+def _processes(cluster: Cluster) -> list[tuple[str, str, int | None]]:
+    """Return name, state and pid of each worker: what a starved worker keeps while the broker misses it."""
+    return [(worker.name, worker.process, worker.pid) for worker in cluster.workers()]
 
 
 def test_without_a_handle_it_finds_the_cluster_in_the_background(tmp_path: Path) -> None:

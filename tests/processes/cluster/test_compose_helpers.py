@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from labkit.cluster.compose.copied_out import IncompleteCopy
 from labkit.cluster.compose.docker import Docker
 from labkit.cluster.compose.history_copy import HistoryCopy, new_folder
 from labkit.cluster.compose.reaper import Reaper
@@ -65,7 +66,12 @@ DOCKER = """
 esac
 case "$1" in
 cp) [ -f "$BOX/events.jsonl" ] || { echo "Error: Could not find the file $2 in container" >&2; exit 1; }
-    exec tar -C "$BOX" -cf - events.jsonl ;;
+    case "$(head -n 1 "$BOX/hiccups" 2> /dev/null)" in
+    "") exec tar -C "$BOX" -cf - events.jsonl ;;
+    zeros) head -c 1024 /dev/zero ;;
+    half) tar -C "$BOX" -cf - events.jsonl | head -c 600 ;;
+    esac # "nothing" prints nothing
+    sed -i 1d "$BOX/hiccups" ;;
 exec)
     [ -f "$BOX/running" ] || { echo "container is not running" >&2; exit 1; }
     tail -c "+$8" -F "$BOX/events.jsonl" 2> /dev/null & tail=$!
@@ -235,6 +241,42 @@ def test_copies_of_killed_programs_are_removed_by_the_next_one(
     second = new_folder()
     assert not left.exists()
     assert all(folder.exists() for folder in (*others, mine, second)) and mine != second
+
+
+HICCUPS = ("zeros", "nothing", "half")
+"""What ``docker cp`` printed, with exit code 0, of a container that ended meanwhile."""
+
+
+@pytest.mark.parametrize("hiccup", HICCUPS)
+def test_half_an_archive_is_asked_for_again(box: Path, tmp_path: Path, hiccup: str) -> None:
+    write(box, *["broker_started"] * 20)
+    (box / "hiccups").write_text(f"{hiccup}\n" * 2, encoding="ascii")
+    HistoryCopy(Docker("p", os.environ), "c0ffee", tmp_path / "copy").close()
+    assert (tmp_path / "copy").read_bytes() == (box / "events.jsonl").read_bytes()
+    assert (box / "hiccups").read_bytes() == b"", "both were met"
+
+
+@pytest.mark.parametrize("hiccup", HICCUPS)
+def test_nothing_but_half_archives_is_an_error_with_the_next_step(
+    box: Path, tmp_path: Path, hiccup: str
+) -> None:
+    write(box, *["broker_started"] * 20)
+    (box / "hiccups").write_text(f"{hiccup}\n" * 100, encoding="ascii")
+    with pytest.raises(IncompleteCopy, match=r"c0ffee:/cluster/events\.jsonl.*docker ps -a shows why"):
+        HistoryCopy(Docker("p", os.environ), "c0ffee", tmp_path / "copy")
+
+
+def test_the_copy_outlives_half_archives_of_a_dying_broker(box: Path, tmp_path: Path) -> None:
+    write(box, "broker_started")
+    history_copy = HistoryCopy(Docker("p", os.environ), "c0ffee", tmp_path / "copy")
+    try:
+        (box / "hiccups").write_text("zeros\nhalf\n" * 10, encoding="ascii")
+        (box / "running").unlink()
+        write(box, "fault")
+        copied = EventFile(tmp_path / "copy")
+        wait_until(lambda: len(copied.history().events) == 2, 20.0, "the last line of the dying broker")
+    finally:
+        history_copy.close()
 
 
 def test_a_missing_container_is_an_error_at_once(box: Path, tmp_path: Path) -> None:
