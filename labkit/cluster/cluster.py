@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Self, cast
 from weakref import WeakSet
 
 from labkit.cluster.backend import Backend
-from labkit.cluster.processes import RESTARTING, RUNNING, ProcessRow
+from labkit.cluster.processes import RUNNING, ProcessRow
+from labkit.cluster.readiness import down_by_command, wait_until_ready
 from labkit.cluster.status import (
     BrokerStatus,
     ClusterStatus,
@@ -34,7 +35,6 @@ from labkit.cluster.status import (
     WorkerRow,
     guests,
     joined,
-    recovery_command,
 )
 from labkit.core.errors import (
     N_,
@@ -57,19 +57,12 @@ if TYPE_CHECKING:  # imported when first used, while a cluster's own processes a
     from labkit.core.history import Event, History
     from labkit.panel import Panel
 
-DEFAULT = "default"
-"""The name of the cluster that a command without ``--name`` means (LABKIT_CLUSTER changes it)."""
 NOTE_S = 1.0
 """How long the broker may take to record a fault."""
 ASK_S = 2.0
 CONNECT_S = 0.5
 """How long one attempt to reach a starting broker takes; the processes are checked between attempts."""
 POLL_S = 0.01
-MANY_SHORT_LIVES = 3
-"""A process that ended this often within seconds of its start is not going to be ready."""
-BROKER_DOWN_S = 3.0
-"""``wait_until_ready`` gives up on a broker that a command froze or stopped at least this long ago."""
-UP = (RUNNING, RESTARTING)
 
 
 class Cluster:
@@ -287,58 +280,13 @@ class Cluster:
         """Return where JupyterLab is, with its token; None if the backend has none."""
         return self._backend.lab_url()
 
-    # --- waiting until it is ready --------------------------------------------------------------------------
-
     def wait_until_ready(self, timeout_s: float = 30.0) -> None:
         """Wait until the broker reports every worker that should be up as ready, each by its present process.
 
         Raises ClusterError when that takes longer than ``timeout_s``, or earlier if a process keeps ending;
         BrokerUnreachable if a command stopped or froze the broker and no command brings it back.
         """
-        deadline = time.monotonic() + timeout_s
-        may_be_down_until: float | None = None
-        while True:
-            rows = self._backend.status()["processes"]
-            wanted = [row for row in rows if row["kind"] == "worker" and row["state"] in UP]
-            snapshot = self._first_broker_status(deadline) if _runs(rows, "broker") else None
-            if snapshot is not None and all(self._is_ready(row, snapshot) for row in wanted):
-                return
-            for row in rows:
-                if self._keeps_ending(row, snapshot):
-                    raise self._why_not_ready(row)
-            now = time.monotonic()
-            if (is_down := self._down_by_command(rows)) is None:
-                may_be_down_until = None
-            elif may_be_down_until is None:
-                may_be_down_until = now + BROKER_DOWN_S
-            elif now > may_be_down_until:
-                raise is_down
-            if now > deadline:
-                raise is_down or self._not_in_time(wanted, snapshot, timeout_s)
-            time.sleep(POLL_S)
-
-    def _not_in_time(
-        self, wanted: list[ProcessRow], snapshot: BrokerStatus | None, timeout_s: float
-    ) -> ClusterError:
-        if snapshot is None:
-            return ClusterError(
-                N_(
-                    "the broker did not answer within {seconds:g} s; "
-                    "python -m labkit logs broker{option} shows why"
-                ),
-                seconds=timeout_s,
-                option=self._option,
-            )
-        return ClusterError(
-            N_(
-                "{ready} of {wanted} workers were ready after {seconds:g} s; "
-                "python -m labkit logs{option} shows why"
-            ),
-            option=self._option,
-            ready=sum(self._is_ready(row, snapshot) for row in wanted),
-            wanted=len(wanted),
-            seconds=timeout_s,
-        )
+        wait_until_ready(self._backend, self._first_broker_status, timeout_s)
 
     def _first_broker_status(self, deadline: float) -> BrokerStatus | None:
         """Return the broker's status, or None if it does not serve yet.
@@ -350,31 +298,6 @@ class Cluster:
             return self._client_of_ours(patience_s).status(patience_s)
         except (BrokerUnreachable, AccessDenied):
             return None
-
-    def _is_ready(self, row: ProcessRow, snapshot: BrokerStatus) -> bool:
-        """Return whether the broker knows this very process, and not its predecessor of the same name."""
-        return any(
-            known["id"] == row["name"]
-            and known["status"] in ("ready", "busy")
-            and (known["pid"] == row["pid"] or not self._backend.knows_worker_pids)
-            for known in snapshot["workers"]
-        )
-
-    def _keeps_ending(self, row: ProcessRow, snapshot: BrokerStatus | None) -> bool:
-        """Return whether this process ends again and again, now. What is well is not blamed for its past."""
-        if row["state"] not in UP or row["short_lives"] < MANY_SHORT_LIVES:
-            return False
-        if row["kind"] == "broker":
-            return snapshot is None
-        return row["kind"] != "worker" or snapshot is None or not self._is_ready(row, snapshot)
-
-    def _why_not_ready(self, row: ProcessRow) -> ClusterError:
-        return ClusterError(
-            N_("{name} keeps ending ({last_exit}): {line}"),
-            name=row["name"],
-            last_exit=row["last_exit"],
-            line=self._backend.last_line(row["name"]),
-        )
 
     # --- talking to the broker ------------------------------------------------------------------------------
 
@@ -402,33 +325,9 @@ class Cluster:
     def _why_unreachable(self, error: BrokerUnreachable) -> BrokerUnreachable:
         """Return an error that names the step that helps, where the backend knows one."""
         try:
-            return self._down_by_command(self._backend.status()["processes"]) or error
+            return down_by_command(self._backend, self._backend.status()["processes"]) or error
         except ClusterError:
             return error  # the backend does not answer either
-
-    def _down_by_command(self, rows: Sequence[ProcessRow]) -> BrokerUnreachable | None:
-        """Return an error with the command that brings back a broker that a command stopped; or None."""
-        command = recovery_command(rows, "broker")
-        if command and self._backend.is_private:  # no command line reaches a private cluster
-            return BrokerUnreachable(
-                N_("the broker is down or frozen; cluster.{command}('broker') brings it back, or the panel"),
-                command=command,
-            )
-        if command == "resume":
-            return BrokerUnreachable(
-                N_("the broker is frozen; python -m labkit resume broker{option}"), option=self._option
-            )
-        if command == "start":
-            return BrokerUnreachable(
-                N_("the broker is down; python -m labkit start broker{option}"), option=self._option
-            )
-        return None
-
-    @property
-    def _option(self) -> str:
-        """The options with which the command line means this cluster; empty for the one that none names."""
-        name = "" if self._backend.is_private or self.name == DEFAULT else f" --name {self.name}"
-        return name + (" --backend compose" if self.backend == "compose" else "")
 
     def _client_of_ours(self, timeout_s: float) -> Client:
         with self._lock:
@@ -485,10 +384,6 @@ def _wait_for_fault(events: EventFile, fault: str, target: str, until: float) ->
         if time.monotonic() >= until:
             return None
         time.sleep(POLL_S)
-
-
-def _runs(rows: Sequence[ProcessRow], kind: str) -> bool:
-    return any(row["kind"] == kind and row["state"] == RUNNING for row in rows)
 
 
 def _as_row(worker: WorkerInfo) -> WorkerRow:

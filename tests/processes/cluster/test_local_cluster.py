@@ -20,6 +20,7 @@ from labkit import jobs
 from labkit.cluster import Cluster, open_cluster, ports
 from labkit.cluster.backend import BackendStatus
 from labkit.cluster.history_file import EventFile
+from labkit.cluster.readiness import keeps_ending_error
 from labkit.cluster.status import WorkerRow
 from labkit.core.errors import (
     BrokerUnreachable,
@@ -317,7 +318,7 @@ def test_a_frozen_broker_delays_no_command(cluster: Cluster) -> None:
 def test_broker_down_by_command_is_not_waited_for(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, fault: str, recovery: str
 ) -> None:
-    monkeypatch.setattr("labkit.cluster.cluster.BROKER_DOWN_S", 0.3)
+    monkeypatch.setattr("labkit.cluster.readiness.BROKER_DOWN_S", 0.3)
     getattr(cluster, fault)("broker")
     with pytest.raises(BrokerUnreachable, match=f"cluster.{recovery}..broker"):
         cluster.wait_until_ready(3600.0)
@@ -390,7 +391,7 @@ def test_last_line_is_the_processs_own_not_the_next_start(
     printed = "--- worker-1 started at 2026-11-27 03:50:00 ---\nwhat a pity\n\n"
     monkeypatch.setattr(cluster._backend, "logs", lambda _name, _lines: printed + printed.splitlines()[0])
     row: Any = {"name": "worker-1", "last_exit": "exit 2"}
-    assert str(cluster._why_not_ready(row)) == "worker-1 keeps ending (exit 2): what a pity"
+    assert str(keeps_ending_error(cluster._backend, row)) == "worker-1 keeps ending (exit 2): what a pity"
 
 
 def test_a_cluster_that_is_not_ready_in_time_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from labkit.cluster.cluster import Cluster
+from labkit.cluster.readiness import wait_until_ready
 from labkit.core.errors import ClusterError
 
 
@@ -34,28 +34,25 @@ class Backend:
         return "serving tasks"
 
 
-def waiting_for(*rows: dict[str, Any], ready: tuple[str, ...], broker: bool = True) -> Cluster:
-    cluster = object.__new__(Cluster)
-    cluster._backend = Backend(*rows)  # type: ignore[assignment]
+def wait_for(*rows: dict[str, Any], ready: tuple[str, ...], timeout_s: float, broker: bool = True) -> None:
     workers = [{"id": name, "status": "ready", "pid": 7} for name in ready]
-    snapshot: dict[str, Any] | None = {"workers": workers} if broker else None
-    cluster._first_broker_status = lambda deadline: snapshot  # type: ignore[method-assign]
-    return cluster
+    snapshot: Any = {"workers": workers} if broker else None
+    backend: Any = Backend(*rows)
+    wait_until_ready(backend, lambda _deadline: snapshot, timeout_s)
 
 
 @pytest.mark.parametrize("troubled", ["worker-1", "broker", "redis"])
 def test_a_healthy_cluster_is_ready_whatever_happened_before(troubled: str) -> None:
     rows = [row(name, 5 if name == troubled else 0) for name in ("broker", "redis", "worker-1")]
-    waiting_for(*rows, ready=("worker-1",)).wait_until_ready(0.0)
+    wait_for(*rows, ready=("worker-1",), timeout_s=0.0)
 
 
 def test_a_worker_that_is_not_ready_and_keeps_ending_is_named() -> None:
-    cluster = waiting_for(row("broker"), row("worker-1", 3), row("worker-2", 3), ready=("worker-1",))
+    rows = row("broker"), row("worker-1", 3), row("worker-2", 3)
     with pytest.raises(ClusterError, match=r"worker-2 keeps ending"):
-        cluster.wait_until_ready(5.0)
+        wait_for(*rows, ready=("worker-1",), timeout_s=5.0)
 
 
 def test_a_broker_that_does_not_answer_and_keeps_ending_is_named() -> None:
-    cluster = waiting_for(row("broker", 3), row("worker-1", 5), ready=(), broker=False)
     with pytest.raises(ClusterError, match=r"broker keeps ending"):
-        cluster.wait_until_ready(5.0)
+        wait_for(row("broker", 3), row("worker-1", 5), ready=(), timeout_s=5.0, broker=False)
