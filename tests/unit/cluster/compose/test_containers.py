@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -330,6 +334,38 @@ def test_images_install_only_packages_of_the_list_and_pin_none(picker: ModuleTyp
         assert len(picked) == len(names) and all("==" in line for line in picked)
         assert "==" not in text, path.name
         assert "-r /picked/requirements.txt -c /picked/constraints.txt" in text, path.name
+
+
+def test_labs_image_has_every_package_that_its_code_imports(picker: ModuleType, tmp_path: Path) -> None:
+    text = (ROOT / "docker" / "Dockerfile.lab").read_text(encoding="utf-8")
+    wanted = re.search(r"pick_requirements\.py / /picked((?:[\w.-]+|\\\n|[ ])+)\n", text)
+    assert wanted is not None
+    assert picker.main([str(ROOT), str(tmp_path), *wanted[1].replace("\\", "").split()]) == 0
+    lines = [
+        line
+        for name in ("requirements.txt", "constraints.txt")
+        for line in (tmp_path / name).read_text(encoding="utf-8").splitlines()
+    ]
+    installed = {picker.name_of(line) for line in lines}
+    sold_as = packages_distributions()
+    copied = [path for room in ("labkit", "workers") for path in (ROOT / room).rglob("*.py")]
+    imported = {name for path in copied for name in _imported(path)} - set(sys.stdlib_module_names)
+    imported -= {"labkit", "workers", "benchmarks"} | {"_typeshed"}  # ours; for type checkers only
+    missing = {
+        name
+        for name in imported
+        if not installed & {picker.normal(package) for package in sold_as.get(name, [name])}
+    }
+    assert {"yaml", "zmq", "IPython"} <= imported and missing == set()
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """Yield the top-level names of the modules that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.partition(".")[0]
 
 
 def test_an_image_is_installed_within_the_pins_of_its_dependencies(
