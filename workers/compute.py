@@ -20,7 +20,7 @@ from labkit.calls.chunks import RUN_EACH, Position
 from labkit.calls.refusals import TooLarge
 from labkit.core import exception_attributes, exception_text
 from labkit.core.errors import N_, CannotTravel
-from labkit.core.peers.worker_session import Began, Finished, Raised
+from labkit.core.peers.worker_events import Began, Finished, Raised
 from labkit.core.protocol import messages as m
 from labkit.support.current_task import CurrentTask, set_current
 from labkit.support.tracebacks import traceback_text

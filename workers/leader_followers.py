@@ -31,7 +31,7 @@ import threading
 import time
 from typing import Protocol
 
-from labkit.core.peers.worker_session import Finished, Raised
+from labkit.core.peers.worker_events import Finished, Raised
 from workers.compute import ANNOUNCE_AFTER_S, Compute
 
 REPORT_AFTER_S = ANNOUNCE_AFTER_S / 2

@@ -17,16 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from labkit.core.peers.session import Connect, Phase, Send, Tick
-from labkit.core.peers.worker_session import (
-    Exit,
-    Finished,
-    Raised,
-    Run,
-    StopAsked,
-    Withdraw,
-    Withdrawn,
-    WorkerSession,
-)
+from labkit.core.peers.worker_events import Exit, Finished, Raised, Run, StopAsked, Withdraw, Withdrawn
+from labkit.core.peers.worker_session import WorkerSession
 from labkit.core.protocol import exit_codes
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules

@@ -8,6 +8,7 @@ from random import Random
 from typing import Final, Protocol
 
 from labkit.core.peers import client_session as cs
+from labkit.core.peers import worker_events as we
 from labkit.core.peers import worker_session as ws
 from labkit.core.peers.session import Connect, Send, Tick
 from labkit.core.protocol import messages as m
@@ -98,15 +99,15 @@ class WorkerProcess(Process):
         self.computing: dict[tuple[bytes, int], Computing] = {}
         # How late its I/O thread looks at reports: at once, or as on a busy machine, with others then.
         self._looks_after_s = random.choice((0.0, 0.0, 0.002))
-        self._reports: list[ws.Finished | ws.Raised] = []
+        self._reports: list[we.Finished | we.Raised] = []
         self.locked_by: bytes | None = None  # the task that keeps the interpreter lock
         self._begun: set[bytes] = set()
         self._processor_s = 0.0  # used while a task kept the lock; other use does not matter here
         self._frozen_at = 0.0
         self._generation = 0  # raised by a freeze: what was scheduled before it does not count
         self.performers = {
-            Send: self.send, Connect: self.connect, ws.Run: self._run, ws.Withdraw: self._withdraw,
-            ws.Exit: self._exit,
+            Send: self.send, Connect: self.connect, we.Run: self._run, we.Withdraw: self._withdraw,
+            we.Exit: self._exit,
         }  # fmt: skip
 
     @property
@@ -132,7 +133,7 @@ class WorkerProcess(Process):
 
     # --- computing ------------------------------------------------------------------------------------------
 
-    def _run(self, action: ws.Run) -> None:
+    def _run(self, action: we.Run) -> None:
         task, attempt = key = action.task.task, action.task.attempt
         if key in self.computing or any((other.task, other.attempt) == key for other in self.waiting):
             why = f"{self.name} got attempt {attempt} of {task.hex()} while it had it"
@@ -140,11 +141,11 @@ class WorkerProcess(Process):
         self.waiting.append(action.task)
         self.loop.after(0.00002, self._fill)  # the threads wake up a moment later
 
-    def _withdraw(self, action: ws.Withdraw) -> None:
+    def _withdraw(self, action: we.Withdraw) -> None:
         for task in self.waiting:
             if (task.task, task.attempt) == (action.task, action.attempt):
                 self.waiting.remove(task)
-                self.handle(ws.Withdrawn(action.task, action.attempt))
+                self.handle(we.Withdrawn(action.task, action.attempt))
                 return
 
     def _fill(self) -> None:
@@ -189,9 +190,9 @@ class WorkerProcess(Process):
         self._fill()
         took_s = computing.ran_s + self.loop.now - computing.since
         if kind == "done":
-            self._report(ws.Finished(*key, took_s, computing.work.result))
+            self._report(we.Finished(*key, took_s, computing.work.result))
         else:
-            self._report(ws.Raised(*key, took_s, kind, m.Payload(b"Traceback ...")))
+            self._report(we.Raised(*key, took_s, kind, m.Payload(b"Traceback ...")))
 
     def _lock(self, task: bytes) -> None:
         """Let a task keep the interpreter lock: the rest of the process is as good as frozen."""
@@ -242,7 +243,7 @@ class WorkerProcess(Process):
         if generation == self._generation and self.alive:
             computing.reported = True
             began_at = computing.started_at + (self.clock() - self.loop.now)
-            self.feed(ws.Began(computing.task, computing.attempt, began_at))
+            self.feed(we.Began(computing.task, computing.attempt, began_at))
 
     def _over(self, computing: Computing, generation: int) -> None:
         if generation != self._generation or not self.alive:
@@ -256,11 +257,11 @@ class WorkerProcess(Process):
         if work.behaviour == "raises":
             text = m.Payload(b"Traceback ...")
             why = "ValueError: as planned"
-            self._report(ws.Raised(computing.task, computing.attempt, took_s, why, text))
+            self._report(we.Raised(computing.task, computing.attempt, took_s, why, text))
         else:
-            self._report(ws.Finished(computing.task, computing.attempt, took_s, work.result))
+            self._report(we.Finished(computing.task, computing.attempt, took_s, work.result))
 
-    def _report(self, report: ws.Finished | ws.Raised) -> None:
+    def _report(self, report: we.Finished | we.Raised) -> None:
         """Leave a report for the I/O thread, and wake that up."""
         self._reports.append(report)
         if not self._looks_after_s:
@@ -281,7 +282,7 @@ class WorkerProcess(Process):
 
     # --- its end --------------------------------------------------------------------------------------------
 
-    def _exit(self, action: ws.Exit) -> None:
+    def _exit(self, action: we.Exit) -> None:
         self.end(lost=0)
         self.host.exited(action.code)
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from random import Random
 
+from labkit.core.peers import worker_events as we
 from labkit.core.peers import worker_session as ws
 from labkit.core.protocol import exit_codes
 from labkit.core.protocol.rules import Rules
@@ -73,7 +74,7 @@ class WorkerSlot:
         """Ask the process to drain and leave (SIGTERM)."""
         self.wanted = False
         if self.process is not None:
-            self.process.feed(ws.StopAsked())
+            self.process.feed(we.StopAsked())
 
     def kill(self) -> None:
         """Kill the process (kill -9), and do not start it again."""

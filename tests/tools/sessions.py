@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from labkit.core.peers import client_session as c
+from labkit.core.peers import worker_events as e
 from labkit.core.peers import worker_session as w
 from labkit.core.peers.session import Arrived, Phase, Send, Tick
 from labkit.core.protocol import messages as m
@@ -45,10 +46,10 @@ class AWorker:
         self.hears(*(m.Task(task, attempt, lease_s, careful, m.EMPTY) for task in tasks))
 
     def begins(self, task: bytes, attempt: int = 1) -> None:
-        self.sees(w.Began(task, attempt, self.now))
+        self.sees(e.Began(task, attempt, self.now))
 
     def finishes(self, task: bytes, attempt: int = 1, payload: m.Payload = RESULT) -> None:
-        self.sees(w.Finished(task, attempt, 0.1, payload))
+        self.sees(e.Finished(task, attempt, 0.1, payload))
 
     def pass_time(self, seconds: float, broker_beats: bool = True) -> None:
         """Let time pass, with ticks at the instants that the session asks for."""
@@ -85,13 +86,13 @@ class AWorker:
         return [message for message in sent if type(message) is not m.Heartbeat]
 
     def ran(self) -> list[bytes]:
-        return [action.task.task for action in self.out if type(action) is w.Run]
+        return [action.task.task for action in self.out if type(action) is e.Run]
 
     def withdrew(self) -> list[bytes]:
-        return [action.task for action in self.out if type(action) is w.Withdraw]
+        return [action.task for action in self.out if type(action) is e.Withdraw]
 
     def exit_code(self) -> int | None:
-        codes = [action.code for action in self.out if type(action) is w.Exit]
+        codes = [action.code for action in self.out if type(action) is e.Exit]
         return codes[0] if codes else None
 
 

@@ -12,8 +12,7 @@
     draining -> over      nothing held, drain_s over, stale, broker silent, or a task hung
 
 The shell (``workers/``) owns the socket and the threads that compute. It passes events in and carries out the
-actions that come back: ``Send`` a message, ``Connect`` a new socket, ``Run`` or ``Withdraw`` an attempt,
-``Exit``.
+actions that come back; both are defined in `worker_events`.
 
 Rules:
 
@@ -38,10 +37,24 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple
+from collections.abc import Callable
 
-from labkit.core.peers.session import Connect, Phase, Send, Session, Tick
+from labkit.core.peers.session import Phase, Session, Tick
+from labkit.core.peers.worker_events import (
+    Action,
+    Began,
+    Event,
+    Exit,
+    Finished,
+    Key,
+    Lease,
+    Raised,
+    Run,
+    StopAsked,
+    Withdraw,
+    Withdrawn,
+    WorkerTables,
+)
 from labkit.core.protocol import exit_codes
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
@@ -61,96 +74,6 @@ TRANSITIONS: Transitions = {
     ("ready", "over"): "a task hung",
     ("draining", "over"): "nothing held, drain_s over, stale, broker silent, or a task hung",
 }
-
-
-# --- events -------------------------------------------------------------------------------------------------
-
-
-class Began(NamedTuple):
-    """An attempt has been computing since ``at`` and is not done yet."""
-
-    task: bytes
-    attempt: int
-    at: float
-
-
-class Finished(NamedTuple):
-    """An attempt has a result."""
-
-    task: bytes
-    attempt: int
-    compute_s: float
-    payload: m.Payload
-
-
-class Raised(NamedTuple):
-    """An attempt raised; ``payload.body`` is the traceback."""
-
-    task: bytes
-    attempt: int
-    compute_s: float
-    error: str
-    payload: m.Payload
-
-
-class Withdrawn(NamedTuple):
-    """The attempt was still waiting for its turn and will not run."""
-
-    task: bytes
-    attempt: int
-
-
-class StopAsked(NamedTuple):
-    """Drain and leave (SIGTERM)."""
-
-
-# --- actions ------------------------------------------------------------------------------------------------
-
-
-class Run(NamedTuple):
-    """Compute this attempt when its turn comes."""
-
-    task: m.Task
-
-
-class Withdraw(NamedTuple):
-    """Do not compute this attempt if it still waits; answered by ``Withdrawn`` in that case."""
-
-    task: bytes
-    attempt: int
-
-
-class Exit(NamedTuple):
-    """Leave with this exit code; ``reason`` is for the log."""
-
-    code: int
-    reason: str
-
-
-Key = tuple[bytes, int]  # task, attempt
-
-
-class Lease(NamedTuple):
-    """Since when an attempt has been computing, and when it counts as hung."""
-
-    since: float
-    until: float
-    lease_s: float
-
-
-class WorkerTables(NamedTuple):
-    """Read-only view of what a worker holds, for checkers."""
-
-    held: Mapping[Key, m.Task]
-    """Every attempt that this epoch must answer."""
-    line: Collection[m.Task]
-    """Held, and not handed to the shell yet."""
-    runs: Mapping[Key, Lease | None]
-    """Every attempt that the shell has, of former epochs too; with a lease once it computes."""
-
-
-Event = Began | Finished | Raised | Withdrawn | StopAsked
-Action = Send | Connect | Run | Withdraw | Exit
 
 
 class WorkerSession(Session[Event, Action]):
@@ -345,11 +268,9 @@ class WorkerSession(Session[Event, Action]):
         if not self._is_over(event.task, event.attempt, now):
             self.dropped_results += 1
             return
-        self._send(
-            m.WorkerError(event.task, event.attempt, event.compute_s, "ERROR", event.error, event.payload),
-            now,
-        )
-        self._let_go((event.task, event.attempt), now)
+        task, attempt, compute_s, error, traceback = event
+        self._send(m.WorkerError(task, attempt, compute_s, "ERROR", error, traceback), now)
+        self._let_go((task, attempt), now)
 
     def _on_withdrawn(self, event: Withdrawn, now: float) -> None:
         if self._is_over(event.task, event.attempt, now):
@@ -396,9 +317,8 @@ class WorkerSession(Session[Event, Action]):
     # --- leaving --------------------------------------------------------------------------------------------
 
     def _on_stop(self, _: StopAsked, now: float) -> None:
-        if (
-            self.phase is Phase.GREETING
-        ):  # the broker may have accepted it: without a goodbye it would count as lost
+        if self.phase is Phase.GREETING:
+            # The broker may have accepted it: without a goodbye it would count as lost.
             self._leave(now, "stopped before the broker had answered")
         elif self.phase is Phase.READY:
             self._enter(Phase.DRAINING)
@@ -429,10 +349,9 @@ class WorkerSession(Session[Event, Action]):
         for (task, attempt), lease in self._runs.items():
             if lease is not None and now >= lease.until:
                 if (task, attempt) in self.held:
-                    ran_s = now - lease.since
-                    self._send(
-                        m.WorkerError(task, attempt, ran_s, "HUNG", "it outran its lease", m.EMPTY), now
-                    )
+                    why = "it outran its lease"
+                    hung = m.WorkerError(task, attempt, now - lease.since, "HUNG", why, m.EMPTY)
+                    self._send(hung, now)
                 self._leave(now, "a task outran its lease", exit_codes.HUNG)
                 return
         if self.phase is Phase.DRAINING and now >= self._drain_until:

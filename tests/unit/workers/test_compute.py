@@ -15,7 +15,7 @@ import pytest
 
 from labkit.calls import serialization
 from labkit.core import exception_attributes
-from labkit.core.peers.worker_session import Finished, Raised
+from labkit.core.peers.worker_events import Finished, Raised
 from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire
 from workers.compute import TRACEBACK_LIMIT, Compute

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from labkit.calls import serialization
-from labkit.core.peers.worker_session import Finished, Raised
+from labkit.core.peers.worker_events import Finished, Raised
 from labkit.core.protocol import messages as m
 from tests.tools.waiting import wait_until
 from workers.compute import Compute

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from labkit.core.peers import worker_session as w
+from labkit.core.peers import worker_events as e
 from labkit.core.peers.session import Connect, Phase, Send
 from labkit.core.protocol import exit_codes
 from labkit.core.protocol import messages as m
@@ -107,13 +107,13 @@ def test_tasks_are_handed_over_on_arrival_and_answered_with_their_results() -> N
 def test_messages_of_an_envelope_are_handled_in_order() -> None:
     worker = a_worker()
     tasks = [m.Task(task, 1, 30.0, 0, m.EMPTY) for task in (A, B)]
-    assert worker.session.handle_envelope(tasks, worker.now) == [w.Run(task) for task in tasks]
+    assert worker.session.handle_envelope(tasks, worker.now) == [e.Run(task) for task in tasks]
 
 
 def test_exception_is_reported_as_an_error() -> None:
     worker = a_worker()
     worker.gets(A)
-    worker.sees(w.Raised(A, 1, 0.1, "ValueError: no", m.Payload(b"traceback")))
+    worker.sees(e.Raised(A, 1, 0.1, "ValueError: no", m.Payload(b"traceback")))
     assert worker.sent() == [m.WorkerError(A, 1, 0.1, "ERROR", "ValueError: no", m.Payload(b"traceback"))]
 
 
@@ -216,7 +216,7 @@ def test_revoked_task_that_still_waits_is_withdrawn_and_returned() -> None:
     worker.hears(m.Revoke(B, 1))
     assert worker.withdrew() == [B]
     assert worker.sent() == []
-    worker.sees(w.Withdrawn(B, 1))
+    worker.sees(e.Withdrawn(B, 1))
     assert worker.sent() == [m.Returned(B, 1)]
 
 
@@ -247,7 +247,7 @@ def test_results_of_a_former_epoch_are_dropped_and_counted() -> None:
     worker.is_welcomed()
     worker.out.clear()
     worker.finishes(A)
-    worker.sees(w.Raised(B, 1, 0.1, "ValueError", m.EMPTY))
+    worker.sees(e.Raised(B, 1, 0.1, "ValueError", m.EMPTY))
     assert worker.sent() == []
     assert worker.session.dropped_results == 2
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from labkit.core.peers import worker_session as w
+from labkit.core.peers import worker_events as e
 from labkit.core.peers.session import Tick
 from labkit.core.protocol import exit_codes
 from labkit.core.protocol import messages as m
@@ -53,7 +53,7 @@ def test_start_that_is_reported_after_a_freeze_counts_from_its_end() -> None:
     worker.gets(A, lease_s=5.0)
     began = worker.now
     worker.oversleep(60.0)
-    worker.sees(w.Began(A, 1, began))
+    worker.sees(e.Began(A, 1, began))
     worker.pass_time(4.9)
     assert worker.exit_code() is None
 
@@ -86,7 +86,7 @@ def test_start_reported_after_a_lock_counts_from_its_beginning() -> None:
     worker.gets(A, lease_s=5.0)
     began = worker.now
     worker.is_locked(3.0)
-    worker.sees(w.Began(A, 1, began))
+    worker.sees(e.Began(A, 1, began))
     worker.pass_time(1.9)
     assert worker.exit_code() is None
     worker.pass_time(0.2)
@@ -168,7 +168,7 @@ def test_worker_given_up_during_a_lock_finishes_the_task_before_its_hello() -> N
 def test_stopped_worker_returns_waiting_tasks() -> None:
     worker = given_up_while_locked(B)
     assert worker.withdrew() == [B]
-    worker.sees(w.Withdrawn(B, 1))
+    worker.sees(e.Withdrawn(B, 1))
     worker.finishes(A)
     assert [type(message) for message in worker.sent()] == [m.Returned, m.Done, m.WorkerHello]
 
@@ -204,7 +204,7 @@ def test_task_with_the_lock_outruns_its_lease_and_is_reported() -> None:
 
 def test_worker_asked_to_stop_meanwhile_says_goodbye() -> None:
     worker = given_up_while_locked()
-    worker.sees(w.StopAsked())
+    worker.sees(e.StopAsked())
     worker.hears(m.Stale())
     assert [type(message) for message in worker.sent()] == [m.Leaving, m.WorkerGoodbye]
     assert worker.exit_code() == 0
@@ -215,7 +215,7 @@ def test_worker_asked_to_stop_meanwhile_says_goodbye() -> None:
 
 def test_idle_worker_asked_to_stop_says_goodbye_at_once() -> None:
     worker = a_worker()
-    worker.sees(w.StopAsked())
+    worker.sees(e.StopAsked())
     assert [type(message) for message in worker.sent()] == [m.Leaving, m.WorkerGoodbye]
     assert worker.exit_code() == 0
 
@@ -223,7 +223,7 @@ def test_idle_worker_asked_to_stop_says_goodbye_at_once() -> None:
 def test_worker_stopped_before_its_welcome_says_goodbye_too() -> None:
     worker = AWorker()
     worker.out.clear()
-    worker.sees(w.StopAsked())
+    worker.sees(e.StopAsked())
     assert [type(message) for message in worker.sent()] == [m.WorkerGoodbye]
     assert worker.exit_code() == 0
 
@@ -234,10 +234,10 @@ def test_draining_worker_returns_what_waits_and_finishes_what_runs() -> None:
     worker.begins(A)
     worker.gets(C, careful=1)
     worker.out.clear()
-    worker.sees(w.StopAsked())
+    worker.sees(e.StopAsked())
     assert worker.sent() == [m.Leaving(), m.Returned(C, 1)]
     assert worker.withdrew() == [B]
-    worker.sees(w.Withdrawn(B, 1))
+    worker.sees(e.Withdrawn(B, 1))
     assert worker.exit_code() is None
     worker.finishes(A)
     assert worker.sent()[2:] == [m.Returned(B, 1), m.Done(A, 1, 0.1, RESULT), m.WorkerGoodbye()]
@@ -247,7 +247,7 @@ def test_draining_worker_returns_what_waits_and_finishes_what_runs() -> None:
 def test_waiting_tasks_are_returned_newest_first() -> None:
     worker = a_worker()
     worker.gets(A, B, C)
-    worker.sees(w.StopAsked())
+    worker.sees(e.StopAsked())
     assert worker.withdrew() == [C, B, A]
 
 
@@ -256,7 +256,7 @@ def test_tasks_behind_a_careful_one_are_returned_newest_first_too() -> None:
     worker.gets(A, careful=1)
     worker.gets(B, C)
     worker.out.clear()
-    worker.sees(w.StopAsked())
+    worker.sees(e.StopAsked())
     assert worker.sent()[1:4] == [m.Returned(C, 1), m.Returned(B, 1), m.Returned(A, 1)]
     assert worker.exit_code() == 0
 
@@ -264,7 +264,7 @@ def test_tasks_behind_a_careful_one_are_returned_newest_first_too() -> None:
 def test_task_that_comes_while_draining_is_returned() -> None:
     worker = a_worker()
     worker.gets(A)
-    worker.sees(w.StopAsked())
+    worker.sees(e.StopAsked())
     worker.gets(B)
     assert worker.sent()[-1] == m.Returned(B, 1)
     assert worker.ran() == [A]
@@ -274,7 +274,7 @@ def test_drain_ends_after_its_time() -> None:
     worker = a_worker()
     worker.gets(A, lease_s=100.0)
     worker.begins(A)
-    worker.sees(w.StopAsked())
+    worker.sees(e.StopAsked())
     worker.pass_time(RULES.drain_s - 0.1)
     assert worker.exit_code() is None
     worker.pass_time(0.2)
@@ -285,7 +285,7 @@ def test_drain_ends_after_its_time() -> None:
 def test_draining_worker_that_was_given_up_does_not_come_back() -> None:
     worker = a_worker()
     worker.gets(A)
-    worker.sees(w.StopAsked())
+    worker.sees(e.StopAsked())
     worker.hears(m.Stale())
     assert worker.exit_code() == 0
     assert worker.took(m.WorkerHello) == []
@@ -293,7 +293,7 @@ def test_draining_worker_that_was_given_up_does_not_come_back() -> None:
 
 def test_session_that_is_over_ignores_events() -> None:
     worker = a_worker()
-    worker.sees(w.StopAsked())
+    worker.sees(e.StopAsked())
     worker.out.clear()
     worker.gets(A)
     worker.sees(Tick())
