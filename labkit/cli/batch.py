@@ -2,12 +2,12 @@
 
 * A picture that fails, for any reason, is recorded. The others go on.
 * Files travel encoded, as they are on disk. The worker decodes and encodes.
-* All pictures are handed over at once, up to the bytes that the broker grants one client (``Rules``), so that
-  the queue shows them. Memory is bounded by that, whatever the size of the folder.
+* All pictures are handed over at once, up to the tasks and bytes that the broker grants one client
+  (``Rules``), so that the queue shows them. Memory is bounded by that, whatever the size of the folder.
 * An output appears whole or not at all. Its name combines the input and the filters,
   ``cat-sharpen-edges.png``. If another result has that name already, the output gets a number, unless the
-  caller asked to overwrite. The same run again gives the same bytes, which need no second file. No input is
-  ever replaced.
+  caller asked to overwrite; a folder or a device of that name always stays. The same run again gives the same
+  bytes, which need no second file. No input is ever replaced.
 
 Guarantee: each picture given is either written whole or named among the failed, unless Ctrl-C ends the batch:
 then the report holds what was done until then.
@@ -25,6 +25,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
+from labkit.cli.in_the_way import STAYS, kind_of, one_name
 from labkit.core.errors import N_, ClusterNotRunning, ImageError, InvalidInput, LabkitError
 from labkit.core.protocol.rules import Rules
 from labkit.imaging import image_files, photos
@@ -34,8 +35,7 @@ from labkit.imaging.photos import Skipped
 from labkit.jobs import process_encoded
 from labkit.support.signals import sigint_blocked
 
-MOST_UNDER_WAY = 4096
-"""Of photographs, the bytes are the limit; this one is for folders of icons."""
+MOST_UNDER_WAY = Rules().max_client_tasks
 MOST_BYTES_UNDER_WAY = Rules().max_client_bytes
 LOOK_EVERY_S = 0.5
 MAX_NAME_BYTES = 200
@@ -51,11 +51,15 @@ class Written:
     worker: str | None
     attempt: int
     instead_of: Path | None = None
-    """The usual name of this output, if another result had it."""
+    """The usual name of this output, if something else had it."""
     task: str = ""
     """The task's id; empty for an engine whose tasks have none."""
     shared: Path | None = None
     """The usual name of this output, if it belongs to another picture of the same run."""
+    shared_with: Path | None = None
+    """The picture whose result has that name; None if the name leads to one of the pictures themselves."""
+    in_the_way: str = ""
+    """What ``instead_of`` was, a key of `labkit.cli.in_the_way.EXPLAINED`."""
 
 
 @dataclass(frozen=True)
@@ -130,24 +134,31 @@ class Outputs:
         self._ending = "-" + "-".join(name for name, _params in steps)
         self._suffix = suffix
         self._inputs = {identity for path in inputs if (identity := _identity(path)) is not None}
-        self._given: set[str] = set()
+        self._given: dict[str, Path] = {}
+        """The picture for which each name was given, by what some file systems treat as one name."""
+        self._next: dict[str, int] = {}
+        """The first number that a name may still be free with: thousands of pictures may have one name."""
 
     def usual(self, source: Path) -> Path:
         """Return the path that the output of ``source`` has if no other picture has it."""
         return self.folder / f"{_shortened(source.stem + self._ending)}{self._suffix}"
 
+    def holder(self, path: Path) -> Path | None:
+        """Return the picture whose output has the name ``path``; None if an input has it."""
+        return self._given.get(one_name(path.name))
+
     def name(self, source: Path) -> Path:
         """Return a new path for the output of ``source``, different at each call."""
         stem = _shortened(source.stem + self._ending)
-        number = 1
+        number = self._next.get(stem, 1)
         while True:
             name = f"{stem}{f'-{number}' if number > 1 else ''}{self._suffix}"
-            path = self.folder / name
-            # Some file systems treat Cat and cat as one name.
-            if name.lower() not in self._given and _identity(path) not in self._inputs:
-                self._given.add(name.lower())
-                return path
+            path, key = self.folder / name, one_name(name)
             number += 1
+            if key not in self._given and _identity(path) not in self._inputs:
+                self._given[key] = source
+                self._next[stem] = number
+                return path
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -309,7 +320,7 @@ class Batch:
             self._fail(source, ImageError(N_("{path}: cancelled"), path=str(source)))
             return
         try:
-            written = self._write(source, output, data)
+            written, in_the_way = self._write(source, output, data)
         except ImageError as error:
             self._fail(source, error)
             return
@@ -318,17 +329,25 @@ class Batch:
         task = getattr(future, "task_id", "")
         usual = self._outputs.usual(source)
         shared = usual if instead_of is None and written != usual else None
-        self.report.written.append(Written(source, written, worker, attempt, instead_of, task, shared))
+        holder = None if shared is None else self._outputs.holder(shared)
+        self.report.written.append(
+            Written(source, written, worker, attempt, instead_of, task, shared, holder, in_the_way)
+        )
         self._on_progress(self.report)
 
-    def _write(self, source: Path, output: Path, data: bytes) -> Path:
-        """Write the output and return its path, another one than ``output`` if that is another result."""
+    def _write(self, source: Path, output: Path, data: bytes) -> tuple[Path, str]:
+        """Write the output; return its path, and what had the name ``output`` if that is another path."""
+        in_the_way = ""
         if self._overwrite:
+            while (kind := kind_of(output)) in STAYS:
+                in_the_way = in_the_way or kind
+                output = self._outputs.name(source)
             image_files.write_bytes(output, data)
-            return output
+            return output, in_the_way
         while not image_files.write_new_bytes(output, data):
+            in_the_way = in_the_way or kind_of(output)
             output = self._outputs.name(source)
-        return output
+        return output, in_the_way
 
     def _fail(self, source: Path, error: LabkitError) -> None:
         self.report.failed.append(Failure(source, error))

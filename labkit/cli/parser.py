@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from labkit.cli.commands import COMMANDS, GROUPS, TAKES_WORDS, UsageError, load
@@ -30,12 +32,46 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
         self.register("type", int, parse_int)  # as everywhere in labkit: 1_0 is not a number
         self.register("type", float, parse_float)
+        self._needed: list[argparse.Action] = []
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of printing and exiting."""
         raise UsageError(
             N_("{message}; {command} --help shows what is possible"), message=message, command=self.prog
         )
+
+    def add_needed(self, flag: str, **options: Any) -> None:
+        """Declare an option that must be given. Its command asks ``refuse_missing``, after other mistakes.
+
+        argparse looks for missing options first, and does not tell what else is wrong.
+        """
+        self._needed.append(self.add_argument(flag, **options))
+
+    def refuse_missing(self, options: argparse.Namespace) -> None:
+        """Raise UsageError if an option that must be given is missing."""
+        missing = [each for each in self._needed if getattr(options, each.dest) is None]
+        if missing:
+            names = ", ".join("/".join(each.option_strings) for each in missing)
+            self.error(_("the following arguments are required: %s") % names)
+
+    def format_usage(self) -> str:
+        with self._shown_as_required():
+            return super().format_usage()
+
+    def format_help(self) -> str:
+        with self._shown_as_required():
+            return super().format_help()
+
+    @contextmanager
+    def _shown_as_required(self) -> Iterator[None]:
+        """Have the usage line show needed options without the brackets of optional ones."""
+        for each in self._needed:
+            each.required = True
+        try:
+            yield
+        finally:
+            for each in self._needed:
+                each.required = False
 
     def examples(self, *lines: str) -> None:
         """Show these commands below the options; each begins after ``python -m labkit``."""

@@ -16,7 +16,7 @@ from labkit.cli import output, submit_report
 from labkit.cli.batch import Batch, Outputs, Report, find_pictures, make_folder
 from labkit.cli.cluster import connected, json_option, name_option
 from labkit.cli.commands import UsageError
-from labkit.cli.parser import Parser
+from labkit.cli.parser import Parser, command_parser
 from labkit.cli.sent_again import sent_again
 from labkit.cluster.status_text import STATES
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
@@ -51,9 +51,7 @@ def configure(_name: str, parser: Parser) -> None:
         ),
     )
     parser.add_argument("--recursive", action="store_true", help=_("read the subfolders of folders too"))
-    parser.add_argument(
-        "--filters", required=True, action="append", metavar="A,B", help=_("filters, in this order")
-    )
+    parser.add_needed("--filters", action="append", metavar="A,B", help=_("filters, in this order"))
     parser.add_argument(
         "--param",
         action="append",
@@ -61,9 +59,7 @@ def configure(_name: str, parser: Parser) -> None:
         metavar=_("FILTER.NAME=VALUE"),
         help=_("a filter's parameter, if not the usual value"),
     )
-    parser.add_argument(
-        "--out", required=True, metavar=_("DIR"), help=_("folder for the results; created if it is missing")
-    )
+    parser.add_needed("--out", metavar=_("DIR"), help=_("folder for the results; created if it is missing"))
     parser.add_argument(
         "--format", choices=("png", "jpg"), default="png", help=_("of the results (default: png)")
     )
@@ -119,6 +115,7 @@ def _filters() -> str:
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Process the pictures; return the exit code: 0 only if every one was written."""
     _refuse_misplaced_words(options)
+    command_parser("submit").refuse_missing(options)
     steps = _steps(options)
     _refuse_empty_names(options)
     image_files.parse_colour(options.background)
@@ -184,7 +181,7 @@ def _refuse_misplaced_words(options: argparse.Namespace) -> None:
                 "no spaces: --filters {filters}"
             ),
             word=filters[0],
-            filters=",".join(name for given in (*options.filters, *filters) for name in words(given)),
+            filters=",".join(name for given in (*(options.filters or ()), *filters) for name in words(given)),
         )
     for source in absent:
         if re.fullmatch(r"\w+\.\w+=.*", source) and source.partition(".")[0] in FILTERS:
@@ -211,7 +208,15 @@ def _nothing() -> None:
 
 
 def _steps(options: argparse.Namespace) -> list[Step]:
-    filters = [name for given in options.filters for word in given.split(",") if (name := word.strip())]
+    filters = [name for given in options.filters for name in re.split(r"[,\s]+", given) if name]
+    for name in filters:
+        parts = [part for part in re.split(r"\W+", name.lower()) if part]
+        if name not in FILTERS and parts and set(parts) <= set(FILTERS):
+            raise UsageError(
+                N_("--filters {given!r} is not understood; write {filters}"),
+                given=name,
+                filters=",".join(parts),
+            )
     params: dict[str, dict[str, object]] = {}
     for text in options.param:
         target, equals, value = text.partition("=")

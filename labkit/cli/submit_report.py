@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from labkit.cli import output
-from labkit.cli.batch import Failure, Report
+from labkit.cli.batch import Failure, Report, Written
+from labkit.cli.in_the_way import as_spelt, explained
 from labkit.cli.sent_again import again_in_words
 from labkit.imaging.filters import Step
 from labkit.imaging.photos import Skipped
@@ -65,18 +66,29 @@ def tell_interrupted(report: Report, left: int, options: argparse.Namespace) -> 
 
 
 def _tell_numbered(report: Report) -> None:
-    """Print which outputs got a number because another picture or another result has their name."""
-    lines = []
-    for done in report.written:
-        if done.instead_of is not None:
-            text = _(
-                "The result of {input} is {output}: {taken} holds another result (--overwrite replaces it)"
-            )
-            lines.append(text.format(input=done.source, output=done.output.name, taken=done.instead_of.name))
-        elif done.shared is not None:
-            text = _("The result of {input} is {output}: {taken} belongs to another picture")
-            lines.append(text.format(input=done.source, output=done.output.name, taken=done.shared.name))
-    _listed(lines, output.line)
+    """Print which outputs got a number because something else, or another picture, has their name."""
+    numbered = [done for done in report.written if done.instead_of or done.shared]
+    _listed([_why_numbered(done) for done in numbered[:LISTED]], output.line, len(numbered))
+
+
+def _why_numbered(done: Written) -> str:
+    if done.instead_of is not None:
+        return explained(done.in_the_way, done.source, done.output, done.instead_of)
+    assert done.shared is not None
+    taken = as_spelt(done.shared)
+    if done.shared_with is None:
+        text = _(
+            "The result of {input} is {output}: {taken} is one of the pictures to process, and no picture is "
+            "replaced"
+        )
+    elif taken == done.shared.name:
+        text = _("The result of {input} is {output}: {taken} belongs to another picture, {other}")
+    else:
+        text = _(
+            "The result of {input} is {output}: {taken} belongs to another picture, {other}, and some file "
+            "systems take both names for one"
+        )
+    return text.format(input=done.source, output=done.output.name, taken=taken, other=done.shared_with)
 
 
 def tell_skipped(skipped: list[Skipped]) -> None:
@@ -90,11 +102,11 @@ def tell_skipped(skipped: list[Skipped]) -> None:
         output.complain(printable(text.format(n=len(paths), reason=reason, paths=shown)))
 
 
-def _listed(lines: list[str], write: Callable[[str], None]) -> None:
-    """Print the first lines, and how many more there are."""
+def _listed(lines: list[str], write: Callable[[str], None], count: int | None = None) -> None:
+    """Print the first lines, and how many more there are; ``count`` if ``lines`` does not hold all."""
     for text in lines[:LISTED]:
         write(printable(text))
-    if (more := len(lines) - LISTED) > 0:
+    if (more := (len(lines) if count is None else count) - LISTED) > 0:
         text = ngettext("... and {n} more (--json lists all)", "... and {n} more (--json lists all)", more)
         write(text.format(n=more))
 
@@ -138,7 +150,9 @@ def as_json(
                 "attempt": done.attempt,
                 "again": again.get(done.task, []),
                 "instead_of": None if done.instead_of is None else str(done.instead_of),
+                "in_the_way": done.in_the_way or None,
                 "shared": None if done.shared is None else str(done.shared),
+                "shared_with": None if done.shared_with is None else str(done.shared_with),
             }
             for done in report.written
         ],

@@ -288,6 +288,41 @@ def test_a_filter_that_a_space_has_split_off_is_put_right(
     assert says in lab.refused("submit", *words, "--out", "out", "--engine", "sequential", code=2)
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--filters", "sharpen", "edges"), "--filters sharpen,edges"),
+        (("--filters", "fit", "--param", "fit.width=8", "fit.height=6"), "--param fit.height=6"),
+        (("sharpen", "edges", "--out", "out"), "--filters sharpen,edges"),
+        (("photos", "sharpen", "edges"), "--filters sharpen,edges"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)
+def test_a_split_filter_is_put_right_before_a_missing_option(
+    lab: Commands, words: tuple[str, ...], says: str
+) -> None:
+    assert says in lab.refused("submit", *words, code=2)
+
+
+@pytest.mark.parametrize("given", ["sharpen+edges", "Sharpen;Edges", "sharpen|edges", "[sharpen/edges]"])
+def test_filters_between_other_marks_are_put_right(lab: Commands, given: str) -> None:
+    line = lab.refused("submit", "--filters", given, "--out", "out", "--engine", "sequential", code=2)
+    assert repr(given) in line and line.endswith("write sharpen,edges")
+
+
+def test_filters_may_stand_between_spaces_in_one_word(lab: Commands, tmp_path: Path) -> None:
+    words = ("--out", tmp_path, "--engine", "sequential", "--json")
+    said = lab.done("submit", "--filters", "sharpen edges", *words).json()
+    assert [step["filter"] for step in said["steps"]] == ["sharpen", "edges"]
+
+
+def test_every_missing_option_is_named_and_stands_unbracketed_in_the_usage(lab: Commands) -> None:
+    line = lab.refused("submit", "photos", code=2)
+    assert "--filters, --out" in line and "submit --help" in line
+    usage = lab.done("submit", "--help").out.partition("\n\n")[0]
+    assert "--filters A,B" in usage and "[--filters" not in usage and "[--out" not in usage
+
+
 def test_names_of_faults_may_stand_between_spaces_or_commas(lab: Commands) -> None:
     few = ("simulate", "--tasks", "5", "--json")
     with_commas = lab.done(*few, "--faults", "kill,pause").json()

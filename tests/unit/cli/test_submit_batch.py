@@ -229,6 +229,28 @@ def test_a_folder_is_handed_over_at_once_up_to_the_clients_quota_of_bytes(
     assert handed_over == [300] and len(report.written) == 300
 
 
+def test_thousands_of_small_pictures_are_handed_over_at_once_up_to_the_clients_quota_of_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "LOOK_EVERY_S", 0.01)
+    assert Rules().max_client_tasks == batch.MOST_UNDER_WAY
+    icon, pictures = picture(tmp_path / "icon.png"), []
+    for number in range(5_000):
+        pictures.append(tmp_path / "in" / str(number % 2) / f"{number // 2}.png")
+        pictures[-1].parent.mkdir(parents=True, exist_ok=True)
+        os.link(icon, pictures[-1])
+    executor = FakeExecutor()
+    handed_over: list[int] = []
+
+    def all_are_cancelled() -> None:
+        handed_over.append(len(executor.futures))
+        for future in executor.futures:
+            future.cancel()
+
+    report = run(pictures, tmp_path / "out", executor, on_wait=all_are_cancelled)
+    assert handed_over == [5_000] and len(report.failed) == 5_000
+
+
 def test_pictures_in_flight_are_bounded_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = [picture(tmp_path / "in" / f"{number}.png") for number in range(6)]
     monkeypatch.setattr(batch, "LOOK_EVERY_S", 0.01)
