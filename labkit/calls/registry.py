@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import re
 import sys
 import types
@@ -277,7 +278,7 @@ def _file_of(module: types.ModuleType) -> str:
 def version_of(name: str) -> str:
     """Return the version that this process has of the module of the job ``name``, if it is a learner's.
 
-    Raises `CannotTravel` if its files have changed since they were imported, and `TooManyOpenFiles` or
+    Raises `CannotTravel` if its files have changed or gone since they were imported, `TooManyOpenFiles` or
     `Refused` if the system does not let them be read now.
     """
     module = name.partition(":")[0]
@@ -287,6 +288,16 @@ def version_of(name: str) -> str:
         version, changed = versions.here_if_current(module)
     except OSError as error:
         raise (too_many(error) if is_exhausted(error) else refusal(error) or error) from error
+    if gone := [source.path for source in changed.values() if not os.path.exists(source.path)]:
+        raise CannotTravel(
+            N_(
+                "{name} cannot be sent: {files} changed after it was imported here: it was deleted, renamed "
+                "or moved, so a worker has no file to run; save it there again, or import the file that has "
+                "the function now and submit that one"
+            ),
+            name=name,
+            files=", ".join(gone),
+        )
     if changed:
         raise CannotTravel(
             N_(

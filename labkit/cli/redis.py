@@ -1,10 +1,12 @@
 """``redis ARGS…``: a redis-cli for the cluster's Redis (``redis_shell``), without installing one.
 
-``--name`` and ``--backend`` belong to labkit only in front of the first other word; Redis gets all the rest.
+``--name`` and ``--backend`` are labkit's and stand in front of Redis' own words; behind them they are refused
+with the right order. Redis gets every word behind ``--``, whatever it is.
 """
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 
 from labkit.cli import output
@@ -42,10 +44,19 @@ def configure(_name: str, parser: Parser) -> None:
 
 def run_words(words: list[str], settings: Settings) -> int:
     """Send one command, or prompt; return the exit code."""
-    given, words = _options_in_front(words)
+    given, left = _options_in_front(words)
+    misplaced = None if "--" in words[: len(words) - len(left)] else _option_behind(words, left)
     backend = backend_of(given.get("--name"), settings, given.get("--backend"))
     settings = replace(settings, cluster=given.get("--name", settings.cluster), backend=backend)
-    return run_shell(redis_url(settings), words, lambda: output.as_called(_advice(settings)))
+    try:
+        url = redis_url(settings)
+    except ClusterError as error:
+        if misplaced is None:
+            raise
+        raise type(error)(N_("{why}; {misplaced}"), why=error, misplaced=misplaced) from error
+    if misplaced is not None:
+        raise misplaced  # another cluster's Redis must not get the command
+    return run_shell(url, left, lambda: output.as_called(_advice(settings)))
 
 
 def _options_in_front(words: list[str]) -> tuple[dict[str, str], list[str]]:
@@ -53,6 +64,8 @@ def _options_in_front(words: list[str]) -> tuple[dict[str, str], list[str]]:
     given: dict[str, str] = {}
     while words:
         option, equals, value = words[0].partition("=")
+        if option == "--":
+            return given, words[1:]
         if option not in EXPECTED:
             break
         if not equals:
@@ -62,6 +75,28 @@ def _options_in_front(words: list[str]) -> tuple[dict[str, str], list[str]]:
         given[option] = value
         words = words[1 if equals else 2 :]
     return given, words
+
+
+def _option_behind(words: list[str], left: list[str]) -> UsageError | None:
+    """Return the error if one of our options is among ``left``, the words for Redis; else None."""
+    front = words[: len(words) - len(left)]
+    for number, word in enumerate(left):
+        option, equals, _value = word.partition("=")
+        if option not in EXPECTED:
+            continue
+        end = number + (1 if equals else 2)
+        if end > len(left):
+            return UsageError(EXPECTED[option])
+        ordered = [*front, *left[number:end], *left[:number], *left[end:]]
+        return UsageError(
+            N_(
+                "{option} stands in front of Redis' words: python -m labkit redis {ordered}; behind -- every "
+                "word goes to Redis"
+            ),
+            option=option,
+            ordered=shlex.join(ordered),
+        )
+    return None
 
 
 def _advice(settings: Settings) -> str:

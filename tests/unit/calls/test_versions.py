@@ -320,6 +320,37 @@ def test_a_deleted_file_is_not_sent(folder: Path) -> None:
         version_of("work.blur:soften")
 
 
+@pytest.mark.parametrize("how", ["deleted", "renamed", "a link to nothing"])
+def test_a_file_that_is_gone_is_told_as_deleted_with_the_remedy(folder: Path, how: str) -> None:
+    """Reloading, the remedy for an edit, would only fail."""
+    path = blur(folder, 1)
+    importlib.import_module("work.blur")
+    path.rename(path.with_name("soft.py"))
+    if how == "deleted":
+        path.with_name("soft.py").unlink()
+    elif how == "a link to nothing":
+        path.symlink_to("gone.py")
+    with pytest.raises(CannotTravel) as refusal:
+        version_of("work.blur:soften")
+    assert f"{path} changed" in str(refusal.value) and "it was deleted, renamed" in str(refusal.value)
+    assert "save it there again" in str(refusal.value) and "reload" not in str(refusal.value)
+    path.unlink(missing_ok=True)
+    blur(folder, 1)
+    assert version_of("work.blur:soften") == versions.on_disk("work.blur")
+
+
+def test_a_deleted_import_is_named_before_a_changed_file(folder: Path) -> None:
+    (folder / "work" / "blur.py").write_text("from work import kernel\ndef soften(): return kernel.N\n")
+    write(folder / "work" / "kernel.py", "N = 1\n")
+    importlib.import_module("work.blur")
+    assert version_of("work.blur:soften")
+    (folder / "work" / "kernel.py").unlink()
+    blur(folder, 2)
+    with pytest.raises(CannotTravel, match=r"kernel\.py changed .* was deleted") as refusal:
+        version_of("work.blur:soften")
+    assert "blur.py" not in str(refusal.value)
+
+
 EARLY = """
 import sys; sys.path.append({folder!r})
 import work.blur

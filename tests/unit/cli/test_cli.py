@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import importlib.util
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -177,8 +178,42 @@ def test_next_step_for_a_named_cluster_includes_its_name(lab: Commands, words: l
 @pytest.mark.parametrize("words", [["--name", "second", "PING"], ["--name=second", "PING"]], ids=" ".join)
 def test_redis_accepts_a_cluster_name_before_its_arguments(lab: Commands, words: list[str]) -> None:
     assert "'second'" in lab.refused("redis", *words, code=1)
-    assert "'default'" in lab.refused("redis", "PING", *words[:-1], code=1)  # these are Redis' own
+    assert "'default'" in lab.refused("redis", "PING", *words[:-1], code=1)
     assert "--name" in lab.done("redis", "--help").out
+
+
+@pytest.mark.parametrize(
+    ("words", "right"),
+    [
+        ("LLEN image_tasks --name second", "redis --name second LLEN image_tasks;"),
+        ("LLEN image_tasks --name=second", "redis --name=second LLEN image_tasks;"),
+        ("--backend local GET --name second key", "redis --backend local --name second GET key;"),
+        ("SET note 'two words' --backend compose", "redis --backend compose SET note 'two words';"),
+        ("PING --name", "--name: the name of a cluster is expected"),
+    ],
+)
+def test_an_option_of_ours_behind_redis_words_is_refused_with_the_right_order(
+    lab: Commands, monkeypatch: pytest.MonkeyPatch, words: str, right: str
+) -> None:
+    monkeypatch.setattr("labkit.cli.redis.run_shell", lambda *_: pytest.fail("Redis got the command"))
+    without = lab.refused("redis", *shlex.split(words), code=1)
+    assert "no cluster 'default' is running" in without and right in without
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    assert right in lab.refused("redis", *shlex.split(words), code=2)
+
+
+def test_behind_two_dashes_every_word_goes_to_redis(lab: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[list[str]] = []
+
+    def run_shell(_url: str, words: list[str], _advice: object) -> int:
+        sent.append(words)
+        return 0
+
+    monkeypatch.setattr("labkit.cli.redis.run_shell", run_shell)
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    lab.done("redis", "--name", "second", "--", "SET", "--name", "--backend=x")
+    lab.done("redis", "--", "--", "PING")
+    assert sent == [["SET", "--name", "--backend=x"], ["--", "PING"]]
 
 
 def test_json_status_without_a_cluster_is_valid_json(lab: Commands) -> None:

@@ -38,6 +38,14 @@ def test_every_test_that_the_page_names_exists() -> None:
         assert not test or test in known[file], f"{file}::{test}"
 
 
+def test_every_test_of_a_running_compose_project_is_named() -> None:
+    known = known_tests()
+    for path in sorted((ROOT / "tests" / "docker").glob("test_*.py")):
+        if path.name != "test_images.py":  # most of it looks at files
+            missing = {test for test in known[path.name] if f"`{path.name}::{test}`" not in PAGE}
+            assert not missing, f"docs/reliability.md has no row for {path.name}: {sorted(missing)}"
+
+
 def test_every_case_of_the_suite_is_named_and_no_other() -> None:
     assert named("case") == set(CASES)
 
