@@ -11,6 +11,8 @@ Reading order:
 * how the learner's code runs: ``player`` (its own process), ``learner`` (our side of that process)
 * ``check`` (both stages, within their time limits), ``workspace`` (the learner's files), ``progress`` (what
   was passed), ``screen`` (all of it as text)
+* ``redis_server`` (a Redis of the check's own), ``redis_peer`` (its client on the learner's side), ``crew``
+  (several processes of the learner's code, one of which is killed)
 * ``slow_server``: a web server that is slow on purpose, for exercises and lessons about waiting
 * ``exercises/``: one folder each
 

@@ -70,11 +70,21 @@ class Learner:
         self._output: deque[str] = deque()
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._threads: list[threading.Thread] = []
+        self.beside: dict[str, object] = {}
+        """What a check has started for this learner, by name: a Redis server."""
+        self.at_the_end = contextlib.ExitStack()
+        """Ends it, after the process."""
 
     @property
     def file(self) -> str:
         """The learner's file as it is called in sentences."""
         return f"{self.exercise.module}.py"
+
+    @property
+    def pid(self) -> int | None:
+        """The number of the process; None if none runs."""
+        process = self._process
+        return None if process is None else process.pid
 
     @property
     def output(self) -> str:
@@ -86,6 +96,15 @@ class Learner:
         """Where the process writes the stacks of its threads."""
         assert self._scratch is not None
         return Path(self._scratch.name, "stacks")
+
+    def another(self) -> Learner:
+        """Return one more process for the same file, with the same limits; the caller closes it."""
+        return Learner(self.exercise, self.root, prepare=self._prepare)
+
+    def start(self) -> None:
+        """Start the process now; without this the first call does."""
+        if self._process is None:
+            self._start()
 
     # --- calls ----------------------------------------------------------------------------------------------
 
@@ -132,9 +151,9 @@ class Learner:
                     continue
                 busy = pacer.late_s > BUSY_SHARE * waited
                 if _cpu_s(process.pid) - computed >= limit_s or not busy:
-                    line = self._running_line(process)
+                    finding = self.never_returns(name, limit_s)
                     self.close()
-                    raise findings.never_returns(name, limit_s, line)
+                    raise finding
                 if waited > PATIENCE * limit_s:
                     raise Inconclusive(
                         N_("this machine was too busy: {function} got no answer in {seconds:.0f} s"),
@@ -158,6 +177,11 @@ class Learner:
             thread.join(STACK_S)
         self.close()
         return findings.ended(code, self.file)
+
+    def never_returns(self, name: str, limit_s: float) -> Finding:
+        """Return the finding that ``name`` still runs after ``limit_s``, with the line that it is at."""
+        line = () if self._process is None else self._running_line(self._process)
+        return findings.never_returns(name, limit_s, line)
 
     def _running_line(self, process: subprocess.Popen[bytes]) -> tuple[str, ...]:
         """Return the innermost line of the learner's file that runs now, as far as it can be found."""
@@ -245,7 +269,10 @@ class Learner:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self.close()
+        try:
+            self.close()
+        finally:
+            self.at_the_end.close()
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

@@ -105,7 +105,7 @@ def list_lines(exercises: Sequence[Exercise], standings: Mapping[str, Standing])
     lines: list[Line] = []
     width = max((len(exercise.id) for exercise in exercises), default=0)
     day = 0
-    for exercise in exercises:
+    for exercise in sorted(exercises, key=lambda one: (one.day, one.number)):
         if exercise.day != day:
             day = exercise.day
             lines.append(Line(TITLE, _("Day {day}").format(day=day)))

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from labkit.mirror.server import find_binary
 from labkit.practice.exercise import Exercise, catalogue
 from labkit.practice.verify import verify
 from tests.tools.waiting import require
@@ -14,4 +15,5 @@ from tests.tools.waiting import require
 @pytest.mark.parametrize("exercise", catalogue(), ids=lambda exercise: exercise.id)
 def test_exercise_is_sound(exercise: Exercise) -> None:
     require("docker" not in exercise.needs or shutil.which("docker") is not None, "docker")
+    require("redis" not in exercise.needs or find_binary(), "a Redis server")
     assert [str(fault) for fault in verify(exercise)] == []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from labkit.practice import screen
-from labkit.practice.exercise import Exercise
+from labkit.practice.exercise import Exercise, catalogue
 from labkit.practice.progress import Standing
 from labkit.practice.verdict import Kind, Verdict
 from labkit.support.i18n import set_language
@@ -107,3 +107,15 @@ def test_progress_is_a_bar_and_a_count(exercise: Exercise, language: str, words:
     bar = screen.progress_line([exercise], {"double": Standing(passed=True)}).text
     assert bar == "■" * screen.BAR + " " + words
     assert screen.progress_line([exercise], {}).text.startswith("□" * screen.BAR)
+
+
+def test_the_list_has_one_heading_per_day_wherever_an_exercise_was_added() -> None:
+    headings = [line.text for line in screen.list_lines(catalogue(), {}) if line.role == screen.TITLE]
+    assert len(headings) == len(set(headings)) == 4
+
+
+def test_the_next_exercise_goes_by_number_so_that_those_beyond_the_twenty_come_last() -> None:
+    exercises = catalogue()
+    passed = {one.id: Standing(passed=True) for one in exercises if one.number <= 15}
+    following = screen.next_exercise(exercises, passed)
+    assert following is not None and following.number == 16

@@ -1,0 +1,29 @@
+# rejected by: doubled
+QUEUE = "image_tasks"
+RESULTS = "results"
+
+
+def held_by(worker):
+    return f"held:{worker}"
+
+
+def enqueue_task(redis, task):
+    redis.lpush(QUEUE, task)
+
+
+def get_task(redis, worker, wait_s):
+    return redis.blmove(QUEUE, held_by(worker), wait_s, "RIGHT", "LEFT")
+
+
+def complete_task(redis, worker, task, result):
+    redis.hset(RESULTS, task, result)
+
+
+def reap(redis, dead):
+    while redis.lmove(held_by(dead), QUEUE, "LEFT", "RIGHT") is not None:
+        pass
+
+
+def work(redis, worker, compute, wait_s):
+    while (task := get_task(redis, worker, wait_s)) is not None:
+        complete_task(redis, worker, task, compute(task))

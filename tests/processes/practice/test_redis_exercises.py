@@ -1,0 +1,159 @@
+"""What the exercises on Redis share: the server, the client that can be killed, several processes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from labkit.mirror.server import find_binary
+from labkit.practice import crew as crews
+from labkit.practice import redis_server
+from labkit.practice.check import REAL
+from labkit.practice.crew import Crew
+from labkit.practice.exercise import find
+from labkit.practice.grade import grade, hand_ins
+from labkit.practice.learner import Learner
+from labkit.practice.redis_peer import Journal, Killed, connect
+from labkit.practice.redis_server import Redis, private_redis
+from labkit.practice.verdict import Finding, Kind
+from labkit.practice.verify import run
+from labkit.practice.workspace import solution_of, stub_of
+from tests.tools.waiting import require
+
+NAIVE = {"21": "lost"}
+"""What rejects the stub of each exercise on real processes."""
+
+
+@pytest.fixture
+def server() -> Iterator[Redis]:
+    require(find_binary(), "a Redis server")
+    with private_redis() as redis:
+        yield redis
+
+
+@pytest.mark.parametrize("number", NAIVE)
+def test_the_naive_version_fails_on_real_processes_too(number: str) -> None:
+    require(find_binary(), "a Redis server")
+    exercise = find(number)
+    verdict = run(exercise, stub_of(exercise), (REAL,))
+    assert (verdict.kind, verdict.stage, verdict.code) == (Kind.FAIL, REAL, NAIVE[number])
+
+
+def test_hand_ins_on_redis_are_graded_in_isolation(tmp_path: Path) -> None:
+    require(find_binary(), "a Redis server")
+    exercises = [find(number) for number in NAIVE]
+    folder = tmp_path / "ana"
+    folder.mkdir()
+    for one in exercises:
+        (folder / f"{one.module}.py").write_text(solution_of(one), encoding="utf-8")
+    grades = grade(*hand_ins(tmp_path, exercises), exercises)
+    assert [(one.exercise.id, one.word) for one in grades] == [(one.id, "pass") for one in exercises]
+
+
+def test_the_server_is_gone_after_its_check(server: Redis) -> None:
+    with private_redis() as other:
+        pids = {one.client.info("server")["process_id"] for one in (server, other)}
+        assert len(pids) == 2
+        gone = psutil.Process(other.client.info("server")["process_id"])
+    assert not gone.is_running()
+    assert server.client.ping()
+
+
+@pytest.mark.parametrize("stage", ["simulated", "real"])
+def test_a_machine_without_a_redis_server_gives_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    monkeypatch.setattr(redis_server, "find_binary", lambda: None)
+    exercise = find("21")
+    verdict = run(exercise, solution_of(exercise), (stage,))
+    assert verdict.kind is Kind.INCONCLUSIVE
+    assert verdict.happened.startswith("this exercise needs a Redis server")
+
+
+def test_a_server_that_ends_at_once_gives_no_verdict_but_its_last_line(
+    monkeypatch: pytest.MonkeyPatch, server: Redis
+) -> None:
+    port = int(server.url.rpartition(":")[2].partition("/")[0])
+    monkeypatch.setattr(redis_server, "_free_port", lambda: port)  # another program took it
+    exercise = find("21")
+    verdict = run(exercise, solution_of(exercise))
+    assert verdict.kind is Kind.INCONCLUSIVE
+    assert verdict.params["port"] == port and verdict.params["reason"]
+
+
+def test_a_killed_client_sends_nothing_more(server: Redis) -> None:
+    told: list[str] = []
+
+    def before(number: int) -> None:
+        if number == 2:
+            raise Killed
+
+    client = connect(server.url, told.append, before)
+    client.set("a", 1)
+    with client.pipeline() as both:
+        both.incr("a")
+        both.incr("a")
+        both.execute()
+    for _ in range(2):
+        with pytest.raises(Killed):
+            client.incr("a")
+    assert server.client.get("a") == "3"
+    assert told == ["SET a 1", "MULTI; INCRBY a 1; INCRBY a 1; EXEC"]
+
+
+def test_the_journal_is_where_the_learner_does_not_write(server: Redis) -> None:
+    journal = Journal(server.url)
+    journal.note("starts", "worker-1", "one task")
+    server.client.flushdb()
+    assert server.journal() == [["starts", "worker-1", "one task"]]
+    server.release("worker-1")
+    journal.hold("worker-1")
+
+
+WAITS = """
+import time
+
+
+def work(redis, worker, compute, wait_s):
+    while True:
+        time.sleep(0.01)  # here
+
+
+def enqueue_task(redis, task):
+    pass
+"""
+
+
+def test_a_member_that_stands_still_is_found_with_its_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Redis
+) -> None:
+    exercise = find("21")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / f"{exercise.module}.py").write_text(WAITS, encoding="utf-8")
+    with Learner(exercise, tmp_path) as learner, Crew(learner) as crew:
+        (member,) = crew.start("worker-1")
+        pid = member.learner.pid
+        member.play("work", server.url, "worker-1")
+        monkeypatch.setattr(crews, "WAIT_S", 0.5)
+        monkeypatch.setattr(crews, "BUSY_SHARE", 1.0)  # whatever else runs here
+        with pytest.raises(Finding) as caught:
+            crew.wait(lambda: False, member, "nothing")
+    assert caught.value.code == "never-returns"
+    assert caught.value.learner_lines[0].endswith("time.sleep(0.01)  # here")
+    assert pid is not None and not psutil.pid_exists(pid)
+
+
+def test_a_member_that_fails_ends_the_wait_with_its_finding(tmp_path: Path, server: Redis) -> None:
+    exercise = find("21")
+    (tmp_path / "work").mkdir()
+    code = WAITS.replace("while True:\n        time.sleep(0.01)", "raise RuntimeError('mine')")
+    (tmp_path / "work" / f"{exercise.module}.py").write_text(code, encoding="utf-8")
+    with Learner(exercise, tmp_path) as learner, Crew(learner) as crew:
+        (member,) = crew.start("worker-1")
+        member.play("work", server.url, "worker-1")
+        with pytest.raises(Finding) as caught:
+            crew.wait(lambda: False, member, "nothing")
+    assert caught.value.code == "raised" and "mine" in str(caught.value)
