@@ -1,0 +1,4 @@
+# rejected by: not-beyond
+def find_knee(measure, start):
+    measure(start)
+    return 4 * start
