@@ -13,6 +13,8 @@ Reading order:
   was passed), ``screen`` (all of it as text)
 * ``redis_server`` (a Redis of the check's own), ``redis_peer`` (its client on the learner's side), ``crew``
   (several processes of the learner's code, one of which is killed)
+* what some exercises judge with: ``clusters``, ``policies``, ``piece``, ``load`` (a stress test's step),
+  ``container_files`` and ``containers`` (a learner's Dockerfile and compose file, read and started)
 * ``slow_server``: a web server that is slow on purpose, for exercises and lessons about waiting
 * ``exercises/``: one folder each
 

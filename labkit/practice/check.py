@@ -4,11 +4,12 @@ An exercise's ``check.py`` has one or both of::
 
     def simulated(learner: Learner, seed: int) -> Any     at most ``SIMULATED_S`` for all seeds together
     def together(values: list[Any]) -> None               optional: judges what ``simulated`` returned
-    def real(learner: Learner) -> None                    at most ``REAL_S``, on processes of its own
+    def real(learner: Learner) -> Remark | None           at most ``REAL_S``, on processes of its own
 
 They raise Finding if the learner's code is wrong, Inconclusive if this machine cannot tell. Any other error
 of labkit (no free port, a cluster that does not start) makes the check inconclusive, too. They return if all
-is well. The simulated stage runs for the seeds 0, 1, 2 …, so the first one that fails is the smallest.
+is well; ``real`` returns a Remark if it could judge only a part (no Docker), and the pass shows it. The
+simulated stage runs for the seeds 0, 1, 2 …, so the first one that fails is the smallest.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple
 from labkit.core.errors import N_, InvariantBroken, LabkitError
 from labkit.practice.exercise import Exercise
 from labkit.practice.learner import Learner
-from labkit.practice.verdict import Finding, Inconclusive, Kind, Verdict
+from labkit.practice.verdict import Finding, Inconclusive, Kind, Remark, Verdict
 
 SIMULATED, REAL = "simulated", "real"
 STAGES = (SIMULATED, REAL)
@@ -40,7 +41,7 @@ class _Run(NamedTuple):
     stage: str
     seed: int | None
     learner: Learner
-    run: Callable[[], None]
+    run: Callable[[], Any]
 
 
 def check(
@@ -58,11 +59,13 @@ def check(
     """
     began = time.monotonic()
     stage, seed, output = "", None, ""
+    remark = Remark("")
     try:
         for one in _runs(exercise, root, stages, seeds, prepare):
             stage, seed = one.stage, one.seed
             try:
-                one.run()
+                said = one.run()
+                remark = said if isinstance(said, Remark) else remark
             finally:
                 output = one.learner.output
     except Finding as finding:
@@ -71,7 +74,14 @@ def check(
         raise
     except LabkitError as error:
         return _verdict(exercise, Kind.INCONCLUSIVE, stage, seed, error, output, began)
-    return Verdict(exercise.id, Kind.PASS, output=output, seconds=time.monotonic() - began)
+    return Verdict(
+        exercise.id,
+        Kind.PASS,
+        happened=remark.template,
+        params=remark.params,
+        output=output,
+        seconds=time.monotonic() - began,
+    )
 
 
 def _runs(

@@ -87,6 +87,11 @@ class Learner:
         return None if process is None else process.pid
 
     @property
+    def is_strangers(self) -> bool:
+        """Whether the code is somebody else's, and may start nothing that its limits do not reach."""
+        return self._prepare is not None
+
+    @property
     def output(self) -> str:
         """The end of what the learner's code has printed."""
         return "".join(self._output)[-MOST_OUTPUT:]

@@ -47,7 +47,7 @@ def verdict_lines(exercise: Exercise, verdict: Verdict) -> list[Line]:
     )
     lines = [Line(ROLES[verdict.kind], title)]
     if verdict.passed:
-        return lines
+        return lines + list(_labelled(_("note"), _(verdict.happened) if verdict.happened else "", verdict))
     lines += _labelled(_("expected"), _(verdict.expected), verdict)
     lines += _labelled(_("happened"), _(verdict.happened), verdict)
     if when := _when(verdict):

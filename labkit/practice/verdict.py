@@ -42,6 +42,18 @@ class Inconclusive(LabkitError):
 
 
 @dataclass(frozen=True)
+class Remark:
+    """What ``real`` returns if it could judge only a part: a pass says so."""
+
+    template: str
+    params: dict[str, Any]
+
+    def __init__(self, template: str, **params: Any) -> None:
+        object.__setattr__(self, "template", template)
+        object.__setattr__(self, "params", params)
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The result of checking one exercise."""
 
@@ -54,6 +66,7 @@ class Verdict:
     """The smallest seed that failed."""
     expected: str = ""
     happened: str = ""
+    """Of a pass: what was not judged, usually nothing."""
     advice: str = ""
     """These three are English templates for ``params``."""
     params: dict[str, Any] = field(default_factory=dict)

@@ -53,7 +53,7 @@ ROOMS = {
     "panel": f"{PROCESSES} jobs",
     "demo": f"{PROCESSES} charts imaging jobs",
     "faults": f"{PROCESSES} cluster/local imaging jobs mirror security",
-    "practice": f"{PROCESSES} calls imaging jobs mirror security simulation transport",
+    "practice": f"{PROCESSES} cluster/compose calls imaging jobs mirror security simulation transport",
     "cli": f"{PROCESSES} cluster/compose cluster/local broker calls charts demo faults "
     "imaging jobs mirror practice security simulation benchmarks",
     "classroom": f"{PROCESSES} cluster/compose calls charts cli demo imaging jobs mirror practice transport",

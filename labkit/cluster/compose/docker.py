@@ -1,7 +1,7 @@
 """Runs ``docker`` and ``docker compose``, and turns their complaints into errors that give the next step.
 
-The compose file is the project's own, ``docker-compose.yml`` beside labkit. Compose runs as ``docker
-compose`` or as ``docker-compose``, whichever is installed.
+The compose file is the lab's own, ``docker-compose.yml`` beside labkit, unless another one is named. Compose
+runs as ``docker compose`` or as ``docker-compose``, whichever is installed.
 
 This module knows containers, not clusters; ``labkit.cluster.compose.containers`` maps one to the other.
 """
@@ -12,6 +12,7 @@ import json
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from labkit.cluster.compose.docker_json import Container
 from labkit.core.errors import N_, BackendMissing, ClusterError, LabkitError, PortInUse
@@ -87,8 +88,9 @@ def no_docker() -> BackendMissing:
 class Docker:
     """Docker, for one compose project. ``environ``: the values of the compose file's variables."""
 
-    def __init__(self, project: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, project: str, environ: Mapping[str, str], file: Path = COMPOSE_FILE) -> None:
         self.project = project
+        self.file = file
         self.environ = {**environ, "COMPOSE_PROJECT_NAME": project, "DOCKER_CLI_HINTS": "false"}
         self._compose: list[str] | None = None
 
@@ -115,7 +117,7 @@ class Docker:
     def compose_command(self) -> list[str]:
         """Return the command line of compose, without its arguments. BackendMissing if there is none."""
         if self._compose is None:
-            self._compose = [*_find_compose(self.environ), "-f", str(COMPOSE_FILE), "-p", self.project]
+            self._compose = [*_find_compose(self.environ), "-f", str(self.file), "-p", self.project]
         return self._compose
 
     def containers(self) -> list[Container]:

@@ -1,0 +1,184 @@
+"""Compose projects for the real stage of a check: built, started, and removed with all that was made.
+
+A project has a name of its own, publishes no port and mounts nothing. Its end is the reaper's
+(`labkit.cluster.compose.reaper`): a check that is killed leaves no container either.
+
+``python -m labkit.practice.containers FILE PROJECT IMAGE`` removes a project and its image: the reaper's
+command.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from labkit.cluster.compose.docker import Docker, explain, run_command
+from labkit.cluster.compose.images import is_here
+from labkit.cluster.compose.reaper import Reaper
+from labkit.cluster.processes import python
+from labkit.core.errors import N_, BackendMissing, LabkitError
+from labkit.practice.verdict import Finding, Inconclusive
+
+LIMIT_S: Final = 120.0
+"""For everything between the first command and the last look; a first pull of the images is not in it."""
+PULL_S: Final = 600.0
+DOWN_S: Final = 60.0
+POLL_S: Final = 0.2
+MACHINES_OWN: Final = ("no space left", "temporary failure in name resolution", "newconnectionerror")
+"""Parts of complaints that are about the machine or its network, not about the learner's files."""
+
+
+class Project:
+    """A compose project of one check. Every command of it has what is left of ``LIMIT_S``."""
+
+    def __init__(self, docker: Docker, image: str) -> None:
+        self.docker = docker
+        self.image = image
+        self._deadline = time.monotonic() + LIMIT_S
+
+    def build(self, folder: Path) -> None:
+        """Build the image from the Dockerfile in ``folder``. Raises Finding if that fails."""
+        words = ["docker", "build", "--quiet", "--force-rm", "--tag", self.image, str(folder)]
+        ran = self._run(words, DOCKER_BUILDKIT="0")
+        if ran.returncode != 0:
+            raise self._failed(
+                ran,
+                Finding(
+                    "not-built",
+                    N_("docker build failed: {why}"),
+                    expected=N_("docker build makes an image of the Dockerfile and worker.py"),
+                    advice=N_(
+                        "Docker names the instruction; its paths are those of the folder and of the image."
+                    ),
+                    why=_reason(ran),
+                ),
+            )
+
+    def up(self) -> None:
+        """Start all services, and wait as the file says. Raises Finding if compose refuses."""
+        ran = self._run([*self.docker.compose_command(), "up", "--detach", "--no-build", "--pull", "never"])
+        if ran.returncode != 0:
+            raise self._failed(
+                ran,
+                Finding(
+                    "not-started",
+                    N_("docker compose up failed: {why}"),
+                    expected=N_("docker compose up starts Redis and three workers"),
+                    advice=N_("Compose names the service or the key. Is its health check one that can pass?"),
+                    why=_reason(ran),
+                ),
+            )
+
+    def ask(self, service: str, *words: str) -> str:
+        """Return what a command prints inside a service's container."""
+        ran = self._run([*self.docker.compose_command(), "exec", "--no-TTY", service, *words])
+        if ran.returncode != 0:
+            raise explain(f"docker compose exec {service}", ran.stderr + ran.stdout)
+        return ran.stdout
+
+    def last_words(self, services: list[str]) -> str | None:
+        """Return the last line that a container of these services printed before it ended; None: all run."""
+        for container in self.docker.containers():
+            service = container["Config"]["Labels"].get("com.docker.compose.service")
+            if service in services and (not container["State"]["Running"] or container["RestartCount"]):
+                ran = self._run(["docker", "logs", "--tail", "5", container["Id"]])
+                return _reason(ran)
+        return None
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait until ``condition`` holds. Raises Inconclusive, which names ``what``, when time is up."""
+        while not condition():
+            self._left_s(what)
+            time.sleep(POLL_S)
+
+    def _left_s(self, what: str) -> float:
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            raise Inconclusive(
+                N_("after {seconds:.0f} s this had not happened: {what}"), seconds=LIMIT_S, what=what
+            )
+        return left_s
+
+    def _run(self, words: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
+        environ = {**self.docker.environ, **variables}
+        return run_command(words, environ, self._left_s(" ".join(words[-4:])))
+
+    def _failed(self, ran: subprocess.CompletedProcess[str], finding: Finding) -> LabkitError:
+        complaint = ran.stderr + ran.stdout
+        error = explain("docker", complaint)
+        machines = isinstance(error, BackendMissing) or any(one in complaint.lower() for one in MACHINES_OWN)
+        return error if machines else finding
+
+
+def why_not() -> LabkitError | None:
+    """Return why no container can be started here; None if one can."""
+    docker = Docker("labkit-practice", os.environ)
+    try:
+        docker.run("version", "--format", "{{.Server.Version}}")
+        docker.compose_command()
+    except BackendMissing as error:
+        return error
+    return None
+
+
+@contextmanager
+def project(
+    files: Mapping[str, str], services: dict[str, dict[str, Any]], images: list[str]
+) -> Iterator[Project]:
+    """Make a project of these files and services, and remove it at the end.
+
+    Each service with ``build`` gets the one image that ``Project.build`` makes. ``images`` are pulled if this
+    machine does not have them. Raises LabkitError if that cannot be done.
+    """
+    name = f"labkit-practice-{secrets.token_hex(4)}"
+    with tempfile.TemporaryDirectory(prefix="labkit-practice-") as folder:
+        for file, text in files.items():
+            Path(folder, file).write_text(text, encoding="utf-8")
+        compose_file = Path(folder, "compose.json")
+        image = f"{name}:latest"
+        made = {
+            service: {key: value for key, value in one.items() if key != "build"} | {"image": image}
+            if "build" in one
+            else one
+            for service, one in services.items()
+        }
+        compose_file.write_text(json.dumps({"services": made}, default=str), encoding="utf-8")
+        docker = Docker(name, os.environ, compose_file)
+        docker.compose_command()
+        for needed in images:
+            if not is_here(docker, needed):
+                docker.run("pull", "--quiet", needed, timeout_s=PULL_S)
+        reaper = Reaper(python("labkit.practice.containers", str(compose_file), name, image), docker.environ)
+        try:
+            yield Project(docker, image)
+        finally:
+            reaper.let_go(DOWN_S)
+
+
+def remove(file: Path, name: str, image: str) -> None:
+    """Remove a project's containers, network and image."""
+    docker = Docker(name, os.environ, file)
+    run_command(
+        [*docker.compose_command(), "down", "--volumes", "--remove-orphans", "--timeout", "1"],
+        docker.environ,
+        DOWN_S,
+    )
+    run_command(["docker", "image", "rm", "--force", image], docker.environ, DOWN_S)
+
+
+def _reason(ran: subprocess.CompletedProcess[str]) -> str:
+    lines = [line.strip() for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "?"
+
+
+if __name__ == "__main__":
+    remove(Path(sys.argv[1]), *sys.argv[2:])

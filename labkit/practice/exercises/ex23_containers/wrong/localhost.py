@@ -1,0 +1,27 @@
+# rejected by: no-address
+def dockerfile():
+    return """
+FROM python:3.11-slim
+WORKDIR /app
+COPY worker.py .
+USER nobody
+CMD ["python", "worker.py"]
+"""
+
+
+def compose():
+    return """
+services:
+  redis:
+    image: redis:7-alpine
+    healthcheck:
+      test: ["CMD", "redis-cli", "ping"]
+      interval: 1s
+  worker:
+    build: .
+    depends_on:
+      redis:
+        condition: service_healthy
+    deploy:
+      replicas: 3
+"""

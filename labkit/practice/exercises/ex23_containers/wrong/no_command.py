@@ -1,0 +1,28 @@
+# rejected by: no-command
+def dockerfile():
+    return """
+FROM python:3.11-slim
+WORKDIR /app
+COPY worker.py .
+USER nobody
+"""
+
+
+def compose():
+    return """
+services:
+  redis:
+    image: redis:7-alpine
+    healthcheck:
+      test: ["CMD", "redis-cli", "ping"]
+      interval: 1s
+  worker:
+    build: .
+    environment:
+      REDIS_HOST: redis
+    depends_on:
+      redis:
+        condition: service_healthy
+    deploy:
+      replicas: 3
+"""

@@ -1,0 +1,181 @@
+"""A learner's Dockerfile and compose file, read without Docker: what is in them, and what may not be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from labkit.practice import container_files as files
+from labkit.practice import containers
+from labkit.practice.check import check
+from labkit.practice.exercise import Exercise, find
+from labkit.practice.limits import restrict
+from labkit.practice.screen import verdict_lines
+from labkit.practice.verdict import Finding
+from labkit.practice.workspace import solution_of
+
+SERVICE = "services:\n  worker:\n    build: .\n"
+
+
+@pytest.fixture
+def containers_exercise() -> Exercise:
+    return find("containers")
+
+
+def write(root: Path, exercise: Exercise, old: str = "", new: str = "") -> None:
+    """Write the solution as the learner's file, with one part replaced."""
+    code = solution_of(exercise)
+    assert old in code
+    (root / "work" / f"{exercise.module}.py").write_text(code.replace(old, new), encoding="utf-8")
+
+
+def test_instructions_are_joined_and_comments_left_out() -> None:
+    text = "# a\nfrom python AS one\n  # b\nRUN a \\\n  # in between\n  && b\n\nCOPY --chown=1:1 x y\n"
+    assert files.instructions(text) == [
+        ("FROM", "python AS one"),
+        ("RUN", "a    && b"),
+        ("COPY", "--chown=1:1 x y"),
+    ]
+
+
+def test_the_images_that_a_dockerfile_begins_with_are_not_its_own_stages() -> None:
+    found = files.instructions(
+        "FROM a AS one\nUSER x\nFROM --platform=linux/amd64 b as two\nFROM one\nCMD c\n"
+    )
+    assert list(files.bases(found)) == ["a", "b"]
+    assert files.last_stage(found) == [("CMD", "c")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "COPY worker.py .",
+        "COPY . /app",
+        "ADD ./worker.py /x/",
+        'COPY ["worker.py", "/app/"]',
+        "COPY *.py /app/",
+        "COPY --chown=nobody a.txt worker.py /app/",
+        "COPY --from=one /app /app",
+    ],
+)
+def test_a_copied_file_is_found_in_every_spelling(line: str) -> None:
+    assert files.copies(files.instructions(line), "worker.py")
+
+
+@pytest.mark.parametrize("line", ["COPY work.py .", "RUN cp worker.py /app", "COPY worker.pyc worker.py"])
+def test_a_file_that_is_not_copied_is_not_found(line: str) -> None:
+    assert not files.copies(files.instructions(line), "worker.py")
+
+
+def test_variables_are_read_from_both_spellings_of_both_files() -> None:
+    assert files.environment_of(files.instructions('ENV A=1 B="two 2"\nENV C three\n')) == {
+        "A": "1",
+        "B": "two 2",
+        "C": "three",
+    }
+    assert files.environment({"environment": ["A=1", "B=x=y"]}) == {"A": "1", "B": "x=y"}
+    assert files.environment({"environment": {"A": 1}}) == {"A": "1"}
+    assert files.environment({"environment": "A=1"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("service", "count"),
+    [
+        ({}, 1),
+        ({"deploy": {"replicas": 3}}, 3),
+        ({"scale": "3"}, 3),
+        ({"deploy": {"replicas": "three"}}, 0),
+        ({"deploy": {"replicas": [3]}}, 0),
+        ({"deploy": 3}, 1),
+    ],
+)
+def test_a_services_containers_are_counted(service: dict[str, object], count: int) -> None:
+    assert files.how_many(service) == count
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "services",
+        "services: [a, b]",
+        "services:\n  a: redis\n",
+        "services:\n\ta: {}\n",
+        "services: {a: {image: 2001-99-99}}",
+        "services: {? [a] : {}}",
+        "a: &a [*a]\nservices: *a",
+        "services: " + "[" * 3000,
+        "services:\n  a: {image: !!python/name:os.system }\n",
+        "a: &a [x, x]\nservices: {b: {environment: [" + ", ".join(["*a"] * 30) + "]}}",
+    ],
+)
+def test_what_is_no_compose_file_is_a_finding(text: str) -> None:
+    with pytest.raises(Finding) as caught:
+        files.read_compose(text)
+    assert caught.value.code in ("not-compose", "not-allowed")
+    assert str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "privileged: true",
+        "volumes: ['/:/host']",
+        "network_mode: host",
+        "pid: host",
+        "ports: ['8000:8000']",
+        "env_file: /etc/passwd",
+        "extends: {file: /x.yml, service: y}",
+        "deploy: {placement: {}}",
+    ],
+)
+def test_what_reaches_beyond_the_containers_is_not_allowed(line: str) -> None:
+    with pytest.raises(Finding) as caught:
+        files.read_compose(f"{SERVICE}    {line}\n")
+    assert caught.value.code == "not-allowed"
+
+
+def test_a_top_level_include_is_not_allowed() -> None:
+    with pytest.raises(Finding) as caught:
+        files.read_compose(f"include: [/x.yml]\n{SERVICE}")
+    assert caught.value.code == "not-allowed"
+
+
+def test_without_docker_a_pass_says_that_the_files_were_only_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, root: Path, containers_exercise: Exercise
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # an empty folder: no docker
+    monkeypatch.setattr(containers, "project", None)  # nothing may be started
+    write(root, containers_exercise)
+    verdict = check(containers_exercise, root)
+    assert verdict.passed, verdict
+    assert "only read" in verdict.happened
+    assert any("only read" in line.text for line in verdict_lines(containers_exercise, verdict))
+
+
+def test_a_hand_in_that_is_graded_starts_no_container(
+    monkeypatch: pytest.MonkeyPatch, root: Path, containers_exercise: Exercise
+) -> None:
+    monkeypatch.setattr(containers, "project", None)
+    write(root, containers_exercise)
+    verdict = check(containers_exercise, root, prepare=restrict)
+    assert verdict.passed and "hand-ins" in verdict.happened, verdict
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("    deploy:\n      replicas: 3\n", "    scale: 3\n"),
+        ('CMD ["python", "worker.py"]', "CMD python worker.py"),
+        ("    environment:\n      REDIS_HOST: redis\n", "    environment: [REDIS_HOST=redis]\n"),
+        ("    build: .\n", "    build: {context: ./}\n"),
+        ("USER nobody", "USER 1000:1000"),
+    ],
+)
+def test_other_spellings_of_a_right_answer_pass_the_reading(
+    old: str, new: str, root: Path, containers_exercise: Exercise
+) -> None:
+    write(root, containers_exercise, old, new)
+    verdict = check(containers_exercise, root, stages=("simulated",))
+    assert verdict.passed, verdict
