@@ -33,7 +33,15 @@ def load(name: str, folder: Path | None = None) -> Policy:
     Raises InvalidInput for an unknown name, a module that cannot be imported, or a name that is not a
     function of three arguments.
     """
-    if name in POLICIES or not OWN.fullmatch(name):
+    if name in POLICIES:
+        return named(name)
+    if (meant := _meant(name)) is not None:
+        raise InvalidInput(
+            N_("the policy {policy!r}: a policy of your own is named as module:function; write {meant}"),
+            policy=name,
+            meant=meant,
+        )
+    if not OWN.fullmatch(name):
         return named(name)
     module_name, _, function_name = name.partition(":")
     top = folder or Path.cwd()
@@ -72,6 +80,16 @@ def load(name: str, folder: Path | None = None) -> Policy:
         )
     chosen: Policy = policy
     return chosen
+
+
+def _meant(name: str) -> str | None:
+    """Return ``module:function`` for a name that is a file or lacks the function; None for any other name."""
+    file, colon, function = name.rpartition(":") if re.search(r":\w*$", name) else (name, "", "")
+    module = re.sub(r"[/\\]+", ".", re.sub(r"^(\.[/\\])+", "", file).removesuffix(".py"))
+    if (module == file and function) or (not colon and module.isidentifier() and file == module):
+        return None
+    own = f"{module}:{function or 'choose'}"
+    return own if OWN.fullmatch(own) else None
 
 
 def _failed(policy: str, module: str, error: BaseException) -> InvalidInput:

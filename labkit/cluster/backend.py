@@ -134,6 +134,27 @@ def no_log_of_redis(url: str | None) -> InvalidInput:
     )
 
 
+def no_redis_to(fault: str, url: str | None) -> InvalidInput:
+    """Return why a cluster whose Redis is at ``url`` cannot kill, pause ... it, and what can be done."""
+    if url is None:
+        return InvalidInput(
+            N_(
+                "this cluster runs without Redis, so there is none to {fault}; python -m labkit doctor shows "
+                "why"
+            ),
+            fault=fault,
+        )
+    return InvalidInput(
+        N_(
+            "this cluster uses the Redis at {url} (REDIS_URL), which it has not started, so it cannot "
+            "{fault} it: do that where that server runs. A cluster that is started without REDIS_URL has a "
+            "Redis of its own"
+        ),
+        url=without_password(url),
+        fault=fault,
+    )
+
+
 def last_printed(log: str, name: str) -> str:
     """Return the last line in a log that the process itself printed."""
     announced = STARTED.format(name=name)  # it may just have been started once more

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from labkit.cluster.backend import BackendStatus, Endpoints, last_printed, no_log_of_redis
+from labkit.cluster.backend import BackendStatus, Endpoints, last_printed, no_log_of_redis, no_redis_to
 from labkit.cluster.local.lifeline import DOWN_S, Lifeline, collect_detached
 from labkit.cluster.processes import REDIS
 from labkit.cluster.run_folder import RunFolder, State
@@ -61,6 +61,8 @@ class LocalBackend:
 
     def check(self, fault: str, name: str) -> str:
         """Return the broker's state, if the command applies now."""
+        if name == REDIS and not any(row["name"] == REDIS for row in self.status()["processes"]):
+            raise no_redis_to(fault, self._state["redis_url"])
         return str(self._ask("check", fault=fault, name=name)["broker"])
 
     def find_broker(self) -> str:

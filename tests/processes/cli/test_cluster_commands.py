@@ -286,6 +286,12 @@ def test_a_redis_of_the_users_own_has_its_log_elsewhere_and_its_password_nowhere
     line = lab.refused("logs", "redis", code=2)
     assert "redis://***@127.0.0.1:1/0 (REDIS_URL), which it has not started" in line and "PING" in line
     assert "has not started this server" in lab.refused("redis", "PING", code=1)
+    for fault in ("kill", "pause", "resume", "stop", "start"):
+        refused = lab.refused(fault, "redis", code=2)
+        assert (
+            f"redis://***@127.0.0.1:1/0 (REDIS_URL), which it has not started, so it cannot {fault}"
+            in refused
+        )
     log = RunFolder.of(own_home, "default").log_file("broker")
     wait_until(lambda: "unreachable" in log.read_text(), 10.0, "the mirror's complaint")
     for process in psutil.process_iter(["cmdline"]):

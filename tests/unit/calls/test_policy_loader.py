@@ -71,6 +71,30 @@ def test_a_missing_module_says_where_the_file_belongs(folder: Path) -> None:
     assert "choose(task, workers, now)" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("work/mine.py:choose", "work.mine:choose"),
+        ("./work/mine.py:pick", "work.mine:pick"),
+        ("work\\mine.py", "work.mine:choose"),
+        ("work.mine.py:choose", "work.mine:choose"),
+        ("work.mine", "work.mine:choose"),
+        ("mine.py", "mine:choose"),
+        ("mine:", "mine:choose"),
+    ],
+)
+def test_a_file_in_place_of_a_module_is_put_right(folder: Path, name: str, meant: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        policy_loader.load(name, folder)
+    assert repr(name) in str(caught.value) and str(caught.value).endswith(f"write {meant}")
+
+
+@pytest.mark.parametrize("name", ["best", "least-busy", "a b.c", ":choose", ""])
+def test_a_name_that_can_be_no_module_is_unknown(folder: Path, name: str) -> None:
+    with pytest.raises(InvalidInput, match="is unknown; known: least_busy"):
+        policy_loader.load(name, folder)
+
+
 def test_the_setting_accepts_both_kinds_of_names_and_no_other() -> None:
     for name in ("round_robin", "work.mine:choose"):
         assert Settings.from_environment({"LABKIT_POLICY": name}).policy == name
