@@ -27,6 +27,7 @@ import zmq
 
 from labkit.broker.service import Broker
 from labkit.client.client import Client
+from labkit.client.futures import TaskFuture
 from labkit.cluster import ports
 from labkit.cluster.history_file import EventFile
 from labkit.core.history import Event, History
@@ -295,6 +296,12 @@ class Rig:
         client = Client(self.address, self.credentials, name=name, rules=own)
         self._clients.append(client)
         return client
+
+    def blocked(self, client: Client, gate: Path) -> TaskFuture:
+        """Return a task that has started and keeps its worker busy until ``gate`` exists."""
+        future = client.submit("work:wait_for", str(gate))
+        self.wait_for_event("started", task=future.task_id)
+        return future
 
     def status(self) -> dict[str, Any]:
         """Return the broker's picture, asked by a client of the rig's own."""

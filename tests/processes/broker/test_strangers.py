@@ -365,8 +365,7 @@ def test_a_foreign_task_id_is_refused_and_its_task_unharmed(
     rig: Rig, friend: Client, peer: Callable[[str], Peer], tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
-    future = friend.submit("work:wait_for", str(gate))
-    rig.wait_for_event("started", task=future.task_id)
+    future = rig.blocked(friend, gate)
     stranger = peer("client")
     stranger.send(m.ClientHello(os.urandom(16), "stranger"))
     stranger.send(m.Submit(future.task, 20.0, 20.0, "labkit.jobs:crash", "", m.EMPTY), m.Cancel(future.task))

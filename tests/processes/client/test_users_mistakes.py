@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
@@ -18,26 +18,6 @@ from labkit.client.futures import Batch
 from labkit.core.errors import ClientGone, ResultUnreadable
 from tests.tools.rig import Rig, results
 from tests.tools.waiting import wait_until
-
-
-@pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """One worker, so that a second task waits."""
-    with Rig(tmp_path_factory.mktemp("shared") / "rig", workers=1) as rig:
-        yield rig
-
-
-@pytest.fixture
-def client(rig: Rig) -> Iterator[Client]:
-    client = rig.client()
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "gate"
-    (tmp_path / "gate").touch()
 
 
 def assert_it_lives(client: Client) -> None:
@@ -97,8 +77,7 @@ def test_a_future_that_its_user_resolves_harms_no_other(
     rig: Rig, gate: Path, interfere: Callable[[Future[Any]], None], then: str
 ) -> None:
     client = rig.client()
-    before = client.submit("work:wait_for", str(gate))
-    rig.wait_for_event("started", task=before.task_id)
+    rig.blocked(client, gate)
     function: Any = jobs.fail if then == "a failure" else jobs.sleep_for
     future = client.submit(function, 0.1)
     others = [client.submit(jobs.echo, number) for number in range(5)]
@@ -124,8 +103,7 @@ def test_a_future_that_its_user_resolves_harms_no_other(
 def test_a_future_that_its_user_marks_as_running_still_gets_its_outcome(
     rig: Rig, client: Client, gate: Path
 ) -> None:
-    before = client.submit("work:wait_for", str(gate))
-    rig.wait_for_event("started", task=before.task_id)
+    rig.blocked(client, gate)
     future = client.submit(jobs.echo, 1)
     future.set_running_or_notify_cancel()
     assert client.cancel_many([future]) == [False]
