@@ -85,7 +85,16 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     """Do the action and return the exit code: 0 passed or done, 1 not passed, 3 inconclusive."""
     from labkit.practice.session import Practice
 
-    code: int = options.do(Practice(settings.work or Path.cwd()), options)
+    try:
+        practice = Practice(settings.work or Path.cwd())
+    except FileNotFoundError:
+        raise UsageError(N_("the folder in which this command runs is gone; go to another one")) from None
+    code: int = options.do(practice, options)
+    if practice.progress.problem is not None:
+        from labkit.practice import screen
+
+        for line in screen.problem_lines(practice.progress.problem):
+            output.complain(line.text)
     return code
 
 

@@ -88,6 +88,7 @@ class _Watcher:
             title = texts.read(following, language()).title
             next_ = _("n goes on to {number} · {title}").format(number=following.number, title=title)
             practice_output.show([screen.Line(screen.GOOD, next_)])
+        practice_output.show(screen.problem_lines(self._practice.progress.problem))
         self._show_keys()
 
     def _following(self) -> Exercise | None:

@@ -16,15 +16,25 @@ from labkit.core.protocol.messages import Payload
 
 MOST_BYTES = 256 << 20
 MOST_PARTS = 64
+BROKEN = 87
+"""Exit code of a learner's process that can no longer answer."""
 
 
 def send(pipe: BinaryIO, value: Any) -> None:
     """Write one value. Raises CannotTravel before anything is written, OSError if the other side is gone."""
+    write(pipe, encode(value))
+
+
+def encode(value: Any) -> list[bytes]:
+    """Return the bytes of one value, in pieces. Raises CannotTravel."""
     payload = encode_value(value)
-    parts = [payload.body, *payload.frames]
-    lengths = [memoryview(part).nbytes for part in parts]
-    pipe.write(struct.pack(f"<{1 + len(parts)}Q", len(parts), *lengths))
-    for part in parts:
+    parts = [memoryview(part).cast("B") for part in (payload.body, *payload.frames)]
+    return [struct.pack(f"<{1 + len(parts)}Q", len(parts), *map(len, parts)), *parts]  # type: ignore[list-item]
+
+
+def write(pipe: BinaryIO, message: list[bytes]) -> None:
+    """Write what ``encode`` returned. Raises OSError if the other side is gone."""
+    for part in message:
         pipe.write(part)
     pipe.flush()
 

@@ -15,6 +15,7 @@ simulated stage runs for the seeds 0, 1, 2 …, so the first one that fails is t
 from __future__ import annotations
 
 import importlib
+import reprlib
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -23,6 +24,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from labkit.core.errors import N_, InvariantBroken, LabkitError
+from labkit.practice import findings
 from labkit.practice.exercise import Exercise
 from labkit.practice.learner import Learner
 from labkit.practice.verdict import Finding, Inconclusive, Kind, Remark, Verdict
@@ -33,6 +35,10 @@ SIMULATED_S = 2.0
 REAL_S = 20.0
 PATIENCE = 15
 """A busy machine gets this many times the simulated stage's time before the check is inconclusive."""
+
+
+ANSWER_ERRORS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What a check raises that computes with an answer of another kind than it asked for."""
 
 
 class _Run(NamedTuple):
@@ -60,9 +66,10 @@ def check(
     began = time.monotonic()
     stage, seed, output = "", None, ""
     remark = Remark("")
+    learner: Learner | None = None
     try:
         for one in _runs(exercise, root, stages, seeds, prepare):
-            stage, seed = one.stage, one.seed
+            stage, seed, learner = one.stage, one.seed, one.learner
             try:
                 said = one.run()
                 remark = said if isinstance(said, Remark) else remark
@@ -74,6 +81,12 @@ def check(
         raise
     except LabkitError as error:
         return _verdict(exercise, Kind.INCONCLUSIVE, stage, seed, error, output, began)
+    except ANSWER_ERRORS:
+        if learner is None or learner.last is None:
+            raise
+        function, answer = learner.last
+        unusable = findings.unusable(function, reprlib.repr(answer))
+        return _verdict(exercise, Kind.FAIL, stage, seed, unusable, output, began)
     return Verdict(
         exercise.id,
         Kind.PASS,
@@ -108,7 +121,7 @@ def _runs(
             if hasattr(checker, "together") and len(values) == exercise.seeds:
                 yield _Run(SIMULATED, None, learner, partial(checker.together, values))
     if real is not None and REAL in stages:
-        with Learner(exercise, root, prepare=prepare) as learner:
+        with Learner(exercise, root, prepare=prepare, together_s=2 * REAL_S) as learner:
             yield _Run(REAL, None, learner, partial(real, learner))
 
 

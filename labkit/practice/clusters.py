@@ -11,7 +11,7 @@ from pathlib import Path
 
 from labkit.cluster import Cluster
 from labkit.cluster.open import open_cluster
-from labkit.core.errors import N_
+from labkit.core.errors import N_, LabkitError
 from labkit.core.history import OUTCOMES, SUBMITTED, History, LiveView, excerpt
 from labkit.jobs import add, sleep_for
 from labkit.practice.learner import Learner
@@ -113,7 +113,7 @@ def run_sleeps(
         return History(excerpt(cluster.history().events, tasks))
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
+def until(condition: Callable[[], bool], what: LabkitError) -> None:
     """Wait until ``condition`` holds. Raises Inconclusive, which names ``what``, after ``PATIENCE_S``."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():

@@ -114,3 +114,52 @@ def too_many_processes(function: str, most: int) -> Finding:
         function=function,
         most=most,
     )
+
+
+def too_much_memory(function: str, most_bytes: int, running: tuple[str, ...]) -> Finding:
+    """Return the finding for a process that has grown beyond ``most_bytes``."""
+    finding = Finding(
+        "too-much-memory",
+        N_("{function} had taken more than {megabytes} MB of memory"),
+        expected=N_("it needs no more memory than its data"),
+        advice=N_("This line was running. Look for a list that grows in a loop that never ends."),
+        function=function,
+        megabytes=most_bytes >> 20,
+    )
+    finding.learner_lines = running
+    return finding
+
+
+def too_slow(function: str, seconds: float) -> Finding:
+    """Return the finding for many calls that took too long together, none of them by itself."""
+    return Finding(
+        "too-slow",
+        N_("all calls of your code together took more than {seconds:g} s"),
+        expected=N_("a check's calls take less than {seconds:g} s together"),
+        advice=N_("Look for a sleep in {function}, or for work that each call does again."),
+        seconds=seconds,
+        function=function,
+    )
+
+
+def broken_python(file: str) -> Finding:
+    """Return the finding for a process that cannot answer any more, or answers nonsense."""
+    return Finding(
+        "broken-python",
+        N_("your code has changed Python itself, so that the check cannot go on"),
+        expected=N_("built-in functions, standard modules and files that others opened stay as they are"),
+        advice=N_("Look in {file} for os.close, and for values given to names of other modules."),
+        file=file,
+    )
+
+
+def unusable(function: str, answer: str) -> Finding:
+    """Return the finding for an answer that the check cannot compute with."""
+    return Finding(
+        "wrong-type",
+        N_("{function} returned something else than the exercise asks for: {answer}"),
+        expected=N_("{function} returns what the exercise's text names"),
+        advice=N_("Look at what {function} returns, for instance with print."),
+        function=function,
+        answer=answer,
+    )

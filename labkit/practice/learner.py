@@ -10,12 +10,17 @@ A call that does not return within its limit is judged by what the process did m
 waits although the machine is idle, the code is at fault (``never-returns``, with its line). If the machine
 kept it from running, the call gets more time, and then the check is inconclusive. `findings` has the words.
 
-The process leads a group of its own. ``close`` ends it with all of its descendants.
+Importing the file has a limit of its own (``IMPORT_S``); the start of Python does not count. All calls of one
+stage together have a limit, too (``together_s``): many calls, each of them a bit slow, end as ``too-slow``.
+
+The process leads a group of its own. ``close`` ends it with all of its descendants. A mark in the environment
+tells those that have left the group and have another parent by now.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import re
 import signal
@@ -24,15 +29,16 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import psutil
 
-from labkit.core.errors import N_, InvariantBroken, ProtocolError
-from labkit.practice import channel, findings
+from labkit.core.errors import N_, LabkitError
+from labkit.practice import channel, family, findings
 from labkit.practice.exercise import Exercise
 from labkit.practice.pacer import Pacer
 from labkit.practice.verdict import Finding, Inconclusive
@@ -47,8 +53,25 @@ MOST_OUTPUT: Final = 16_384
 """Characters kept of what the learner's code prints: the last ones."""
 STACK_S: Final = 1.0
 FIRST_LOOK_S: Final = 0.1
+START_S: Final = 60.0
+"""Until Python runs in the learner's process, before its code does."""
+IMPORT_S: Final = 5.0
+"""Of importing the learner's file, which may import large packages."""
+END_S: Final = 3.0
+"""Until a process that has closed its pipes is gone."""
+TOGETHER_S: Final = 10.0
+"""Of all calls of a stage together, unless the check says otherwise."""
 MOST_PROCESSES: Final = 64
 """How many processes the learner's code may start in one call."""
+MOST_MEMORY: Final = min(2 << 30, psutil.virtual_memory().total // 2)
+"""Bytes in memory of the learner's process, or of one that it has started."""
+SMALL_BYTES: Final = 4096
+"""What an empty pipe takes at once on every system."""
+
+_PARTS: Final = {
+    "value": 2, "raised": 4, "import": 4, "missing": 2, "signature": 2, "unsendable": 2,
+}  # fmt: skip
+"""The kinds of answer and their lengths."""
 
 
 class Learner:
@@ -60,8 +83,12 @@ class Learner:
         root: Path,
         *,
         prepare: Callable[[], None] | None = None,
+        together_s: float = TOGETHER_S,
     ) -> None:
-        """``root``: the folder that holds ``work/``. ``prepare`` runs in the new process (POSIX): limits."""
+        """``root``: the folder that holds ``work/``. ``prepare`` runs in the new process (POSIX): limits.
+
+        ``together_s``: the limit of all calls together.
+        """
         self.exercise = exercise
         self.root = root
         self._prepare = prepare
@@ -74,6 +101,13 @@ class Learner:
         """What a check has started for this learner, by name: a Redis server."""
         self.at_the_end = contextlib.ExitStack()
         """Ends it, after the process."""
+        self._has_imported = False
+        self._mark = uuid.uuid4().hex
+        self._together_s = together_s
+        self._waited_s = 0.0
+        self._pacer: tuple[Pacer, float] | None = None
+        self.last: tuple[str, Any] | None = None
+        """The last function that returned, and what it returned."""
 
     @property
     def file(self) -> str:
@@ -104,7 +138,7 @@ class Learner:
 
     def another(self) -> Learner:
         """Return one more process for the same file, with the same limits; the caller closes it."""
-        return Learner(self.exercise, self.root, prepare=self._prepare)
+        return Learner(self.exercise, self.root, prepare=self._prepare, together_s=self._together_s)
 
     def start(self) -> None:
         """Start the process now; without this the first call does."""
@@ -126,36 +160,70 @@ class Learner:
 
     def _ask(self, how: str, name: str, arguments: tuple[Any, ...], limit_s: float, known_as: str) -> Any:
         process = self._process or self._start()
-        assert process.stdin is not None
+        if not self._has_imported:
+            self._import(process)
+        self._judge_all_calls(known_as, limit_s)
+        began = time.monotonic()
         try:
-            channel.send(process.stdin, [how, name, list(arguments)])  # type: ignore[arg-type]
-        except OSError:
-            raise self._ended() from None
-        kind, *rest = self._answer(process, known_as, limit_s)
+            kind, *rest = self._exchange([how, name, list(arguments)], known_as, limit_s)
+        finally:
+            self._waited_s += time.monotonic() - began
         if kind == "value":
+            self.last = known_as, rest[0]
             return rest[0]
         raise findings.of_answer(kind, rest, known_as, self.file)
 
+    def _import(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until Python runs, then have it import the learner's file. Raises Finding or Inconclusive."""
+        try:
+            self._checked(self._answers.get(timeout=START_S))
+        except queue.Empty:
+            self.close()
+            raise Inconclusive(
+                N_("this machine was too busy: Python had not started after {seconds:.0f} s"), seconds=START_S
+            ) from None
+        kind, *rest = self._exchange(["import"], self.file, IMPORT_S)
+        if kind != "value":
+            raise findings.of_answer(kind, rest, self.file, self.file)
+        self._has_imported = True
+
+    def _exchange(self, request: list[Any], name: str, limit_s: float) -> list[Any]:
+        process = self._process
+        assert process is not None and process.stdin is not None
+        message = channel.encode(request)
+        if sum(len(part) for part in message) <= SMALL_BYTES:
+            _write(process.stdin, message)  # type: ignore[arg-type]
+        else:  # a process that does not read must not hold us up
+            threading.Thread(
+                target=_write, args=(process.stdin, message), name="request", daemon=True
+            ).start()
+        return self._answer(process, name, limit_s)
+
     def _answer(self, process: subprocess.Popen[bytes], name: str, limit_s: float) -> list[Any]:
+        began = time.monotonic()
         try:  # most calls answer at once, and need no pacer
             return self._checked(self._answers.get(timeout=min(limit_s, FIRST_LOOK_S)))
         except queue.Empty:
-            pass
-        began, computed = time.monotonic(), _cpu_s(process.pid)
+            computed = family.cpu_s(process.pid)
         with Pacer() as pacer:
             while True:
                 try:
                     return self._checked(self._answers.get(timeout=0.1))
                 except queue.Empty:
                     pass
-                if len(_descendants(process.pid)) > MOST_PROCESSES:
+                children = family.descendants(process.pid)
+                if len(children) > MOST_PROCESSES:
                     self.close()
                     raise findings.too_many_processes(name, MOST_PROCESSES)
+                if family.memory([process.pid, *(one.pid for one in children)]) > MOST_MEMORY:
+                    line = self._running_line(process)
+                    self.close()
+                    raise findings.too_much_memory(name, MOST_MEMORY, line)
                 waited = time.monotonic() - began
                 if waited < limit_s:
                     continue
                 busy = pacer.late_s > BUSY_SHARE * waited
-                if _cpu_s(process.pid) - computed >= limit_s or not busy:
+                if family.cpu_s(process.pid) - computed >= limit_s or not busy:
                     finding = self.never_returns(name, limit_s)
                     self.close()
                     raise finding
@@ -166,20 +234,46 @@ class Learner:
                         seconds=waited,
                     )
 
+    def _judge_all_calls(self, name: str, limit_s: float) -> None:
+        """Raise Finding if the calls so far took too long together, Inconclusive if the machine did."""
+        if self._pacer is None:
+            if self._waited_s > self._together_s / PATIENCE:
+                self._pacer = Pacer().__enter__(), time.monotonic()
+            return
+        if self._waited_s <= max(self._together_s, limit_s):
+            return
+        pacer, since = self._pacer
+        if pacer.late_s <= BUSY_SHARE * (time.monotonic() - since):
+            raise findings.too_slow(name, self._together_s)
+        if self._waited_s > PATIENCE * self._together_s:
+            raise Inconclusive(
+                N_("this machine was too busy: {function} got no answer in {seconds:.0f} s"),
+                function=name,
+                seconds=self._waited_s,
+            )
+
     def _checked(self, answer: Any) -> list[Any]:
         if answer is None:
             raise self._ended()
-        if isinstance(answer, list) and answer and isinstance(answer[0], str):
+        if isinstance(answer, list) and answer and _PARTS.get(str(answer[0])) == len(answer):
             return answer
-        raise InvariantBroken(N_("the learner's process answered {answer!r}"), answer=answer)
+        raise self._broken()
 
     def _ended(self) -> Finding:
         """Return the finding for a process that is gone, after its last output has been read."""
         process = self._process
         assert process is not None
-        code = process.wait(STACK_S)
+        try:
+            code = process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            return self._broken()
+        if code == channel.BROKEN:
+            return self._broken()
         for thread in self._threads:
             thread.join(STACK_S)
+        self.close()
+        return findings.ended(code, self.file)
+
         self.close()
         return findings.ended(code, self.file)
 
@@ -188,11 +282,17 @@ class Learner:
         line = () if self._process is None else self._running_line(self._process)
         return findings.never_returns(name, limit_s, line)
 
+    def _broken(self) -> Finding:
+        """Return the finding for a process that cannot answer any more, or answers nonsense."""
+        self.close()
+        return findings.broken_python(self.file)
+
     def _running_line(self, process: subprocess.Popen[bytes]) -> tuple[str, ...]:
         """Return the innermost line of the learner's file that runs now, as far as it can be found."""
         if not hasattr(signal, "SIGUSR1"):
             return ()
-        process.send_signal(signal.SIGUSR1)
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGUSR1)
         pattern = re.compile(rf'File ".*{re.escape(self.file)}", line (\d+) in')
         deadline = time.monotonic() + STACK_S
         while time.monotonic() < deadline:
@@ -203,7 +303,11 @@ class Learner:
         return ()
 
     def _line(self, number: int) -> str:
-        lines = (self.root / "work" / self.file).read_text(encoding="utf-8", errors="replace").splitlines()
+        try:
+            text = (self.root / "work" / self.file).read_text(encoding="utf-8", errors="replace")
+        except OSError:  # the learner has just deleted or renamed it
+            text = ""
+        lines = text.splitlines()
         code = lines[number - 1].strip() if number <= len(lines) else ""
         return f"{self.file}, line {number}: {code}"
 
@@ -221,22 +325,17 @@ class Learner:
             stderr=subprocess.PIPE,
             start_new_session=True,
             preexec_fn=self._prepare,
+            env={**os.environ, "MPLBACKEND": "Agg", family.MARK: self._mark},
         )
+        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._answers = answers
         self._threads = [
-            threading.Thread(target=self._read_answers, args=(process,), name="answers", daemon=True),
+            threading.Thread(target=_read_answers, args=(process, answers), name="answers", daemon=True),
             threading.Thread(target=self._read_output, args=(process,), name="output", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
         return process
-
-    def _read_answers(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        try:
-            while True:
-                self._answers.put(channel.receive(process.stdout))  # type: ignore[arg-type]
-        except (EOFError, ProtocolError, OSError, ValueError):
-            self._answers.put(None)
 
     def _read_output(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None
@@ -248,17 +347,18 @@ class Learner:
 
     def close(self) -> None:
         """End the process and everything that it has started."""
-        process, self._process = self._process, None
+        process, self._process, self._has_imported = self._process, None, False
         if process is None:
             return
         if hasattr(signal, "SIGSTOP"):
             signal_group(process.pid, signal.SIGSTOP)  # so that it starts no more processes
-        children = _descendants(process.pid)
+        children = family.descendants(process.pid)
         signal_group(process.pid, KILL)
         for child in children:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
         process.wait()
+        family.end_marked(self._mark)
         for thread in self._threads:
             thread.join(STACK_S)  # a descendant with another parent may still hold the pipe
         for pipe in (process.stdin, process.stdout, process.stderr):
@@ -277,21 +377,25 @@ class Learner:
         try:
             self.close()
         finally:
+            if self._pacer is not None:
+                self._pacer[0].__exit__()
             self.at_the_end.close()
 
 
-def _descendants(pid: int) -> list[psutil.Process]:
+def _write(pipe: BinaryIO, message: list[bytes]) -> None:
     try:
-        children: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-    return children
+        channel.write(pipe, message)
+    except (OSError, ValueError):  # the process has ended, or is being ended: its answers' end tells it
+        pass
 
 
-def _cpu_s(pid: int) -> float:
-    """Return the processor seconds of a process and its children; 0 if it is gone."""
+def _read_answers(process: subprocess.Popen[bytes], answers: queue.SimpleQueue[Any]) -> None:
+    """Pass the answers on; None is their end."""
+    assert process.stdout is not None
     try:
-        times = psutil.Process(pid).cpu_times()
-    except psutil.NoSuchProcess:
-        return 0.0
-    return float(times.user + times.system + times.children_user + times.children_system)
+        while True:
+            answers.put(channel.receive(process.stdout))  # type: ignore[arg-type]
+    except LabkitError as error:  # the learner's code has written into our pipe
+        answers.put(error)
+    except (EOFError, OSError, ValueError):
+        answers.put(None)

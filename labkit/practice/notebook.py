@@ -78,6 +78,7 @@ def exercise(line: str, cell: str) -> None:
         lines.append(Line(screen.QUIET, _("The file that was there is kept: {file}").format(file=backup)))
     lines.append(Line(screen.PLAIN, ""))
     lines.append(screen.progress_line(mine.exercises, mine.standings()))
+    lines += screen.problem_lines(mine.progress.problem)
     if not verdict.passed:
         lines.append(Line(screen.QUIET, f"%hint {chosen.id}"))
     display(Report(lines))

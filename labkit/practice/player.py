@@ -3,15 +3,18 @@
 It imports ``work.MODULE`` from ROOT and calls its functions on request, one at a time. Requests and answers
 are values on the pipes that were standard input and output (`labkit.practice.channel`)::
 
+    ["import"]                       import the learner's module
     ["call", function, [argument...]]   call a function of the learner's module
     ["play", function, [argument...]]   call play.py's function(module, argument...), in the exercise's FOLDER
 
-    ["value", value]                            it returned
+    ["value", value]                            it returned; the first one of all: Python runs
     ["raised", type, text, [learner's lines]]   it raised
     ["import", type, text, [learner's lines]]   importing the module raised
     ["missing", name]                           the module has no such function
     ["signature", text]                         the function does not take these arguments
     ["unsendable", text]                        it returned something that cannot travel
+
+Code that has changed Python so far that no answer can be made ends the process with `channel.BROKEN`.
 
 What the learner's code prints goes to standard error. SIGUSR1 writes the stacks of all threads into the file
 STACKS (POSIX), so that the judge can name the line at which a call does not return.
@@ -19,6 +22,7 @@ STACKS (POSIX), so that the judge can name the line at which a call does not ret
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import importlib
 import importlib.util
@@ -30,7 +34,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 from labkit.core import exception_text
 from labkit.core.errors import CannotTravel
@@ -52,31 +56,40 @@ def main(root: str, module_name: str, folder: str, stacks: str) -> None:
     if hasattr(signal, "SIGUSR1"):
         faulthandler.register(signal.SIGUSR1, file=open(stacks, "w"), all_threads=True)  # noqa: SIM115
     sys.path.insert(0, root)
+    end, own = os._exit, os.getpid()  # the learner's code may replace them
+    try:
+        _serve(requests, answers, module_name, Path(folder))
+    except BaseException:  # noqa: BLE001 - whatever it is, a traceback of ours would say nothing to the learner
+        end(channel.BROKEN if os.getpid() == own else 0)  # 0: a forked process whose call has returned
+
+
+def _serve(requests: BinaryIO, answers: BinaryIO, module_name: str, folder: Path) -> None:
     module: ModuleType | None = None
+    channel.send(answers, ["value", None])
     while True:
         try:
-            how, name, arguments = channel.receive(requests)
+            how, *rest = channel.receive(requests)
         except EOFError:
             return
-        failure = "import"
         try:
-            if module is None:
+            if how == "import":
                 module = importlib.import_module(f"work.{module_name}")
-            failure = "raised"
-            answer = _answer(module, Path(folder), how, name, arguments)
+                answer = ["value", None]
+            else:
+                assert module is not None
+                answer = _answer(module, folder, how, *rest)
         except BaseException as error:  # noqa: BLE001 - the learner's code may raise anything, SystemExit as well
-            answer = _failure(error, module, failure, f"{module_name}.py")
+            answer = _failure(error, module, "import" if how == "import" else "raised", f"{module_name}.py")
         try:
             channel.send(answers, answer)
         except CannotTravel as error:
             channel.send(answers, ["unsendable", str(error)])
-        except OSError:
-            os._exit(0)  # a forked process whose call has returned, or the judge is gone
 
 
 def _hang_up(*descriptors: int) -> None:
     for descriptor in descriptors:
-        os.close(descriptor)
+        with contextlib.suppress(OSError):  # the learner's code has closed it
+            os.close(descriptor)
 
 
 def _failure(error: BaseException, module: ModuleType | None, kind: str, file: str) -> list[Any]:

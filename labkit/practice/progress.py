@@ -16,11 +16,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from labkit.core.errors import InvalidInput, LabkitError
 from labkit.practice.exercise import Exercise
 from labkit.practice.verdict import Verdict
 from labkit.practice.workspace import Workspace
+from labkit.support.refusals import refusal
 
 NAME = "progress.jsonl"
+MOST_LINE = 4096
+"""Bytes of a line: ours have about a hundred."""
 
 
 @dataclass
@@ -40,7 +44,10 @@ class Progress:
     """The record of one workspace."""
 
     def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
         self.path: Path = workspace.folder / NAME
+        self.problem: LabkitError | None = None
+        """Why the last line could not be written (a full disk); it costs the line, not the verdict."""
 
     def checked(self, verdict: Verdict) -> None:
         """Note a verdict."""
@@ -70,32 +77,45 @@ class Progress:
                     standing.passed |= standing.last == "pass"
                 case "hint":
                     level = line.get("level")
-                    standing.hints = max(standing.hints, level if isinstance(level, int) else 0)
+                    standing.hints = max(standing.hints, level if type(level) is int else 0)
                 case "solution":
                     standing.saw_solution = True
         return standings
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         try:
-            data = self.path.read_bytes()
-        except FileNotFoundError:
+            file = open(self.path, "rb")  # noqa: SIM115
+        except (FileNotFoundError, NotADirectoryError):
             return
-        for line in data.splitlines():
-            try:
-                value = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(value, dict):
-                yield value
+        with file:
+            whole = True  # a line longer than MOST_LINE is none of ours, nor is its rest
+            while line := file.readline(MOST_LINE):
+                began_a_line, whole = whole, line.endswith(b"\n")
+                if not began_a_line or (not whole and len(line) == MOST_LINE):
+                    continue
+                try:
+                    value = json.loads(line)
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(value, dict):
+                    yield value
 
     def _append(self, did: str, exercise: str, **details: Any) -> None:
         at = datetime.now(UTC).isoformat(timespec="seconds")
         line = json.dumps({"at": at, "did": did, "exercise": exercise, **details})
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "ab", buffering=0) as file:
-            # In one write, and after a half line of a crash: lines of two writers never mix.
-            lead = "" if file.tell() == 0 or _ends_a_line(self.path) else "\n"
-            file.write(f"{lead}{line}\n".encode())
+        self.problem = None
+        try:
+            self._workspace.make_folder()
+            with open(self.path, "ab", buffering=0) as file:
+                # In one write, and after a half line of a crash: lines of two writers never mix.
+                lead = "" if file.tell() == 0 or _ends_a_line(self.path) else "\n"
+                file.write(f"{lead}{line}\n".encode())
+        except InvalidInput as error:
+            self.problem = error
+        except OSError as error:
+            self.problem = refusal(error)
+            if self.problem is None:
+                raise
 
 
 def _ends_a_line(path: Path) -> bool:

@@ -11,11 +11,12 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from labkit.core.errors import LabkitError
 from labkit.practice.exercise import Exercise
 from labkit.practice.progress import Standing
 from labkit.practice.texts import read
 from labkit.practice.verdict import Kind, Verdict
-from labkit.support.i18n import _, language, ngettext
+from labkit.support.i18n import _, language, ngettext, translate_error, translated
 
 TITLE, GOOD, BAD, UNSURE, LABELLED, PLAIN, CODE, QUIET = (
     "title", "good", "bad", "unsure", "labelled", "plain", "code", "quiet",
@@ -47,16 +48,16 @@ def verdict_lines(exercise: Exercise, verdict: Verdict) -> list[Line]:
     )
     lines = [Line(ROLES[verdict.kind], title)]
     if verdict.passed:
-        return lines + list(_labelled(_("note"), _(verdict.happened) if verdict.happened else "", verdict))
-    lines += _labelled(_("expected"), _(verdict.expected), verdict)
-    lines += _labelled(_("happened"), _(verdict.happened), verdict)
+        return lines + list(_labelled(_("note"), verdict.happened, verdict))
+    lines += _labelled(_("expected"), verdict.expected, verdict)
+    lines += _labelled(_("happened"), verdict.happened, verdict)
     if when := _when(verdict):
         lines.append(_label(_("when"), when))
     lines += [
         _label(_("where") if not number else "", _place(text))
         for number, text in enumerate(verdict.learner_lines)
     ]
-    lines += _labelled(_("try"), _(verdict.advice), verdict)
+    lines += _labelled(_("try"), verdict.advice, verdict)
     printed = [text for text in verdict.output.splitlines() if text.strip()][-OUTPUT_LINES:]
     lines += [_label(_("printed") if not number else "", text) for number, text in enumerate(printed)]
     if verdict.timeline:
@@ -83,7 +84,7 @@ def _when(verdict: Verdict) -> str:
 
 def _labelled(label: str, template: str, verdict: Verdict) -> Iterator[Line]:
     if template:
-        yield _label(label, template.format(**verdict.params))
+        yield _label(label, translated(template, verdict.params))
 
 
 def _label(label: str, text: str) -> Line:
@@ -126,6 +127,14 @@ def progress_line(exercises: Sequence[Exercise], standings: Mapping[str, Standin
     text = ngettext("{passed} of {total} exercise", "{passed} of {total} exercises", total)
     bar = "■" * filled + "□" * (BAR - filled)
     return Line(QUIET, f"{bar} {text.format(passed=passed, total=total)}")
+
+
+def problem_lines(problem: LabkitError | None) -> list[Line]:
+    """Return why the record could not be written; nothing if it was."""
+    if problem is None:
+        return []
+    text = _("Your progress could not be noted. {problem}").format(problem=translate_error(problem))
+    return [Line(UNSURE, text)]
 
 
 def next_exercise(exercises: Sequence[Exercise], standings: Mapping[str, Standing]) -> Exercise | None:

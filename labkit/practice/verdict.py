@@ -1,7 +1,8 @@
 """What a check concludes: pass, fail or inconclusive, with what was expected, what happened and what to try.
 
 ``Finding`` is what a checker raises; ``check`` turns it into a Verdict. Sentences are templates with
-parameters, like labkit's errors, so that a verdict is shown in the reader's language. A finding's ``code``
+parameters, like labkit's errors, so that a verdict is shown in the reader's language. A parameter that is
+itself a phrase to translate is an error of labkit (``LabkitError(N_("waits"))``). A finding's ``code``
 names the broken expectation, the same for every learner: a teacher counts by it, and each planted wrong
 solution names the code that must reject it.
 """

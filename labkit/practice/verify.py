@@ -75,7 +75,10 @@ def _compact(code: str) -> str:
 
 
 def _stub(exercise: Exercise) -> Iterator[Unsound]:
-    for name, code in (("the stub", stub_of(exercise)), ("an empty file", _commented_out(exercise))):
+    for name, code in (
+        (LabkitError(N_("the stub")), stub_of(exercise)),
+        (LabkitError(N_("a file with everything commented out")), _commented_out(exercise)),
+    ):
         verdict = run(exercise, code)
         if verdict.kind is not Kind.FAIL or verdict.code in ("import", "ended", "signature"):
             yield _unexpected(exercise, name, verdict, "fail")
@@ -89,7 +92,7 @@ def _solution(exercise: Exercise, stages: tuple[str, ...]) -> Iterator[Unsound]:
     seeds = range(max(SEEDS, exercise.seeds)) if exercise.seeds else None
     verdict = run(exercise, solution_of(exercise), stages, seeds)
     if not verdict.passed:
-        yield _unexpected(exercise, "the solution", verdict, "pass")
+        yield _unexpected(exercise, LabkitError(N_("the solution")), verdict, "pass")
 
 
 def _wrong(exercise: Exercise, stages: tuple[str, ...]) -> Iterator[Unsound]:
@@ -109,7 +112,7 @@ def _wrong(exercise: Exercise, stages: tuple[str, ...]) -> Iterator[Unsound]:
             yield _unexpected(exercise, f"wrong/{file.name}", verdict, first[1] if first else "?")
 
 
-def _unexpected(exercise: Exercise, what: str, verdict: Verdict, expected: str) -> Unsound:
+def _unexpected(exercise: Exercise, what: str | LabkitError, verdict: Verdict, expected: str) -> Unsound:
     return Unsound(
         N_("{exercise}: {what} gives {kind} {code}, not {expected}: {happened}"),
         exercise=exercise.id,

@@ -29,7 +29,7 @@ class Workspace:
 
     def start(self, exercise: Exercise) -> bool:
         """Write the stub if the learner has no file for this exercise yet; return whether it was written."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.make_folder()
         try:
             atomic_write_new(self.file(exercise), stub_of(exercise).encode())
         except FileExistsError:
@@ -39,7 +39,7 @@ class Workspace:
     def save(self, exercise: Exercise, code: str) -> Path | None:
         """Write ``code`` as the learner's file; return the copy of another text that was there, or None."""
         file = self.file(exercise)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.make_folder()
         backup = None
         if file.exists() and file.read_bytes() not in (code.encode(), stub_of(exercise).encode()):
             backup = self._back_up(file)
@@ -61,6 +61,16 @@ class Workspace:
         backup = self._back_up(file)
         atomic_write(file, stub_of(exercise).encode())
         return backup
+
+    def make_folder(self) -> None:
+        """Make ``work/``. Raises InvalidInput if something else has its name."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise InvalidInput(
+                N_("{folder} has to be a folder, for your files; rename what has this name now"),
+                folder=self.folder,
+            ) from None
 
     def _back_up(self, file: Path) -> Path:
         folder = self.folder / "backups"

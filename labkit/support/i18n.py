@@ -78,13 +78,16 @@ def translate_error(error: BaseException) -> str:
 
     An error among its parameters (the cause that it names) is translated, too.
     """
-    if not isinstance(error, LabkitError):
-        return str(error)
-    params: dict[str, Any] = {
+    return translated(error.template, error.params) if isinstance(error, LabkitError) else str(error)
+
+
+def translated(template: str, params: Mapping[str, Any]) -> str:
+    """Return the sentence of a template in the reader's language; an error among ``params`` as well."""
+    values = {
         name: translate_error(value) if isinstance(value, LabkitError) else value
-        for name, value in error.params.items()
+        for name, value in params.items()
     }
-    return _(error.template).format(**params)
+    return _(template).format(**values)
 
 
 def translate_argparse() -> None:

@@ -94,6 +94,22 @@ def test_an_error_of_labkit_itself_is_no_verdict(checker: ModuleType, exercise: 
         check(exercise, root)
 
 
+def test_an_answer_that_the_check_cannot_compute_with_is_of_the_wrong_type(
+    checker: ModuleType, exercise: Exercise, root: Path
+) -> None:
+    (root / "work" / f"{exercise.module}.py").write_text("def double(n):\n    return [None] * n\n")
+    fill(checker, simulated=lambda learner, seed: sum(learner.call("double", seed + 1)))
+    verdict = check(exercise, root)
+    assert (verdict.kind, verdict.code, verdict.seed) == (Kind.FAIL, "wrong-type", 0)
+    assert verdict.as_json()["happened"].endswith(": [None]")
+
+
+def test_an_error_before_any_answer_is_ours(checker: ModuleType, exercise: Exercise, root: Path) -> None:
+    fill(checker, simulated=lambda learner, seed: 1 / seed)
+    with pytest.raises(ZeroDivisionError):
+        check(exercise, root)
+
+
 def test_one_stage_alone(checker: ModuleType, exercise: Exercise, root: Path) -> None:
     calls = fill(checker, simulated=lambda learner, seed: None, real=lambda learner: None)
     assert check(exercise, root, stages=(REAL,)).passed

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 import psutil
 import pytest
 
+from labkit.practice import learner as learning
 from labkit.practice.exercise import Exercise
 from labkit.practice.learner import Learner
 from labkit.practice.verdict import Finding
@@ -44,7 +46,110 @@ BAD = {
     "empty": ("", "missing", ""),
     "commented out": ("# def double(n):\n#     return 2 * n\n", "missing", ""),
     "cannot travel": ("def double(n):\n    return lambda: n\n", "wrong-type", ""),
+    "null bytes": ("x = 1\nd\0ef double(n):\n    return 2 * n\n", "import", ""),
+    "a tab among spaces": ("def double(n):\n    x = 2\n\treturn x * n\n", "import", "line 3"),
+    "recursion": ("def double(n):\n    return double(n)\n", "raised", "line 2: return double(n)"),
+    "crash of the interpreter": ("import ctypes\ndef double(n):\n    ctypes.string_at(0)\n", "ended", ""),
+    "one huge allocation": ("def double(n):\n    return len(b'x' * 10**14)\n", "raised", "line 2"),
+    "memory without end": (
+        "def double(n):\n    kept = []\n    while True:\n        kept.append(bytearray(b'x' * 2**22))\n",
+        "too-much-memory",
+        "line ",
+    ),
+    "a huge power holds the lock": (
+        "def double(n):\n    return len(str(7 ** 7 ** 9)) if n else 0\n",
+        "never-returns",
+        "line 2: return len(str(7 ** 7 ** 9))",
+    ),
+    "reads standard input": ("def double(n):\n    return input('n? ')\n", "raised", "line 2"),
+    "sys.stdin is read": (
+        "import sys\ndef double(n):\n    return sys.stdin.readline()[5]\n",
+        "raised",
+        "line 3",
+    ),
+    "text of the exception raises": (
+        "class Odd(Exception):\n    def __str__(self):\n        raise SystemExit\n"
+        "def double(n):\n    raise Odd\n",
+        "raised",
+        "line 5: raise Odd",
+    ),
+    "exception with a lone surrogate": (
+        "def double(n):\n    raise ValueError('\\ud800 {x}')\n",
+        "raised",
+        "line 2",
+    ),
+    "KeyboardInterrupt": ("def double(n):\n    raise KeyboardInterrupt\n", "raised", "line 2"),
+    "closes standard output": (
+        "import sys\ndef double(n):\n    sys.stdout.close()\n    print(n)\n",
+        "raised",
+        "line 4: print(n)",
+    ),
+    "closes all files": ("import os\ndef double(n):\n    os.closerange(0, 99)\n", "broken-python", ""),
+    "closes all files and stays": (
+        "import os\ndef double(n):\n    os.closerange(0, 99)\n    while True: pass\n",
+        "broken-python",
+        "",
+    ),
+    "replaces built-ins": (
+        "import builtins\ndef double(n):\n    builtins.len = builtins.isinstance = builtins.type = None\n",
+        "broken-python",
+        "",
+    ),
+    "replaces struct and os._exit": (
+        "import os, struct\ndef double(n):\n    struct.pack = os._exit = None\n",
+        "broken-python",
+        "",
+    ),
+    "writes into our pipe": (
+        "import os\ndef double(n):\n    for fd in range(3, 20):\n        try: os.write(fd, b'nonsense' * 9)\n"
+        "        except OSError: pass\n    while True: pass\n",
+        "broken-python",
+        "",
+    ),
+    "stops itself": ("import os\ndef double(n):\n    os.kill(os.getpid(), 19)\n", "never-returns", ""),
+    "ignores signals": (
+        "import signal\nfor one in (2, 10, 14, 15):\n    signal.signal(one, signal.SIG_IGN)\n"
+        "def double(n):\n    while True: pass\n",
+        "never-returns",
+        "",
+    ),
+    "a fork bomb": ("import os\ndef double(n):\n    while True: os.fork()\n", "too-many-processes", ""),
+    "a coroutine": ("async def double(n):\n    return 2 * n\n", "wrong-type", ""),
+    "a generator": ("def double(n):\n    yield 2 * n\n", "wrong-type", ""),
+    "a list in itself": ("def double(n):\n    x = []\n    x.append(x)\n    return x\n", "wrong-type", ""),
+    "a huge answer": ("def double(n):\n    return bytes(300 << 20)\n", "wrong-type", ""),
+    "a thread that stops the main one": (
+        "import _thread, time\ndef double(n):\n    _thread.interrupt_main()\n    time.sleep(9)\n",
+        "raised",
+        "line ",
+    ),
     "print flood": ("def double(n):\n    while True:\n        print('x' * 1000)\n", "never-returns", "line "),
+}
+
+
+GOOD = {
+    "byte-order mark": b"\xef\xbb\xbfdef double(n):\n    return 2 * n\n",
+    "CR LF": b"def double(n):\r\n    return 2 * n\r\n",
+    "Latin-1 that says so": '# -*- coding: latin-1 -*-\nx = "ñ"\ndef double(n):\n    return 2 * n\n'.encode(
+        "latin-1"
+    ),
+    "a thread left running": (
+        b"import threading, time\ndef double(n):\n"
+        b"    threading.Thread(target=time.sleep, args=(600,)).start()\n    return 2 * n\n"
+    ),
+    "atexit that hangs": (
+        b"import atexit, time\natexit.register(time.sleep, 600)\ndef double(n):\n    return 2 * n\n"
+    ),
+    "a clock replaced": (
+        b"import time\ntime.monotonic = time.time = lambda: 0\ndef double(n):\n    return 2 * n\n"
+    ),
+    "json replaced": b"import json\njson.dumps = json.loads = None\ndef double(n):\n    return 2 * n\n",
+    "another folder": b"import os\nos.chdir('/')\nos.environ.clear()\ndef double(n):\n    return 2 * n\n",
+    "a last line without its end": b"def double(n):\n    return 2 * n",
+    "a window of matplotlib": (
+        b"import matplotlib.pyplot as plt\n"
+        b"def double(n):\n    plt.plot([n])\n    plt.show()\n    return 2 * n\n"
+    ),
 }
 
 
@@ -53,9 +158,9 @@ def write(exercise: Exercise, root: Path, code: str | bytes) -> None:
     file.write_bytes(code if isinstance(code, bytes) else code.encode())
 
 
-def finding_of(learner: Learner) -> Finding:
+def finding_of(learner: Learner, limit_s: float = LIMIT_S) -> Finding:
     with pytest.raises(Finding) as caught:
-        learner.call("double", 2, limit_s=LIMIT_S)
+        learner.call("double", 2, limit_s=limit_s)
     return caught.value
 
 
@@ -64,14 +169,22 @@ def test_bad_code_becomes_a_finding_with_its_own_line(exercise: Exercise, root: 
     code, expected, line = BAD[name]
     write(exercise, root, code)
     with Learner(exercise, root) as learner:
-        finding = finding_of(learner)
+        finding = finding_of(learner, 20.0 if expected == "too-much-memory" else LIMIT_S)
         assert finding.code == expected
         for template in (finding.template, finding.expected, finding.advice):
             assert template.format(**finding.params)
         assert len(learner.output) < 40_000
+        assert "labkit" not in learner.output, "a traceback of ours"
     if line:
         assert finding.learner_lines[-1].startswith("ex97_double.py, ")
         assert line in finding.learner_lines[-1]
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_what_does_no_harm_is_allowed(exercise: Exercise, root: Path, name: str) -> None:
+    write(exercise, root, GOOD[name])
+    with Learner(exercise, root) as learner:
+        assert [learner.call("double", number, limit_s=5.0) for number in (2, 3)] == [4, 6]
 
 
 def test_a_file_in_latin_1_cannot_be_imported(exercise: Exercise, root: Path) -> None:
@@ -82,11 +195,54 @@ def test_a_file_in_latin_1_cannot_be_imported(exercise: Exercise, root: Path) ->
     assert "utf-8" in str(finding)
 
 
+@pytest.fixture(autouse=True)
+def short_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "IMPORT_S", 2.0)
+    monkeypatch.setattr(learning, "MOST_MEMORY", 300 << 20)
+
+
 def is_running(pid: int) -> bool:
     try:
         return str(psutil.Process(pid).status()) != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.parametrize("ending", ["return child", "os._exit(0)"])
+def test_a_daemon_that_left_the_group_ends_with_the_learner(
+    exercise: Exercise, root: Path, ending: str
+) -> None:
+    note = root / "daemon"
+    write(
+        exercise,
+        root,
+        "import os, time\n"
+        "def double(n):\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        os.setsid()\n"
+        "        if os.fork():\n"
+        "            os._exit(0)\n"
+        f"        open({str(note)!r}, 'w').write(str(os.getpid()) + '.')\n"
+        "        time.sleep(600)\n"
+        "    os.waitpid(child, 0)\n"
+        f"    while not os.path.exists({str(note)!r}) or not open({str(note)!r}).read().endswith('.'):\n"
+        "        time.sleep(0.01)\n"
+        f"    {ending}\n",
+    )
+    with Learner(exercise, root) as learner, contextlib.suppress(Finding):
+        learner.call("double", 2)
+    daemon = int(note.read_text()[:-1])
+    wait_until(lambda: not is_running(daemon), what="the end of the daemon")
+
+
+def test_many_slow_calls_end_as_too_slow(exercise: Exercise, root: Path) -> None:
+    write(exercise, root, "import time\ndef double(n):\n    time.sleep(0.05)\n    return 2 * n\n")
+    with Learner(exercise, root, together_s=0.5) as learner, pytest.raises(Finding) as caught:
+        for number in range(1000):
+            assert learner.call("double", number) == 2 * number
+    assert caught.value.code == "too-slow"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from labkit.core.errors import LabkitError
 from labkit.practice import screen
 from labkit.practice.exercise import Exercise, catalogue
 from labkit.practice.progress import Standing
@@ -52,6 +53,15 @@ def test_a_failure_tells_what_was_expected_what_happened_where_and_what_to_try(e
     assert lines[6].startswith("try        Read the last")
     assert lines[7] == "printed    printed 24" and "           printed 29" in lines
     assert sum(line.startswith("event") for line in lines) == screen.TIMELINE_LINES
+
+
+def test_a_phrase_among_the_parameters_is_translated_and_a_learners_text_is_not(exercise: Exercise) -> None:
+    set_language("es")
+    params = {"label": LabkitError("holds the GIL"), "answer": "holds the GIL"}
+    verdict = Verdict("double", Kind.FAIL, expected="{label}", happened="{answer!r}", params=params)
+    lines = shown(exercise, verdict)
+    assert lines[1:3] == ["esperado   retiene el GIL", "ocurrió    'holds the GIL'"]
+    assert verdict.as_json()["expected"] == "holds the GIL"
 
 
 def test_the_same_in_spanish(exercise: Exercise) -> None:

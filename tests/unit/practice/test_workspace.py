@@ -13,6 +13,8 @@ from labkit.practice.screen import next_exercise
 from labkit.practice.session import NothingLeft, Practice
 from labkit.practice.verdict import Kind, Verdict
 from labkit.practice.workspace import Workspace, solution_of, stub_of
+from labkit.support.refusals import Refused
+from tests.tools.small_disk import small_disk
 
 
 def test_start_writes_the_stub_once(exercise: Exercise, tmp_path: Path) -> None:
@@ -73,6 +75,53 @@ def test_a_damaged_record_costs_only_the_damaged_lines(exercise: Exercise, tmp_p
     standings = progress.standings()
     assert standings["double"].passed and standings["double"].hints == 0
     assert standings["other"].attempts == 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b'{"did": "hint", "exercise": "double", "level": 1, "what": "\xf1"}\n',  # Latin-1
+        b"[" * 100_000 + b"\n",
+        b'{"did": "hint", "exercise": "double", "level": 3, "x": "' + b"x" * 10_000 + b'"}\n',
+        b'{"did": "hint", "exercise": "double", "level": true, "a": ' + b"9" * 4000 + b"}\n",
+        b'{"did": "hint", "exercise": [], "level": -9}\n{"did": [], "exercise": {}}\nnull\n\n\0\0',
+        b"\xef\xbb\xbf\r\n",
+    ],
+    ids=["Latin-1", "deep", "a long line", "a long number", "other kinds", "BOM"],
+)
+def test_a_record_that_is_damaged_elsewhere(exercise: Exercise, tmp_path: Path, damage: bytes) -> None:
+    progress = Progress(Workspace(tmp_path))
+    progress.checked(Verdict("double", Kind.FAIL))
+    with open(progress.path, "ab") as file:
+        file.write(damage)
+    progress.checked(Verdict("double", Kind.PASS))
+    assert progress.standings()["double"] == Standing(passed=True, attempts=2, last="pass")
+
+
+def test_what_cannot_be_noted_is_told_and_costs_no_verdict(exercise: Exercise, tmp_path: Path) -> None:
+    progress = Progress(Workspace(tmp_path))
+    (tmp_path / "work").touch()
+    progress.checked(Verdict("double", Kind.PASS))
+    assert "has to be a folder" in str(progress.problem)
+    assert progress.standings() == {}
+    (tmp_path / "work").unlink()
+    with small_disk(tmp_path / "work", 16) as disk:
+        progress.checked(Verdict("double", Kind.FAIL))
+        assert progress.problem is None
+        with open(progress.path, "ab") as file:  # up to the end of the block that it has
+            file.write(b"\n" * (4096 - file.tell()))
+        for trouble in (disk.fill, lambda: disk.remount("ro")):
+            trouble()
+            progress.checked(Verdict("double", Kind.PASS))
+            assert isinstance(progress.problem, Refused)
+        assert progress.standings()["double"] == Standing(attempts=1, last="fail")
+
+
+def test_a_file_named_work_is_told(exercise: Exercise, tmp_path: Path) -> None:
+    (tmp_path / "work").touch()
+    for action in (Workspace(tmp_path).start, lambda one: Workspace(tmp_path).save(one, "x")):
+        with pytest.raises(InvalidInput, match="has to be a folder"):
+            action(exercise)
 
 
 def test_the_next_exercise_is_the_first_that_is_not_passed(exercise: Exercise, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 
 THREADS = 4
-ABOUT_S = 0.4
+ABOUT_S = 0.2
 
 
 def measure(_module: ModuleType, name: str) -> list[float]:
@@ -16,7 +16,7 @@ def measure(_module: ModuleType, name: str) -> list[float]:
     import numpy as np
 
     cv2.setNumThreads(1)  # the threads are to be ours
-    picture = np.random.default_rng(1).integers(0, 256, (600, 800, 3), dtype=np.uint8)
+    picture = np.random.default_rng(1).integers(0, 256, (150, 200, 3), dtype=np.uint8)
 
     def waits() -> None:
         time.sleep(ABOUT_S)
@@ -24,7 +24,7 @@ def measure(_module: ModuleType, name: str) -> list[float]:
     def holds() -> None:
         until = time.thread_time() + ABOUT_S / 2
         while time.thread_time() < until:
-            sum(range(10_000))
+            sum(range(1_000))
 
     def releases() -> None:
         until = time.thread_time() + ABOUT_S

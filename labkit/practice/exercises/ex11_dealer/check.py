@@ -10,7 +10,7 @@ from __future__ import annotations
 from random import SystemRandom
 
 from labkit.core import history as h
-from labkit.core.errors import N_
+from labkit.core.errors import N_, LabkitError
 from labkit.core.history import History
 from labkit.jobs import add
 from labkit.practice.clusters import private_cluster, until
@@ -34,7 +34,7 @@ def real(learner: Learner) -> None:
         address = f"{host}:{cluster.ports['worker']}"
         log = learner.play("run", NAME, address, credentials.secret, TASKS, limit_s=LIMIT_S)
         done = [future.done() for future in futures]
-        until(lambda: _ended(cluster.history()), N_("the broker noticed the end of the worker"))
+        until(lambda: _ended(cluster.history()), LabkitError(N_("the broker noticed the end of the worker")))
         _judge_messages(log)
         results = [
             future.result(5) if finished else None for future, finished in zip(futures, done, strict=True)
