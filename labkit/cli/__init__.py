@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 from labkit.cli.commands import OWN_HELP, TAKES_WORDS, find, load
 from labkit.cli.output import complain, mean
-from labkit.core.errors import N_, InvalidInput, InvariantBroken, LabkitError
+from labkit.core.errors import N_, ClusterNotRunning, InvalidInput, InvariantBroken, LabkitError
 from labkit.core.protocol.exit_codes import DONE, FAILED, INTERRUPTED, NOT_UNDERSTOOD, READER_LEFT
 from labkit.support.i18n import _, language, set_language, translate_error
 from labkit.support.refusals import refusal
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.add_note(_bug())
         raise
     except LabkitError as error:
-        complain(translate_error(error))
+        complain(translate_error(error) + _others(error))
         return NOT_UNDERSTOOD if isinstance(error, InvalidInput) else FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -87,6 +87,16 @@ def _run(words: list[str]) -> int:
 
     code = options.run(options, Settings.from_environment())
     return code
+
+
+def _others(error: LabkitError) -> str:
+    """Return which clusters run, to follow an error that the one asked for does not."""
+    if not isinstance(error, ClusterNotRunning):
+        return ""
+    from labkit.cli.others import others_in_words
+    from labkit.support.settings import Settings
+
+    return others_in_words(Settings.from_environment())
 
 
 def _bug() -> str:

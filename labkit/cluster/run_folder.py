@@ -251,6 +251,13 @@ class RunFolder:
         return self.path / f"events-{number}.jsonl"
 
 
+def running_clusters(home: Path) -> list[str]:
+    """Return the names of the background clusters of processes that run now, sorted."""
+    folder = home / "clusters"
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return [name for name in names if RunFolder(folder / name).running() is not None]
+
+
 def _read_json(path: Path) -> Any:
     """Return the content of a file of ours; None if it is missing, or is no JSON."""
     try:

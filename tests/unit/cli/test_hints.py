@@ -179,6 +179,39 @@ def test_a_local_cluster_alone_needs_no_option(settings: Settings, monkeypatch: 
     assert backend_of(None, settings, None) == "local" and meant() == ""
 
 
+@pytest.mark.parametrize("lang", i18n.LANGUAGES)
+@pytest.mark.parametrize(
+    "words",
+    [["status"], ["kill", "worker-1"], ["logs", "broker"], ["redis", "PING"], ["down"], ["scale", "3"]],
+    ids=" ".join,
+)
+def test_what_runs_under_another_name_is_told_with_its_options(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    lang: str,
+) -> None:
+    monkeypatch.setenv("LABKIT_HOME", str(settings.home))
+    monkeypatch.setenv("LABKIT_LANG", lang)
+    i18n.set_language(lang)
+    local_is_up(settings, "ana")
+    containers_are_up(monkeypatch, "labkit-eva")
+    line = Commands(capsys).refused(*words, code=1)
+    assert "'default'" in line and line.endswith(": --name ana, --name eva --backend compose")
+
+
+def test_a_cluster_of_the_other_backend_is_told(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LABKIT_HOME", str(settings.home))
+    containers_are_up(monkeypatch, "labkit")
+    line = Commands(capsys).refused("status", "--backend", "local", code=1)
+    assert line.endswith("; running: --name default --backend compose")
+    containers_are_up(monkeypatch)
+    assert "; running" not in Commands(capsys).refused("status", code=1)
+
+
 def test_a_command_means_nothing_from_the_one_before(capsys: pytest.CaptureFixture[str]) -> None:
     output.mean(backend="compose")
     Commands(capsys)("nonsense")
