@@ -119,6 +119,10 @@ class Journal:
         """Return when the judge releases this worker."""
         self._client.blpop([f"go {worker}"], timeout=0)
 
+    def released(self, worker: str, within_s: float) -> bool:
+        """Return whether the judge releases this worker within so many seconds."""
+        return self._client.blpop([f"go {worker}"], timeout=within_s) is not None
+
 
 def fresh(module: ModuleType) -> ModuleType:
     """Return the learner's module as a new process sees it: imported again, with variables of its own."""

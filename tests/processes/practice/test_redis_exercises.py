@@ -23,8 +23,8 @@ from labkit.practice.verify import run
 from labkit.practice.workspace import solution_of, stub_of
 from tests.tools.waiting import require
 
-NAIVE = {"21": "lost"}
-"""What rejects the stub of each exercise on real processes."""
+NAIVE = {"21": ("lost",), "22": ("wrong-active", "too-late")}
+"""What rejects the stub of each exercise on real processes; on a slow machine it may be the second."""
 
 
 @pytest.fixture
@@ -39,7 +39,8 @@ def test_the_naive_version_fails_on_real_processes_too(number: str) -> None:
     require(find_binary(), "a Redis server")
     exercise = find(number)
     verdict = run(exercise, stub_of(exercise), (REAL,))
-    assert (verdict.kind, verdict.stage, verdict.code) == (Kind.FAIL, REAL, NAIVE[number])
+    assert (verdict.kind, verdict.stage) == (Kind.FAIL, REAL)
+    assert verdict.code in NAIVE[number]
 
 
 def test_hand_ins_on_redis_are_graded_in_isolation(tmp_path: Path) -> None:
