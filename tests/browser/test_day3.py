@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -16,26 +15,13 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from notebooks import build
-from tests.tools.jupyterlab import Notebook, browser_page, jupyterlab
+from tests.tools.jupyterlab import Notebook, browser_page
 from tests.tools.panel_in_browser import SEEN_MS, PanelInBrowser
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.xdist_group("notebooks")]
 
 PICTURE = os.environ.get("PANEL_PICTURE")
 """Where to put a screenshot of the panel: ``PANEL_PICTURE=docs/panel.png`` renews the README's."""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of notebooks that JupyterLab shows."""
-    return tmp_path_factory.mktemp("lab")
-
-
-@pytest.fixture(scope="module")
-def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One JupyterLab for all tests of this module."""
-    with jupyterlab(folder, tmp_path_factory.mktemp("state")) as address:
-        yield address
 
 
 def test_day_3_panel_kills_and_restarts_a_worker(folder: Path, server: str) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from tests.tools.jupyterlab import Notebook, browser_page, jupyterlab
+from tests.tools.jupyterlab import Notebook, browser_page
 from tests.tools.panel_in_browser import SEEN_MS, PanelInBrowser
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.xdist_group("notebooks")]
@@ -58,19 +57,6 @@ WORDS = {
         "stale": "Esta imagen ya no está viva",
     },
 }
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of notebooks that JupyterLab shows."""
-    return tmp_path_factory.mktemp("lab")
-
-
-@pytest.fixture(scope="module")
-def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One JupyterLab for all tests of this module."""
-    with jupyterlab(folder, tmp_path_factory.mktemp("state")) as address:
-        yield address
 
 
 def picture(panel: PanelInBrowser, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,18 +52,6 @@ CHARTS = {
     "share": (charts.share, charts.share_table),
     "overview": (charts.overview, charts.overview_table),
 }
-
-
-@pytest.fixture(autouse=True)
-def english() -> Iterator[None]:
-    i18n.set_language("en")
-    yield
-    i18n.set_language(None)
-
-
-@pytest.fixture
-def history() -> History:
-    return History(demo())
 
 
 # --- all charts ---------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -12,23 +12,9 @@ from matplotlib.patches import StepPatch
 from labkit import charts
 from labkit.charts.marks import outages
 from labkit.core.history import Event, History
-from labkit.support import i18n
 from labkit.support.palette import FAULT
 from tests.tools.drawn_charts import labelled, legend_of, written
-from tests.tools.made_histories import demo, note, run, with_notes
-
-
-@pytest.fixture(autouse=True)
-def english() -> Iterator[None]:
-    i18n.set_language("en")
-    yield
-    i18n.set_language(None)
-
-
-@pytest.fixture
-def history() -> History:
-    return History(demo())
-
+from tests.tools.made_histories import note, run, with_notes
 
 # --- throughput ---------------------------------------------------------------------------------------------
 

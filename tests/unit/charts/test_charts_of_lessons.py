@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,13 +13,6 @@ from labkit.charts.draw_curve import OVER, PREDICTED
 from labkit.support import i18n
 from labkit.support.timing import Span, Timing
 from tests.tools.drawn_charts import assert_legible, labelled, legend_of, written
-
-
-@pytest.fixture(autouse=True)
-def english() -> Iterator[None]:
-    i18n.set_language("en")
-    yield
-    i18n.set_language(None)
 
 
 def timing(middle: float, spread: float = 0.1) -> Timing:
