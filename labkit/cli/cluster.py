@@ -11,6 +11,7 @@ from labkit.cli import attention, output
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser, port_number
 from labkit.cluster.compose.containers import ClusterIncomplete
+from labkit.cluster.compose.projects import ENV_FILE, missing_in_env_file
 from labkit.cluster.open import chosen, find, unknown_filters
 from labkit.cluster.ports import USUAL, VARIABLES, asked_for, check_distinct
 from labkit.cluster.processes import KILLED, MAX_WORKERS, STOPPED
@@ -269,6 +270,14 @@ def _show_up(told: dict[str, Any], cluster: Cluster, options: argparse.Namespace
             steps.insert(0, (f"{command} {name}", meaning))
     if not told["started_now"] and options.workers not in (None, n):
         steps.insert(0, (f"scale {options.workers}", _("change the number of workers")))
+    missing = missing_in_env_file(cluster.ports) if cluster.backend == "compose" else []
+    if missing and cluster.name == "default":  # docker-compose means no other one
+        output.line()
+        text = _(
+            "docker-compose does not know these ports: before you type docker-compose up, write {lines} into "
+            "{file}, or it takes the usual ones and may stop halfway."
+        )
+        output.line(text.format(lines=" ".join(missing), file=ENV_FILE))
     if cluster.backend == "compose" and RunFolder.of(settings.home, cluster.name).running() is not None:
         output.line()
         text = _(

@@ -17,6 +17,7 @@ from labkit.cli import attention, output
 from labkit.cli.cluster import connected, json_option, name_option
 from labkit.cli.parser import Parser
 from labkit.cluster import status_text
+from labkit.cluster.processes import REDIS
 from labkit.cluster.status import ClusterStatus, WorkerRow
 from labkit.cluster.status_table import Column, state_cell, table
 from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
@@ -123,7 +124,9 @@ def _facts(status: ClusterStatus) -> list[str]:
     mirror = _("off") if status["redis_url"] is None else escape(without_password(status["redis_url"]))
     if broker is None:
         return [_("Redis {mirror}").format(mirror=mirror)]
-    if status["redis_url"] is not None:
+    if any(row["name"] == REDIS and row.get("unstarted") for row in status["processes"]):
+        mirror = _("never started")  # its port may be that of another program
+    elif status["redis_url"] is not None:
         mirror = f"{mirror} ({status_text.mirror_in_words(broker.get('mirror', 'starting'))})"
     return [
         _("queue {queued}   in flight {assigned}   clients {clients}").format(

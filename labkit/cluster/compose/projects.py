@@ -10,9 +10,11 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from labkit.cluster.ports import USUAL
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, ClusterError, InvalidInput
 from labkit.support.paths import ROOT
@@ -28,6 +30,7 @@ OF_OURS = ("labkit-broker", "labkit-worker", "labkit-lab")
 since, Docker lists a number instead; then the folder counts from which the project was started."""
 
 _SETTING = re.compile(r"^\s*(?:export\s+)?((?:LABKIT_|WORKER_|COMPOSE_)\w+)\s*=", re.MULTILINE)
+_PORT = re.compile(r"^\s*(?:export\s+)?(LABKIT_\w+_PORT)\s*=\s*[\"']?(\d+)", re.MULTILINE)
 _FOUND = re.compile(r"LABKIT_\w+_PORT|COMPOSE_PROJECT_NAME")
 _PUBLISHED = re.compile(r":(\d+)->")
 _PROJECT = "com.docker.compose.project"
@@ -158,3 +161,17 @@ def only_in_env_file(path: Path = ENV_FILE) -> list[str]:
     except OSError:
         return []  # usually there is no such file
     return [name for name in dict.fromkeys(names) if name not in os.environ and not _FOUND.fullmatch(name)]
+
+
+def missing_in_env_file(ports: Mapping[str, int], path: Path = ENV_FILE) -> list[str]:
+    """Return the lines that ``.env`` lacks for ``docker-compose up`` to publish these ``ports`` too."""
+    try:
+        given = dict(_PORT.findall(path.read_text(encoding="utf-8", errors="replace")))
+    except OSError:
+        given = {}
+    usual = {**USUAL, "lab": Settings().lab_port}
+    return [
+        f"{variable}={port}"
+        for name, port in ports.items()
+        if given.get(variable := f"LABKIT_{name.upper()}_PORT", str(usual[name])) != str(port)
+    ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from labkit.cluster.compose import projects
-from labkit.cluster.compose.projects import Project, cluster_of, only_in_env_file
+from labkit.cluster.compose.projects import Project, cluster_of, missing_in_env_file, only_in_env_file
 
 LISTED = """\
 labkit\tlabkit-lab:3f2a\t127.0.0.1:8888->8888/tcp
@@ -72,3 +72,18 @@ def test_ports_and_the_projects_name_need_not_be_in_the_environment(tmp_path: Pa
         encoding="utf-8",
     )
     assert only_in_env_file(file) == ["LABKIT_POLICY"]
+
+
+def test_ports_that_docker_compose_would_not_choose_itself_are_named(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    assert missing_in_env_file({"client": 5555, "event": 5557, "redis": 6379, "lab": 8888}, file) == []
+    found = missing_in_env_file({"client": 20_001, "event": 5557, "redis": 20_002}, file)
+    assert found == ["LABKIT_CLIENT_PORT=20001", "LABKIT_REDIS_PORT=20002"]
+    file.write_text("LABKIT_CLIENT_PORT=20001\nexport LABKIT_REDIS_PORT='6400'\n#LABKIT_EVENT_PORT=1\n")
+    assert missing_in_env_file({"client": 20_001, "event": 5557, "redis": 20_002}, file) == [
+        "LABKIT_REDIS_PORT=20002"
+    ]
+    assert missing_in_env_file({"redis": 6379, "lab": 8889}, file) == [
+        "LABKIT_REDIS_PORT=6379",
+        "LABKIT_LAB_PORT=8889",
+    ]
