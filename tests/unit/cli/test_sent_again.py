@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,6 @@ from labkit.cluster.history_file import EventFile
 from labkit.core.history import Event, causes, encode_events
 from labkit.support.i18n import set_language
 from tests.tools.made_histories import note, task_id
-
-
-@pytest.fixture(autouse=True)
-def english() -> Iterator[None]:
-    set_language("en")
-    yield
-    set_language(None)
 
 
 def report(*attempts: int) -> Report:
