@@ -14,7 +14,13 @@ The format of a source is jupytext's ``percent``. What it adds to that:
 ``# %%``                                            code, once for both languages
 ``# %% tags=["unstored"]``                          code whose output is the reader's own (paths, a machine's
                                                     name): not executed here, but by the tests and the reader
+``# %% tags=["nbval-check-output"]``                code whose output is the same in every run, although
+                                                    ``may_vary`` expects that it is not
+``# %% exercises=1``                                every exercise of day 1 from the catalogue: its text, and
+                                                    a cell with its stub (``notebooks/practice.py``)
 ``{{lang}}``                                        es or en
+``{{minutes_of_day_1}}``                            how long the exercises of day 1 take
+``{{how_to_practice}}``                             how a notebook with exercises is used
 ``{{glossary}}``                                    the glossary of ARCHITECTURE.md, in the cell's language
 ``## Waiting together · 5–15 min``                  a section with its minutes; together they are the clock,
                                                     which ``notebooks/clock.py`` holds to what a class needs
@@ -23,6 +29,9 @@ The format of a source is jupytext's ``percent``. What it adds to that:
 ``tests/unit/course/test_notebook_sources.py`` checks the rules: code cells hold no comments and no sentences
 (texts for people come from labkit's catalogue); both languages have the same headings, links and code.
 
+``pytest --nbval`` runs a committed notebook and compares what its cells show with what is stored. A cell that
+shows something else in each run (a time, a port, a chart) is tagged ``nbval-ignore-output`` here.
+
 From one source, for es and en alike: ``es/NAME.ipynb`` with outputs, and ``es/NAME_teacher.md`` if a cell is
 for the teacher. Apart from outputs, the committed files must equal the ones built here: a test compares them.
 """
@@ -30,12 +39,14 @@ for the teacher. Apart from outputs, the committed files must equal the ones bui
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import os
 import re
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +55,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from notebooks import clock
+from notebooks import clock, practice
 from notebooks.clock import SECTION, Section
 
 HERE = Path(__file__).parent
@@ -55,6 +66,12 @@ CELL_TIMEOUT_S = 120
 MOST_BYTES = 700 << 10
 
 UNSTORED = "unstored"
+IGNORED, COMPARED = "nbval-ignore-output", "nbval-check-output"
+STEADY = {"checkpoint", "end", "source"}
+"""Functions that print the same in every run."""
+BEGIN = "begin"
+"""Begins a lesson, and prints what machine this is."""
+MINUTES = re.compile(r"\{\{minutes_of_day_(\d)\}\}")
 TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
 
 WORDS = {
@@ -100,7 +117,7 @@ class SourceError(Exception):
 
 
 class Cell(NamedTuple):
-    """One cell of a source. ``lang`` is None for code."""
+    """One cell of a source. ``lang`` is None for code that both languages share."""
 
     kind: str
     text: str
@@ -109,6 +126,10 @@ class Cell(NamedTuple):
     tags: tuple[str, ...]
     silent: float = 0.0
     """Minutes of silence that a cell for the teacher asks for."""
+    exercise: str = ""
+    """The id of the exercise, for a cell with a stub."""
+    solution: str = ""
+    """What stands in such a cell once the exercise is solved."""
 
 
 # --- reading ------------------------------------------------------------------------------------------------
@@ -117,6 +138,11 @@ class Cell(NamedTuple):
 def names() -> list[str]:
     """Return the names of all notebooks, in the order of their files."""
     return sorted(path.stem for path in SOURCES.glob("*.py"))
+
+
+def with_exercises() -> list[str]:
+    """Return the names of the notebooks of practice."""
+    return [name for name in names() if any(cell.exercise for cell in read(name))]
 
 
 def read(name: str) -> list[Cell]:
@@ -129,12 +155,31 @@ def read(name: str) -> list[Cell]:
         if (cell.cell_type == "markdown") != (lang in LANGUAGES):
             raise SourceError(f'{path.name}, cell {number}: prose has lang="es" or lang="en", code has none')
         tags = tuple(cell.metadata.get("tags", ()))
+        if day := cell.metadata.get("exercises"):
+            cells += exercises_of(int(day), cell.metadata.get("varies", ()))
+            continue
         teacher, silent = bool(cell.metadata.get("teacher", False)), float(cell.metadata.get("silent", 0.0))
         cells.append(Cell(cell.cell_type, cell.source, lang, teacher, tags, silent))
     for spanish, english in pairs(cells):
         alike = (spanish.teacher, spanish.silent) == (english.teacher, english.silent)
         if (spanish.lang, english.lang) != ("es", "en") or not alike:
             raise SourceError(f"{path.name}: after {spanish.text[:60]!r} the same in English is expected")
+    return cells
+
+
+def exercises_of(day: int, varies: Sequence[str]) -> list[Cell]:
+    """Return the exercises of a day as cells: text and stub of each, in both languages.
+
+    ``varies``: ids of exercises whose stub does not get the same verdict, word for word, in every run.
+    """
+    cells = []
+    for part in practice.parts(day):
+        cells += [Cell("markdown", part.texts[lang], lang, False, ()) for lang in LANGUAGES]
+        tags = (IGNORED,) if part.on_real_processes or part.exercise in varies else (COMPARED,)
+        cells += [
+            Cell("code", part.stubs[lang], lang, False, tags, 0.0, part.exercise, part.solutions[lang])
+            for lang in LANGUAGES
+        ]
     return cells
 
 
@@ -148,25 +193,31 @@ def pairs(cells: list[Cell]) -> list[tuple[Cell, Cell]]:
 
 def sections(cells: list[Cell], lang: str) -> list[Section]:
     """Return the sections of the notebook in this language."""
-    prose = [cell.text for cell in cells if cell.lang == lang and not cell.teacher]
+    prose = [cell.text for cell in cells if (cell.kind, cell.lang) == ("markdown", lang) and not cell.teacher]
     return [section for text in prose for section in clock.sections_in(text)]
 
 
 # --- one notebook -------------------------------------------------------------------------------------------
 
 
-def notebook_of(name: str, lang: str) -> NotebookNode:
-    """Return the notebook called ``name`` in this language, not yet executed."""
+def notebook_of(name: str, lang: str, *, solved: bool = False) -> NotebookNode:
+    """Return the notebook called ``name`` in this language, not yet executed.
+
+    ``solved``: with the solution of each exercise in place of its stub.
+    """
     cells: list[NotebookNode] = []
     taken: dict[str, int] = {}
     for cell in read(name):
         if cell.teacher or cell.lang not in (None, lang):
             continue
-        text = filled(cell.text, lang)
+        text = filled(cell.solution if solved and cell.exercise else cell.text, lang)
         make: Callable[..., NotebookNode] = new_code_cell if cell.kind == "code" else new_markdown_cell
         node = make(text, id=_identity(text, taken))
-        if cell.tags:
-            node.metadata["tags"] = list(cell.tags)
+        tags = list(cell.tags)
+        if cell.kind == "code" and not {UNSTORED, COMPARED, IGNORED} & set(tags) and may_vary(text):
+            tags.append(IGNORED)
+        if tags:
+            node.metadata["tags"] = tags
         cells.append(node)
     notebook: NotebookNode = new_notebook(
         cells=cells,
@@ -179,6 +230,27 @@ def notebook_of(name: str, lang: str) -> NotebookNode:
     return notebook
 
 
+def may_vary(code: str) -> bool:
+    """Return whether a cell may show something else in another run.
+
+    It cannot if it only assigns, imports and calls ``STEADY`` functions. Everything else counts as varying: a
+    cell that is compared without need fails on some machine, some day.
+    """
+    python = "\n".join(
+        line for line in code.splitlines() if not line.startswith("%")
+    )  # %practice repeats itself
+    nodes = list(ast.walk(ast.parse(python)))
+    shown = [node.value for node in nodes if isinstance(node, ast.Expr)]
+    return any(_called(value) not in STEADY for value in shown) or BEGIN in map(_called, nodes)
+
+
+def _called(node: ast.AST) -> str:
+    """Return the name of the function or method that ``node`` calls; empty if it is no call."""
+    if not isinstance(node, ast.Call):
+        return ""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
 def _identity(text: str, taken: dict[str, int]) -> str:
     """Return a cell's id, a digest of its text: only a cell that changes gets another id."""
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -188,7 +260,8 @@ def _identity(text: str, taken: dict[str, int]) -> str:
 
 def filled(text: str, lang: str) -> str:
     """Return ``text`` with its ``{{...}}`` filled in."""
-    text = text.replace("{{lang}}", lang)
+    text = text.replace("{{lang}}", lang).replace("{{how_to_practice}}", practice.HOW[lang])
+    text = MINUTES.sub(lambda found: str(practice.minutes(int(found[1]))), text)
     return text.replace("{{glossary}}", glossary(lang)) if "{{glossary}}" in text else text
 
 
@@ -310,10 +383,11 @@ def executed(notebook: NotebookNode, folder: Path) -> NotebookNode:
         store_widget_state=False,
         config=Config(KernelManager={"transport_encryption": "auto"}),
     )
-    try:
-        client.execute()
-    except CellExecutionError as error:
-        raise SourceError(str(error)) from error
+    with tempfile.TemporaryDirectory() as learner:  # its exercises are nobody's, and nothing is passed
+        try:
+            client.execute(env={**os.environ, "LABKIT_WORK": learner})
+        except CellExecutionError as error:
+            raise SourceError(str(error)) from error
     for cell, text in zip(unstored, texts, strict=True):
         cell.source = text
     for cell in notebook.cells:

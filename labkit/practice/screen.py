@@ -27,6 +27,7 @@ LABEL_WIDTH = 10
 OUTPUT_LINES = 6
 TIMELINE_LINES = 10
 BAR = 20
+REPLAY = "python -m labkit practice check {exercise} --seed {seed}"
 
 
 class Line(NamedTuple):
@@ -36,8 +37,11 @@ class Line(NamedTuple):
     text: str
 
 
-def verdict_lines(exercise: Exercise, verdict: Verdict) -> list[Line]:
-    """Return a verdict: what it is, what was expected, what happened and where, one thing to try."""
+def verdict_lines(exercise: Exercise, verdict: Verdict, replay: str = REPLAY) -> list[Line]:
+    """Return a verdict: what it is, what was expected, what happened and where, one thing to try.
+
+    ``replay`` is the command, as the reader types it, that repeats a simulated run.
+    """
     words = {
         Kind.PASS: _("passed"),
         Kind.FAIL: _("not yet"),
@@ -51,7 +55,7 @@ def verdict_lines(exercise: Exercise, verdict: Verdict) -> list[Line]:
         return lines + list(_labelled(_("note"), verdict.happened, verdict))
     lines += _labelled(_("expected"), verdict.expected, verdict)
     lines += _labelled(_("happened"), verdict.happened, verdict)
-    if when := _when(verdict):
+    if when := _when(verdict, replay):
         lines.append(_label(_("when"), when))
     lines += [
         _label(_("where") if not number else "", _place(text))
@@ -75,9 +79,9 @@ def _place(text: str) -> str:
     )
 
 
-def _when(verdict: Verdict) -> str:
+def _when(verdict: Verdict, replay: str) -> str:
     if verdict.seed is not None:
-        command = f"python -m labkit practice check {verdict.exercise} --seed {verdict.seed}"
+        command = replay.format(exercise=verdict.exercise, seed=verdict.seed)
         return _("with seed {seed}; {command} repeats it").format(seed=verdict.seed, command=command)
     return _("on real processes") if verdict.stage == "real" else ""
 

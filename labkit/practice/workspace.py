@@ -41,7 +41,8 @@ class Workspace:
         file = self.file(exercise)
         self.make_folder()
         backup = None
-        if file.exists() and file.read_bytes() not in (code.encode(), stub_of(exercise).encode()):
+        worthless = [code, *(stub_of(exercise, name) for name in texts.LANGUAGES)]
+        if file.exists() and file.read_bytes() not in [text.encode() for text in worthless]:
             backup = self._back_up(file)
         atomic_write(file, code.encode())
         return backup
@@ -87,14 +88,14 @@ class Workspace:
                 return copy
 
 
-def stub_of(exercise: Exercise) -> str:
-    """Return what a learner starts with, in the reader's language."""
-    return source.stub(_source(exercise), texts.read(exercise, language()).title)
+def stub_of(exercise: Exercise, lang: str | None = None) -> str:
+    """Return what a learner starts with, in ``lang`` or the reader's language."""
+    return source.stub(_source(exercise), texts.read(exercise, lang or language()).title)
 
 
-def solution_of(exercise: Exercise) -> str:
-    """Return the solution, in the reader's language."""
-    return source.solution(_source(exercise), texts.read(exercise, language()).title)
+def solution_of(exercise: Exercise, lang: str | None = None) -> str:
+    """Return the solution, in ``lang`` or the reader's language."""
+    return source.solution(_source(exercise), texts.read(exercise, lang or language()).title)
 
 
 def _source(exercise: Exercise) -> str:

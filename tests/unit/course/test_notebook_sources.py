@@ -15,6 +15,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from labkit.practice import texts
+from labkit.practice.exercise import catalogue
+from labkit.practice.workspace import solution_of, stub_of
 from notebooks import build
 from notebooks.build import LANGUAGES, Cell, SourceError
 
@@ -30,7 +33,9 @@ EACH_IN_BOTH = pytest.mark.parametrize(("name", "lang"), [*itertools.product(NAM
 
 
 def code_cells(name: str) -> list[str]:
-    return [cell.text for cell in build.read(name) if cell.kind == "code"]
+    """Return the code that stands in the source. Exercises come from the catalogue, where others rule."""
+    code = [cell.text for cell in build.read(name) if cell.kind == "code" and not cell.exercise]
+    return [text for text in code if not text.startswith("%")]
 
 
 def described(cell: Cell) -> str:
@@ -102,6 +107,26 @@ def test_every_link_in_a_notebook_or_guide_has_a_target(name: str, lang: str) ->
     for target in itertools.chain.from_iterable(map(LINK.findall, texts)):
         if not re.match(r"https?://|#", target):
             assert (build.HERE / lang / target.partition("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize("name", build.with_exercises())
+def test_a_notebook_of_practice_has_every_exercise_of_its_day(name: str) -> None:
+    day = int(name.removeprefix("practice_day"))
+    exercises = [exercise for exercise in catalogue() if exercise.day == day]
+    for lang in LANGUAGES:
+        cells = [cell.source for cell in build.notebook_of(name, lang).cells]
+        solved = [cell.source for cell in build.notebook_of(name, lang, solved=True).cells]
+        for exercise in exercises:
+            text, head = texts.read(exercise, lang), f"%%exercise {exercise.id}\n"
+            assert any(text.title in cell and text.task in cell for cell in cells), exercise.id
+            assert head + stub_of(exercise, lang).rstrip() in cells, exercise.id
+            assert head + solution_of(exercise, lang).rstrip() in solved, exercise.id
+        assert sum(cell.startswith("%%exercise") for cell in cells) == len(exercises)
+
+
+def test_the_notebooks_of_practice_have_every_exercise() -> None:
+    found = [cell.exercise for name in build.with_exercises() for cell in build.read(name)]
+    assert sorted({one for one in found if one}) == sorted(exercise.id for exercise in catalogue())
 
 
 # --- the rules of the sources -------------------------------------------------------------------------------
@@ -223,6 +248,32 @@ def test_outputs_are_kept_for_changed_prose_and_refused_for_changed_code(source:
     source.write_text(text.replace("print(1)", "print(2)"), encoding="utf-8")
     with pytest.raises(SourceError, match="changed"):
         build.with_stored_outputs(build.notebook_of("day9", "en"), stored)
+
+
+@pytest.mark.parametrize(
+    ("code", "tagged"),
+    [
+        ("guess = 2", False),
+        ("from x import y", False),
+        ("lesson.checkpoint(1, True)", False),
+        ("%practice 1", False),
+        ("server.most_at_once", True),
+        ("show(charts.curve, curves)", True),
+        ("for one in rows:\n    print(one)", True),
+        ("lesson = begin('en')", True),
+        ("server.close()\nlesson.end()", True),
+    ],
+)
+def test_code_that_may_show_something_else_is_tagged_for_nbval(source: Path, code: str, tagged: bool) -> None:
+    source.write_text(f"# %%\n{code}\n", encoding="utf-8")
+    (cell,) = build.notebook_of("day9", "en").cells
+    assert (build.IGNORED in cell.metadata.get("tags", ())) == tagged
+
+
+def test_a_source_may_say_that_an_output_is_compared(source: Path) -> None:
+    source.write_text(f'# %% tags=["{build.COMPARED}"]\ntype(error).__name__\n', encoding="utf-8")
+    (cell,) = build.notebook_of("day9", "en").cells
+    assert cell.metadata["tags"] == [build.COMPARED]
 
 
 @pytest.mark.parametrize("code", ["1 / 0", "import sys; print('odd', file=sys.stderr)"])
