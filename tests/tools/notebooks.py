@@ -17,11 +17,12 @@ BUDGET_S = 280
 """For one notebook on a machine that is busy with others; alone it takes a fifth of that. No test has 300."""
 
 
-def run_as_a_student(notebook: Path, place: Path, lang: str) -> Path:
+def run_as_a_student(notebook: Path, place: Path, lang: str, **variables: str) -> Path:
     """Run ``notebook`` in a fresh kernel; return the folder in which its exercises keep ``work/``.
 
     nbval compares what cells show with what is stored. Asserts that it passes and leaves nothing behind: no
-    process, no file, no socket, no cluster. ``place`` holds the folders of this one run.
+    process, no file, no socket, no cluster. ``place`` holds the folders of this one run; ``variables`` are added
+    to its environment.
     """
     home, scratch, learner = place / "home", place / "scratch", place / "learner"
     for each in (home, scratch, learner):
@@ -46,6 +47,7 @@ def run_as_a_student(notebook: Path, place: Path, lang: str) -> Path:
             "HOME": str(home),
             "TMPDIR": str(scratch),
             "XDG_RUNTIME_DIR": runtime,
+            **variables,
         },
     )
     assert ran.returncode == 0, f"after {time.monotonic() - began:.0f} s\n{ran.stdout}\n{ran.stderr}"
