@@ -21,8 +21,8 @@ def run_as_a_student(notebook: Path, place: Path, lang: str, **variables: str) -
     """Run ``notebook`` in a fresh kernel; return the folder in which its exercises keep ``work/``.
 
     nbval compares what cells show with what is stored. Asserts that it passes and leaves nothing behind: no
-    process, no file, no socket, no cluster. ``place`` holds the folders of this one run; ``variables`` are added
-    to its environment.
+    process, no file, no socket, no cluster. ``place`` holds the folders of this one run, and ``variables``
+    are added to its environment.
     """
     home, scratch, learner = place / "home", place / "scratch", place / "learner"
     for each in (home, scratch, learner):
