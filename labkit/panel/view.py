@@ -26,7 +26,7 @@ from labkit.cluster.status_text import (
     workers_to_show,
 )
 from labkit.core.history.recovery import HEALING
-from labkit.panel.feed import CHART_S, Feed, LogLine, Mark, Second
+from labkit.panel.feed import CHART_S, HARM, PLAIN, Feed, LogLine, Mark, Second
 from labkit.support.i18n import _
 from labkit.support.palette import PALE, worker_colour
 
@@ -83,7 +83,7 @@ def moment_of(
     """Return the moment that shows ``Cluster.status()`` at our clocks' ``monotonic`` and ``wall``.
 
     ``pending``: by process, the command that is being carried out. With ``wall``, the faults that no broker
-    could record are marked too.
+    could record are marked and in the log too.
     """
     pending = pending or {}
     seconds = feed.seconds(monotonic)
@@ -101,7 +101,7 @@ def moment_of(
         workers=len(workers),
         seconds=tuple(seconds),
         marks=tuple(sorted([*feed.marks(monotonic), *_unrecorded(status, feed.now(monotonic), wall)])),
-        log=tuple(reversed(feed.log)),
+        log=_log(feed, _unrecorded_lines(status, feed.now(monotonic), wall)),
         now=feed.now(monotonic),
         problem=_problem(status),
     )
@@ -109,14 +109,38 @@ def moment_of(
 
 def _unrecorded(status: ClusterStatus, now: float, wall: float | None) -> list[Mark]:
     """Return the faults that were done while no broker could record them, as far as the chart shows them."""
+    return [mark for mark in _all_unrecorded(status, now, wall) if now - mark.t < min(CHART_S, now)]
+
+
+def _unrecorded_lines(status: ClusterStatus, now: float, wall: float | None) -> list[LogLine]:
+    """Return the lines of the log about those faults."""
+    return [
+        LogLine(
+            mark.t,
+            _("command: {command}; no broker could record it").format(command=mark.text),
+            HARM if mark.harm else PLAIN,
+            mark.text.partition(" ")[2],
+        )
+        for mark in _all_unrecorded(status, now, wall)
+    ]
+
+
+def _all_unrecorded(status: ClusterStatus, now: float, wall: float | None) -> list[Mark]:
+    """Return the faults whose time of day is known and lies after the cluster's start."""
     if wall is None:
         return []
     marks = []
     for row in status["unrecorded_faults"]:
-        ago_s = max(0.0, wall - row["wall"]) if "wall" in row else CHART_S
-        if ago_s < min(CHART_S, now):
+        ago_s = max(0.0, wall - row["wall"]) if "wall" in row else now
+        if ago_s < now:
             marks.append(Mark(now - ago_s, f"{row['fault']} {row['target']}", row["fault"] not in HEALING))
     return marks
+
+
+def _log(feed: Feed, more: list[LogLine]) -> tuple[LogLine, ...]:
+    """Return the log with ``more`` lines at their times, newest first."""
+    lines = [*feed.log, *more]
+    return tuple(reversed(sorted(lines, key=lambda line: line.t) if more else lines))
 
 
 def _delivers(worker: WorkerRow) -> bool:

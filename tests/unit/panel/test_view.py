@@ -11,7 +11,7 @@ from labkit.cluster.status_text import COMMANDS, STATES, TONES
 from labkit.core.history import Event
 from labkit.panel import page, view
 from labkit.panel.chart import chart_svg
-from labkit.panel.feed import Feed
+from labkit.panel.feed import HARM, PLAIN, Feed
 from labkit.panel.view import moment_of
 from labkit.support import i18n
 from labkit.support.palette import worker_colour
@@ -134,6 +134,25 @@ def test_faults_that_no_broker_could_record_are_marked() -> None:
     marks = moment_of(cast(ClusterStatus, told), feed, now + 60, wall=1000.0).marks
     assert [(mark.text, mark.harm) for mark in marks] == [("kill worker-2", True)]
     assert feed.now(now + 60) - marks[0].t == pytest.approx(5.0)
+
+
+def test_faults_that_no_broker_could_record_are_in_the_log_at_their_time() -> None:
+    told = status(worker())
+    told["unrecorded_faults"] = [
+        {"fault": "kill", "target": "worker-2", "wall": 941.0},
+        {"fault": "resume", "target": "broker", "wall": 999.5},
+        {"fault": "kill", "target": "worker-1", "wall": 1.0},  # before this history began
+        {"fault": "kill", "target": "worker-3"},
+    ]
+    feed, now = feed_of(demo())
+    log = moment_of(cast(ClusterStatus, told), feed, now + 60, wall=1000.0).log
+    assert [line.t for line in log] == sorted((line.t for line in log), reverse=True)
+    assert [(line.text, line.mood, line.worker) for line in log if "no broker" in line.text] == [
+        ("command: resume broker; no broker could record it", PLAIN, "broker"),
+        ("command: kill worker-2; no broker could record it", HARM, "worker-2"),
+    ]
+    assert len(log) == len(feed.log) + 2
+    assert moment_of(cast(ClusterStatus, told), feed, now).log == tuple(reversed(feed.log))
 
 
 @pytest.mark.parametrize("apart_s", [0.02, 0.5, 3.0])
