@@ -53,7 +53,18 @@ class LocalBackend:
         return self._lifeline is not None
 
     def _ask(self, do: str, timeout_s: float = 5.0, **parameters: Any) -> Any:
-        return control.ask(self._state["control_port"], self._token, do, timeout_s, **parameters)
+        try:
+            return control.ask(self._state["control_port"], self._token, do, timeout_s, **parameters)
+        except ClusterNotRunning as error:
+            if not self._state["private"] or self._lifeline is not None:
+                raise  # its supervisor was killed: the broker may still serve
+            raise ClusterNotRunning(
+                N_(
+                    "the private cluster {name!r} has ended, at the latest with its with block; "
+                    "open_cluster() opens a new one"
+                ),
+                name=self.endpoints.name,
+            ) from error
 
     def status(self) -> BackendStatus:
         """Return what the supervisor reports."""

@@ -209,6 +209,14 @@ def test_a_folder_that_has_just_been_made_is_left_alone(
 # --- the cluster in the background --------------------------------------------------------------------------
 
 
+def test_a_closed_private_cluster_says_that_it_has_ended() -> None:
+    with open_cluster(workers=0, redis=False) as cluster:
+        pass
+    for ask in (cluster.status, cluster.workers, lambda: cluster.kill("broker"), lambda: cluster.scale(2)):
+        with pytest.raises(ClusterNotRunning, match=r"has ended, .* open_cluster\(\) opens a new one"):
+            ask()
+
+
 def test_background_cluster_is_found_by_name_and_ended_from_anywhere(background: Settings) -> None:
     with pytest.raises(
         ClusterNotRunning, match="no cluster 'default' is running; python -m labkit up starts one"
