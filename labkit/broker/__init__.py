@@ -59,7 +59,7 @@ def main(settings: Settings, mirror: SnapshotObserver | None = None) -> int:
 
 
 def _check_ports_and_host(settings: Settings) -> None:
-    """Raise SettingsError for what could only fail later, with a worse reason."""
+    """Raise SettingsError now for settings that would fail later with a less clear reason."""
     from labkit.core.errors import N_, SettingsError
     from labkit.transport.hosts import check_is_here
 

@@ -22,7 +22,7 @@ class Chunk(list[tuple[Any, ...]]):
 
 
 class Position:
-    """The index of the input at which a chunk is; None before it starts, and for a single call."""
+    """The index of the input that a chunk is computing; None before it starts, and for a single call."""
 
     index: int | None = None
 

@@ -89,7 +89,7 @@ def _can_travel(error: BaseException) -> bool:
 
 
 def _tried_as_by_the_pool(error: BaseException) -> None:
-    """Raise if the pool would: it formats the error, pickles and unpickles it, and sets its cause."""
+    """Raise now what the pool would raise: format the error, pickle and unpickle it, set its cause."""
     traceback.format_exception(type(error), error, error.__traceback__)
     error.__traceback__ = error.__traceback__  # the pool sets it, too
     copy = _copy(error)

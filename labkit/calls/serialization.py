@@ -116,7 +116,7 @@ def encode_call(
     """Return the call of ``function_name`` ("module:qualname") with these arguments, ready to travel.
 
     ``version`` is that of the function's module (`labkit.calls.versions`). Raises `CannotTravel` for the
-    first argument that cannot travel, and its kind `TooLarge` before the message has ``limit_bytes``.
+    first argument that cannot travel, and its subclass `TooLarge` before the message has ``limit_bytes``.
     """
     if not kwargs and not version and PLAIN.issuperset(map(type, args)):  # the fast path of tiny tasks
         try:

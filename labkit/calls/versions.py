@@ -54,7 +54,7 @@ def here_if_current(module: str) -> tuple[str, dict[str, Source]]:
 
 
 class _Known(NamedTuple):
-    """What was found of a module, and everything on which that depends."""
+    """The version found for a module, and the files and folders on which it depends."""
 
     version: str
     changed: dict[str, Source]

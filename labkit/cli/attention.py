@@ -1,4 +1,4 @@
-"""What is not as it should be in a cluster, in lines for people, each with the next step."""
+"""Problems of a cluster as lines for people, each with the next step."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def backend_of(name: str | None, settings: Settings, backend: str | None) -> str
 
 
 def _mean(name: str | None, backend: str, is_named: bool) -> None:
-    """Have the commands that are printed name this cluster, as far as it is not the one that none names."""
+    """Name this cluster in printed commands, unless commands without options mean it anyway."""
     output.mean(name=name or "", backend=backend if is_named or backend != BACKENDS[0] else "")
 
 
@@ -289,7 +289,7 @@ def _show_up(told: dict[str, Any], cluster: Cluster, options: argparse.Namespace
 
 
 def _redis(cluster: Cluster) -> str | None:
-    """Return where Redis is; with what redis-cli has to be told, if that is not where it looks by itself."""
+    """Return where Redis is, with the options that redis-cli needs unless it looks there by itself."""
     if cluster.redis_url is None:
         return None
     port = cluster.ports["redis"]
@@ -335,7 +335,7 @@ def _down(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _down_leftovers(options: argparse.Namespace, settings: Settings) -> bool:
-    """Remove the containers of a cluster of which none runs, or not the broker's; return whether any was."""
+    """Remove the containers of a cluster without a running broker; return whether there were any."""
     from labkit.cluster.compose.start import end_leftovers
 
     ended = end_leftovers(options.name, settings)

@@ -458,5 +458,5 @@ def _clusters(settings: Settings) -> Iterator[Finding]:
 
 
 def _option(names: list[str], settings: Settings) -> str:
-    """Return the option that chooses the first of these clusters; none for the one that is chosen without."""
+    """Return the option that chooses the first of these clusters; empty if commands mean it without one."""
     return "" if settings.cluster in names else f" --name {names[0]}"

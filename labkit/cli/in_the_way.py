@@ -1,7 +1,7 @@
-"""What has the name of an output already, and what the user can do about it.
+"""Explains what has an output's name already, and what the user can do about it.
 
 ``--overwrite`` replaces files and links. A link is replaced itself: the file that it leads to stays as it is.
-A folder, a device, a pipe or a socket is no result of anything, and it stays in any case.
+A folder, a device, a pipe or a socket is never replaced.
 """
 
 from __future__ import annotations

@@ -189,8 +189,8 @@ class Client:
     ) -> None:
         """Do what ``wait_for`` does, for a thread that computes the task ``inside`` of a worker.
 
-        If it waits without a limit, or for as long as that task may run, the broker is told: such waiting may
-        be a deadlock.
+        A wait without a limit, or for as long as that task may run, is reported to the broker: it may be part
+        of a deadlock.
         """
         now = time.monotonic()
         if ends_at is not None and ends_at < now + inside.lease_s:
@@ -213,9 +213,9 @@ class Client:
     def cancel(self, future: TaskFuture) -> bool:
         """Cancel a task that is not known to have started; return whether it will have no other outcome.
 
-        It never waits: the broker is told afterwards. True promises that no result will be seen, not that
-        nothing is computed: a worker may begin before it receives the cancellation, and a requeued task may
-        have run before. Its result is dropped.
+        Returns at once; the broker receives the cancellation afterwards. True means that no result will be
+        delivered. The task may still be computed: a worker may begin before the cancellation arrives, and a
+        requeued task may have run before. Its result is dropped.
         """
         with self._starting:
             if future.running() or self._futures.pop(future.task, None) is None:

@@ -1,4 +1,4 @@
-"""The errors that tell why a client gives no answer: refused, failed, closed, or the broker is silent."""
+"""The errors that explain why a client gives no answer: refused, failed, closed, or the broker is silent."""
 
 from __future__ import annotations
 

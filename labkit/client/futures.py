@@ -64,7 +64,8 @@ class TaskFuture(Future[Any]):
 
     ``cancel`` succeeds unless this client knows that a worker has started the task, or has its outcome. It
     returns at once, whatever the broker does, so it may be called in an asyncio loop. After True there will
-    be no other outcome: the broker is told, and if a worker has begun meanwhile, its result is dropped.
+    be no other outcome: the broker receives the cancellation, and the result of a worker that has begun
+    meanwhile is dropped.
     """
 
     def __init__(self, client: Client, task: bytes) -> None:

@@ -78,7 +78,7 @@ def _awaited(inside: CurrentTask, caller: FrameType | None) -> dict[bytes, None]
 
 
 class Waiters(list[Any]):
-    """A future's list of waiters, which tells ``NestedWaits`` of each."""
+    """A future's list of waiters, which reports each to ``NestedWaits``."""
 
     def __init__(self, waits: NestedWaits, inside: CurrentTask) -> None:
         super().__init__()

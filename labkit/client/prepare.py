@@ -76,7 +76,7 @@ def prepare_call(
 
 
 def _seconds(name: str, given: float) -> float:
-    """Return ``given`` as a float, checked here because an error in the I/O thread would reach no one."""
+    """Return ``given`` as a float, checked here because the I/O thread could not raise it to the caller."""
     value: Any = given
     if not isinstance(given, numbers.Real) or not 0 < value <= MAX_SECONDS:
         raise InvalidInput(

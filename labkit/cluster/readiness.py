@@ -120,7 +120,7 @@ def _is_ready(backend: Backend, row: ProcessRow, snapshot: BrokerStatus) -> bool
 
 
 def _keeps_ending(backend: Backend, row: ProcessRow, snapshot: BrokerStatus | None) -> bool:
-    """Return whether this process ends again and again, now. What is well is not blamed for its past."""
+    """Return whether this process ends again and again now; what it did before it was well does not count."""
     if row["state"] not in UP or row["short_lives"] < MANY_SHORT_LIVES:
         return False
     if row["kind"] == "broker":
@@ -133,7 +133,7 @@ def _runs(rows: Sequence[ProcessRow], kind: str) -> bool:
 
 
 def _option(backend: Backend) -> str:
-    """The options with which the command line means this cluster; empty for the one that none names."""
+    """Return the options that choose this cluster on the command line; empty if it is meant without them."""
     name = backend.endpoints.name
     option = "" if backend.is_private or name == DEFAULT else f" --name {name}"
     return option + (" --backend compose" if backend.kind == "compose" else "")

@@ -109,7 +109,7 @@ COMMANDS = {
 def workers_to_show(status: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the workers of ``Cluster.status()`` as faces show them.
 
-    A broker that gives no status has not said that it misses a worker: its word is ``no_word``, not absent.
+    A broker that gives no status has not reported a worker as missing: the word is ``no_word``, not absent.
     """
     word = {} if status["broker"] is not None else {"status": "no_word"}
     return [{**worker, **word} for worker in status["workers"]]

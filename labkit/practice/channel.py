@@ -40,7 +40,7 @@ def write(pipe: BinaryIO, message: list[bytes]) -> None:
 
 
 def receive(pipe: BinaryIO) -> Any:
-    """Return the next value. Raises EOFError at the end of the pipe, ProtocolError for nonsense."""
+    """Return the next value. Raises EOFError at the end of the pipe, ProtocolError for anything else."""
     (count,) = struct.unpack("<Q", _exactly(pipe, 8))
     if not 1 <= count <= MOST_PARTS:
         raise ProtocolError(N_("a message of {count} parts"), count=count)

@@ -1,4 +1,4 @@
-"""Reads a Dockerfile and a compose file: what an exercise needs to know of them, and nothing is started.
+"""Reads a Dockerfile and a compose file without starting anything.
 
 A compose file can reach everything on the machine: its folders, its network, Docker itself. So only what is
 on the lists here may be in one that is started.
@@ -46,7 +46,7 @@ class Instruction(NamedTuple):
 
 
 def instructions(text: str) -> list[Instruction]:
-    """Return the instructions of a Dockerfile, each on one line. Raises Finding for what is none."""
+    """Return the instructions of a Dockerfile, each on one line. Raises Finding if the text is none."""
     joined = re.sub(r"\\[ \t]*\n", " ", re.sub(r"^[ \t]*#.*\n?", "", text, flags=re.MULTILINE))
     found = []
     for line in joined.splitlines():
@@ -72,7 +72,7 @@ def last_stage(found: list[Instruction]) -> list[Instruction]:
 
 
 def bases(found: list[Instruction]) -> Iterator[str]:
-    """Yield the images that a Dockerfile begins with; its own earlier stages are none."""
+    """Yield the images that a Dockerfile begins with; earlier stages of its own do not count."""
     stages: set[str] = set()
     for one in found:
         if one.name == "FROM":

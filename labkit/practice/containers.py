@@ -29,7 +29,7 @@ from labkit.core.errors import N_, BackendMissing, LabkitError
 from labkit.practice.verdict import Finding, Inconclusive
 
 LIMIT_S: Final = 120.0
-"""For everything between the first command and the last look; a first pull of the images is not in it."""
+"""The limit from the first command to the last look, without a first pull of the images."""
 PULL_S: Final = 600.0
 DOWN_S: Final = 60.0
 POLL_S: Final = 0.2

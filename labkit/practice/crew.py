@@ -28,9 +28,9 @@ from labkit.practice.verdict import Finding, Inconclusive
 from labkit.support.process_groups import KILL, signal_group
 
 WAIT_S = 6.0
-"""For something that takes milliseconds on an idle machine."""
+"""How long to wait for something that takes milliseconds on an idle machine."""
 CALL_S = 18.0
-"""Of a member's call: it may be held by the judge for as long as the whole stage takes."""
+"""The limit of a member's call: the judge may hold it for as long as the whole stage takes."""
 POLL_S = 0.005
 
 

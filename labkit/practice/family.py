@@ -13,7 +13,7 @@ from typing import Final
 import psutil
 
 MARK: Final = "PRACTICE_LEARNER"
-"""The environment variable that tells the processes of one learner."""
+"""The environment variable that marks the processes of one learner."""
 
 
 def descendants(pid: int) -> list[psutil.Process]:

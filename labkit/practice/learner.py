@@ -14,7 +14,7 @@ Importing the file has a limit of its own (``IMPORT_S``); the start of Python do
 stage together have a limit, too (``together_s``): many calls, each of them a bit slow, end as ``too-slow``.
 
 The process leads a group of its own. ``close`` ends it with all of its descendants. A mark in the environment
-tells those that have left the group and have another parent by now.
+identifies those that have left the group and have another parent by now.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from labkit.practice.verdict import Finding, Inconclusive
 from labkit.support.process_groups import KILL, signal_group
 
 LIMIT_S: Final = 2.0
-"""For one call, unless the checker sets another limit. A busy machine gets ``PATIENCE`` times that."""
+"""How long one call may take, if the checker sets no limit; on a busy machine ``PATIENCE`` times that."""
 PATIENCE: Final = 5
 BUSY_SHARE: Final = 0.25
 """A judge that was late for this share of the time is on a machine that is too busy for a verdict."""
@@ -54,17 +54,17 @@ MOST_OUTPUT: Final = 16_384
 STACK_S: Final = 1.0
 FIRST_LOOK_S: Final = 0.1
 START_S: Final = 60.0
-"""Until Python runs in the learner's process, before its code does."""
+"""How long Python may take to start in the learner's process, before its code runs."""
 IMPORT_S: Final = 5.0
-"""Of importing the learner's file, which may import large packages."""
+"""How long the import of the learner's file may take; it may import large packages."""
 END_S: Final = 3.0
-"""Until a process that has closed its pipes is gone."""
+"""How long a process that has closed its pipes may take to end."""
 TOGETHER_S: Final = 10.0
-"""Of all calls of a stage together, unless the check says otherwise."""
+"""How long all calls of a stage may take together, unless the check sets another limit."""
 MOST_PROCESSES: Final = 64
 """How many processes the learner's code may start in one call."""
 MOST_MEMORY: Final = min(2 << 30, psutil.virtual_memory().total // 2)
-"""Bytes in memory of the learner's process, or of one that it has started."""
+"""Bytes that the learner's process, or one that it has started, may have in memory."""
 SMALL_BYTES: Final = 4096
 """What an empty pipe takes at once on every system."""
 
@@ -100,7 +100,7 @@ class Learner:
         self.beside: dict[str, object] = {}
         """What a check has started for this learner, by name: a Redis server."""
         self.at_the_end = contextlib.ExitStack()
-        """Ends it, after the process."""
+        """Ends what is in ``beside``, after the process."""
         self._has_imported = False
         self._mark = uuid.uuid4().hex
         self._together_s = together_s
@@ -122,7 +122,7 @@ class Learner:
 
     @property
     def is_strangers(self) -> bool:
-        """Whether the code is somebody else's, and may start nothing that its limits do not reach."""
+        """Whether the code is a hand-in: it may start nothing that its limits do not cover."""
         return self._prepare is not None
 
     @property
@@ -385,7 +385,10 @@ class Learner:
 def _write(pipe: BinaryIO, message: list[bytes]) -> None:
     try:
         channel.write(pipe, message)
-    except (OSError, ValueError):  # the process has ended, or is being ended: its answers' end tells it
+    except (
+        OSError,
+        ValueError,
+    ):  # the process has ended, or is being ended: the end of its answers shows that
         pass
 
 

@@ -1,4 +1,4 @@
-"""What a stranger's code may use: memory, processes, files, processor time. POSIX only.
+"""Limits for a stranger's code: memory, processes, files, processor time. POSIX only.
 
 The limits are set in the learner's process before its code runs, and its children inherit them. The
 superuser may have any number of processes and Windows has no such limits: there a check's own limits hold
@@ -10,12 +10,12 @@ from __future__ import annotations
 import sys
 
 MEMORY_BYTES = 4 << 30
-"""Of address space; libraries such as OpenBLAS reserve far more than they use."""
+"""Address space; libraries such as OpenBLAS reserve far more than they use."""
 FILE_BYTES = 64 << 20
 OPEN_FILES = 256
 CPU_S = 60
 PROCESSES = 256
-"""Of the user, so this is a bound on a fork bomb and not on one process."""
+"""Counted for the user, not for one process: a bound on a fork bomb."""
 
 
 def restrict() -> None:

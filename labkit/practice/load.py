@@ -21,7 +21,7 @@ from labkit.simulation.scenario import Place, Scenario, work
 
 TASKS: Final = 60
 BEGIN_S: Final = 0.3
-"""Of virtual time, in which the workers join."""
+"""Virtual seconds in which the workers join."""
 PATIENCE_S: Final = 15.0
 
 

@@ -2,8 +2,8 @@
 
 Like the cluster's own history it is only appended to: a line each for ``checked``, ``hint``, ``solution`` and
 ``reset``. Command line and notebook write the same file, also at the same time. A line that cannot be read is
-left out, so a damaged file costs what is damaged. Nothing of it is evidence for a grade: ``grade`` runs the
-checks again.
+left out, so a damaged file loses only its damaged lines. Nothing of it is evidence for a grade: ``grade``
+runs the checks again.
 """
 
 from __future__ import annotations

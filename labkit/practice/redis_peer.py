@@ -99,7 +99,7 @@ def connect(
         socket_timeout=None,
         retry=Retry(NoBackoff(), 0),
         decode_responses=True,
-        protocol=2,  # so that connecting sends nothing that would be told as a command
+        protocol=2,  # so that connecting sends nothing that would be reported as a command
         driver_info=None,
     )
     return redis.Redis.from_pool(pool)

@@ -44,7 +44,7 @@ class Inconclusive(LabkitError):
 
 @dataclass(frozen=True)
 class Remark:
-    """What ``real`` returns if it could judge only a part: a pass says so."""
+    """What ``real`` returns if it could judge only a part; the pass shows it."""
 
     template: str
     params: dict[str, Any]

@@ -17,7 +17,7 @@ Answer = m.Done | m.WorkerError | m.Returned
 INNOCENT: Final = ("fine", "raises")
 """The behaviours of tasks that neither end nor silence their worker."""
 FEW_WORKERS: Final = 3
-"""With fewer workers, a storm cannot be told from poison."""
+"""With fewer workers, a storm cannot be distinguished from poison."""
 KILLERS: Final = ("poison", "locks", "stalls", "hangs", "nests")
 """Those that may explain a death; one that hangs or waits is hit again and again, as if it were poison."""
 LOOK_BACK_S: Final = 10.0

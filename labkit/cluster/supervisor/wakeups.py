@@ -58,7 +58,7 @@ class Wakeups:
             self.ask_for_the_end()
 
     def watch(self, process: subprocess.Popen[bytes] | None) -> None:
-        """Wake when this child ends, where no signal tells of it; it may be watched already."""
+        """Wake when this child ends, on systems where no signal reports it; it may be watched already."""
         if sys.platform == "win32" and process is not None and process.pid not in self._watched:
             self._watched.add(process.pid)
             threading.Thread(target=self._wait_for, args=(process,), daemon=True).start()

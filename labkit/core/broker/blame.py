@@ -13,7 +13,7 @@ Part of the scheduler; only its parts import this module. Rules:
   again lets one through now and then.
 * A broken connection counts as a crash until the same process says hello again; then the blame is taken back.
 * A task that was running in ``max_crashes`` crashed workers is poison, unless workers die as often without it
-  (``weighing``): then those crashes are forgiven, and it is tried again. If that cannot be told yet, the task
+  (``weighing``): then those crashes are forgiven, and it is tried again. If that is not known yet, the task
   waits for some seconds before the verdict.
 * A worker that sends heartbeats but has not reported on an attempt within twice its lease has hung.
 * A verdict (poison, or hung too often) stays when the client submits the task again, so that submitting again

@@ -157,9 +157,8 @@ class ClientSession(Session[Event, Action]):
         self.name = name
         self.open: dict[bytes, Call] = {}
         self._waiting: OrderedDict[bytes, None] = OrderedDict()  # open, and not with the broker
-        self._sent: OrderedDict[bytes, float] = (
-            OrderedDict()
-        )  # with the broker, not acknowledged: when it was sent
+        # With the broker, not acknowledged: when each was sent.
+        self._sent: OrderedDict[bytes, float] = OrderedDict()
         self._accepted: set[bytes] = set()
         self._out_bytes = 0
         self._quota_tasks = rules.max_client_tasks
@@ -216,9 +215,8 @@ class ClientSession(Session[Event, Action]):
         for question in self._questions.values():
             self._send(question, now)
         self._pump(now)
-        for (
-            task
-        ) in self._cancelling:  # after the tasks: a new broker must have a task before its cancellation
+        # After the tasks: a new broker must have a task before its cancellation.
+        for task in self._cancelling:
             self._send(m.Cancel(task), now)
         for waits in self._waits.values():
             self._tell(waits, now)

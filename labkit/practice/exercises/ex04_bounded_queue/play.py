@@ -58,7 +58,7 @@ class _Run:
                 else:
                     item = self.queue.get()
                 self._note(name, what, "returned", item)
-        except Exception as error:  # noqa: BLE001 - the learner's code may raise anything; the judge is told
+        except Exception as error:  # noqa: BLE001 - the learner's code may raise anything
             frames = [
                 frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == self._file
             ]

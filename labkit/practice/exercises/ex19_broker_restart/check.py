@@ -70,7 +70,7 @@ class Resubmitting(ClientSession):
                 code,
                 template,
                 expected=N_("every task without an outcome is submitted again, once and in order"),
-                advice=N_("What does the new broker know? And which tasks does nobody wait for any more?"),
+                advice=N_("What does the new broker know? And which tasks have their outcome already?"),
                 tasks=tasks,
                 at=now,
             )
