@@ -5,7 +5,7 @@
     with Crew(learner) as crew:
         one, other = crew.start("worker-1", "worker-2")       both are there, and idle
         one.play("work", url, "worker-1")                     does not wait for its end
-        crew.wait(lambda: has_begun(journal), one, N_("worker-1 began a task"))
+        crew.wait(lambda: has_begun(journal), one, LabkitError(N_("worker-1 began a task")))
         one.kill()                                            kill -9, and it is gone
         other.result()
 
@@ -27,7 +27,7 @@ from labkit.practice.pacer import Pacer
 from labkit.practice.verdict import Finding, Inconclusive
 from labkit.support.process_groups import KILL, signal_group
 
-WAIT_S = 6.0
+WAIT_S = 8.0
 """How long to wait for something that takes milliseconds on an idle machine."""
 CALL_S = 18.0
 """The limit of a member's call: the judge may hold it for as long as the whole stage takes."""
@@ -109,7 +109,7 @@ class Crew:
             member.learner.play("ready", limit_s=WAIT_S)
         return new
 
-    def wait(self, condition: Callable[[], bool], member: Member, what: str) -> None:
+    def wait(self, condition: Callable[[], bool], member: Member, what: LabkitError) -> None:
         """Wait until ``condition()`` holds or ``member``'s call has ended.
 
         Raises the member's finding if its call fails, and one of its own if it stands still on a machine that
@@ -133,7 +133,7 @@ class Crew:
                     )
                 time.sleep(POLL_S)
 
-    def wait_for_end(self, member: Member, what: str) -> Any:
+    def wait_for_end(self, member: Member, what: LabkitError) -> Any:
         """Return what ``member``'s call returns, once it has returned; raises as ``wait`` does."""
         self.wait(lambda: member.ended, member, what)
         return member.result()

@@ -119,6 +119,10 @@ class Journal:
         """Return when the judge releases this worker."""
         self._client.blpop([f"go {worker}"], timeout=0)
 
+    def has(self, name: str) -> bool:
+        """Return whether the judge has released all that wait for ``name``; it stays so."""
+        return bool(self._client.exists(f"go {name}"))
+
     def released(self, worker: str, within_s: float) -> bool:
         """Return whether the judge releases this worker within so many seconds."""
         return self._client.blpop([f"go {worker}"], timeout=within_s) is not None

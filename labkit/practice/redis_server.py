@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labkit.core import exception_text
 from labkit.core.errors import N_
 from labkit.mirror.server import HOST, find_binary, server_command, url_of
 from labkit.practice.learner import Learner
@@ -31,6 +32,8 @@ START_S = 10.0
 STOP_S = 2.0
 POLL_S = 0.005
 REPLY_S = 5.0
+REHEARSAL_S = 5.0
+"""Of one simulated run, in which the learner's process waits for the server some hundred times."""
 JOURNAL = "journal"
 JOURNAL_DATABASE = 1
 
@@ -42,6 +45,7 @@ def redis_of(learner: Learner) -> Redis:
         server = learner.beside["redis"] = learner.at_the_end.enter_context(private_redis())
     assert isinstance(server, Redis)
     server.clear()
+    learner.grant(REHEARSAL_S)
     return server
 
 
@@ -58,25 +62,49 @@ class Redis:
 
     def clear(self) -> None:
         """Empty the learner's database and the journal."""
-        self.client.flushall()
+        with _answering():
+            self.client.flushall()
+
+    def hash(self, name: str) -> dict[str, str]:
+        """Return a hash of the learner's; an empty one if the key is missing or holds something else."""
+        with _answering():
+            fields: Any = self.client.hgetall(name) if self.client.type(name) == "hash" else {}
+        return dict(fields)
+
+    def items(self, name: str) -> list[str]:
+        """Return a list of the learner's, from right to left; nothing if the key holds something else."""
+        with _answering():
+            found: Any = self.client.lrange(name, 0, -1) if self.client.type(name) == "list" else []
+        return [*reversed(found)]
 
     def journal(self) -> list[list[str]]:
         """Return what has been written into the journal: entries of several words, the oldest first."""
-        entries: Any = self._notes.lrange(JOURNAL, 0, -1)
+        with _answering():
+            entries: Any = self._notes.lrange(JOURNAL, 0, -1)
         return [entry.split("\t") for entry in entries]
-
-    def note(self, *words: str) -> None:
-        """Write an entry into the journal."""
-        self._notes.rpush(JOURNAL, "\t".join(words))
 
     def release(self, worker: str, tasks: int = 1) -> None:
         """Let a worker that holds on in the middle of a task go on, for so many tasks."""
-        self._notes.rpush(f"go {worker}", *["go"] * tasks)
+        with _answering():
+            self._notes.rpush(f"go {worker}", *["go"] * tasks)
 
     def close(self) -> None:
         """Close the connections."""
         self.client.close()
         self._notes.close()
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Raise Inconclusive if the server does not answer, for instance because it was shut down."""
+    import redis
+
+    try:
+        yield
+    except (redis.RedisError, OSError) as error:
+        raise Inconclusive(
+            N_("the Redis server of this check does not answer: {error}"), error=exception_text.summary(error)
+        ) from None
 
 
 def journal_url(url: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from labkit.core.errors import LabkitError
 from labkit.mirror.server import find_binary
 from labkit.practice import crew as crews
 from labkit.practice import redis_server
@@ -23,7 +24,7 @@ from labkit.practice.verify import run
 from labkit.practice.workspace import solution_of, stub_of
 from tests.tools.waiting import require
 
-NAIVE = {"21": ("lost",), "22": ("wrong-active", "too-late")}
+NAIVE = {"21": ("lost",), "22": ("wrong-active", "too-late"), "24": ("busier-worker",)}
 """What rejects the stub of each exercise on real processes; on a slow machine it may be the second."""
 
 
@@ -141,7 +142,7 @@ def test_a_member_that_stands_still_is_found_with_its_line(
         monkeypatch.setattr(crews, "WAIT_S", 0.5)
         monkeypatch.setattr(crews, "BUSY_SHARE", 1.0)  # whatever else runs here
         with pytest.raises(Finding) as caught:
-            crew.wait(lambda: False, member, "nothing")
+            crew.wait(lambda: False, member, LabkitError("nothing"))
     assert caught.value.code == "never-returns"
     assert caught.value.learner_lines[0].endswith("time.sleep(0.01)  # here")
     assert pid is not None and not psutil.pid_exists(pid)
@@ -156,5 +157,5 @@ def test_a_member_that_fails_ends_the_wait_with_its_finding(tmp_path: Path, serv
         (member,) = crew.start("worker-1")
         member.play("work", server.url, "worker-1")
         with pytest.raises(Finding) as caught:
-            crew.wait(lambda: False, member, "nothing")
+            crew.wait(lambda: False, member, LabkitError("nothing"))
     assert caught.value.code == "raised" and "mine" in str(caught.value)

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections import Counter
 from random import Random, SystemRandom
 
-from labkit.core.errors import N_
+from labkit.core.errors import N_, LabkitError
 from labkit.practice.crew import Crew
 from labkit.practice.exercises.ex21_redis_queue.play import result_of
 from labkit.practice.learner import Learner
-from labkit.practice.redis_server import redis_of
+from labkit.practice.redis_server import REHEARSAL_S, redis_of
 from labkit.practice.verdict import Finding
 from labkit.support.i18n import _
 
@@ -33,13 +33,14 @@ def simulated(learner: Learner, seed: int) -> None:
     random = Random(f"{seed} queue")
     tasks = _names(random)
     redis = redis_of(learner)
+    reaper_kill_at = random.choice((0, 1, 2, 99))
     happened = learner.play(
-        "rehearse", redis.url, tasks, seed + 1, random.choice((0, 1, 2, 99)), known_as="work"
+        "rehearse", redis.url, tasks, seed + 1, reaper_kill_at, limit_s=REHEARSAL_S, known_as="work"
     )
     starts = [(actor, text) for actor, kind, text in happened if kind == "starts"]
     killed = ["worker-1", "killed", ""] in happened
     try:
-        _judge(tasks, starts, _results(redis.client.hgetall(RESULTS)), killed)
+        _judge(tasks, starts, redis.hash(RESULTS), killed)
     except Finding as finding:
         finding.timeline = _timeline(happened)
         raise
@@ -58,27 +59,25 @@ def real(learner: Learner) -> None:
     with Crew(learner) as crew:
         first, second, third = crew.start("worker-1", "worker-2", "worker-3")
         second.play("work", redis.url, second.name)
-        crew.wait(lambda: len(starts(second.name)) == 1, second, N_("worker-2 began a task"))
+        crew.wait(lambda: len(starts(second.name)) == 1, second, LabkitError(N_("worker-2 began a task")))
         first.play("work", redis.url, first.name)
         redis.release(first.name)
-        crew.wait(lambda: len(starts(first.name)) == 2, first, N_("worker-1 began its second task"))
+        crew.wait(
+            lambda: len(starts(first.name)) == 2, first, LabkitError(N_("worker-1 began its second task"))
+        )
         first.kill()
         learner.play("reap", redis.url, first.name)
         redis.release(second.name, 2 * TASKS)
-        crew.wait_for_end(second, N_("worker-2 has emptied the queue"))
+        crew.wait_for_end(second, LabkitError(N_("worker-2 has emptied the queue")))
         learner.play("reap", redis.url, second.name)
         redis.release(third.name, 2 * TASKS)
         third.play("work", redis.url, third.name)
-        crew.wait_for_end(third, N_("worker-3 has found the queue empty"))
-    _judge(tasks, starts(), _results(redis.client.hgetall(RESULTS)), killed=True)
+        crew.wait_for_end(third, LabkitError(N_("worker-3 has found the queue empty")))
+    _judge(tasks, starts(), redis.hash(RESULTS), killed=True)
 
 
 def _names(random: Random) -> list[str]:
     return [f"photo-{number}" for number in random.sample(range(10, 100), TASKS)]
-
-
-def _results(found: object) -> dict[str, str]:
-    return found if isinstance(found, dict) else {}
 
 
 def _judge(tasks: list[str], starts: list[Start], results: dict[str, str], killed: bool) -> None:

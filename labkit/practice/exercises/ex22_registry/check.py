@@ -11,11 +11,11 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from labkit.core.errors import N_
+from labkit.core.errors import N_, LabkitError
 from labkit.practice.crew import Crew, Member
 from labkit.practice.exercises.ex22_registry.script import script_of
 from labkit.practice.learner import Learner
-from labkit.practice.redis_server import Redis, redis_of
+from labkit.practice.redis_server import REHEARSAL_S, Redis, redis_of
 from labkit.practice.verdict import Finding
 
 SLOW_BEATS, DEAD_BEATS = 3, 5
@@ -164,7 +164,7 @@ def simulated(learner: Learner, seed: int) -> None:
     beat_s = random.choice((0.5, 1.0, 2.0))
     redis = redis_of(learner)
     model = Registry(beat_s)
-    acts = learner.play("rehearse", redis.url, beat_s, script_of(random, beat_s))
+    acts = learner.play("rehearse", redis.url, beat_s, script_of(random, beat_s), limit_s=REHEARSAL_S)
     for number, act in enumerate(acts):
         try:
             model.follow(*act)
@@ -204,7 +204,7 @@ def real(learner: Learner) -> None:
             _look(learner, redis, given_up)
         for member in members[1:]:
             redis.release(member.name)
-            crew.wait_for_end(member, N_("each worker has ended"))
+            crew.wait_for_end(member, LabkitError(N_("each worker has ended")))
 
 
 def _more_beats(crew: Crew, member: Member, redis: Redis) -> None:
@@ -214,7 +214,7 @@ def _more_beats(crew: Crew, member: Member, redis: Redis) -> None:
         return sum(entry[:3] == ["ends", "beat", member.name] for entry in redis.journal())
 
     seen = beats()
-    crew.wait(lambda: beats() >= seen + 2, member, N_("each worker sent two heartbeats"))
+    crew.wait(lambda: beats() >= seen + 2, member, LabkitError(N_("each worker sent two heartbeats")))
 
 
 def _signs(redis: Redis, step: str) -> dict[str, float]:
