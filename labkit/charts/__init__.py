@@ -23,6 +23,7 @@ The lessons use some more, for measurements of `labkit.support.timing`:
 ``speed_up``          the same as speed-up factors
 ``timeline``          which thread made which call when
 ``pictures``          photographs side by side
+``league``            policies beside each other: makespan, waits, fairness, repeated work, violations
 ====================  ==================================================================================
 
 Each has a function ``..._table`` with the same arguments. ``alt_text(figure)`` is the text for a screen
@@ -42,6 +43,7 @@ from labkit.charts.draw_absences import absences, absences_table
 from labkit.charts.draw_curve import curve, curve_table, speed_up, speed_up_table
 from labkit.charts.draw_gantt import gantt, gantt_table
 from labkit.charts.draw_guess import Guessed, guesses, guesses_table
+from labkit.charts.draw_league import Ranked, league, league_table
 from labkit.charts.draw_overview import overview, overview_table
 from labkit.charts.draw_pictures import pictures, pictures_table
 from labkit.charts.draw_recovery import recovery, recovery_table
@@ -56,6 +58,7 @@ from labkit.support.palette import worker_colour
 __all__ = [
     "Chart",
     "Guessed",
+    "Ranked",
     "Table",
     "absences",
     "absences_table",
@@ -66,6 +69,8 @@ __all__ = [
     "gantt_table",
     "guesses",
     "guesses_table",
+    "league",
+    "league_table",
     "longest_wait",
     "overview",
     "overview_table",

@@ -73,6 +73,7 @@ def configure(_name: str, parser: Parser) -> None:
     league = action(
         "league", _("let policies compete: labkit's own, yours, your classmates'"), practice_league.league
     )
+    league.add_argument("--chart", metavar=_("FILE"), help=_("draw it into this .png or .svg file"))
     league.add_argument("files", nargs="*", metavar=_("FILE"), help=_("files with a function choose"))
     json_option(league)
     verify = action("verify", _("for authors: prove that an exercise is sound"), practice_teacher.verify)

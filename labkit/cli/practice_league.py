@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.cli import output
-from labkit.support.i18n import _
+from labkit.cli.commands import UsageError
+from labkit.core.errors import N_
+from labkit.support.i18n import _, decimal, translate_error
 
 if TYPE_CHECKING:
     from labkit.practice.league import Standing
@@ -25,34 +26,71 @@ def league(practice: Practice, options: argparse.Namespace) -> int:
         files = [file for file in own if file.exists()]
     standings = contest.play(contest.entries(files))
     if options.json:
-        output.as_json([asdict(one) for one in standings])
+        output.as_json([one.as_json() for one in standings])
+    if options.chart is not None:
+        _draw(standings, Path(options.chart).expanduser())
+    if options.json:
         return 0
     _show_league(standings)
     if reason := contest.why(standings):
         output.line()
         output.line(_(reason[0]).format(**reason[1]))
+    if options.chart is not None:
+        output.line(_("The chart is in {file}").format(file=options.chart))
     output.next_steps(("practice start own-policy", _("write a policy of your own")))
     return 0
 
 
 def _show_league(standings: list[Standing]) -> None:
+    """Print a table; where the terminal is too narrow for it, two lines for each policy."""
     from rich.console import Console
     from rich.table import Table
 
+    console = Console(highlight=False)
+    titles = (_("makespan"), _("wait (p95)"), _("fairness"), _("done twice"), _("violations"))
+    playing = [(one.name, _figures(one)) for one in standings if one.failure is None]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("", justify="right")
     table.add_column(_("policy"), no_wrap=True)
-    for title in (
-        _("makespan"), _("wait (p95)"), _("fairness"), _("done twice"), _("violations"),
-    ):  # fmt: skip
-        table.add_column(title, justify="right")
-    for place, one in enumerate(standings, 1):
-        if not one.failure:
-            table.add_row(
-                str(place), one.name, f"{one.makespan_s:.2f} s", f"{one.waiting_p95_s:.2f} s",
-                f"{one.fairness:.2f}", f"{one.wasted_s:.1f} s", str(one.violations),
-            )  # fmt: skip
-    Console(width=max(100, Console().width)).print(table)
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    for place, (name, figures) in enumerate(playing, 1):
+        table.add_row(str(place), name, *figures)
+    width = Console(width=1000).measure(table).maximum
+    if width <= console.width or not console.is_terminal:
+        Console(width=width, highlight=False).print(table)
+    else:
+        for place, (name, figures) in enumerate(playing, 1):
+            console.print(f"{place} {name}", style="bold", markup=False)
+            said = [f"{title} {figure}" for title, figure in zip(titles, figures, strict=True)]
+            console.print("  " + " · ".join(said), markup=False)
     for one in standings:
-        if one.failure:
-            output.line(_("out of the league: {name}: {failure}").format(name=one.name, failure=one.failure))
+        if one.failure is not None:
+            text = _("out of the league: {name}: {failure}")
+            output.line(text.format(name=one.name, failure=translate_error(one.failure)))
+
+
+def _figures(one: Standing) -> tuple[str, ...]:
+    if not one.makespan_s:  # nothing was ever done
+        return ("–",) * 4 + (str(one.violations),)
+    return (
+        f"{decimal(one.makespan_s, 2)} s",
+        f"{decimal(one.waiting_p95_s, 2)} s",
+        decimal(one.fairness, 2),
+        f"{decimal(one.wasted_s, 1)} s",
+        str(one.violations),
+    )
+
+
+def _draw(standings: list[Standing], file: Path) -> None:
+    """Write the chart of the policies that played, as a .png or .svg file."""
+    if file.suffix.lower() not in (".png", ".svg"):
+        raise UsageError(N_("{file}: a chart is a .png or an .svg file"), file=file)
+    from labkit import charts
+
+    rows = [
+        charts.Ranked(one.name, one.makespan_s, one.waiting_p95_s, one.fairness, one.wasted_s, one.violations)
+        for one in standings
+        if one.failure is None
+    ]
+    charts.league(rows).save(file)

@@ -42,12 +42,15 @@ def export(practice: Practice, options: argparse.Namespace) -> int:
 def grade(practice: Practice, options: argparse.Namespace) -> int:
     """Check the hand-ins of a class again; print what fails most and write the table."""
     from labkit.practice import grade as grading
+    from labkit.practice import limits
     from labkit.practice.check import SIMULATED, STAGES
     from labkit.support.atomic_files import atomic_write
 
     exercises = (
         [practice.find(name) for name in options.exercise] if options.exercise else list(practice.exercises)
     )
+    if (missing := limits.lacking()) is not None:
+        output.complain(translate_error(missing))
     learners, files = grading.hand_ins(Path(options.folder).expanduser(), exercises)
 
     def report(one: grading.Grade) -> None:

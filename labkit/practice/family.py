@@ -13,7 +13,8 @@ from typing import Final
 import psutil
 
 MARK: Final = "PRACTICE_LEARNER"
-"""The environment variable that marks the processes of one learner."""
+WHOLE_MARK: Final = "PRACTICE_CHECK"
+"""The environment variables that mark the processes of one learner, and of one whole check."""
 
 
 def descendants(pid: int) -> list[psutil.Process]:
@@ -46,14 +47,14 @@ def memory(pids: list[int]) -> int:
     return most
 
 
-def end_marked(mark: str) -> None:
+def end_marked(mark: str, variable: str = MARK) -> None:
     """End the processes with this mark in their environment, until none is left."""
     found = True
     while found:
         found = False
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
-                if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                if process.environ().get(variable) == mark and process.status() != psutil.STATUS_ZOMBIE:
                     process.kill()
                     found = True
         time.sleep(0.01 * found)

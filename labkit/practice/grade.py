@@ -1,9 +1,9 @@
 """Grades a class: runs the checks again on every hand-in, and never trusts a state file.
 
-``DIR`` holds a folder per learner. In it, the exercises' files are found by their names, such as
-``ex12_least_busy.py``, at the top or in ``work/``. Each file is copied into an empty folder and checked there
-by itself, in a process with limits (`limits`). Progress records are not read. Files that are equal apart from
-comments and layout are reported together.
+``DIR`` holds a folder or a zip archive per learner. In it, the exercises' files are found by their names,
+such as ``ex12_least_busy.py``, at any depth (`hand_ins`). Each file is written into an empty folder and
+checked there by itself, in a process of its own (`judge`) with limits (`limits`). Progress records are not
+read. Files that are equal apart from comments, layout and the names of variables are reported together.
 """
 
 from __future__ import annotations
@@ -12,30 +12,22 @@ import ast
 import csv
 import hashlib
 import io
-import shutil
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit.core.errors import N_, InvalidInput
-from labkit.practice.check import STAGES, check
+from labkit.practice.check import STAGES
 from labkit.practice.exercise import Exercise
-from labkit.practice.limits import restrict
+from labkit.practice.hand_ins import HandIn, hand_ins
+from labkit.practice.judge import judge_apart
 from labkit.practice.verdict import Kind, Verdict
 from labkit.practice.workspace import stub_of
 
+__all__ = ["Grade", "HandIn", "as_csv", "failure_rates", "grade", "hand_ins", "identical"]
+
 MISSING = "missing"
-
-
-@dataclass(frozen=True)
-class HandIn:
-    """One learner's file for one exercise."""
-
-    learner: str
-    exercise: Exercise
-    file: Path
 
 
 @dataclass(frozen=True)
@@ -50,27 +42,6 @@ class Grade:
     def word(self) -> str:
         """pass, fail, inconclusive or missing."""
         return MISSING if self.verdict is None else str(self.verdict.kind)
-
-
-def hand_ins(folder: Path, exercises: Sequence[Exercise]) -> tuple[list[str], list[HandIn]]:
-    """Return the learners, one per subfolder, and their files. Raises InvalidInput if there are none."""
-    if not folder.is_dir():
-        raise InvalidInput(N_("{folder} is no folder"), folder=folder)
-    learners = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not learners:
-        raise InvalidInput(N_("{folder} holds no folders; each learner's files are in one"), folder=folder)
-    found = [
-        HandIn(learner.name, exercise, file)
-        for learner in learners
-        for exercise in exercises
-        if (file := _file(learner, exercise)) is not None
-    ]
-    return [learner.name for learner in learners], found
-
-
-def _file(learner: Path, exercise: Exercise) -> Path | None:
-    name = f"{exercise.module}.py"
-    return next((path for path in (learner / name, learner / "work" / name) if path.is_file()), None)
 
 
 def grade(
@@ -97,8 +68,8 @@ def _check(handed_in: HandIn, stages: tuple[str, ...]) -> Verdict:
         Path(root).chmod(0o755)  # the learner's process may run as another user (`limits`)
         work = Path(root, "work")
         work.mkdir()
-        shutil.copyfile(handed_in.file, work / f"{handed_in.exercise.module}.py")
-        return check(handed_in.exercise, Path(root), stages=stages, prepare=restrict)
+        (work / f"{handed_in.exercise.module}.py").write_bytes(handed_in.source)
+        return judge_apart(handed_in.exercise, Path(root), stages)
 
 
 # --- what a teacher reads -----------------------------------------------------------------------------------
@@ -137,28 +108,62 @@ def failure_rates(grades: Sequence[Grade]) -> list[tuple[str, str, int, int]]:
 
 
 def identical(files: Sequence[HandIn]) -> Iterator[tuple[Exercise, list[str]]]:
-    """Yield the learners whose files for an exercise are equal, apart from comments and layout.
+    """Yield the learners whose files for an exercise are equal: comments, layout and names do not count.
 
     Unchanged stubs do not count.
     """
     same: dict[tuple[str, str], list[HandIn]] = defaultdict(list)
     for one in files:
-        same[one.exercise.id, _fingerprint(one.file.read_bytes())].append(one)
+        same[one.exercise.id, _fingerprint(one.source)].append(one)
     for (_name, fingerprint), group in same.items():
         if len(group) > 1 and fingerprint != _fingerprint(stub_of(group[0].exercise).encode()):
             yield group[0].exercise, [one.learner for one in group]
 
 
 def _fingerprint(source: bytes) -> str:
-    """Return a digest of the program, without comments, layout and docstrings; of the bytes if it is none."""
+    """Return a digest of the program without comments, layout, docstrings and the names that it chose itself.
+
+    Of bytes that are no program it is a digest of the bytes.
+    """
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return hashlib.sha256(source).hexdigest()
+    chosen = _Chosen()
+    chosen.visit(tree)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
             value = body[0].value
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 del body[0]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+        for field in ("id", "arg", "name", "asname"):
+            if getattr(node, field, None) in chosen.names:
+                setattr(node, field, chosen.names[getattr(node, field)])
+    return hashlib.sha256(ast.dump(tree).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class _Chosen(ast.NodeVisitor):
+    """Numbers the names that a program gives to its variables, parameters and inner functions."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+
+    def _choose(self, name: str | None) -> None:
+        if name is not None:
+            self.names.setdefault(name, f"name{len(self.names)}")
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Store):
+            self._choose(node.id)
+
+    def visit_arg(self, node: ast.arg) -> None:
+        self._choose(node.arg)
+        self.generic_visit(node)
+
+    def visit_alias(self, node: ast.alias) -> None:
+        self._choose(node.asname)
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
+        self._choose(node.name)
+        self.generic_visit(node)

@@ -2,30 +2,36 @@
 
 Each policy runs every round in the simulator: tasks of uneven length, unequal workers, and in half of the
 rounds crashes. Everything is drawn from the round's seed, so that the same files give the same table on every
-machine. A learner's policy runs in a process of its own, as in a check.
+machine. A learner's policy runs in a process of its own, as in a check, and in a new one for each round: what
+it remembers of one round is no help in the next. It sees numbers instead of the tasks' ids, which tell
+nothing about a task, and copies of the workers, so that changing them changes nothing. A policy that takes
+its time is out: while a broker's policy thinks, nothing else happens there.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from labkit.core import history as h
-from labkit.core.broker.policies import POLICIES, Policy
+from labkit.core.broker.policies import POLICIES, Policy, TaskView, WorkerView
 from labkit.core.errors import N_, InvalidInput, LabkitError
 from labkit.core.history import Event
 from labkit.practice.exercise import Exercise, find
 from labkit.practice.learner import Learner
-from labkit.practice.policies import Remote
+from labkit.practice.policies import Remote, SeenTask
 from labkit.simulation import Run, simulate
 from labkit.simulation.scenario import Place, Scenario, uneven
+from labkit.support.i18n import decimal
 
 ROUNDS: Final = 12
 TASKS: Final = 40
 RUN_S: Final = 6.0
+THINKING_S: Final = 2.0
+"""Of a policy in one round, in real time: some fifty calls."""
 CLASSROOM: Final = (Place(3), Place(), Place(slowness=3.0), Place(slowness=6.0))
 EQUAL: Final = (Place(),) * 4
 
@@ -53,8 +59,12 @@ class Standing:
     wasted_s: float
     """Computing that was done again after a loss, all rounds together."""
     violations: int
-    failure: str = ""
-    """Why it is out of the league; empty if it is not."""
+    failure: LabkitError | None = None
+    """Why it is out of the league; None if it is not."""
+
+    def as_json(self) -> dict[str, object]:
+        """Return the fields, with the failure as an English sentence."""
+        return {**asdict(self), "failure": "" if self.failure is None else str(self.failure)}
 
 
 def entries(files: Iterable[Path]) -> list[Entry]:
@@ -79,25 +89,39 @@ def play(league: Sequence[Entry], rounds: int = ROUNDS) -> list[Standing]:
     standings = [_standing(entry, rounds) for entry in league]
     return sorted(
         standings,
-        key=lambda one: (bool(one.failure), one.violations, round(one.makespan_s, 3), one.waiting_p95_s),
+        key=lambda one: (
+            one.failure is not None,
+            one.violations,
+            round(one.makespan_s, 3),
+            round(one.waiting_p95_s, 3),
+            one.name,
+        ),
     )
 
 
 def _standing(entry: Entry, rounds: int) -> Standing:
     if entry.file is None:
         return _summary(entry.name, [_round(seed, entry.name) for seed in range(rounds)])
-    with _LearnersFile(entry.file) as learner:
-        runs = []
-        for seed in range(rounds):
-            policy = Remote(learner)
+    runs = []
+    for seed in range(rounds):
+        with _LearnersFile(entry.file) as learner:
+            policy = _Blindfolded(learner)
             runs.append(_round(seed, policy))
             if policy.failure is not None:
-                return Standing(entry.name, 0.0, 0.0, 0.0, 0.0, 0, _reason(policy.failure))
-        return _summary(entry.name, runs)
+                return Standing(entry.name, 0.0, 0.0, 0.0, 0.0, 0, policy.failure)
+    return _summary(entry.name, runs)
 
 
-def _reason(failure: LabkitError) -> str:
-    return str(failure)
+class _Blindfolded(Remote):
+    """A policy that sees each task under a number, in the order in which it is first asked about it."""
+
+    def __init__(self, learner: Learner) -> None:
+        super().__init__(learner)
+        self._numbers: dict[bytes, bytes] = {}
+
+    def __call__(self, task: TaskView, workers: Sequence[WorkerView], now: float) -> WorkerView | None:
+        number = self._numbers.setdefault(task.id, b"task-%d" % (len(self._numbers) + 1))
+        return super().__call__(SeenTask(number, task.job, task.attempt), workers, now)
 
 
 class _LearnersFile(Learner):
@@ -111,7 +135,7 @@ class _LearnersFile(Learner):
         exercise: Exercise = find("own-policy")
         (root / "work").mkdir()
         (root / "work" / f"{exercise.module}.py").write_bytes(file.read_bytes())
-        super().__init__(exercise, root)
+        super().__init__(exercise, root, together_s=THINKING_S)
 
     def close(self) -> None:
         super().close()
@@ -199,14 +223,16 @@ def why(standings: Sequence[Standing]) -> tuple[str, dict[str, object]] | None:
     first, second = playing[:2]
     values: dict[str, object] = {"first": first.name, "second": second.name}
     if second.waiting_p95_s > 1.05 * first.waiting_p95_s:
-        values |= {"one": first.waiting_p95_s, "other": second.waiting_p95_s}
+        values |= _both(first.waiting_p95_s, second.waiting_p95_s, 2)
         return N_(
-            "{first} wins: fewer tasks wait long behind others (p95 {one:.2f} s, {second} {other:.2f} s)"
+            "{first} wins: fewer tasks wait long behind others (p95 {one} s, {second} {other} s)"
         ), values
     if second.wasted_s > 1.05 * first.wasted_s:
-        values |= {"one": first.wasted_s, "other": second.wasted_s}
-        return N_(
-            "{first} wins: less is computed twice after a loss ({one:.1f} s, {second} {other:.1f} s)"
-        ), values
-    values |= {"one": first.makespan_s, "other": second.makespan_s}
-    return N_("{first} wins by its makespan alone ({one:.2f} s, {second} {other:.2f} s)"), values
+        values |= _both(first.wasted_s, second.wasted_s, 1)
+        return N_("{first} wins: less is computed twice after a loss ({one} s, {second} {other} s)"), values
+    values |= _both(first.makespan_s, second.makespan_s, 2)
+    return N_("{first} wins by its makespan alone ({one} s, {second} {other} s)"), values
+
+
+def _both(one: float, other: float, digits: int) -> dict[str, object]:
+    return {"one": decimal(one, digits), "other": decimal(other, digits)}

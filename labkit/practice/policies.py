@@ -45,11 +45,13 @@ def choose(module: ModuleType, task: list[Any], workers: list[list[Any]], now: f
     The description of something that is no worker is a list of one text.
     """
     seen = [SeenWorker(*fields) for fields in workers]
+    given = list(zip(seen, workers, strict=True))  # its own list is the learner's to change
     chosen = module.choose(SeenTask(*task), seen, now)
     if chosen is None:
         return None
-    if any(chosen is worker for worker in seen):
-        return chosen.id
+    for worker, fields in given:
+        if chosen is worker:
+            return fields[0]
     return [type(chosen).__name__]
 
 

@@ -90,6 +90,12 @@ def translated(template: str, params: Mapping[str, Any]) -> str:
     return _(template).format(**values)
 
 
+def decimal(value: float, digits: int) -> str:
+    """Return a number with this many decimals and the decimal sign of the reader's language."""
+    text = f"{value:.{digits}f}"
+    return text if language() == "en" else text.replace(".", ",")
+
+
 def translate_argparse() -> None:
     """Translate argparse's own words ("usage:", "invalid choice"), too. Call it before making a parser.
 

@@ -278,3 +278,29 @@ def test_transparent_and_deep_pictures_are_shown_as_they_look() -> None:
     }
     tiles = [np.asarray(axes.get_images()[0].get_array()) for axes in charts.pictures(named).axes]
     assert [tuple(tile[5, 5]) for tile in tiles] == [(255,) * 3, (204,) * 3, (200,) * 3, (204,) * 3]
+
+
+# --- the league ---------------------------------------------------------------------------------------------
+
+LEAGUE = [
+    charts.Ranked("least_busy", 5.234, 2.331, 0.77, 22.8, 0),
+    charts.Ranked("a_learner_with_a_very_long_name_indeed/ex17_own_policy", 5.4, 2.4, 0.7, 25.0, 0),
+    charts.Ranked("waits/for_ever", 0.0, 0.0, 1.0, 0.0, 12),
+]
+
+
+@pytest.mark.parametrize(("language", "figure"), [("en", "5.23"), ("es", "5,23")])
+def test_league_has_a_bar_for_each_policy_and_figure(language: str, figure: str) -> None:
+    i18n.set_language(language)
+    try:
+        chart = charts.league(LEAGUE)
+        assert_legible(chart)
+        assert len(chart.axes) == 5
+        assert [bar.get_width() for bar in chart.axes[0].patches] == [5.234, 5.4, 0.0]  # type: ignore[attr-defined]
+        assert chart.axes[2].patches[2].get_width() == 0, "not a fair one"  # type: ignore[attr-defined]
+        assert figure in written(chart) and written(chart).count("–") == 4
+        assert f"1: least_busy: makespan {figure}" in charts.alt_text(chart)
+        assert charts.league_table(LEAGUE).rows[2] == (3, "waits/for_ever", 0.0, 0.0, 1.0, 0.0, 12)
+        assert_legible(charts.league([]))
+    finally:
+        i18n.set_language(None)
