@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from typing import Final
 
 from labkit.support.tracebacks import log_failure
 
@@ -14,6 +15,8 @@ log = logging.getLogger(__name__)
 
 class Callbacks:
     """Calls functions one after the other in a thread of its own, which starts with the first one."""
+
+    THREAD: Final = "labkit-callbacks"
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -27,9 +30,7 @@ class Callbacks:
         with self._lock:
             if self._queue is None:
                 callbacks: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-                thread = threading.Thread(
-                    target=self._run, args=(callbacks,), name="labkit-callbacks", daemon=True
-                )
+                thread = threading.Thread(target=self._run, args=(callbacks,), name=self.THREAD, daemon=True)
                 thread.start()
                 self._queue = callbacks
             self._queue.put(callback)

@@ -17,13 +17,13 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from labkit.client import settle
+from labkit.client import process_waits, settle
 from labkit.client.broker_search import BrokerSearch
 from labkit.client.callbacks import Callbacks
 from labkit.client.endings import no_answer
@@ -39,6 +39,7 @@ from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire
 from labkit.core.protocol.rules import Rules
 from labkit.security.credentials import Credentials
+from labkit.support import current_task
 from labkit.support.current_task import CurrentTask
 from labkit.transport.sockets import check_address
 
@@ -91,7 +92,7 @@ class Client:
         self._giving_up: set[int] = set()  # the threads in ``_give_up``
         self._over = False  # the I/O loop has ended, or is about to: it handles no further event
         self._callbacks = Callbacks()
-        self._nested_waits = NestedWaits(self._io_loop.post)
+        self._nested_waits = NestedWaits(partial(process_waits.tell, self))
         try:
             self._io_loop.start()
             atexit.register(self.close)  # without close() by the user, the broker must still get the goodbye
@@ -153,6 +154,7 @@ class Client:
         (self._io_loop.post_now if is_first else self._io_loop.post)(calls)
         if self._over:  # another thread has closed this client meanwhile
             self._give_up()
+        self._watch_waits()
         return futures
 
     def submit_for(self, batch: Batch, calls: Iterable[cs.Call]) -> None:
@@ -163,6 +165,7 @@ class Client:
         self._io_loop.post(calls)
         if self._over:
             self._give_up()
+        self._watch_waits()
 
     def forget(self, batch: Batch, tasks: Iterable[bytes]) -> None:
         """Cancel a batch's tasks that have not started, and drop the outcomes of the others."""
@@ -200,11 +203,30 @@ class Client:
             self.wait_for(done, block, now + TELL_AFTER_S)
         if done():
             return
-        self._io_loop.post(cs.WaitsNow(inside.task, inside.attempt, (awaited,)))
+        process_waits.tell(self, cs.WaitsNow(inside.task, inside.attempt, (awaited,)))
         try:
             self.wait_for(done, block, ends_at)
         finally:
-            self._io_loop.post(cs.WaitsNow(inside.task, inside.attempt, ()))
+            process_waits.tell(self, cs.WaitsNow(inside.task, inside.attempt, ()))
+
+    def _watch_waits(self) -> None:
+        if current_task.is_in_worker():
+            process_waits.watch(self, self._rules)
+
+    @property
+    def broker_epoch(self) -> bytes:
+        """Which broker this client talks to."""
+        return self._session.broker_epoch
+
+    def awaited_tasks(self, blocking: Collection[bytes]) -> list[bytes]:
+        """Return the open tasks among ``blocking``, or with callbacks or threads that wait for several."""
+        called = [task for task, future in list(self._futures.items()) if future.is_awaited]
+        threads = [task for task in blocking if task in self._futures or task in self._batches]
+        return list(dict.fromkeys(called + threads))
+
+    def report(self, waits: cs.WaitsNow) -> None:
+        """Tell the broker what a task that runs in this process waits for."""
+        self._io_loop.post(waits)
 
     def nested_waiters(self, inside: CurrentTask) -> list[Any]:
         """Return a new list of waiters for a future that the task ``inside`` makes."""
@@ -306,7 +328,8 @@ class Client:
                 future.wait()
             self._batches_done.clear()
             if self._batches:
-                self._batches_done.wait()
+                with process_waits.blocked(tuple(self._batches), None):
+                    self._batches_done.wait()
         self._io_loop.close()
         atexit.unregister(self.close)
 

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from labkit.calls import serialization
+from labkit.client import process_waits
 from labkit.core.errors import LabkitError
 from labkit.core.peers.client_session import Call
 from labkit.core.peers.task_errors import task_error, unreadable_result
@@ -112,14 +113,34 @@ class TaskFuture(Future[Any]):
     def _wait(self, timeout: float | None) -> None:
         if not self.done():
             ends_at = None if timeout is None else time.monotonic() + timeout
-            if (task := current_task.current()) is None:
-                self._client.wait_for(self.done, super().exception, ends_at)
-            else:
-                self._client.wait_inside(task, self.task, self.done, super().exception, ends_at)
+            _wait_for(self._client, self.task, self.done, super().exception, ends_at)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether its outcome calls a callback, or ends a ``wait`` or ``as_completed``."""
+        return bool(self._done_callbacks or self._waiters)  # type: ignore[attr-defined]
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
         """Have ``fn`` called with this future when it is done, in a thread where it may block."""
         super().add_done_callback(partial(self._client.call_back, fn))
+
+
+def _wait_for(
+    client: Client,
+    task: bytes,
+    done: Callable[[], bool],
+    block: Callable[[float | None], object],
+    ends_at: float | None,
+) -> None:
+    """Wait for one task, in a program, in a task, or in a thread that a task has started."""
+    if not current_task.is_in_worker():
+        client.wait_for(done, block, ends_at)
+        return
+    with process_waits.blocked((task,), ends_at):
+        if (inside := current_task.current()) is None:
+            client.wait_for(done, block, ends_at)
+        else:
+            client.wait_inside(inside, task, done, block, ends_at)
 
 
 def value_of(call: Call, message: Any, of_chunk: bool = False) -> Any:
@@ -198,10 +219,7 @@ class Batch:
             self._news.clear()
             self._wanted = task
             if task not in arrived:  # it may have arrived between the two lines above
-                if (inside := current_task.current()) is None:
-                    self._client.wait_for(lambda: task in arrived, self._news.wait, ends_at)
-                else:
-                    self._client.wait_inside(inside, task, lambda: task in arrived, self._news.wait, ends_at)
+                _wait_for(self._client, task, lambda: task in arrived, self._news.wait, ends_at)
                 if task not in arrived and ends_at is not None and time.monotonic() >= ends_at:
                     raise TimeoutError
         self._wanted = None

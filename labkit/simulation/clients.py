@@ -20,7 +20,7 @@ from labkit.simulation.network import Network
 from labkit.simulation.process import Process
 from labkit.simulation.work import Work
 
-NEST_LEASE_S = 20.0
+NEST_LEASE_S = 40.0
 """A task that waits for another one may run for longer than the broker needs to find a deadlock."""
 
 

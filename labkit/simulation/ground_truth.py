@@ -12,8 +12,14 @@ from labkit.core.peers.session import Phase
 from labkit.core.protocol.rules import Rules
 from labkit.simulation.clients import ClientProcess
 from labkit.simulation.loop import Loop
-from labkit.simulation.worker_process import Computed
+from labkit.simulation.worker_process import Computed, WorkerProcess
 from labkit.simulation.worker_slot import WorkerSlot
+
+
+def _is_full_of_waits(process: WorkerProcess, slots: int, careful: bool) -> bool:
+    waits = [computing.waits for computing in process.computing.values()]
+    alone = careful or any(task.careful for task in process.session.held.values())
+    return any(waits) if alone else len(waits) >= slots and all(waits)
 
 
 class GroundTruth:
@@ -95,10 +101,11 @@ class GroundTruth:
             for at, process in self._computed.killed
         )
 
-    def is_deadlock(self, needs: frozenset[str], present: set[bytes]) -> bool:
+    def is_deadlock(self, needs: frozenset[str], careful: bool, present: set[bytes]) -> bool:
         """Return whether tasks that wait for nested tasks occupy all slots of all workers that can do this.
 
-        ``present`` are the processes that the broker counts among its workers.
+        A careful task runs alone, so one that waits is enough. ``present`` are the processes that the broker
+        counts among its workers.
         """
         able = [
             slot
@@ -106,10 +113,7 @@ class GroundTruth:
             if slot.up is not None and slot.up.instance in present and needs <= (slot.capabilities or needs)
         ]
         return bool(able) and all(
-            slot.up is not None
-            and len(slot.up.computing) >= slot.compute_slots
-            and all(computing.nest is not None for computing in slot.up.computing.values())
-            for slot in able
+            slot.up is not None and _is_full_of_waits(slot.up, slot.compute_slots, careful) for slot in able
         )
 
     def overruns(self, task: bytes) -> int:

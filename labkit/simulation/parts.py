@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from labkit.core.autoscaler import Autoscaler, Limits
 from labkit.core.broker.scheduler import Scheduler
 from labkit.core.peers.client_session import ClientSession
+from labkit.core.peers.quiet_process import QuietProcess
 from labkit.core.peers.worker_session import WorkerSession
+from labkit.core.protocol.rules import Rules
 from labkit.simulation.worker_slot import WorkerSlot
 
 
@@ -19,6 +21,7 @@ class Parts:
     scheduler: Callable[..., Scheduler] = Scheduler
     worker_session: Callable[..., WorkerSession] = WorkerSession
     client_session: Callable[..., ClientSession] = ClientSession
+    quiet_process: Callable[[Rules], QuietProcess] = QuietProcess
     autoscaler: Callable[[Limits, float], Autoscaler] = Autoscaler
     limits: Limits | None = None
     """The autoscaler's bounds; None: drawn from the seed."""

@@ -196,7 +196,9 @@ class TaskChecker:
             deserved = work.behaviour in ("raises", "nests")
         elif code == "DEADLOCK":
             present = {worker.instance for worker in seen.tables.workers}
-            deserved = task.started_at is None and seen.truth.is_deadlock(task.needs, present)
+            deserved = task.started_at is None and seen.truth.is_deadlock(
+                task.needs, len(task.sent) > 1, present
+            )
         elif code == "POISONED":
             deserved = self._evidence(task_id) >= seen.rules.max_crashes
             self._judge_storm(work)

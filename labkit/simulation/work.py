@@ -9,7 +9,9 @@ hangs     it never ends
 locks     it never ends and keeps the interpreter lock: nothing else in its process runs, no heartbeat either
 stalls    it takes its time and has a result, but first keeps the lock for seconds, two or three times
 poison    it kills its worker's process
-nests     it submits a fine task to the same cluster and waits for it; if that fails, it raises
+nests     it submits a fine task to the same cluster and waits for it; if that fails, it raises. Some wait by
+          ``result``, others in a way that only the process shows, after they have computed for a while; some
+          only compute
 ========  =====================================================================================
 """
 
@@ -39,6 +41,17 @@ class Work(NamedTuple):
     submit_at: float
     budget_s: float
     cancel_at: float | None
+
+    @property
+    def nest_kind(self) -> tuple[str, float]:
+        """Return how a task that nests goes on after it has submitted, and how long it computes before that.
+
+        ``result``: it tells its client what it waits for; ``threads``: its threads wait; ``computes``: it
+        ends without waiting.
+        """
+        kind, length = divmod(self.task[0], 4)
+        busy_s = (0.0, 0.05, 1.0, 5.0)[length]
+        return (("result", 0.0), ("threads", busy_s), ("computes", busy_s))[kind % 3]
 
     def nested(self, number: int, now: float) -> Work:
         """Return the task that a run of this one submits."""

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from labkit.core.peers import client_session as cs
 from labkit.core.peers import worker_events as we
 from labkit.core.peers import worker_session as ws
+from labkit.core.peers.quiet_process import QuietProcess
 from labkit.core.peers.session import Connect, Send, Tick
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
@@ -50,6 +51,7 @@ class Host(Protocol):
     computed: Computed
     slowness: float
     make_session: Callable[..., ws.WorkerSession]
+    quiet_process: Callable[[Rules], QuietProcess]
 
     def open_nest(self, work: Work, outcome: Callable[[str], None]) -> ClientProcess:
         """Return a client that submits the nested task; ``outcome`` gets the kind of its outcome."""
@@ -65,8 +67,8 @@ class Computing:
     """An attempt that a worker computes."""
 
     __slots__ = (
-        "attempt", "lease_s", "left_s", "nest", "ran_s", "reported", "since", "stalls", "started_at", "task",
-        "work",
+        "attempt", "lease_s", "left_s", "nest", "nest_ended", "ran_s", "reported", "since", "stalls",
+        "started_at", "task", "work",
     )  # fmt: skip
 
     def __init__(self, task: m.Task, work: Work, duration_s: float, now: float) -> None:
@@ -77,10 +79,21 @@ class Computing:
         self.left_s = duration_s
         self.ran_s = 0.0
         self.nest: ClientProcess | None = None  # the client that the task has opened
+        self.nest_ended = ""  # the kind of the outcome of the nested task
         self.stalls = 0  # how often it will still keep the interpreter lock for a while
         self.started_at = now
         self.since = now
         self.reported = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether it does nothing but wait for the task that it has submitted."""
+        return self.nest is not None and self.left_s <= 0.0
+
+    @property
+    def tells(self) -> bool:
+        """Whether it tells its client itself what it waits for."""
+        return self.work.nest_kind[0] == "result"
 
 
 class WorkerProcess(Process):
@@ -103,6 +116,9 @@ class WorkerProcess(Process):
         self.locked_by: bytes | None = None  # the task that keeps the interpreter lock
         self._begun: set[bytes] = set()
         self._processor_s = 0.0  # used while a task kept the lock; other use does not matter here
+        self._quiet = host.quiet_process(host.rules)
+        self._reporter: ClientProcess | None = None
+        self._looks = False  # at its threads
         self._frozen_at = 0.0
         self._generation = 0  # raised by a freeze: what was scheduled before it does not count
         self.performers = {
@@ -173,8 +189,44 @@ class WorkerProcess(Process):
         computing.nest = nest = self.host.open_nest(
             computing.work, lambda kind: self._nest_over(computing, kind)
         )
+        computing.left_s = computing.work.nest_kind[1]
         nest.start()
-        self.loop.after(0.2, self._tell_wait, computing, nest)
+        if computing.tells:
+            self.loop.after(0.2, self._tell_wait, computing, nest)
+        elif not self._looks:
+            self._looks = True
+            self._look_at_threads()
+
+    def _nests(self) -> list[Computing]:
+        return [computing for computing in self.computing.values() if computing.nest is not None]
+
+    def _look_at_threads(self) -> None:
+        """Do what ``labkit.client.process_waits`` does: look at the process, and report what is found."""
+        nests = self._nests()
+        self._looks = self.alive and not all(computing.tells for computing in nests)
+        if not self._looks:
+            return
+        self.loop.after(self.host.rules.heartbeat_s / 2, self._look_at_threads)
+        if self.frozen:
+            return
+        threads = {
+            number: "waits" if computing.waits else None
+            for number, computing in enumerate(self.computing.values())
+        }
+        open_by = {
+            task: computing.nest
+            for computing in nests
+            if computing.nest is not None
+            for task in computing.nest.session.open
+        }
+        tasks = frozenset((computing.task, computing.attempt) for computing in nests if not computing.tells)
+        reporters = list(open_by.values())
+        reporter = self._reporter or (reporters[0] if reporters else None)
+        stays = reporter in reporters
+        for waits in self._quiet.look(threads, tasks, tuple(open_by) if stays else (), self.loop.now):
+            if reporter is not None and reporter.alive:
+                reporter.feed(waits)
+        self._reporter = reporter if stays else None
 
     def _tell_wait(self, computing: Computing, nest: ClientProcess) -> None:
         if nest.alive and nest.session.open:
@@ -185,6 +237,14 @@ class WorkerProcess(Process):
         key = computing.task, computing.attempt
         if not self.alive or self.computing.get(key) is not computing or computing.nest is None:
             return
+        computing.nest_ended = kind
+        if computing.waits:
+            self._end_nest(computing)
+
+    def _end_nest(self, computing: Computing) -> None:
+        """A task that nests is over: the nested one has its outcome, or it does not wait for that."""
+        assert computing.nest is not None
+        key, kind = (computing.task, computing.attempt), computing.nest_ended
         self.loop.after(0.0, computing.nest.leave)
         del self.computing[key]
         self._fill()
@@ -193,6 +253,14 @@ class WorkerProcess(Process):
             self._report(we.Finished(*key, took_s, computing.work.result))
         else:
             self._report(we.Raised(*key, took_s, kind, m.Payload(b"Traceback ...")))
+
+    def _nest_computed(self, computing: Computing) -> None:
+        """A task that nests has computed what it computes besides."""
+        computing.left_s = 0.0
+        if computing.work.nest_kind[0] == "computes":
+            computing.nest_ended = "done"
+        if computing.nest_ended:
+            self._end_nest(computing)
 
     def _lock(self, task: bytes) -> None:
         """Let a task keep the interpreter lock: the rest of the process is as good as frozen."""
@@ -236,7 +304,7 @@ class WorkerProcess(Process):
             self.loop.after(ANNOUNCE_AFTER_S, self._announce, computing, self._generation)
         if computing.stalls:
             self.loop.after(STALL_EVERY_S, self._stall, computing, self._generation)
-        elif not hangs and computing.nest is None:
+        elif not hangs and not computing.waits:
             self.loop.after(computing.left_s, self._over, computing, self._generation)
 
     def _announce(self, computing: Computing, generation: int) -> None:
@@ -251,6 +319,9 @@ class WorkerProcess(Process):
         work, took_s = computing.work, computing.ran_s + self.loop.now - computing.since
         if work.behaviour == "poison":
             self.host.crash()
+            return
+        if computing.nest is not None:
+            self._nest_computed(computing)
             return
         del self.computing[computing.task, computing.attempt]
         self._fill()

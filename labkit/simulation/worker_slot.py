@@ -12,6 +12,7 @@ from random import Random
 
 from labkit.core.peers import worker_events as we
 from labkit.core.peers import worker_session as ws
+from labkit.core.peers.quiet_process import QuietProcess
 from labkit.core.protocol import exit_codes
 from labkit.core.protocol.rules import Rules
 from labkit.simulation.clients import ClientProcess
@@ -38,6 +39,7 @@ class WorkerSlot:
         computed: Computed,
         make_session: Callable[..., ws.WorkerSession],
         open_nest: Callable[[Work, Callable[[str], None]], ClientProcess],
+        quiet_process: Callable[[Rules], QuietProcess],
     ) -> None:
         self.name = name
         self.rules = rules
@@ -47,6 +49,7 @@ class WorkerSlot:
         self.computed = computed
         self.make_session = make_session
         self.open_nest = open_nest
+        self.quiet_process = quiet_process
         self.slowness = self.usual_slowness = 1.0
         self.link = Link(random.uniform(0.0001, 0.002))
         self.process: WorkerProcess | None = None

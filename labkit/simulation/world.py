@@ -114,6 +114,7 @@ class World:
         return WorkerSlot(
             name, self.loop, self.network, Random(random.random()), self.rules, able, compute_slots,
             self.works, self._computed, self._parts.worker_session, self._open_nest,
+            self._parts.quiet_process,
         )  # fmt: skip
 
     def _open_nest(self, work: Work, outcome: Callable[[str], None]) -> ClientProcess:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from itertools import islice
 from typing import Any
 
 from labkit.core.autoscaler import Autoscaler, Load
 from labkit.core.peers import client_session as cs
+from labkit.core.peers.quiet_process import QuietProcess
 from labkit.core.peers.session import Phase, Send
 from labkit.core.peers.worker_session import WorkerSession
 from labkit.core.protocol import messages as m
@@ -139,3 +140,29 @@ class Flaps(Autoscaler):
 
     def _next_size(self, load: Load, now: float) -> int:
         return self._wanted[-1][1]
+
+
+# --- the look at a worker's process -------------------------------------------------------------------------
+
+
+class OpenTasksAreWaitedFor(QuietProcess):
+    """Takes a task that has submitted others for one that waits for them, though it computes."""
+
+    @staticmethod
+    def _wait(threads: Mapping[int, Hashable | None]) -> bool:
+        return True
+
+
+class OneWaitIsEnough(QuietProcess):
+    """Takes a process for quiet as soon as one of its threads waits."""
+
+    @staticmethod
+    def _wait(threads: Mapping[int, Hashable | None]) -> bool:
+        return any(threads.values())
+
+
+class NeverLooksAtThreads(QuietProcess):
+    """Reports no wait that only the process shows."""
+
+    def look(self, *_: Any) -> list[cs.WaitsNow]:
+        return []

@@ -262,7 +262,7 @@ class EveryWaitIsADeadlock(Scheduler):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.deadlock._cannot_start = lambda task, held_up: task.started_at is None  # type: ignore[method-assign]
+        self.deadlock._cannot_start = lambda task, *_: task.started_at is None  # type: ignore[method-assign]
 
 
 class SilenceIsFine(Scheduler):

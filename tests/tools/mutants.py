@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from labkit.core.broker.scheduler import Scheduler
 from labkit.core.peers import client_session as cs
+from labkit.core.peers.quiet_process import QuietProcess
 from labkit.core.peers.worker_session import WorkerSession
 from labkit.simulation import Parts
 from labkit.simulation.worker_slot import WorkerSlot
@@ -37,6 +38,10 @@ def _worker(cls: type[WorkerSession], *caught_by: str) -> Mutant:
 
 def _client(cls: type[cs.ClientSession], *caught_by: str) -> Mutant:
     return Mutant(Parts(client_session=cls), frozenset(caught_by))
+
+
+def _process(cls: type[QuietProcess]) -> Mutant:
+    return Mutant(Parts(quiet_process=cls), frozenset({"deserved_failure"}), workers=2, faults=("nest",))
 
 
 def _autoscaler(*caught_by: str, **parts: Any) -> Mutant:
@@ -99,6 +104,9 @@ FURTHER: dict[str, Mutant] = {
     "a slot may become free": _scheduler(schedulers.EveryWaitIsADeadlock, "deserved_failure")._replace(
         workers=2, faults=("hang", "nest")
     ),
+    "threads that compute": _process(peers.OpenTasksAreWaitedFor),
+    "all threads of a process": _process(peers.OneWaitIsEnough),
+    "waits of threads": _process(peers.NeverLooksAtThreads),
     "death in silence": _scheduler(schedulers.SilenceIsFine, "liveness")._replace(faults=("lock",)),
     "containment": _scheduler(schedulers.NeverWaits, "containment")._replace(faults=("lock",)),
     "a word is not enough": _scheduler(schedulers.AnyMessageIsEnough, "containment")._replace(

@@ -4,8 +4,9 @@ Part of the scheduler; only the scheduler imports it. A client that a task has o
 waits for (``Waits``). Rules:
 
 * A running task is *stuck* if everything that it waits for is open and stuck.
-* A worker is *held up* if tasks that wait occupy all its slots. It gets nothing more, and what has not
-  started there is taken back if another worker has room for it.
+* A worker is *held up* if tasks that wait occupy all its slots, or if a task waits there and one of its tasks
+  is careful: that one runs alone. It gets nothing more, and what has not started there is taken back if
+  another worker has room for it.
 * A task that has not started is stuck if stuck tasks occupy all slots of all workers that can do it. If there
   are none, it waits for a worker, not for a slot. One that has started and reports no wait is computing: it
   is not stuck.
@@ -64,7 +65,11 @@ class Deadlock:
         misplaced = [
             task
             for task in (task for worker in held_up for task in worker.tasks.values())
-            if task.started_at is None and any(map(self._workers.has_credit, self._able(task)))
+            if task.started_at is None
+            and any(
+                self._workers.has_credit(worker) and not _is_closed_to(task, worker, waiting)
+                for worker in self._able(task)
+            )
         ]
         self._reduce(waiting)
         self._since = {task.id: self._since.get(task.id, now) for task in waiting}
@@ -104,16 +109,22 @@ class Deadlock:
             free = [
                 task
                 for task, awaited in waiting.items()
-                if not all(other in waiting or self._cannot_start(other, held_up) for other in awaited)
+                if not all(
+                    other in waiting or self._cannot_start(other, held_up, waiting) for other in awaited
+                )
             ]
             if not free:
                 return
             for task in free:
                 del waiting[task]
 
-    def _cannot_start(self, task: OpenTask, held_up: set[Worker]) -> bool:
+    def _cannot_start(self, task: OpenTask, held_up: set[Worker], waiting: Mapping[OpenTask, object]) -> bool:
         able = self._able(task)
-        return task.started_at is None and bool(able) and all(worker in held_up for worker in able)
+        return (
+            task.started_at is None
+            and bool(able)
+            and all(worker in held_up or _is_closed_to(task, worker, waiting) for worker in able)
+        )
 
     def _able(self, task: OpenTask) -> list[Worker]:
         return [worker for worker in self._workers if worker.can(task.needs)]
@@ -128,9 +139,15 @@ class Deadlock:
 
 
 def _held_up(waiting: Mapping[OpenTask, object]) -> set[Worker]:
-    """Return the workers of which these tasks occupy all slots."""
+    """Return the workers of which these tasks occupy all slots, or where a careful task cannot be alone."""
     return {
         worker
         for worker in {task.worker for task in waiting if task.worker is not None}
         if sum(task in waiting for task in worker.tasks.values()) >= worker.slots
+        or any(task.careful for task in worker.tasks.values())
     }
+
+
+def _is_closed_to(task: OpenTask, worker: Worker, waiting: Mapping[OpenTask, object]) -> bool:
+    """Return whether a task that waits in this worker keeps a careful one, which runs alone, from it."""
+    return task.careful and any(other in waiting for other in worker.tasks.values())

@@ -115,6 +115,32 @@ def test_a_child_behind_a_held_up_worker_goes_to_one_that_is_free() -> None:
     assert an_id(6) in {task for task, _ in nest.lab.tasks_of("w1")}, "it waits no longer"
 
 
+def test_a_careful_task_that_waits_holds_up_all_slots_of_its_worker() -> None:
+    nest = Nest(workers=2, slots=3)
+    outer = nest.outer(1)
+    lost = nest.holder(outer)
+    nest.lab.close(lost)
+    nest.routes.remove(lost)
+    nest.wait(RULES.broker_gone_s)
+    nest.lab.start(outer, nest.holder(outer), attempt=2)
+    child = nest.lab.submit(11, nest.lab.client("c11"))
+    nest.clients.append("c11")
+    nest.waits(outer, 11, child, attempt=2)
+    nest.wait()
+    assert nest.codes() == {child: "DEADLOCK"}, "two slots are free, and nothing runs beside a careful task"
+
+
+def test_a_careful_child_cannot_start_beside_a_task_that_waits() -> None:
+    nest = Nest(workers=2, slots=3)
+    child = nest.inner(nest.outer(1), 11)
+    lost = next(route for route in nest.routes if route == nest.holder(child))
+    assert lost == "w2"
+    nest.lab.close(lost)
+    nest.routes.remove(lost)
+    nest.wait(RULES.broker_gone_s + GRACE_S)
+    assert nest.codes() == {child: "DEADLOCK"}
+
+
 def test_a_task_that_does_not_wait_is_no_deadlock() -> None:
     nest = Nest(workers=1)
     nest.inner(nest.outer(1), 11, waits=False)
