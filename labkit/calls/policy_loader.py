@@ -70,7 +70,7 @@ def load(name: str, folder: Path | None = None) -> Policy:
     except (Exception, SystemExit) as error:  # a learner's module may raise anything
         raise _failed(name, module_name, error) from error
     policy = getattr(module, function_name, None)
-    if not callable(policy) or not _takes_three(policy):
+    if not callable(policy) or not takes_three(policy):
         raise InvalidInput(
             N_("the policy {policy}: {module} has no function {function}(task, workers, now); it is {file}"),
             policy=name,
@@ -101,7 +101,8 @@ def _failed(policy: str, module: str, error: BaseException) -> InvalidInput:
     )
 
 
-def _takes_three(policy: Policy) -> bool:
+def takes_three(policy: Policy) -> bool:
+    """Return whether a function can be called as a policy is."""
     try:
         inspect.signature(policy).bind(None, [], 0.0)
     except (TypeError, ValueError):  # another number of arguments, or a built-in without a signature

@@ -8,11 +8,12 @@
 ``overview``          all of them on one page
 ====================  ==================================================================================
 
-Two compare several histories by name:
+Two compare several histories by name, one compares two:
 
 ====================  ==================================================================================
 ``absences``          crash, freeze, slow, polite stop: what the broker saw of each, and what it cost
 ``waits``             how long each task waited, to compare policies
+``side_by_side``      who computed what in two runs of the same tasks: a recording and its replay
 ====================  ==================================================================================
 
 The lessons use some more, for measurements of `labkit.support.timing`:
@@ -47,6 +48,7 @@ from labkit.charts.draw_league import Ranked, league, league_table
 from labkit.charts.draw_overview import overview, overview_table
 from labkit.charts.draw_pictures import pictures, pictures_table
 from labkit.charts.draw_recovery import recovery, recovery_table
+from labkit.charts.draw_replay import side_by_side, side_by_side_table
 from labkit.charts.draw_share import share, share_table
 from labkit.charts.draw_throughput import throughput, throughput_table
 from labkit.charts.draw_timeline import timeline, timeline_table
@@ -80,6 +82,8 @@ __all__ = [
     "recovery_table",
     "share",
     "share_table",
+    "side_by_side",
+    "side_by_side_table",
     "speed_up",
     "speed_up_table",
     "throughput",

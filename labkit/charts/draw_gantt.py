@@ -109,7 +109,7 @@ def height_below(history: History, bars: list[Interval], width: float) -> float:
     return style.AXIS_SPACE + style.LEGEND_LINE * lines + MARGIN
 
 
-def draw_gantt(axes: Axes, history: History, view: View, bars: list[Interval]) -> None:
+def draw_gantt(axes: Axes, history: History, view: View, bars: list[Interval], title: str = "") -> None:
     """Draw the chart into axes whose time axis is ``view``."""
     slots = history.slots()
     rows: dict[tuple[str, int], int] = {}
@@ -118,7 +118,7 @@ def draw_gantt(axes: Axes, history: History, view: View, bars: list[Interval]) -
             rows[worker, slot] = len(rows)
     marks = marks_of(history)
     above = marks_height(marks, view, style.size_of(axes)[0])
-    style.dress(axes, _("Who computed what"), _("seconds since the first event"), above=above)
+    style.dress(axes, title or _("Who computed what"), _("seconds since the first event"), above=above)
     axes.set_xlim(view.since, view.until)
     axes.set_ylim(max(len(rows), 1) - 0.45, -0.55)  # the first worker on top
     for worker, begin, end in [

@@ -12,6 +12,7 @@ Reading order:
   ``autoscaling``
 * what must be true: ``violation``, ``invariants``, ``model``, ``ground_truth``, ``observation``,
   ``task_checker``, ``worker_checker``, ``online_checker``, ``peer_checker``
+* what is chosen instead of drawn: ``scenario``, ``recorded_faults``, ``replay`` (a recorded run again)
 * ``parts`` (what a test may replace), ``run``, ``timeline`` (for people), ``cost``
 
 Source: the deterministic simulation of FoundationDB, the checkers of Jepsen and Maelstrom.

@@ -17,6 +17,7 @@ from labkit.core.errors import N_, InvariantBroken
 from labkit.core.history import Event
 from labkit.core.history.check import check
 from labkit.core.protocol.rules import Rules
+from labkit.simulation import strikes
 from labkit.simulation.clients import Outcome
 from labkit.simulation.faults import BEHAVIOURS, FAULTS, checked
 from labkit.simulation.parts import Parts
@@ -119,8 +120,9 @@ def simulate(
     )  # fmt: skip
     if scenario is not None:
         workers, tasks = len(scenario.places), len(works)
-    places = scenario.places if scenario is not None else None
-    world = World(seed, workers, works, policy, rules, safety_s, thorough, wire, parts or Parts(), places)
+    world = World(seed, workers, works, policy, rules, safety_s, thorough, wire, parts or Parts(), scenario)
+    for strike in scenario.strikes if scenario is not None else ():
+        world.loop.at(strike.at, strikes.carry_out, world, strike)
     for name in names:
         schedule_strikes = FAULTS[name].plan
         if schedule_strikes is not None:

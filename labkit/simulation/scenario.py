@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
@@ -21,6 +21,23 @@ class Place:
     """How many tasks it computes at the same time."""
     slowness: float = 1.0
     """It needs this many times as long as the fastest."""
+    name: str = ""
+    """Empty: ``worker-`` and its number."""
+    capabilities: frozenset[str] = frozenset()
+    """Empty: all."""
+    starts_at: float | None = None
+    """When it is started; None: at the beginning."""
+
+
+@dataclass(frozen=True)
+class Strike:
+    """Something that is done to a worker or to the ``broker`` at an instant of the run."""
+
+    at: float
+    what: str
+    """kill, pause, resume, stop, start, or heal (all that is frozen); another word is only written into the
+    history."""
+    target: str
 
 
 @dataclass(frozen=True)
@@ -29,6 +46,11 @@ class Scenario:
 
     works: Sequence[Work]
     places: Sequence[Place]
+    strikes: Sequence[Strike] = ()
+    clients: Mapping[bytes, str] = field(default_factory=dict)
+    """Whose each task is; empty: the seed distributes them."""
+    ends_with_its_tasks: bool = False
+    """Whether the run may end before its safety phase does, once all tasks have an outcome."""
 
 
 def uneven(seed: int, tasks: int, places: Sequence[Place], every_s: float) -> Scenario:

@@ -1,7 +1,8 @@
 """What a fault does when it strikes: to workers, links, the broker, clients.
 
-Each function is called when the time has come and chooses among the processes that are there then. Every
-strike is written into the history before it takes effect, as a real one is (``Client.note``).
+Each function but ``carry_out`` is called when the time has come and chooses among the processes that are
+there then. Every strike is written into the history before it takes effect, as a real one is
+(``Client.note``).
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from collections.abc import Callable
 from random import Random
 from typing import TypeVarTuple, Unpack
 
+from labkit.simulation.broker import BrokerHost
 from labkit.simulation.clients import ClientProcess
 from labkit.simulation.connection import USUAL_BYTES_PER_S
 from labkit.simulation.process import Process
+from labkit.simulation.scenario import Strike
 from labkit.simulation.worker_slot import WorkerSlot
 from labkit.simulation.world import World
 
@@ -43,6 +46,47 @@ def _any_process(world: World, random: Random) -> Process | None:
     clients = [client for client in world.clients if client.alive]
     kind: list[Process] = [*clients] if not workers or random.random() < 0.3 else [*workers]
     return random.choice(kind) if kind else None
+
+
+def carry_out(world: World, strike: Strike) -> None:
+    """Do what a scenario names, to whom it names, unless healing has already undone everything."""
+    if world.faults_over:
+        return
+    world.note(strike.what, strike.target)
+    slot = next((slot for slot in world.slots if slot.name == strike.target), None)
+    if strike.what == "heal":
+        _to_broker(world.broker, "resume")
+        for frozen in world.slots:
+            _to_worker(frozen, "resume")
+    elif strike.target == "broker":
+        _to_broker(world.broker, strike.what)
+    elif slot is not None:
+        _to_worker(slot, strike.what)
+
+
+def _to_broker(broker: BrokerHost, what: str) -> None:
+    if what == "kill":
+        broker.kill()
+    elif what == "start":
+        broker.start()
+    elif what == "pause":
+        broker.freeze()
+    elif what == "resume":
+        broker.thaw()
+
+
+def _to_worker(slot: WorkerSlot, what: str) -> None:
+    if what == "kill":
+        slot.kill()
+    elif what == "stop":
+        slot.stop()
+    elif what == "start":
+        slot.start()
+    elif slot.up is not None and what == "pause":
+        slot.up.struck_at = slot.up.loop.now
+        slot.up.freeze()
+    elif slot.up is not None and what == "resume":
+        slot.up.thaw()
 
 
 # --- workers ------------------------------------------------------------------------------------------------

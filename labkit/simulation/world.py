@@ -29,13 +29,14 @@ from labkit.simulation.observation import Observation
 from labkit.simulation.online_checker import WHOLE_CHECK_EVERY, OnlineChecker
 from labkit.simulation.parts import Parts
 from labkit.simulation.peer_checker import PeerChecker
-from labkit.simulation.scenario import Place
+from labkit.simulation.scenario import Place, Scenario
 from labkit.simulation.violation import PromiseBroken, Violation, violated
 from labkit.simulation.work import CAPABILITIES, Work
 from labkit.simulation.worker_process import WATCHDOG_SLACK, Computed
 from labkit.simulation.worker_slot import WorkerSlot
 
 SETTLE_S: Final = 20.0
+EARLY_EVERY_S: Final = 0.1
 MOST_STEPS: Final = 2_000_000
 
 
@@ -53,7 +54,7 @@ class World:
         thorough: bool,
         wire: bool,
         parts: Parts,
-        places: Sequence[Place] | None = None,
+        scenario: Scenario | None = None,
     ) -> None:
         self.seed = seed
         self.rules = rules
@@ -75,7 +76,8 @@ class World:
         self.network = Network(self.loop, self.random("network"), self.broker, wire)
         self.broker.network = self.network
         self.nested: list[ClientProcess] = []  # those that tasks have opened
-        self.slots = self._make_slots(workers) if places is None else self._slots_at(places)
+        self._scenario = scenario
+        self.slots = self._make_slots(workers) if scenario is None else self._slots_at(scenario.places)
         self.intruders: list[WorkerSlot] = []  # workers with an id that another one has
         self.clients: list[ClientProcess] = []
         self.peer_checker = PeerChecker(self.loop, self.broker, self.slots, self.intruders, self.clients)
@@ -83,7 +85,7 @@ class World:
         self.truth.slots = self.slots.copy()
         self.truth.clients = self.clients.copy()
         self.autoscaling: Autoscaling | None = None
-        self._all_remain = places is not None  # the chosen workers also live after the faults
+        self._all_remain = scenario is not None  # the chosen workers also live after the faults
 
     def random(self, purpose: str) -> Random:
         """Return this run's generator for one purpose."""
@@ -105,7 +107,7 @@ class World:
         random = self.random("posts")
         made = []
         for number, place in enumerate(places, 1):
-            slot = self._slot(f"worker-{number}", frozenset(), place.slots, random)
+            slot = self._slot(place.name or f"worker-{number}", place.capabilities, place.slots, random)
             slot.slowness = slot.usual_slowness = place.slowness
             made.append(slot)
         return made
@@ -139,16 +141,22 @@ class World:
 
     def _make_clients(self, works: list[Work]) -> list[ClientProcess]:
         random = self.random("clients")
-        count = random.choice((1, 2, 2, 3))
-        share: list[list[Work]] = [[] for _ in range(count)]
-        for work in works:
-            share[random.randrange(count)].append(work)
+        share: dict[str, list[Work]] = {}
+        if self._scenario is not None and self._scenario.clients:
+            for work in works:
+                share.setdefault(self._scenario.clients[work.task], []).append(work)
+        else:
+            count = random.choice((1, 2, 2, 3))
+            share = {f"client-{number}": [] for number in range(1, count + 1)}
+            names = list(share)
+            for work in works:
+                share[names[random.randrange(count)]].append(work)
         return [
             ClientProcess(
-                f"client-{i + 1}", self.loop, self.network, Random(random.random()), self.rules, mine,
+                name, self.loop, self.network, Random(random.random()), self.rules, mine,
                 self.peer_checker.judge_outcome, self._parts.client_session,
             )
-            for i, mine in enumerate(share)
+            for name, mine in share.items()
         ]  # fmt: skip
 
     # --- what may be done to it -----------------------------------------------------------------------------
@@ -210,6 +218,8 @@ class World:
         try:
             self._start(random)
             self.loop.at(self.safety_s, self.heal, random)
+            if self._scenario is not None and self._scenario.ends_with_its_tasks:
+                self._heal_early(random)
             self._live(self.safety_s + self._bound_s())
         except PromiseBroken as broken:
             return broken.violation
@@ -219,9 +229,19 @@ class World:
         self.loop.at(random.choice((0.0, 0.0, 0.3)), self.broker.start)
         for client in self.clients:
             client.start()
+        places: Sequence[Place] = () if self._scenario is None else self._scenario.places
+        later = {slot.name: place.starts_at for slot, place in zip(self.slots, places, strict=False)}
         for slot in self.slots:
-            self.loop.at(random.random() * 0.1, slot.start)
+            soon, at = random.random() * 0.1, later.get(slot.name)
+            self.loop.at(soon if at is None else at, slot.start)
         self.peer_checker.start()
+
+    def _heal_early(self, random: Random) -> None:
+        """Heal as soon as each client has all its outcomes."""
+        if all(client.finished for client in self.clients):
+            self.heal(random)
+        elif not self.faults_over:
+            self.loop.after(EARLY_EVERY_S, self._heal_early, random)
 
     def _bound_s(self) -> float:
         """Return how long everything may take to end after the faults, on one worker with one slot."""
