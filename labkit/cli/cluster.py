@@ -270,7 +270,8 @@ def _show_up(told: dict[str, Any], cluster: Cluster, options: argparse.Namespace
             steps.insert(0, (f"{command} {name}", meaning))
     if not told["started_now"] and options.workers not in (None, n):
         steps.insert(0, (f"scale {options.workers}", _("change the number of workers")))
-    missing = missing_in_env_file(cluster.ports) if cluster.backend == "compose" else []
+    on_host = cluster.backend == "compose" and settings.control is None
+    missing = missing_in_env_file(cluster.ports) if on_host else []
     if missing and cluster.name == "default":  # docker-compose means no other one
         output.line()
         text = _(

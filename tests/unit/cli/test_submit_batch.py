@@ -234,11 +234,7 @@ def test_thousands_of_small_pictures_are_handed_over_at_once_up_to_the_clients_q
 ) -> None:
     monkeypatch.setattr(batch, "LOOK_EVERY_S", 0.01)
     assert Rules().max_client_tasks == batch.MOST_UNDER_WAY
-    icon, pictures = picture(tmp_path / "icon.png"), []
-    for number in range(5_000):
-        pictures.append(tmp_path / "in" / str(number % 2) / f"{number // 2}.png")
-        pictures[-1].parent.mkdir(parents=True, exist_ok=True)
-        os.link(icon, pictures[-1])
+    pictures = 5_000 * [picture(tmp_path / "icon.png")]
     executor = FakeExecutor()
     handed_over: list[int] = []
 
