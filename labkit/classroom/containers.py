@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from labkit.cli import doctor_checks
+from labkit.cli.doctor_findings import OK
 from labkit.core.errors import LabkitError
 from labkit.support.i18n import _, translate_error
 from labkit.support.settings import Settings
@@ -60,7 +61,7 @@ def _why_not(settings: Settings) -> str:
     if settings.control is not None:
         return ""  # this code runs inside one
     docker = next(finding for finding in doctor_checks.examine(settings) if finding.topic == "docker")
-    if docker.state != doctor_checks.OK:
+    if docker.state != OK:
         found = _(docker.found.template).format(**docker.found.params)
         return _("Docker: {found}").format(found=found)
     if not images.are_built(Docker(PROJECT, os.environ), images.source_digest()):

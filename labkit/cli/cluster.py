@@ -124,7 +124,7 @@ def _up(options: argparse.Namespace, settings: Settings) -> int:
             N_("a cluster cannot have {n} workers; 0 to {most} are possible"),
             n=options.workers, most=MAX_WORKERS,
         )  # fmt: skip
-    # An option is the setting, said for this once.
+    # An option sets the value for this command alone.
     asked = {kind: (VARIABLES[kind], port) for kind, port in asked_for(os.environ).items()}
     for kind in VARIABLES:
         if (text := getattr(options, f"{kind}_port")) is not None:

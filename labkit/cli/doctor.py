@@ -8,7 +8,7 @@ import sys
 
 from labkit.cli import doctor_checks, output
 from labkit.cli.cluster import json_option
-from labkit.cli.doctor_checks import FAIL, OK, WARN, Said
+from labkit.cli.doctor_findings import FAIL, OK, TOPICS, WARN, Sentence
 from labkit.cli.parser import Parser
 from labkit.support.i18n import _
 from labkit.support.settings import Settings
@@ -30,14 +30,14 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     words = {OK: _("ok"), WARN: _("note"), FAIL: _("FAILS")}
     width = max(len(word) for word in words.values())
-    indent = max(len(_(topic)) for topic in doctor_checks.TOPICS.values())
+    indent = max(len(_(topic)) for topic in TOPICS.values())
     failed = False
     for finding in doctor_checks.examine(settings):
         mark = f"{words[finding.state]:<{width}}"
         if colour:
             mark = f"\x1b[{COLOURS[finding.state]}m{mark}\x1b[0m"
         print(mark, end="  ")  # its colour is ours; the rest may quote anything
-        output.line(f"{_(doctor_checks.TOPICS[finding.topic]):<{indent}}  {_text(finding.found)}")
+        output.line(f"{_(TOPICS[finding.topic]):<{indent}}  {_text(finding.found)}")
         if finding.advice.template:
             output.line(f"{'':<{width}}  {'':<{indent}}  → {_text(finding.advice)}")
         sys.stdout.flush()
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     return 1 if failed else 0
 
 
-def _text(sentence: Said) -> str:
+def _text(sentence: Sentence) -> str:
     return _(sentence.template).format(**sentence.params)
 
 

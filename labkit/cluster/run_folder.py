@@ -41,8 +41,8 @@ KEPT_HISTORY_BYTES = 256 << 20
 """Earlier histories beyond the newest are dropped when all of them together are larger than this."""
 
 
-class State(TypedDict):
-    """What ``cluster.json`` contains while a cluster runs; ``labkit.cluster.supervisor`` writes it."""
+class About(TypedDict):
+    """What a cluster's users know of it from its start on."""
 
     name: str
     backend: str
@@ -51,11 +51,17 @@ class State(TypedDict):
     event_address: str
     redis_url: str | None
     keys: str | None
-    """The folder of CURVE keys; None: the secret opens the broker."""
+    """The folder of CURVE keys; None: the cluster's secret opens the broker."""
     policy: str
     started: float
+    """Seconds since 1970."""
     private: bool
     drain_s: float
+
+
+class State(About):
+    """What ``cluster.json`` contains while a cluster runs; ``labkit.cluster.supervisor`` writes it."""
+
     control_port: int
     processes: dict[str, tuple[int, str]]
     """By name: pid and birth. JSON makes lists of them."""

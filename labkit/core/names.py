@@ -33,7 +33,7 @@ def is_label(text: str) -> bool:
 
 
 def check_label(name: str) -> None:
-    """Raise InvalidInput for what cannot be a client's name."""
+    """Raise InvalidInput if this cannot be a client's name."""
     if not is_label(name):
         raise InvalidInput(
             N_("a client's name is one visible line of at most {most} characters, not {name!r}"),

@@ -21,7 +21,7 @@ STORM_WORKERS = 4
 STORM_TASKS, STORM_TASK_S = 500, 0.35
 STORM_S, STORM_EVERY_S = 60.0, 0.7
 STORM_KILLS = 20
-"""With fewer kills nothing is shown."""
+"""Fewer kills prove nothing."""
 KEEP_OPEN = 100
 """Open tasks at each kill."""
 

@@ -1,4 +1,4 @@
-"""What a picture file says about itself, checked before anything is decoded.
+"""A picture file's own description: size, frames, metadata; checked before anything is decoded.
 
 `examine` looks at a PNG, JPEG, WebP, BMP, TIFF or GIF file without trusting it: whether it is whole, its
 size, frames, bits a channel, and the metadata that results carry on. Pillow reads the structure, except:
@@ -37,7 +37,7 @@ _JPEG_METADATA = (_EXIF, b"JFIF", b"ICC_PROFILE\0", b"Photoshop 3.0\0", b"Adobe"
 _PNG_PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _PNG_COLOUR_CHUNKS = frozenset({b"gAMA", b"cHRM", b"sRGB", b"cICP"})
 _MOST_METADATA = 16 << 20
-# Formats that a class has and the lab cannot read, by what stands at their beginning.
+# Formats that classes use and the lab cannot read, by their first bytes.
 _UNREADABLE = (
     (4, b"ftypheic", "HEIC"), (4, b"ftypheix", "HEIC"), (4, b"ftyphevc", "HEIC"), (4, b"ftypmif1", "HEIC"),
     (4, b"ftypmsf1", "HEIC"), (4, b"ftypavif", "AVIF"), (4, b"ftypavis", "AVIF"), (0, b"%PDF-", "PDF"),
@@ -47,7 +47,7 @@ _UNREADABLE = (
 
 
 def examine(data: bytes, name: str, max_pixels: int) -> Header:
-    """Return what the file ``data`` says about itself; `ImageError` calls the picture ``name``."""
+    """Return the header of the file ``data``; `ImageError` calls the picture ``name``."""
     if data.startswith(PNG):
         return _png(data, name, max_pixels)
     if data.startswith(JPEG):

@@ -51,7 +51,7 @@ _PHOTOGRAPHS = (
 )
 
 
-# Suffixes of pictures that a class has and the lab cannot read, many of them raw files of cameras.
+# Suffixes of pictures that classes use and the lab cannot read, many of them raw files of cameras.
 _UNREADABLE = {
     "heic", "heif", "hif", "avif", "jxl", "jp2", "svg", "svgz", "pdf", "eps", "psd", "xcf", "ico", "tga",
     "exr", "hdr", "ppm", "pgm", "pbm", "dng", "cr2", "cr3", "nef", "arw", "orf", "raf", "rw2",

@@ -1,4 +1,4 @@
-"""TIFF files: what the first page says about itself, who decodes it, and its metadata.
+"""TIFF files: the header of the first page, its decoder, and its metadata.
 
 Pillow decodes pages of 8 bits; for 16 bits see `labkit.imaging.tiff_deep`.
 

@@ -71,7 +71,7 @@ class Panel:
         self._load: Load | None = None
         self._board: Board | None = None
         self._former: list[Board] = []
-        """Boards that this panel has replaced. They must not show so any longer than it lives."""
+        """Boards that this panel has replaced. They must stop showing that when it ends."""
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()  # guards the fields below
         self._pending: dict[str, Pending] = {}

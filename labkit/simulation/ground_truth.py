@@ -28,7 +28,7 @@ class GroundTruth:
     def __init__(self, loop: Loop, rules: Rules, computed: Computed) -> None:
         self.slots: list[WorkerSlot] = []
         self.clients: list[ClientProcess] = []
-        self.is_disturbed = False  # by a fault, whichever
+        self.is_disturbed = False  # by any fault
         self._loop = loop
         self._rules = rules
         self._computed = computed

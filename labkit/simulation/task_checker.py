@@ -21,7 +21,7 @@ FEW_WORKERS: Final = 3
 KILLERS: Final = ("poison", "locks", "stalls", "hangs", "nests")
 """Those that may explain a death; one that hangs or waits is hit again and again, as if it were poison."""
 LOOK_BACK_S: Final = 10.0
-"""Kills without a task that are older do not speak for it."""
+"""Older kills without the task are no evidence in its favour."""
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 
@@ -233,7 +233,7 @@ class TaskChecker:
     def _judge_storm(self, work: Work) -> None:
         """Blame rule: where workers are killed without a task, too, a task that kills none is not guilty.
 
-        With one or two workers every kill hits the task that was requeued: nothing tells it from poison.
+        With one or two workers every kill hits the requeued task: nothing distinguishes it from poison.
         """
         seen = self._seen
         if len({slot.name for slot in seen.truth.slots}) < FEW_WORKERS:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from labkit.cluster.run_folder import About
+
 
 class Part(TypedDict):
     """One process: its command, and the variables that are added to the supervisor's environment."""
@@ -17,24 +19,6 @@ class WorkerPart(Part):
 
     own: dict[str, dict[str, str]]
     """More variables, by worker."""
-
-
-class About(TypedDict):
-    """What the supervisor copies into ``cluster.json`` for the cluster's users."""
-
-    name: str
-    backend: str
-    ports: dict[str, int]
-    address: str
-    event_address: str
-    redis_url: str | None
-    keys: str | None
-    """The folder of CURVE keys; None: the cluster's secret opens the broker."""
-    policy: str
-    started: float
-    """Seconds since 1970."""
-    private: bool
-    drain_s: float
 
 
 class Plan(TypedDict):

@@ -23,7 +23,7 @@ Where many tasks look like poison at once, a storm is likelier than so many pois
 ``EPIDEMIC`` different tasks would have to be guilty of the other deaths, as many deaths count after all as
 have no possible culprit in common.
 
-A single death is no habit: fewer than ``HABIT`` are not counted. Recent crashes that were forgiven are
+Fewer than ``HABIT`` deaths are not counted. Recent crashes that were forgiven are
 weighed again, so that a storm excuses a task once, not for ever. If ``HABIT`` more deaths would change the
 verdict, the suspect waits: in ``dead_s`` seconds a storm shows itself. It waits ``PATIENCE`` times as long
 for deaths that are undecided. No worker is risked meanwhile.
@@ -40,11 +40,11 @@ from labkit.core.broker.records import OpenTask
 GUILTY_BELOW: Final = 1e-6
 """How unlikely the deaths of a suspect must be as an accident. A long storm has a few hundred victims."""
 HABIT: Final = 2
-"""From so many deaths without a task on, workers die anyway."""
+"""With at least this many deaths without the task, workers count as dying anyway."""
 LEAST_RUN_S: Final = 0.05
-"""A run counts as this long at least beside other deaths: a busy broker hears of start and death at once."""
+"""A run counts as at least this long: a busy broker may receive start and death at the same time."""
 EPIDEMIC: Final = 8
-"""From so many different culprits on, beside the suspect, a storm is the likelier cause."""
+"""With at least this many culprits beside the suspect, a storm is the likelier cause."""
 PATIENCE: Final = 3.0
 """How many times ``dead_s`` a suspect waits at most."""
 LOOK_BACK_S: Final = 10.0

@@ -84,7 +84,7 @@ class ForgetAsked(NamedTuple):
 
 
 class WaitsNow(NamedTuple):
-    """A task that runs here waits for tasks of this client; with none, it waits no longer."""
+    """A task that runs here waits for tasks of this client; none: it no longer waits."""
 
     task: bytes
     attempt: int

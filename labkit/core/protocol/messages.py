@@ -105,7 +105,7 @@ class Query(NamedTuple):
 
 class Waits(NamedTuple):
     """The running ``attempt`` of ``task`` waits, without a time limit, until one of the tasks ``awaited`` (16
-    bytes each) has an outcome; with none, it waits no longer. Sent by a client that a task has opened."""
+    bytes each) has an outcome; none: it no longer waits. Sent by a client that a task has opened."""
 
     task: bytes
     attempt: int

@@ -17,7 +17,7 @@ from labkit.classroom.slowed import slowed
 from labkit.classroom.stall_watch import LessonStalled
 from labkit.classroom.story import story
 from labkit.classroom.work import Work, send
-from labkit.cli import doctor_checks
+from labkit.cli import doctor_checks, doctor_findings
 from labkit.cluster import Cluster, open_cluster, ports
 from labkit.cluster.compose import images
 from labkit.core.errors import BrokerUnreachable, ClusterError
@@ -304,8 +304,8 @@ def test_registry_prints_a_note_without_redis(cluster: Cluster, capsys: pytest.C
 def test_containers_are_skipped_with_a_reason_without_docker(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    absent = doctor_checks.Finding(
-        "docker", doctor_checks.WARN, doctor_checks.said("not installed"), doctor_checks.NOTHING
+    absent = doctor_findings.Finding(
+        "docker", doctor_findings.WARN, doctor_findings.sentence("not installed"), doctor_findings.NOTHING
     )
     monkeypatch.setattr(doctor_checks, "examine", lambda _settings: iter([absent]))
     with containers.in_containers() as cluster:
@@ -316,8 +316,8 @@ def test_containers_are_skipped_with_a_reason_without_docker(
 def test_containers_are_skipped_without_images(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    there = doctor_checks.Finding(
-        "docker", doctor_checks.OK, doctor_checks.said("29.1"), doctor_checks.NOTHING
+    there = doctor_findings.Finding(
+        "docker", doctor_findings.OK, doctor_findings.sentence("29.1"), doctor_findings.NOTHING
     )
     monkeypatch.setattr(doctor_checks, "examine", lambda _settings: iter([there]))
     monkeypatch.setattr(images, "is_here", lambda _engine, _image: False)

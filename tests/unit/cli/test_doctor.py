@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
-from labkit.cli import doctor_checks, output
-from labkit.cli.doctor_checks import FAIL, OK, WARN, Finding
+from labkit.cli import doctor_checks, doctor_docker, output
+from labkit.cli.doctor_docker import check_docker
+from labkit.cli.doctor_findings import FAIL, NOTHING, OK, TOPICS, WARN, Finding, sentence
+from labkit.cli.doctor_ports import check_ports, check_published
 from labkit.cluster.compose import projects
 from labkit.cluster.compose.projects import Project
 from labkit.mirror import server as redis_server
@@ -51,7 +53,7 @@ def only(findings: Iterator[Finding]) -> Finding:
 
 def test_every_topic_is_checked_and_named(lab: Commands) -> None:
     found = lab("doctor", "--json").json()
-    assert {check["check"] for check in found["checks"]} == set(doctor_checks.TOPICS)
+    assert {check["check"] for check in found["checks"]} == set(TOPICS)
     assert found["ok"] == all(check["state"] != FAIL for check in found["checks"])
     assert all(check["advice"] for check in found["checks"] if check["state"] != OK)
 
@@ -62,14 +64,14 @@ def test_people_get_one_line_per_finding(lab: Commands, language: str) -> None:
     said = lab("doctor")
     assert said.err == ""
     lines = [line for line in said.out.splitlines() if line and not line.startswith((" ", "\x1b"))]
-    assert len(lines) > len(doctor_checks.TOPICS)  # each topic, and the verdict
+    assert len(lines) > len(TOPICS)  # each topic, and the verdict
 
 
 @pytest.mark.parametrize(("state", "code"), [(OK, 0), (WARN, 0), (FAIL, 1)])
 def test_only_required_findings_make_doctor_fail(
     lab: Commands, monkeypatch: pytest.MonkeyPatch, state: str, code: int
 ) -> None:
-    finding = Finding("disk", state, doctor_checks.said("as it is"), doctor_checks.NOTHING)
+    finding = Finding("disk", state, sentence("as it is"), NOTHING)
     monkeypatch.setattr(doctor_checks, "examine", lambda _settings: iter([finding]))
     assert lab("doctor").code == code
     assert lab("doctor", "--json").code == code
@@ -142,22 +144,20 @@ def test_other_package_version_is_a_note(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_taken_port_is_named_with_its_owner(taken_port: int) -> None:
-    found = [
-        f for f in doctor_checks._ports(settings(worker_port=taken_port)) if str(taken_port) in str(f.found)
-    ]
+    found = [f for f in check_ports(settings(worker_port=taken_port)) if str(taken_port) in str(f.found)]
     assert [finding.state for finding in found] == [WARN]
     assert f"pid {os.getpid()}" in str(found[0].found)
 
 
 def test_redis_port_is_checked_on_its_listening_address(taken_port: int) -> None:
     lab = settings(host="127.0.0.2", redis_port=taken_port)
-    found = [f for f in doctor_checks._ports(lab) if str(taken_port) in str(f.found)]
+    found = [f for f in check_ports(lab) if str(taken_port) in str(f.found)]
     assert [finding.state for finding in found] == [WARN]
 
 
 def test_taken_port_fails_if_it_was_requested(taken_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABKIT_WORKER_PORT", str(taken_port))
-    found = [f for f in doctor_checks._ports(Settings.from_environment()) if f.state == FAIL]
+    found = [f for f in check_ports(Settings.from_environment()) if f.state == FAIL]
     assert [str(taken_port) in str(finding.found) for finding in found] == [True]
     assert "LABKIT_WORKER_PORT" in str(found[0].advice)
 
@@ -189,24 +189,24 @@ def test_docker_findings_match_the_installation(
     monkeypatch: pytest.MonkeyPatch, engine: Any, compose: Any, state: str, said: str
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: "/bin/docker" if name == "docker" else None)
-    monkeypatch.setattr(doctor_checks, "_ask", lambda *command: compose if "compose" in command else engine)
-    finding = only(doctor_checks._docker(settings()))
+    monkeypatch.setattr(doctor_docker, "_ask", lambda *command: compose if "compose" in command else engine)
+    finding = only(check_docker(settings()))
     assert finding.state == state and said in str(finding.found)
     assert ("usermod" in str(finding.advice)) == ("permission" in said)
 
 
 def test_missing_docker_is_only_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert only(doctor_checks._docker(settings())).state == WARN
+    assert only(check_docker(settings())).state == WARN
 
 
 def test_hanging_or_missing_program_returns_a_complaint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor_checks, "DOCKER_S", 0.2)
-    assert doctor_checks._ask(sys.executable, "-c", "import time; time.sleep(60)")[0] is None
-    assert doctor_checks._ask(str(tmp_path / "nothing")) == (None, "No such file or directory")
-    assert doctor_checks._ask(sys.executable, "--version")[0] == f"Python {sys.version.split()[0]}"
+    monkeypatch.setattr(doctor_docker, "DOCKER_S", 0.2)
+    assert doctor_docker._ask(sys.executable, "-c", "import time; time.sleep(60)")[0] is None
+    assert doctor_docker._ask(str(tmp_path / "nothing")) == (None, "No such file or directory")
+    assert doctor_docker._ask(sys.executable, "--version")[0] == f"Python {sys.version.split()[0]}"
 
 
 # --- the machine ---
@@ -240,9 +240,7 @@ def test_container_clusters_are_named_with_their_ports(
     finding = only(doctor_checks._clusters(settings(home=tmp_path)))
     assert (finding.state, str(finding.found)) == (OK, "running in containers: default, second")
     assert "status --backend compose" in str(finding.advice)
-    found = [
-        f for f in doctor_checks._ports(settings(client_port=taken_port)) if str(taken_port) in str(f.found)
-    ]
+    found = [f for f in check_ports(settings(client_port=taken_port)) if str(taken_port) in str(f.found)]
     assert [finding.state for finding in found] == [OK]
     assert "the lab's cluster 'default'" in str(found[0].found)
 
@@ -253,37 +251,37 @@ def test_ports_that_docker_compose_would_miss_are_named_with_both_remedies(
     monkeypatch.setattr(shutil, "which", lambda _name: "/bin/docker")
     monkeypatch.setattr(projects, "running", list)
     free = {"client_port": 0, "event_port": 0, "redis_port": 0, "lab_port": 0}  # 0: any free port
-    assert list(doctor_checks._published(settings(**free))) == []
+    assert list(check_published(settings(**free))) == []
     for name in free:
-        (finding,) = doctor_checks._published(settings(**{**free, name: taken_port}))
+        (finding,) = check_published(settings(**{**free, name: taken_port}))
         assert finding.state == WARN and str(taken_port) in str(finding.found)
         assert f"LABKIT_{name.upper()}" in str(finding.advice) and "up --backend compose" in str(
             finding.advice
         )
     own = [Project("labkit", frozenset({taken_port}))]
     monkeypatch.setattr(projects, "running", lambda: own)
-    assert list(doctor_checks._published(settings(**{**free, "redis_port": taken_port}))) == []
+    assert list(check_published(settings(**{**free, "redis_port": taken_port}))) == []
 
 
 def test_two_clusters_of_one_name_have_a_command_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(projects, "running", lambda: [Project("labkit", frozenset())])
-    monkeypatch.setattr(doctor_checks, "_running_clusters", lambda _settings: [{"name": "default"}])
+    monkeypatch.setattr(doctor_checks, "running_clusters", lambda _settings: [{"name": "default"}])
     commands = [str(finding.advice) for finding in doctor_checks._clusters(settings(home=tmp_path))]
     assert commands == [
         f"python -m labkit status --backend {backend} shows it" for backend in ("local", "compose")
     ]
-    monkeypatch.setattr(doctor_checks, "_running_clusters", lambda _settings: [{"name": "second"}])
+    monkeypatch.setattr(doctor_checks, "running_clusters", lambda _settings: [{"name": "second"}])
     commands = [str(finding.advice) for finding in doctor_checks._clusters(settings(home=tmp_path))]
     assert commands[0] == "python -m labkit status --name second shows it"
 
 
 def test_settings_only_in_composes_env_file_are_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: "/bin/docker")
-    monkeypatch.setattr(doctor_checks, "_ask", lambda *command: ("27.1", ""))
+    monkeypatch.setattr(doctor_docker, "_ask", lambda *command: ("27.1", ""))
     monkeypatch.setattr(projects, "only_in_env_file", lambda: ["LABKIT_CLIENT_PORT"])
-    engine, note = doctor_checks._docker(settings())
+    engine, note = check_docker(settings())
     assert (engine.state, note.state) == (OK, WARN)
     assert "LABKIT_CLIENT_PORT" in str(note.found) and "environment" in str(note.advice)
 

@@ -1,7 +1,7 @@
 """Requeue on kill: what a lost worker held comes back, once, first, and in its order.
 
 Simulated: workers are killed while they compute, and the learner's function returns the queue after each
-loss. The broker does what it says, so that a task that is left out is lost for good.
+loss. The broker uses that queue, so a task that is left out is lost for good.
 """
 
 from __future__ import annotations

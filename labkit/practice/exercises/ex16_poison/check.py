@@ -1,7 +1,7 @@
 """Poison: a task that crashes its worker fails after three crashes, and no innocent task does.
 
 Simulated: a few tasks kill every process that computes them, other workers are killed or frozen by chance,
-and the learner's function decides at each loss. Judged is each decision, then how often each poisonous task
+and the learner's function decides at each loss. Each decision is judged, then how often each poisonous task
 was sent.
 """
 

@@ -23,7 +23,7 @@ PLACES = (Place(3), Place(), Place(slowness=3.0), Place(slowness=6.0))
 TASKS, EVERY_S, RUN_S = 25, 0.1, 5.0
 FAULTS = ("kill",)
 AT_MOST = 0.8
-"""Of the time with a random choice."""
+"""Share of the time with a random choice."""
 REAL_TASKS_S = [0.2, 0.02, 0.02, 0.02, 0.02] * 5
 
 

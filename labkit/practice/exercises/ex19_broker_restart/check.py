@@ -1,7 +1,7 @@
 """What a client does when its broker restarts: it submits again what has no outcome, and nothing else.
 
 Simulated: the broker is killed while tasks are open, once or twice, and a new one starts that knows nothing.
-Each time the client's session asks the learner's function what to submit. The session does what it says, so
+Each time the client's session asks the learner's function what to submit. The session does as it answers, so
 that a task that is left out has no outcome for as long as its user waits.
 """
 

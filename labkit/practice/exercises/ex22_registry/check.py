@@ -1,4 +1,4 @@
-"""A registry of workers in Redis: who is active, and who has been silent for too long.
+"""A registry of workers in Redis: which are active, and which have been silent for too long.
 
 Simulated: a script of registrations, heartbeats and health checks on a virtual clock; some acts interrupt
 another one between two of its Redis commands. Each answer is compared with a model of the registry. Real:

@@ -1,4 +1,4 @@
-"""The script of a simulated run: who registers, beats, freezes, leaves and comes back, and when.
+"""The script of a simulated run: which worker registers, beats, freezes, leaves or comes back, and when.
 
 Times are counted in heartbeats and moved by a quarter of one. Interruptions are by another worker than the
 one that is interrupted, so that the order of the two makes no difference to what the registry must answer.

@@ -2,7 +2,7 @@
 
 Simulated, in so far as nothing starts: both files are read. Real: they are built and started, as a project of
 its own that is removed afterwards; the three workers register in Redis and square random numbers. Without
-Docker, and for hand-ins that are graded, it stays with the reading.
+Docker, and for hand-ins that are graded, they are only read.
 """
 
 from __future__ import annotations

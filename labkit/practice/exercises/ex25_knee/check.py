@@ -1,7 +1,7 @@
 """A stress test that finds the knee: the load up to which a cluster still does all that it is offered.
 
 Simulated: clusters whose knee follows from their slots and the length of the tasks; the answer must be close
-to it. Real: a cluster of this machine, whose knee nobody knows. There the answer is held against what the
+to it. Real: a cluster of this machine, whose knee is unknown. There the answer is compared with what the
 learner's own steps showed, as the history has them, so that a slow machine has a low knee and no fault.
 """
 

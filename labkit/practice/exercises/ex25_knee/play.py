@@ -13,7 +13,7 @@ from labkit.security.credentials import Token
 
 MOST_STEPS = 30
 OFFERS = 0.7
-"""Of the rate that was asked for: a machine that submits less cannot find the knee."""
+"""Share of the rate that was asked for; a machine that submits less cannot find the knee."""
 
 
 class TooMany(Exception):
