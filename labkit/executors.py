@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from labkit.client.client import Client
     from labkit.client.futures import Batch, TaskFuture
     from labkit.cluster import Cluster
-    from labkit.core.peers.client_session import Call
+    from labkit.core.peers.client_events import Call
     from labkit.support.settings import Settings
 
 ENGINES = ("sequential", "threads", "processes", "cluster")

@@ -33,6 +33,7 @@ from labkit.client.nested_waits import NestedWaits, Waiters
 from labkit.client.prepare import prepare_call
 from labkit.core.errors import ResultUnreadable
 from labkit.core.names import check_label
+from labkit.core.peers import client_events as ce
 from labkit.core.peers import client_session as cs
 from labkit.core.peers.task_errors import task_error
 from labkit.core.protocol import messages as m
@@ -137,11 +138,11 @@ class Client:
         kwargs: dict[str, Any],
         deadline_s: float | None = None,
         lease_s: float | None = None,
-    ) -> cs.Call:
+    ) -> ce.Call:
         """Return a call that is encoded and ready to be submitted once."""
         return prepare_call(self._rules, function, args, kwargs, deadline_s, lease_s)
 
-    def submit_prepared(self, calls: Iterable[cs.Call]) -> list[TaskFuture]:
+    def submit_prepared(self, calls: Iterable[ce.Call]) -> list[TaskFuture]:
         """Return the futures of these calls, submitted with one wake-up of the I/O loop's thread."""
         if self._io_loop.is_closing:
             raise self._io_loop.ending.closed()
@@ -157,7 +158,7 @@ class Client:
         self._watch_waits()
         return futures
 
-    def submit_for(self, batch: Batch, calls: Iterable[cs.Call]) -> None:
+    def submit_for(self, batch: Batch, calls: Iterable[ce.Call]) -> None:
         """Submit a batch's calls; each outcome goes to ``batch.take``."""
         calls = list(calls)
         for call in calls:
@@ -173,7 +174,7 @@ class Client:
         if not self._batches:
             self._batches_done.set()
         for task in unwanted:
-            self._io_loop.post(cs.CancelAsked(task))
+            self._io_loop.post(ce.CancelAsked(task))
         self._leave_if_forgotten()
 
     def wait_for(
@@ -203,11 +204,11 @@ class Client:
             self.wait_for(done, block, now + TELL_AFTER_S)
         if done():
             return
-        process_waits.tell(self, cs.WaitsNow(inside.task, inside.attempt, (awaited,)))
+        process_waits.tell(self, ce.WaitsNow(inside.task, inside.attempt, (awaited,)))
         try:
             self.wait_for(done, block, ends_at)
         finally:
-            process_waits.tell(self, cs.WaitsNow(inside.task, inside.attempt, ()))
+            process_waits.tell(self, ce.WaitsNow(inside.task, inside.attempt, ()))
 
     def _watch_waits(self) -> None:
         if current_task.is_in_worker():
@@ -224,7 +225,7 @@ class Client:
         threads = [task for task in blocking if task in self._futures or task in self._batches]
         return list(dict.fromkeys(called + threads))
 
-    def report(self, waits: cs.WaitsNow) -> None:
+    def report(self, waits: ce.WaitsNow) -> None:
         """Tell the broker what a task that runs in this process waits for."""
         self._io_loop.post(waits)
 
@@ -242,7 +243,7 @@ class Client:
         with self._starting:
             if future.running() or self._futures.pop(future.task, None) is None:
                 return False
-        self._io_loop.post(cs.CancelAsked(future.task))
+        self._io_loop.post(ce.CancelAsked(future.task))
         self._nested_waits.outcome(future.task)
         settle.cancel(future)
         self._leave_if_forgotten()
@@ -259,7 +260,7 @@ class Client:
         """
         self.cancel_many(self.open_futures())
         for task in list(self._batches):
-            self._io_loop.post(cs.CancelAsked(task))
+            self._io_loop.post(ce.CancelAsked(task))
 
     def note(self, fault: str, target: str, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         """Record that ``fault`` is about to happen to ``target``; return when the history has it."""
@@ -278,13 +279,13 @@ class Client:
         wire.encode(message)  # a message that cannot be encoded fails here, not in the I/O thread
         answer: Future[m.Noted | m.Info] = Future()
         self._answers[number] = answer
-        self._io_loop.post(cs.Ask(message))
+        self._io_loop.post(ce.Ask(message))
         if self._io_loop.is_closing:
             raise self._io_loop.ending.closed()
         try:
             return answer.result(timeout_s)
         except TimeoutError:
-            self._io_loop.post(cs.ForgetAsked(number))  # otherwise a note could be recorded again, later
+            self._io_loop.post(ce.ForgetAsked(number))  # otherwise a note could be recorded again, later
             raise no_answer(self.address, timeout_s) from None
         finally:
             self._answers.pop(number, None)
@@ -343,13 +344,13 @@ class Client:
 
     def _act(self, action: Any) -> None:
         kind = type(action)
-        if kind is cs.Outcome:
+        if kind is ce.Outcome:
             self._resolve(action.call, action.message)
-        elif kind is cs.NowRunning:
+        elif kind is ce.NowRunning:
             self._mark_running(action.task, action.worker)
-        elif kind is cs.CancelAnswer:
+        elif kind is ce.CancelAnswer:
             self._answer_cancel(action.task, action.done)
-        elif kind is cs.Answer:
+        elif kind is ce.Answer:
             answer = self._answers.pop(action.message.number, None)
             if answer is not None:
                 answer.set_result(action.message)
@@ -358,7 +359,7 @@ class Client:
 
     # --- outcomes ---
 
-    def _resolve(self, call: cs.Call, message: m.Result | m.Failed) -> None:
+    def _resolve(self, call: ce.Call, message: m.Result | m.Failed) -> None:
         batch = self._batches.pop(call.task, None)
         if batch is not None:
             batch.take(call.task, message)

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from labkit.calls import serialization
 from labkit.client import process_waits
 from labkit.core.errors import LabkitError
-from labkit.core.peers.client_session import Call
+from labkit.core.peers.client_events import Call
 from labkit.core.peers.task_errors import task_error, unreadable_result
 from labkit.core.protocol import messages as m
 from labkit.support import current_task

@@ -41,6 +41,7 @@ from weakref import WeakSet
 
 from labkit.client.endings import Ending
 from labkit.core.errors import N_, ClientGone
+from labkit.core.peers import client_events as ce
 from labkit.core.peers import client_session as cs
 from labkit.core.peers.session import Connect, Send, Tick
 from labkit.core.protocol import messages as m
@@ -246,7 +247,7 @@ class IOLoop:
                 else:
                     self._as_leader(lambda: self._turn(None))
             if not self.ending.failure:
-                self._as_leader(lambda: self._do(self.session.handle(cs.CloseAsked(), time.monotonic())))
+                self._as_leader(lambda: self._do(self.session.handle(ce.CloseAsked(), time.monotonic())))
         except BaseException as error:  # noqa: BLE001 - every user of this client gets it
             self._fail(error)
         self._as_leader(self._finish)
@@ -350,7 +351,7 @@ class IOLoop:
             kind = type(action)
             if kind is Send:
                 self._connection.put(action.message)
-            elif kind is cs.Welcomed:
+            elif kind is ce.Welcomed:
                 self._denied_since = None
                 self.welcomed.set()
             elif kind is Connect:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from labkit.core.peers import client_session as cs
+from labkit.core.peers import client_events as ce
 from labkit.support.current_task import CurrentTask
 
 MOST = 256
@@ -28,7 +28,7 @@ MOST = 256
 class NestedWaits:
     """The waits of one client's futures. Its methods may be called by any thread."""
 
-    def __init__(self, post: Callable[[cs.WaitsNow], object]) -> None:
+    def __init__(self, post: Callable[[ce.WaitsNow], object]) -> None:
         self._post = post
         self._lock = threading.Lock()
         self._waits: dict[int, tuple[CurrentTask, dict[bytes, None]]] = {}  # by the waiter's identity
@@ -60,7 +60,7 @@ class NestedWaits:
             self._report(inside, awaited)
 
     def _report(self, inside: CurrentTask, awaited: dict[bytes, None]) -> None:
-        self._post(cs.WaitsNow(inside.task, inside.attempt, tuple(awaited)))
+        self._post(ce.WaitsNow(inside.task, inside.attempt, tuple(awaited)))
 
 
 def _awaited(inside: CurrentTask, caller: FrameType | None) -> dict[bytes, None]:

@@ -15,7 +15,7 @@ from labkit.calls import registry, serialization
 from labkit.calls.chunks import Chunk
 from labkit.calls.refusals import TooLarge
 from labkit.core.errors import N_, CannotTravel, InvalidInput
-from labkit.core.peers.client_session import Call
+from labkit.core.peers.client_events import Call
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from labkit.client.thread_states import thread_states
-from labkit.core.peers.client_session import WaitsNow
+from labkit.core.peers.client_events import WaitsNow
 from labkit.core.peers.quiet_process import QuietProcess
 from labkit.core.protocol.rules import Rules
 from labkit.support import current_task

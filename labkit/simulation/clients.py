@@ -10,6 +10,7 @@ from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
+from labkit.core.peers import client_events as ce
 from labkit.core.peers import client_session as cs
 from labkit.core.peers.session import Connect, Send
 from labkit.core.protocol import messages as m
@@ -61,9 +62,9 @@ class ClientProcess(Process):
         self.outcomes: dict[bytes, Outcome] = {}
         self._judge = judge
         self.performers = {
-            Send: self.send, Connect: self.connect, cs.Outcome: self._outcome,
-            cs.CancelAnswer: self._cancel_answer, cs.NowRunning: self._nothing, cs.Answer: self._nothing,
-            cs.Welcomed: self._nothing,
+            Send: self.send, Connect: self.connect, ce.Outcome: self._outcome,
+            ce.CancelAnswer: self._cancel_answer, ce.NowRunning: self._nothing, ce.Answer: self._nothing,
+            ce.Welcomed: self._nothing,
         }  # fmt: skip
         bursts: dict[float, list[Work]] = {}
         for work in works:
@@ -81,7 +82,7 @@ class ClientProcess(Process):
 
     def leave(self) -> None:
         """Close the session and end: what is open is cancelled."""
-        self.feed(cs.CloseAsked())
+        self.feed(ce.CloseAsked())
         self.end(lost=0)
 
     def _submit(self, burst: list[Work]) -> None:
@@ -92,28 +93,28 @@ class ClientProcess(Process):
         calls = [self._call(work) for work in burst]
         if self.frozen:
             for call in calls:
-                self.feed(cs.SubmitAsked(call))
+                self.feed(ce.SubmitAsked(call))
         else:
             self.perform(self.session.submit(calls, self.clock()))
             self.end_turn()
 
-    def _call(self, work: Work) -> cs.Call:
+    def _call(self, work: Work) -> ce.Call:
         arguments, deadline = work.arguments, self.clock() + work.budget_s
         lease_s = NEST_LEASE_S if work.behaviour == "nests" else 0.0
-        return cs.Call(work.task, deadline, lease_s, work.job, work.needs, arguments, arguments.size)
+        return ce.Call(work.task, deadline, lease_s, work.job, work.needs, arguments, arguments.size)
 
     def _cancel(self, work: Work) -> None:
         if self.alive and work.task in self.asked:
             self.cancelled.add(work.task)
-            self.feed(cs.CancelAsked(work.task))
+            self.feed(ce.CancelAsked(work.task))
 
-    def _outcome(self, action: cs.Outcome) -> None:
+    def _outcome(self, action: ce.Outcome) -> None:
         message = action.message
         kind = message.code if isinstance(message, m.Failed) else "done"
         outcome = Outcome(self.loop.now, kind, message.worker, message.attempt)
         self._take(action.call.task, outcome, message)
 
-    def _cancel_answer(self, action: cs.CancelAnswer) -> None:
+    def _cancel_answer(self, action: ce.CancelAnswer) -> None:
         if action.done:
             self._take(action.task, Outcome(self.loop.now, "cancelled"), None)
 

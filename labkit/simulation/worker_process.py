@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Final, Protocol
 
-from labkit.core.peers import client_session as cs
+from labkit.core.peers import client_events as ce
 from labkit.core.peers import worker_events as we
 from labkit.core.peers import worker_session as ws
 from labkit.core.peers.quiet_process import QuietProcess
@@ -230,7 +230,7 @@ class WorkerProcess(Process):
 
     def _tell_wait(self, computing: Computing, nest: ClientProcess) -> None:
         if nest.alive and nest.session.open:
-            nest.feed(cs.WaitsNow(computing.task, computing.attempt, tuple(nest.session.open)))
+            nest.feed(ce.WaitsNow(computing.task, computing.attempt, tuple(nest.session.open)))
 
     def _nest_over(self, computing: Computing, kind: str) -> None:
         """The nested task has its outcome."""

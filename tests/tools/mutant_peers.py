@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from labkit.core.autoscaler import Autoscaler, Load
+from labkit.core.peers import client_events as ce
 from labkit.core.peers import client_session as cs
 from labkit.core.peers.quiet_process import QuietProcess
 from labkit.core.peers.session import Phase, Send
@@ -79,14 +80,14 @@ class TwiceToTheUser(cs.ClientSession):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.calls: dict[bytes, cs.Call] = {}
+        self.calls: dict[bytes, ce.Call] = {}
 
     def _on_message(self, message: m.Message, now: float) -> None:
         if type(message) is m.Result:
             if message.task in self.open:
                 self.calls[message.task] = self.open[message.task]
             elif message.task in self.calls:
-                self._out.append(cs.Outcome(self.calls[message.task], message))
+                self._out.append(ce.Outcome(self.calls[message.task], message))
         super()._on_message(message, now)
 
 
@@ -164,5 +165,5 @@ class OneWaitIsEnough(QuietProcess):
 class NeverLooksAtThreads(QuietProcess):
     """Reports no wait that only the process shows."""
 
-    def look(self, *_: Any) -> list[cs.WaitsNow]:
+    def look(self, *_: Any) -> list[ce.WaitsNow]:
         return []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from labkit.core.peers import client_events as ce
 from labkit.core.peers import client_session as c
-from labkit.core.peers import worker_events as e
+from labkit.core.peers import worker_events as we
 from labkit.core.peers import worker_session as w
 from labkit.core.peers.session import Arrived, Phase, Send, Tick
 from labkit.core.protocol import messages as m
@@ -46,10 +47,10 @@ class AWorker:
         self.hears(*(m.Task(task, attempt, lease_s, careful, m.EMPTY) for task in tasks))
 
     def begins(self, task: bytes, attempt: int = 1) -> None:
-        self.sees(e.Began(task, attempt, self.now))
+        self.sees(we.Began(task, attempt, self.now))
 
     def finishes(self, task: bytes, attempt: int = 1, payload: m.Payload = RESULT) -> None:
-        self.sees(e.Finished(task, attempt, 0.1, payload))
+        self.sees(we.Finished(task, attempt, 0.1, payload))
 
     def pass_time(self, seconds: float, broker_beats: bool = True) -> None:
         """Let time pass, with ticks at the instants that the session asks for."""
@@ -86,13 +87,13 @@ class AWorker:
         return [message for message in sent if type(message) is not m.Heartbeat]
 
     def ran(self) -> list[bytes]:
-        return [action.task.task for action in self.out if type(action) is e.Run]
+        return [action.task.task for action in self.out if type(action) is we.Run]
 
     def withdrew(self) -> list[bytes]:
-        return [action.task for action in self.out if type(action) is e.Withdraw]
+        return [action.task for action in self.out if type(action) is we.Withdraw]
 
     def exit_code(self) -> int | None:
-        codes = [action.code for action in self.out if type(action) is e.Exit]
+        codes = [action.code for action in self.out if type(action) is we.Exit]
         return codes[0] if codes else None
 
 
@@ -124,8 +125,8 @@ class AClient:
 
     def submits(self, *tasks: bytes, budget_s: float = 600.0, size: int = 10) -> None:
         for task in tasks:
-            call = c.Call(task, self.now + budget_s, 30.0, "job", "", m.Payload(bytes(size)), size)
-            self.asks(c.SubmitAsked(call))
+            call = ce.Call(task, self.now + budget_s, 30.0, "job", "", m.Payload(bytes(size)), size)
+            self.asks(ce.SubmitAsked(call))
 
     def is_welcomed(
         self, broker: bytes = b"broker-1", max_tasks: int = 1000, max_bytes: int = 1 << 30
@@ -164,7 +165,7 @@ class AClient:
         """Return (task, RESULT or failure code) of all outcomes handed to the user."""
         return [
             (outcome.call.task, getattr(outcome.message, "code", "RESULT"))
-            for outcome in self.actions(c.Outcome)
+            for outcome in self.actions(ce.Outcome)
         ]
 
 

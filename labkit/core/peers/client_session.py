@@ -24,11 +24,27 @@ Rules:
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Set
-from typing import NamedTuple
+from collections.abc import Iterable
 
 from labkit.core.deadlines import Deadlines
-from labkit.core.peers.session import Connect, Phase, Send, Session, Tick
+from labkit.core.peers.client_events import (
+    Action,
+    Answer,
+    Ask,
+    Call,
+    CancelAnswer,
+    CancelAsked,
+    ClientTables,
+    CloseAsked,
+    Event,
+    ForgetAsked,
+    NowRunning,
+    Outcome,
+    SubmitAsked,
+    WaitsNow,
+    Welcomed,
+)
+from labkit.core.peers.session import Phase, Session, Tick
 from labkit.core.protocol import messages as m
 from labkit.core.protocol.rules import Rules
 from labkit.core.transitions import START, Transitions
@@ -42,108 +58,6 @@ TRANSITIONS: Transitions = {
     ("greeting", "over"): "closed",
     ("ready", "over"): "closed (goodbye)",
 }
-
-
-class Call(NamedTuple):
-    """One task as its client made it. ``deadline`` is absolute, on the client's own clock."""
-
-    task: bytes
-    deadline: float
-    lease_s: float
-    job: str
-    needs: str
-    payload: m.Payload
-    size: int
-
-
-# --- events -------------------------------------------------------------------------------------------------
-
-
-class SubmitAsked(NamedTuple):
-    """The user wants this task done."""
-
-    call: Call
-
-
-class CancelAsked(NamedTuple):
-    """The user wants it cancelled; answered by ``CancelAnswer``."""
-
-    task: bytes
-
-
-class Ask(NamedTuple):
-    """Send a ``Note`` or ``Query`` as soon as there is a broker."""
-
-    message: m.Note | m.Query
-
-
-class ForgetAsked(NamedTuple):
-    """The user no longer waits for the answer to question ``number``: it is not sent again."""
-
-    number: int
-
-
-class WaitsNow(NamedTuple):
-    """A task that runs here waits for tasks of this client; none: it no longer waits."""
-
-    task: bytes
-    attempt: int
-    awaited: tuple[bytes, ...]
-
-
-class CloseAsked(NamedTuple):
-    """The user closed the client: say goodbye."""
-
-
-# --- actions ------------------------------------------------------------------------------------------------
-
-
-class Outcome(NamedTuple):
-    """The task's one visible outcome: a ``Result`` or a ``Failed`` message."""
-
-    call: Call
-    message: m.Result | m.Failed
-
-
-class NowRunning(NamedTuple):
-    """The task has started on a worker."""
-
-    task: bytes
-    worker: str
-
-
-class CancelAnswer(NamedTuple):
-    """``done``: the task will not have any other outcome."""
-
-    task: bytes
-    done: bool
-
-
-class Answer(NamedTuple):
-    """A ``Noted`` or ``Info`` arrived."""
-
-    message: m.Noted | m.Info
-
-
-class Welcomed(NamedTuple):
-    """The broker answered the hello; ``new_broker``: it is another one, which knew no task of this client."""
-
-    new_broker: bool
-
-
-class ClientTables(NamedTuple):
-    """Read-only view of where each open task of a client is, for checkers."""
-
-    waiting: Collection[bytes]
-    """Not with the broker."""
-    sent: Collection[bytes]
-    """Sent to the broker and not acknowledged."""
-    accepted: Set[bytes]
-    """Acknowledged by the broker."""
-
-
-Event = SubmitAsked | CancelAsked | Ask | ForgetAsked | WaitsNow | CloseAsked
-Action = Send | Connect | Outcome | NowRunning | CancelAnswer | Answer | Welcomed
 
 
 class ClientSession(Session[Event, Action]):

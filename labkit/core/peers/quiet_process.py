@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 
-from labkit.core.peers.client_session import WaitsNow
+from labkit.core.peers.client_events import WaitsNow
 from labkit.core.protocol.rules import Rules
 
 Attempt = tuple[bytes, int]

@@ -35,7 +35,7 @@ from labkit.core.errors import (
     TaskHung,
     TaskPoisoned,
 )
-from labkit.core.peers.client_session import Call
+from labkit.core.peers.client_events import Call
 from labkit.core.protocol import messages as m
 
 # Not built from a sentence alone, or of special meaning to Python itself: a parent class stands in.

@@ -12,7 +12,7 @@ import pytest
 from labkit.client import nested_waits
 from labkit.client.futures import TaskFuture
 from labkit.client.nested_waits import NestedWaits, Waiters
-from labkit.core.peers import client_session as cs
+from labkit.core.peers import client_events as ce
 from labkit.support import current_task
 from labkit.support.current_task import CurrentTask
 from tests.tools.waiting import wait_until
@@ -28,7 +28,7 @@ class FakeClient:
         self.reports: list[tuple[bytes, ...]] = []
         self.waits = NestedWaits(self._post)
 
-    def _post(self, waits: cs.WaitsNow) -> None:
+    def _post(self, waits: ce.WaitsNow) -> None:
         assert (waits.task, waits.attempt) == (INSIDE.task, INSIDE.attempt)
         self.reports.append(waits.awaited)
 

@@ -12,7 +12,7 @@ import pytest
 
 from labkit.core import errors
 from labkit.core.errors import LabkitError, ProtocolError, TaskError
-from labkit.core.peers.client_session import Call
+from labkit.core.peers.client_events import Call
 from labkit.core.peers.task_errors import task_error, unreadable_result
 from labkit.core.protocol import messages as m
 from labkit.support import i18n

@@ -17,7 +17,7 @@ import pytest
 from labkit.calls import serialization
 from labkit.client.futures import Batch
 from labkit.core.errors import CannotTravel, ClusterNotRunning, InvalidInput, TaskFailed
-from labkit.core.peers.client_session import Call
+from labkit.core.peers.client_events import Call
 from labkit.core.protocol import messages as m
 from labkit.executors import ENGINES, ClusterExecutor, ProcessExecutor, SequentialExecutor, open_executor
 from labkit.jobs import add, echo, fail

@@ -8,7 +8,8 @@ that a task that is left out has no outcome for as long as its user waits.
 from __future__ import annotations
 
 from labkit.core.errors import N_
-from labkit.core.peers.client_session import Call, ClientSession
+from labkit.core.peers.client_events import Call
+from labkit.core.peers.client_session import ClientSession
 from labkit.core.protocol import messages as m
 from labkit.practice.learner import Learner
 from labkit.practice.piece import Piece

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from labkit.core.peers import client_session as c
+from labkit.core.peers import client_events as e
 from labkit.core.peers.session import Connect, Send
 from labkit.core.protocol import messages as m
 from tests.tools.sessions import RULES, A, AClient, B, C, a_client
@@ -16,7 +16,7 @@ def test_session_connects_and_says_hello() -> None:
     client = AClient()
     assert client.out == [Connect(), Send(m.ClientHello(b"c" * 16, "ann"))]
     client.is_welcomed()
-    assert client.actions(c.Welcomed) == [c.Welcomed(new_broker=False)]
+    assert client.actions(e.Welcomed) == [e.Welcomed(new_broker=False)]
 
 
 @pytest.mark.parametrize("refused", [False, True])
@@ -82,7 +82,7 @@ def test_task_is_submitted_with_the_rest_of_its_time() -> None:
 
 def test_many_calls_are_submitted_in_order() -> None:
     client = a_client()
-    calls = [c.Call(task, 700.0, 30.0, "job", "", m.EMPTY, 0) for task in (A, B, C)]
+    calls = [e.Call(task, 700.0, 30.0, "job", "", m.EMPTY, 0) for task in (A, B, C)]
     client.out += client.session.submit(calls, client.now)
     assert client.submitted() == [A, B, C]
 
@@ -101,7 +101,7 @@ def test_open_tasks_are_submitted_again_in_order_after_a_break() -> None:
     client.out.clear()
     client.hears(m.Stale())
     client.is_welcomed()
-    assert client.actions(c.Welcomed) == [c.Welcomed(new_broker=False)]
+    assert client.actions(e.Welcomed) == [e.Welcomed(new_broker=False)]
     assert client.submitted() == [A, C]
 
 
@@ -112,7 +112,7 @@ def test_new_broker_gets_all_open_tasks_and_the_user_is_informed() -> None:
     client.out.clear()
     client.pass_time(6.1, broker_beats=False)
     client.is_welcomed(b"broker-2")
-    assert client.actions(c.Welcomed) == [c.Welcomed(new_broker=True)]
+    assert client.actions(e.Welcomed) == [e.Welcomed(new_broker=True)]
     assert client.submitted() == [A]
 
 
@@ -248,7 +248,7 @@ def test_start_is_passed_on() -> None:
     client = a_client()
     client.submits(A)
     client.hears(m.Running(A, 1, "w1"))
-    assert client.actions(c.NowRunning) == [c.NowRunning(A, "w1")]
+    assert client.actions(e.NowRunning) == [e.NowRunning(A, "w1")]
 
 
 def test_outcomes_of_an_envelope_are_handled_in_order() -> None:
@@ -285,8 +285,8 @@ def test_broker_reports_a_deadline_before_the_client_does() -> None:
 def test_task_that_was_never_sent_is_cancelled_at_once() -> None:
     client = AClient()
     client.submits(A)
-    client.asks(c.CancelAsked(A))
-    assert client.actions(c.CancelAnswer) == [c.CancelAnswer(A, True)]
+    client.asks(e.CancelAsked(A))
+    assert client.actions(e.CancelAnswer) == [e.CancelAnswer(A, True)]
     client.is_welcomed()
     assert client.submitted() == []
 
@@ -295,11 +295,11 @@ def test_task_that_was_never_sent_is_cancelled_at_once() -> None:
 def test_broker_decides_about_a_task_that_it_has(done: int) -> None:
     client = a_client()
     client.submits(A)
-    client.asks(c.CancelAsked(A))
+    client.asks(e.CancelAsked(A))
     assert client.sent(m.Cancel) == [m.Cancel(A)]
-    assert client.actions(c.CancelAnswer) == []
+    assert client.actions(e.CancelAnswer) == []
     client.hears(m.CancelReply(A, done))
-    assert client.actions(c.CancelAnswer) == [c.CancelAnswer(A, bool(done))]
+    assert client.actions(e.CancelAnswer) == [e.CancelAnswer(A, bool(done))]
     client.gets_result(A)
     assert client.outcomes() == ([] if done else [(A, "RESULT")])
 
@@ -307,46 +307,46 @@ def test_broker_decides_about_a_task_that_it_has(done: int) -> None:
 def test_outcome_answers_a_cancellation_that_came_too_late() -> None:
     client = a_client()
     client.submits(A)
-    client.asks(c.CancelAsked(A))
+    client.asks(e.CancelAsked(A))
     client.gets_result(A)
     client.hears(m.CancelReply(A, 0))
-    assert client.actions(c.CancelAnswer) == [c.CancelAnswer(A, False)]
+    assert client.actions(e.CancelAnswer) == [e.CancelAnswer(A, False)]
 
 
 def test_cancellation_lost_in_a_break_is_repeated_after_the_task() -> None:
     client = a_client()
     client.submits(A)
-    client.asks(c.CancelAsked(A))
+    client.asks(e.CancelAsked(A))
     client.hears(m.Stale())
     client.out.clear()
     client.is_welcomed(b"broker-2")
     assert [type(message) for message in client.sent()] == [m.Submit, m.Cancel]
     client.hears(m.CancelReply(A, 1))
-    assert client.actions(c.CancelAnswer) == [c.CancelAnswer(A, True)]
+    assert client.actions(e.CancelAnswer) == [e.CancelAnswer(A, True)]
 
 
 def test_cancelled_task_unknown_to_the_new_broker_is_cancelled_in_any_case() -> None:
     client = a_client()
     client.submits(A, B)
-    client.asks(c.CancelAsked(B))
+    client.asks(e.CancelAsked(B))
     client.hears(m.Stale())
     client.is_welcomed(b"broker-2", max_tasks=1)
     client.hears(m.CancelReply(B, 0))
-    assert client.actions(c.CancelAnswer) == [c.CancelAnswer(B, True)]
+    assert client.actions(e.CancelAnswer) == [e.CancelAnswer(B, True)]
     client.gets_result(A)
     assert B not in client.submitted()[2:]
 
 
 def test_unknown_task_cannot_be_cancelled() -> None:
     client = a_client()
-    client.asks(c.CancelAsked(A))
-    assert client.actions(c.CancelAnswer) == [c.CancelAnswer(A, False)]
+    client.asks(e.CancelAsked(A))
+    assert client.actions(e.CancelAnswer) == [e.CancelAnswer(A, False)]
 
 
 def test_cancelled_task_makes_room() -> None:
     client = a_client(max_tasks=1)
     client.submits(A, B)
-    client.asks(c.CancelAsked(A))
+    client.asks(e.CancelAsked(A))
     client.hears(m.CancelReply(A, 1))
     assert client.submitted() == [A, B]
 
@@ -356,17 +356,17 @@ def test_cancelled_task_makes_room() -> None:
 
 def test_question_waits_for_a_broker_and_is_answered_once() -> None:
     client = AClient()
-    client.asks(c.Ask(m.Query(1)))
+    client.asks(e.Ask(m.Query(1)))
     assert client.sent(m.Query) == []
     client.is_welcomed()
     assert client.sent(m.Query) == [m.Query(1)]
     client.hears(m.Info(1, b"{}"), m.Info(1, b"{}"))
-    assert client.actions(c.Answer) == [c.Answer(m.Info(1, b"{}"))]
+    assert client.actions(e.Answer) == [e.Answer(m.Info(1, b"{}"))]
 
 
 def test_unanswered_question_is_asked_again_after_a_break() -> None:
     client = a_client()
-    client.asks(c.Ask(m.Note(1, "kill", "w1")))
+    client.asks(e.Ask(m.Note(1, "kill", "w1")))
     client.hears(m.Stale())
     client.is_welcomed()
     assert client.sent(m.Note) == [m.Note(1, "kill", "w1")] * 2
@@ -374,10 +374,10 @@ def test_unanswered_question_is_asked_again_after_a_break() -> None:
 
 def test_forgotten_question_is_not_asked_again() -> None:
     client = a_client()
-    client.asks(c.Ask(m.Note(1, "kill", "w1")))
-    client.asks(c.Ask(m.Query(2)))
-    client.asks(c.ForgetAsked(1))
-    client.asks(c.ForgetAsked(9))  # answered long ago
+    client.asks(e.Ask(m.Note(1, "kill", "w1")))
+    client.asks(e.Ask(m.Query(2)))
+    client.asks(e.ForgetAsked(1))
+    client.asks(e.ForgetAsked(9))  # answered long ago
     client.hears(m.Stale())
     client.is_welcomed()
     assert client.sent(m.Note) == [m.Note(1, "kill", "w1")]
@@ -388,7 +388,7 @@ def test_closed_client_says_goodbye_and_is_over() -> None:
     client = a_client()
     client.submits(A)
     client.out.clear()
-    client.asks(c.CloseAsked())
+    client.asks(e.CloseAsked())
     assert [type(message) for message in client.sent()] == [m.ClientGoodbye]
     client.out.clear()
     client.submits(B)
@@ -399,5 +399,5 @@ def test_closed_client_says_goodbye_and_is_over() -> None:
 def test_client_without_an_answer_just_closes() -> None:
     client = AClient()
     client.out.clear()
-    client.asks(c.CloseAsked())
+    client.asks(e.CloseAsked())
     assert client.out == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 
-from labkit.core.peers.client_session import WaitsNow
+from labkit.core.peers.client_events import WaitsNow
 from labkit.core.peers.quiet_process import QuietProcess
 from tests.tools.sessions import RULES, A, B, C
 

@@ -12,7 +12,7 @@ import pytest
 
 from labkit.core import exception_attributes, exception_text
 from labkit.core.errors import FilterError, TaskError, TaskFailed
-from labkit.core.peers.client_session import Call
+from labkit.core.peers.client_events import Call
 from labkit.core.peers.task_errors import task_error
 from labkit.core.protocol import messages as m
 from workers.compute import PATHS
