@@ -32,7 +32,7 @@ DEFINITE = {
     "ClusterError": True, "ClusterNotRunning": True, "PortInUse": True, "BackendMissing": True,
     "AccessDenied": True, "ClusterIncomplete": True, "TooManyOpenFiles": True, "InvariantBroken": True,
     "BrokerUnreachable": False, "ClientFailed": False, "ClusterReplaced": False, "TimedOut": False,
-    "DockerTimedOut": False,
+    "DockerTimedOut": False, "NoSuchFile": True, "IncompleteCopy": True,
 }  # fmt: skip
 
 TALKING = ("labkit.core", "labkit.broker", "labkit.cluster", "labkit.cli.commands")
