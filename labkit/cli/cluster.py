@@ -132,27 +132,29 @@ def _up(options: argparse.Namespace, settings: Settings) -> int:
     check_distinct(asked)
     os.environ.update({VARIABLES[kind]: str(port) for kind, (_how, port) in asked.items()})
     settings = Settings.from_environment()
-    cluster, is_new = _started_or_found(options, settings)
+    cluster, is_new, is_completed = _started_or_found(options, settings)
     for warning in unknown_filters(settings, cluster.backend) if is_new else ():
         output.complain(_("warning: {what}").format(what=translate_error(warning)))
     with cluster:
-        told = _told(cluster, is_new)
+        told = {**_told(cluster, is_new), "completed_now": is_completed}
     if options.json:
-        output.as_json({key: value for key, value in told.items() if key not in ("down", "warnings")})
+        output.as_json(
+            {key: value for key, value in told.items() if key not in ("down", "warnings", "completed_now")}
+        )
     else:
         _show_up(told, cluster, options, settings)
     return 0
 
 
-def _started_or_found(options: argparse.Namespace, settings: Settings) -> tuple[Cluster, bool]:
-    """Return the cluster, and whether it was started here and now."""
+def _started_or_found(options: argparse.Namespace, settings: Settings) -> tuple[Cluster, bool, bool]:
+    """Return the cluster, and whether it was started, and whether it was completed, here and now."""
     from labkit.cluster import connect, start_background
 
     backend = backend_of(options.name, settings, options.backend)
     try:
         cluster = connect(options.name, settings, backend=backend)
         if not any(row.get("unstarted") for row in cluster.status()["processes"]):
-            return _as_wanted(cluster, options), False
+            return _as_wanted(cluster, options), False, False
         cluster.close()
         is_incomplete = True
     except ClusterNotRunning:
@@ -160,7 +162,7 @@ def _started_or_found(options: argparse.Namespace, settings: Settings) -> tuple[
     except ClusterIncomplete:
         is_incomplete = True
     if is_incomplete:
-        return start_background(name=options.name, backend=backend, settings=settings), False
+        return start_background(name=options.name, backend=backend, settings=settings), False, True
     # A note about containers that run no longer does not choose what is started now.
     backend = chosen(options.backend, settings)
     _mean(options.name, backend, is_named=options.backend is not None)
@@ -170,7 +172,7 @@ def _started_or_found(options: argparse.Namespace, settings: Settings) -> tuple[
             workers, options.name, backend=backend, policy=options.policy, settings=settings,
             ready_timeout_s=READY_S,
         )  # fmt: skip
-        return cluster, True
+        return cluster, True, False
     except ClusterError:
         try:
             # Another command may have started it at the same moment.
@@ -179,7 +181,7 @@ def _started_or_found(options: argparse.Namespace, settings: Settings) -> tuple[
             pass
         else:
             cluster.wait_until_ready(READY_S)
-            return _as_wanted(cluster, options), False
+            return _as_wanted(cluster, options), False, False
         raise
 
 
@@ -227,7 +229,13 @@ def _show_up(told: dict[str, Any], cluster: Cluster, options: argparse.Namespace
                 processes=listed
             )
         )
-    if told["started_now"]:
+    if told["completed_now"]:
+        text = ngettext(
+            "The cluster {name!r} was only partly up, and is whole now, with {n} worker.",
+            "The cluster {name!r} was only partly up, and is whole now, with {n} workers.",
+            n,
+        )
+    elif told["started_now"]:
         text = ngettext(
             "The cluster {name!r} is up, with {n} worker.", "The cluster {name!r} is up, with {n} workers.", n
         )
@@ -382,5 +390,8 @@ def broker_is_down(recovery: str) -> tuple[str, str]:
     if recovery == "resume":
         output.line(_("The broker is frozen, and the workers wait for it."))
         return "resume broker", _("let it continue")
+    if recovery == "up":
+        output.line(_("The broker was never started, and the workers wait for it."))
+        return "up", _("make it anew")
     output.line(_("The broker is down, and the workers wait for it."))
     return "start broker", _("start the broker")

@@ -13,7 +13,7 @@ from labkit.cluster.processes import BROKER, REDIS, WORKER
 from labkit.cluster.status import recovery_command
 from labkit.cluster.status_text import STATES
 from labkit.core import history as h
-from labkit.core.errors import N_, ClusterError
+from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.support.i18n import _, ngettext
 from labkit.support.settings import Settings
 
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         try:
             steps = do(cluster, options.target, settings)
         except ClusterError as error:
-            raise _why_not(error) from error
+            raise _why_not(error, cluster, options.target) from error
     output.next_steps(*steps)
     return 0
 
@@ -48,8 +48,11 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 Steps = list[tuple[str, str]]
 
 
-def _why_not(error: ClusterError) -> ClusterError:
+def _why_not(error: ClusterError, cluster: Cluster, target: str) -> ClusterError:
     """Return ``error`` with the state in words and a next step, if the state made it impossible."""
+    in_containers = cluster.backend == "compose" and not isinstance(error, ClusterNotRunning)
+    if in_containers and recovery_command(cluster.status()["processes"], target) == "up":
+        return ClusterError(N_("{name} was never started; python -m labkit up makes it anew"), name=target)
     state, name = str(error.params.get("state", "")), error.params.get("name")
     if "fault" not in error.params or state not in STATES:
         return error

@@ -112,6 +112,8 @@ def _advice(settings: Settings) -> str:
             "the cluster has not started this server (REDIS_URL names it): start it where it runs, or "
             "correct REDIS_URL"
         )
+    if command == "up":
+        return _("it was never started: python -m labkit up makes it anew")
     if command == "resume":
         return _("it is frozen: python -m labkit resume redis")
     if command == "start":

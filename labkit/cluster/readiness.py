@@ -72,6 +72,11 @@ def down_by_command(backend: Backend, rows: Sequence[ProcessRow]) -> BrokerUnrea
         return BrokerUnreachable(
             N_("the broker is down; python -m labkit start broker{option}"), option=_option(backend)
         )
+    if command == "up":
+        return BrokerUnreachable(
+            N_("the broker was never started; python -m labkit up{option} makes it anew"),
+            option=_option(backend),
+        )
     return None
 
 

@@ -145,7 +145,9 @@ def test_up_completes_what_a_taken_port_left_half_made(project: ComposeProject, 
         assert started.returncode != 0 and "already" in started.stderr
         assert "redis was never started" in lab.done("status").out
         assert "never started" in lab.refused("redis", "PING", code=1), "another program has its port"
-        lab.done("up")
+        assert "redis was never started; " in lab.refused("kill", "redis", code=1)
+        assert "up --backend compose makes it anew" in lab.refused("start", "redis", code=1)
+        assert "is whole now, with 3 workers" in lab.done("up").out
         assert lab.done("redis", "PING").out == "PONG\n"
         url = json.loads(lab.done("status", "--json").out)["redis_url"]
         assert not url.endswith(f":{project.redis_port}/0")

@@ -6,16 +6,25 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from labkit.cli import attention, output
-from labkit.cli.cluster import backend_of
+from labkit.cli.cluster import backend_of, broker_is_down
 from labkit.cli.commands import COMMANDS
 from labkit.cli.parser import command_parser
+from labkit.cli.process_commands import _why_not
+from labkit.cluster import Cluster
+from labkit.cluster.backend import Backend
 from labkit.cluster.compose import projects
 from labkit.cluster.compose.projects import Project
+from labkit.cluster.processes import ProcessRow
+from labkit.cluster.readiness import down_by_command
 from labkit.cluster.run_folder import VERSION, RunFolder
+from labkit.cluster.status import recovery_command
+from labkit.core.errors import ClusterError
 from labkit.support import i18n, process_groups
 from labkit.support.settings import Settings
 from tests.tools.command_line import ROOT, Commands
@@ -88,6 +97,34 @@ def test_warnings_name_the_cluster_in_both_languages(lang: str) -> None:
     assert len(lines) == 3
     for line, command in zip(lines, ("resume broker", "up", "logs ana-worker-2"), strict=True):
         assert f"{command} --name second --backend compose" in line
+
+
+@pytest.mark.parametrize("lang", i18n.LANGUAGES)
+def test_what_was_never_started_is_made_anew_by_up(
+    lang: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """``start`` would meet the taken port again."""
+    i18n.set_language(lang)
+    broker: ProcessRow = {
+        "name": "broker", "kind": "broker", "state": "stopped", "pid": None, "restarts": 0, "short_lives": 0,
+        "last_exit": "", "restart_in_s": None, "up_s": None, "unstarted": True,
+    }  # fmt: skip
+    assert recovery_command([broker], "broker") == "up" and recovery_command([broker], "redis") == ""
+    assert broker_is_down("up")[0] == "up" and capsys.readouterr().out.count("\n") == 1
+    backend = SimpleNamespace(
+        is_private=False, name="compose", endpoints=SimpleNamespace(name="default"), kind="compose"
+    )
+    error = down_by_command(cast(Backend, backend), [broker])
+    assert error is not None and "up --backend compose" in i18n.translate_error(error)
+    cluster = SimpleNamespace(backend="compose", status=lambda: {"processes": [broker]})
+    refused = ClusterError(
+        "{name} is {state}: {fault} does not apply", name="broker", state="stopped", fault="kill"
+    )
+    why = i18n.translate_error(_why_not(refused, cast(Cluster, cluster), "broker"))
+    assert "python -m labkit up " in why and "start broker" not in why
+    assert _why_not(refused, cast(Cluster, cluster), "worker-1").params["command"] == "start broker"
+    broker["unstarted"] = False
+    assert recovery_command([broker], "broker") == "start"
 
 
 def test_next_steps_name_the_cluster_once(capsys: pytest.CaptureFixture[str]) -> None:
