@@ -282,7 +282,11 @@ def _describe(history: History, bars: list[Interval]) -> str:
     if not bars:
         return " ".join([_("Who computed what: no task was computed."), *in_words(history)])
     workers = len(history.slots())
-    text = _("Who computed what: {bars} attempts on {workers} in {span}.").format(
+    text = ngettext(
+        "Who computed what: {bars} attempt on {workers} in {span}.",
+        "Who computed what: {bars} attempts on {workers} in {span}.",
+        len(bars),
+    ).format(
         bars=len(bars),
         workers=ngettext("{n} worker", "{n} workers", workers).format(n=workers),
         span=seconds(max(bar.end for bar in bars) - min(bar.start for bar in bars)),

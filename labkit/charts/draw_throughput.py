@@ -180,10 +180,13 @@ def _describe(history: History, samples: list[Sample]) -> str:
     if not any(sample.done for sample in samples):
         text = _("Throughput over time: no result was delivered.")
     else:
-        text = _(
-            "Throughput over time: {done} results in {span}; median {usual:.0f}/s, at most {peak:.0f}/s."
+        done = sum(sample.done for sample in samples)
+        text = ngettext(
+            "Throughput over time: {done} result in {span}; median {usual:.0f}/s, at most {peak:.0f}/s.",
+            "Throughput over time: {done} results in {span}; median {usual:.0f}/s, at most {peak:.0f}/s.",
+            done,
         ).format(
-            done=sum(sample.done for sample in samples),
+            done=done,
             span=seconds(samples[-1].end - samples[0].start),
             usual=sorted(sample.per_s for sample in samples)[len(samples) // 2],
             peak=max(sample.per_s for sample in samples),

@@ -141,7 +141,7 @@ class Registry:
         while self.count() < wanted:
             if time.monotonic() > began + PATIENCE_S:
                 raise RegistryIncomplete(
-                    N_("after {seconds:.0f} s Redis shows {n} of {wanted} workers"),
+                    N_("after {seconds:.0f} s Redis shows too few workers ({n} of {wanted})"),
                     seconds=PATIENCE_S,
                     n=self.count(),
                     wanted=wanted,

@@ -246,7 +246,11 @@ def _show_up(told: dict[str, Any], cluster: Cluster, options: argparse.Namespace
             n,
         )
     if len(told["ready"]) < n:
-        text = _("The cluster {name!r} is up; {ready} of {n} workers are ready.")
+        text = ngettext(
+            "The cluster {name!r} is up; {ready} of {n} worker is ready.",
+            "The cluster {name!r} is up; {ready} of {n} workers are ready.",
+            n,
+        )
     output.line(text.format(name=cluster.name, n=n, ready=len(told["ready"])))
     for warning in told["warnings"]:
         output.line(warning)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from labkit.core.history.causes import REASONS, UNKNOWN, SentAgain
+from labkit.core.history.causes import REASONS, REASONS_OF_MANY, UNKNOWN, SentAgain
 from labkit.support.i18n import _, ngettext
 
 if TYPE_CHECKING:
@@ -39,16 +39,19 @@ def sent_again(events: EventFile, report: Report) -> dict[str, list[str]]:
     return reader.causes
 
 
-def again_in_words(again: Mapping[str, list[str]]) -> str:
-    """Return how many tasks were sent to a worker more than once, and why."""
-    text = ngettext(
-        "{n} of them was sent to a worker again: {why}.",
-        "{n} of them were sent to a worker again: {why}.",
-        len(again),
-    )
-    counts = Counter(cause for causes in again.values() for cause in causes)
-    if len(counts) == 1:
-        why = _(REASONS[next(iter(counts))])
+def again_in_words(again: Mapping[str, list[str]], of: int = 2) -> str:
+    """Return how many tasks were sent to a worker more than once, and why; ``of`` is how many there are."""
+    if of == 1:
+        text = _("It was sent to a worker again: {why}.")
     else:
+        text = ngettext(
+            "{n} of them was sent to a worker again: {why}.",
+            "{n} of them were sent to a worker again: {why}.",
+            len(again),
+        )
+    counts = Counter(cause for causes in again.values() for cause in causes)
+    if len(counts) == 1 and counts.total() == len(again):
+        why = _((REASONS if len(again) == 1 else REASONS_OF_MANY)[next(iter(counts))])
+    else:  # each cause is counted, and told of one attempt
         why = "; ".join(f"{n} × {_(REASONS[cause])}" for cause, n in counts.most_common())
     return text.format(n=len(again), why=why)

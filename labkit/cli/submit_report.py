@@ -40,7 +40,7 @@ def print_report(
         line += _(", engine {engine}").format(engine=options.engine)
     output.line(line + ".")
     if again:
-        output.line(again_in_words(again))
+        output.line(again_in_words(again, report.total))
     if written:
         output.line(printable(_("The results are in {folder}.").format(folder=options.out)))
         _tell_numbered(report)
@@ -53,16 +53,21 @@ def tell_interrupted(report: Report, left: int, options: argparse.Namespace) -> 
     """Print what Ctrl-C has left: how much is done, where it is, and what to do next."""
     if report.written:
         text = ngettext(
-            "Interrupted: {n} result stays in {folder}, whole; {left} pictures were not processed. The same "
-            "command processes all of them, and writes no second file where the result is equal.",
-            "Interrupted: {n} results stay in {folder}, each of them whole; {left} pictures were not "
-            "processed. The same command processes all of them, and writes no second file where the result "
-            "is equal.",
+            "Interrupted: {n} result stays in {folder}, whole; {unprocessed} The same command processes "
+            "all pictures, and writes no second file where the result is equal.",
+            "Interrupted: {n} results stay in {folder}, each of them whole; {unprocessed} The same command "
+            "processes all pictures, and writes no second file where the result is equal.",
             len(report.written),
         )
     else:
-        text = _("Interrupted: no result was written; {left} pictures were not processed.")
-    output.complain(text.format(n=len(report.written), folder=options.out, left=left))
+        text = _("Interrupted: no result was written; {unprocessed}")
+    unprocessed = _unprocessed(left)
+    output.complain(text.format(n=len(report.written), folder=options.out, unprocessed=unprocessed))
+
+
+def _unprocessed(count: int) -> str:
+    text = ngettext("{n} picture was not processed.", "{n} pictures were not processed.", count)
+    return text.format(n=count)
 
 
 def _tell_numbered(report: Report) -> None:
@@ -118,10 +123,7 @@ def _complain(report: Report) -> None:
         output.complain(translate_error(report.ended_by))
         unprocessed = [failure for failure in failed if failure.error is report.ended_by]
         failed = [failure for failure in failed if failure.error is not report.ended_by]
-        text = ngettext(
-            "{n} picture was not processed.", "{n} pictures were not processed.", len(unprocessed)
-        )
-        output.complain(text.format(n=len(unprocessed)))
+        output.complain(_unprocessed(len(unprocessed)))
     _listed([_("failed: {what}").format(what=_what(failure)) for failure in failed], output.complain)
 
 

@@ -59,7 +59,7 @@ def prepare_call(
     if size > limit or len(payload.frames) > rules.max_frames:
         raise CannotTravel(
             N_(
-                "{job}: its arguments are {size} bytes in {frames} arrays; "
+                "{job}: its arguments are {size} bytes (arrays: {frames}); "
                 "{limit} bytes and {max} arrays can travel"
             ),
             job=job,

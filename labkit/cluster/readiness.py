@@ -104,7 +104,7 @@ def _not_in_time(
         )
     return ClusterError(
         N_(
-            "{ready} of {wanted} workers were ready after {seconds:g} s; "
+            "after {seconds:g} s not all workers were ready ({ready} of {wanted}); "
             "python -m labkit logs{option} shows why"
         ),
         option=_option(backend),

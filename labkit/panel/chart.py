@@ -14,7 +14,7 @@ from typing import NamedTuple
 from labkit.core.history import natural
 from labkit.panel.feed import CHART_S, Mark
 from labkit.panel.view import Moment
-from labkit.support.i18n import _
+from labkit.support.i18n import _, ngettext
 from labkit.support.palette import FAULT, GRID, INK, PALE, worker_colour
 
 WIDTH, HEIGHT = 720, 214
@@ -54,7 +54,9 @@ def chart_svg(moment: Moment) -> str:
 def describe(moment: Moment) -> str:
     """Return the chart in words."""
     total = sum(sum(second.by_worker.values()) for second in moment.seconds)
-    text = _("Throughput of the last {s} s: {n} results.").format(s=CHART_S, n=total)
+    text = ngettext(
+        "Throughput of the last {s} s: {n} result.", "Throughput of the last {s} s: {n} results.", total
+    ).format(s=CHART_S, n=total)
     marks = [_("At {at:.1f} s: {what}.").format(at=mark.t, what=mark.text) for mark in moment.marks]
     return " ".join([text, *marks])
 

@@ -194,7 +194,14 @@ def _sentence(event: Event, why: str, live: LiveView) -> tuple[str, str] | None:
         case h.POLICY_ERROR:
             text, mood = _("the policy failed; least_busy chose in its place"), HARM
         case h.GAP:
-            text, mood = _("{missing} events are missing here"), HARM
+            text, mood = (
+                ngettext(
+                    "{missing} event is missing here",
+                    "{missing} events are missing here",
+                    1 if known["missing"] == 1 else 2,
+                ),
+                HARM,
+            )
         case _:
             return None
     return text.format(**known), mood

@@ -104,7 +104,7 @@ def run_sleeps(
             done = done or disturb(cluster, view)
             if time.monotonic() > deadline:
                 raise Inconclusive(
-                    N_("{ended} of {tasks} tasks had ended after {seconds:.0f} s"),
+                    N_("after {seconds:.0f} s not all tasks had ended ({ended} of {tasks})"),
                     ended=len(view.ended),
                     tasks=len(tasks),
                     seconds=PATIENCE_S,

@@ -81,6 +81,25 @@ REASONS: Final = {
 }
 """Why an attempt ended; *it* is the task."""
 
+REASONS_OF_MANY: Final = {
+    KILLED: N_("their workers were killed"),
+    CLOSED: N_("their workers were lost, because their connections closed"),
+    SILENT: N_("their workers were lost, because they were silent for too long"),
+    LEASE: N_("their workers were lost, because tasks outran their leases and no reports came"),
+    REJOINED: N_("their workers were lost, because they said hello anew"),
+    LOST: N_("their workers were lost"),
+    STOPPING: N_("their workers were lost while they were stopping"),
+    RETURNED: N_("their workers were asked to stop and gave them back before they began"),
+    NOT_TAKEN: N_("their workers gave them back before they began"),
+    DRAIN_OVER: N_("their workers were asked to stop and left before they were done"),
+    LEFT: N_("their workers left before they were done"),
+    HUNG: N_("they outran their leases"),
+    HUNG_BESIDE: N_("their workers ended, because other tasks outran their leases there"),
+    NEW_BROKER: N_("the broker that had them is gone, and the next one got them"),
+    UNKNOWN: N_("the history does not show why"),
+}
+"""The same of several tasks, each with one such attempt."""
+
 LOST_WORKERS: Final = frozenset({KILLED, CLOSED, SILENT, LEASE, REJOINED, LOST, STOPPING})
 """The causes that are the loss of a worker."""
 
