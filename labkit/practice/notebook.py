@@ -34,7 +34,7 @@ from labkit.practice.exercise import Exercise
 from labkit.practice.progress import Standing
 from labkit.practice.screen import LABEL_WIDTH, Line
 from labkit.practice.session import Practice
-from labkit.practice.verdict import Verdict
+from labkit.practice.verdict import Kind, Verdict
 from labkit.support.i18n import _, language, set_language, translate_error
 from labkit.support.refusals import refusal
 from labkit.support.settings import Settings
@@ -96,10 +96,10 @@ def _blocks(lines: Iterable[Line]) -> Iterator[str]:
     for is_code, group in itertools.groupby(lines, lambda line: line.role == screen.CODE):
         if is_code:
             text = escape("\n".join(line.text for line in group))
-            yield f'<pre style="margin: 0; white-space: pre; overflow-x: auto">{text}</pre>'
+            yield f'<pre style="margin: 0; font-size: 11px; white-space: pre; overflow-x: auto">{text}</pre>'
             continue
         for line in group:
-            style = "margin: 0; white-space: pre-wrap"
+            style = "margin: 0; white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere"
             if colour := COLOURS.get(line.role):
                 style += f"; color: {colour}"
             if line.role in BOLD:
@@ -219,7 +219,11 @@ def _verdict_lines(mine: Practice, chosen: Exercise, verdict: Verdict, notes: li
     lines += [Line(screen.PLAIN, ""), screen.progress_line(of_day, standings)]
     lines += screen.problem_lines(mine.progress.problem)
     if verdict.passed:
-        lines.append(_next_line(of_day, standings))
+        place = of_day.index(chosen) + 1
+        lines.append(_next_line([*of_day[place:], *of_day[:place]], standings))
+        return lines
+    if verdict.kind is Kind.INCONCLUSIVE:
+        lines.append(Line(screen.QUIET, _("Next: run the cell again.")))
         return lines
     seen = min(texts.HINTS, standings.get(chosen.id, Standing()).hints + 1)
     lines.append(Line(screen.QUIET, _("Next: change the cell and run it again.")))
@@ -229,6 +233,7 @@ def _verdict_lines(mine: Practice, chosen: Exercise, verdict: Verdict, notes: li
 
 
 def _next_line(exercises: list[Exercise], standings: dict[str, Standing]) -> Line:
+    """Return the first of these exercises that is not passed, as the next step."""
     following = screen.next_exercise(exercises, standings)
     if following is None:
         return Line(screen.QUIET, _("Every exercise here is passed."))

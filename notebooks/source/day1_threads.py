@@ -501,24 +501,24 @@ all((right[name] == album[name]).all() for name in right)
 # %% [markdown] lang="es"
 # ## La hora libre
 #
-# * **Imprescindible**: abre otro servidor con `with open_slow_server(latency_s=0.06, at_once=4) as otro:`, predice
-#   dónde se doblará la curva del bloque 2, y mídela dentro del `with`, que lo cierra al acabar.
-# * **Objetivo**: con `slow_down` haz que una foto tarde 5 segundos y consigue las demás sin esperarla (`fetch` tiene
-#   `timeout_s`, y `as_completed` tiene `timeout`).
-# * **Para ir más allá**: separa descargar y desenfocar con una cola `queue.Queue(maxsize=3)`: unos hilos
-#   descargan, otro desenfoca, y nunca hay más de tres fotos esperando.
+# Los ejercicios están en la [práctica del día 1](practice_day1.ipynb): lees, cambias una celda, la ejecutas, y el
+# veredicto aparece debajo. Su progreso es el mismo que el de `python3 lab.py practice` en una terminal.
+#
+# * **Imprescindible**: 1, tu primera tarea; 2, un pool de hilos para lecturas lentas; 3, un contador que pierde.
+# * **Objetivo**: 4, una cola con límite.
+# * **Para ir más allá**: 5, una lectura se cuelga y las demás no la esperan.
 #
 # Cuando acabes, cierra el servidor. La última línea comprueba que no queda nada:
 
 # %% [markdown] lang="en"
 # ## The free hour
 #
-# * **Must**: open another server with `with open_slow_server(latency_s=0.06, at_once=4) as other:`, predict where
-#   the curve of block 2 will bend, and measure it inside the `with`, which closes it at the end.
-# * **Target**: with `slow_down` let one photo take 5 seconds, and get the others without waiting for it
-#   (`fetch` has `timeout_s`, and `as_completed` has `timeout`).
-# * **Stretch**: separate downloading from blurring by a `queue.Queue(maxsize=3)`: some threads download,
-#   another one blurs, and never more than three photos wait.
+# The exercises are in the [practice for day 1](practice_day1.ipynb): you read, change a cell, run it, and the
+# verdict appears below it. Its progress is that of `python3 lab.py practice` in a terminal.
+#
+# * **Must**: 1, your first task; 2, a thread pool for slow reads; 3, a counter that loses.
+# * **Target**: 4, a queue with a limit.
+# * **Stretch**: 5, one read hangs, and the others do not wait for it.
 #
 # When you have finished, close the server. The last line checks that nothing is left:
 
@@ -527,11 +527,13 @@ server.close()
 lesson.end()
 
 # %% [markdown] lang="es" teacher=true
-# **Tres niveles.** Lo imprescindible cabe en quince minutos y lo hacen todos; el objetivo pide leer la
-# documentación de `concurrent.futures`; ir más allá da para el resto de la hora y prepara la cola limitada
-# que usa el broker del tercer día.
+# **Tres niveles.** Lo imprescindible cabe en media hora y lo hacen todos; el objetivo prepara la cola limitada que
+# usa el broker del tercer día; ir más allá pide pensar qué se puede cancelar. Nadie espera a que se lo revisen: el
+# veredicto sale debajo de la celda, y `%hint` da tres pistas. Recoge la carpeta `work/` de cada estudiante si quieres
+# ver quién llegó a qué: `python3 lab.py practice grade CARPETA`.
 
 # %% [markdown] lang="en" teacher=true
-# **Three levels.** The must takes fifteen minutes and is for all students; the target requires reading the
-# documentation of `concurrent.futures`; the stretch fills the rest of the hour and prepares the bounded queue
-# that the broker of day three uses.
+# **Three levels.** The must fits into half an hour and is for all students; the target prepares the bounded queue
+# that the broker of day three uses; the stretch asks what can be cancelled at all. Students do not wait to be
+# checked: the verdict appears below the cell, and `%hint` gives three hints. Collect each student's folder `work/` to
+# see who got how far: `python3 lab.py practice grade FOLDER`.

@@ -566,34 +566,30 @@ len(where), len(set(where))
 # system](day3_distributed.ipynb).
 
 # %% [markdown] lang="es" teacher=true silent=1
-# **Di.** Que cada pareja conteste una de las tres preguntas en una frase. La tercera se puede probar en la
-# hora libre.
+# **Di.** Que cada pareja conteste una de las tres preguntas en una frase. Deja la tercera abierta.
 
 # %% [markdown] lang="en" teacher=true silent=1
-# **Say.** Let each pair answer one of the three questions in one sentence. The third can be tried out in the
-# free hour.
+# **Say.** Let each pair answer one of the three questions in one sentence. Leave the third open.
 
 # %% [markdown] lang="es"
 # ## La hora libre
 #
-# * **Imprescindible**: elige otro filtro (`sharpen`, `edges`), predice si se parecerá a `blur` o a `vignette_python`
-#   y repite la figura del bloque 1.
-# * **Objetivo**: haz que la parte en serie pese el doble, vuelve a predecir con Amdahl y compara.
-# * **Para ir más allá**: abre otro con `with open_executor("processes", 2) as otro:`, que lo cierra al acabar; mata
-#   uno de sus procesos mientras trabaja (`labkit.jobs.crash` lo hace) y anota qué error llega y qué se perdió.
-#   Compáralo mañana.
+# Los ejercicios están en la [práctica del día 2](practice_day2.ipynb); el veredicto aparece debajo de cada celda.
+#
+# * **Imprescindible**: 6, ¿espera, retiene o suelta el GIL?; 7, una función que otros procesos encuentran; 8, lotes.
+# * **Objetivo**: 9, un error en una tarea, y lo demás sigue.
+# * **Para ir más allá**: 10, predice antes de medir.
 #
 # Cuando acabes, cierra los procesos. La última línea comprueba que no queda nada:
 
 # %% [markdown] lang="en"
 # ## The free hour
 #
-# * **Must**: choose another filter (`sharpen`, `edges`), predict whether it will look like `blur` or like
-#   `vignette_python`, and repeat the figure of block 1.
-# * **Target**: make the serial part weigh twice as much, predict with Amdahl again, and compare.
-# * **Stretch**: open another one with `with open_executor("processes", 2) as other:`, which closes it at the end;
-#   kill one of its processes while it works (`labkit.jobs.crash` does it), and note which error you get and what is
-#   lost. Compare tomorrow.
+# The exercises are in the [practice for day 2](practice_day2.ipynb); the verdict appears below each cell.
+#
+# * **Must**: 6, does it wait, hold or release the GIL?; 7, a function that other processes can find; 8, chunks.
+# * **Target**: 9, an error in one task, and the rest goes on.
+# * **Stretch**: 10, predict before you measure.
 #
 # When you have finished, close the processes. The last line checks that nothing is left:
 
@@ -602,9 +598,11 @@ pool.shutdown()
 lesson.end()
 
 # %% [markdown] lang="es" teacher=true
-# **Tres niveles.** Lo imprescindible cabe en quince minutos. El objetivo pide entender la fórmula. Ir más allá
-# muestra `BrokenProcessPool`: un proceso muerto rompe el grupo entero, y es el mejor prólogo del día 3.
+# **Tres niveles.** Lo imprescindible cabe en media hora. El objetivo separa el error de una tarea de la suerte de las
+# demás: en un pool de procesos de Python, un proceso muerto rompe el grupo entero (`BrokenProcessPool`), y es el mejor
+# prólogo del día 3. Ir más allá pide entender la ley de Amdahl.
 
 # %% [markdown] lang="en" teacher=true
-# **Three levels.** The must takes fifteen minutes. The target needs the formula to be understood. The stretch
-# shows `BrokenProcessPool`: one dead process breaks the whole pool, and there is no better prologue to day 3.
+# **Three levels.** The must fits into half an hour. The target keeps the error of one task apart from the fate of the
+# others: in Python's process pool one dead process breaks the whole pool (`BrokenProcessPool`), and there is no better
+# prologue to day 3. The stretch needs Amdahl's law to be understood.

@@ -731,8 +731,14 @@ measured
 # %% [markdown] lang="es"
 # ## La hora libre
 #
-# Aquí acaban los 45 minutos guiados. Si tienes una hora, sigue desde aquí sin profesor, celda a celda: primero
-# unos vistazos más al mismo clúster y, al final, el panel es tuyo.
+# Aquí acaban los 45 minutos guiados. La [práctica del día 3](practice_day3.ipynb) tiene los ejercicios: escribes a mano
+# piezas de este sistema, y el veredicto aparece debajo de cada celda.
+#
+# * **Imprescindible**: 12, el menos ocupado; 13, ¿muerto o solo lento?; 14, nada se pierde.
+# * **Objetivo**: 11, un worker a mano; 15, tarde, pero ¿es el primero?; 16, veneno.
+# * **Para ir más allá**: los ejercicios desde el 21: una cola, un registro y un worker en un contenedor, sobre Redis.
+#
+# Lo que sigue son más vistazos al clúster de hoy, celda a celda, y al final el panel es tuyo.
 #
 # ### Capacidades
 #
@@ -741,8 +747,14 @@ measured
 # %% [markdown] lang="en"
 # ## The free hour
 #
-# Here the 45 guided minutes end. If you have an hour, go on from here without a teacher, cell by cell: first some
-# more looks at the same cluster and, at the end, the panel is yours.
+# Here the 45 guided minutes end. The [practice for day 3](practice_day3.ipynb) has the exercises: you write pieces of this
+# system by hand, and the verdict appears below each cell.
+#
+# * **Must**: 12, least busy; 13, dead or only slow?; 14, nothing is lost.
+# * **Target**: 11, a worker by hand; 15, late, but is it the first?; 16, poison.
+# * **Stretch**: the exercises from 21 on: a queue, a registry and a worker in a container, on Redis.
+#
+# What follows are more looks at today's cluster, cell by cell, and at the end the panel is yours.
 #
 # ### Capabilities
 #
