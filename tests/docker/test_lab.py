@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import urllib.error
 import urllib.request
@@ -11,9 +12,12 @@ from typing import Any
 import jupytext
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
 from labkit.cluster import Cluster
 from labkit.core.errors import LabkitError
+from labkit.practice.exercise import find
+from labkit.practice.workspace import solution_of
 from tests.tools.docker_rig import ComposeProject
 from tests.tools.waiting import wait_until
 
@@ -55,6 +59,25 @@ def test_a_notebook_in_the_lab_submits_kills_and_charts(project: ComposeProject,
     assert [e.detail["fault"] for e in events if e.kind == "fault"] == ["kill", "start"]
     (lost,) = [e for e in events if e.kind == "lost"]
     assert (lost.worker, lost.detail["cause"]) == ("worker-2", "closed")
+
+
+def test_an_exercise_in_the_lab_is_checked_and_recorded_where_workers_look(project: ComposeProject) -> None:
+    ids = ["first-task", "redis-queue"]
+    cells = [f"%%exercise {one}\n{solution_of(find(one), 'es')}" for one in ids]
+    first = 'from labkit.practice.notebook import begin\nbegin("es")'
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    notebook = new_notebook(cells=[new_code_cell(one) for one in [first, *cells]], metadata=kernel)
+    in_lab(project, "sh", "-c", "cat > /tmp/exercises.ipynb", given=nbformat.writes(notebook))
+    in_lab(
+        project, "jupyter", "nbconvert", "--to", "notebook", "--execute", "--inplace", "/tmp/exercises.ipynb"
+    )
+    executed = nbformat.reads(in_lab(project, "cat", "/tmp/exercises.ipynb"), as_version=4)
+    shown = [output.data["text/plain"] for cell in executed.cells[1:] for output in cell.outputs]
+    assert [text.splitlines()[0].rpartition(": ")[2] for text in shown] == ["aprobado", "aprobado"], shown
+    lines = in_lab(project, "cat", "/lab/learner/work/progress.jsonl").splitlines()
+    assert [(line["exercise"], line["kind"]) for line in map(json.loads, lines)] == [
+        (one, "pass") for one in ids
+    ]
 
 
 def test_jupyterlab_answers_only_with_its_token(project: ComposeProject, cluster: Cluster) -> None:
