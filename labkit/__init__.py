@@ -17,7 +17,8 @@ Reading order, from the idea to the machine. Each step needs only the ones befor
 4.  ``core.broker.scheduler``: what the broker decides, a state machine without socket or clock. Beside it are
     its parts (``task_life``, ``liveness``, ``admission``, ``placement``, ``blame``) and its tables
     (``task_queue``, ``worker_table``, ``client_table``).
-5.  ``core.peers.session``, then ``worker_session`` and ``client_session``: the same for the other two sides.
+5.  ``core.peers.session``, then ``worker_events`` with ``worker_session``, and ``client_events`` with
+    ``client_session``: the same for the other two sides.
 6.  ``core.history``: what happened, event by event, and the answers to every question about it.
 7.  ``simulation``: those three state machines with a lossy network, on a virtual clock.
 8.  ``imaging.filters``, ``image_files``, ``photos``: the work itself, on real photographs.
@@ -28,7 +29,7 @@ Reading order, from the idea to the machine. Each step needs only the ones befor
 12. ``cluster``, ``executors``: the processes of a cluster, and how a program uses them.
 13. ``charts``, ``panel``, ``demo``, ``cli``: what people see.
 14. ``faults``: every fault injected into a live cluster, and the promises about it, measured.
-15. ``support.timing``, ``classroom``, then ``notebooks/source``: the course.
+15. ``support.timing``, ``classroom``, then ``notebooks/source``: the course; ``practice``: its exercises.
 
 All names are below ``labkit``, except ``workers`` and ``notebooks``. Each folder may import only the folders
 that ARCHITECTURE.md lists for it; a test checks that. The four names below are for programs and notebooks.

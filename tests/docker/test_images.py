@@ -49,31 +49,21 @@ def test_compose_accepts_the_file() -> None:
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
 
+def checked_by_the_schema(file: Path) -> subprocess.CompletedProcess[str]:
+    """Return the run of a check of this compose file by the compose specification's own schema."""
+    command = ["check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
+    return subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
+
+
 def test_the_compose_specs_schema_accepts_the_file() -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "check_jsonschema",
-        "--builtin-schema",
-        "vendor.compose-spec",
-        str(COMPOSE_FILE),
-    ]
-    ran = subprocess.run(command, capture_output=True, text=True)
+    ran = checked_by_the_schema(COMPOSE_FILE)
     assert ran.returncode == 0, ran.stdout
 
 
 def test_the_schema_refuses_a_wrong_file(tmp_path: Path) -> None:
     wrong = tmp_path / "docker-compose.yml"
     wrong.write_text(COMPOSE_FILE.read_text("utf-8").replace("pids_limit", "pids_limits"), encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "check_jsonschema",
-        "--builtin-schema",
-        "vendor.compose-spec",
-        str(wrong),
-    ]
-    assert subprocess.run(command, capture_output=True).returncode == 1
+    assert checked_by_the_schema(wrong).returncode == 1
 
 
 def test_every_service_has_limits_and_minimal_rights(

@@ -58,7 +58,9 @@ def test_three_cancellations_without_a_broker_do_not_stop_an_asyncio_loop(
             async with asyncio.timeout(0.05):
                 await wrapped[1]
         wrapped[2].cancel()
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(5.0):
+            while not futures[2].cancelled():
+                await asyncio.sleep(0.01)
         watching.cancel()
         return longest
 

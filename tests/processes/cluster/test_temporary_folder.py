@@ -38,7 +38,7 @@ os.mkdir, os.unlink, os.rmdir = refusing(os.mkdir), refusing(os.unlink), refusin
 
 
 class Lab:
-    """Runs command lines in processes for which the temporary folder is as ``broken`` says."""
+    """Runs command lines in processes whose temporary folder ``broken`` (a program) has made unusable."""
 
     def __init__(self, folder: Path, broken: str) -> None:
         (folder / "stub").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -67,21 +68,29 @@ def test_lesson_that_closed_everything_ends(capsys: pytest.CaptureFixture[str]) 
     assert "Nothing left behind" in capsys.readouterr().out
 
 
-def test_lesson_end_names_what_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lesson_module, "END_S", 0.2)
-    lesson, go = Lesson(), threading.Event()
+@contextlib.contextmanager
+def left_behind() -> Iterator[tuple[int, int]]:
+    """Leave a thread called "forgotten", a process and a listening port; yield pid and port. End them."""
+    go = threading.Event()
     thread = threading.Thread(target=go.wait, name="forgotten")
     thread.start()
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        with pytest.raises(LeftBehind) as caught:
-            lesson.end()
-        said = str(caught.value)
-        assert f"port {listener.getsockname()[1]}" in said
-    assert "thread forgotten" in said and f"process {child.pid}" in said
-    go.set()
-    thread.join()
-    child.communicate(b"\n")
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            yield child.pid, listener.getsockname()[1]
+    finally:
+        go.set()
+        thread.join()
+        child.communicate(b"\n")
+
+
+def test_lesson_end_names_what_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lesson_module, "END_S", 0.2)
+    lesson = Lesson()
+    with left_behind() as (pid, port), pytest.raises(LeftBehind) as caught:
+        lesson.end()
+    error = str(caught.value)
+    assert "thread forgotten" in error and f"process {pid}" in error and f"port {port}" in error
     lesson.end()
 
 
@@ -130,20 +139,12 @@ def test_lesson_does_not_touch_the_learners_own_redis(monkeypatch: pytest.Monkey
 
 def test_leftovers_are_named_in_the_lessons_language(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lesson_module, "END_S", 0.2)
-    lesson, go = begin("es"), threading.Event()
-    thread = threading.Thread(target=go.wait, name="forgotten")
-    thread.start()
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        with pytest.raises(LeftBehind) as caught:
-            lesson.end()
-        said = i18n.translate_error(caught.value)
-        assert f"puerto {listener.getsockname()[1]}" in said
-    assert "hilo forgotten" in said and f"proceso {child.pid}" in said
-    assert not {"process", "thread", "port"} & set(said.replace("(", " ").split())
-    go.set()
-    thread.join()
-    child.communicate(b"\n")
+    lesson = begin("es")
+    with left_behind() as (pid, port), pytest.raises(LeftBehind) as caught:
+        lesson.end()
+    error = i18n.translate_error(caught.value)
+    assert "hilo forgotten" in error and f"proceso {pid}" in error and f"puerto {port}" in error
+    assert not {"process", "thread", "port"} & set(error.replace("(", " ").split())
 
 
 # --- errors -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What ``submit`` and ``stop`` say of tasks that changed workers: the history's cause, in both languages."""
+"""Why tasks changed workers, in ``submit`` and ``stop``: the cause from the history, in both languages."""
 
 from __future__ import annotations
 

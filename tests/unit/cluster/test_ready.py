@@ -1,4 +1,4 @@
-"""Waiting until a cluster is ready: what is well is not blamed for its past."""
+"""Waiting until a cluster is ready: a process that is well now does not count, whatever happened before."""
 
 from __future__ import annotations
 
