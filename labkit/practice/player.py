@@ -94,12 +94,17 @@ def _hang_up(*descriptors: int) -> None:
 
 def _failure(error: BaseException, module: ModuleType | None, kind: str, file: str) -> list[Any]:
     """Return the answer for an exception: raised by the learner's code, or by play.py on its way there."""
-    if isinstance(error, AttributeError) and module is not None and error.obj is module:
+    if isinstance(error, AttributeError) and module is not None and _is_a(error.obj, module):
         return ["missing", error.name]
     name, text, lines = _described(error, file)
     if isinstance(error, TypeError) and not lines:  # the call itself failed, before the learner's first line
         return ["signature", str(error)]
     return [kind, name, text, lines]
+
+
+def _is_a(thing: object, module: ModuleType) -> bool:
+    """Return whether this is the learner's module, or the same file imported again by play.py."""
+    return isinstance(thing, ModuleType) and thing.__name__ == module.__name__
 
 
 def _answer(module: ModuleType, folder: Path, how: str, name: str, arguments: list[Any]) -> list[Any]:

@@ -27,8 +27,12 @@ from redis.backoff import NoBackoff
 from redis.connection import Connection
 from redis.retry import Retry
 
+from labkit.calls.serialization import encode_value
+from labkit.core.errors import CannotTravel
 from labkit.practice.redis_server import JOURNAL, journal_url
 from labkit.support.redis_url import parse
+
+MOST_TEXT = 200
 
 
 class Killed(BaseException):
@@ -111,9 +115,9 @@ class Journal:
     def __init__(self, url: str) -> None:
         self._client = connect(journal_url(url))
 
-    def note(self, *words: str) -> None:
-        """Write an entry."""
-        self._client.rpush(JOURNAL, "\t".join(words))
+    def note(self, *words: Any) -> None:
+        """Write an entry; what the learner's code returned may be of any kind."""
+        self._client.rpush(JOURNAL, "\t".join(map(str, words)))
 
     def hold(self, worker: str) -> None:
         """Return when the judge releases this worker."""
@@ -137,6 +141,15 @@ def fresh(module: ModuleType) -> ModuleType:
     sys.modules[module.__name__] = again
     spec.loader.exec_module(again)
     return again
+
+
+def plain(answer: Any) -> Any:
+    """Return an answer of the learner's as it can travel to the judge: what cannot, as text."""
+    try:
+        encode_value(answer)
+    except CannotTravel:
+        return repr(answer)[:MOST_TEXT]
+    return answer
 
 
 def ready(_module: ModuleType) -> bool:

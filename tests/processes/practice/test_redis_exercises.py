@@ -12,7 +12,7 @@ from labkit.core.errors import LabkitError
 from labkit.mirror.server import find_binary
 from labkit.practice import crew as crews
 from labkit.practice import redis_server
-from labkit.practice.check import REAL
+from labkit.practice.check import REAL, SIMULATED
 from labkit.practice.crew import Crew
 from labkit.practice.exercise import find
 from labkit.practice.grade import grade, hand_ins
@@ -159,3 +159,40 @@ def test_a_member_that_fails_ends_the_wait_with_its_finding(tmp_path: Path, serv
         with pytest.raises(Finding) as caught:
             crew.wait(lambda: False, member, LabkitError("nothing"))
     assert caught.value.code == "raised" and "mine" in str(caught.value)
+
+
+BAD = {
+    "no function": ("21", "def work(", "def werk(", "missing"),
+    "a number for a task": ("21", "    return task", "    return 5", "never-returns"),
+    "a view of a dict": (
+        "22",
+        "    return [worker for worker, heard in redis.hgetall(WORKERS).items() if heard != DEAD]",
+        "    return redis.hgetall(WORKERS).keys()",
+        "wrong-type",
+    ),
+    "an object": ("24", "    return worker\n", "    return object()\n", "wrong-type"),
+    "what was ready, spoiled": ("24", "both.lrem(hand_of(worker), 1, task)", "pass", "left-over"),
+    "the end of the process": (
+        "24",
+        "    redis.lpush(",
+        "    import os; os._exit(3)\n    redis.lpush(",
+        "ended",
+    ),
+    "the end of the server": (
+        "21",
+        "    while redis.lmove",
+        "    redis.shutdown(nosave=True)\n    while redis.lmove",
+        "raised",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_whatever_a_file_does_with_redis_is_a_finding(what: str) -> None:
+    require(find_binary(), "a Redis server")
+    number, right, wrong, code = BAD[what]
+    exercise = find(number)
+    solution = solution_of(exercise)
+    assert right in solution
+    verdict = run(exercise, solution.replace(right, wrong), (SIMULATED,))
+    assert (verdict.kind, verdict.code) == (Kind.FAIL, code)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from labkit.practice.redis_peer import Journal, connect, fresh, ready
+from labkit.practice.redis_peer import Journal, connect, fresh, plain, ready
 
 __all__ = ["live", "look", "ready", "rehearse"]
 
@@ -51,7 +51,7 @@ def rehearse(module: ModuleType, url: str, beat_s: float, script: list[list[Any]
             answer = mine.heartbeat(redis, worker, now)
         else:
             answer = mine.register(redis, worker, now)
-        done.append([what, worker, now, answer])
+        done.append([what, worker, now, plain(answer)])
         if interruption is not None and todo:
             act(*todo.pop()[1])
 
@@ -80,4 +80,4 @@ def live(module: ModuleType, url: str, worker: str, every_s: float) -> None:
 def look(module: ModuleType, url: str, beat_s: float) -> list[Any]:
     """Return the time, what a health check at that time returned, and who is active after it."""
     redis, now = connect(url), time.monotonic()
-    return [now, module.health_check(redis, now, beat_s), module.active(redis)]
+    return [now, plain(module.health_check(redis, now, beat_s)), plain(module.active(redis))]

@@ -41,6 +41,8 @@ def simulated(learner: Learner, seed: int) -> None:
                 _judge_assigned(about, answer, *facts)
             elif what == "take_over":
                 _judge_taken_over(about, answer, *facts)
+            elif what == "end":
+                _judge_end(*facts)
         except Finding as finding:
             finding.timeline = tuple(map(_line, happened[: number + 1][-LINES:]))
             raise
@@ -52,6 +54,8 @@ def _line(act: list[Any]) -> str:
     if what == "take_over":
         lists = facts[1]
         return f"take_over({about})  " + _loads(lists)
+    if what == "end":
+        return _loads(facts[0])
     if what == "assign":
         return f"assign({about}) → {answer}  " + _loads(facts[1])
     arrow = "←" if what == "gets" else "✓"
@@ -158,6 +162,19 @@ def _judge_shares(dead: str, before: dict[str, int], after: dict[str, int], task
             after=_counts(after),
             before=_counts(before),
             fair=" + ".join(map(str, fair)),
+        )
+
+
+def _judge_end(lists: Lists) -> None:
+    left = [task for both in lists.values() for part in both for task in part]
+    if left:
+        raise Finding(
+            "left-over",
+            N_("in the end {tasks} tasks are still in the workers' lists, among them {task}"),
+            expected=N_("get_task and complete_task empty the lists, and each task passes once through them"),
+            advice=N_("Both functions were ready: practice reset brings them back, and keeps your file."),
+            tasks=len(left),
+            task=left[0],
         )
 
 

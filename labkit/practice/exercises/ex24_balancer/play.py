@@ -7,7 +7,7 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
-from labkit.practice.redis_peer import Journal, Killed, connect, fresh, ready
+from labkit.practice.redis_peer import Journal, Killed, connect, fresh, plain, ready
 
 __all__ = ["assign", "ready", "rehearse", "take_over", "work"]
 
@@ -77,7 +77,7 @@ class Rehearsal:
 
         redis = connect(self._url, before=_at(self.random.randint(1, MOST_COMMANDS), meanwhile))
         answer = self._balancer.assign(redis, task, list(self.workers))
-        self.happened.append(["assign", task, answer, moments, self.lists()])
+        self.happened.append(["assign", task, plain(answer), moments, self.lists()])
 
     def take_over(self, dead: str) -> None:
         """Let a worker die and its tasks be taken over; the first try may be killed in the middle."""
@@ -109,7 +109,7 @@ def rehearse(module: ModuleType, url: str, seed: int, workers: list[str], tasks:
 
     ["assign", task, answer, what each worker held before and in the middle of it, all lists after it],
     ["take_over", worker, whether the first try was killed, all lists before, all lists after],
-    ["gets", worker, task] and ["completes", worker, task].
+    ["gets", worker, task], ["completes", worker, task], and ["end", "", "", all lists].
     """
     run = Rehearsal(module, url, seed, workers)
     dies_at = run.random.randint(len(tasks) // 2, len(tasks) - 2)
@@ -119,9 +119,9 @@ def rehearse(module: ModuleType, url: str, seed: int, workers: list[str], tasks:
         if number == dies_at:
             run.take_over(run.random.choice(run.workers))
         run.assign(task)
-    while any(run.held().values()):
+    for _ in range(2 * len(tasks)):  # enough: each is got once and completed once
         run.worker_acts()
-    return run.happened
+    return [*run.happened, ["end", "", "", run.lists()]]
 
 
 # --- real processes -----------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def rehearse(module: ModuleType, url: str, seed: int, workers: list[str], tasks:
 
 def assign(module: ModuleType, url: str, task: str, workers: list[str]) -> Any:
     """Assign a task and return to whom."""
-    return module.assign(connect(url), task, workers)
+    return plain(module.assign(connect(url), task, workers))
 
 
 def take_over(module: ModuleType, url: str, dead: str, workers: list[str]) -> None:
