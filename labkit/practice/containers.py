@@ -33,7 +33,12 @@ LIMIT_S: Final = 120.0
 PULL_S: Final = 600.0
 DOWN_S: Final = 60.0
 POLL_S: Final = 0.2
-MACHINES_OWN: Final = ("no space left", "temporary failure in name resolution", "newconnectionerror")
+MOST_RESTARTS: Final = 3
+MACHINES_OWN: Final = (
+    "no space left", "temporary failure in name resolution", "newconnectionerror", "address pool",
+    "i/o timeout", "deadline exceeded", "cannot allocate memory", "temporarily unavailable",
+    "tls handshake timeout",
+)  # fmt: skip
 """Parts of complaints that are about the machine or its network, not about the learner's files."""
 
 
@@ -44,6 +49,7 @@ class Project:
         self.docker = docker
         self.image = image
         self._deadline = time.monotonic() + LIMIT_S
+        self._restarts: dict[str, int] = {}  # by container, when it was looked at first
 
     def build(self, folder: Path) -> None:
         """Build the image from the Dockerfile in ``folder``. Raises Finding if that fails."""
@@ -78,20 +84,23 @@ class Project:
                 ),
             )
 
-    def ask(self, service: str, *words: str) -> str:
-        """Return what a command prints inside a service's container."""
+    def ask(self, service: str, *words: str) -> str | None:
+        """Return what a command prints in a service's container; None if it fails, as before all is up."""
         ran = self._run([*self.docker.compose_command(), "exec", "--no-TTY", service, *words])
-        if ran.returncode != 0:
-            raise explain(f"docker compose exec {service}", ran.stderr + ran.stdout)
-        return ran.stdout
+        return ran.stdout if ran.returncode == 0 else None
 
     def last_words(self, services: list[str]) -> str | None:
-        """Return the last line that a container of these services printed before it ended; None: all run."""
+        """Return the last line that a container of these services printed before it ended; None: none ended.
+
+        One that is started again has ended for good if that happened ``MOST_RESTARTS`` times since the first
+        look: before that, what it needs may not have been there.
+        """
         for container in self.docker.containers():
-            service = container["Config"]["Labels"].get("com.docker.compose.service")
-            if service in services and (not container["State"]["Running"] or container["RestartCount"]):
-                ran = self._run(["docker", "logs", "--tail", "5", container["Id"]])
-                return _reason(ran)
+            if container["Config"]["Labels"].get("com.docker.compose.service") in services:
+                before = self._restarts.setdefault(container["Id"], container["RestartCount"])
+                is_over = container["State"]["Status"] in ("exited", "dead")
+                if is_over or container["RestartCount"] - before >= MOST_RESTARTS:
+                    return _reason(self._run(["docker", "logs", "--tail", "5", container["Id"]]))
         return None
 
     def until(self, condition: Callable[[], bool], what: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
@@ -12,7 +14,7 @@ from labkit.practice.check import check
 from labkit.practice.exercise import Exercise, find
 from labkit.practice.limits import restrict
 from labkit.practice.screen import verdict_lines
-from labkit.practice.verdict import Finding
+from labkit.practice.verdict import Finding, Inconclusive
 from labkit.practice.workspace import solution_of
 
 SERVICE = "services:\n  worker:\n    build: .\n"
@@ -179,3 +181,55 @@ def test_other_spellings_of_a_right_answer_pass_the_reading(
     write(root, containers_exercise, old, new)
     verdict = check(containers_exercise, root, stages=("simulated",))
     assert verdict.passed, verdict
+
+
+class Inspected:
+    """Docker, as far as it lists containers; ``state`` is what it says of the only one."""
+
+    environ: ClassVar[dict[str, str]] = {}
+
+    def __init__(self) -> None:
+        self.state, self.restarts = "running", 0
+
+    def compose_command(self) -> list[str]:
+        return ["docker", "compose"]
+
+    def containers(self) -> list[Any]:
+        labels = {"com.docker.compose.service": "worker"}
+        return [
+            {
+                "Id": "c1",
+                "RestartCount": self.restarts,
+                "State": {"Status": self.state},
+                "Config": {"Labels": labels},
+            }
+        ]
+
+
+def test_a_container_has_ended_if_it_is_down_or_was_started_again_too_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def logs(*_given: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess([], 0, "first\n\nlast\n", "")
+
+    monkeypatch.setattr(containers, "run_command", logs)
+    docker = Inspected()
+    project = containers.Project(docker, "image")  # type: ignore[arg-type]
+    docker.restarts = 5  # while Redis was not there yet
+    for docker.state, docker.restarts, words in (
+        ("running", 5, None),
+        ("restarting", 7, None),
+        ("restarting", 8, "last"),
+        ("exited", 5, "last"),
+    ):
+        assert project.last_words(["worker"]) == words
+        assert project.last_words(["redis"]) is None
+
+
+def test_a_project_whose_time_is_over_is_inconclusive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "LIMIT_S", 0.0)
+    project = containers.Project(Inspected(), "image")  # type: ignore[arg-type]
+    with pytest.raises(Inconclusive, match="three workers"):
+        project.until(lambda: False, "three workers")
+    with pytest.raises(Inconclusive):
+        project.ask("redis", "redis-cli", "PING")
