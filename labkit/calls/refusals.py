@@ -44,7 +44,10 @@ def wrong_key(value: Mapping[Any, Any], place: Place) -> CannotTravel:
     """Return the error for a dict with a key that is neither str nor int."""
     key = next(key for key in value if type(key) not in (int, str))
     return CannotTravel(
-        N_("{where} has the key {key} of type {type}; the keys of a dict that travels must be str or int"),
+        N_(
+            "{where} has the key {key} of type {type}; the keys of a dict that travels must be str or int; "
+            "send list({where}.items()), and make a dict of it on the other side"
+        ),
         where=written(place),
         key=exception_text.repr_of(key)[:200],
         type=exception_text.type_name(type(key)),
@@ -58,6 +61,16 @@ def of_value(value: object, place: Place) -> CannotTravel:
     if numpy is not None and issubclass(kind, numpy.ndarray | numpy.generic):
         return _of_numpy(value, place, numpy)
     known = next((base.__name__ for base in kind.__mro__[1:] if base in _KNOWN), "")
+    if not known and (parts := _parts(kind)):
+        return CannotTravel(
+            N_(
+                "{where} is of type {type}, which cannot travel in a message; "
+                "send what it is made of, {how}: that loses nothing"
+            ),
+            where=written(place),
+            type=exception_text.type_name(kind),
+            how=parts.format(x=written(place)),
+        )
     return CannotTravel(
         _special(kind) if known else _foreign(value, kind),
         where=written(place),
@@ -82,6 +95,38 @@ def of_shape(array: np.ndarray, place: Place, limit: int) -> CannotTravel:
 
 
 # --- Python's types and subclasses of them ------------------------------------------------------------------
+
+
+_PARTS = {
+    "decimal.Decimal": "str({x})",
+    "fractions.Fraction": "({x}.numerator, {x}.denominator)",
+    "datetime.date": "{x}.isoformat()",
+    "datetime.time": "({x}.isoformat(), str({x}.tzinfo), {x}.fold)",
+    "datetime.datetime": "({x}.isoformat(), str({x}.tzinfo), {x}.fold)",
+    "datetime.timedelta": "({x}.days, {x}.seconds, {x}.microseconds)",
+    "uuid.UUID": "str({x})",
+    "ipaddress.IPv4Address": "str({x})",
+    "ipaddress.IPv6Address": "str({x})",
+    "builtins.range": "({x}.start, {x}.stop, {x}.step)",
+    "builtins.slice": "({x}.start, {x}.stop, {x}.step)",
+    "builtins.mappingproxy": "dict({x})",
+    "builtins.dict_keys": "list({x})",
+    "builtins.dict_values": "list({x})",
+    "builtins.dict_items": "list({x})",
+    "collections.deque": "(list({x}), {x}.maxlen)",
+    "array.array": "({x}.typecode, list({x}))",
+    "re.Pattern": "({x}.pattern, {x}.flags)",
+    "types.SimpleNamespace": "vars({x})",
+}
+"""For a class, an expression that travels and loses nothing of ``x``."""
+
+
+def _parts(kind: type) -> str:
+    """Return the expression for this very class; a subclass may hold more, so its advice is general."""
+    found = _PARTS.get(f"{kind.__module__}.{kind.__qualname__}", "")
+    if not found and hasattr(kind, "tocoo") and hasattr(kind, "toarray"):  # SciPy's sparse matrices
+        return "({x}.shape, {x}.tocoo().data, {x}.tocoo().row, {x}.tocoo().col)"
+    return found
 
 
 def _special(kind: type) -> str:
@@ -216,7 +261,7 @@ _OTHER_DTYPE = N_(
 )
 _TEXTS = N_(
     "{where} is an array of dtype {dtype}, which cannot travel in a message; send {where}.tolist() "
-    "(.astype helps only if its texts are numbers)"
+    "and {where}.shape (.astype helps only if its texts are numbers)"
 )
 _DATES = N_(
     "{where} is of dtype {dtype}, which cannot travel in a message; send {where}.astype('int64') and "
@@ -225,7 +270,7 @@ _DATES = N_(
 _DTYPES = {
     "O": N_(
         "{where} is an array of dtype {dtype}, which cannot travel in a message; send {where}.tolist() "
-        "(.astype to a number or a text may lose None, fractions or digits)"
+        "and {where}.shape (.astype to a number or a text may lose None, fractions or digits)"
     ),
     "U": _TEXTS,
     "S": _TEXTS,

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import array
 import dataclasses
+import datetime
+import decimal
 import enum
-from collections import namedtuple
+import fractions
+import re
+import types
+import uuid
+from collections import deque, namedtuple
 from collections.abc import Callable
 from typing import Any
 
@@ -176,3 +182,87 @@ class Table:
 def test_a_table_is_its_columns_its_names_and_its_index() -> None:
     with pytest.raises(CannotTravel, match="each column as a NumPy array, and its names and index beside"):
         encode_value(Table())
+
+
+@pytest.mark.parametrize(
+    ("value", "advice", "restore"),
+    [
+        (decimal.Decimal("1.10"), "str(value)", lambda got: decimal.Decimal(got)),
+        (decimal.Decimal("-NaN"), "str(value)", lambda got: decimal.Decimal(got)),
+        (
+            fractions.Fraction(1, 3),
+            "(value.numerator, value.denominator)",
+            lambda got: fractions.Fraction(*got),
+        ),
+        (datetime.date(2024, 2, 29), "value.isoformat()", datetime.date.fromisoformat),
+        (
+            datetime.datetime(2024, 2, 29, 1, 2, 3, 4, datetime.UTC),
+            "(value.isoformat(), str(value.tzinfo), value.fold)",
+            lambda got: datetime.datetime.fromisoformat(got[0]).replace(fold=got[2]),
+        ),
+        (
+            datetime.timedelta(-1, 2, 3),
+            "(value.days, value.seconds, value.microseconds)",
+            lambda got: datetime.timedelta(*got),
+        ),
+        (uuid.UUID(int=7), "str(value)", uuid.UUID),
+        (range(1, 9, 3), "(value.start, value.stop, value.step)", lambda got: range(*got)),
+        (slice(None, 2), "(value.start, value.stop, value.step)", lambda got: slice(*got)),
+        (types.MappingProxyType({"a": 1}), "dict(value)", lambda got: types.MappingProxyType(got)),
+        ({"a": 1}.keys(), "list(value)", lambda got: dict.fromkeys(got).keys()),
+        (deque([1, 2], 5), "(list(value), value.maxlen)", lambda got: deque(*got)),
+        (array.array("f", [0.1]), "(value.typecode, list(value))", lambda got: array.array(*got)),
+        (re.compile("a+", re.IGNORECASE), "(value.pattern, value.flags)", lambda got: re.compile(*got)),
+        (types.SimpleNamespace(a=1), "vars(value)", lambda got: types.SimpleNamespace(**got)),
+    ],
+)
+def test_a_value_of_the_standard_library_has_advice_that_restores_it(
+    value: Any, advice: str, restore: Callable[[Any], Any]
+) -> None:
+    with pytest.raises(CannotTravel) as refused:
+        encode_value(value)
+    assert f"send what it is made of, {advice}: that loses nothing" in str(refused.value)
+    sent = eval(advice, {"value": value})
+    got = restore(decode_value(encode_value(sent)))
+    assert type(got) is type(value)
+    assert got == value or str(got) == str(value)
+
+
+def test_a_sparse_matrix_keeps_shape_places_and_numbers() -> None:
+    class Sparse:
+        """As much of SciPy's sparse matrices as is needed to tell them."""
+
+        def tocoo(self) -> None:
+            """Return the coordinates and numbers."""
+
+        def toarray(self) -> None:
+            """Return a dense array."""
+
+    with pytest.raises(CannotTravel, match=r"made of, \(args\[0\]\.shape, args\[0\]\.tocoo\(\)\.data, "):
+        encode_call("m:f", (Sparse(),), {})
+
+
+def test_a_subclass_that_may_hold_more_has_no_advice_that_drops_it() -> None:
+    class Priced(decimal.Decimal):
+        currency = "EUR"
+
+    with pytest.raises(CannotTravel) as refused:
+        encode_value(Priced(1))
+    assert "loses nothing" not in str(refused.value)
+
+
+@pytest.mark.parametrize("mapping", [{1.5: "a", 1: "b"}, {None: 1}, {(1, 2): 3}, {True: 1}])
+def test_a_dict_with_other_keys_travels_as_its_items(mapping: dict[Any, Any]) -> None:
+    with pytest.raises(CannotTravel, match=r"must be str or int; send list\(value\.items\(\)\)"):
+        encode_value(mapping)
+    assert dict(decode_value(encode_value(list(mapping.items())))) == mapping
+
+
+@pytest.mark.parametrize(
+    "texts", [np.empty((0, 3), "U2"), np.array([["a"], ["b"]]), np.array([[[1], None]], object)]
+)
+def test_an_array_of_objects_or_texts_keeps_its_shape(texts: np.ndarray) -> None:
+    with pytest.raises(CannotTravel, match=r"send value\.tolist\(\) and value\.shape"):
+        encode_value(texts)
+    items, shape = decode_value(encode_value((texts.tolist(), texts.shape)))
+    assert shape == texts.shape and items == texts.tolist()
