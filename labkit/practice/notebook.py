@@ -215,8 +215,8 @@ def _verdict_lines(mine: Practice, chosen: Exercise, verdict: Verdict, notes: li
     """Return the verdict as in the terminal, how far the learner is with this day, and the next step."""
     of_day = [one for one in mine.exercises if one.day == chosen.day]
     standings = mine.standings()
-    lines = [*screen.verdict_lines(chosen, verdict, "%check {exercise} --seed {seed}"), *notes]
-    lines += [Line(screen.PLAIN, ""), screen.progress_line(of_day, standings)]
+    lines = screen.verdict_lines(chosen, verdict, "%check {exercise} --seed {seed}")
+    lines += [Line(screen.PLAIN, ""), *notes, screen.progress_line(of_day, standings)]
     lines += screen.problem_lines(mine.progress.problem)
     if verdict.passed:
         place = of_day.index(chosen) + 1
