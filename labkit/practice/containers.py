@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -33,6 +34,8 @@ LIMIT_S: Final = 120.0
 PULL_S: Final = 600.0
 DOWN_S: Final = 60.0
 POLL_S: Final = 0.2
+STEP: Final = re.compile(r"^ ---> ([0-9a-f]{12})\s*$", re.MULTILINE)
+"""How the classic builder names the image of each step."""
 MOST_RESTARTS: Final = 3
 MACHINES_OWN: Final = (
     "no space left", "temporary failure in name resolution", "newconnectionerror", "address pool",
@@ -53,9 +56,10 @@ class Project:
 
     def build(self, folder: Path) -> None:
         """Build the image from the Dockerfile in ``folder``. Raises Finding if that fails."""
-        words = ["docker", "build", "--quiet", "--force-rm", "--tag", self.image, str(folder)]
+        words = ["docker", "build", "--force-rm", "--tag", self.image, str(folder)]
         ran = self._run(words, DOCKER_BUILDKIT="0")
         if ran.returncode != 0:
+            self._remove_steps(ran.stdout)
             raise self._failed(
                 ran,
                 Finding(
@@ -68,6 +72,13 @@ class Project:
                     why=_reason(ran),
                 ),
             )
+
+    def _remove_steps(self, output: str) -> None:
+        """Remove the images of the steps before the one that failed; they have no name, unlike their base."""
+        for step in reversed(STEP.findall(output)):
+            names = self._run(["docker", "image", "inspect", "--format", "{{len .RepoTags}}", step])
+            if names.stdout.strip() == "0":
+                self._run(["docker", "image", "rm", step])
 
     def up(self) -> None:
         """Start all services, and wait as the file says. Raises Finding if compose refuses."""
