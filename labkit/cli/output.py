@@ -12,7 +12,9 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +107,17 @@ def next_steps(*steps: tuple[str, str]) -> None:
     """Print the commands that make sense next, each given as (command, what it does)."""
     named = [(f"{call()} {with_cluster(command)}", meaning) for command, meaning in steps]
     width = max(len(command) for command, _meaning in named)
+    longest = width + 5 + max(len(as_called(meaning)) for _command, meaning in named)
+    columns = shutil.get_terminal_size().columns
+    is_narrow = sys.stdout.isatty() and longest > columns
     print()
     for command, meaning in named:
-        print(f"  {command:<{width}}   {as_called(meaning)}")
+        if is_narrow:  # a line would break anywhere; a command alone can still be copied
+            indent = " " * 6
+            print(f"  {command}")
+            print(textwrap.fill(as_called(meaning), columns, initial_indent=indent, subsequent_indent=indent))
+        else:
+            print(f"  {command:<{width}}   {as_called(meaning)}")
 
 
 def seconds(value: float) -> str:

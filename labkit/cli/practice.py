@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from labkit.practice.session import Practice
 
 DAYS = (1, 2, 3, 4)
+NO_STAGE = {
+    "simulated": N_("{exercise} has no simulated runs; check it without --seed"),
+    "real": N_("{exercise} has no stage on real processes; check it without --real"),
+}
 EXERCISE_HELP = N_("id or number; without one, the first that is not passed")
 
 
@@ -106,9 +110,10 @@ def _overview(practice: Practice, _options: argparse.Namespace) -> int:
     from labkit.practice import screen
 
     standings = practice.standings()
-    output.line(
-        _("Exercises that check themselves: you edit a file in work/, labkit runs it and judges the result.")
+    text = _(
+        "Exercises that check themselves: you edit a file in work/, labkit runs it and judges the result."
     )
+    practice_output.show([screen.Line(screen.PLAIN, text)])
     output.line()
     practice_output.show([screen.progress_line(practice.exercises, standings)])
     exercise = screen.next_exercise(practice.exercises, standings)
@@ -165,7 +170,7 @@ def _start(practice: Practice, options: argparse.Namespace) -> int:
 
 
 def _check(practice: Practice, options: argparse.Namespace) -> int:
-    from labkit.practice.check import REAL, SIMULATED, STAGES
+    from labkit.practice.check import REAL, SIMULATED, STAGES, has_stage
 
     stages = (REAL,) if options.real else (SIMULATED,) if options.seed is not None else STAGES
     seeds = None if options.seed is None else range(options.seed, options.seed + 1)
@@ -177,6 +182,11 @@ def _check(practice: Practice, options: argparse.Namespace) -> int:
             )
     else:
         exercises = [practice.find(options.exercise)]
+    if len(stages) == 1:
+        having = [one for one in exercises if has_stage(one, stages[0])]
+        if not having:
+            raise UsageError(NO_STAGE[stages[0]], exercise=exercises[0].id)
+        exercises = having
     verdicts = [(one, practice.check(one, stages, seeds)) for one in exercises]
     if options.json:
         output.as_json([verdict.as_json() for _one, verdict in verdicts])

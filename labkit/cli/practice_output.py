@@ -22,11 +22,12 @@ STYLES = {"title": "bold", "good": "green", "bad": "red", "unsure": "yellow", "c
 
 def show_title(exercise: Exercise) -> None:
     """Print an exercise's number, title, day and minutes."""
-    from labkit.practice import texts
+    from labkit.practice import screen, texts
 
     title = texts.read(exercise, language()).title
     text = _("{number} · {title} · day {day} · {minutes} min")
-    output.line(text.format(number=exercise.number, title=title, day=exercise.day, minutes=exercise.minutes))
+    said = text.format(number=exercise.number, title=title, day=exercise.day, minutes=exercise.minutes)
+    show([screen.Line(screen.TITLE, said)])
 
 
 def shown(path: Path) -> str:

@@ -7,6 +7,7 @@ file events arrive. Without a terminal the same lines are printed one after the 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING
 
 from labkit.cli import output, practice_output
 from labkit.cli.keyboard import Keys
+from labkit.core.errors import InvalidInput
 from labkit.practice import screen, texts
-from labkit.support.i18n import _, language
+from labkit.practice.progress import Standing
+from labkit.support.i18n import _, language, translate_error
 
 if TYPE_CHECKING:
     from labkit.practice.exercise import Exercise
@@ -47,7 +50,7 @@ class _Watcher:
     def __init__(self, practice: Practice, exercise: Exercise) -> None:
         self._practice = practice
         self._exercise = exercise
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[int, int, int] | None = None
 
     def run(self, next_key: Callable[[], str]) -> int:
         """Return 0 when the learner quits."""
@@ -63,23 +66,32 @@ class _Watcher:
                     level, text = self._practice.hint(self._exercise)
                     output.line(_("Hint {level} of {levels}").format(level=level, levels=texts.HINTS))
                     practice_output.show_markdown(text)
+                    self._show_keys()
                 case "l":
                     practice_output.show(
                         screen.list_lines(self._practice.exercises, self._practice.standings())
                     )
                     self._show_keys()
                 case "s":
-                    output.line(f"python -m labkit practice solution {self._exercise.id}")
+                    self._show_solutions_command()
+                    self._show_keys()
                 case "t":
                     practice_output.show_markdown(texts.read(self._exercise, language()).task)
+                    self._show_keys()
                 case "n":
                     self._go_on()
 
     def _check(self) -> None:
         if sys.stdout.isatty():
             sys.stdout.write(CLEAR)
-        output.line(_("checking {file} …").format(file=self._practice.workspace.file(self._exercise).name))
-        verdict = self._practice.check(self._exercise)
+        file = practice_output.shown(self._practice.workspace.file(self._exercise))
+        output.line(_("checking {file} …").format(file=file))
+        try:
+            verdict = self._practice.check(self._exercise)
+        except InvalidInput as error:  # the file has just gone; an editor may be about to replace it
+            self._seen = None
+            practice_output.show([screen.Line(screen.UNSURE, translate_error(error))])
+            return
         practice_output.show(screen.verdict_lines(self._exercise, verdict))
         output.line()
         standings = self._practice.standings()
@@ -91,6 +103,11 @@ class _Watcher:
         practice_output.show(screen.problem_lines(self._practice.progress.problem))
         self._show_keys()
 
+    def _show_solutions_command(self) -> None:
+        """Show how to see the solution; before a pass it takes ``--yes``."""
+        passed = self._practice.standings().get(self._exercise.id, Standing()).passed
+        output.line(f"python -m labkit practice solution {self._exercise.id}{'' if passed else ' --yes'}")
+
     def _following(self) -> Exercise | None:
         """Return the next exercise that is not passed, other than this one."""
         following = screen.next_exercise(self._practice.exercises, self._practice.standings())
@@ -99,6 +116,7 @@ class _Watcher:
     def _show_keys(self) -> None:
         if sys.stdin.isatty():
             keys = _("save the file to check again · h hint · t text · l list · s solution · n next · q quit")
+            keys = re.sub(r"· (\w) ", rf"· \1{screen.TOGETHER}", keys)  # a key stays with its word
             practice_output.show([screen.Line(screen.QUIET, keys)])
         sys.stdout.flush()
 
@@ -118,10 +136,10 @@ class _Watcher:
         self._show_keys()
 
 
-def _state(file: Path) -> tuple[int, int] | None:
+def _state(file: Path) -> tuple[int, int, int] | None:
     """Return what changes with each save; None while there is no file (some editors replace it)."""
     try:
         status = os.stat(file)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_size

@@ -129,6 +129,11 @@ def _keep(values: list[Any], simulated: Callable[..., Any], learner: Learner, se
     values.append(simulated(learner, seed))
 
 
+def has_stage(exercise: Exercise, stage: str) -> bool:
+    """Return whether an exercise has this stage."""
+    return hasattr(checker_of(exercise), stage)
+
+
 def checker_of(exercise: Exercise) -> ModuleType:
     """Return the exercise's check.py as a module."""
     return importlib.import_module(f"labkit.practice.exercises.{exercise.module}.check")

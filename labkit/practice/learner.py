@@ -361,6 +361,8 @@ class Learner:
         process.wait()
         family.end_marked(self._mark)
         for thread in self._threads:
+            if thread.ident is None:
+                continue  # Ctrl-C came before it was started
             thread.join(STACK_S)  # a descendant with another parent may still hold the pipe
         for pipe in (process.stdin, process.stdout, process.stderr):
             assert pipe is not None

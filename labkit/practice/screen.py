@@ -27,6 +27,8 @@ LABEL_WIDTH = 10
 OUTPUT_LINES = 6
 TIMELINE_LINES = 10
 BAR = 20
+TOGETHER = "\u00a0"
+"""A space at which no line breaks."""
 REPLAY = "python -m labkit practice check {exercise} --seed {seed}"
 
 
@@ -99,10 +101,12 @@ def wrapped(line: Line, width: int) -> str:
     """Return the text of a line, broken between words; what follows a label stands below its beginning."""
     if line.role == CODE:
         return line.text
-    indent = " " * (LABEL_WIDTH + 1) if line.role == LABELLED else ""
-    return textwrap.fill(
+    inside = " " * 6 if line.text.startswith("  ") else ""  # below an entry of a list
+    indent = " " * (LABEL_WIDTH + 1) if line.role == LABELLED else inside
+    text = textwrap.fill(
         line.text, width, subsequent_indent=indent, break_long_words=False, replace_whitespace=False
     )
+    return text.replace(TOGETHER, " ")
 
 
 def list_lines(exercises: Sequence[Exercise], standings: Mapping[str, Standing]) -> list[Line]:

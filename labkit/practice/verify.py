@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from labkit.core.errors import N_, LabkitError
+from labkit.core.errors import N_, InvariantBroken, LabkitError
 from labkit.practice import texts
 from labkit.practice.check import STAGES, check
 from labkit.practice.exercise import Exercise
@@ -27,13 +27,20 @@ WRONG = 3
 REJECTED_BY = re.compile(r"# rejected by: ([\w-]+)")
 
 
+ATTEMPTS = 3
+"""A check that the machine was too busy for is run again, so often; then its fault is *inconclusive*."""
+
+
 class Unsound(LabkitError):
     """Something is wrong with the exercise itself."""
 
 
 def verify(exercise: Exercise, stages: tuple[str, ...] = STAGES) -> Iterator[Unsound]:
-    """Yield what is wrong with an exercise; nothing if it is sound. Raises InvariantBroken for a bad text."""
-    yield from _texts(exercise)
+    """Yield what is wrong with an exercise; nothing if it is sound."""
+    if faults := list(_texts(exercise)):
+        yield from faults
+        return  # without a title there is neither stub nor solution
+    yield from _hints(exercise)
     yield from _stub(exercise)
     yield from _solution(exercise, stages)
     yield from _wrong(exercise, stages)
@@ -50,11 +57,30 @@ def run(
         return check(exercise, Path(root), stages=stages, seeds=seeds)
 
 
+def _settled(
+    exercise: Exercise, code: str, stages: tuple[str, ...] = STAGES, seeds: range | None = None
+) -> Verdict:
+    """Return a verdict that is not inconclusive if one of ``ATTEMPTS`` gives one, else the last."""
+    for _attempt in range(ATTEMPTS):
+        verdict = run(exercise, code, stages, seeds)
+        if verdict.kind is not Kind.INCONCLUSIVE:
+            break
+    return verdict
+
+
 def _texts(exercise: Exercise) -> Iterator[Unsound]:
+    """Yield a fault for each language that lacks a title, a task or a hint."""
     for language in texts.LANGUAGES:
-        text = texts.read(exercise, language)
-        answer = _compact(_answer(exercise))
-        for number, hint in enumerate(text.hints[:-1], 1):
+        try:
+            texts.read(exercise, language)
+        except InvariantBroken as error:
+            yield Unsound(error.template, **error.params)
+
+
+def _hints(exercise: Exercise) -> Iterator[Unsound]:
+    answer = _compact(_answer(exercise))
+    for language in texts.LANGUAGES:
+        for number, hint in enumerate(texts.read(exercise, language).hints[:-1], 1):
             if answer and answer in _compact(hint):
                 yield Unsound(
                     N_("{exercise}, {language}: hint {number} gives the whole answer"),
@@ -79,7 +105,7 @@ def _stub(exercise: Exercise) -> Iterator[Unsound]:
         (LabkitError(N_("the stub")), stub_of(exercise)),
         (LabkitError(N_("a file with everything commented out")), _commented_out(exercise)),
     ):
-        verdict = run(exercise, code)
+        verdict = _settled(exercise, code)
         if verdict.kind is not Kind.FAIL or verdict.code in ("import", "ended", "signature"):
             yield _unexpected(exercise, name, verdict, "fail")
 
@@ -90,7 +116,7 @@ def _commented_out(exercise: Exercise) -> str:
 
 def _solution(exercise: Exercise, stages: tuple[str, ...]) -> Iterator[Unsound]:
     seeds = range(max(SEEDS, exercise.seeds)) if exercise.seeds else None
-    verdict = run(exercise, solution_of(exercise), stages, seeds)
+    verdict = _settled(exercise, solution_of(exercise), stages, seeds)
     if not verdict.passed:
         yield _unexpected(exercise, LabkitError(N_("the solution")), verdict, "pass")
 
@@ -107,7 +133,7 @@ def _wrong(exercise: Exercise, stages: tuple[str, ...]) -> Iterator[Unsound]:
     for file in files:
         code = file.read_text(encoding="utf-8")
         first = REJECTED_BY.match(code)
-        verdict = run(exercise, code, stages)
+        verdict = _settled(exercise, code, stages)
         if first is None or verdict.kind is not Kind.FAIL or verdict.code != first[1]:
             yield _unexpected(exercise, f"wrong/{file.name}", verdict, first[1] if first else "?")
 
