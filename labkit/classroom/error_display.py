@@ -2,6 +2,9 @@
 
 The errors themselves are in English, like the logs, and contain commands as ``python -m labkit up``. The
 reader of a notebook has a terminal open in the lab's folder and types ``python3 lab.py up`` there.
+
+An error of labkit says what to do next, so a traceback of labkit's own files would only hide it: `show`
+leaves it out. ``%tb`` shows it.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
-from labkit.cli import output
+from labkit.cli import fresh_kernel, output
 from labkit.core.errors import LabkitError
 from labkit.support import i18n
 
@@ -23,12 +26,18 @@ def install_error_display() -> None:
         return
     output.typed_in(output.ROOT)
 
-    def show(
-        shell: Any, kind: type, error: LabkitError, trace: TracebackType, tb_offset: int | None = None
-    ) -> None:
-        shell.showtraceback((kind, translated(error), trace), tb_offset=tb_offset)
+    shell.set_custom_exc((LabkitError, NameError), show)
 
-    shell.set_custom_exc((LabkitError,), show)
+
+def show(
+    shell: Any, kind: type, error: Exception, trace: TracebackType, tb_offset: int | None = None
+) -> None:
+    """Show an error in a few lines: what is wrong and what to do next, and the line of the cell."""
+    if isinstance(error, LabkitError):
+        told = translated(error)
+        fresh_kernel.show_lines(shell, told, trace, str(told), getattr(error, "__notes__", []))
+    elif isinstance(error, NameError):
+        fresh_kernel.show_missing_name(shell, kind, error, trace)
 
 
 def translated(error: LabkitError) -> LabkitError:

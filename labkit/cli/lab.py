@@ -84,6 +84,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     os.environ["LABKIT_LANG"] = lang
     # The learner's work/ is the same in a notebook and on the command line.
     os.environ.setdefault("LABKIT_WORK", str(Path.cwd()))
+    # IPython runs this file in each kernel; a reader's own startup file has precedence.
+    os.environ.setdefault("PYTHONSTARTUP", str(ROOT / "notebooks" / "settings" / "startup.py"))
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     token = secrets.token_urlsafe(24)
     server = LabApp.initialize_server(_arguments(asked, token, copies, start, browser=not options.no_browser))
@@ -161,13 +163,20 @@ def _tell(done: own_notebooks.Copies, folder: Path) -> None:
 
 
 def trust_the_course(notary: Any) -> None:
-    """Sign the course's notebooks, so that JupyterLab shows their stored outputs."""
+    """Sign the course's notebooks, as they are and as a copy has them, so that JupyterLab shows all of it."""
     import nbformat
 
     for source in (ROOT / "notebooks" / "source").glob("*.py"):
         for path in (ROOT / "notebooks").glob(f"*/{source.stem}.ipynb"):
             with contextlib.suppress(OSError, ValueError):  # JupyterLab reports a broken file itself
-                notary.sign(nbformat.read(path, as_version=4))
+                data = path.read_bytes()
+                published, copy = (
+                    nbformat.reads(each.decode(), as_version=4)
+                    for each in (data, own_notebooks.without_outputs(data))
+                )
+                notary.sign(published)
+                if copy != published:
+                    notary.sign(copy)
 
 
 def _arguments(asked: int | None, token: str, shown: Path, start: str, browser: bool) -> list[str]:

@@ -13,6 +13,9 @@ was changed by its reader             it stays, always; a newer version is menti
 was changed, and ``fresh`` is given   it is kept under another name, then replaced
 ====================================  ======================================================================
 
+A copy has no outputs: they would answer the lesson's questions before its reader has made a bet. The
+published notebooks keep theirs.
+
 Notebooks are compared by their cells and outputs, because JupyterLab writes to the rest as soon as it opens a
 file. ``.made.json`` next to the copies records what each copy was made of; a copy that is not recorded
 belongs to its reader. Every file appears whole or not at all.
@@ -73,7 +76,7 @@ def _make(course: Path, folder: Path, fresh: bool) -> Copies:
     record = folder / MADE
     known = _read(record)
     for source in _files(course):
-        text = source.read_bytes()
+        text = without_outputs(source.read_bytes())
         newest, copy = digest(text), folder / source.name
         present = digest(copy.read_bytes()) if copy.exists() else None
         was_made_of = known.get(source.name)
@@ -125,6 +128,18 @@ def digest(data: bytes) -> str:
     except (ValueError, TypeError, KeyError):  # no notebook, or a broken one
         return hashlib.sha256(data).hexdigest()
     return hashlib.sha256(json.dumps(_joined(seen), sort_keys=True).encode()).hexdigest()
+
+
+def without_outputs(data: bytes) -> bytes:
+    """Return a notebook as it is before anything is run; any other file, and a broken notebook, unchanged."""
+    try:
+        notebook = json.loads(data)
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "code":
+                cell.update(outputs=[], execution_count=None)
+    except (ValueError, TypeError, KeyError):
+        return data
+    return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _joined(value: Any) -> Any:

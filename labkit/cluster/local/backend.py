@@ -56,14 +56,23 @@ class LocalBackend:
         try:
             return control.ask(self._state["control_port"], self._token, do, timeout_s, **parameters)
         except ClusterNotRunning as error:
-            if not self._state["private"] or self._lifeline is not None:
-                raise  # its supervisor was killed: the broker may still serve
+            if not self._state["private"]:
+                raise
+            if self._lifeline is None:
+                raise ClusterNotRunning(
+                    N_(
+                        "the private cluster {name!r} has ended, at the latest with its with block; "
+                        "open_cluster() opens a new one"
+                    ),
+                    name=self.endpoints.name,
+                ) from error
+            # The broker may still serve. ``up`` would start another cluster, which this handle is none of.
             raise ClusterNotRunning(
                 N_(
-                    "the private cluster {name!r} has ended, at the latest with its with block; "
-                    "open_cluster() opens a new one"
+                    "the supervisor of this cluster has ended ({reason}), so nothing can be started or "
+                    "stopped here; open a new one: in a notebook, run the cell that opened it again, then this one"
                 ),
-                name=self.endpoints.name,
+                reason=error.params["reason"],
             ) from error
 
     def status(self) -> BackendStatus:

@@ -85,8 +85,10 @@ def notebook(source: str, output: object = "1", **metadata: object) -> str:
 def test_opened_notebook_counts_as_unedited_and_a_run_one_as_edited(course: Path, mine: Path) -> None:
     (course / "day1.ipynb").write_text(notebook("a\nb", "1\n2"), encoding="utf-8")
     make(course, mine)
-    opened = notebook("a\nb", ["1\n", "2"], kernelspec="another")
-    (mine / "day1.ipynb").write_text(opened, encoding="utf-8")
+    opened = json.loads((mine / "day1.ipynb").read_text(encoding="utf-8"))
+    opened["metadata"]["kernelspec"] = "another"
+    opened["cells"][0]["source"] = ["a\n", "b"]
+    (mine / "day1.ipynb").write_text(json.dumps(opened), encoding="utf-8")
     (course / "day1.ipynb").write_text(notebook("c"), encoding="utf-8")
     assert make(course, mine) == (["day1.ipynb"], [], [])
     for written in (notebook("c", "another"), notebook("mine")):
@@ -177,3 +179,31 @@ def test_container_copies_all_languages_and_reports_outdated_copies(
     assert "newer version of es/day1.ipynb; yours stays" in capsys.readouterr().out
     found = {lang: texts(home / lang)["day1.ipynb"] for lang in ("en", "es")}
     assert found == {"en": "second", "es": "mine"}
+
+
+def test_fresh_copy_shows_no_outputs_and_the_course_keeps_its_own(course: Path, mine: Path) -> None:
+    cell = {"cell_type": "code", "source": "6 * 7", "metadata": {}, "execution_count": 3, "id": "a"}
+    answer = {"output_type": "execute_result", "execution_count": 3, "data": {"text/plain": "42"}}
+    prose = {"cell_type": "markdown", "source": "# Day 1", "metadata": {}, "id": "b"}
+    published = json.dumps({"cells": [prose, {**cell, "outputs": [answer]}], "metadata": {}, "nbformat": 4})
+    (course / "day1.ipynb").write_text(published, encoding="utf-8")
+    make(course, mine)
+    told, asked = json.loads((mine / "day1.ipynb").read_text(encoding="utf-8"))["cells"]
+    assert (asked["outputs"], asked["execution_count"]) == ([], None)
+    assert (told, asked["source"]) == (prose, "6 * 7")
+    assert (course / "day1.ipynb").read_text(encoding="utf-8") == published
+    assert make(course, mine) == ([], [], [])
+
+
+def test_copy_that_was_made_with_outputs_is_replaced_unless_edited(course: Path, mine: Path) -> None:
+    mine.mkdir(parents=True)
+    for name in ("day1.ipynb", "day2.ipynb"):
+        (course / name).write_text(notebook("6 * 7", "42"), encoding="utf-8")
+    whole = (course / "day1.ipynb").read_bytes()
+    record = {name: own_notebooks.digest(whole) for name in ("day1.ipynb", "day2.ipynb")}
+    (mine / own_notebooks.MADE).write_text(json.dumps(record), encoding="utf-8")
+    (mine / "day1.ipynb").write_bytes(whole)
+    (mine / "day2.ipynb").write_text(notebook("6 * 7 + 1", "43"), encoding="utf-8")
+    assert make(course, mine).made == ["day1.ipynb", "day1_teacher.md"]
+    assert "42" not in (mine / "day1.ipynb").read_text(encoding="utf-8")
+    assert "43" in (mine / "day2.ipynb").read_text(encoding="utf-8")
