@@ -43,7 +43,7 @@ with temporary.needed():  # matplotlib keeps a cache of the fonts, and cannot be
 from labkit.charts.draw_absences import absences, absences_table
 from labkit.charts.draw_curve import curve, curve_table, speed_up, speed_up_table
 from labkit.charts.draw_gantt import gantt, gantt_table
-from labkit.charts.draw_guess import Guessed, guesses, guesses_table
+from labkit.charts.draw_guess import Guessed, StartingBet, guesses, guesses_table, is_starting, starting_bet
 from labkit.charts.draw_league import Ranked, league, league_table
 from labkit.charts.draw_overview import overview, overview_table
 from labkit.charts.draw_pictures import pictures, pictures_table
@@ -61,6 +61,7 @@ __all__ = [
     "Chart",
     "Guessed",
     "Ranked",
+    "StartingBet",
     "Table",
     "absences",
     "absences_table",
@@ -71,6 +72,7 @@ __all__ = [
     "gantt_table",
     "guesses",
     "guesses_table",
+    "is_starting",
     "league",
     "league_table",
     "longest_wait",
@@ -86,6 +88,7 @@ __all__ = [
     "side_by_side_table",
     "speed_up",
     "speed_up_table",
+    "starting_bet",
     "throughput",
     "throughput_table",
     "timeline",

@@ -9,6 +9,7 @@ text of the lane mentions it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import hypot
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
@@ -26,10 +27,12 @@ from labkit.support.i18n import _, ngettext
 from labkit.support.palette import FAULT, INK, PALE, mixed, worker_colour
 from labkit.support.text import seconds
 
-LANE = 0.86
+LANE = 1.08
 """Height of a lane in inches."""
-BAND = 0.38
+BAND = 0.32
 """Height of the band as a part of its lane."""
+SIGN = 0.16
+"""Inches between the middles of two signs that do not cover each other."""
 BEFORE_S = 0.25
 LONGEST_S = 8.0
 """Later events are in the table only."""
@@ -231,7 +234,7 @@ def _draw(axes: Axes, row: int, a: Absence) -> None:
         begin, end = max(begin, -BEFORE_S), min(end, until)
         if end > begin:
             axes.barh(
-                row + 0.16,
+                row + 0.2,
                 end - begin,
                 BAND,
                 left=begin,
@@ -242,7 +245,7 @@ def _draw(axes: Axes, row: int, a: Absence) -> None:
     if a.fault == "slow":  # invisible to the broker
         end = min(a.healed_s if a.healed_s is not None else a.end_s, until)
         axes.barh(
-            row + 0.16,
+            row + 0.2,
             end,
             BAND,
             left=0,
@@ -253,9 +256,25 @@ def _draw(axes: Axes, row: int, a: Absence) -> None:
             label="_slowed",
         )
     instants = {"healed": a.healed_s, "requeued": a.requeued_s, "retried": a.retried_s, "back": a.back_s}
-    for name, at in instants.items():
-        if at is not None and at <= until:
-            axes.plot([at], [row + 0.16], label=f"_{name}", zorder=6, **_marker(name))
+    here = {name: at for name, at in instants.items() if at is not None and at <= until}
+    for name, (x, y) in _apart(here, axes).items():
+        axes.plot([x], [row + 0.2 + y], label=f"_{name}", zorder=6, **_marker(name))
+
+
+def _apart(instants: Mapping[str, float], axes: Axes) -> dict[str, tuple[float, float]]:
+    """Return where in a lane each sign stands: higher or lower where another one would cover it."""
+    begin, until = axes.get_xlim()
+    inches_per_s = style.size_of(axes)[0] / (until - begin)
+    places: dict[str, tuple[float, float]] = {}
+    for name, at in sorted(instants.items(), key=lambda item: item[1]):
+        others = [place for other, place in places.items() if other != "healed"]
+        free = (
+            y
+            for y in (0.0, 0.2, -0.2)
+            if all(hypot((at - x) * inches_per_s, (y - its) * LANE) >= SIGN for x, its in others)
+        )
+        places[name] = at, 0.0 if name == "healed" else next(free, 0.0)
+    return places
 
 
 def _marker(name: str) -> dict[str, Any]:
@@ -271,19 +290,32 @@ def _marker(name: str) -> dict[str, Any]:
 
 
 def _write(axes: Axes, row: int, text: str) -> None:
+    """Write a lane's sentence over its band, on two lines if it is too long for one."""
+    room = style.size_of(axes)[0] - 0.35
+    lines = wrapped(text, room)
+    widest = max(style.inches(line) for line in lines)
     axes.annotate(
-        text,
-        (-BEFORE_S, row - 0.22),
+        "\n".join(lines),
+        (-BEFORE_S, row - 0.25),
         xytext=(2, 0),
         textcoords="offset points",
         va="center",
-        fontsize=SMALL * min(1.0, (style.size_of(axes)[0] - 0.35) / max(style.inches(text), 0.1)),
+        fontsize=SMALL * min(1.0, room / max(widest, 0.1)),
         color=INK,
         annotation_clip=False,
         parse_math=False,
         zorder=7,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
     )
+
+
+def wrapped(text: str, room: float) -> list[str]:
+    """Return a sentence of parts as one line, or as the two that are closest in length."""
+    parts = text.split("; ")
+    if style.inches(text) <= room or len(parts) == 1:
+        return [text]
+    halves = [("; ".join(parts[:n]) + ";", "; ".join(parts[n:])) for n in range(1, len(parts))]
+    return list(min(halves, key=lambda pair: max(map(style.inches, pair))))
 
 
 def _sentence(a: Absence | None) -> str:

@@ -10,12 +10,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from labkit.charts import style
-from labkit.charts.draw_guess import checked_guess
+from labkit.charts.draw_guess import StartingBet, checked_guess, is_starting
 from labkit.charts.style import AXIS_SPACE, LEGEND_LINE, MARGIN, TITLE_SPACE, WIDTH, Chart
 from labkit.charts.table import Table
 from labkit.core.errors import N_
-from labkit.support.i18n import _
+from labkit.support.i18n import _, language
 from labkit.support.palette import BLUE, GREEN, GRID, INK, ORANGE, PALE, PURPLE
+from labkit.support.text import Spoken, significant
 from labkit.support.timing import Timing
 
 Curve = Mapping[Any, Timing]
@@ -123,10 +124,15 @@ def _unit(curves: Curves) -> tuple[float, str, str]:
 
 
 def _scaled(predictions: Mapping[str, Prediction] | None, scale: float = 1.0) -> dict[str, Prediction]:
+    """Return checked predictions in the chart's unit."""
     return {
-        name: {x: checked_guess(y) * scale for x, y in each.items()}
+        name: {x: _times(checked_guess(y), scale) for x, y in each.items()}
         for name, each in (predictions or {}).items()
     }
+
+
+def _times(guess: float, scale: float) -> float:
+    return StartingBet(guess * scale) if isinstance(guess, StartingBet) else guess * scale
 
 
 def _varied(curves: Curves, predictions: Mapping[str, Prediction]) -> list[float]:
@@ -141,7 +147,7 @@ def _columns(curves: Curves, over: str, predictions: Mapping[str, Prediction], u
     columns = [_(OVER[over])]
     for name in curves:
         columns += [name + unit, _("least"), _("most")]
-    return (*columns, *map(_predicted_name, predictions))
+    return (*columns, *(_predicted_name(name, each) for name, each in predictions.items()))
 
 
 def _base(times: Curve) -> float:
@@ -177,7 +183,7 @@ def _draw(
         return chart
     axes.grid(axis="y", color=GRID)
     axes.set_xscale("log", base=2)
-    axes.set_xticks(xs, [f"{x:g}" for x in xs])
+    axes.set_xticks(xs, [f"{Spoken(x):g}" for x in xs])
     axes.minorticks_off()
     axes.set_xlim(xs[0] / 1.2, xs[-1] * 1.2)
     for prediction, name in zip(predictions.values(), predictions, strict=True):
@@ -209,7 +215,7 @@ def _draw(
     least = min((y for series in points.values() for ends in series.values() for y in ends), default=0.0)
     if over in LOGARITHMIC and least > 0:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _at: f"{y:g}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _at: f"{Spoken(y):g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_ylim(bottom=0)
@@ -223,7 +229,9 @@ DASHES = {"guess": (0, (4, 2)), "amdahl": (0, (6, 2, 1, 2)), "ideal": (0, (1, 1.
 GUESS_DASH = 4.0
 
 
-def _predicted_name(name: str) -> str:
+def _predicted_name(name: str, prediction: Prediction) -> str:
+    if is_starting(prediction.values()):
+        return _("starting bet") if name in PREDICTED else _("starting bet: {name}").format(name=name)
     return _(PREDICTED[name]) if name in PREDICTED else _("your guess: {name}").format(name=name)
 
 
@@ -251,8 +259,8 @@ def _entries(
         for name, (colour, marker) in zip(points, SERIES, strict=False)
     ]
     entries += [
-        (Line2D([], [], **_from_its_start(_predicted_style(name, list(points)))), _predicted_name(name))
-        for name in predictions
+        (Line2D([], [], **_from_its_start(_predicted_style(name, list(points)))), _predicted_name(name, each))
+        for name, each in predictions.items()
     ]
     if cores is not None:
         dotted = Line2D([], [], color=INK, linestyle=(0, (1, 2)))
@@ -261,10 +269,12 @@ def _entries(
 
 
 def _describe(title: str, points: Points, predictions: Mapping[str, Prediction]) -> str:
+    separator = "; " if language() == "es" else ", "  # a comma is in the numbers
     parts = []
     for name, series in points.items():
-        parts.append(f"{name}: " + ", ".join(f"{x:g} → {series[x][0]:.2f}" for x in sorted(series)))
+        told = separator.join(f"{Spoken(x):g} → {significant(series[x][0])}" for x in sorted(series))
+        parts.append(f"{name}: {told}")
     for name, prediction in predictions.items():
-        told = ", ".join(f"{x:g} → {y:.2f}" for x, y in sorted(prediction.items()))
-        parts.append(f"{_predicted_name(name)}: {told}")
+        told = separator.join(f"{Spoken(x):g} → {significant(y)}" for x, y in sorted(prediction.items()))
+        parts.append(f"{_predicted_name(name, prediction)}: {told}")
     return f"{title}. " + "; ".join(parts) + "." if parts else f"{title}: " + _("nothing was measured") + "."

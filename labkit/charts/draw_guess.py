@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import Any, NamedTuple, Self
+
+from matplotlib.ticker import MaxNLocator
 
 from labkit.charts import style
 from labkit.charts.style import MARGIN, SMALL, WIDTH, Chart
@@ -32,12 +34,14 @@ NAMES = {
     "locked": N_("with a lock"),
     "bytes": N_("bytes exchanged"),
     "healed": N_("Redis whole again"),
+    "lines": N_("lines for one result"),
 }
 """Engines and faults, as a chart calls them; any other name stands as it is."""
 UNITS = {
     "seconds": N_("seconds"),
     "additions": N_("additions"),
     "bytes": N_("bytes"),
+    "lines": N_("lines"),
 }
 """What can be guessed, and how the axis calls it."""
 
@@ -46,8 +50,28 @@ class NotAGuess(InvalidInput):
     """A guess is not a number, or is negative."""
 
 
+class StartingBet(float):
+    """A guess that the lesson made; charts call it so until the learner writes a number instead."""
+
+    def __repr__(self) -> str:
+        return f"starting_bet({float(self):g})"
+
+
+def starting_bet(guess: float) -> StartingBet:
+    """Return the number with which a lesson begins, and which is nobody's guess."""
+    return StartingBet(checked_guess(guess))
+
+
+def is_starting(guesses: Iterable[float | None]) -> bool:
+    """Return whether all of these guesses (None: no guess) are the lesson's own."""
+    made = [guess for guess in guesses if guess is not None]
+    return bool(made) and all(isinstance(guess, StartingBet) for guess in made)
+
+
 def checked_guess(guess: Any) -> float:
     """Return ``guess``. Raises NotAGuess, with how to write one, if it cannot be drawn."""
+    if isinstance(guess, StartingBet):
+        return guess
     if isinstance(guess, Real) and 0 <= float(guess) < math.inf:
         return float(guess)
     raise NotAGuess(
@@ -99,6 +123,8 @@ def guesses(rows: Sequence[Guessed], unit: str = "seconds") -> Chart:
     most = max(max(row.timing.most, row.guess_s or 0.0) for row in rows) or 1.0
     width = WIDTH - left - MARGIN
     axes.set_xlim(0, most * width / max(width - longest - 0.25, width / 3))
+    if unit != "seconds":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(len(rows) - 0.5, -0.5)
     for number, row in enumerate(rows):
         above, below = number - BAR / 2 - 0.03, number + BAR / 2 + 0.03
@@ -151,7 +177,8 @@ def _told(value: float, unit: str) -> str:
 def _guess_words(row: Guessed, unit: str) -> str:
     if row.guess_s is None:
         return _("no guess")
-    return _("your guess: {time}").format(time=_told(row.guess_s, unit))
+    text = _("starting bet: {time}") if is_starting([row.guess_s]) else _("your guess: {time}")
+    return text.format(time=_told(row.guess_s, unit))
 
 
 def _measured_words(row: Guessed, unit: str) -> str:

@@ -15,9 +15,7 @@ HEADLINE = 0.42
 THROUGHPUT = 2.4
 HIGHEST_GANTT = 5.0
 BELOW = 1.7
-"""Height of recovery and shares in inches."""
-RECOVERY_PART = 0.6
-"""The recovery's part of the width."""
+"""Height of the recovery, and of the shares below it, in inches."""
 
 
 def overview(history: History) -> Chart:
@@ -38,12 +36,13 @@ def overview(history: History) -> Chart:
     gantt_top = throughput_top + THROUGHPUT + draw_throughput.height_below(history, samples, width) + names
     below_top = gantt_top + gantt_height + draw_gantt.height_below(history, bars, width) + style.TITLE_SPACE
     below_top += draw_share.EQUAL
-    chart = style.new_chart(below_top + BELOW + style.AXIS_SPACE + MARGIN)
+    each = BELOW + style.AXIS_SPACE + style.TITLE_SPACE + draw_share.EQUAL
+    chart = style.new_chart(below_top + each + BELOW + style.AXIS_SPACE + MARGIN)
 
     above = style.place(chart, left, throughput_top, width, THROUGHPUT)
     draw_throughput.draw_throughput(above, history, view, samples)
     draw_gantt.draw_gantt(style.place(chart, left, gantt_top, width, gantt_height), history, view, bars)
-    _draw_below(chart, history, below_top)
+    _draw_below(chart, history, below_top, below_top + each)
 
     headline = _headline(history)
     chart.text(
@@ -53,21 +52,18 @@ def overview(history: History) -> Chart:
     return chart
 
 
-def _draw_below(chart: Chart, history: History, top: float) -> None:
-    """Draw the recovery and the shares side by side."""
+def _draw_below(chart: Chart, history: History, top: float, shares_top: float) -> None:
+    """Draw the recovery, and the shares below it: side by side their texts would have to be tiny."""
     chain = _main(history)
-    middle = WIDTH * RECOVERY_PART
-    names = draw_share.names_width(history)
-    shares = style.place(chart, middle + names, top, WIDTH - middle - names - MARGIN, BELOW)
+    left = draw_share.names_width(history)
+    shares = style.place(chart, left, shares_top, WIDTH - left - MARGIN, BELOW)
     if chain is None:
         left = draw_throughput.NUMBERS
-        axes = style.place(chart, left, top, middle - left - MARGIN, BELOW)
-        draw_recovery.draw_nothing(axes, above=draw_share.EQUAL)
+        draw_recovery.draw_nothing(style.place(chart, left, top, WIDTH - left - MARGIN, BELOW))
         draw_share.draw_share(shares, history, title=_("Results per worker"))
         return
-    names = draw_recovery.names_width()
-    axes = style.place(chart, names, top, middle - names - 2 * MARGIN, BELOW)
-    draw_recovery.draw_recovery(axes, chain, above=draw_share.EQUAL)
+    left = draw_recovery.names_width()
+    draw_recovery.draw_recovery(style.place(chart, left, top, WIDTH - left - MARGIN, BELOW), chain)
     title = _("Results before the fault") if chain.fault else _("Results before the loss")
     draw_share.draw_share(shares, history, until=chain.began_at, title=title)
 

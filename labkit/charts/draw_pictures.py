@@ -32,9 +32,17 @@ class PictureChart(Chart):
 
     def _repr_jpeg_(self) -> tuple[bytes, dict[str, str]]:
         """Return what a notebook shows."""
+        return self.picture(), {"alt": self.labkit_alt}
+
+    def _repr_html_(self) -> str:
+        """Return the same as HTML, with its alternative text."""
+        return style.as_html(self.picture(), "image/jpeg", self.labkit_alt)
+
+    def picture(self) -> bytes:
+        """Return the sheet as a JPEG file."""
         image = io.BytesIO()
         self.savefig(image, format="jpeg", pil_kwargs={"quality": QUALITY})
-        return image.getvalue(), {"alt": self.labkit_alt}
+        return image.getvalue()
 
 
 def pictures(named: Mapping[str, np.ndarray]) -> PictureChart:

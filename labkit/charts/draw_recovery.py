@@ -14,7 +14,7 @@ from labkit.core.history import History, Recovery
 from labkit.core.history.causes import CLOSED, LEASE, REJOINED, SILENT
 from labkit.support.i18n import _, ngettext
 from labkit.support.palette import FAULT, GRID, INK, PALE
-from labkit.support.text import seconds
+from labkit.support.text import Spoken, seconds
 
 HEIGHT = 1.7
 """Height of the four rows of a chain in inches."""
@@ -82,18 +82,19 @@ class Link(NamedTuple):
     missing: str
 
 
-def _names() -> tuple[str, ...]:
+def link_names() -> tuple[str, ...]:
+    """Return the names of the links of a chain, wherever it is shown."""
     return _("detected"), _("requeued"), _("first result elsewhere"), _("throughput back at 95 %")
 
 
 def names_width() -> float:
     """Return how many inches the links' names need at the left."""
-    return style.widest(_names(), NORMAL) + 0.12 + MARGIN
+    return style.widest(link_names(), NORMAL) + 0.12 + MARGIN
 
 
 def links_of(chain: Recovery) -> list[Link]:
     """Return the chain's four links as they are drawn, top to bottom."""
-    names = _names()
+    names = link_names()
     ends = (chain.detected_at, chain.requeued_at, chain.first_result_elsewhere_at, chain.restored_at)
     reasons = (_("no worker was declared lost"), *_without_requeue(chain), _without_restoration(chain))
     links, begin = [], 0.0
@@ -137,7 +138,8 @@ def title_of(chain: Recovery) -> str:
         what = _("{target} lost at {at:.2f} s, not on purpose")
     else:
         what = _("{target} lost at {at:.2f} s: {cause}")
-    return what.format(fault=chain.fault, target=chain.target, at=chain.began_at, cause=_what_happened(chain))
+    at = Spoken(chain.began_at)
+    return what.format(fault=chain.fault, target=chain.target, at=at, cause=_what_happened(chain))
 
 
 def _what_happened(chain: Recovery) -> str:

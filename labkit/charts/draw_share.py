@@ -7,10 +7,11 @@ from matplotlib.ticker import MaxNLocator
 
 from labkit.charts import style
 from labkit.charts.style import MARGIN, SMALL, WIDTH, Chart
-from labkit.charts.table import Table
+from labkit.charts.table import Table, Whole
 from labkit.core.history import History
 from labkit.support.i18n import _, ngettext
 from labkit.support.palette import INK, PALE, worker_colour
+from labkit.support.text import Spoken
 
 ROW = 0.42
 MAX_BARS = 24
@@ -38,7 +39,7 @@ def share_table(history: History, since: float = 0.0, until: float | None = None
     total = sum(counts.values())
     return Table(
         (_("worker"), _("results"), _("share (%)")),
-        [(worker, n, 100 * n / total if total else None) for worker, n in counts.items()],
+        [(worker, n, Whole(100 * n / total) if total else None) for worker, n in counts.items()],
     )
 
 
@@ -110,10 +111,10 @@ def _words(n: int, total: int) -> str:
 
 def _period(since: float, until: float | None) -> str:
     if until is None:
-        return _("whole run") if since <= 0 else _("from {since:.2f} s on").format(since=since)
+        return _("whole run") if since <= 0 else _("from {since:.2f} s on").format(since=Spoken(since))
     if since <= 0:
-        return _("until {until:.2f} s").format(until=until)
-    return _("from {since:.2f} s until {until:.2f} s").format(since=since, until=until)
+        return _("until {until:.2f} s").format(until=Spoken(until))
+    return _("from {since:.2f} s until {until:.2f} s").format(since=Spoken(since), until=Spoken(until))
 
 
 def _describe(counts: dict[str, int], period: str) -> str:

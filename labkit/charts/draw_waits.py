@@ -14,13 +14,13 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from labkit.charts import style
-from labkit.charts.draw_guess import checked_guess
+from labkit.charts.draw_guess import checked_guess, is_starting
 from labkit.charts.style import MARGIN, SMALL, WIDTH, Chart
 from labkit.charts.table import Table
 from labkit.core.history import History, natural
 from labkit.support.i18n import _, ngettext
 from labkit.support.palette import GRID, INK, PALE, worker_colour
-from labkit.support.text import seconds
+from labkit.support.text import Spoken, seconds
 from labkit.support.timing import Timing
 
 ROW = 1.05
@@ -65,7 +65,7 @@ def waits(histories: Mapping[str, History], guesses: Mapping[str, float] | None 
     left = min(style.widest([name for name, _w in rows]), style.LONGEST_NAME) + 0.12 + MARGIN
     workers = sorted({wait.worker for _n, of in rows for wait in of}, key=natural)
     width = WIDTH - left - MARGIN
-    shown = [style.shortened(name) for name in workers] + [_("your guess of the longest")] * bool(guessed)
+    shown = [style.shortened(name) for name in workers] + [_guess_name(guessed)] * bool(guessed)
     below = style.AXIS_SPACE + style.LEGEND_LINE * style.legend_shape(shown, width)[1] + MARGIN
     height = ROW * max(len(rows), 1)
     chart = style.new_chart(style.TITLE_SPACE + height + below)
@@ -111,7 +111,7 @@ def waits_table(histories: Mapping[str, History], guesses: Mapping[str, float] |
         _("median wait (s)"),
         _("90 % wait at most (s)"),
         _("longest wait (s)"),
-        _("waited over {t} s").format(t=LONG_S),
+        _("waited over {t:g} s").format(t=Spoken(LONG_S)),
     )
     rows: list[tuple[object, ...]] = []
     for name, history in histories.items():
@@ -122,7 +122,7 @@ def waits_table(histories: Mapping[str, History], guesses: Mapping[str, float] |
         else:
             rows.append((name, 0, None, None, None, 0))
     if guesses is not None:
-        columns = (*columns, _("your guess of the longest (s)"))
+        columns = (*columns, f"{_guess_name(guesses)} (s)")
         rows = [(*row, guesses.get(str(row[0]))) for row in rows]
     return Table(columns, rows)
 
@@ -162,7 +162,14 @@ def _draw(axes: Axes, row: int, of: list[Wait]) -> None:
 def _with_guess(name: str, of: list[Wait], guessed: Mapping[str, float]) -> str:
     if name not in guessed:
         return _sentence(of)
-    return f"{_sentence(of)}; " + _("your guess: {time}").format(time=seconds(guessed[name]))
+    text = _("starting bet: {time}") if is_starting([guessed[name]]) else _("your guess: {time}")
+    return f"{_sentence(of)}; " + text.format(time=seconds(guessed[name]))
+
+
+def _guess_name(guessed: Mapping[str, float]) -> str:
+    return (
+        _("starting bet of the longest") if is_starting(guessed.values()) else _("your guess of the longest")
+    )
 
 
 def _sentence(of: list[Wait]) -> str:

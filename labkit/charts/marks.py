@@ -13,6 +13,7 @@ from labkit.core.history import History
 from labkit.core.history.recovery import HEALING
 from labkit.support.i18n import _, ngettext
 from labkit.support.palette import FAULT, PALE
+from labkit.support.text import Spoken
 
 MAX_NAMED = 12
 """More names than this would cover the chart; the other marks are drawn without a name."""
@@ -77,7 +78,7 @@ def marks_of(history: History) -> list[Mark]:
 def in_words(history: History) -> list[str]:
     """Return the marks as sentences."""
     return [
-        _("At {at:.2f} s: {what}.").format(at=mark.at, what=mark.text)
+        _("At {at:.2f} s: {what}.").format(at=Spoken(mark.at), what=mark.text)
         for mark in marks_of(history)[:MAX_NAMED]
     ]
 

@@ -5,6 +5,12 @@ from __future__ import annotations
 from html import escape
 from typing import Any, NamedTuple
 
+from labkit.support.text import significant
+
+
+class Whole(float):
+    """A number of which only the whole part means something, such as a share of a few dozen tasks."""
+
 
 class Table(NamedTuple):
     """Column titles in the reader's language and rows of plain values; ``None`` means unknown."""
@@ -53,4 +59,6 @@ def _is_number(value: object) -> bool:
 def _text(value: object) -> str:
     if value is None:
         return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    if isinstance(value, Whole):
+        return f"{value:.0f}"
+    return significant(value) if isinstance(value, float) else str(value)

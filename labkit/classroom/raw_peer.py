@@ -35,6 +35,7 @@ from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire
 from labkit.core.protocol.rules import Rules
 from labkit.support.i18n import _
+from labkit.support.text import Spoken
 from labkit.transport import sockets
 from labkit.transport.sockets import CLIENT_ROLE, WORKER_ROLE
 
@@ -139,7 +140,7 @@ class Transcript:
             )
             colour = "rgba(0, 114, 178, .10)" if line.outgoing else "rgba(230, 159, 0, .12)"
             rows.append(
-                f'<tr style="background: {colour}"><td>{line.at_s:.3f}</td>'
+                f'<tr style="background: {colour}"><td>{Spoken(line.at_s):.3f}</td>'
                 f'<td style="text-align: {"left" if line.outgoing else "right"}">{who}</td>'
                 f'<td style="text-align: left">{what}</td>'
                 f'<td style="text-align: left"><code>{escape(_frames(line))}</code></td></tr>'

@@ -7,6 +7,7 @@ from labkit.cluster.status_text import cause_in_words
 from labkit.core.history import History, StoryRow
 from labkit.core.history.causes import REASONS
 from labkit.support.i18n import _
+from labkit.support.text import seconds
 
 
 def story(history: History, task: str) -> Table:
@@ -19,4 +20,6 @@ def story(history: History, task: str) -> Table:
 
 def _sentence(row: StoryRow) -> str:
     cause = _(REASONS[row.why]) if row.why else cause_in_words(str(row.params.get("cause", "")))
-    return _(row.template).format(**{**row.params, "cause": cause})
+    compute_s = row.params.get("compute_s")
+    took = seconds(compute_s) if isinstance(compute_s, int | float) else "?"
+    return _(row.template).format(**{**row.params, "cause": cause, "took": took})

@@ -24,6 +24,7 @@ from labkit.demo.story import GOOD, HARM, Line
 from labkit.demo.view import View
 from labkit.support.i18n import _
 from labkit.support.palette import FAULT, GREEN, SKY_BLUE, worker_colour
+from labkit.support.text import Spoken
 
 FRAMES_PER_S = 10
 CHART_LINES = 4
@@ -147,7 +148,7 @@ class TerminalView(View):
         line.add_row(
             Text(mark, GOOD_STYLE if state == "done" else "bold"),
             Text(text),
-            Text(_("{t:.1f} s").format(t=seconds), DIM),
+            Text(_("{t:.1f} s").format(t=Spoken(seconds)), DIM),
         )
         return line
 
@@ -184,7 +185,7 @@ class TerminalView(View):
             return Text(_("starting"), STATES["absent"].terminal)
         if worker.fault == "kill":
             ago_s = progress.live.latest_at - worker.fault_at
-            return Text(_("killed {seconds:.1f} s ago").format(seconds=ago_s), HARM_STYLE)
+            return Text(_("killed {seconds:.1f} s ago").format(seconds=Spoken(ago_s)), HARM_STYLE)
         if worker.state != "ready":
             state = STATES.get(worker.state, STATES["absent"])
             return Text(state.word, state.terminal)

@@ -16,6 +16,7 @@ from labkit.panel.feed import CHART_S, Mark
 from labkit.panel.view import Moment
 from labkit.support.i18n import _, ngettext
 from labkit.support.palette import FAULT, GRID, INK, PALE, worker_colour
+from labkit.support.text import Spoken
 
 WIDTH, HEIGHT = 720, 214
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 58, 34
@@ -57,7 +58,7 @@ def describe(moment: Moment) -> str:
     text = ngettext(
         "Throughput of the last {s} s: {n} result.", "Throughput of the last {s} s: {n} results.", total
     ).format(s=CHART_S, n=total)
-    marks = [_("At {at:.1f} s: {what}.").format(at=mark.t, what=mark.text) for mark in moment.marks]
+    marks = [_("At {at:.1f} s: {what}.").format(at=Spoken(mark.t), what=mark.text) for mark in moment.marks]
     return " ".join([text, *marks])
 
 

@@ -20,6 +20,7 @@ from labkit.panel.chart import chart_svg
 from labkit.panel.feed import LogLine
 from labkit.panel.view import Card, Moment
 from labkit.support.i18n import _
+from labkit.support.text import Spoken
 
 STALE_S = 6
 """Seconds without a heartbeat after which a panel is covered."""
@@ -114,7 +115,7 @@ def chart_html(moment: Moment) -> str:
 def log_html(log: Sequence[LogLine], most: int | None = None) -> str:
     """Return the log, the newest line first."""
     lines = "".join(
-        f'<li class="lk-{line.mood}"><span class="lk-t">{line.t:.2f} s</span>'
+        f'<li class="lk-{line.mood}"><span class="lk-t">{Spoken(line.t):.2f} s</span>'
         f'<span aria-hidden="true">{_MOOD_SIGNS[line.mood]}</span> {escape(line.text)}</li>'
         for line in log[:most]
     )

@@ -29,6 +29,7 @@ from labkit.core.history.recovery import HEALING
 from labkit.panel.feed import CHART_S, HARM, PLAIN, Feed, LogLine, Mark, Second
 from labkit.support.i18n import _
 from labkit.support.palette import PALE, worker_colour
+from labkit.support.text import Spoken
 
 RATE_OVER_S = 5
 """Seconds over which the rates on the cards are averaged."""
@@ -169,7 +170,7 @@ def _headline(status: ClusterStatus, feed: Feed, results: int, recent: list[Seco
 
 
 def _rate(results: int, recent: list[Second]) -> str:
-    return f"{results / len(recent):.1f}" if recent else "0.0"
+    return f"{Spoken(results / len(recent) if recent else 0.0):.1f}"
 
 
 def _problem(status: ClusterStatus) -> str:
@@ -221,7 +222,7 @@ def _guest_card(guest: WorkerRow, feed: Feed, recent: list[Second]) -> Card:
 
 
 def _heard(age_s: float | None) -> str:
-    return "–" if age_s is None else _("{seconds:.1f} s ago").format(seconds=age_s)
+    return "–" if age_s is None else _("{seconds:.1f} s ago").format(seconds=Spoken(age_s))
 
 
 def _service_card(row: ProcessRow, status: ClusterStatus, pending: Mapping[str, str]) -> Card:

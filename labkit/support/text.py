@@ -7,19 +7,49 @@ those are slips, so they are refused.
 
 from __future__ import annotations
 
+import math
 import re
+
+from labkit.support.i18n import language
 
 _INT = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
+class Spoken(float):
+    """A number that is written as the reader's language writes it: in Spanish with a decimal comma.
+
+    ``_("at {at:.2f} s").format(at=Spoken(at))``; the message itself stays the same in the catalogue.
+    """
+
+    def __format__(self, spec: str) -> str:
+        return as_spoken(super().__format__(spec))
+
+
+def as_spoken(number: str) -> str:
+    """Return a number's digits with the decimal mark of the reader's language."""
+    return number.replace(".", ",") if language() == "es" else number
+
+
+def significant(value: float, digits: int = 3, most_decimals: int = 3) -> str:
+    """Return a number with so many digits that mean something: 33.3, 0.277, 23.9, 1450; no trailing zeros.
+
+    A small sample does not give 33.333 %, and one run of a program not 2600.0 ms.
+    """
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    decimals = min(max(digits - 1 - math.floor(math.log10(abs(value))), 0), most_decimals)
+    text = f"{value:.{decimals}f}"
+    return as_spoken(text.rstrip("0").rstrip(".") if "." in text else text)
+
+
 def seconds(duration: float) -> str:
     """Return a duration in seconds as text with its unit: 0 ms, 0.4 ms, 20 ms, 0.92 s, 12.3 s."""
     if 0.00005 <= duration < 0.00095:
-        return f"{duration * 1e3:.1f} ms"
+        return f"{Spoken(duration * 1e3):.1f} ms"
     if duration < 0.0995:
         return f"{duration * 1e3:.0f} ms"
-    return f"{duration:.2f} s" if duration < 9.995 else f"{duration:.1f} s"
+    return f"{Spoken(duration):.2f} s" if duration < 9.995 else f"{Spoken(duration):.1f} s"
 
 
 def parse_int(text: str) -> int:

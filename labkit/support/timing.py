@@ -29,6 +29,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
+from labkit.support.text import Spoken
+
 KEPT_BYTES = 24 << 20
 """The largest freed block whose memory stays with this process."""
 
@@ -64,9 +66,10 @@ class Timing(NamedTuple):
 
     def __str__(self) -> str:
         """Return the median with its spread: ``0.51 s (0.48–0.60, 3×)``; one run has no spread."""
+        median, least, most = Spoken(self.median), Spoken(self.least), Spoken(self.most)
         if len(self.times) == 1:
-            return f"{self.median:.2f} s (1×)"
-        return f"{self.median:.2f} s ({self.least:.2f}–{self.most:.2f}, {len(self.times)}×)"
+            return f"{median:.2f} s (1×)"
+        return f"{median:.2f} s ({least:.2f}–{most:.2f}, {len(self.times)}×)"
 
 
 def measured(call: Callable[[], object], runs: int = 3, warm_up: int = 1) -> Timing:

@@ -157,7 +157,7 @@ _SENTENCES = {
     e.SUBMITTED: N_("submitted by {client}: {job}, {bytes} bytes"),
     e.DISPATCHED: N_("sent to {worker} as attempt {attempt}"),
     e.STARTED: N_("{worker} began to compute it"),
-    e.DONE: N_("{worker} delivered the result after computing for {compute_ms} ms"),
+    e.DONE: N_("{worker} delivered the result after computing for {took}"),
     e.FAILED: N_("failed as {code}: {error}"),
     e.REQUEUED: N_("first in the queue again, because attempt {attempt} ended: {cause}"),
     _SET_ASIDE: N_(
@@ -224,7 +224,7 @@ def _story_row(event: Event, start: float, why: str) -> StoryRow:
         "attempt": event.attempt or "?",
         "worker": event.worker or "?",
         "target": event.detail.get("target", "?"),
-        "compute_ms": f"{compute_s * 1e3:.1f}" if isinstance(compute_s, (int, float)) else "?",
+        "took": f"{compute_s:.3g} s" if isinstance(compute_s, (int, float)) else "?",
     }
     sentence = event.kind
     if event.kind == e.REQUEUED and "wait_s" in event.detail:

@@ -227,3 +227,18 @@ def test_worker_that_left_before_it_was_done_is_not_called_empty_handed() -> Non
     texts = written(charts.absences({"stop": History(events)}))
     assert any("has left after 10.1 s, unfinished" in text for text in texts), texts
     assert not any("empty-handed" in text for text in texts)
+
+
+def test_signs_of_one_instant_do_not_cover_each_other() -> None:
+    figure = charts.absences({"crash": History(demo()), "stop": stopped(), "freeze": History(frozen())})
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    signs = [
+        tuple(axes.transData.transform((line.get_xdata()[0], line.get_ydata()[0])))
+        for name in ("_requeued", "_retried", "_back")
+        for line in labelled(axes, name)
+    ]
+    assert len(signs) >= 6
+    for number, (x, y) in enumerate(signs):
+        for other_x, other_y in signs[:number]:
+            assert (x - other_x) ** 2 + (y - other_y) ** 2 >= 18**2

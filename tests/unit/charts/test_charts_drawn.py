@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Callable
+from html import escape
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.patches import StepPatch
+from PIL import Image
 
 from labkit import charts
 from labkit.charts.marks import outages
+from labkit.charts.style import Chart
 from labkit.core.history import Event, History
+from labkit.support import i18n
 from labkit.support.palette import FAULT
-from tests.tools.drawn_charts import labelled, legend_of, written
+from tests.tools.drawn_charts import labelled, legend_of, texts, written
 from tests.tools.made_histories import note, run, with_notes
 
 # --- throughput ---------------------------------------------------------------------------------------------
@@ -330,3 +336,40 @@ def test_overview_table_holds_the_runs_numbers(history: History) -> None:
         rows["kill worker-2 at 1.50 s: first result elsewhere after (s)"]
         == history.recoveries()[0].recovery_s
     )
+
+
+# --- what is looked at --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("draw", [charts.throughput, charts.gantt, charts.recovery, charts.share])
+def test_text_is_legible_in_a_window_of_1024_pixels(
+    draw: Callable[[History], Chart], history: History
+) -> None:
+    chart = draw(history)
+    pixels_per_point = chart.get_dpi() / 72
+    assert min(float(text.get_fontsize()) for text in texts(chart)) * pixels_per_point >= 15
+
+
+@pytest.mark.parametrize("draw", [charts.throughput, charts.gantt, charts.recovery])
+def test_spanish_chart_has_decimal_commas_only(draw: Callable[[History], Chart], history: History) -> None:
+    i18n.set_language("es")
+    chart = draw(history)
+    chart.draw_without_rendering()
+    found = [text.get_text() for text in texts(chart)]
+    assert any("," in text for text in found)
+    assert [text for text in [*found, chart.labkit_alt] if re.search(r"\d\.\d", text)] == []
+    i18n.set_language(None)
+
+
+def test_picture_and_its_html_have_the_alternative_text(history: History) -> None:
+    chart = charts.share(history)
+    assert f'alt="{escape(chart.labkit_alt)}"' in chart._repr_html_()
+    picture, metadata = chart._repr_png_()
+    image = Image.open(io.BytesIO(picture))
+    assert image.size[0] == 1000 and metadata["alt"] == chart.labkit_alt
+    assert image.text["Description"] == chart.labkit_alt  # type: ignore[attr-defined]
+
+
+def test_share_of_a_dozen_tasks_is_shown_without_decimals(history: History) -> None:
+    shown = str(charts.share_table(history))
+    assert re.search(r"\d+ +\d+$", shown, re.MULTILINE) and "." not in shown
