@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from labkit.charts import Table
+from labkit.charts.draw_recovery import link_names
 from labkit.core.history import History
 from labkit.demo import batch, reference
 from labkit.demo.run import VICTIM, Run
@@ -44,7 +45,8 @@ class Measured:
             if target.id == "recovery" and chain is not None:
                 # Without the last link: a class's few pictures end too soon to measure throughput after the
                 # fault.
-                rows += [(f"· {link}", after, "") for link, after in chain_in_words(chain)[:-1]]
+                times = [after for _link, after in chain_in_words(chain)[:-1]]
+                rows += [(f"· {link}", after, "") for link, after in zip(link_names(), times, strict=False)]
         return Table((_("target"), _("measured"), ""), rows)
 
     def _repr_html_(self) -> str:

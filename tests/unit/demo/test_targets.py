@@ -11,7 +11,7 @@ from labkit.core.history import Event, History
 from labkit.demo.progress import Progress, spark
 from labkit.demo.run import VICTIM, Ran
 from labkit.demo.story import GOOD, HARM, Line, Story
-from labkit.demo.targets import chain_in_words, measure
+from labkit.demo.targets import chain_in_words, measure, tolerance
 from tests.tools.made_histories import CLOCK, demo, run, task_id
 
 TASKS = 180
@@ -42,7 +42,7 @@ def test_a_good_run_meets_every_target() -> None:
     assert [target.id for target in targets if not target.met] == []
     said = {target.id: (target.title, target.measured) for target in targets}
     assert said["workers_active"] == ("3/3 workers active", "3/3; after the kill 2/3; then 3/3")
-    assert said["equal_shares"][0] == "17 % to 50 % each before the kill"
+    assert said["equal_shares"][0] == "33 % each before the kill (27 % to 40 % of 59)"
     assert said["same_pixels"][1] == "180 of 180 pictures equal"
     assert said["nothing_lost"][1] == "180 of 180 done, 1 taken over"
 
@@ -209,3 +209,22 @@ def test_results_over_time_become_columns_and_bars() -> None:
     assert column_s == pytest.approx(0.5) and counts[:2] == [2, 1] and len(counts) == 11
     assert spark([0, 1, 4, 8], 8) == " ▁▄█"
     assert spark([0, 0], 0) == "  "
+
+
+@pytest.mark.parametrize("part", [0.3, 0.45])
+def test_preference_within_half_of_a_share_is_missed(part: float) -> None:
+    """A policy that hands worker-1 a part of worker-3's tasks, on equal workers, is not fair."""
+    before = [e.task for e in demo() if e.kind == "done" and e.worker == "worker-3" and e.at < CLOCK + 1.5]
+    taken = set(before[: round(part * len(before))])
+    moved = [e._replace(worker="worker-1") if e.task in taken else e for e in demo()]
+    (target,) = [t for t in measure(ran(moved), 3, []) if t.id == "equal_shares"]
+    shares = target.numbers["shares"].values()
+    assert min(shares) >= 1 / 6 and max(shares) <= 1 / 2, "17 % to 50 % would accept it"
+    assert not target.met
+
+
+@pytest.mark.parametrize(("tasks", "expected"), [(12, (13, 53)), (41, (25, 42)), (180, (29, 38))])
+def test_tolerance_narrows_with_the_number_of_tasks(tasks: int, expected: tuple[int, int]) -> None:
+    fair = tasks / 3
+    low, high = (100 * (fair + side * tolerance(fair)) / tasks for side in (-1, 1))
+    assert (round(low), round(high)) == pytest.approx(expected, abs=1)
