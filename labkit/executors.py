@@ -30,6 +30,7 @@ import functools
 import itertools
 import multiprocessing
 import os
+import signal
 import threading
 import time
 import types
@@ -259,9 +260,7 @@ class ProcessExecutor(ProcessPoolExecutor):
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        super().__init__(
-            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread_each
-        )
+        super().__init__(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Schedule ``fn(*args, **kwargs)``. Raises `CannotTravel` for a function without a name to import."""
@@ -308,6 +307,24 @@ def _failed(error: Exception) -> Future[Any]:
 def _require_a_name(fn: Callable[..., Any]) -> None:
     if isinstance(fn, types.FunctionType):  # a class, a builtin or a partial is for pickle to judge
         registry.name_of(fn)
+
+
+class Interrupted(KeyboardInterrupt, SystemExit):
+    """Ctrl-C in a process of the pool. As a SystemExit it ends an idle process without a traceback."""
+
+
+def _begin() -> None:
+    """Prepare a process of the pool.
+
+    Ctrl-C reaches the whole process group, and so does the signal with which Jupyter ends a kernel: then each
+    idle process would print a traceback of Python's own files.
+    """
+    signal.signal(signal.SIGINT, _interrupt)
+    _one_thread_each()
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise Interrupted
 
 
 def _one_thread_each() -> None:

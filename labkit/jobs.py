@@ -8,9 +8,12 @@ called. `crash`, `hang` and `hog` are faulty tasks: run them on a cluster, not i
 from __future__ import annotations
 
 import os
+import re
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.calls import chunks
@@ -26,6 +29,8 @@ __jobs__ = (
     "echo",
     "add",
     "sleep_for",
+    "note",
+    "note_once",
     "spin",
     "process_image",
     "process_encoded",
@@ -58,6 +63,34 @@ def sleep_for(seconds: float) -> float:
     """Return ``seconds`` after waiting for so long without computing, as for a slow server."""
     time.sleep(seconds)
     return seconds
+
+
+def note(book: str, entry: str, seconds: float) -> None:
+    """Add a line to a book, a file that outlives this process, and then take ``seconds``."""
+    with book_of(book).open("a", encoding="utf-8") as file:
+        file.write(f"{entry}\n")
+    time.sleep(seconds)
+
+
+def note_once(book: str, entry: str, seconds: float) -> None:
+    """Do the same, but add no line that is there: done twice, it leaves what it leaves done once."""
+    if entry not in entries_of(book):
+        with book_of(book).open("a", encoding="utf-8") as file:
+            file.write(f"{entry}\n")
+    time.sleep(seconds)
+
+
+def book_of(book: str) -> Path:
+    """Return the file of a book, in the folder for temporary files. ValueError for a name that is no word."""
+    if not re.fullmatch(r"[a-z0-9]{1,32}", book):
+        raise ValueError(f"a book's name has 1 to 32 small letters and digits; this one is {book!r}")
+    return Path(tempfile.gettempdir()) / f"labkit-book-{book}"
+
+
+def entries_of(book: str) -> list[str]:
+    """Return the lines of a book, in order; none if nothing was noted."""
+    path = book_of(book)
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 def spin(seconds: float) -> int:

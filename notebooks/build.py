@@ -18,6 +18,9 @@ The format of a source is jupytext's ``percent``. What it adds to that:
                                                     ``may_vary`` expects that it is not
 ``# %% exercises=1``                                every exercise of day 1 from the catalogue: its text, and
                                                     a cell with its stub (``notebooks/practice.py``)
+``# %% tags=["answer"]``                            code that answers a question above: folded in the notebook
+``# %% holds="broken[0] < 2000"``                   code whose figures the prose beside it relies on: if the
+                                                    expression is false after it, the run is not stored
 ``{{lang}}``                                        es or en
 ``{{minutes_of_day_1}}``                            how long the exercises of day 1 take
 ``{{how_to_practice}}``                             how a notebook with exercises is used
@@ -46,7 +49,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,11 +70,12 @@ MOST_BYTES = 700 << 10
 
 UNSTORED = "unstored"
 IGNORED, COMPARED = "nbval-ignore-output", "nbval-check-output"
-STEADY = {"checkpoint", "end", "source"}
+STEADY = {"checkpoint", "end", "keep", "source"}
 """Functions that print the same in every run."""
 BEGIN = "begin"
 """Begins a lesson, and prints what machine this is."""
 MINUTES = re.compile(r"\{\{minutes_of_day_(\d)\}\}")
+ANSWER = "answer"
 TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
 
 WORDS = {
@@ -130,6 +134,8 @@ class Cell(NamedTuple):
     """The id of the exercise, for a cell with a stub."""
     solution: str = ""
     """What stands in such a cell once the exercise is solved."""
+    holds: str = ""
+    """An expression that is true of the figures that the prose beside this code describes."""
 
 
 # --- reading ------------------------------------------------------------------------------------------------
@@ -159,7 +165,8 @@ def read(name: str) -> list[Cell]:
             cells += exercises_of(int(day), cell.metadata.get("varies", ()))
             continue
         teacher, silent = bool(cell.metadata.get("teacher", False)), float(cell.metadata.get("silent", 0.0))
-        cells.append(Cell(cell.cell_type, cell.source, lang, teacher, tags, silent))
+        holds = str(cell.metadata.get("holds", ""))
+        cells.append(Cell(cell.cell_type, cell.source, lang, teacher, tags, silent, holds=holds))
     for spanish, english in pairs(cells):
         alike = (spanish.teacher, spanish.silent) == (english.teacher, english.silent)
         if (spanish.lang, english.lang) != ("es", "en") or not alike:
@@ -218,6 +225,8 @@ def notebook_of(name: str, lang: str, *, solved: bool = False) -> NotebookNode:
             tags.append(IGNORED)
         if tags:
             node.metadata["tags"] = tags
+        if ANSWER in cell.tags:
+            node.metadata["jupyter"] = {"source_hidden": True}
         cells.append(node)
     notebook: NotebookNode = new_notebook(
         cells=cells,
@@ -249,6 +258,18 @@ def _called(node: ast.AST) -> str:
     if not isinstance(node, ast.Call):
         return ""
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def claims(name: str, lang: str) -> dict[str, str]:
+    """Return by a code cell's id what the prose beside it claims of the figures."""
+    taken: dict[str, int] = {}
+    found = {}
+    for cell in read(name):
+        if not cell.teacher and cell.lang in (None, lang):
+            identity = _identity(filled(cell.text, lang), taken)
+            if cell.holds:
+                found[identity] = cell.holds
+    return found
 
 
 def _identity(text: str, taken: dict[str, int]) -> str:
@@ -362,10 +383,11 @@ def guide_path(name: str, lang: str) -> Path:
     return HERE / lang / f"{name}_teacher.md"
 
 
-def executed(notebook: NotebookNode, folder: Path) -> NotebookNode:
+def executed(notebook: NotebookNode, folder: Path, claims: Mapping[str, str] | None = None) -> NotebookNode:
     """Return the notebook with the outputs of a fresh kernel that ran in ``folder``.
 
-    Raises SourceError for a cell that fails or writes to stderr: a course should contain neither.
+    Raises SourceError for a cell that fails or writes to stderr: a course should contain neither. So does a
+    run whose figures contradict one of ``claims``, expressions by the id of the cell that they follow.
     """
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
@@ -375,6 +397,7 @@ def executed(notebook: NotebookNode, folder: Path) -> NotebookNode:
     texts = [cell.source for cell in unstored]
     for cell in unstored:
         cell.source = ""  # a cell without code is not sent to the kernel
+    _insert_checks(notebook, claims or {})
     client = NotebookClient(
         notebook,
         timeout=CELL_TIMEOUT_S,
@@ -390,6 +413,7 @@ def executed(notebook: NotebookNode, folder: Path) -> NotebookNode:
             raise SourceError(str(error)) from error
     for cell, text in zip(unstored, texts, strict=True):
         cell.source = text
+    _remove_checks(notebook)
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             if output.output_type == "stream" and output.name == "stderr":
@@ -397,6 +421,29 @@ def executed(notebook: NotebookNode, folder: Path) -> NotebookNode:
     clock.note_running(notebook)
     notebook.metadata["language_info"] = {"name": "python"}  # not the version that happened to run it
     return notebook
+
+
+def _insert_checks(notebook: NotebookNode, claims: Mapping[str, str]) -> None:
+    """Add a cell after each cell with a claim, which fails if the claim is false."""
+    cells = []
+    for cell in notebook.cells:
+        cells.append(cell)
+        if (claim := claims.get(cell.id)) is not None:
+            text = f"this run contradicts the prose beside it, so build again on a quieter machine: {claim}"
+            code = f"if not ({claim}):\n    raise AssertionError({text!r})"
+            cells.append(new_code_cell(code, id=f"check-{cell.id}", metadata={"check": True}))
+    notebook.cells = cells
+
+
+def _remove_checks(notebook: NotebookNode) -> None:
+    """Remove those cells, and number the others' executions as if they had never been there."""
+    notebook.cells = [cell for cell in notebook.cells if not cell.metadata.get("check")]
+    ran = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.execution_count is not None]
+    for number, cell in enumerate(ran, 1):
+        cell.execution_count = number
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = number
 
 
 def with_stored_outputs(notebook: NotebookNode, stored: NotebookNode) -> NotebookNode:
@@ -427,7 +474,7 @@ def build(name: str, lang: str, *, execute: bool) -> None:
     path.parent.mkdir(exist_ok=True)
     notebook = notebook_of(name, lang)
     if execute:
-        notebook = executed(notebook, path.parent)
+        notebook = executed(notebook, path.parent, claims(name, lang))
     else:
         notebook = with_stored_outputs(notebook, nbformat.read(path, as_version=4))
     nbformat.validate(notebook)

@@ -7,6 +7,9 @@
     lesson.checkpoint(1, len(pictures) == 12)
     lesson.end()
 
+A checkpoint that asks ``lesson.checkpoint(1, right, answer, expected)`` turns green only for a learner who
+has looked: the answer is a figure of this very run. Until it is written, the line begins with a hollow mark.
+
 ``begin`` sets the language for this process and, through ``LABKIT_LANG``, for its child processes. A
 checkpoint prints one line or raises AssertionError: a class sees where it stands, and a test that runs the
 notebook fails where a student would be stuck.
@@ -26,6 +29,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, ParamSpec, TypeVar
 
 import psutil
@@ -38,6 +42,9 @@ from labkit.support.timing import cores
 
 END_S = 10.0
 """How long processes and threads may take to end."""
+
+SHORTEST_PREFIX = 6
+"""Characters of an id that name it, as tables and logs show it."""
 
 OURS = ("labkit", "slow-server")
 """Prefixes of the names of labkit's threads."""
@@ -56,11 +63,29 @@ class LeftBehind(LabkitError):
     """A lesson has ended but something that it started still exists."""
 
 
+class NotYet(LabkitError, AssertionError):
+    """A checkpoint is not reached."""
+
+
+DONE = object()
+"""The answer to a checkpoint that asks nothing."""
+
+
+def _agree(answer: object, expected: object, within: float) -> bool:
+    if isinstance(answer, Real) and isinstance(expected, Real):
+        return abs(float(answer) - float(expected)) <= within * abs(float(expected)) + 1e-9
+    if isinstance(answer, str) and isinstance(expected, str):
+        said, wanted = answer.strip(" .…").lower(), expected.lower()
+        return said == wanted or (len(said) >= SHORTEST_PREFIX and wanted.startswith(said))
+    return answer == expected
+
+
 class Lesson:
     """See the module's head. Made by `begin`."""
 
     def __init__(self) -> None:
         self._before = set(_left_behind())
+        self._kept: set[str] = set()
 
     def open(self, name: str, open_: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return ``open_(*args, **kwargs)`` after closing the object that this kernel opened as ``name``
@@ -72,21 +97,64 @@ class Lesson:
         opened = _opened[name] = open_(*args, **kwargs)
         return opened
 
-    def checkpoint(self, number: int, right: object) -> None:
-        """Print one line if ``right`` is true; otherwise raise AssertionError with the next step."""
+    def checkpoint(
+        self, number: int, right: object, answer: object = DONE, expected: object = None, within: float = 0.0
+    ) -> None:
+        """Print one line if ``right`` is true and the learner's ``answer`` is the ``expected`` one.
+
+        The answer is something that only this run shows: a number (right if it is off by at most the part
+        ``within``) or a text (right in any case; of an id its first characters). None: not written yet, which
+        is said and is no error, so that all cells of a notebook can be run. Raises NotYet with the next step.
+        """
         if not right:
-            raise AssertionError(
-                _(
-                    "Checkpoint {number}: not yet. Run the cells of this section again, from its heading."
+            raise NotYet(
+                N_("Checkpoint {number}: not yet. Run the cells of this section again, from its heading."),
+                number=number,
+            )
+        if answer is None:
+            print(
+                "○ "
+                + _(
+                    "Checkpoint {number}: the measurements are there, your answer is missing. Write it in "
+                    "place of None, and run this cell again."
                 ).format(number=number)
             )
+            return
+        if answer is not DONE and not _agree(answer, expected, within):
+            raise NotYet(
+                N_(
+                    "Checkpoint {number}: not yet; {answer} is not what this run shows. Look at it once more "
+                    "(a number has a point and no comma), and run this cell again"
+                ),
+                number=number,
+                answer=repr(answer),
+            )
         print("✔ " + _("Checkpoint {number}: right.").format(number=number))
+
+    def keep(self, name: str, *, until: object) -> None:
+        """Close the object opened as ``name`` if ``until`` is true; otherwise leave it to the learner.
+
+        So a run of all cells does not take away what the learner is to play with at the end.
+        """
+        if until:
+            self._kept.discard(name)
+            _close(name)
+        else:
+            self._kept.add(name)
 
     def end(self) -> None:
         """Print that nothing is left behind. Raises LeftBehind with a list otherwise.
 
-        Waits up to ``END_S`` for processes and threads that are ending.
+        Waits up to ``END_S`` for processes and threads that are ending. While something is kept for the
+        learner, it says so instead.
         """
+        if self._kept:
+            text = _(
+                "Still open, and yours: {names}. When you have finished, write finished = True and run this "
+                "cell again; at the latest it ends with this notebook's kernel."
+            )
+            print("○ " + text.format(names=", ".join(sorted(self._kept))))
+            return
         deadline = time.monotonic() + END_S
         while left := set(_left_behind()) - self._before:
             if time.monotonic() > deadline:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from labkit.classroom.stall_watch import LessonStalled, StallWatch
 from labkit.core.errors import N_
 from labkit.core.history import History, LiveView, excerpt
-from labkit.jobs import sleep_for
+from labkit.jobs import entries_of, sleep_for
 
 if TYPE_CHECKING:
     from labkit.client.futures import TaskFuture
@@ -86,6 +86,17 @@ class Work:
             seconds=PATIENCE_S, worker=worker, kind=kind,
         )  # fmt: skip
         return float(self._until(lambda: self._live.worker(worker).last_seen.get(kind), stalled))
+
+    def until_noted(self, book: str) -> str:
+        """Return the worker that has written to this book (see `labkit.jobs.note`) and computes."""
+        stalled = LessonStalled(
+            N_("waited {seconds:.0f} s, in vain, for an entry in the book; is this machine very busy?"),
+            seconds=PATIENCE_S,
+        )
+        return str(self._until(lambda: entries_of(book) and self._at_work(), stalled))
+
+    def _at_work(self) -> str:
+        return next((name for name, worker in self._live.workers.items() if worker.computing), "")
 
     def finish(self) -> History:
         """Wait for every outcome, and for every worker that should be up; return the history of this work.

@@ -70,6 +70,7 @@ class Feed:
             started = _unix_time(event.detail.get("wall")) if event.kind == h.BROKER_STARTED else None
             if started is not None:
                 self._behind = monotonic - max(0.0, wall - started) - event.at
+            running = self._running() if event.kind == h.BROKER_STARTED else []
             self.live.add(event)
             why = self._causes.add(event)
             if event.kind == h.LEFT:
@@ -77,8 +78,25 @@ class Feed:
             if (sentence := _sentence(event, why, self.live)) is not None:
                 about = event.worker or str(event.detail.get("target", ""))
                 self.log.append(LogLine(self.live.since_began(event.at), *sentence, about))
+            for worker, task in running:
+                text = _(
+                    "task {task}, which {worker} was computing, is unknown to the new broker: sent again"
+                )
+                self.log.append(
+                    LogLine(
+                        self.live.since_began(event.at),
+                        text.format(task=task[:6], worker=worker),
+                        HARM,
+                        worker,
+                    )
+                )
         self._behind = min(self._behind, monotonic - self.live.latest_at)
         self.live.results.forget(self.now(monotonic))
+
+    def _running(self) -> list[tuple[str, str]]:
+        """Return (worker, task) of what is computed now: a new broker does not know it."""
+        known = sorted(self.live.workers.items())
+        return [(name, worker.computing) for name, worker in known if worker.computing]
 
     def now(self, monotonic: float) -> float:
         """Return the present instant, in seconds since the history's first event."""

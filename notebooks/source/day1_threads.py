@@ -50,7 +50,7 @@
 # process; the threads of a process share all of its memory.
 
 # %%
-from labkit.classroom import begin, gap, show
+from labkit.classroom import begin, faster, gap, show, starting_bet
 
 lesson = begin("{{lang}}")
 
@@ -112,16 +112,17 @@ show(charts.pictures, album)
 # ## Bloque 1. De una en una o todas juntas · 5–15 min
 #
 # Primero la referencia: una foto detrás de otra. El servidor espera 0,15 s antes de enviar cada una, y son
-# doce. **Apuesta antes de medir**: ¿cuántos segundos en total? Cambia el número si no estás de acuerdo.
+# doce. **Apuesta antes de medir**: ¿cuántos segundos en total? Escribe tu número en lugar de `starting_bet(2.0)`.
 
 # %% [markdown] lang="en"
 # ## Block 1. One after the other, or all together · 5–15 min
 #
 # First the baseline: one photo after the other. The server waits 0.15 s before it sends each, and there are
-# twelve. **Bet before you measure**: how many seconds altogether? Change the number if you disagree.
+# twelve. **Bet before you measure**: how many seconds altogether? Write your number in place of
+# `starting_bet(2.0)`.
 
 # %%
-guess_one_by_one = 2.0
+guess_one_by_one = starting_bet(2.0)
 
 # %%
 server.reset(latency_s=0.15)
@@ -136,7 +137,7 @@ gap(row)
 # Now with eight threads. Twelve photos among eight threads: how many rounds? **Bet:**
 
 # %%
-guess_eight_threads = 0.5
+guess_eight_threads = starting_bet(0.5)
 
 # %%
 server.reset(latency_s=0.15)
@@ -160,7 +161,7 @@ gap(rows[1])
 #
 # What did each thread do? Each bar is one download:
 
-# %%
+# %% holds="recording.most_at_once >= 2"
 recording = Recording()
 in_threads(8, recording.of(fetch), urls)
 show(charts.timeline, recording.spans)
@@ -169,16 +170,21 @@ show(charts.timeline, recording.spans)
 # Las barras se solapan: mientras una descarga espera, las demás también. Ningún hilo está calculando; por eso
 # da igual cuántos núcleos tengas.
 #
-# **Punto de control**: las doce fotos llegaron y hubo al menos dos descargas a la vez.
+# **Punto de control**: ¿cuántas veces más rápido fue con ocho hilos que de una en una? Divide las dos medidas de tu
+# tabla y escribe el resultado en lugar de `None`.
 
 # %% [markdown] lang="en"
 # The bars overlap: while one download waits, so do the others. No thread is computing, so the number of
 # cores does not matter.
 #
-# **Checkpoint**: all twelve photos arrived, and at least two downloads were open at the same time.
+# **Checkpoint**: how many times as fast was it with eight threads as one after the other? Divide the two
+# measurements of your table, and write the result in place of `None`.
 
 # %%
-lesson.checkpoint(1, len(album) == 12 and recording.most_at_once >= 2)
+times_as_fast = None
+overlapped = len(album) == 12 and recording.most_at_once >= 2
+ratio = one_by_one.median / eight_threads.median
+lesson.checkpoint(1, overlapped, times_as_fast, ratio, within=0.05)
 
 # %% [markdown] lang="es" teacher=true
 # **Di.** Pide que apuesten en voz alta antes de cada medición y anota dos apuestas en la pizarra. Doce
@@ -207,35 +213,36 @@ lesson.checkpoint(1, len(album) == 12 and recording.most_at_once >= 2)
 # ## Bloque 2. ¿Cuántos hilos sirven? · 15–24 min
 #
 # Dieciséis fotos, y el servidor espera ahora 0,06 s por foto. Con un hilo son dieciséis esperas. **Apuesta** para
-# cada número de hilos; la apuesta de partida supone que el doble de hilos tarda siempre la mitad. ¿No lo crees?
-# Cambia la que quieras, en segundos, con otra línea: `guess[16] = 0.1`.
+# cada número de hilos; la apuesta de partida supone que el doble de hilos tarda siempre la mitad. ¿Dónde no lo crees?
+# Escribe la tuya, en segundos, en otra línea: `guess[16] = 0.1`.
 
 # %% [markdown] lang="en"
 # ## Block 2. How many threads help? · 15–24 min
 #
 # Sixteen photos, and the server now waits 0.06 s for each. With one thread that is sixteen waits. **Bet** for
-# each number of threads; the starting bet assumes that twice the threads always take half the time. You do not
-# believe it? Change any of them, in seconds, with another line: `guess[16] = 0.1`.
+# each number of threads; the starting bet assumes that twice the threads always take half the time. Where do you not
+# believe it? Write yours, in seconds, in another line: `guess[16] = 0.1`.
 
 # %%
 server.reset(latency_s=0.06)
 many = server.urls[:16]
 counts = doublings(32)
-guess = {n: 16 * server.latency_s / n for n in counts}
+guess = {n: starting_bet(16 * server.latency_s / n) for n in counts}
 
-# %%
+# %% holds="times[8].median < times[1].median / 3 and times[32].median > times[8].median / 2"
 times = measured_over(counts, lambda n: in_threads(n, fetch, many), runs=3, warm_up=0)
 show(charts.curve, {"fetch": times}, "threads", {"guess": guess})
+faster({n: times[n] for n in (1, 8, 32)}, 1)
 
 # %% [markdown] lang="es"
-# Al principio la curva baja como la apuesta. Después se aplana: más hilos ya no ayudan. ¿De dónde viene el límite?
+# Al principio la curva baja con los hilos. Después se aplana: más hilos ya no ayudan. ¿De dónde viene el límite?
 # No de Python ni de tu procesador. Pregúntale al servidor cuántas peticiones llegó a atender a la vez:
 
 # %% [markdown] lang="en"
-# At first the curve falls like the bet. Then it flattens: more threads no longer help. What sets the limit? Neither
+# At first the curve falls with the threads. Then it flattens: more threads no longer help. What sets the limit? Neither
 # Python nor your processor. Ask the server for the most requests that it ever served at once:
 
-# %%
+# %% holds="server.most_at_once == 8"
 server.most_at_once
 
 # %% [markdown] lang="es"
@@ -257,7 +264,7 @@ from labkit.jobs import process_image
 size = {"width": 320, "height": 240}
 steps = parse_steps(["resize", "blur"], {"resize": size, "blur": {"radius": 3}})
 
-# %%
+# %% holds="recording.most_at_once >= 2 and len(small) == 12"
 recording = Recording()
 download, soften = recording.of(fetch), recording.of(process_image, "blur")
 with ThreadPoolExecutor(4) as pool:
@@ -269,17 +276,21 @@ show(charts.timeline, recording.spans)
 # La fila `main` (sus barras cortas) trabaja mientras las demás esperan: `as_completed` entrega cada foto en cuanto
 # llega.
 #
-# **Punto de control**: todas las fotos están reducidas y el servidor nunca pasó de su límite.
+# **Punto de control**: ¿qué foto llegó la última? Las claves de `small` están en el orden de llegada: escribe una celda
+# que las muestre, y el nombre (entre comillas) en lugar de `None`.
 
 # %% [markdown] lang="en"
 # The row `main` (its short bars) works while the others wait: `as_completed` hands out each photo as soon as it
 # arrives.
 #
-# **Checkpoint**: every photo is resized, and the server never went beyond its limit.
+# **Checkpoint**: which photo arrived last? The keys of `small` are in the order of arrival: write a cell that shows
+# them, and the name (in quotes) in place of `None`.
 
 # %%
+last_photo = None
 sizes = {image.shape[:2] for image in small.values()}
-lesson.checkpoint(2, sizes == {(240, 320)} and server.most_at_once <= server.at_once)
+right = sizes == {(240, 320)} and server.most_at_once <= server.at_once
+lesson.checkpoint(2, right, last_photo, list(small)[-1])
 
 # %% [markdown] lang="es" teacher=true
 # **Di.** «La línea gris es lo que tendríamos si no hubiera límites. Donde la curva se separa de ella, algo llegó
@@ -327,9 +338,9 @@ source(race.Counter.add)
 # Four threads add 500 times each, and we do it three times. **Bet**: what will the counter show?
 
 # %%
-guess_total = 2000
+guess_total = starting_bet(2000)
 
-# %%
+# %% holds="max(broken) < 2000"
 broken = [race.add_together(race.Counter(), threads=4, times=500) for _ in range(3)]
 unlocked = charts.Guessed("unlocked", guess_total, Timing(tuple(broken)))
 show(charts.guesses, [unlocked], unit="additions")
@@ -366,15 +377,18 @@ show(charts.guesses, [unlocked, locked], unit="additions")
 # %% [markdown] lang="es"
 # Ahora el total siempre es exacto. El precio: cada hilo espera su turno.
 #
-# **Punto de control**: el contador roto nunca cuenta sumas de más, y al arreglado no le falta ninguna.
+# **Punto de control**: de las 2000 sumas, ¿cuántas perdió el contador roto la primera de las tres veces? (`broken[0]`
+# es lo que marcó.)
 
 # %% [markdown] lang="en"
 # Now the total is always exact. The price: each thread waits for its turn.
 #
-# **Checkpoint**: the broken counter never counts too many additions, and the fixed one misses none.
+# **Checkpoint**: of the 2000 additions, how many did the broken counter lose the first of the three times?
+# (`broken[0]` is what it showed.)
 
 # %%
-lesson.checkpoint(3, max(broken) <= 2000 and set(mended) == {2000})
+lost = None
+lesson.checkpoint(3, max(broken) <= 2000 and set(mended) == {2000}, lost, 2000 - broken[0])
 
 # %% [markdown] lang="es" teacher=true
 # **Di.** «Entre leer y escribir puede meterse cualquier otro hilo.» Sin el `sleep(0)` saldrá 2000: este Python rara
@@ -417,7 +431,7 @@ lesson.checkpoint(3, max(broken) <= 2000 and set(mended) == {2000})
 # To be faster, this code collects the photos as they arrive. Today the first one is the slowest. Look closely at
 # the result: can you find the mistake?
 
-# %%
+# %% holds="any(suspicious[name].shape != album[name].shape for name in suspicious)"
 server.reset(latency_s=0.06)
 server.slow_down(names[0], by_s=0.5)
 with ThreadPoolExecutor(6) as pool:
@@ -427,16 +441,26 @@ suspicious = dict(zip(names, arrived))
 show(charts.pictures, suspicious)
 
 # %% [markdown] lang="es"
+# <details><summary>¿Ya lo tienes? La respuesta</summary>
+#
 # Las fotos no corresponden a sus nombres: `as_completed` las entrega **en el orden en que acaban**, y `zip`
 # las empareja con los nombres en el orden en que se pidieron. El arreglo: recordar a qué nombre pertenece cada
-# **futuro**. Un futuro es el comprobante que da `submit` por un resultado que aún no existe.
+# **futuro**. Un futuro es el comprobante que da `submit` por un resultado que aún no existe. La celda que sigue,
+# plegada, lo hace: ábrela con un clic en su borde azul.
+#
+# </details>
 
 # %% [markdown] lang="en"
+# <details><summary>Found it? The answer</summary>
+#
 # The photos do not belong to their names: `as_completed` hands them out **in the order in which they finish**,
 # and `zip` pairs them with the names in the order in which they were requested. The fix: remember which
 # name each **future** belongs to. A future is the ticket that `submit` gives for a result that does not exist yet.
+# The next cell, folded, does that: a click on its blue border opens it.
+#
+# </details>
 
-# %%
+# %% tags=["answer"]
 with ThreadPoolExecutor(6) as pool:
     owner = {pool.submit(fetch, url): name for name, url in zip(names, urls[:6])}
     right = {owner[future]: image_files.decode(future.result()) for future in as_completed(owner)}
@@ -508,7 +532,7 @@ all((right[name] == album[name]).all() for name in right)
 # * **Objetivo**: 4, una cola con límite.
 # * **Para ir más allá**: 5, una lectura se cuelga y las demás no la esperan.
 #
-# Cuando acabes, cierra el servidor. La última línea comprueba que no queda nada:
+# Cuando acabes, escribe `finished = True`: la celda cierra el servidor y comprueba que no queda nada.
 
 # %% [markdown] lang="en"
 # ## The free hour
@@ -520,10 +544,11 @@ all((right[name] == album[name]).all() for name in right)
 # * **Target**: 4, a queue with a limit.
 # * **Stretch**: 5, one read hangs, and the others do not wait for it.
 #
-# When you have finished, close the server. The last line checks that nothing is left:
+# When you have finished, write `finished = True`: the cell closes the server and checks that nothing is left.
 
 # %%
-server.close()
+finished = False
+lesson.keep("server", until=finished)
 lesson.end()
 
 # %% [markdown] lang="es" teacher=true

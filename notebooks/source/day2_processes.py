@@ -55,7 +55,7 @@
 # other, threads, processes) by changing a single word, and the same pixels.
 
 # %%
-from labkit.classroom import begin, gap, show
+from labkit.classroom import begin, faster, gap, show, starting_bet
 
 lesson = begin("{{lang}}")
 
@@ -79,7 +79,7 @@ for engine in ("sequential", "threads", "processes"):
     with open_executor(engine, 1 if engine == "sequential" else 2) as executor:
         results[engine] = process_batch(executor, photos, ["sharpen", "edges"])
 
-# %%
+# %% holds="all(same)"
 same = [np.array_equal(*pair) for engine in results for pair in zip(results["sequential"], results[engine])]
 show(charts.pictures, {photo.name: image for photo, image in zip(bundled(), results["processes"])})
 all(same)
@@ -131,16 +131,16 @@ counts
 
 # %% [markdown] lang="es"
 # **Apuesta, para cada filtro por separado**: ¿cuántas veces más rápido irá con dos hilos? ¿Y con el máximo? Las
-# dos apuestas de partida son la ideal, que no pasa de tus núcleos; cambia las que dudes: `guess["blur"][2] = 1.5`.
+# dos apuestas de partida son la ideal, que no pasa de tus núcleos; escribe las tuyas: `guess["blur"][2] = 1.5`.
 
 # %% [markdown] lang="en"
 # **Bet, on each filter separately**: how many times as fast will it be with two threads? And with the most? Both
-# starting bets are the ideal, which does not exceed your cores; change any that you doubt: `guess["blur"][2] = 1.5`.
+# starting bets are the ideal, which does not exceed your cores; write your own: `guess["blur"][2] = 1.5`.
 
 # %%
 guess = {
-    "vignette_python": {n: min(n, cores()) for n in counts},
-    "blur": {n: min(n, cores()) for n in counts},
+    "vignette_python": {n: starting_bet(min(n, cores())) for n in counts},
+    "blur": {n: starting_bet(min(n, cores())) for n in counts},
 }
 
 # %% [markdown] lang="es"
@@ -169,36 +169,41 @@ for name, image in work.items():
     jobs = [image] * many[name], repeat(steps[name])
     curves[name] = measured_over(counts, lambda n: in_threads(n, compute, *jobs), runs=5)
 
-# %%
+# %% holds="max(curves['vignette_python'][1].median / t.median for t in curves['vignette_python'].values()) < 1.5"
 show(charts.speed_up, curves, "threads", guess, cores=cores())
+for name, curve in curves.items():
+    faster({1: curve[1], 2: curve[2]}, 1, name, cores())
 
 # %% [markdown] lang="es"
-# Lee la figura con su dispersión. `vignette_python` no pasa de 1: sus hilos se turnan el GIL, así que no ayuda que haya
-# más; por debajo de 1, ves lo que cuesta turnarse. `blur` puede subir hasta donde haya núcleos **libres**: OpenCV
+# Lee la figura con su dispersión; las dos líneas de debajo la resumen. Los hilos de `vignette_python` se turnan el GIL:
+# más hilos no lo aceleran, y lo que se aparta de 1 es dispersión o lo que cuesta turnarse. `blur` puede subir hasta donde haya núcleos **libres**: OpenCV
 # suelta el GIL mientras calcula. No puede subir más: si un punto pasa de tus núcleos, la medida con un hilo salió
 # lenta, porque otros programas la estorbaron. Con un solo núcleo las dos curvas se parecen. En una máquina ocupada
-# también influyen los demás programas: la curva sube menos, y más hilos que núcleos aún pueden quitarles una parte del
-# procesador. La dispersión lo muestra: cierra lo que puedas y mide otra vez.
+# también influyen los demás programas: la curva sube menos, y varios hilos (aun turnándose el GIL) pueden quitarles
+# una parte del procesador y parecer más rápidos. La dispersión lo muestra: cierra lo que puedas y mide otra vez.
 #
 # La regla no es «los hilos no sirven para calcular», sino: **el código Python frena a los demás hilos; el cálculo,
 # no**.
 #
-# **Punto de control**: los dos filtros se midieron con los mismos números de hilos.
+# **Punto de control**: ¿cuántas veces más rápido fue hoy `blur` con dos hilos? Está en la tabla.
 
 # %% [markdown] lang="en"
-# Read the figure with its spread. `vignette_python` does not exceed 1: its threads take turns with the GIL, so more of
-# them do not help; below 1, you see the cost of taking turns. `blur` can rise as far as there are **free** cores:
+# Read the figure with its spread; the two lines below sum it up. The threads of `vignette_python` take turns with the
+# GIL: more of them do not speed it up, and what differs from 1 is spread, or the cost of taking turns. `blur` can rise
+# as far as there are **free** cores:
 # OpenCV releases the GIL while it computes. It cannot rise higher: if a point exceeds your cores, the run with one
 # thread was slow, because other programs got in its way. With a single core the two curves look alike. On a busy
-# machine other programs matter too: the curve rises less, and more threads than cores may still win a larger share of
-# the processor from them. The spread shows it: close what you can, and measure again.
+# machine other programs matter too: the curve rises less, and several threads (even taking turns with the GIL) may win a
+# larger share of the processor from them and look faster. The spread shows it: close what you can, and measure again.
 #
 # The rule is not "threads are no good for computing". It is: **Python code blocks other threads; computing does not**.
 #
-# **Checkpoint**: both filters were measured with the same numbers of threads.
+# **Checkpoint**: how many times as fast was `blur` with two threads today? The table shows it.
 
 # %%
-lesson.checkpoint(1, all(list(curve) == counts for curve in curves.values()))
+blur_with_two = None
+both = all(list(curve) == counts for curve in curves.values())
+lesson.checkpoint(1, both, blur_with_two, curves["blur"][1].median / curves["blur"][2].median, within=0.02)
 
 # %% [markdown] lang="es" teacher=true
 # **Di.** Haz que apuesten por separado para cada filtro: `guess` tiene una apuesta de cada uno. Cuando vean las
@@ -269,7 +274,7 @@ print(measured(ways["processes"], runs=1, warm_up=0))
 
 # %%
 alone = measured(ways["sequential"], runs=3)
-guess_ways = {"threads": alone.median / 2, "processes": alone.median / 2}
+guess_ways = {way: starting_bet(alone.median / 2) for way in ("threads", "processes")}
 print(alone)
 
 # %% [markdown] lang="es"
@@ -282,6 +287,7 @@ print(alone)
 taken = measured_over(ways, lambda way: ways[way](), runs=5)
 rows = [charts.Guessed(way, guess_ways.get(way), taken[way]) for way in ways]
 show(charts.guesses, rows)
+faster(taken, "sequential")
 
 # %%
 gap(rows[1])
@@ -321,9 +327,9 @@ except CannotTravel as error:
 
 # %%
 megabytes = [0.01, 0.1, 1, 10]
-guess_travel = {m: m / 1000 for m in megabytes}
+guess_travel = {m: starting_bet(m / 1000) for m in megabytes}
 
-# %%
+# %% holds="travel[0.1].median < 7 * travel[0.01].median and 2 * travel[1].median < travel[10].median"
 arrays = {size: np.zeros(int(size * 1_000_000), np.uint8) for size in megabytes}
 travel = measured_over(megabytes, lambda size: pool.submit(echo, arrays[size]).result(), runs=5)
 show(charts.curve, {"echo": travel}, "megabytes", {"guess": guess_travel})
@@ -342,9 +348,9 @@ show(charts.curve, {"echo": travel}, "megabytes", {"guess": guess_travel})
 # %%
 sizes = [1, 4, 16, 64, 256]
 single = measured(lambda: list(pool.map(add, range(300), repeat(1))))
-guess_sizes = {size: single.median / size for size in sizes}
+guess_sizes = {size: starting_bet(single.median / size) for size in sizes}
 
-# %%
+# %% holds="tiny[16].median < tiny[4].median < tiny[1].median"
 tiny = measured_over(sizes, lambda size: list(pool.map(add, range(300), repeat(1), chunksize=size)), runs=5)
 show(charts.curve, {"add": tiny}, "chunksize", {"guess": guess_sizes})
 
@@ -352,16 +358,18 @@ show(charts.curve, {"add": tiny}, "chunksize", {"guess": guess_sizes})
 # Con grupos se pagan menos viajes. Si un grupo es demasiado grande, un proceso se queda con casi todo y los demás no
 # hacen nada; aquí apenas se nota, porque sumar no cuesta nada. Con fotos, sí.
 #
-# **Punto de control**: en grupos o de una en una, el resultado es el mismo.
+# **Punto de control**: ¿cuántos milisegundos cuesta un viaje? Divide lo que tardan 300 sumas de una en una entre 300.
 
 # %% [markdown] lang="en"
 # With groups you pay for fewer journeys. If a group is too large, one process gets nearly everything and the others
 # stand idle; here that hardly shows, because adding costs nothing. With photos it does.
 #
-# **Checkpoint**: in groups or one by one, the result is the same.
+# **Checkpoint**: how many milliseconds does one journey cost? Divide what 300 additions take one by one by 300.
 
 # %%
-lesson.checkpoint(2, list(pool.map(add, range(300), repeat(1), chunksize=16)) == list(range(1, 301)))
+journey_ms = None
+same = list(pool.map(add, range(300), repeat(1), chunksize=16)) == list(range(1, 301))
+lesson.checkpoint(2, same, journey_ms, 1000 * tiny[1].median / 300, within=0.1)
 
 # %% [markdown] lang="es" teacher=true
 # **Di.** «Un proceso es otro edificio: el trabajo tiene que salir a la calle.» Mañana el edificio será otra
@@ -407,7 +415,7 @@ lesson.checkpoint(2, list(pool.map(add, range(300), repeat(1), chunksize=16)) ==
 #
 # We measure each part by itself, with a single process. The cell prints serial part + parallel part:
 
-# %%
+# %% holds="serial.median > 0.01 and parallel.median > serial.median"
 files = [photo.bytes() for photo in bundled()[:8]]
 thumbs = [resize(image_files.decode(file), 192, 144) for file in files]
 serial = measured(lambda: [resize(image_files.decode(file), 192, 144) for file in files], runs=5)
@@ -435,24 +443,26 @@ show(charts.speed_up, {"open_and_filter": whole}, "processes", {"amdahl": amdahl
 # %% [markdown] lang="es"
 # ¿Por qué lo medido no coincide con Amdahl? La ley ignora cuatro cosas: que el trabajo viaja, que tus núcleos son
 # limitados (la línea vertical; si tienes más de ocho, cae fuera de la figura), que comparten la memoria y a veces más,
-# y que la máquina hace otras cosas. **La predicción es un techo, no una promesa**: si un punto la supera, recuerda que
-# la predicción también se midió y tiene su dispersión. Si supera incluso a la ideal, la medida con un proceso salió
-# lenta: mira su dispersión.
+# y que la máquina hace otras cosas. **La predicción es el mejor caso, no una promesa: un suelo para el tiempo y un techo
+# para la aceleración**. Si un punto es mejor, recuerda que la predicción también se midió y tiene su dispersión. Si
+# supera incluso a la ideal, la medida con un proceso salió lenta: mira su dispersión.
 #
-# **Punto de control**: repartido o no, salen los mismos píxeles.
+# **Punto de control**: ¿cuántos segundos predice la ley, con tus dos partes, para **tres** procesos?
 
 # %% [markdown] lang="en"
 # Why does the measurement differ from Amdahl? The law ignores four things: that work travels, that the number of cores
 # is limited (the vertical line; with more than eight it lies outside the figure), that cores share memory and
-# sometimes more, and that the machine does other things as well. **The prediction is a ceiling, not a promise**: if a
-# point lies beyond it, remember that the prediction was measured too, and has a spread. If it even beats the ideal, the
-# run with one process was slow: look at its spread.
+# sometimes more, and that the machine does other things as well. **The prediction is the best case, not a promise: a
+# floor for the time, and a ceiling for the speed-up**. If a point is better, remember that the prediction was measured
+# too, and has a spread. If it even beats the ideal, the run with one process was slow: look at its spread.
 #
-# **Checkpoint**: shared out or not, the pixels are the same.
+# **Checkpoint**: how many seconds does the law predict, with your two parts, for **three** processes?
 
 # %%
+with_three_s = None
 shared = open_and_filter(pool, files, vignette, groups=max(counts))
-lesson.checkpoint(3, all(map(np.array_equal, shared, map(process_image, thumbs, repeat(vignette)))))
+same = all(map(np.array_equal, shared, map(process_image, thumbs, repeat(vignette))))
+lesson.checkpoint(3, same, with_three_s, serial.median + parallel.median / 3, within=0.1)
 
 # %% [markdown] lang="es" teacher=true
 # **Di.** Escribe la línea de Amdahl en la pizarra antes de ejecutar nada y calcula a mano el caso n = 2 con
@@ -493,7 +503,7 @@ from labkit.classroom import memory, source
 
 source(memory.remember)
 
-# %%
+# %% holds="(with_threads, len(memory.seen)) == (6, 0)"
 in_threads(2, memory.remember, range(6))
 with_threads = len(memory.seen)
 memory.seen.clear()
@@ -501,16 +511,25 @@ where = list(pool.map(memory.remember, range(6)))
 with_threads, len(memory.seen)
 
 # %% [markdown] lang="es"
+# <details><summary>¿Ya lo tienes? La respuesta</summary>
+#
 # Están en los otros procesos: cada uno tiene **su** copia del módulo y de la lista. Ayer el problema era que
 # los hilos comparten la memoria; hoy, que los procesos no comparten ninguna. El arreglo: **devolver** resultados en vez
-# de anotarlos. ¿Cuántas respuestas volvieron, y de cuántos procesos distintos?
+# de anotarlos. ¿Cuántas respuestas volvieron, y de cuántos procesos distintos? La celda que sigue, plegada, lo cuenta.
+#
+# </details>
 
 # %% [markdown] lang="en"
+# <details><summary>Found it? The answer</summary>
+#
 # They are in the other processes: each has **its own** copy of the module and of the list. Yesterday's
 # problem was that all threads share one memory; today's is that processes share none. The fix: **return** results
-# instead of noting them down. How many answers came back, and from how many different processes?
+# instead of noting them down. How many answers came back, and from how many different processes? The next cell,
+# folded, counts them.
+#
+# </details>
 
-# %%
+# %% tags=["answer"]
 len(where), len(set(where))
 
 # %% [markdown] lang="es" teacher=true
@@ -536,7 +555,7 @@ len(where), len(set(where))
 #
 # 1. El GIL frena a los hilos que ejecutan Python; OpenCV lo suelta y sí acelera con hilos.
 # 2. Un proceso tiene su propia memoria: todo lo que va y viene se copia, y eso cuesta tiempo.
-# 3. Lo que no se puede repartir pone el techo (Amdahl); los núcleos y el transporte ponen otro más bajo.
+# 3. Lo que no se puede repartir pone un techo a la aceleración (Amdahl); los núcleos y el transporte, otro más bajo.
 #
 # **Tres preguntas**
 #
@@ -554,7 +573,7 @@ len(where), len(set(where))
 #
 # 1. The GIL slows threads that run Python; OpenCV releases it, and does get faster with threads.
 # 2. A process has a memory of its own: everything that goes there and back is copied, and that costs time.
-# 3. The part that cannot be shared out sets the ceiling (Amdahl); cores and transport set a lower one.
+# 3. The part that cannot be shared out puts a ceiling on the speed-up (Amdahl); cores and transport, a lower one.
 #
 # **Three questions**
 #
@@ -580,7 +599,7 @@ len(where), len(set(where))
 # * **Objetivo**: 9, un error en una tarea, y lo demás sigue.
 # * **Para ir más allá**: 10, predice antes de medir.
 #
-# Cuando acabes, cierra los procesos. La última línea comprueba que no queda nada:
+# Cuando acabes, escribe `finished = True`: la celda cierra los procesos y comprueba que no queda nada.
 
 # %% [markdown] lang="en"
 # ## The free hour
@@ -591,10 +610,11 @@ len(where), len(set(where))
 # * **Target**: 9, an error in one task, and the rest goes on.
 # * **Stretch**: 10, predict before you measure.
 #
-# When you have finished, close the processes. The last line checks that nothing is left:
+# When you have finished, write `finished = True`: the cell closes the processes and checks that nothing is left.
 
 # %%
-pool.shutdown()
+finished = False
+lesson.keep("pool", until=finished)
 lesson.end()
 
 # %% [markdown] lang="es" teacher=true

@@ -70,7 +70,8 @@ class LocalBackend:
             raise ClusterNotRunning(
                 N_(
                     "the supervisor of this cluster has ended ({reason}), so nothing can be started or "
-                    "stopped here; open a new one: in a notebook, run the cell that opened it again, then this one"
+                    "stopped here; open a new one: in a notebook, run the cell that opened it again, then "
+                    "this one"
                 ),
                 reason=error.params["reason"],
             ) from error

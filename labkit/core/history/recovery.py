@@ -5,6 +5,8 @@
     fault ──► detected ──► requeued ──► first result elsewhere ──► throughput back at 95 %
       detection_s   requeue_s     rework_s              restoration_s
 
+The recovery ends with the first result elsewhere (``recovery_s``); what follows is the restoration.
+
 There is a recovery for every injected fault, and for every worker that was lost without one (a crash of its
 own). For a broker the chain is: it died, a new one started, the first of its open tasks was submitted
 again, the first of them had a result.

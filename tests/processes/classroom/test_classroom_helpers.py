@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from labkit.classroom import Lesson, by_hand, containers, stall_watch, work
+from labkit.classroom.effects import effects_of_a_kill
 from labkit.classroom.raw_peer import NotReceived, Transcript
 from labkit.classroom.registry import ForeignRedis, Registry
 from labkit.classroom.slowed import slowed
@@ -20,11 +21,12 @@ from labkit.classroom.work import Work, send
 from labkit.cli import doctor_checks, doctor_findings
 from labkit.cluster import Cluster, open_cluster, ports
 from labkit.cluster.compose import images
-from labkit.core.errors import BrokerUnreachable, ClusterError
+from labkit.core.errors import BrokerUnreachable, ClusterError, ClusterNotRunning
 from labkit.core.protocol import messages as m
 from labkit.core.protocol import wire
 from labkit.jobs import add, fail
 from labkit.mirror.server import find_binary
+from labkit.panel.feed import Feed
 from labkit.support.i18n import set_language, translate_error
 from labkit.support.settings import Settings
 from tests.tools.redis_server import RedisServer
@@ -324,3 +326,42 @@ def test_containers_are_skipped_without_images(
     with containers.in_containers() as cluster:
         assert cluster is None
     assert "its images are not built yet" in capsys.readouterr().out
+
+
+# --- side effects, a killed supervisor ----------------------------------------------------------------------
+
+
+def test_one_result_may_have_two_side_effects_unless_the_task_is_idempotent(cluster: Cluster) -> None:
+    assert effects_of_a_kill(cluster, idempotent=False) == (1, 2)
+    assert effects_of_a_kill(cluster, idempotent=True) == (1, 1)
+
+
+@pytest.mark.parametrize("call", ["status", "kill", "scale"])
+def test_killed_supervisor_is_named_with_the_remedy_of_a_lesson(call: str) -> None:
+    with open_cluster(workers=1, redis=False) as cluster:
+        (supervisor,) = [
+            process
+            for process in psutil.Process().children()
+            if "labkit.cluster.supervisor" in process.cmdline()
+        ]
+        supervisor.kill()
+        supervisor.wait()
+        arguments: dict[str, tuple[object, ...]] = {"kill": ("worker-1",), "scale": (2,)}
+        with pytest.raises(ClusterNotRunning, match="run the cell that opened it again") as caught:
+            getattr(cluster, call)(*arguments.get(call, ()))
+        assert "labkit up" not in str(caught.value)
+
+
+def test_log_names_what_was_running_when_the_broker_died(cluster: Cluster) -> None:
+    ours = send(cluster, 12 * [0.3])
+    running = ours.until_computing("worker-1")
+    cluster.kill("broker")
+    cluster.start("broker")
+    cluster.wait_until_ready()
+    history = ours.finish()
+    feed = Feed()
+    feed.read(history.events, 0.0, 0.0)
+    named = [line.text for line in feed.log if "unknown to the new broker" in line.text]
+    assert any(running[:6] in text for text in named), named
+    assert running in history.recoveries()[-1].held
+    assert story(history, running[:6]).rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -293,3 +294,25 @@ def test_a_chunk_takes_what_a_single_call_takes(executor: ClusterExecutor, level
         executor.submit(echo, [[[value]]])
     with pytest.raises(CannotTravel, match="input 0 of .*64 levels"):
         executor.map(echo, [[[[value]]]], chunksize=2)
+
+
+def test_ctrl_c_ends_idle_processes_of_a_pool_without_a_traceback() -> None:
+    code = (
+        "import os, signal\n"
+        "from labkit import open_executor\n"
+        "from labkit.classroom.memory import remember\n"
+        "if __name__ == '__main__':\n"
+        "    pool = open_executor('processes', 2)\n"
+        "    while len(set(pool.map(remember, range(8)))) < 2:\n"
+        "        pass\n"
+        "    processes = list(pool._processes.values())\n"
+        "    for process in processes:\n"
+        "        os.kill(process.pid, signal.SIGINT)\n"
+        "    for process in processes:\n"
+        "        process.join()\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "script.py"
+        script.write_text(code, encoding="utf-8")
+        ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, "")

@@ -20,6 +20,7 @@ from labkit.practice.exercise import catalogue
 from labkit.practice.workspace import solution_of, stub_of
 from notebooks import build
 from notebooks.build import LANGUAGES, Cell, SourceError
+from notebooks.clock import by_section
 
 NAMES = build.names()
 DAYS = [name for name in NAMES if name.startswith("day")]
@@ -303,3 +304,111 @@ def test_labkit_error_is_shown_in_the_lessons_language(source: Path, tmp_path: P
     (told,) = notebook.cells[1].outputs
     assert (told.output_type, told.ename) == ("error", "InvalidInput")
     assert told.evalue.startswith("no se conoce el motor 'magic'")
+
+
+# --- what the guided notebooks owe the learner --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DAYS)
+def test_every_bet_begins_as_the_lessons_own(name: str) -> None:
+    for code in code_cells(name):
+        for statement in ast.parse(code).body:
+            targets = statement.targets if isinstance(statement, ast.Assign) else []
+            if any(isinstance(target, ast.Name) and target.id.startswith("guess") for target in targets):
+                assert "starting_bet(" in code, f"{code}: a run without a bet would be praised"
+
+
+@pytest.mark.parametrize("name", DAYS)
+def test_every_checkpoint_asks_for_an_answer_that_is_not_written_yet(name: str) -> None:
+    checked = 0
+    for code in code_cells(name):
+        tree = ast.parse(code)
+        unwritten = {
+            target.id
+            for statement in tree.body
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.value) == "None"
+            for target in statement.targets
+            if isinstance(target, ast.Name)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "lesson.checkpoint":
+                _number, _right, answer, expected = node.args
+                assert ast.unparse(answer) in unwritten, code
+                assert not isinstance(expected, ast.Constant), f"{code}: everybody knows that answer"
+                checked += 1
+    assert checked == 3
+
+
+@EACH_IN_BOTH
+def test_answer_of_each_bug_hunt_is_folded(name: str, lang: str) -> None:
+    if name not in DAYS:
+        return
+    notebook = build.notebook_of(name, lang)
+    (hunt,) = [cells for section, cells in by_section(notebook) if section.title.partition(":")[0] in HUNTS]
+    folded = [cell for cell in hunt if "<details><summary>" in cell.source]
+    hidden = [cell for cell in hunt if cell.metadata.get("jupyter", {}).get("source_hidden")]
+    assert len(folded) == len(hidden) == 1
+    assert folded[0].source.count("<details>") == folded[0].source.count("</details>") == 1
+
+
+HUNTS = ("Check", "Comprobación")
+
+
+@pytest.mark.parametrize("name", DAYS)
+def test_run_of_all_cells_closes_nothing_that_the_learner_plays_with(name: str) -> None:
+    *_before, last = code_cells(name)
+    assert last.startswith("finished = False\nlesson.keep(") and "until=finished" in last
+    assert not any(
+        re.search(r"^(cluster|server)\.close\(|^pool\.shutdown\(", code) for code in code_cells(name)
+    )
+
+
+def test_run_whose_figures_contradict_the_prose_is_not_stored(source: Path, tmp_path: Path) -> None:
+    source.write_text('# %% holds="speed_up < 1.1"\nspeed_up = 1.14\n\n# %%\nspeed_up\n', encoding="utf-8")
+    with pytest.raises(SourceError, match="contradicts the prose"):
+        build.executed(build.notebook_of("day9", "en"), tmp_path, build.claims("day9", "en"))
+
+
+def test_run_whose_figures_agree_is_stored_without_a_trace_of_the_check(source: Path, tmp_path: Path) -> None:
+    source.write_text('# %% holds="speed_up < 1.1"\nspeed_up = 1.04\n\n# %%\nspeed_up\n', encoding="utf-8")
+    notebook = build.executed(build.notebook_of("day9", "en"), tmp_path, build.claims("day9", "en"))
+    assert [cell.execution_count for cell in notebook.cells] == [1, 2]
+    assert notebook.cells[1].outputs[0].execution_count == 2
+    assert [cell.id for cell in notebook.cells] == [c.id for c in build.notebook_of("day9", "en").cells]
+
+
+@pytest.mark.parametrize("name", DAYS)
+def test_every_day_has_claims_that_a_build_checks(name: str) -> None:
+    claims = build.claims(name, "es")
+    assert len(claims) >= 5 and all(ast.parse(claim, mode="eval") for claim in claims.values())
+
+
+@EACH_IN_BOTH
+def test_alternative_text_is_in_the_export_to_html(name: str, lang: str) -> None:
+    from nbconvert import HTMLExporter
+
+    notebook = nbformat.read(build.notebook_path(name, lang), as_version=4)
+    html, _resources = HTMLExporter().from_notebook_node(notebook)
+    pictures = re.findall(r"<img\b[^>]*>", html)
+    assert all(re.search(r'alt="[^"]{10,}"', picture) for picture in pictures)
+    assert "No description has been provided" not in html
+    drawn = [
+        o for cell in notebook.cells for o in cell.get("outputs", ()) if "image/png" in o.get("data", {})
+    ]
+    assert len(pictures) >= len(drawn)
+
+
+@pytest.mark.parametrize("name", DAYS)
+def test_spanish_outputs_have_a_decimal_comma(name: str) -> None:
+    notebook = nbformat.read(build.notebook_path(name, "es"), as_version=4)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            alt = [
+                output.get("metadata", {}).get(kind, {}).get("alt", "")
+                for kind in ("image/png", "image/jpeg")
+            ]
+            for text in [*alt, data.get("text/plain", "") if "<table" in data.get("text/html", "") else ""]:
+                if "_s=" in text:
+                    continue  # fields of messages, as the protocol has them
+                assert not re.search(r"(?<![\d.'])\d+\.\d+(?![\d.])(?!')", text), text
