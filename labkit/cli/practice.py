@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from labkit.practice.session import Practice
 
 DAYS = (1, 2, 3, 4)
+LEVELS = (1, 2, 3)
 NO_STAGE = {
     "simulated": N_("{exercise} has no simulated runs; check it without --seed"),
     "real": N_("{exercise} has no stage on real processes; check it without --real"),
@@ -57,7 +58,8 @@ def configure(_name: str, parser: Parser) -> None:
     exercise(action("watch", _("check after every save, until you quit"), _watch))
     hint = action("hint", _("show the next hint, or the one with this number"), _hint)
     exercise(hint)
-    hint.add_argument("--level", type=int, choices=(1, 2, 3), help=_("this hint"))
+    hint.add_argument("number", nargs="?", type=int, choices=LEVELS, metavar="1-3", help=_("this hint"))
+    hint.add_argument("--level", type=int, choices=LEVELS, help=_("this hint"))
     solution = action("solution", _("show the solution, after a pass or with --yes"), _solution)
     exercise(solution)
     solution.add_argument("--diff", action="store_true", help=_("show how it differs from your file"))
@@ -208,8 +210,12 @@ def _watch(practice: Practice, options: argparse.Namespace) -> int:
 
 
 def _hint(practice: Practice, options: argparse.Namespace) -> int:
-    exercise = practice.find(options.exercise)
-    level, text = practice.hint(exercise, options.level)
+    wanted, number = options.exercise, options.number or options.level
+    if number is None and wanted in map(str, LEVELS):  # "hint 2": the present exercise's second hint
+        wanted, number = None, int(wanted)
+    exercise = practice.find(wanted)
+    practice_output.show_title(exercise)
+    level, text = practice.hint(exercise, number)
     output.line(_("Hint {level} of {levels}").format(level=level, levels=3))
     practice_output.show_markdown(text)
     if level < 3:
