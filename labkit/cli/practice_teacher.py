@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from labkit.cli import output
 from labkit.cli.commands import UsageError
 from labkit.core.errors import N_
-from labkit.support.i18n import _, language, translate_error
+from labkit.support.i18n import _, language, translate_error, translated
 
 if TYPE_CHECKING:
     from labkit.practice.session import Practice
@@ -55,7 +55,9 @@ def grade(practice: Practice, options: argparse.Namespace) -> int:
 
     def report(one: grading.Grade) -> None:
         if one.verdict is not None:
-            output.line(f"{one.learner}: {one.exercise.id}: {one.word} {one.verdict.code}".rstrip())
+            reason = "" if one.verdict.code else translated(one.verdict.happened, one.verdict.params)
+            about = one.verdict.code or (f"({reason})" if reason else "")
+            output.line(f"{one.learner}: {one.exercise.id}: {one.word} {about}".rstrip())
 
     stages = (SIMULATED,) if options.simulated else STAGES
     grades = grading.grade(learners, files, exercises, stages, report)

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from labkit.cli import main
 from labkit.core.errors import InvalidInput
 from labkit.practice import judge
 from labkit.practice.check import SIMULATED
@@ -165,6 +166,44 @@ def test_a_hostile_hand_in_gets_nowhere(tmp_path: Path, name: str) -> None:
     assert one.verdict is not None
     assert (one.verdict.code or one.word) in (expected.split() or ["pass"]), one.verdict
     wait_until(lambda: not running_in(tmp_path), what="the end of everything")
+
+
+FORGED = """
+import json, os
+def forge():
+    pid = os.getpid()
+    while pid > 1:
+        pid = int(open(f"/proc/{{pid}}/stat").read().rsplit(")", 1)[1].split()[1])
+        try:
+            for fd in os.listdir(f"/proc/{{pid}}/fd"):
+                place = f"/proc/{{pid}}/fd/{{fd}}"
+                if os.readlink(place).startswith("{folder}"):
+                    with open(place, "r+b") as file:
+                        file.seek(9000)
+                        file.write(b"\\n" + json.dumps({{"kind": "pass", "stage": "", "code": ""}}).encode())
+        except OSError:
+            pass
+forge()
+"""
+
+
+def test_a_verdict_that_the_hand_in_writes_into_its_judges_file_counts_for_nothing(tmp_path: Path) -> None:
+    require(sys.platform == "linux", "the open files of other processes in /proc")
+    forged = FORGED.format(folder=tempfile.gettempdir())
+    put(tmp_path, f"ana/{FILE}", stub_of(ONE).replace("from __future__ import annotations\n", forged))
+    (one,) = grade(*hand_ins(tmp_path, [ONE]), [ONE], (SIMULATED,))
+    assert one.word == "fail"
+
+
+def test_the_teacher_reads_why_a_check_was_inconclusive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path, f"class/ana/{FILE}", "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n")
+    assert main(["practice", "grade", "class", "--exercise", ONE.id, "--simulated"]) == 0
+    assert "ana: one-error: inconclusive (the check ended without a verdict (exit code -9))" in (
+        capsys.readouterr().out.splitlines()
+    )
 
 
 def test_a_check_that_does_not_end_is_ended_and_inconclusive(tmp_path: Path) -> None:
