@@ -173,7 +173,7 @@ def _refuse_empty_names(options: argparse.Namespace) -> None:
 def _refuse_misplaced_words(options: argparse.Namespace) -> None:
     """Raise UsageError for a word that belongs to the option before it: a shell splits at spaces."""
     absent = [source for source in options.sources if not os.path.lexists(source)]
-    filters = [source for source in absent if set(words(source)) <= set(FILTERS) and words(source)]
+    filters = [source for source in absent if words(source) and set(words(source.lower())) <= set(FILTERS)]
     if filters:
         raise UsageError(
             N_(
@@ -181,17 +181,40 @@ def _refuse_misplaced_words(options: argparse.Namespace) -> None:
                 "no spaces: --filters {filters}"
             ),
             word=filters[0],
-            filters=",".join(name for given in (*(options.filters or ()), *filters) for name in words(given)),
+            filters=",".join(
+                name
+                for given in (*(options.filters or ()), *(word.lower() for word in filters))
+                for name in words(given)
+            ),
         )
+    chosen = [name for given in options.filters or () for name in words(given)]
     for source in absent:
-        if re.fullmatch(r"\w+\.\w+=.*", source) and source.partition(".")[0] in FILTERS:
+        if param := _param(source, chosen):
             raise UsageError(
                 N_(
                     "{word!r} is a parameter, and there is no file of that name; write --param before each "
-                    "of them: --param {word}"
+                    "of them: --param {param}"
                 ),
                 word=source,
+                param=param,
             )
+
+
+def _param(text: str, chosen: list[str]) -> str:
+    """Return ``text`` as ``filter.parameter=value``, or "" if it is none; a short ``parameter=value`` is too.
+
+    The short form belongs to the first of the ``chosen`` filters that has such a parameter.
+    """
+    found = re.fullmatch(r"(?:(\w+)\.)?(\w+)=(.*)", text)
+    if found is None:
+        return ""
+    filter, parameter, value = found.groups()
+    if filter is not None:
+        return text if filter in FILTERS else ""
+    for name in chosen:
+        if name in FILTERS and parameter in (each.name for each in FILTERS[name].parameters):
+            return f"{name}.{parameter}={value}"
+    return ""
 
 
 def _refuse_inputs_folder(out: Path, sources: list[str]) -> None:
@@ -210,15 +233,21 @@ def _nothing() -> None:
 def _steps(options: argparse.Namespace) -> list[Step]:
     filters = [name for given in options.filters for name in re.split(r"[,\s]+", given) if name]
     for name in filters:
-        parts = [part for part in re.split(r"\W+", name.lower()) if part]
-        if name not in FILTERS and parts and set(parts) <= set(FILTERS):
+        meant = _filters_meant(name)
+        if name not in FILTERS and meant:
+            if not meant.startswith("--"):
+                meant = ",".join(_filters_meant(each) or each for each in filters)
             raise UsageError(
-                N_("--filters {given!r} is not understood; write {filters}"),
-                given=name,
-                filters=",".join(parts),
+                N_("--filters {given!r} is not understood; write {filters}"), given=name, filters=meant
             )
     params: dict[str, dict[str, object]] = {}
     for text in options.param:
+        if len(several := re.split(r"[,;\s]+(?=\w+\.\w+=)", text.strip())) > 1:
+            raise UsageError(
+                N_("--param {text!r}: write --param before each parameter: {params}"),
+                text=text,
+                params=" ".join(f"--param {each}" for each in several),
+            )
         target, equals, value = text.partition("=")
         filter_name, dot, parameter = target.strip().partition(".")
         if not (equals and dot and parameter):
@@ -232,6 +261,20 @@ def _steps(options: argparse.Namespace) -> list[Step]:
             )
         given[parameter] = parse_value(filter_name, parameter, value.strip())
     return parse_steps(filters, params)
+
+
+def _filters_meant(text: str) -> str:
+    """Return the filters that a word behind ``--filters`` names in another way, or "" if it names none.
+
+    With a value in it (``blur=3``, ``blur(3)``), the options that say so are returned.
+    """
+    found = re.fullmatch(r"(\w+)(?:\.(\w+))?[=:(]+([\d.]+)\)?", text.lower())
+    if found is not None and found[1] in FILTERS:
+        name, parameter, value = found.groups()
+        parameter = parameter or FILTERS[name].parameters[0].name
+        return f"--filters {name} --param {name}.{parameter}={value}"
+    parts = [part for part in re.split(r"\W+", text.lower()) if part]
+    return ",".join(parts) if set(parts) <= set(FILTERS) else ""
 
 
 # --- where it is computed -----------------------------------------------------------------------------------

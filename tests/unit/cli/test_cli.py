@@ -315,6 +315,10 @@ def test_without_babel_a_spanish_reader_gets_english(lab: Commands, monkeypatch:
             ("--filters", "fit", "--param", "fit.width=800", "fit.height=600"),
             "--param fit.height=600",
         ),
+        (("--filters", "fit", "--param", "fit.width=800", "height=600"), "--param fit.height=600"),
+        (("--filters", "blur,resize", "--param", "resize.width=800", "height=600"), "resize.height=600"),
+        (("--filters", "sharpen", "Edges"), "--filters sharpen,edges"),
+        (("photos", "--filters", "sharpen,", "BLUR,", "Edges"), "--filters sharpen,blur,edges"),
     ],
 )
 def test_a_filter_that_a_space_has_split_off_is_put_right(
@@ -337,6 +341,33 @@ def test_a_split_filter_is_put_right_before_a_missing_option(
     lab: Commands, words: tuple[str, ...], says: str
 ) -> None:
     assert says in lab.refused("submit", *words, code=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--filters", "[sharpen,edges]"), "write sharpen,edges"),
+        (("--filters", "Sharpen, edges,BLUR"), "write sharpen,edges,blur"),
+        (("--filters", "blur=3"), "write --filters blur --param blur.radius=3"),
+        (("--filters", "blur:2.5"), "write --filters blur --param blur.radius=2.5"),
+        (("--filters", "sharpen(3)"), "write --filters sharpen --param sharpen.intensity=3"),
+        (("--filters", "sharpen.intensity=3"), "write --filters sharpen --param sharpen.intensity=3"),
+        (
+            ("--filters", "fit", "--param", "fit.width=8,fit.height=6"),
+            "--param fit.width=8 --param fit.height=6",
+        ),
+        (
+            ("--filters", "fit", "--param", "fit.width=8 fit.height=6"),
+            "--param fit.width=8 --param fit.height=6",
+        ),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)
+def test_filters_and_parameters_in_another_form_are_put_right_as_a_whole(
+    lab: Commands, words: tuple[str, ...], says: str
+) -> None:
+    line = lab.refused("submit", *words, "--out", "out", "--engine", "sequential", code=2)
+    assert line.endswith(says)
 
 
 @pytest.mark.parametrize("given", ["sharpen+edges", "Sharpen;Edges", "sharpen|edges", "[sharpen/edges]"])
