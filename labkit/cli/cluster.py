@@ -15,6 +15,7 @@ from labkit.cluster.compose.projects import ENV_FILE, missing_in_env_file
 from labkit.cluster.open import chosen, find, unknown_filters
 from labkit.cluster.ports import USUAL, VARIABLES, asked_for, check_distinct
 from labkit.cluster.processes import KILLED, MAX_WORKERS, STOPPED
+from labkit.cluster.readiness import DEFAULT
 from labkit.cluster.run_folder import RunFolder
 from labkit.cluster.status import recovery_command
 from labkit.cluster.status_text import STATES, is_ready
@@ -88,14 +89,19 @@ def backend_of(name: str | None, settings: Settings, backend: str | None) -> str
     """
     found = find(name, settings, backend)
     is_named = found.other is not None or backend is not None or settings.backend is not None
-    _mean(name, found.backend, is_named)
+    _mean(name, settings, found.backend, is_named)
     if found.other is not None:
         output.complain(translate_error(found.both()))
     return found.backend
 
 
-def _mean(name: str | None, backend: str, is_named: bool) -> None:
-    """Name this cluster in printed commands, unless commands without options mean it anyway."""
+def _mean(name: str | None, settings: Settings, backend: str, is_named: bool) -> None:
+    """Name this cluster in printed commands, unless commands without options mean it in every terminal.
+
+    A name from ``LABKIT_CLUSTER`` is printed as well: the command may be pasted where that is not set.
+    """
+    if name is None and settings.cluster != DEFAULT:
+        name = settings.cluster
     output.mean(name=name or "", backend=backend if is_named or backend != BACKENDS[0] else "")
 
 
@@ -165,7 +171,7 @@ def _started_or_found(options: argparse.Namespace, settings: Settings) -> tuple[
         return start_background(name=options.name, backend=backend, settings=settings), False, True
     # A note about containers that run no longer does not choose what is started now.
     backend = chosen(options.backend, settings)
-    _mean(options.name, backend, is_named=options.backend is not None)
+    _mean(options.name, settings, backend, is_named=options.backend is not None)
     workers = 3 if options.workers is None else options.workers
     try:
         cluster = start_background(

@@ -201,6 +201,20 @@ def test_a_backend_of_the_environment_is_named_where_the_command_has_another(
     assert backend_of(None, inherits, "local") == "local" and meant() == "--backend local"
 
 
+@pytest.mark.parametrize("backend", ["local", "compose"])
+def test_a_name_of_the_environment_is_named_for_other_terminals(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    inherits = Settings(home=settings.home, cluster="ana", backend=backend)
+    if backend == "local":
+        local_is_up(settings, "ana")
+    containers_are_up(monkeypatch, "labkit-ana" if backend == "compose" else "labkit")
+    assert backend_of(None, inherits, None) == backend
+    assert meant() == f"--name ana --backend {backend}"
+    assert backend_of("default", inherits, None) == backend
+    assert meant() == f"--name default --backend {backend}"
+
+
 def test_several_projects_beside_a_local_cluster_do_not_hide_it(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
