@@ -58,7 +58,7 @@ def of_answer(kind: str, rest: list[Any], function: str, file: str) -> Finding:
             "import",
             N_("{file} cannot be imported: {error}"),
             expected=N_("Python can import {file}"),
-            advice=N_("Correct the line that is shown, then save the file."),
+            advice=_advice_on_import(rest[1], bool(rest[2])),
             file=file,
             error=rest[1],
         )
@@ -68,13 +68,48 @@ def of_answer(kind: str, rest: list[Any], function: str, file: str) -> Finding:
             "raised",
             N_("it ended with an exception: {error}"),
             expected=N_("{function} returns without an exception"),
-            advice=N_("Read the last of these lines: there it happened."),
-            function=function,
+            advice=_advice_on_error(len(rest[2]), rest[4]),
+            function=rest[3] or function,
             error=rest[1],
         )
         finding.learner_lines = tuple(rest[2])
     else:
         raise InvariantBroken(N_("the learner's process answered {answer!r}"), answer=kind)
+    return finding
+
+
+def _advice_on_import(error: str, has_line: bool) -> str:
+    if has_line:
+        return N_("Correct the line that is shown, then save the file.")
+    if "null bytes" in error:
+        return N_("Save {file} as UTF-8: the editor has a setting for it, and the file has another encoding.")
+    return N_("Look whether {file} is a Python file that you may read.")
+
+
+def _advice_on_error(lines: int, is_inside: bool) -> str:
+    """Return where to look; ``is_inside``: the last of the lines itself raised the exception."""
+    if not lines:
+        return N_("No line of your file was running: look at what {function} gives to others.")
+    if not is_inside:
+        return N_("What the last line calls or waits for raised it: look at what it was given.")
+    return (
+        N_("It happened in this line.")
+        if lines == 1
+        else N_("Read the last of these lines: there it happened.")
+    )
+
+
+def import_never_ends(file: str, limit_s: float, running: tuple[str, ...]) -> Finding:
+    """Return the finding for a file whose import does not end; ``running``: the line that it is at."""
+    finding = Finding(
+        "never-returns",
+        N_("the import of {file} had not ended after {seconds:g} s"),
+        expected=N_("Python can import {file} within {seconds:g} s"),
+        advice=N_("An import runs every line outside of functions. Which of them waits, or never ends?"),
+        file=file,
+        seconds=limit_s,
+    )
+    finding.learner_lines = running
     return finding
 
 

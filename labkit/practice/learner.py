@@ -69,7 +69,7 @@ SMALL_BYTES: Final = 4096
 """What an empty pipe takes at once on every system."""
 
 _PARTS: Final = {
-    "value": 2, "raised": 4, "import": 4, "missing": 2, "signature": 2, "unsendable": 2,
+    "value": 2, "raised": 6, "import": 4, "missing": 2, "signature": 2, "unsendable": 2,
 }  # fmt: skip
 """The kinds of answer and their lengths."""
 
@@ -281,6 +281,8 @@ class Learner:
     def never_returns(self, name: str, limit_s: float) -> Finding:
         """Return the finding that ``name`` still runs after ``limit_s``, with the line that it is at."""
         line = () if self._process is None else self._running_line(self._process)
+        if not self._has_imported:
+            return findings.import_never_ends(self.file, limit_s, line)
         return findings.never_returns(name, limit_s, line)
 
     def _broken(self) -> Finding:

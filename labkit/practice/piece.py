@@ -6,6 +6,7 @@ the first failure is kept here, the piece is not asked again, and ``raise_failur
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from labkit.core.errors import N_, LabkitError
@@ -22,14 +23,19 @@ class Piece:
     def __init__(self, learner: Learner) -> None:
         self.learner = learner
         self.failure: LabkitError | None = None
+        self._is_of_core = False
+        """Whether the failure is what the core saw, and not an answer that Python could not give."""
 
     def ask(self, function: str, *arguments: Any, otherwise: Any) -> Any:
         """Return what the learner's ``function`` returns; ``otherwise`` once something has failed."""
         return self._ask(self.learner.call, function, arguments, otherwise)
 
-    def play(self, function: str, *arguments: Any, otherwise: Any) -> Any:
-        """Return what play.py's ``function`` returns; ``otherwise`` once something has failed."""
-        return self._ask(self.learner.play, function, arguments, otherwise)
+    def play(self, function: str, *arguments: Any, otherwise: Any, known_as: str = "") -> Any:
+        """Return what play.py's ``function`` returns; ``otherwise`` once something has failed.
+
+        ``known_as``: as for `Learner.play`.
+        """
+        return self._ask(partial(self.learner.play, known_as=known_as), function, arguments, otherwise)
 
     def _ask(self, how: Any, function: str, arguments: tuple[Any, ...], otherwise: Any) -> Any:
         if self.failure is not None:
@@ -61,10 +67,11 @@ class Piece:
         """Keep a finding, unless there is one already."""
         if self.failure is None:
             self.failure = finding
+            self._is_of_core = True
 
     def raise_failure(self, run: Run | None = None) -> None:
         """Raise the first failure, with the run's timeline if the core, not Python, shows it."""
-        if run is not None and isinstance(self.failure, Finding) and not self.failure.learner_lines:
+        if run is not None and self._is_of_core and isinstance(self.failure, Finding):
             self.failure.timeline = tuple(timeline(run, translate=_))
         if self.failure is not None:
             raise self.failure

@@ -8,7 +8,8 @@ are values on the pipes that were standard input and output (`labkit.practice.ch
     ["play", function, [argument...]]   call play.py's function(module, argument...), in the exercise's FOLDER
 
     ["value", value]                            it returned; the first one of all: Python runs
-    ["raised", type, text, [learner's lines]]   it raised
+    ["raised", type, text, [learner's lines], function, inside]   it raised: the learner's function that was
+                                    called ("" if unknown), and whether the last of the lines itself raised
     ["import", type, text, [learner's lines]]   importing the module raised
     ["missing", name]                           the module has no such function
     ["signature", text]                         the function does not take these arguments
@@ -82,8 +83,17 @@ def _serve(requests: BinaryIO, answers: BinaryIO, module_name: str, folder: Path
             answer = _failure(error, module, "import" if how == "import" else "raised", f"{module_name}.py")
         try:
             channel.send(answers, answer)
-        except CannotTravel as error:
-            channel.send(answers, ["unsendable", str(error)])
+        except CannotTravel:
+            channel.send(answers, ["unsendable", _why_not(answer[1])])
+
+
+def _why_not(value: Any) -> str:
+    """Return why this value cannot travel, with places as the learner sees them."""
+    try:
+        channel.encode(value)
+    except CannotTravel as error:
+        return str(error)
+    raise AssertionError(value)
 
 
 def _hang_up(*descriptors: int) -> None:
@@ -99,7 +109,12 @@ def _failure(error: BaseException, module: ModuleType | None, kind: str, file: s
     name, text, lines = _described(error, file)
     if isinstance(error, TypeError) and not lines:  # the call itself failed, before the learner's first line
         return ["signature", str(error)]
-    return [kind, name, text, lines]
+    if kind == "import":
+        return [kind, name, text, lines]
+    frames = traceback.extract_tb(error.__traceback__)
+    mine = [frame.name for frame in frames if Path(frame.filename).name == file]
+    is_inside = bool(frames) and Path(frames[-1].filename).name == file
+    return [kind, name, text, lines, mine[0] if mine and mine[0].isidentifier() else "", is_inside]
 
 
 def _is_a(thing: object, module: ModuleType) -> bool:
@@ -142,6 +157,7 @@ def _described(error: BaseException, file: str) -> tuple[str, str, list[str]]:
         for frame in traceback.extract_tb(error.__traceback__)
         if Path(frame.filename).name == file
     ]
+    lines = [line for number, line in enumerate(lines) if line not in lines[number - 1 : number]]
     if isinstance(error, SyntaxError) and error.filename and Path(str(error.filename)).name == file:
         lines.append(f"{file}, line {error.lineno}: {(error.text or '').strip()}")
     text = exception_text.summary(error)

@@ -131,9 +131,10 @@ def progress_line(exercises: Sequence[Exercise], standings: Mapping[str, Standin
     """Return a bar: how many exercises are passed."""
     passed = sum(standings.get(exercise.id, Standing()).passed for exercise in exercises)
     total = len(exercises)
-    filled = BAR * passed // total if total else 0
+    width = max(BAR, total)  # a pass fills at least one box
+    filled = width * passed // total if total else 0
     text = ngettext("{passed} of {total} exercise", "{passed} of {total} exercises", total)
-    bar = "■" * filled + "□" * (BAR - filled)
+    bar = "■" * filled + "□" * (width - filled)
     return Line(QUIET, f"{bar} {text.format(passed=passed, total=total)}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 from pathlib import Path
@@ -10,9 +11,10 @@ import psutil
 import pytest
 
 from labkit.practice import learner as learning
-from labkit.practice.exercise import Exercise
+from labkit.practice.check import SIMULATED, check
+from labkit.practice.exercise import Exercise, catalogue, find
 from labkit.practice.learner import Learner
-from labkit.practice.verdict import Finding
+from labkit.practice.verdict import Finding, Kind
 from tests.tools.waiting import wait_until
 
 LIMIT_S = 0.6
@@ -286,3 +288,72 @@ def test_play_calls_the_exercises_function_with_the_module(exercise: Exercise, r
         with pytest.raises(Finding) as caught:
             learner.play("run", None, known_as="double")
         assert caught.value.expected.format(**caught.value.params) == "double returns without an exception"
+
+
+# --- the words: names, places and advice that fit ---
+
+
+def test_the_function_that_is_named_is_the_learners_own(exercise: Exercise, root: Path) -> None:
+    (exercise.folder / "play.py").write_text("def run(module):\n    return module.double(2)\n")
+    write(exercise, root, "def double(n):\n    return inner(n)\n\n\ndef inner(n):\n    return n[0]\n")
+    with Learner(exercise, root) as learner, pytest.raises(Finding) as caught:
+        learner.play("run")
+    assert caught.value.params["function"] == "double"
+
+
+def test_every_call_through_play_has_a_name_that_the_learner_knows() -> None:
+    for exercise in catalogue():
+        tree = ast.parse((exercise.folder / "source.py").read_text(encoding="utf-8"))
+        known = {getattr(node, "name", getattr(node, "id", "")) for node in ast.walk(tree)}
+        checker = ast.parse((exercise.folder / "check.py").read_text(encoding="utf-8"))
+        for call in ast.walk(checker):
+            if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "play":
+                words = {word.arg: word.value for word in call.keywords}
+                shown = ast.unparse(words.get("known_as", call.args[0])).strip("'")
+                assert shown == "learner.file" or shown in known, f"{exercise.id}: {ast.unparse(call)}"
+
+
+PLACES: dict[str, tuple[str | bytes, int, str]] = {
+    "one line": ("def double(n):\n    return n[0]\n", 1, "It happened in this line"),
+    "two lines": ("def double(n):\n    return other(n)\ndef other(n):\n    return n[0]\n", 2, "the last of"),
+    "one line twice": ("def double(n):\n    return sum(x[0] for x in [n])\n", 1, "It happened in this line"),
+    "in a library": ("import json\ndef double(n):\n    return json.loads('{')\n", 1, "calls or waits for"),
+    "null bytes": ("x = 1\nd\0ef double(n):\n    return 2 * n\n", 0, "UTF-8"),
+    "UTF-16": ("def double(n):\n    return 2 * n\n".encode("utf-16"), 0, "UTF-8"),
+    "a syntax error on the last line": ("def double(n):\n    return 2 * n\nx = (", 1, "line that is shown"),
+    "waits while it is imported": ("import time\ntime.sleep(60)\n", 1, "outside of functions"),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_the_advice_fits_the_lines_that_are_shown(exercise: Exercise, root: Path, name: str) -> None:
+    code, lines, advice = PLACES[name]
+    write(exercise, root, code)
+    with Learner(exercise, root) as learner:
+        finding = finding_of(learner)
+    assert len(finding.learner_lines) == lines
+    assert advice in finding.advice.format(**finding.params)
+
+
+@pytest.mark.parametrize(
+    ("answer", "place"), [("(x for x in [n])", "value is"), ("[n, {1: object()}]", "value[1][1] is")]
+)
+def test_a_place_in_an_answer_is_one_in_what_the_learner_returned(
+    exercise: Exercise, root: Path, answer: str, place: str
+) -> None:
+    write(exercise, root, f"def double(n):\n    return {answer}\n")
+    with Learner(exercise, root) as learner:
+        assert f": {place} of type" in str(finding_of(learner))
+
+
+@pytest.mark.parametrize(
+    ("code", "has_timeline"),
+    [("", False), ("\0", False), ("def after_loss(held): pass\n", False),
+     ("def after_loss(held, waiting): return (x for x in held)\n", False),
+     ("def after_loss(held, waiting): return waiting\n", True)],
+)  # fmt: skip
+def test_a_run_is_shown_only_if_the_run_went_wrong(root: Path, code: str, has_timeline: bool) -> None:
+    requeue = find("requeue")
+    write(requeue, root, code)
+    verdict = check(requeue, root, stages=(SIMULATED,), seeds=range(1))
+    assert (verdict.kind, bool(verdict.timeline)) == (Kind.FAIL, has_timeline)

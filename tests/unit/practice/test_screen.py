@@ -129,3 +129,13 @@ def test_the_next_exercise_goes_by_number_so_that_those_beyond_the_twenty_come_l
     passed = {one.id: Standing(passed=True) for one in exercises if one.number <= 15}
     following = screen.next_exercise(exercises, passed)
     assert following is not None and following.number == 16
+
+
+def test_each_pass_of_the_whole_catalogue_fills_one_box_more() -> None:
+    exercises = catalogue()
+    bars = [
+        screen.progress_line(exercises, {one.id: Standing(passed=True) for one in exercises[:passed]}).text
+        for passed in range(len(exercises) + 1)
+    ]
+    assert [bar.count("■") for bar in bars] == list(range(len(exercises) + 1))
+    assert {bar.count("■") + bar.count("□") for bar in bars} == {len(exercises)}

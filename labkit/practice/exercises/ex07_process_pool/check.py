@@ -33,7 +33,7 @@ def real(learner: Learner) -> None:
 def _processes(learner: Learner, random: Random, about_s: float) -> int:
     """Return how many processes did calls of ``about_s`` seconds. Raises Finding for a wrong result."""
     seconds = [round(about_s * random.uniform(0.5, 1.5), 3) for _ in range(CALLS)]
-    own, answer = learner.play("run", seconds, limit_s=8.0)
+    own, answer = learner.play("run", seconds, limit_s=8.0, known_as="in_processes")
     facts = {"calls": CALLS, "answer": answer}
     if not isinstance(answer, list) or not all(
         isinstance(one, (tuple, list)) and len(one) == 2 for one in answer

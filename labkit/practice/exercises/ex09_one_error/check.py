@@ -19,7 +19,7 @@ def simulated(learner: Learner, seed: int) -> None:
     inputs = random.sample(range(1000), random.randint(4, 12))
     bad = sorted(random.sample(inputs, (1, 0, 2, 3)[seed % 4]))
     engine = random.choice(("sequential", "threads"))
-    answer, called = learner.play("run", engine, inputs, bad)
+    answer, called = learner.play("run", engine, inputs, bad, known_as="run_all")
     facts = {"inputs": len(inputs), "bad": bad}
     if (
         not isinstance(answer, tuple)

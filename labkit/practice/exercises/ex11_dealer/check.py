@@ -32,7 +32,7 @@ def real(learner: Learner) -> None:
         credentials = cluster.credentials
         assert isinstance(credentials, Token)
         address = f"{host}:{cluster.ports['worker']}"
-        log = learner.play("run", NAME, address, credentials.secret, TASKS, limit_s=LIMIT_S)
+        log = learner.play("run", NAME, address, credentials.secret, TASKS, limit_s=LIMIT_S, known_as="serve")
         until(lambda: _ended(cluster.history()), LabkitError(N_("the broker noticed the end of the worker")))
         history = cluster.history()
         _judge_messages(log)

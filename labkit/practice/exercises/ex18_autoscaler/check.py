@@ -42,11 +42,13 @@ class Remote(Autoscaler):
     def __init__(self, piece: Piece, steps: list[Step], now: float) -> None:
         super().__init__(Limits(LEAST, MOST), now)
         self._piece, self._steps = piece, steps
-        piece.play("begin", otherwise=None)
+        piece.play("begin", otherwise=None, known_as="Autoscaler")
 
     def observe(self, load: Load, now: float) -> Decision | None:
         """Return the learner's decision; none once a call has failed."""
-        wanted = self._piece.play("size", now, load.size, load.work_s, otherwise=load.size)
+        wanted = self._piece.play(
+            "size", now, load.size, load.work_s, otherwise=load.size, known_as="Autoscaler"
+        )
         try:
             self._judge(Step(now, load.size, load.work_s, wanted))
         except Finding as finding:

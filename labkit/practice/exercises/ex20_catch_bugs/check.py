@@ -23,7 +23,7 @@ def simulated(learner: Learner, seed: int) -> None:
     """Judge the test, then the job."""
     names = [*RIGHT, *WRONG]
     Random(f"{seed} order").shuffle(names)
-    said = {name: learner.play("judge", name) for name in names}
+    said = {name: learner.play("judge", name, known_as="is_right") for name in names}
     if odd := {name: answer for name, answer in said.items() if not isinstance(answer, bool)}:
         name, answer = odd.popitem()
         raise Finding(
@@ -55,7 +55,7 @@ def simulated(learner: Learner, seed: int) -> None:
             wrong=len(WRONG),
             least=CAUGHT,
         )
-    _judge_job(learner.play("ci_job"))
+    _judge_job(learner.play("ci_job", known_as="CI_JOB"))
 
 
 def _judge_job(text: object) -> None:

@@ -164,7 +164,14 @@ def simulated(learner: Learner, seed: int) -> None:
     beat_s = random.choice((0.5, 1.0, 2.0))
     redis = redis_of(learner)
     model = Registry(beat_s)
-    acts = learner.play("rehearse", redis.url, beat_s, script_of(random, beat_s), limit_s=REHEARSAL_S)
+    acts = learner.play(
+        "rehearse",
+        redis.url,
+        beat_s,
+        script_of(random, beat_s),
+        limit_s=REHEARSAL_S,
+        known_as=learner.file,
+    )
     for number, act in enumerate(acts):
         try:
             model.follow(*act)
