@@ -211,10 +211,9 @@ def _watch(practice: Practice, options: argparse.Namespace) -> int:
 
 def _hint(practice: Practice, options: argparse.Namespace) -> int:
     wanted, number = options.exercise, options.number or options.level
-    if (
-        number is None and wanted is not None and wanted in map(str, LEVELS)
-    ):  # "hint 2": the present exercise's second hint
-        wanted, number = None, int(wanted)
+    if number is None and wanted in map(str, LEVELS):  # "hint 2": the present exercise's second hint
+        number = int(options.exercise)
+        wanted = None
     exercise = practice.find(wanted)
     practice_output.show_title(exercise)
     level, text = practice.hint(exercise, number)
