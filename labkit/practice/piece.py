@@ -6,15 +6,26 @@ the first failure is kept here, the piece is not asked again, and ``raise_failur
 
 from __future__ import annotations
 
+import shutil
+import sys
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from labkit.core.errors import N_, LabkitError
 from labkit.practice.learner import Learner
 from labkit.practice.verdict import Finding
 from labkit.simulation import Run
-from labkit.simulation.timeline import timeline
+from labkit.simulation.timeline import excerpt
 from labkit.support.i18n import _
+
+WIDTH: Final = 100
+"""Columns of a run outside of a terminal: in a notebook, or in a file."""
+
+
+def shown_run(run: Run) -> tuple[str, ...]:
+    """Return a run as lines for a finding, no wider than the terminal."""
+    width = min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns) if sys.stdout.isatty() else WIDTH
+    return tuple(excerpt(run, width, _))
 
 
 class Piece:
@@ -72,6 +83,6 @@ class Piece:
     def raise_failure(self, run: Run | None = None) -> None:
         """Raise the first failure, with the run's timeline if the core, not Python, shows it."""
         if run is not None and self._is_of_core and isinstance(self.failure, Finding):
-            self.failure.timeline = tuple(timeline(run, translate=_))
+            self.failure.timeline = shown_run(run)
         if self.failure is not None:
             raise self.failure

@@ -25,7 +25,7 @@ MARKS = {Kind.PASS: "✓", Kind.FAIL: "✗", Kind.INCONCLUSIVE: "?"}
 ROLES = {Kind.PASS: GOOD, Kind.FAIL: BAD, Kind.INCONCLUSIVE: UNSURE}
 LABEL_WIDTH = 10
 OUTPUT_LINES = 6
-TIMELINE_LINES = 10
+TIMELINE_LINES = 24
 BAR = 20
 TOGETHER = "\u00a0"
 """A space at which no line breaks."""

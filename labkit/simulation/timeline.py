@@ -30,6 +30,10 @@ LOADS: Final = "▁▂▃▄▅▆▇█"
 SMALLEST_WIDTH: Final = 40
 MOST_LINES: Final = 60
 """Lines of what happened. If there are more, those in the middle are left out."""
+FEW_LINES: Final = 6
+"""The same for an excerpt."""
+GAP: Final = "   "
+"""Between the signs of the legend."""
 
 LEGEND: Final = N_("! fault   ▁ to █ computing   · idle   ? suspect   v draining   x lost   blank: not there")
 _FAULTS: Final = {
@@ -64,23 +68,41 @@ _EVENTS: Final = {
 
 def timeline(run: Run, width: int = 100, translate: Translate = str) -> list[str]:
     """Return a run as lines of text at most ``width`` columns wide (but at least 40)."""
+    happened = _happenings(run, translate)
+    return _cut([*_picture(run, width, translate), "", *happened, "", *summary(run, translate)], width)
+
+
+def excerpt(run: Run, width: int = 100, translate: Translate = str) -> list[str]:
+    """Return the rows of a timeline and, of what happened, its first and its last lines."""
+    happened = _happenings(run, translate, FEW_LINES)
+    return _cut([*_picture(run, width, translate), "", *happened], width)
+
+
+def _cut(lines: list[str], width: int) -> list[str]:
+    width = max(SMALLEST_WIDTH, width)
+    return [line if len(line) <= width else line[: width - 1] + "…" for line in lines]
+
+
+def _picture(run: Run, width: int, translate: Translate) -> list[str]:
     width = max(SMALLEST_WIDTH, width)
     history = History(run.history)
     title = N_("seed {seed}: {workers} workers, {tasks} tasks, faults: {faults}, policy: {policy}")
-    lines = [
-        translate(title).format(
-            seed=run.seed, workers=run.workers, tasks=run.tasks, policy=run.policy,
-            faults=", ".join(run.faults) or translate(N_("none")),
-        ),
-        "",
-        *_lanes(run, history, width),
-        translate(LEGEND),
-        "",
-        *_happenings(run, translate),
-        "",
-        *summary(run, translate),
-    ]  # fmt: skip
-    return [line if len(line) <= width else line[: width - 1] + "…" for line in lines]
+    head = translate(title).format(
+        seed=run.seed, workers=run.workers, tasks=run.tasks, policy=run.policy,
+        faults=", ".join(run.faults) or translate(N_("none")),
+    )  # fmt: skip
+    return [head, "", *_lanes(run, history, width), *_legend(translate(LEGEND), width)]
+
+
+def _legend(text: str, width: int) -> list[str]:
+    """Return the legend in as many lines as it needs; it breaks between its signs."""
+    lines: list[str] = []
+    for part in text.split(GAP):
+        if lines and len(lines[-1]) + len(GAP) + len(part) <= width:
+            lines[-1] += GAP + part
+        else:
+            lines.append(part)
+    return lines
 
 
 # --- one row per process ------------------------------------------------------------------------------------
@@ -161,14 +183,14 @@ def _loads(history: History, name: str, began: float, span_s: float, columns: in
 # --- what happened ------------------------------------------------------------------------------------------
 
 
-def _happenings(run: Run, translate: Translate) -> list[str]:
+def _happenings(run: Run, translate: Translate, most: int = MOST_LINES) -> list[str]:
     lines = []
     for position, event in enumerate(run.history):
         text = _sentence(run.history, position, event, translate)
         if text:
             lines.append(f"{event.at:8.3f} s  {text}")
-    if len(lines) > MOST_LINES + 5:
-        half = MOST_LINES // 2
+    if len(lines) > most + 5:
+        half = most // 2
         more = translate(N_("… {lines} more lines …")).format(lines=len(lines) - 2 * half)
         lines[half:-half] = [" " * 12 + more]
     return lines

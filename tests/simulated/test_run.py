@@ -16,7 +16,7 @@ from labkit.core.history import History, encode_event
 from labkit.simulation import FAULTS, Run, mix, simulate
 from labkit.simulation.cost import microseconds_per_task
 from labkit.simulation.process import Process
-from labkit.simulation.timeline import timeline
+from labkit.simulation.timeline import LEGEND, excerpt, timeline
 from tests.tools.mutants import DEMANDED
 
 EVERYTHING = tuple(FAULTS)
@@ -201,6 +201,17 @@ def test_a_timeline_shows_faults_losses_and_the_end_of_the_run(failed: Run) -> N
     assert "is killed" in text and "is lost (closed); requeued:" in text
     assert "every promise was kept" in text
     assert "BROKEN at" in "\n".join(timeline(failed, 120))
+
+
+@pytest.mark.parametrize("width", [40, 80, 100])
+def test_an_excerpt_has_its_whole_legend_and_the_ends_of_what_happened(width: int) -> None:
+    whole, part = (show(simulate(7, faults=EVERYTHING), width) for show in (timeline, excerpt))
+    legend = " ".join(" ".join(part).split())
+    assert " ".join(LEGEND.split()) in legend
+    assert max(map(len, part)) <= width
+    begun, ended = (line for line in (whole[whole.index("", 3) + 1], part[-1]))
+    assert begun in part and ended in whole
+    assert len(part) < len(whole) and not any("every promise was kept" in line for line in part)
 
 
 def test_a_timeline_can_be_in_another_language() -> None:

@@ -14,6 +14,7 @@ from labkit.practice import learner as learning
 from labkit.practice.check import SIMULATED, check
 from labkit.practice.exercise import Exercise, catalogue, find
 from labkit.practice.learner import Learner
+from labkit.practice.screen import CODE, verdict_lines
 from labkit.practice.verdict import Finding, Kind
 from tests.tools.waiting import wait_until
 
@@ -357,3 +358,17 @@ def test_a_run_is_shown_only_if_the_run_went_wrong(root: Path, code: str, has_ti
     write(requeue, root, code)
     verdict = check(requeue, root, stages=(SIMULATED,), seeds=range(1))
     assert (verdict.kind, bool(verdict.timeline)) == (Kind.FAIL, has_timeline)
+
+
+def test_a_run_is_as_wide_as_the_terminal_and_tells_of_the_loss_that_was_judged(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requeue = find("requeue")
+    write(requeue, root, "def after_loss(held, waiting): return waiting + held\n")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    verdict = check(requeue, root, stages=(SIMULATED,), seeds=range(1))
+    shown = [line.text for line in verdict_lines(requeue, verdict) if line.role == CODE]
+    assert max(map(len, shown)) <= 80
+    at, worker = f"{verdict.params['at']:.3f} s", verdict.params["worker"]
+    assert any(at in line and f"{worker} is lost" in line for line in shown)

@@ -16,12 +16,11 @@ from labkit.core.errors import N_
 from labkit.core.history import Event, History
 from labkit.practice.clusters import private_cluster, run_sleeps
 from labkit.practice.learner import Learner
+from labkit.practice.piece import shown_run
 from labkit.practice.policies import Remote, judge_real_run
 from labkit.practice.verdict import Finding
 from labkit.simulation import simulate
 from labkit.simulation.scenario import Place, uneven
-from labkit.simulation.timeline import timeline
-from labkit.support.i18n import _
 
 TASKS, WORKERS, EVERY_S = 40, 3, 0.12
 RUN_S = 6.0
@@ -52,7 +51,7 @@ def simulated(learner: Learner, seed: int) -> None:
         waited=waited,
         best=best_s,
     )
-    finding.timeline = tuple(timeline(run, translate=_))
+    finding.timeline = shown_run(run)
     raise finding
 
 
