@@ -122,6 +122,17 @@ class Notebook:
         cell.locator(".jp-InputPrompt").first.click()
         return cell
 
+    def rewrite(self, code: str, old: str, new: str) -> None:
+        """Replace ``old`` by ``new`` in the first cell that contains ``code``; the cell stays selected."""
+        editor = self.select(code).locator(".cm-content")
+        lines: list[str] = editor.locator(".cm-line").all_text_contents()
+        text = "\n".join(lines)
+        assert old in text, text
+        editor.click()
+        self.page.keyboard.press("ControlOrMeta+a")
+        self.page.keyboard.insert_text(text.replace(old, new))
+        self.page.keyboard.press("Escape")
+
     def _until_idle(self) -> None:
         self.page.locator("#jp-main-statusbar").get_by_text("| Idle").wait_for(timeout=CELL_MS)
 
