@@ -142,6 +142,10 @@ def _show(figures: dict[str, Figures], apart: replay.Distance) -> None:
     for line in str(Table(columns, rows)).splitlines():
         output.line(line)
     output.line()
+    recorded = next(iter(figures.values()))
+    if recorded.makespan_s is None:
+        output.line(_("No task of the recording has an outcome, so nothing shows how close the replay is."))
+        return
     part = round(100 * apart.makespan)
     if part > 0:
         text = _("The replay of the run as it was takes {part} % longer than the recording.")

@@ -35,6 +35,16 @@ def test_what_is_changed_gets_a_row_of_its_own(lab: Commands, changed: tuple[str
     assert "what if" in lab.done(*WHAT_IF, *changed).out
 
 
+def test_a_recording_without_outcomes_does_not_claim_how_close_its_replay_is(
+    lab: Commands, tmp_path: Path
+) -> None:
+    first = next(number for number, line in enumerate(LINES) if '"event":"done"' in line.replace(" ", ""))
+    cut = tmp_path / "cut.jsonl"
+    cut.write_text("\n".join(LINES[:first]) + "\n")
+    shown = lab("simulate", "--replay", cut).out
+    assert "No task of the recording has an outcome" in shown and "to within" not in shown
+
+
 def test_the_same_replay_prints_the_same(lab: Commands) -> None:
     words = (*WHAT_IF, "--policy", "random_choice", "--json")
     assert lab.done(*words).json() == lab.done(*words).json()

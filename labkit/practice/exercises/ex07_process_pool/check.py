@@ -33,7 +33,7 @@ def real(learner: Learner) -> None:
 def _processes(learner: Learner, random: Random, about_s: float) -> int:
     """Return how many processes did calls of ``about_s`` seconds. Raises Finding for a wrong result."""
     seconds = [round(about_s * random.uniform(0.5, 1.5), 3) for _ in range(CALLS)]
-    own, answer = learner.play("run", seconds, limit_s=8.0, known_as="in_processes")
+    own, started, answer = learner.play("run", seconds, limit_s=8.0, known_as="in_processes")
     facts = {"calls": CALLS, "answer": answer}
     if not isinstance(answer, list) or not all(
         isinstance(one, (tuple, list)) and len(one) == 2 for one in answer
@@ -61,6 +61,14 @@ def _processes(learner: Learner, random: Random, about_s: float) -> int:
             N_("a call ran in the process that started the pool"),
             expected=N_("every call runs in a process of the pool"),
             advice=N_("A ThreadPoolExecutor has no processes; ProcessPoolExecutor has."),
+            **facts,
+        )
+    if not pids <= set(started):
+        raise Finding(
+            "unknown-process",
+            N_("in_processes returned {answer!r}; not all of these processes were started"),
+            expected=N_("the number beside a result is that of the process that did the call"),
+            advice=N_("Return os.getpid() from the function that runs in the pool."),
             **facts,
         )
     return len(pids)

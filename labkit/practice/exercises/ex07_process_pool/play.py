@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 
 def run(module: ModuleType, seconds: list[float]) -> list[Any]:
-    """Return this process's number and what the learner's function returns, under spawn."""
+    """Return this process's number, those that were started, and what the learner's function returns."""
     multiprocessing.set_start_method("spawn", force=True)
-    return [os.getpid(), module.in_processes(seconds)]
+    started: list[int | None] = []
+    start = BaseProcess.start
+
+    def noted(process: BaseProcess) -> None:
+        start(process)
+        started.append(process.pid)
+
+    with patch.object(BaseProcess, "start", noted):
+        answer = module.in_processes(seconds)
+    return [os.getpid(), started, answer]

@@ -51,8 +51,12 @@ WRONG: dict[str, Requeue] = {
 def judge(module: ModuleType, name: str) -> Any:
     """Return what the learner's test says about an implementation; an exception counts as a failed test."""
     implementation = (RIGHT | WRONG)[name]
+
+    def requeue(held: list[str], waiting: list[str]) -> list[str]:  # a name that says nothing
+        return implementation(held, waiting)
+
     try:
-        return module.is_right(implementation)
+        return module.is_right(requeue)
     except AssertionError:
         return False
 
