@@ -18,6 +18,7 @@ from labkit.cli.cluster import connected, json_option, name_option
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser, command_parser
 from labkit.cli.sent_again import sent_again
+from labkit.cluster.status import recovery_command
 from labkit.cluster.status_text import STATES
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.core.names import without_controls
@@ -335,11 +336,16 @@ class _Patience:
 
 def _why_waiting(status: Mapping[str, Any], needs: set[str]) -> str:
     """Return what the user has to do before work can continue, or "" if the cluster is only slow."""
-    broker = next((row["state"] for row in status["processes"] if row["kind"] == "broker"), "")
-    if broker == "paused":
+    rows = status["processes"]
+    recovery = recovery_command(rows, "broker")
+    if recovery == "resume":
         return _("waiting: the broker is frozen; python -m labkit resume broker")
-    if broker != "running":
+    if recovery == "start":
         return _("waiting: the broker is down; python -m labkit start broker")
+    if recovery == "up":
+        return _("waiting: the broker's container is missing or never ran; python -m labkit up makes it anew")
+    if any(row["kind"] == "broker" and row["state"] != "running" for row in rows):
+        return _("waiting: the broker is not up yet; python -m labkit logs broker shows why")
     workers = status["workers"]
     if not any(row["process"] in ("running", "restarting") for row in workers):
         if not workers:

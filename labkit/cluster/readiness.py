@@ -74,7 +74,7 @@ def down_by_command(backend: Backend, rows: Sequence[ProcessRow]) -> BrokerUnrea
         )
     if command == "up":
         return BrokerUnreachable(
-            N_("the broker was never started; python -m labkit up{option} makes it anew"),
+            N_("the broker's container is missing or never ran; python -m labkit up{option} makes it anew"),
             option=_option(backend),
         )
     return None

@@ -81,10 +81,12 @@ class ClusterStatus(BackendStatus):
 def recovery_command(rows: Sequence[ProcessRow], name: str) -> str:
     """Return the command that brings the process back: resume, start, or "" if it is not down by command.
 
-    It is up for a container that was never started, as when its port was taken: ``up`` makes it anew.
+    It is up for a container that was never started, as when its port was taken, and for a broker whose
+    container was removed: ``up`` makes it anew.
     """
     row = next((row for row in rows if row["name"] == name), None)
-    if row is not None and row.get("unstarted"):
+    is_missing = row is None and name == "broker" and bool(rows)
+    if is_missing or (row is not None and row.get("unstarted")):
         return "up"
     state = "" if row is None else row["state"]
     return STATES[state].recovery if state in STATES else ""

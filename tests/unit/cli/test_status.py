@@ -178,6 +178,13 @@ def test_status_is_shown_in_spanish() -> None:
         (status(), "scale 3"),
         (status(worker(), processes=[process("broker", "broker", "killed")]), "start broker"),
         (status(worker(), processes=[process("broker", "broker", "paused")]), "resume broker"),
+        (status(worker(), processes=[process("worker-1", "worker", "running")]), "labkit up"),
+        (status(worker(), processes=[process("redis", "redis", "running")]), "labkit up"),
+        (
+            status(worker(), processes=[process("broker", "broker", "stopped") | {"unstarted": True}]),
+            "labkit up",
+        ),
+        (status(worker(), processes=[process("broker", "broker", "restarting")]), "logs broker"),
         (status(worker(capabilities=["resize"])), "blur"),
         (status(worker(capabilities=["resize", "blur"])), ""),
     ],
