@@ -25,7 +25,16 @@ from labkit.core.errors import N_, ImageError
 from labkit.imaging import tiff
 from labkit.imaging.decoders import ERRORS, by_opencv, by_pillow, pillow_errors, turned
 from labkit.imaging.header import Header, check_size, damaged, truncated
-from labkit.imaging.metadata import CENTIMETRES, PNG, Metadata, a_metre, orientation, upright
+from labkit.imaging.metadata import (
+    CENTIMETRES,
+    EXIF_TEXTS,
+    PNG,
+    Metadata,
+    a_metre,
+    exif_of_text,
+    orientation,
+    upright,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,7 +91,7 @@ def _png(data: bytes, name: str, max_pixels: int) -> Header:
         raise damaged(name)
     width, height, bits, colour = struct.unpack(">IIBB", data[16:26])
     check_size(width, height, name, max_pixels)
-    icc = exif = colour_chunks = b""
+    icc = exif = exif_text = colour_chunks = b""
     density = transparent_grey = None
     frames = 1
     kept = [PNG]
@@ -94,7 +103,7 @@ def _png(data: bytes, name: str, max_pixels: int) -> Header:
         if (
             kind in _PNG_PIXEL_CHUNKS
             or kind in _PNG_COLOUR_CHUNKS
-            or kind in (b"iCCP", b"eXIf", b"pHYs", b"acTL")
+            or kind in (b"iCCP", b"eXIf", b"tEXt", b"zTXt", b"pHYs", b"acTL")
         ):
             is_whole = zlib.crc32(data[at + 4 : end - 4]) == int.from_bytes(data[end - 4 : end], "big")
             body = data[at + 8 : end - 4] if kind != b"IDAT" else b""
@@ -110,12 +119,15 @@ def _png(data: bytes, name: str, max_pixels: int) -> Header:
             elif is_whole and kind == b"iCCP":
                 icc = _inflated(body)
             elif is_whole and kind == b"eXIf":
-                exif = body
+                exif = body.removeprefix(_EXIF)  # some programs write the signature of JPEG here too
+            elif is_whole and kind in (b"tEXt", b"zTXt"):  # as programs wrote EXIF before eXIf was defined
+                exif_text = exif_text or exif_of_text(body if kind == b"tEXt" else _inflated_text(body))
             elif is_whole and kind == b"pHYs" and len(body) == 9 and body[8] == 1:
                 density = struct.unpack(">II", body[:8])
             elif is_whole and kind == b"acTL" and len(body) == 8:
                 frames = int.from_bytes(body[:4], "big")
         at = end
+    exif = exif or exif_text
 
     def pixels() -> np.ndarray:
         import cv2
@@ -129,8 +141,14 @@ def _png(data: bytes, name: str, max_pixels: int) -> Header:
     return Header(pixels, upright(Metadata(icc, exif, density, colour_chunks)), bits, frames, is_grey)
 
 
+def _inflated_text(body: bytes) -> bytes:
+    """Return a zTXt chunk of EXIF as the tEXt chunk that it stands for; empty for any other text."""
+    name = body.partition(b"\0")[0]
+    return name + b"\0" + _inflated(body) if name in EXIF_TEXTS else b""
+
+
 def _inflated(body: bytes) -> bytes:
-    """Return the profile in an iCCP chunk: a name, a zero, the method, compressed data."""
+    """Return the data of an iCCP or zTXt chunk: a name, a zero, the method, compressed data."""
     _name, _zero, rest = body.partition(b"\0")
     try:
         return zlib.decompressobj().decompress(rest[1:], _MOST_METADATA)

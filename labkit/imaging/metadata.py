@@ -24,6 +24,8 @@ _ORIENTATION, _EXIF, _PREVIEW, _PREVIEW_BYTES, _WIDTH, _HEIGHT = 0x112, 0x8769, 
 _ACROSS, _DOWN, _UNIT = 0x11A, 0x11B, 0x128
 CENTIMETRES = {1: 2.54, 2: 1.0}
 """Units of resolution in JFIF. In EXIF and TIFF the same two are 2 and 3."""
+EXIF_TEXTS = (b"Raw profile type exif", b"Raw profile type APP1")
+"""Names of text chunks in which ImageMagick and others keep EXIF in a PNG file, in hexadecimal digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,23 @@ def orientation(exif: bytes) -> int:
     except struct.error:
         return 1
     return found if found in range(1, 9) else 1
+
+
+def exif_of_text(chunk: bytes) -> bytes:
+    """Return the EXIF in a PNG's text chunk (``EXIF_TEXTS``), or b"" if it holds none.
+
+    Behind the name and a zero stand three lines or more: the kind, the number of bytes, their digits.
+    """
+    name, _zero, text = chunk.partition(b"\0")
+    if name not in EXIF_TEXTS:
+        return b""
+    try:
+        _kind, _size, digits = text.strip(b"\n").split(b"\n", 2)
+        data = bytes.fromhex(digits.decode("ascii"))
+    except ValueError:
+        return b""
+    data = data.removeprefix(b"Exif\0\0")
+    return data if data[:4] in (b"II*\0", b"MM\0*") else b""  # APP1 may hold XMP
 
 
 def _density(exif: bytes) -> tuple[int, int] | None:

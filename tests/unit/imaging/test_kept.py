@@ -169,6 +169,54 @@ def test_every_format_is_turned_upright_and_says_so(format: str, orientation: in
         assert 0x10F not in reopened(process_encoded(data, BLUR, target, strip=True)).getexif()
 
 
+def exif_of_a_turned_camera() -> bytes:
+    """Return EXIF as a TIFF structure: a camera's name, orientation 6."""
+    exif = Image.Exif()
+    exif[0x112], exif[0x10F] = 6, "a camera"
+    return exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+def as_text(kind: str, data: bytes) -> bytes:
+    digits = data.hex()
+    lines = [digits[at : at + 72] for at in range(0, len(digits), 72)]
+    return "\n".join(["", kind, f"{len(data):8d}", *lines, ""]).encode()
+
+
+@pytest.mark.parametrize("target", ["png", "jpeg"])
+@pytest.mark.parametrize("where", ["signature", "tEXt", "zTXt", "APP1"])
+def test_exif_as_other_programs_wrote_it_into_png_counts_too(where: str, target: str) -> None:
+    exif = exif_of_a_turned_camera()
+    signed = b"Exif\0\0" + exif
+    extra = {
+        "signature": chunk(b"eXIf", signed),
+        "tEXt": chunk(b"tEXt", b"Raw profile type exif\0" + as_text("exif", exif)),
+        "zTXt": chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(as_text("exif", signed))),
+        "APP1": chunk(b"tEXt", b"Raw profile type APP1\0" + as_text("generic profile", signed)),
+    }[where]
+    data = png(2, 1, 8, 0, b"\0\x10\xf0", extra)
+    result = process_encoded(data, BLUR, target)
+    assert decode(result).shape[:2] == (2, 1)
+    kept = reopened(result).getexif()
+    assert kept[0x10F] == "a camera" and kept[0x112] == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\n",
+        b"\nexif\n 4\nzz\n",
+        b"\nexif\n 4\n\xff\xff\n",
+        as_text("xmp", b"<x:xmpmeta/>"),
+        b"\nexif\n9\n494",
+    ],
+)
+def test_a_text_that_holds_no_exif_costs_no_picture(text: bytes) -> None:
+    data = png(2, 1, 8, 0, b"\0\x10\xf0", chunk(b"tEXt", b"Raw profile type exif\0" + text))
+    image, metadata = decode_with_metadata(data)
+    assert image.shape == (1, 2) and metadata.exif == b""
+
+
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "JPEG", "TIFF"])
 @pytest.mark.parametrize("target", ["png", "jpeg"])
 def test_the_colour_profile_is_carried_over(format: str, target: str) -> None:
