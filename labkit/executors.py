@@ -44,6 +44,7 @@ from labkit.calls import pickled, registry
 from labkit.calls.chunks import Chunk
 from labkit.client.pool_future import PoolFuture
 from labkit.core.errors import N_, CannotTravel, InvalidInput
+from labkit.support import parent_watch
 from labkit.support.call_results import CallResults, chained, checked_buffersize, map_futures
 
 if TYPE_CHECKING:
@@ -314,12 +315,13 @@ class Interrupted(KeyboardInterrupt, SystemExit):
 
 
 def _begin() -> None:
-    """Prepare a process of the pool.
+    """Prepare a process of the pool: it ends with its program, and computes with one thread.
 
     Ctrl-C reaches the whole process group, and so does the signal with which Jupyter ends a kernel: then each
     idle process would print a traceback of Python's own files.
     """
     signal.signal(signal.SIGINT, _interrupt)
+    parent_watch.end_with_pool()
     _one_thread_each()
 
 

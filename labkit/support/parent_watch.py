@@ -17,10 +17,13 @@ purpose. So each of them has a copy of the same lifeline::
 * Redis cannot watch anything. On Linux the kernel kills it with its supervisor (``PR_SET_PDEATHSIG``);
   elsewhere it stays until the next ``up`` or ``open_cluster`` cleans up.
 * Windows has none of this: there broker and workers stay when both are killed.
+
+The processes of the engine "processes" end with their program, too (``end_with_pool``).
 """
 
 from __future__ import annotations
 
+import multiprocessing.process
 import os
 import select
 import signal
@@ -56,6 +59,21 @@ def _watch(lifeline: int, parent: int) -> None:
     if os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)  # with the processes that a task has started
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def end_with_pool() -> None:
+    """End this process of a pool once the program that has the pool is gone, however that ended.
+
+    A pool's process that waits for work holds both ends of the pipe that it reads, and so never sees its end.
+    Does nothing in a process that `multiprocessing` has not started.
+    """
+    if (program := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_outlive, args=(program,), name="lifeline", daemon=True).start()
+
+
+def _outlive(program: multiprocessing.process.BaseProcess) -> None:
+    program.join()
+    os._exit(1)  # neither a result nor a last word can reach anyone
 
 
 _DIE_WITH_PARENT = """

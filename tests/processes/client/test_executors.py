@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -316,3 +317,34 @@ def test_ctrl_c_ends_idle_processes_of_a_pool_without_a_traceback() -> None:
         script.write_text(code, encoding="utf-8")
         ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize(("end", "busy"), [("SIGKILL", False), ("SIGTERM", True), ("SIGHUP", False)])
+def test_a_pool_ends_with_its_program_however_that_ends(tmp_path: Path, end: str, busy: bool) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import os, time
+            from labkit.executors import open_executor
+            if __name__ == "__main__":
+                pool = open_executor("processes", workers=1)
+                print(pool.submit(os.getpid).result(), flush=True)
+                if {busy}:
+                    pool.submit(time.sleep, 600)
+                time.sleep(600)
+            """
+        )
+    )
+    program = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    assert program.stdout is not None
+    pool_process = int(program.stdout.readline())
+    program.send_signal(getattr(signal, end))
+    try:
+        # The pipe's end comes once no process has it any more.
+        assert program.communicate(timeout=30)[0] == ""
+        assert program.returncode == -getattr(signal, end)
+    except subprocess.TimeoutExpired:
+        os.kill(pool_process, signal.SIGKILL)
+        pytest.fail(f"the pool's process {pool_process} outlived its program")
