@@ -175,9 +175,9 @@ def _rate(results: int, recent: list[Second]) -> str:
 
 def _problem(status: ClusterStatus) -> str:
     state = next((row["state"] for row in status["processes"] if row["kind"] == "broker"), "absent")
-    if status["broker"] is not None or state == "absent":
+    if status["broker"] is not None:
         return ""
-    if state == "running":
+    if state in ("running", "absent"):  # absent: its container was removed
         return _("The broker does not answer, so what it thinks of the workers is not known.")
     return _("The broker is {state}, so what it thinks of the workers is not known.").format(
         state=STATES[state].word

@@ -81,6 +81,13 @@ def test_broker_without_an_answer_is_shown_as_a_problem(broker: str, word: str) 
     assert moment().problem == ""
 
 
+def test_a_broker_whose_container_was_removed_is_a_problem_too() -> None:
+    told = {**status(worker(status="absent")), "broker": None, "broker_error": "silence"}
+    told["processes"] = [row for row in told["processes"] if row["kind"] != "broker"]
+    shown = moment_of(cast(ClusterStatus, told), Feed(), 0.0)
+    assert "does not answer" in shown.problem
+
+
 @pytest.mark.parametrize("language", i18n.LANGUAGES)
 @pytest.mark.parametrize("broker", ["killed", "paused", "stopped", "running"])
 @pytest.mark.parametrize("process", ["running", "killed", "stopped", "paused", "restarting", "stopping"])
