@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator
 from html import escape
 from pathlib import Path
@@ -117,7 +118,7 @@ def _calm(magic: Callable[..., None]) -> Callable[..., None]:
         try:
             magic(*arguments)
         except LabkitError as error:
-            _show([Line(screen.BAD, translate_error(error))])
+            _show([Line(screen.BAD, _as_magics(translate_error(error)))])
         except OSError as error:  # of the learner's folder: no room, no permission
             known = refusal(error)
             if known is None:
@@ -127,6 +128,12 @@ def _calm(magic: Callable[..., None]) -> Callable[..., None]:
             _show([Line(screen.UNSURE, _("Interrupted: there is no verdict."))])
 
     return run
+
+
+def _as_magics(text: str) -> str:
+    """Return a sentence with the magics of a notebook in place of the commands of a terminal."""
+    listed = text.replace("python -m labkit practice list", "%practice")
+    return re.sub(r"python -m labkit practice start\b", "%%exercise", listed)
 
 
 # --- the magics ---------------------------------------------------------------------------------------------

@@ -214,3 +214,15 @@ def test_a_verdict_is_html_that_breaks_between_words_and_keeps_a_timeline_in_col
     assert "✗ &lt;b&gt;" in html and "word-break: normal" in html and "text-indent: -11ch" in html
     assert "worker-1  ██\nworker-2    </pre>" in html and html.count("white-space: pre;") == 1
     assert str(report).splitlines()[1] == "try        this"
+
+
+@pytest.mark.parametrize(
+    ("magic", "line", "named"),
+    [("hint", "nothing", "%practice shows all"), ("check", "double", "%%exercise double writes it")],
+)
+def test_what_is_wrong_is_mended_with_magics(
+    mine: Practice, shown: list[str], magic: str, line: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(mine, "check")
+    getattr(notebook, magic)(line)
+    assert named in shown[-1] and "python -m labkit" not in shown[-1]
