@@ -61,7 +61,7 @@ class Placement:
         if not eligible:
             return None
         try:
-            chosen = self.policy(self._queue.head(needs), eligible, now)
+            chosen = self.policy(self._queue.head(needs), list(eligible), now)  # a list of its own
         except BaseException as error:  # noqa: BLE001 - a learner's code, even exit(), must not stop the broker
             return self._instead(exception_text.summary(error), needs, now)
         if chosen is None:

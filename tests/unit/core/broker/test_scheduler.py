@@ -180,6 +180,32 @@ def test_broken_policy_is_reported_and_replaced_by_least_busy(policy: Any, said:
     assert lab.count("policy_errors") == 1
 
 
+def _takes_it_out(task: Any, workers: Any, now: float) -> Any:
+    return workers.pop(0)
+
+
+def _sorts_and_drops(task: Any, workers: Any, now: float) -> Any:
+    workers.sort(key=lambda worker: worker.in_flight)
+    first = workers[0]
+    workers.clear()
+    return first
+
+
+def _takes_them_all(task: Any, workers: Any, now: float) -> Any:
+    workers.clear()
+    return None
+
+
+@pytest.mark.parametrize(
+    ("policy", "sent"), [(_takes_it_out, 1), (_sorts_and_drops, 1), (_takes_them_all, 0)]
+)
+def test_a_policy_may_change_the_list_that_it_gets(policy: Any, sent: int) -> None:
+    lab = a_lab(choose=policy)
+    lab.submit()
+    assert len(lab.tasks_of("w1")) == sent
+    assert lab.count("policy_errors") == 0
+
+
 def test_policy_that_always_fails_is_reported_a_bounded_number_of_times() -> None:
     lab = a_lab(choose=_raises)
     for number in range(100):
