@@ -2,8 +2,8 @@
 
 A policy is a plain function ``choose(task, workers, now) -> worker | None``. ``workers`` holds only workers
 that are living, not draining, capable of the task and with credit left, in no particular order and never
-empty; the list is the policy's own, which it may change. ``None`` leaves the task in the queue until something
-changes. The same function runs in the simulator and in the real broker.
+empty; the list is the policy's own, which it may change. ``None`` leaves the task in the queue until
+something changes. The same function runs in the simulator and in the real broker.
 
 No policy uses a random generator: a task's id is 128 random bits made by its client, and these bits are the
 randomness, so a run can be repeated exactly. The scheduler runs ``least_busy`` through an index
