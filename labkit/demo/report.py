@@ -64,14 +64,19 @@ class OutFolder:
                 reason=error.strerror or str(error),
             ) from error
 
-    def write(self, files: dict[str, bytes]) -> None:
-        """Write the files; each replaces its predecessor. Raises InvalidInput if one cannot be written."""
+    def write(self, files: dict[str, bytes]) -> bool:
+        """Write the files; each replaces its predecessor. Return whether one had a predecessor.
+
+        Raises InvalidInput if one cannot be written.
+        """
+        had_files = any(os.path.lexists(self.path / name) for name in files)
         parts = {name: self.path / f".{name}.{os.getpid()}{PART}" for name in files}
         try:
             for name, data in files.items():
                 parts[name].write_bytes(data)
             for name, part in parts.items():
                 part.replace(self.path / name)
+            return had_files
         except OSError as error:
             raise InvalidInput(
                 N_("the results cannot be written to {path}: {reason}; --out names another folder"),

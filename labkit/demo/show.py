@@ -95,6 +95,7 @@ class Demo:
                 options.photos, options.recursive, on_skipped=self._skipped.append
             )
         self._out = Path(options.out).expanduser()
+        self._has_replaced = False
         self._settings = settings
         self._backend: str | None = options.backend
         self._view = choose_view(self._json)
@@ -120,7 +121,7 @@ class Demo:
             self._seconds["total"] = time.monotonic() - self._began_at
             report = summary(gathered, rounds, reference, ran, targets, self._seconds)
             files = {**pictures, "events.jsonl": ran.recording, "report.json": report_file(report)}
-            out.write(files)
+            self._has_replaced = out.write(files)
             self.has_written = True
         self._conclude(targets, ran, report)
         return 0 if report["passed"] else 1
@@ -214,7 +215,7 @@ class Demo:
             return
         from labkit.demo.verdict import print_verdict
 
-        print_verdict(targets, ran, report, self._out)
+        print_verdict(targets, ran, report, self._out, self._has_replaced)
 
 
 def _made_of(gathered: Gathered) -> str:

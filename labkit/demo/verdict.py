@@ -25,15 +25,18 @@ PIPED_WIDTH = 120
 WIDEST = 110
 
 
-def print_verdict(targets: list[Target], ran: Ran, report: dict[str, Any], out: Path) -> None:
-    """Print it to the standard output."""
+def print_verdict(
+    targets: list[Target], ran: Ran, report: dict[str, Any], out: Path, has_replaced: bool
+) -> None:
+    """Print it to the standard output. ``has_replaced``: files of an earlier run were in the folder."""
     terminal = sys.stdout.isatty()
     width = min(shutil.get_terminal_size().columns, WIDEST) if terminal else PIPED_WIDTH
     # print writes, not rich: rich would end the process when the reader of a pipe leaves.
     paper = io.StringIO()
     console = Console(file=paper, force_terminal=terminal, width=width, highlight=False)
     console.print(_verdict(targets, ran, report))
-    console.print(Text(_("In {folder}:").format(folder=out)), soft_wrap=True)  # a path stays in one piece
+    where = _("In {folder}, in place of an earlier run's files:") if has_replaced else _("In {folder}:")
+    console.print(Text(where.format(folder=out)), soft_wrap=True)  # a path stays in one piece
     console.print(_files())
     for line in paper.getvalue().splitlines():
         print(line.rstrip())

@@ -224,6 +224,8 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     try:
         if not os.path.isfile(path):  # reading a pipe or a device could block or never end
             if not os.path.exists(path):
+                if os.path.islink(path):
+                    raise ImageError(N_("{path} is a link that leads nowhere"), path=str(path))
                 raise ImageError(N_("{path} does not exist"), path=str(path))
             raise ImageError(N_("{path} is not a file"), path=str(path))
         size = os.path.getsize(path)

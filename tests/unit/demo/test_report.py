@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from labkit.core.errors import InvalidInput
+from labkit.demo import verdict
 from labkit.demo.report import OutFolder
+from labkit.demo.run import Ran
 from labkit.demo.show import Demo, choose_view
 from labkit.demo.story import HARM, Line
 from labkit.demo.view import PlainView, View
@@ -28,6 +31,22 @@ def test_files_replace_their_predecessors_and_leave_nothing_else(tmp_path: Path)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         "report.json": "new", "a.png": "1", "mine.txt": "mine",
     }  # fmt: skip
+
+
+def test_a_run_knows_whether_it_replaced_an_earlier_ones_files(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with OutFolder(tmp_path).prepared() as out:
+        assert not out.write({"report.json": b"1", "a.png": b"1"})
+        assert out.write({"report.json": b"2", "b.png": b"2"})
+
+
+@pytest.mark.parametrize("has_replaced", [False, True])
+def test_the_verdict_says_that_an_earlier_runs_files_were_replaced(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], has_replaced: bool
+) -> None:
+    monkeypatch.setattr(verdict, "_verdict", lambda targets, ran, report: "")
+    verdict.print_verdict([], cast(Ran, None), {}, Path("there"), has_replaced)
+    assert ("earlier run" in capsys.readouterr().out) == has_replaced
 
 
 def test_failed_write_leaves_the_files_of_the_previous_run(tmp_path: Path) -> None:

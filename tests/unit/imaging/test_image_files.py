@@ -307,3 +307,12 @@ def test_a_failed_write_leaves_the_old_file_unchanged(
         image_files.write(target, noise(30, 30))
     assert target.read_bytes() == before
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+@pytest.mark.parametrize("target", ["self.png", "gone.png", "gone/deeper.png"])
+def test_a_link_that_leads_nowhere_is_called_so(tmp_path: Path, target: str) -> None:
+    link = tmp_path / "self.png"
+    link.symlink_to(target)
+    with pytest.raises(ImageError, match="self.png is a link that leads nowhere"):
+        image_files.read_bytes(link)
