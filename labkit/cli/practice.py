@@ -197,7 +197,8 @@ def _check(practice: Practice, options: argparse.Namespace) -> int:
 
         for one, verdict in verdicts:
             practice_output.show(screen.verdict_lines(one, verdict))
-        _show_next(practice, verdicts[-1][0], verdicts[-1][1].passed)
+        is_whole = stages == STAGES and seeds is None
+        _show_next(practice, verdicts[-1][0], verdicts[-1][1].passed and is_whole)
     if all(verdict.passed for _one, verdict in verdicts):
         return 0
     return 1 if any(verdict.kind == "fail" for _one, verdict in verdicts) else 3

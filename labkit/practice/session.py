@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from labkit.core.errors import N_, InvalidInput
@@ -57,8 +58,11 @@ class Practice:
                 exercise=exercise.id,
             )
         verdict = check(exercise, self.workspace.root, stages=stages, seeds=seeds)
-        if not verdict.passed or (stages == STAGES and seeds is None):  # a part that passes is no pass
+        is_whole = stages == STAGES and seeds is None
+        if not verdict.passed or is_whole:  # a part that passes is no pass
             self.progress.checked(verdict)
+        elif not verdict.happened:
+            return replace(verdict, happened=N_("only a part was checked; a check of everything counts"))
         return verdict
 
     def hint(self, exercise: Exercise, level: int | None = None) -> tuple[int, str]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from labkit.cli import main
 from labkit.core.errors import LabkitError
 from labkit.practice import screen
-from labkit.practice.exercise import Exercise, catalogue
+from labkit.practice.check import SIMULATED
+from labkit.practice.exercise import Exercise, catalogue, find
 from labkit.practice.progress import Standing
+from labkit.practice.session import Practice
 from labkit.practice.verdict import Kind, Verdict
 from labkit.support.i18n import set_language
 
@@ -139,3 +143,21 @@ def test_each_pass_of_the_whole_catalogue_fills_one_box_more() -> None:
     ]
     assert [bar.count("■") for bar in bars] == list(range(len(exercises) + 1))
     assert {bar.count("■") + bar.count("□") for bar in bars} == {len(exercises)}
+
+
+def test_a_part_that_passes_says_that_it_is_no_pass(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_language("en")
+    requeue = find("requeue")
+    code = "def after_loss(held, waiting):\n    return held + waiting\n"
+    (root / "work" / f"{requeue.module}.py").write_text(code)
+    practice = Practice(root)
+    verdict = practice.check(requeue, (SIMULATED,), range(3, 4))
+    assert verdict.passed and not practice.standings()
+    assert [line.text for line in screen.verdict_lines(requeue, verdict)][1:] == [
+        "note       only a part was checked; a check of everything counts"
+    ]
+    monkeypatch.setenv("LABKIT_WORK", str(root))
+    assert main(["practice", "check", "requeue", "--seed", "3"]) == 0
+    assert "practice check requeue   check again" in capsys.readouterr().out
