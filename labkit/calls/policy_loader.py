@@ -84,11 +84,15 @@ def load(name: str, folder: Path | None = None) -> Policy:
 
 def _meant(name: str) -> str | None:
     """Return ``module:function`` for a name that is a file or lacks the function; None for any other name."""
-    file, colon, function = name.rpartition(":") if re.search(r":\w*$", name) else (name, "", "")
+    file, colon, function = name.rpartition(":") if re.search(r":\w*(\(\))?$", name) else (name, "", "")
     module = re.sub(r"[/\\]+", ".", re.sub(r"^(\.[/\\])+", "", file).removesuffix(".py"))
-    if (module == file and function) or (not colon and module.isidentifier() and file == module):
+    if (module == file and function and not function.endswith("()")) or (
+        not colon and module.isidentifier() and file == module
+    ):
         return None
-    own = f"{module}:{function or 'choose'}"
+    if not colon and module.endswith(".choose") and file == module:  # a dot in the colon's place
+        module = module.removesuffix(".choose")
+    own = f"{module}:{function.removesuffix('()') or 'choose'}"
     return own if OWN.fullmatch(own) else None
 
 
