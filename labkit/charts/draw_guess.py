@@ -58,7 +58,7 @@ class StartingBet(float):
 
 
 def starting_bet(guess: float) -> StartingBet:
-    """Return the number with which a lesson begins, and which is nobody's guess."""
+    """Return the number that stands in a lesson before its reader makes a bet."""
     return StartingBet(checked_guess(guess))
 
 

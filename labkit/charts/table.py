@@ -9,7 +9,7 @@ from labkit.support.text import significant
 
 
 class Whole(float):
-    """A number of which only the whole part means something, such as a share of a few dozen tasks."""
+    """A number that is shown without decimals, such as the share of a few dozen tasks."""
 
 
 class Table(NamedTuple):

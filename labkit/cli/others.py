@@ -1,4 +1,4 @@
-"""Which clusters run, for a user who has asked for one that does not."""
+"""Names the running clusters, for the error about one that does not run."""
 
 from __future__ import annotations
 

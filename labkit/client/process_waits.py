@@ -1,8 +1,8 @@
 """Tells the broker when a worker's process only waits for tasks that it has submitted itself.
 
-A thread that computes a task and waits by ``result`` is told by ``Client.wait_inside``, and ``wait`` and
-``as_completed`` by ``labkit.client.nested_waits``: there the client knows what the task waits for. All other
-ways to wait are found here: asyncio, a callback that sets an event, a thread that waits for another thread.
+``Client.wait_inside`` reports a task that waits by ``result``, and ``labkit.client.nested_waits`` one that
+waits by ``wait`` or ``as_completed``: there the client knows what the task waits for. This module finds all
+other ways to wait: asyncio, a callback that sets an event, a thread that waits for another thread.
 
 A watching thread looks at all threads of the process (``labkit.client.thread_states``) while a task runs
 here and a client of this process has open tasks. ``labkit.core.peers.quiet_process`` decides what to report.

@@ -12,7 +12,7 @@ Reading order:
 * ``check`` (both stages, within their time limits), ``workspace`` (the learner's files), ``progress`` (what
   was passed), ``screen`` (all of it as text)
 * ``redis_server`` (a Redis of the check's own), ``redis_peer`` (its client on the learner's side), ``crew``
-  (several processes of the learner's code, one of which is killed)
+  (several processes of the learner's code; a check kills one of them)
 * what some exercises judge with: ``clusters``, ``policies``, ``piece``, ``load`` (a stress test's step),
   ``container_files`` and ``containers`` (a learner's Dockerfile and compose file, read and started)
 * ``slow_server``: a web server that is slow on purpose, for exercises and lessons about waiting

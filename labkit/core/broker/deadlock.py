@@ -139,7 +139,7 @@ class Deadlock:
 
 
 def _held_up(waiting: Mapping[OpenTask, object]) -> set[Worker]:
-    """Return the workers of which these tasks occupy all slots, or where a careful task cannot be alone."""
+    """Return the workers whose slots are all held by these tasks, or where a careful task is held up."""
     return {
         worker
         for worker in {task.worker for task in waiting if task.worker is not None}

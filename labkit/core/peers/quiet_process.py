@@ -45,7 +45,7 @@ class QuietProcess:
 
         ``threads``: of each thread that waits without a limit, something that changes when it runs; None for
         any other thread. ``tasks`` run here, and no report of their own tells what they wait for.
-        ``awaited``: the open tasks of which an outcome can set a thread free.
+        ``awaited``: the open tasks whose outcome can wake a thread.
         """
         seen = dict(threads), tasks, awaited
         if not awaited or not self._wait(threads) or seen != self._seen:
