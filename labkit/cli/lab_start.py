@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from labkit.support.i18n import DECISIVE, LANGUAGES, detect
+from labkit.support.i18n import DECISIVE, LANGUAGES, detect, preferred
 
 PATH = "/labkit/start"
 
@@ -26,21 +26,6 @@ def first_page(environ: Mapping[str, str]) -> str:
     return page(detect(environ)) if decided else PATH
 
 
-def preferred(accept_language: str) -> str:
-    """Return the course's language that an ``Accept-Language`` header ranks highest, else English."""
-    ranked = []
-    for place, part in enumerate(accept_language.split(",")):
-        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        weight = next((p[2:] for p in parameters if p.startswith("q=")), "1")
-        try:
-            rank = float(weight)
-        except ValueError:
-            continue  # not understood, so not asked for
-        if (lang := name.split("-")[0]) in LANGUAGES and rank > 0:
-            ranked.append((-rank, place, lang))
-    return min(ranked)[2] if ranked else LANGUAGES[0]
-
-
 def _load_jupyter_server_extension(server: Any) -> None:
     """Add the page to the server. Jupyter calls this because jupyter_server_config.py names the module."""
     from jupyter_server.base.handlers import JupyterHandler
@@ -51,6 +36,6 @@ def _load_jupyter_server_extension(server: Any) -> None:
         def get(self) -> None:
             asked = self.request.headers.get("Accept-Language", "")
             query = f"?{self.request.query}" if self.request.query else ""
-            self.redirect(self.base_url.rstrip("/") + page(preferred(asked)) + query)
+            self.redirect(self.base_url.rstrip("/") + page(preferred(asked) or LANGUAGES[0]) + query)
 
     server.web_app.add_handlers(".*$", [(server.base_url.rstrip("/") + PATH, Start)])

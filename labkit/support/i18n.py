@@ -7,6 +7,7 @@ Rules:
   looked up later.
 * ``LABKIT_LANG`` (es or en) decides, otherwise the locale. Any language but Spanish becomes English.
 * Logs, JSON and code are always English.
+* A server answers several people at once, each in the language of the request: ``in_language``.
 
 The catalogue is ``locale/es/LC_MESSAGES/labkit.po``. It is compiled in memory for the first Spanish sentence,
 so there is no binary file to keep up to date, and an English run never loads Babel. ``make messages`` updates
@@ -20,7 +21,9 @@ import gettext
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +35,13 @@ DECISIVE = ("LABKIT_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
 CATALOGUE = Path(__file__).parents[1] / "locale" / "es" / "LC_MESSAGES" / "labkit.po"
 
 _chosen: str | None = None
+_of_this_request: ContextVar[str | None] = ContextVar("language", default=None)
 
 
 def language() -> str:
     """Return the language in force: "en" or "es"."""
+    if (requested := _of_this_request.get()) is not None:
+        return requested
     return _chosen if _chosen is not None else _detected()
 
 
@@ -45,10 +51,44 @@ def set_language(name: str | None) -> None:
     Raises ValueError for a language without a catalogue.
     """
     global _chosen
-    if name is not None and name not in LANGUAGES:
-        raise ValueError(f"no catalogue for language {name!r}; known: {', '.join(LANGUAGES)}")
+    if name is not None:
+        _require_catalogue(name)
     _detected.cache_clear()
     _chosen = name
+
+
+def _require_catalogue(name: str) -> None:
+    if name not in LANGUAGES:
+        raise ValueError(f"no catalogue for language {name!r}; known: {', '.join(LANGUAGES)}")
+
+
+@contextmanager
+def in_language(name: str) -> Iterator[None]:
+    """Use the language ``name`` ("en" or "es") in this block; other threads and requests keep theirs.
+
+    Raises ValueError for a language without a catalogue.
+    """
+    _require_catalogue(name)
+    before = _of_this_request.set(name)
+    try:
+        yield
+    finally:
+        _of_this_request.reset(before)
+
+
+def preferred(accept_language: str) -> str | None:
+    """Return the language of ours that an ``Accept-Language`` header ranks highest; None if it names none."""
+    ranked = []
+    for place, part in enumerate(accept_language.split(",")):
+        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        weight = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+        try:
+            rank = float(weight)
+        except ValueError:
+            continue  # not understood, so not asked for
+        if (lang := name.split("-")[0]) in LANGUAGES and rank > 0:
+            ranked.append((-rank, place, lang))
+    return min(ranked)[2] if ranked else None
 
 
 def detect(environ: Mapping[str, str]) -> str:

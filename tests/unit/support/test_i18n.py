@@ -8,6 +8,7 @@ import re
 import string
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -262,3 +263,45 @@ def test_argparse_complains_in_spanish(
     said = capsys.readouterr().err
     assert "labkit: error:" in said or "labkit up: error:" in said
     assert expected in said
+
+
+# --- a server's readers ---
+
+
+@pytest.mark.parametrize(
+    ("header", "lang"),
+    [
+        ("es-MX,es;q=0.9,en;q=0.8", "es"),
+        ("en-GB,en;q=0.9,es;q=0.8", "en"),
+        ("de-DE,de;q=0.9,es;q=0.5,en;q=0.3", "es"),
+        ("ES", "es"),
+        ("en;q=0, es;q=0.1", "es"),
+        ("fr, *;q=0.5", None),
+        ("", None),
+        ("es;q=much, ;;, =", None),
+    ],
+)
+def test_the_highest_ranked_of_our_languages_is_taken(header: str, lang: str | None) -> None:
+    assert i18n.preferred(header) == lang
+
+
+def test_one_request_has_its_own_language_and_others_keep_theirs() -> None:
+    set_language("en")
+    try:
+        seen: list[str] = []
+        with i18n.in_language("es"):
+            other = threading.Thread(target=lambda: seen.append(language()))
+            other.start()
+            other.join()
+            assert language() == "es" and _("busy") == "ocupado"
+            with i18n.in_language("en"):
+                assert _("busy") == "busy"
+            assert language() == "es"
+        assert language() == "en" and seen == ["en"]
+    finally:
+        set_language(None)
+
+
+def test_a_request_cannot_ask_for_a_language_without_a_catalogue() -> None:
+    with pytest.raises(ValueError, match="no catalogue for language 'fr'"), i18n.in_language("fr"):
+        pass
