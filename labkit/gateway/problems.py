@@ -132,9 +132,10 @@ def of_error(error: LabkitError) -> Problem:
         return error
     if isinstance(error, TaskFailed):
         # The worker refused the input: that is the caller's to change, as if it had been refused here.
-        for kind in (FilterError, ImageError):
-            if isinstance(error, kind):
-                return _problem(error, 422, kind.__name__.removesuffix("Error").lower(), "")
+        if isinstance(error, FilterError):
+            return _problem(error, 422, "filter", "")
+        if isinstance(error, ImageError):
+            return _problem(error, 422, "image", "")
     for kind, status, code, next_step in BY_ERROR:
         if isinstance(error, kind):
             return _problem(error, status, code, next_step)

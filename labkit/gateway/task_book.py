@@ -114,7 +114,7 @@ class TaskBook:
 
     def extend(self, events: Iterable[Event]) -> list[Entry]:
         """Take in events, in their order; return the entries of the tasks that ended with them."""
-        ended = []
+        ended: list[Entry] = []
         for event in events:
             why = self._causes.add(event)
             entry = self._entries.get(event.task) if event.task else None
