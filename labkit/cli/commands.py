@@ -18,6 +18,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "up": ("labkit.cli.cluster", N_("start a cluster that stays in the background")),
         "status": ("labkit.cli.status", N_("show workers, queue and ports, once or live")),
         "scale": ("labkit.cli.cluster", N_("start or stop workers, to have this many")),
+        "api": ("labkit.cli.api", N_("serve the HTTP side: the course's calls and the dashboard")),
         "autoscale": ("labkit.cli.autoscale", N_("adapt the number of workers to the work")),
         "logs": ("labkit.cli.logs", N_("show what the processes printed")),
         "redis": ("labkit.cli.redis", N_("ask Redis, as with redis-cli")),

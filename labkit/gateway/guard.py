@@ -63,17 +63,17 @@ class Guard:
                 await self.app(scope, receive, send)
             return  # nothing here speaks WebSocket: the server closes the connection
         headers = _headers(scope)
+        scope = _with_slash(scope)
         with in_language(preferred(headers.get("accept-language", "")) or language()):
-            answer = _Answer(send)
+            body = _Body(receive, self.limits)
+            answer = _Answer(send, scope["path"], body)
             problem = self.access.check(_facts(scope, headers)) or self._too_much(headers)
             if problem is not None:
-                await answer.problem(problem, scope["path"])
+                await answer.problem(problem)
                 return
             self.under_way += 1
             try:
-                await self.app(scope, _Body(receive, self.limits).receive, answer.send)
-            except Problem as refusal:  # raised while the body was read
-                await answer.problem(refusal, scope["path"])
+                await self.app(scope, body.receive, answer.send)
             finally:
                 self.under_way -= 1
 
@@ -94,9 +94,14 @@ class Guard:
 
 
 class _Body:
-    """The body of one request: counts its bytes and watches its pace."""
+    """The body of one request: counts its bytes and watches its pace.
+
+    A body that is too large or too slow ends early for the application, as if its sender had gone, and
+    ``refusal`` says why: what the application makes of that is not what the caller should read.
+    """
 
     def __init__(self, receive: Receive, limits: Limits) -> None:
+        self.refusal: Problem | None = None
         self._receive = receive
         self._limits = limits
         self._bytes = 0
@@ -104,56 +109,80 @@ class _Body:
         self._began = time.monotonic()
 
     async def receive(self) -> Message:
-        """Return the next message. Raises Problem if the body is too large or too slow."""
+        """Return the next message; ``http.disconnect`` for a body that is refused."""
         if self._ended:
             return await self._receive()  # waits for the end of the connection, however long that takes
         due = self._began + self._limits.patience_s + self._bytes / self._limits.slowest_bytes_per_s
         try:
             async with asyncio.timeout(max(0.0, due - time.monotonic())):
                 message = await self._receive()
-        except TimeoutError as error:
-            raise Problem(
-                408,
-                "slow-body",
-                N_("after {seconds:.0f} s only {bytes} bytes of the body were here"),
-                next_step=N_("send it faster, or send a smaller picture"),
-                headers={"Connection": "close"},
-                seconds=time.monotonic() - self._began,
-                bytes=self._bytes,
-            ) from error
+        except TimeoutError:
+            return self._refuse(
+                Problem(
+                    408,
+                    "slow-body",
+                    N_("after {seconds:.0f} s only {bytes} bytes of the body were here"),
+                    next_step=N_("send it faster, or send a smaller picture"),
+                    headers={"Connection": "close"},
+                    seconds=time.monotonic() - self._began,
+                    bytes=self._bytes,
+                )
+            )
         self._bytes += len(message.get("body", b""))
         self._ended = not message.get("more_body", False)
         if self._bytes > self._limits.body_bytes:
-            raise too_large(self._limits.body_bytes)
+            return self._refuse(too_large(self._limits.body_bytes))
         return message
+
+    def _refuse(self, problem: Problem) -> Message:
+        self.refusal, self._ended = problem, True
+        return {"type": "http.disconnect"}
 
 
 class _Answer:
-    """The answer to one request: adds the security headers, and can become a problem until it begins."""
+    """The answer to one request: adds the security headers. A refused body's problem takes its place."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, path: str, body: _Body) -> None:
         self._send = send
-        self._began = False
+        self._path = path
+        self._body = body
+        self._replaced = False
 
     async def send(self, message: Message) -> None:
+        """Send a part of the application's answer."""
+        if self._replaced:
+            return
         if message["type"] == "http.response.start":
-            self._began = True
+            if self._body.refusal is not None:
+                await self.problem(self._body.refusal)
+                return
             message["headers"] = [*message.get("headers", ()), *HEADERS]
         await self._send(message)
 
-    async def problem(self, problem: Problem, path: str) -> None:
-        """Answer with a problem. An answer that has begun is left as it is, half: its reader notices."""
-        if self._began:
-            raise problem
-        body = json.dumps(problem.body(path), ensure_ascii=False).encode()
+    async def problem(self, problem: Problem) -> None:
+        """Answer with a problem; whatever the application sends is dropped."""
+        self._replaced = True
+        body = json.dumps(problem.body(self._path), ensure_ascii=False).encode()
         headers = [
             (b"content-type", MEDIA_TYPE.encode()),
             (b"content-length", str(len(body)).encode()),
             (b"content-language", language().encode()),
             *((name.lower().encode(), value.encode()) for name, value in problem.headers.items()),
+            *HEADERS,
         ]
-        await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
+        await self._send({"type": "http.response.start", "status": problem.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
+
+
+def _with_slash(scope: Scope) -> Scope:
+    """Return the request at its address with a slash at the end, as the course writes them.
+
+    A redirect would do for browsers. curl does not follow one, and if told to, it makes a GET of a POST.
+    """
+    path = scope["path"]
+    if not path.startswith("/api/") or path.endswith("/"):
+        return scope
+    return {**scope, "path": f"{path}/", "raw_path": scope.get("raw_path", b"") + b"/"}
 
 
 def too_large(limit: int) -> Problem:

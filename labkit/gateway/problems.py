@@ -133,16 +133,17 @@ def of_error(error: LabkitError) -> Problem:
     if isinstance(error, TaskFailed):
         # The worker refused the input: that is the caller's to change, as if it had been refused here.
         if isinstance(error, FilterError):
-            return _problem(error, 422, "filter", "")
+            return wrapping(error, 422, "filter", "")
         if isinstance(error, ImageError):
-            return _problem(error, 422, "image", "")
+            return wrapping(error, 422, "image", "")
     for kind, status, code, next_step in BY_ERROR:
         if isinstance(error, kind):
-            return _problem(error, status, code, next_step)
-    return _problem(error, 500, "labkit", "")
+            return wrapping(error, status, code, next_step)
+    return wrapping(error, 500, "labkit", "")
 
 
-def _problem(error: LabkitError, status: int, code: str, next_step: str) -> Problem:
+def wrapping(error: LabkitError, status: int, code: str, next_step: str = "") -> Problem:
+    """Return a problem with the sentence of an error of labkit."""
     problem = Problem(status, code, error.template, next_step=next_step)
     problem.params = error.params
     problem.args = (error.template, error.params)

@@ -1,0 +1,59 @@
+"""``/api/workers/…``, ``/api/cluster/…`` and ``/api/health/``: the workers, commands, the state of it all."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+
+from labkit.gateway.registry import workers_status
+from labkit.gateway.requests import ScaleRequest
+from labkit.gateway.routes.common import OfRequest, beside, latest
+
+router = APIRouter(tags=["cluster"])
+
+
+@router.get("/api/workers/status/")
+async def status(gateway: OfRequest) -> dict[str, Any]:
+    """Return the workers as Redis shows them, how old that is, and the broker's own word beside it."""
+    picture = await latest(gateway.registry.cached)
+    cluster = await latest(gateway.status)
+    return workers_status(picture, cluster["broker"], time.time())
+
+
+@router.post("/api/workers/{worker}/{command}/")
+async def command(
+    worker: Annotated[str, Path(description="a worker's id, such as worker-2", max_length=100)],
+    command: Annotated[str, Path(description="kill, pause, resume, stop or start", max_length=20)],
+    gateway: OfRequest,
+) -> dict[str, Any]:
+    """Kill, freeze (pause), resume, stop or start a worker. A stop drains and takes up to ten seconds."""
+    after = await beside(gateway.command, command, worker)
+    row = next(row for row in after["workers"] if row["name"] == worker)
+    return {"worker": worker, "command": command, "process": row["process"], "broker_says": row["status"]}
+
+
+@router.post("/api/cluster/scale/")
+async def scale(body: ScaleRequest, gateway: OfRequest) -> dict[str, Any]:
+    """Have so many workers: the next numbers are started, or the highest drained."""
+    return {"workers": await beside(gateway.scale, body.workers)}
+
+
+@router.get("/api/health/")
+async def health(gateway: OfRequest, response: Response) -> dict[str, Any]:
+    """Return whether the broker answers (200) or not (503), and the state of what stands beside it."""
+    cluster = await latest(gateway.status)
+    picture = await latest(gateway.registry.cached)
+    serves = cluster["broker"] is not None
+    response.status_code = 200 if serves else 503
+    ready = [row["name"] for row in cluster["workers"] if row["status"] in ("ready", "busy")]
+    return {
+        "status": "ok" if serves and ready else "degraded" if serves else "down",
+        "broker": "ok" if serves else cluster["broker_error"],
+        "redis": picture.problem or "ok",
+        "workers_ready": len(ready),
+        "workers": len(cluster["workers"]),
+        "batches_kept_in": gateway.store.where,
+        "up_s": round(time.time() - gateway.started, 1),
+    }
