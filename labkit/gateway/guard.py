@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from labkit.core.errors import N_
@@ -43,6 +43,9 @@ class Limits:
     patience_s: float = 5.0
     """A body may take this long, and a second more for each ``slowest_bytes_per_s`` bytes that have come."""
     slowest_bytes_per_s: int = 64 << 10
+    discarded_bytes: int = 64 << 20
+    """Of a body that is refused, this much is read and thrown away. A connection that is closed with bytes
+    unread is reset, and its caller would never see the answer."""
     under_way: int = 256
     """Requests at the same time, streams of events included."""
 
@@ -69,6 +72,7 @@ class Guard:
             answer = _Answer(send, scope["path"], body)
             problem = self.access.check(_facts(scope, headers)) or self._too_much(headers)
             if problem is not None:
+                await body.discard()
                 await answer.problem(problem)
                 return
             self.under_way += 1
@@ -134,8 +138,16 @@ class _Body:
             return self._refuse(too_large(self._limits.body_bytes))
         return message
 
+    async def discard(self) -> None:
+        """Read the rest of the body and throw it away, within the limits of pace and bytes."""
+        self._limits = replace(self._limits, body_bytes=self._limits.discarded_bytes)
+        while not self._ended:
+            if (await self.receive())["type"] == "http.disconnect":
+                return
+
     def _refuse(self, problem: Problem) -> Message:
-        self.refusal, self._ended = problem, True
+        self.refusal = self.refusal or problem
+        self._ended = problem.status == 408
         return {"type": "http.disconnect"}
 
 
@@ -153,8 +165,10 @@ class _Answer:
         if self._replaced:
             return
         if message["type"] == "http.response.start":
-            if self._body.refusal is not None:
-                await self.problem(self._body.refusal)
+            if (refusal := self._body.refusal) is not None:
+                self._replaced = True
+                await self._body.discard()
+                await self.problem(refusal)
                 return
             message["headers"] = [*message.get("headers", ()), *HEADERS]
         await self._send(message)
