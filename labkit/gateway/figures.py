@@ -6,16 +6,10 @@ import bisect
 from collections import deque
 from collections.abc import Sequence
 
+from labkit.support.percentiles import percentile
+
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper ends of the histogram's buckets, as in Prometheus' own clients, with two more for a slow class."""
-
-
-def percentile(ordered: Sequence[float], share: float) -> float | None:
-    """Return the smallest value that at least ``share`` (0 to 1) of the ascending values do not exceed."""
-    if not ordered:
-        return None
-    rank = max(1, -(-len(ordered) * share // 1))
-    return ordered[min(len(ordered), int(rank)) - 1]
 
 
 class Window:
@@ -34,7 +28,7 @@ class Window:
         while self._values and self._values[0][0] < now - self._span_s:
             self._values.popleft()
         ordered = sorted(value for _at, value in self._values)
-        return [percentile(ordered, share) for share in shares]
+        return [percentile(ordered, share) if ordered else None for share in shares]
 
 
 class Histogram:

@@ -6,19 +6,7 @@ import random
 
 import pytest
 
-from labkit.gateway.figures import Histogram, Window, percentile
-
-
-@pytest.mark.parametrize(
-    ("share", "value"), [(0.5, 50.0), (0.95, 95.0), (0.99, 99.0), (0.0, 1.0), (1.0, 100.0), (0.501, 51.0)]
-)
-def test_a_percentile_is_a_value_that_was_measured(share: float, value: float) -> None:
-    assert percentile([float(n) for n in range(1, 101)], share) == value
-
-
-def test_few_values_have_percentiles_and_none_has_none() -> None:
-    assert percentile([], 0.5) is None
-    assert percentile([3.0], 0.01) == percentile([3.0], 0.99) == 3.0
+from labkit.gateway.figures import Histogram, Window
 
 
 def test_a_window_forgets_what_is_old_and_holds_so_many() -> None:
