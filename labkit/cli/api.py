@@ -30,7 +30,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     with connected(options, settings) as cluster:
         from labkit.gateway.token import token_of
 
-        token = token_of(cluster.credentials.secret)  # type: ignore[union-attr]
+        token = token_of(cluster.credentials.secret)
         if options.show_token:
             output.line(token)
             return 0

@@ -11,16 +11,19 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-import labkit
 from labkit.core.errors import N_, LabkitError
 from labkit.gateway.access import Access
 from labkit.gateway.gateway import Gateway
 from labkit.gateway.guard import Guard, Limits
 from labkit.gateway.problems import MEDIA_TYPE, TITLES, Problem, of_error
+from labkit.gateway.reasons import sentence
 from labkit.gateway.routes import batches, cluster, events, images, metrics
-from labkit.support.i18n import language
+from labkit.support.i18n import _, language
 
 log = logging.getLogger("labkit.gateway")
+
+VERSION = "1"
+"""The calls have a version of their own."""
 
 ROUTERS = (batches.router, images.router, cluster.router, events.router, metrics.router)
 
@@ -29,7 +32,7 @@ def build(gateway: Gateway, access: Access, limits: Limits | None = None) -> ASG
     """Return the application; ``access`` says who may do what."""
     app = FastAPI(
         title="labkit",
-        version=labkit.__version__,
+        version=VERSION,
         description="The HTTP side of a labkit cluster.",
         docs_url=None,
         redoc_url=None,
@@ -69,15 +72,17 @@ async def _wrong_body(request: Request, error: Exception) -> JSONResponse:
     if place == ("body",) and "json" not in request.headers.get("content-type", ""):
         return _answer(_no_json_type(request), request)
     field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place[1:]).lstrip(".")
+    (template, allowed), params = sentence(first)
     problem = Problem(
         422,
         "body" if place[:1] == ("body",) else "parameter",
-        N_("{field}: {reason}"),
+        template,
         field=field,
+        allowed=allowed,
         next_step=N_("/docs describes the request, with an example that works"),
-        reason=first.get("msg", ""),
+        **params,
     )
-    problem.params["field"] = field or N_("the body")
+    problem.params["field"] = field or _("the body")
     return _answer(problem, request)
 
 

@@ -54,8 +54,10 @@ ROOMS = {
     "demo": f"{PROCESSES} charts imaging jobs",
     "faults": f"{PROCESSES} cluster/local imaging jobs mirror security",
     "practice": f"{PROCESSES} cluster/compose calls imaging jobs mirror security simulation transport",
-    "cli": f"{PROCESSES} cluster/compose cluster/local broker calls charts demo faults "
-    "imaging jobs mirror practice security simulation benchmarks",
+    "load": f"{PROCESSES} charts imaging jobs",
+    "gateway": f"{PROCESSES} charts imaging jobs mirror security",
+    "cli": f"{PROCESSES} cluster/compose cluster/local broker calls charts demo faults gateway "
+    "imaging jobs load mirror practice security simulation benchmarks",
     "classroom": f"{PROCESSES} cluster/compose calls charts cli demo imaging jobs mirror practice transport",
     "benchmarks": f"{PROCESSES} cluster/local batch broker calls imaging jobs security",
     # The door: names for programs and notebooks, each imported when it is first used.
