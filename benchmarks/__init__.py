@@ -1,6 +1,6 @@
 """``python -m labkit bench``: speed and memory of the lab on this machine, as ratios with their spread.
 
-Eight measurements, one module each. ``figures`` defines what a verdict means, ``setup`` how everything is
+Nine measurements, one module each. ``figures`` defines what a verdict means, ``setup`` how everything is
 measured. No figure is compared with one from another day or another machine: labkit, Python's own process
 pool, the sequential loop and a bare pyzmq chain take turns in one run.
 """
@@ -28,6 +28,7 @@ MEASUREMENTS = {
     "start": "benchmarks.start",
     "kill": "benchmarks.kill",
     "memory": "benchmarks.memory",
+    "gateway": "benchmarks.gateway",
     "scheduler": "benchmarks.scheduler_cost",
 }
 """Module of each measurement, by its name in ``--only``, in the order of measurement."""

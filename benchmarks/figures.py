@@ -12,7 +12,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import ceil, comb
+from math import comb
 from typing import Any, NamedTuple
 
 from labkit.core.errors import N_, LabkitError
@@ -141,10 +141,3 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
 def rates(count: int, seconds: Sequence[float]) -> list[float]:
     """Return how many a second, for batches of ``count`` that took ``seconds`` each."""
     return [count / taken for taken in seconds]
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that ``share`` (0 to 1) of the values do not exceed (nearest rank)."""
-    if not values or not 0 <= share <= 1:
-        raise ValueError("a percentile needs values and a share from 0 to 1")
-    return sorted(values)[max(0, ceil(share * len(values)) - 1)]

@@ -13,12 +13,13 @@ from contextlib import ExitStack
 from functools import partial
 
 from benchmarks.echo_chain import EchoChain
-from benchmarks.figures import TIMES, Figure, Section, Target, percentile, ratios
+from benchmarks.figures import TIMES, Figure, Section, Target, ratios
 from benchmarks.setup import LABKIT, POOL, VERSUS_POOL, Setup, alternate, cluster_pool, process_pool
 from benchmarks.tiny import BODY, CHAIN
 from labkit.core.errors import N_
 from labkit.jobs import echo
 from labkit.support.i18n import _
+from labkit.support.percentiles import percentile
 
 TITLE = N_("round trip of one tiny task")
 TARGET = Target(1.6, at_most=True)
@@ -51,7 +52,7 @@ def measure(setup: Setup) -> Section:
         rounds = alternate(setup.rounds, *(partial(milliseconds, call, count) for call in calls.values()))
     figures: list[Figure] = []
     for share, target in ((50, TARGET), (99, None)):
-        ours, pool, chain = ([percentile(times, share / 100) for times in of] for of in rounds)
+        ours, pool, chain = ([percentile(sorted(times), share / 100) for times in of] for of in rounds)
         p = f"p{share}"
         figures += [
             Figure(f"{p}.labkit", f"{p}: {LABKIT}", ours, "ms"),

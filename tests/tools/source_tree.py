@@ -59,7 +59,7 @@ ROOMS = {
     "cli": f"{PROCESSES} cluster/compose cluster/local broker calls charts demo faults gateway "
     "imaging jobs load mirror practice security simulation benchmarks",
     "classroom": f"{PROCESSES} cluster/compose calls charts cli demo imaging jobs mirror practice transport",
-    "benchmarks": f"{PROCESSES} cluster/local batch broker calls imaging jobs security",
+    "benchmarks": f"{PROCESSES} cluster/local batch broker calls gateway imaging jobs security",
     # The door: names for programs and notebooks, each imported when it is first used.
     "labkit": "batch cluster cluster/open executors",
     "__main__": "cli",

@@ -10,7 +10,7 @@ import pytest
 
 import benchmarks
 from benchmarks import INCONCLUSIVE, MISS, PASS, BenchFailed, Figure, Section, Target, table
-from benchmarks.figures import TIMES, interval_of_median, percentile, rates, ratios
+from benchmarks.figures import TIMES, interval_of_median, rates, ratios
 from benchmarks.kill import Kill, kills
 from benchmarks.pictures import require_equal, resized_photos
 from benchmarks.scheduler_cost import TASKS_PER_TURN, Bench
@@ -130,17 +130,6 @@ def test_a_ratio_is_taken_within_each_round() -> None:
 
 def test_a_rate_is_the_batch_divided_by_its_time() -> None:
     assert rates(100, [0.5, 2.0]) == [200.0, 50.0]
-
-
-def test_a_percentile_is_one_of_the_values() -> None:
-    values = [float(value) for value in range(100, 0, -1)]
-    assert [percentile(values, share) for share in (0, 0.5, 0.99, 1)] == [1.0, 50.0, 99.0, 100.0]
-    assert percentile([7.0], 0.99) == 7.0
-
-
-def test_a_percentile_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="percentile"):
-        percentile([], 0.5)
 
 
 # --- how it is measured ---
@@ -375,6 +364,9 @@ SHRUNK: dict[str, Any] = {
     },
     "benchmarks.kill.KILLS_PER_ROUND": 1,
     "benchmarks.memory.QUEUED": 200,
+    "benchmarks.gateway.QUICK_REQUESTS": 40,
+    "benchmarks.gateway.QUICK_CALLS": 8,
+    "benchmarks.gateway.QUICK_BATCH": 6,
     "benchmarks.scheduler_cost.QUICK_MANY_TASKS": 2_000,
     "benchmarks.scheduler_cost.MANY_WORKERS": 50,
 }
