@@ -14,7 +14,7 @@ from labkit.gateway.registry import Cached
 T = TypeVar("T")
 
 
-def _gateway(request: Request) -> Gateway:
+async def _gateway(request: Request) -> Gateway:  # FastAPI would call a plain function in another thread
     gateway: Gateway = request.app.state.gateway
     return gateway
 

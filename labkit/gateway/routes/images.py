@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Response, UploadFile
 
+from labkit.client.futures import TaskFuture
 from labkit.core.errors import N_, LabkitError
 from labkit.gateway.pictures import checked_upload, media_type, photo_names
 from labkit.gateway.problems import Problem
@@ -58,9 +59,13 @@ async def process(
     """Upload a picture, have a worker filter it, and answer with the result."""
     data = await image.read()
     steps = _steps(filters, filter_params)
-    await beside(checked_upload, data, image.filename or "")
     format = "jpeg" if media_type(data) == "image/jpeg" else "png"
-    future = await beside(gateway.client.submit, process_encoded, data, steps, format)
+
+    def submit() -> TaskFuture:
+        checked_upload(data, image.filename or "")
+        return gateway.client.submit(process_encoded, data, steps, format)
+
+    future = await beside(submit)
     try:
         async with asyncio.timeout(MOST_WAIT_S):
             result = await asyncio.wrap_future(future)
