@@ -30,6 +30,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "labkit.cli.programs",
             N_("see the whole system in a minute: three workers, one is killed, nothing is lost"),
         ),
+        "stress": ("labkit.cli.stress", N_("put the cluster under a planned load, and find its limit")),
         "simulate": ("labkit.cli.simulate", N_("play a run with faults on a virtual clock")),
         "bench": ("labkit.cli.programs", N_("measure speed and memory on this machine")),
     },

@@ -20,7 +20,6 @@ FACTOR = 1.5
 CLOSE = 1.15
 """The search ends when the lowest rate not followed is less than this many times the highest followed."""
 MOST_STEPS = 20
-KEPT_UP = 0.9
 
 
 class Step(NamedTuple):
@@ -75,13 +74,7 @@ class Ramp:
             self.late = True
             return False
         p95_s = report.waiting_s[1] if report.waiting_s else float("inf")
-        followed = p95_s <= self.bound_s and report.achieved >= KEPT_UP * _possible(report)
+        followed = p95_s <= self.bound_s and report.kept_up
         followed = followed and not report.errors
         self.steps.append(Step(rate, report, followed))
         return followed
-
-
-def _possible(report: Report) -> float:
-    """Return the rate that a cluster achieves that follows: the last task still takes its own time."""
-    service_s = report.service_s[1] if report.service_s else 0.0
-    return report.tasks / (report.tasks / report.offered + service_s)

@@ -113,6 +113,11 @@ def ngettext(singular: str, plural: str, n: int) -> str:
     return _spanish().ngettext(singular, plural, n)
 
 
+def decimal(number: str) -> str:
+    """Return a number in figures with the decimal mark of the reader's language: 0.5, in Spanish 0,5."""
+    return number.replace(".", ",") if language() == "es" else number
+
+
 def translate_error(error: BaseException) -> str:
     """Return the text of ``error`` in the reader's language; str(error) if it is not labkit's.
 

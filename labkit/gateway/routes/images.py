@@ -83,6 +83,7 @@ async def process(
         "X-Task-Id": future.task_id,
         "X-Worker": future.worker or "",
         "X-Attempt": str(future.attempt),
+        "X-Compute-Seconds": "" if future.compute_s is None else f"{future.compute_s:.6f}",
         "Content-Disposition": f'inline; filename="result.{format}"',
     }
     return Response(result, media_type=f"image/{format}", headers=headers)

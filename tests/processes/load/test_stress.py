@@ -1,0 +1,102 @@
+"""A small load on a real cluster, through the client and over HTTP, with a kill in the middle."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.tools.command_line import ROOT
+from tests.tools.waiting import wait_until
+
+
+class Lab:
+    """Runs commands on one background cluster in a home of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("LABKIT_")},
+            "LABKIT_HOME": str(home),
+            "LABKIT_LANG": "en",
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "labkit", *words],
+            env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+
+    def done(self, *words: str, code: int = 0) -> str:
+        process = self.start(*words)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == code, out + err
+        return out if code == 0 else out + err
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    lab = Lab(tmp_path_factory.mktemp("home"))
+    lab.done("up", "--workers", "2")
+    try:
+        yield lab
+    finally:
+        lab.done("down")
+
+
+def test_a_kill_in_the_middle_loses_nothing_and_its_cost_is_shown(lab: Lab, tmp_path: Path) -> None:
+    chart = tmp_path / "load.png"
+    words = ("--rate", "15", "--seconds", "4", "--kill-after", "1", "--chart", str(chart))
+    answer = json.loads(lab.done("stress", "sustained", *words, "--json"))
+    figures = answer["report"]
+    assert (figures["tasks"], figures["errors"]) == (60, {})
+    assert sum(figures["by_worker"].values()) == 60 and figures["waiting_s"]["p95"] >= 0
+    assert answer["fault"]["worker"] in ("worker-1", "worker-2")
+    assert answer["fault"]["held"] >= 1 and answer["fault"]["lost"] == 0
+    assert answer["fault"]["detection_s"] < 5 and answer["fault"]["first_result_elsewhere_s"] > 0
+    assert Image.open(io.BytesIO(chart.read_bytes())).size[0] == 1000
+    wait_until(lambda: '"ready"' in lab.done("status", "--json"), 20.0, "the killed worker is back")
+
+
+def test_the_same_load_goes_over_http(lab: Lab) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+    down = lab.done("stress", "simple", "--through", "api", "--port", port, code=1)
+    assert "python -m labkit api" in down and len(down.strip().splitlines()) == 1
+    api = lab.start("api", "--port", port)
+    try:
+        assert api.stdout is not None
+        assert "HTTP" in api.stdout.readline()
+        said = lab.done(
+            "stress", "continuous", "--tasks", "20", "--rate", "20", "--through", "api", "--port", port
+        )
+    finally:
+        api.send_signal(signal.SIGINT)
+        api.communicate(timeout=30)
+    assert "p95" in said and "worker-" in said and "tasks/s" in said.splitlines()[-1]
+
+
+def test_ctrl_c_ends_a_load_with_the_figures_so_far(lab: Lab) -> None:
+    load = lab.start("stress", "sustained", "--rate", "20", "--seconds", "600", "--json")
+    wait_until(lambda: json.loads(lab.done("status", "--json"))["broker"]["clients"] > 1, 20.0, "the load")
+    load.send_signal(signal.SIGINT)
+    out, err = load.communicate(timeout=30)
+    assert load.returncode == 130 and err == ""
+    answer = json.loads(out)
+    assert answer["interrupted"] and (answer["report"] is None or answer["report"]["tasks"] < 12_000)
+    assert json.loads(lab.done("status", "--json"))["broker"]["queued"] == 0
+
+
+def test_without_a_cluster_there_is_one_clear_line(tmp_path: Path) -> None:
+    said = Lab(tmp_path).done("stress", "simple", code=1)
+    assert len(said.strip().splitlines()) == 1 and "python -m labkit up" in said
