@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from labkit.core.errors import N_, LabkitError
 from labkit.gateway.access import Access
+from labkit.gateway.description import completed
 from labkit.gateway.gateway import Gateway
 from labkit.gateway.guard import Guard, Limits
 from labkit.gateway.problems import MEDIA_TYPE, TITLES, Problem, of_error
@@ -42,6 +43,8 @@ def build(gateway: Gateway, access: Access, limits: Limits | None = None) -> ASG
     app.state.gateway = gateway
     for router in ROUTERS:
         app.include_router(router)
+    described = app.openapi
+    app.openapi = lambda: app.openapi_schema or completed(described())  # type: ignore[method-assign]
     app.add_exception_handler(LabkitError, _labkit_error)
     app.add_exception_handler(RequestValidationError, _wrong_body)
     app.add_exception_handler(HTTPException, _http_error)

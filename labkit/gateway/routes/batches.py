@@ -29,12 +29,18 @@ def _read(body: BatchRequest, gateway: Gateway) -> tuple[list[Picture], list[Ste
     return chosen(body.images, body.count, gateway.spool), steps
 
 
-@router.post("/api/process-batch/distributed/", status_code=202)
+@router.post(
+    "/api/process-batch/distributed/",
+    status_code=202,
+    responses={200: {"description": "The batch is done", "model": dict[str, Any]}},
+)
 async def distributed(
     body: BatchRequest,
     gateway: OfRequest,
     response: Response,
-    wait: Annotated[float | None, Query(ge=0, le=MOST_WAIT_S, description="seconds to wait")] = None,
+    wait: Annotated[
+        float | None, Query(ge=0, le=MOST_WAIT_S, description="seconds to wait", examples=[30])
+    ] = None,
 ) -> dict[str, Any]:
     """Send a batch to the cluster's workers.
 

@@ -26,8 +26,10 @@ async def status(gateway: OfRequest) -> JSONResponse:
 
 @router.post("/api/workers/{worker}/{command}/")
 async def command(
-    worker: Annotated[str, Path(description="a worker's id, such as worker-2", max_length=100)],
-    command: Annotated[str, Path(description="kill, pause, resume, stop or start", max_length=20)],
+    worker: Annotated[str, Path(description="a worker's id", max_length=100, examples=["worker-2"])],
+    command: Annotated[
+        str, Path(description="kill, pause, resume, stop or start", max_length=20, examples=["pause"])
+    ],
     gateway: OfRequest,
 ) -> dict[str, Any]:
     """Kill, freeze (pause), resume, stop or start a worker. A stop drains and takes up to ten seconds."""
@@ -42,7 +44,10 @@ async def scale(body: ScaleRequest, gateway: OfRequest) -> dict[str, Any]:
     return {"workers": await beside(gateway.scale, body.workers)}
 
 
-@router.get("/api/health/")
+@router.get(
+    "/api/health/",
+    responses={503: {"description": "The broker does not answer", "model": dict[str, Any]}},
+)
 async def health(gateway: OfRequest, response: Response) -> dict[str, Any]:
     """Return whether the broker answers (200) or not (503), and the state of what stands beside it."""
     cluster = await latest(gateway.status)

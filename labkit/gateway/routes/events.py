@@ -26,7 +26,9 @@ PING_S = 10
 async def events(
     request: Request,
     gateway: OfRequest,
-    kinds: Annotated[str, Query(max_length=500, description="only these, separated by commas")] = "",
+    kinds: Annotated[
+        str, Query(max_length=500, description="only these, separated by commas", examples=["fault,lost"])
+    ] = "",
     last_event_id: Annotated[str, Header(max_length=200)] = "",
 ) -> EventSourceResponse:
     """Stream the cluster's events as they happen. `Last-Event-ID` resumes; what is missing is said."""

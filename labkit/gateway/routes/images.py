@@ -47,14 +47,28 @@ async def upload(image: Upload, gateway: OfRequest, response: Response) -> dict[
     return {"id": id, "bytes": len(data), "type": media_type(data)}
 
 
-@router.post("/api/process/", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+@router.post(
+    "/api/process/",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}, "image/jpeg": {}}, "description": "The picture"}},
+)
 async def process(
     image: Upload,
     gateway: OfRequest,
     filters: Annotated[
-        str, Form(max_length=2000, description="names of filters, separated by commas")
+        str,
+        Form(
+            max_length=2000, description="names of filters, separated by commas", examples=["sharpen,edges"]
+        ),
     ] = DEFAULT_FILTERS,
-    filter_params: Annotated[str, Form(max_length=10_000, description="parameters by filter, as JSON")] = "",
+    filter_params: Annotated[
+        str,
+        Form(
+            max_length=10_000,
+            description="parameters by filter, as JSON",
+            examples=['{"sharpen": {"intensity": 3}}'],
+        ),
+    ] = "",
 ) -> Response:
     """Upload a picture, have a worker filter it, and answer with the result."""
     data = await image.read()
