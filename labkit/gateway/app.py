@@ -13,12 +13,14 @@ from starlette.types import ASGIApp
 
 from labkit.core.errors import N_, LabkitError
 from labkit.gateway.access import Access
+from labkit.gateway.broadcast import Broadcast
 from labkit.gateway.description import completed
 from labkit.gateway.gateway import Gateway
 from labkit.gateway.guard import Guard, Limits
 from labkit.gateway.problems import MEDIA_TYPE, TITLES, Problem, of_error
 from labkit.gateway.reasons import sentence
-from labkit.gateway.routes import batches, cluster, events, images, metrics
+from labkit.gateway.routes import batches, cluster, dashboard, events, images, metrics
+from labkit.gateway.routes.common import beside
 from labkit.support.i18n import _, language
 
 log = logging.getLogger("labkit.gateway")
@@ -41,10 +43,12 @@ def build(gateway: Gateway, access: Access, limits: Limits | None = None) -> ASG
         redirect_slashes=False,
     )
     app.state.gateway = gateway
-    for router in ROUTERS:
+    app.state.broadcast = Broadcast(gateway, beside)
+    for router in (*ROUTERS, dashboard.router):
         app.include_router(router)
     described = app.openapi
     app.openapi = lambda: app.openapi_schema or completed(described())  # type: ignore[method-assign]
+    dashboard.mount_files(app)
     app.add_exception_handler(LabkitError, _labkit_error)
     app.add_exception_handler(RequestValidationError, _wrong_body)
     app.add_exception_handler(HTTPException, _http_error)

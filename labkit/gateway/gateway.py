@@ -19,6 +19,7 @@ from labkit.gateway.batches import Batches
 from labkit.gateway.engines import Slots
 from labkit.gateway.live import Live
 from labkit.gateway.problems import Problem, wrapping
+from labkit.gateway.promises import Compared
 from labkit.gateway.registry import Cached, Registry
 from labkit.gateway.spool import Spool
 
@@ -39,6 +40,10 @@ class Gateway:
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         self.cluster = cluster
         self.started = time.time()
+        self.pending: dict[str, str] = {}
+        """By process, the command that is being carried out."""
+        self.compared: Compared | None = None
+        """The latest comparison of all engines."""
         with ExitStack() as undo:
             self.spool = Spool(folder)
             self.client = cluster.client("gateway")
@@ -81,7 +86,7 @@ class Gateway:
                 command=command[:40],
                 commands=", ".join(COMMANDS),
             )
-        known = [worker["name"] for worker in self.cluster.status()["workers"]]
+        known = [row["name"] for row in self.cluster.status()["processes"]]
         if name not in known:
             raise Problem(
                 404,
@@ -93,10 +98,14 @@ class Gateway:
                 known=", ".join(known),
             )
         act = cast(Callable[[str], float], getattr(self.cluster, command))
+        self.pending[name] = command
         try:
             act(name)
         except ClusterError as error:
             raise not_now(error) from error
+        finally:
+            if self.pending.get(name) == command:
+                del self.pending[name]
         return self.cluster.status()
 
     def scale(self, workers: int) -> list[str]:

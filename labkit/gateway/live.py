@@ -10,17 +10,22 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from labkit.core import history as h
-from labkit.core.history import Event, LiveView
+from labkit.core.history import Event
 from labkit.gateway.event_ring import EventRing, Numbered, Resumed
 from labkit.gateway.figures import Histogram, Window
+from labkit.gateway.last_fault import LastFault
+from labkit.gateway.moments import LOG_LINES, SPAN_S, Present, Sample
 from labkit.gateway.task_book import Entry, TaskBook
+from labkit.gateway.task_story import story
+from labkit.gateway.timeline import Timeline
+from labkit.panel.feed import Feed
 
 if TYPE_CHECKING:
     from labkit.cluster.history_file import EventFile
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
 LOOK_S = 0.05
 PIECE = 2_000
 """Events that are taken in at once; between two pieces readers get their turn."""
-SPAN_S = 60
+SAMPLE_S = 1.0
 
 
 class Latencies(NamedTuple):
@@ -46,7 +51,11 @@ class Live:
     def __init__(self, events: EventFile) -> None:
         self._file = events
         self._lock = threading.Lock()
-        self._view = LiveView(span_s=1.0, keep_s=SPAN_S + 1)
+        self._feed = Feed(SPAN_S, LOG_LINES)
+        self._view = self._feed.live
+        self._timeline = Timeline(SPAN_S)
+        self._last_fault = LastFault()
+        self._samples: deque[Sample] = deque(maxlen=SPAN_S + 1)
         self._tasks = TaskBook()
         self._ring = EventRing()
         self._waiting, self._service = Window(), Window()
@@ -71,6 +80,20 @@ class Live:
             entry = self._tasks.find(id)
             return None if entry is None else entry.as_json(self._now())
 
+    def story(self, id: str) -> dict[str, Any] | None:
+        """Return a task's story in the reader's language; None if the task is not known."""
+        with self._lock:
+            entry = self._tasks.find(id)
+            if entry is None:
+                return None
+            return story(entry, self._now(), self._view.began_at or 0.0)
+
+    @contextmanager
+    def present(self) -> Iterator[Present]:
+        """Give what the history shows; it does not change in the block."""
+        with self._lock:
+            yield Present(self._feed, self._timeline, self._last_fault, self._samples, self._tasks.twice)
+
     def counts(self) -> Counter[str]:
         """Return how many events of each kind there were."""
         with self._lock:
@@ -90,8 +113,11 @@ class Live:
         """Return the percentiles of waiting and of service in the last seconds."""
         with self._lock:
             now = self._now()
-            shares = (0.5, 0.95)
-            return Latencies(*self._waiting.percentiles(now, shares), *self._service.percentiles(now, shares))
+            return self._latencies(now)
+
+    def _latencies(self, now: float) -> Latencies:
+        shares = (0.5, 0.95)
+        return Latencies(*self._waiting.percentiles(now, shares), *self._service.percentiles(now, shares))
 
     def resume(self, last_id: str) -> tuple[Resumed, int]:
         """Return what a reader of events lacks, and the number of the latest event."""
@@ -132,20 +158,35 @@ class Live:
             while piece := list(islice(events, PIECE)):
                 self._take(piece)
                 self._tell()
+            self._sample()
             if self._closing.wait(LOOK_S):
                 return
 
     def _take(self, piece: list[Event]) -> None:
+        monotonic, wall = time.monotonic(), time.time()
         with self._lock:
             for event in piece:
-                self._view.add(event)
+                t = event.at - (event.at if self._view.began_at is None else self._view.began_at)
+                self._last_fault.add(event, t, self._view)
+                self._timeline.add(event, t)
+                self._feed.add(event, monotonic, wall)
                 if event.kind == h.JOINED:
                     self._joins[event.worker] += 1
+            self._feed.set_clock(monotonic)
             for entry in self._tasks.extend(piece):
                 self._measure(entry)
             self._ring.extend(piece)
-            self._view.results.forget(self._view.since_began(piece[-1].at))
             self._read_at = time.monotonic()
+
+    def _sample(self) -> None:
+        """Note the figures of the second that has passed."""
+        with self._lock:
+            t = self._feed.now(time.monotonic())
+            if self._view.began_at is None or (self._samples and t < self._samples[-1].t + SAMPLE_S):
+                return
+            in_flight = sum(len(worker.held) for worker in self._view.workers.values())
+            waiting = max(0, len(self._view.open) - in_flight)
+            self._samples.append(Sample(round(t, 3), waiting, in_flight, *self._latencies(self._now())))
 
     def _measure(self, entry: Entry) -> None:
         """Take in how long a task that has ended waited, and how long its last attempt took."""

@@ -104,6 +104,8 @@ class TaskBook:
         self._most = most
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._causes = Causes()
+        self.twice = 0
+        """Tasks that had a second outcome."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -123,7 +125,9 @@ class TaskBook:
                     self._submitted(event)
             elif event.kind == h.BROKER_STARTED:
                 self._new_broker(event)
-            elif entry is not None and entry.ended_at is None:
+            elif entry is not None and entry.ended_at is not None:
+                self.twice += event.kind in h.OUTCOMES
+            elif entry is not None:
                 self._change(entry, event, why)
                 if entry.ended_at is not None:
                     ended.append(entry)

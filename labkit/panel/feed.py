@@ -37,6 +37,31 @@ class LogLine(NamedTuple):
     worker: str
 
 
+class Note(NamedTuple):
+    """An event of which the log says something, with what that needs: it is said when it is read, in the
+    language of its reader."""
+
+    number: int
+    """Counts the notes from 1."""
+    t: float
+    event: Event
+    why: str
+    """Why a task was requeued, or a worker left."""
+    held: int
+    """How many tasks a worker that left still had."""
+
+    @property
+    def about(self) -> str:
+        """The worker or process that it is about, or an empty text."""
+        return self.event.worker or str(self.event.detail.get("target", ""))
+
+    def line(self) -> LogLine:
+        """Return the note in the reader's language."""
+        sentence = _sentence(self.event, self.why, self.held)
+        assert sentence is not None, "only such events are noted"
+        return LogLine(self.t, *sentence, self.about)
+
+
 class Mark(NamedTuple):
     """A fault at ``t``, to be drawn as a line."""
 
@@ -53,11 +78,14 @@ class Second(NamedTuple):
 
 
 class Feed:
-    """See the module's head."""
+    """See the module's head. ``span_s``: how many seconds the charts show; ``lines``: of the log."""
 
-    def __init__(self) -> None:
-        self.live = LiveView(span_s=1.0, keep_s=CHART_S + 1)
-        self.log: deque[LogLine] = deque(maxlen=LOG_LINES)
+    def __init__(self, span_s: int = CHART_S, lines: int = LOG_LINES) -> None:
+        self.live = LiveView(span_s=1.0, keep_s=span_s + 1)
+        self.notes: deque[Note] = deque(maxlen=lines)
+        """What the log says, the latest last."""
+        self._span_s = span_s
+        self._noted = 0
         self._causes = Causes()
         self._behind = 0.0
         """How far the broker's clock is behind ours."""
@@ -65,38 +93,45 @@ class Feed:
     def read(self, events: Iterable[Event], monotonic: float, wall: float) -> None:
         """Take in new events, in their order. ``monotonic`` and ``wall``: our clocks' seconds now."""
         for event in events:
-            if self.live.began_at is None:
-                self._behind = monotonic - event.at
-            started = _unix_time(event.detail.get("wall")) if event.kind == h.BROKER_STARTED else None
-            if started is not None:
-                self._behind = monotonic - max(0.0, wall - started) - event.at
-            running = self._running() if event.kind == h.BROKER_STARTED else []
-            self.live.add(event)
-            why = self._causes.add(event)
-            if event.kind == h.LEFT:
-                why = HUNG if self._causes.has_hung(event.worker) else ""
-            if (sentence := _sentence(event, why, self.live)) is not None:
-                about = event.worker or str(event.detail.get("target", ""))
-                self.log.append(LogLine(self.live.since_began(event.at), *sentence, about))
-            for worker, task in running:
-                text = _(
-                    "task {task}, which {worker} was computing, is unknown to the new broker: sent again"
-                )
-                self.log.append(
-                    LogLine(
-                        self.live.since_began(event.at),
-                        text.format(task=task[:6], worker=worker),
-                        HARM,
-                        worker,
-                    )
-                )
-        self._behind = min(self._behind, monotonic - self.live.latest_at)
-        self.live.results.forget(self.now(monotonic))
+            self.add(event, monotonic, wall)
+        self.set_clock(monotonic)
+
+    def add(self, event: Event, monotonic: float, wall: float) -> None:
+        """Take in one event; ``set_clock`` follows the last one of several."""
+        if self.live.began_at is None:
+            self._behind = monotonic - event.at
+        started = _unix_time(event.detail.get("wall")) if event.kind == h.BROKER_STARTED else None
+        if started is not None:
+            self._behind = monotonic - max(0.0, wall - started) - event.at
+        running = self._running() if event.kind == h.BROKER_STARTED else []
+        self.live.add(event)
+        why = self._causes.add(event)
+        if event.kind == h.LEFT:
+            why = HUNG if self._causes.has_hung(event.worker) else ""
+        if event.kind in NOTED:
+            self._note(event, why)
+        for worker, task in running:
+            self._note(event._replace(worker=worker, task=task), why)
 
     def _running(self) -> list[tuple[str, str]]:
         """Return (worker, task) of what is computed now: a new broker does not know it."""
         known = sorted(self.live.workers.items())
         return [(name, worker.computing) for name, worker in known if worker.computing]
+
+    def set_clock(self, monotonic: float) -> None:
+        """Take the latest event into account for ``now``, and forget results that are too old."""
+        self._behind = min(self._behind, monotonic - self.live.latest_at)
+        self.live.results.forget(self.now(monotonic))
+
+    def _note(self, event: Event, why: str) -> None:
+        held = len(self.live.workers[event.worker].held) if event.kind == h.LEFT and event.worker else 0
+        self._noted += 1
+        self.notes.append(Note(self._noted, self.live.since_began(event.at), event, why, held))
+
+    @property
+    def log(self) -> list[LogLine]:
+        """The log in the reader's language, the latest line last."""
+        return [note.line() for note in self.notes]
 
     def now(self, monotonic: float) -> float:
         """Return the present instant, in seconds since the history's first event."""
@@ -114,13 +149,16 @@ class Feed:
         return self.live.counts[h.DONE]
 
     def seconds(self, monotonic: float) -> list[Second]:
-        """Return the last ``CHART_S`` whole seconds. The present second is left out: it is not over yet."""
+        """Return the last whole seconds, as many as the charts show, without the present one.
+
+        That one is not over yet.
+        """
         end = int(self.now(monotonic))
-        return [Second(t, self.live.results.by_worker(t)) for t in range(max(0, end - CHART_S), end)]
+        return [Second(t, self.live.results.by_worker(t)) for t in range(max(0, end - self._span_s), end)]
 
     def marks(self, monotonic: float) -> list[Mark]:
         """Return the faults of the time that the chart shows."""
-        since = int(self.now(monotonic)) - CHART_S
+        since = int(self.now(monotonic)) - self._span_s
         marks = []
         for event in self.live.faults:
             t, fault = self.live.since_began(event.at), str(event.detail.get("fault", ""))
@@ -142,13 +180,21 @@ def _unix_time(wall: object) -> float | None:
         return None
 
 
-def _sentence(event: Event, why: str, live: LiveView) -> tuple[str, str] | None:
-    """Return an event in the reader's language, and its mood; None for events that every task has.
+NOTED = frozenset(
+    {
+        h.FAULT, h.LOST, h.REQUEUED, h.SUSPECT, h.ALIVE, h.JOINED, h.DRAINING, h.LEFT, h.REFUSED, h.FAILED,
+        h.POISONED, h.DUPLICATE, h.BROKER_STARTED, h.BROKER_STOPPED, h.POLICY_ERROR, h.GAP,
+    }
+)  # fmt: skip
+"""The kinds of events that the log names: not those that every task has."""
 
-    ``why``: why a task was requeued, or a worker left. ``live``: the present, this event included.
+
+def _sentence(event: Event, why: str, held: int) -> tuple[str, str] | None:
+    """Return an event in the reader's language, and its mood; None for a kind that is not ``NOTED``.
+
+    ``why``: why a task was requeued, or a worker left. ``held``: how many tasks that worker still had.
     """
     detail = event.detail
-    held = len(live.workers[event.worker].held) if event.kind == h.LEFT and event.worker else 0
     known = {
         "worker": event.worker or "?",
         "task": event.task[:6] or "?",
@@ -205,6 +251,9 @@ def _sentence(event: Event, why: str, live: LiveView) -> tuple[str, str] | None:
             text, mood = _("task {task} is poison: it will not be tried again"), HARM
         case h.DUPLICATE:
             text, mood = _("a late result of task {task} from {worker} was counted and dropped"), PLAIN
+        case h.BROKER_STARTED if event.task:
+            text = _("task {task}, which {worker} was computing, is unknown to the new broker: sent again")
+            mood = HARM
         case h.BROKER_STARTED:
             text, mood = _("a broker takes up its work"), GOOD
         case h.BROKER_STOPPED:

@@ -12,6 +12,7 @@ from labkit.gateway import engines
 from labkit.gateway.gateway import Gateway
 from labkit.gateway.pictures import Picture, chosen
 from labkit.gateway.problems import Problem
+from labkit.gateway.promises import Compared
 from labkit.gateway.requests import BatchRequest, CompareRequest
 from labkit.gateway.routes.common import OfRequest, beside
 from labkit.imaging.filters import Step, parse_steps
@@ -66,7 +67,9 @@ async def compare(body: CompareRequest, gateway: OfRequest) -> dict[str, Any]:
     def run() -> dict[str, Any]:
         pictures, steps = _read(body, gateway)
         with gateway.slots.taken():
-            return engines.compare(pictures, steps, body.rounds, gateway.executor)
+            answer = engines.compare(pictures, steps, body.rounds, gateway.executor)
+        gateway.compared = Compared(answer["images"], answer["pixels_equal"])
+        return answer
 
     return await beside(run)
 

@@ -26,7 +26,9 @@ async def status(gateway: OfRequest) -> JSONResponse:
 
 @router.post("/api/workers/{worker}/{command}/")
 async def command(
-    worker: Annotated[str, Path(description="a worker's id", max_length=100, examples=["worker-2"])],
+    worker: Annotated[
+        str, Path(description="a worker's id; also broker or redis", max_length=100, examples=["worker-2"])
+    ],
     command: Annotated[
         str, Path(description="kill, pause, resume, stop or start", max_length=20, examples=["pause"])
     ],
@@ -34,8 +36,9 @@ async def command(
 ) -> dict[str, Any]:
     """Kill, freeze (pause), resume, stop or start a worker. A stop drains and takes up to ten seconds."""
     after = await beside(gateway.command, command, worker)
-    row = next(row for row in after["workers"] if row["name"] == worker)
-    return {"worker": worker, "command": command, "process": row["process"], "broker_says": row["status"]}
+    process = next(row["state"] for row in after["processes"] if row["name"] == worker)
+    says = next((row["status"] for row in after["workers"] if row["name"] == worker), None)
+    return {"worker": worker, "command": command, "process": process, "broker_says": says}
 
 
 @router.post("/api/cluster/scale/")

@@ -6,11 +6,11 @@ import asyncio
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Response, UploadFile
+from fastapi import APIRouter, File, Form, Path, Response, UploadFile
 
 from labkit.client.futures import TaskFuture
 from labkit.core.errors import N_, LabkitError
-from labkit.gateway.pictures import checked_upload, media_type, photo_names
+from labkit.gateway.pictures import checked_upload, chosen, media_type, photo_names
 from labkit.gateway.problems import Problem
 from labkit.gateway.routes.common import OfRequest, beside
 from labkit.imaging.filters import Step, parse_steps
@@ -35,6 +35,16 @@ async def images(gateway: OfRequest) -> dict[str, Any]:
             if gateway.batches.row_of(stored.id) is None
         ],
     }
+
+
+@router.get("/api/images/{name}/", response_class=Response, responses={200: {"content": {"image/*": {}}}})
+async def image(
+    name: Annotated[str, Path(description="a photo's name or an upload's id", max_length=200)],
+    gateway: OfRequest,
+) -> Response:
+    """Return a picture as it was before any filter: a photo of the lab, or an upload."""
+    (picture,) = await beside(chosen, [name], 1, gateway.spool)
+    return Response(picture.data, media_type=media_type(picture.data))
 
 
 @router.post("/api/images/", status_code=201)

@@ -1,0 +1,17 @@
+// The cluster's token: kept for this tab only. A link may bring it as #token=…, which no server sees.
+const KEY = "labkit-token";
+
+export function token() {
+  return sessionStorage.getItem(KEY) ?? "";
+}
+
+export function takeToken(text) {
+  if (text.trim()) sessionStorage.setItem(KEY, text.trim());
+  else sessionStorage.removeItem(KEY);
+}
+
+const given = new URLSearchParams(location.hash.slice(1)).get("token");
+if (given !== null) {
+  takeToken(given);
+  history.replaceState(null, "", location.pathname + location.search);
+}
