@@ -118,7 +118,7 @@ class Broadcast:
             return bodies, None
         gateway = self._gateway
         with gateway.live.present() as present:
-            monotonic = time.monotonic()
+            monotonic, wall = time.monotonic(), time.time()
             for language, has_all in wanted:
                 with in_language(language):
                     made = moment(
@@ -126,6 +126,7 @@ class Broadcast:
                         present,
                         seen if has_all else Seen(),
                         monotonic,
+                        wall,
                         dict(gateway.pending),
                         gateway.compared,
                     )

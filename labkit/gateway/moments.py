@@ -7,7 +7,6 @@ they are small. Texts are in the reader's language. Instants are seconds since t
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
@@ -76,13 +75,14 @@ def moment(
     present: Present,
     before: Seen,
     monotonic: float,
+    wall: float,
     pending: Mapping[str, str],
     compared: Compared | None = None,
 ) -> Moment:
-    """Return what a page that has seen ``before`` needs to show this moment."""
+    """Return what a page that has seen ``before`` needs to show this moment, at our clocks' two instants."""
     feed = present.feed
     now = feed.now(monotonic)
-    shown = moment_of(status, feed, monotonic, pending, time.time())
+    shown = moment_of(status, feed, monotonic, pending, wall)
     present.timeline.settle(now)
     present.last_fault.settle(now)
     seconds = feed.seconds(monotonic)

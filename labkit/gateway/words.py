@@ -6,13 +6,11 @@ from labkit.core.errors import N_
 from labkit.support.i18n import _
 
 WORDS = {
-    "title": N_("Dashboard of {cluster}"),
     "docs_title": N_("All calls of the HTTP side"),
     "skip": N_("Skip to the workers"),
     "live": N_("live"),
     "connecting": N_("connecting …"),
     "stale": N_("stale since {time}"),
-    "came_back": N_("live again"),
     "language": N_("Español"),
     "language_label": N_("Show this page in Spanish"),
     "theme": N_("Colours"),
@@ -80,12 +78,9 @@ WORDS = {
     "batch_failed": N_("{n} failed"),
     "before": N_("before: {name}"),
     "after": N_("after: {name}"),
-    "shown_first": N_("The first {n} pictures, before and after"),
     "story": N_("Story of a task"),
     "story_of": N_("Story of task {task}"),
-    "story_show": N_("Show"),
     "story_id": N_("Task id"),
-    "story_after": N_("after"),
     "close": N_("Close"),
     "token_title": N_("The cluster's token"),
     "token_why": N_("This changes something, so it needs the cluster's token. This command prints it:"),

@@ -55,7 +55,7 @@ ROOMS = {
     "faults": f"{PROCESSES} cluster/local imaging jobs mirror security",
     "practice": f"{PROCESSES} cluster/compose calls imaging jobs mirror security simulation transport",
     "load": f"{PROCESSES} charts imaging jobs",
-    "gateway": f"{PROCESSES} charts imaging jobs mirror security",
+    "gateway": f"{PROCESSES} charts imaging jobs mirror panel security",
     "cli": f"{PROCESSES} cluster/compose cluster/local broker calls charts demo faults gateway "
     "imaging jobs load mirror practice security simulation benchmarks",
     "classroom": f"{PROCESSES} cluster/compose calls charts cli demo imaging jobs mirror practice transport",

@@ -68,7 +68,7 @@ function update(card, given) {
   given.facts.forEach(([name, value], row) => {
     show(card.facts.children[2 * row], name);
     show(card.facts.children[2 * row + 1], value);
-    card.facts.children[2 * row + 1].classList.toggle("long", value.length > 16);
+    card.facts.children[2 * row + 1].classList.toggle("long", value.length > 10);
   });
   show(card.pending, given.pending);
   const focused = [...card.buttons.values()].includes(document.activeElement) ? document.activeElement : null;

@@ -29,6 +29,7 @@ function figure(yRange, tools = "") {
   plot.toolbar.logo = null;
   plot.below[0].formatter = new Bokeh.NumeralTickFormatter({ format: "00:00:00" });
   plot.below[0].ticker = new Bokeh.SingleIntervalTicker({ interval: 10, num_minor_ticks: 0 });
+  plot.left[0].ticker = new Bokeh.BasicTicker({ desired_num_ticks: 4, num_minor_ticks: 0 });
   plot.xgrid.visible = false;
   return plot;
 }

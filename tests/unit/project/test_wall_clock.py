@@ -16,6 +16,8 @@ WALL_MODULES = {"datetime"}
 SHOWN_ONLY = {
     "labkit.mirror.writer": "last_heartbeat in Redis, for people",
     "labkit.broker.service": "when this broker started, in the history",
+    "labkit.gateway.live": "which of the panel's and dashboard's seconds an event was in",
+    "labkit.gateway.broadcast": "when a fault was done that no broker could note",
     "labkit.cli.status": "when the live view was drawn",
     "labkit.cli.autoscale": "when a decision was made",
     "labkit.cluster.supervisor.supervisor": "when a fault was done that could not be noted",

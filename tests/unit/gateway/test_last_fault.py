@@ -1,0 +1,103 @@
+"""The last fault's chain: the same instants as a History of the same events, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from labkit.core import history as h
+from labkit.core.history import Event, History, LiveView
+from labkit.gateway.last_fault import LastFault
+from labkit.simulation import simulate
+from tests.tools.made_histories import CLOCK, run
+
+
+def followed(events: Sequence[Event]) -> LastFault:
+    view, fault = LiveView(), LastFault()
+    for event in events:
+        t = event.at - (event.at if view.began_at is None else view.began_at)
+        fault.add(event, t, view)
+        view.add(event)
+        fault.settle(t)
+    return fault
+
+
+def killed(**options: float | int | bool | None) -> list[Event]:
+    return run(tasks=600, kill_at=4.0, back_after=3.0, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_kill_gives_the_historys_chain(seed: int) -> None:
+    events = killed(seed=seed)
+    chain = followed(events).chain
+    (truth,) = History(events).recoveries()
+    assert chain is not None
+    assert (chain.fault, chain.target, chain.cause) == (truth.fault, truth.target, truth.cause)
+    assert [chain.began_at, chain.noticed_at, chain.requeued_at, chain.elsewhere_at] == pytest.approx(
+        [truth.fault_at, truth.detected_at, truth.requeued_at, truth.first_result_elsewhere_at]
+    )
+    assert chain.held == len(truth.held) and not chain.open
+    assert chain.recovery_s == pytest.approx(truth.recovery_s)
+    assert chain.restored_at is not None and truth.restored_at is not None
+    assert chain.restored_at == pytest.approx(truth.restored_at, abs=0.5)
+
+
+def test_a_loss_without_a_command_is_a_fault_too() -> None:
+    events = killed(injected=False)
+    chain = followed(events).chain
+    (truth,) = History(events).recoveries()
+    assert chain is not None and (chain.fault, chain.target) == ("", truth.target)
+    assert chain.began_at == pytest.approx(truth.detected_at)
+    assert chain.elsewhere_at == pytest.approx(truth.first_result_elsewhere_at)
+
+
+def test_what_the_others_did_while_it_was_away_is_counted() -> None:
+    events = killed()
+    chain = followed(events).chain
+    assert chain is not None and chain.noticed_at is not None and chain.back_at is not None
+    truth = History(events).share(since=chain.noticed_at, until=chain.back_at)
+    assert {name: n for name, n in truth.items() if n} == dict(chain.results)
+    assert chain.target not in chain.results and chain.failed == 0
+
+
+def test_too_few_results_before_the_fault_are_no_usual_rate() -> None:
+    chain = followed(run(tasks=6, kill_at=0.6, seconds=(0.3, 0.4), back_after=1.0)).chain
+    assert chain is not None and chain.noticed_at is not None
+    assert (chain.restored_at, chain.unrestored) == (None, "few_before")
+
+
+def test_a_polite_stop_and_a_start_are_no_faults() -> None:
+    events = [
+        Event(CLOCK, h.BROKER_STARTED, detail={"epoch": "e1"}),
+        Event(CLOCK + 1, h.JOINED, "", 0, "worker-1"),
+        Event(CLOCK + 2, h.FAULT, detail={"fault": "stop", "target": "worker-1"}),
+        Event(CLOCK + 3, h.FAULT, detail={"fault": "start", "target": "worker-1"}),
+    ]
+    assert followed(events).chain is None
+
+
+def test_a_new_broker_that_finds_open_tasks_is_a_fault_of_the_broker() -> None:
+    submitted = {"job": "labkit.jobs:add", "client": "c", "bytes": 1}
+    events = [
+        Event(CLOCK, h.BROKER_STARTED, detail={"epoch": "e1"}),
+        Event(CLOCK + 1, h.SUBMITTED, "a", detail=submitted),
+        Event(CLOCK + 2, h.DISPATCHED, "a", 1, "worker-1"),
+        Event(CLOCK + 5, h.BROKER_STARTED, detail={"epoch": "e2"}),
+        Event(CLOCK + 6, h.SUBMITTED, "a", detail=submitted),
+        Event(CLOCK + 7, h.DONE, "a", 1, "worker-1", {"compute_s": 0.1, "bytes": 1}),
+    ]
+    chain = followed(events).chain
+    assert chain is not None
+    assert (chain.target, chain.noticed_at, chain.requeued_at, chain.elsewhere_at) == ("broker", 5, 6, 7)
+    assert chain.held == 1 and not chain.open
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_simulated_run_is_followed_and_no_task_of_the_last_fault_stays_open(seed: int) -> None:
+    events = list(simulate(seed, tasks=80, faults=("kill",)).history)
+    fault = followed(events)
+    truths = [truth for truth in History(events).recoveries() if truth.target != "broker"]
+    if fault.chain is not None and truths and fault.chain.target != "broker":
+        assert fault.chain.target in {truth.target for truth in truths}
+        assert not fault.chain.open
