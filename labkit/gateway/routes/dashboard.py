@@ -19,7 +19,6 @@ from fastapi.responses import HTMLResponse
 from sse_starlette import EventSourceResponse
 from starlette.staticfiles import StaticFiles
 
-import labkit
 from labkit.cluster.status_text import COMMANDS, TONES
 from labkit.core.errors import N_
 from labkit.gateway.problems import Problem
@@ -51,7 +50,7 @@ def mount_files(app: FastAPI) -> None:
 @router.get("/")
 async def page(gateway: OfRequest, lang: Language = None) -> HTMLResponse:
     """Return the dashboard in the reader's language."""
-    return _page("dashboard.html", lang, {"cluster": gateway.cluster.name, "version": labkit.__version__})
+    return _page("dashboard.html", lang, {"cluster": gateway.cluster.name})
 
 
 @router.get("/docs")
