@@ -6,7 +6,7 @@ Reading order::
     problems, reasons      the one shape of all errors   (pure)
     gateway                everything that requests need, in one object
     engines, batches       batches on this machine, and on the cluster
-    live                   follows the history: task_book, event_ring, figures, timeline, last_fault   (pure
+    live                   follows the history: task_book, event_ring, figures, timeline, last_fault
     moments, promises      what the dashboard shows at one moment   (pure)
     broadcast              sends the moments to all open pages
     routes, app, server    the addresses, the application, uvicorn
