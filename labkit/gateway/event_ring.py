@@ -9,16 +9,28 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
-from labkit.core.history import Event
+from labkit.core.history import Event, encode_event
 
 
-class Numbered(NamedTuple):
+class Numbered:
     """One event and its number in the history."""
 
-    number: int
-    event: Event
+    __slots__ = ("_sent", "event", "number")
+
+    def __init__(self, number: int, event: Event) -> None:
+        self.number = number
+        self.event = event
+        self._sent: bytes | None = None
+
+    def as_sent(self, run: str) -> bytes:
+        """Return it as a server-sent event: encoded once, however many readers there are."""
+        if self._sent is None:
+            text = f"id: {run}-{self.number}\r\nevent: {self.event.kind}\r\ndata: {encode_event(self.event)}"
+            self._sent = f"{text}\r\n\r\n".encode()
+        return self._sent
 
 
 class Resumed(NamedTuple):
@@ -56,7 +68,9 @@ class EventRing:
         """Return what came after the event with this number."""
         first = self._events[0].number if self._events else self.latest + 1
         missing = max(0, first - number - 1)
-        return Resumed(missing, [each for each in self._events if each.number > number])
+        count = min(len(self._events), self.latest - number)  # from the end: a reader lacks the latest few
+        newest = list(islice(reversed(self._events), max(0, count)))
+        return Resumed(missing, newest[::-1])
 
     def resume(self, last_id: str) -> Resumed:
         """Return what a reader lacks that has seen ``last_id``; without one it gets what comes from now on.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from labkit.core import history as h
 from labkit.core.history import Event
-from labkit.gateway.event_ring import EventRing, Numbered, Resumed
+from labkit.gateway.event_ring import EventRing, Resumed
 from labkit.gateway.figures import Histogram, Window
 from labkit.gateway.last_fault import LastFault
 from labkit.gateway.moments import LOG_LINES, SPAN_S, Present, Sample
@@ -129,9 +129,10 @@ class Live:
         with self._lock:
             return self._ring.after(number)
 
-    def id_of(self, event: Numbered) -> str:
-        """Return the id by which a reader resumes after this event."""
-        return self._ring.id_of(event.number)
+    @property
+    def run(self) -> str:
+        """The part of an event's id that names the history."""
+        return self._ring.run
 
     @contextmanager
     def news(self) -> Iterator[asyncio.Event]:

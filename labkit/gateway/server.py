@@ -12,11 +12,14 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from labkit.core.errors import N_, PortInUse
+from labkit.support import descriptors
 
 USUAL_PORT = 8000
 BACKLOG = 512
 MOST_CONNECTIONS = 1_200
 """Connections at the same time; one more is answered 503."""
+OTHER_DESCRIPTORS = 400
+"""For the cluster, Redis, pictures and the engines of this machine."""
 IDLE_S = 20
 GRACE_S = 5
 """How long requests under way may take at the end."""
@@ -83,6 +86,7 @@ class Server(uvicorn.Server):
 def serve(app: ASGIApp, bound: socket.socket, on_ready: Callable[[], None] = lambda: None) -> None:
     """Serve on a bound socket until SIGINT or SIGTERM; ``on_ready`` is called when requests are answered."""
     server = Server(app)
+    descriptors.allow(MOST_CONNECTIONS + OTHER_DESCRIPTORS)
 
     async def run() -> None:
         loop = asyncio.get_running_loop()

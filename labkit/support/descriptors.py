@@ -41,6 +41,22 @@ def named() -> Iterator[None]:
         raise
 
 
+def allow(count: int) -> None:
+    """Let this process open ``count`` descriptors, or as many as the system allows it.
+
+    The usual limit of 1,024 is far below what the system allows. It protects programs that use ``select``
+    with descriptors of any number; ours use ``poll`` or better. On Windows there is no such limit.
+    """
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def require(count: int) -> None:
     """Raise TooManyOpenFiles unless this process can open ``count`` more descriptors now."""
     with named(), ExitStack() as opened:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from labkit.support import descriptors
 from tests.processes.gateway.conftest import Side
 
 BATCH = "/api/process-batch/distributed/"
@@ -134,7 +135,8 @@ def test_a_slow_body_is_cut(side: Side) -> None:
 def test_many_idle_connections_stop_nobody(side: Side) -> None:
     idle = []
     try:
-        for _ in range(400):
+        descriptors.allow(2_500)  # of these tests: both ends are in this process
+        for _ in range(1_000):
             idle.append(socket.create_connection(("127.0.0.1", side.port), timeout=10))
         assert side.http.get("/api/workers/status/").status_code == 200
     finally:
