@@ -82,7 +82,7 @@ def _main(folder: Path) -> int:
     from labkit.gateway.app import build
     from labkit.gateway.gateway import Gateway
     from labkit.gateway.server import Server, bind
-    from labkit.gateway.token import token_of
+    from labkit.security.api_token import api_token_of
 
     run_folder = RunFolder(folder)
     state = run_folder.running()
@@ -91,7 +91,7 @@ def _main(folder: Path) -> int:
     with Cluster(LocalBackend(run_folder, state)) as cluster:
         bound = bind("127.0.0.1", 0)
         gateway = Gateway(cluster, folder / "api")
-        access = Access(token_of(run_folder.read_token()))
+        access = Access(api_token_of(run_folder.read_token()))
         server = Server(_with_bare_route(build(gateway, access)))
 
         def end_with_input() -> None:

@@ -1,23 +1,28 @@
-"""``api``: serves the HTTP side of a cluster that is up, until Ctrl-C."""
+"""``api``: serves the HTTP side of a cluster that has none, until Ctrl-C; otherwise says where it listens."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from labkit.cli import output
 from labkit.cli.cluster import connected, name_option
-from labkit.cli.parser import Parser
+from labkit.cli.parser import Parser, port_number
+from labkit.cluster.api_side import check_packages
+from labkit.core.errors import N_, ClusterError
 from labkit.support.i18n import _
 from labkit.support.settings import Settings
+
+if TYPE_CHECKING:
+    from labkit.cluster import Cluster
 
 
 def configure(_name: str, parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument(
         "--port",
-        type=int,
-        metavar="PORT",
+        metavar=_("PORT"),
         help=_("where to listen (default: 8000 if it is free, else another)"),
     )
     parser.add_argument("--show-token", action="store_true", help=_("print the token for changing something"))
@@ -26,32 +31,55 @@ def configure(_name: str, parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Serve until Ctrl-C, or print the token."""
+    """Serve until Ctrl-C, or print the token, or where a cluster that has an HTTP side serves it."""
+    port = None if options.port is None else port_number("port", options.port)
     with connected(options, settings) as cluster:
-        from labkit.gateway.token import token_of
-
-        token = token_of(cluster.credentials.secret)
         if options.show_token:
-            output.line(token)
-            return 0
-        from labkit.gateway.access import Access
-        from labkit.gateway.app import build
-        from labkit.gateway.gateway import Gateway
-        from labkit.gateway.server import bind, serve
-
-        bound = bind("127.0.0.1", options.port)
-        gateway = Gateway(cluster, cluster.folder / "api")
-        try:
-            port = bound.getsockname()[1]
-
-            def ready() -> None:
-                output.line(_("The HTTP side of the cluster {name!r}:").format(name=cluster.name))
-                output.line()
-                output.line(f"  http://localhost:{port}/        " + _("dashboard"))
-                output.line(f"  http://localhost:{port}/docs    " + _("all calls, to try out"))
-                sys.stdout.flush()
-
-            serve(build(gateway, Access(token)), bound, ready)
-        finally:
-            gateway.close()
+            output.line(cluster.api_token())
+        elif cluster.api_url is None:
+            _serve(cluster, settings, port)
+        else:
+            _show_running(cluster, port)
     return 0
+
+
+def _serve(cluster: Cluster, settings: Settings, port: int | None) -> None:
+    check_packages()
+    from labkit.gateway.serving import bind_for, serve_cluster
+
+    with bind_for(settings, port) as bound:
+        url = f"http://localhost:{bound.getsockname()[1]}"
+
+        def ready() -> None:
+            output.line(_("The HTTP side of the cluster {name!r}, until Ctrl-C:").format(name=cluster.name))
+            _show(url)
+            sys.stdout.flush()
+
+        serve_cluster(cluster, settings, bound, ready)
+
+
+def _show_running(cluster: Cluster, port: int | None) -> None:
+    """Say where the cluster's own HTTP side is. Raises ClusterError if it is down, or has another port."""
+    if port not in (None, cluster.ports["api"]):
+        raise ClusterError(
+            N_(
+                "the HTTP side of the cluster {name!r} has the port {port}; python -m labkit down ends the "
+                "cluster, then 'up --api-port {wanted}' starts it with another"
+            ),
+            name=cluster.name,
+            port=cluster.ports["api"],
+            wanted=port,
+        )
+    cluster.wait_for_api()
+    assert cluster.api_url is not None
+    output.line(_("The HTTP side of the cluster {name!r} is up already:").format(name=cluster.name))
+    _show(cluster.api_url)
+    output.next_steps(
+        ("api --show-token", _("the token for changing something")), ("logs api", _("what it printed"))
+    )
+
+
+def _show(url: str) -> None:
+    output.line()
+    output.line(f"  {url}/        " + _("dashboard"))
+    output.line(f"  {url}/docs    " + _("all calls, to try out"))

@@ -13,7 +13,7 @@ from labkit.cli.parser import Parser, port_number
 from labkit.cluster.compose.containers import ClusterIncomplete
 from labkit.cluster.compose.projects import ENV_FILE, missing_in_env_file
 from labkit.cluster.open import chosen, find, unknown_filters
-from labkit.cluster.ports import USUAL, VARIABLES, asked_for, check_distinct
+from labkit.cluster.ports import API, API_USUAL, USUAL, VARIABLES, asked_for, check_distinct
 from labkit.cluster.processes import KILLED, MAX_WORKERS, STOPPED
 from labkit.cluster.readiness import DEFAULT
 from labkit.cluster.run_folder import RunFolder
@@ -46,10 +46,15 @@ def configure(name: str, parser: Parser) -> None:
             ).format(policies=", ".join(POLICIES)),
         )
         ports = parser.add_argument_group(_("ports"), _("by default the usual ports, if they are free"))
-        for option, default in USUAL.items():
+        for option, default in {**USUAL, API: API_USUAL}.items():
             ports.add_argument(
                 f"--{option}-port", metavar=_("PORT"), help=_("usually {port}").format(port=default)
             )
+        parser.add_argument(
+            "--no-api",
+            action="store_true",
+            help=_("without the HTTP side (the course's calls, the dashboard)"),
+        )
         json_option(parser)
         parser.examples("up", "up --workers 5 --policy round_robin", "up --name second --redis-port 6400")
     elif name == "scale":
@@ -142,7 +147,10 @@ def _up(options: argparse.Namespace, settings: Settings) -> int:
     for warning in unknown_filters(settings, cluster.backend) if is_new else ():
         output.complain(_("warning: {what}").format(what=translate_error(warning)))
     with cluster:
+        api_trouble = _api_trouble(cluster, options)
         told = {**_told(cluster, is_new), "completed_now": is_completed}
+    if api_trouble:
+        output.complain(api_trouble)
     if options.json:
         output.as_json(
             {key: value for key, value in told.items() if key not in ("down", "warnings", "completed_now")}
@@ -168,15 +176,17 @@ def _started_or_found(options: argparse.Namespace, settings: Settings) -> tuple[
     except ClusterIncomplete:
         is_incomplete = True
     if is_incomplete:
-        return start_background(name=options.name, backend=backend, settings=settings), False, True
+        api = not options.no_api
+        cluster = start_background(name=options.name, backend=backend, api=api, settings=settings)
+        return cluster, False, True
     # A note about containers that run no longer does not choose what is started now.
     backend = chosen(options.backend, settings)
     _mean(options.name, settings, backend, is_named=options.backend is not None)
     workers = 3 if options.workers is None else options.workers
     try:
         cluster = start_background(
-            workers, options.name, backend=backend, policy=options.policy, settings=settings,
-            ready_timeout_s=READY_S,
+            workers, options.name, backend=backend, policy=options.policy, api=not options.no_api,
+            settings=settings, ready_timeout_s=READY_S,
         )  # fmt: skip
         return cluster, True, False
     except ClusterError:
@@ -206,6 +216,22 @@ def _as_wanted(cluster: Cluster, options: argparse.Namespace) -> Cluster:
     )  # fmt: skip
 
 
+def _api_trouble(cluster: Cluster, options: argparse.Namespace) -> str:
+    """Wait until the HTTP side answers; return a line that says why there is none or it does not, or ""."""
+    if options.no_api:
+        return ""
+    reason = cluster.without_api
+    if reason is None:
+        try:
+            cluster.wait_for_api()
+        except ClusterError as error:
+            reason = error
+    if reason is None:
+        return ""
+    text = _("warning: the cluster is up without its HTTP side: {reason}")
+    return text.format(reason=translate_error(reason))
+
+
 def _told(cluster: Cluster, is_new: bool) -> dict[str, Any]:
     status = cluster.status()
     return {
@@ -215,10 +241,12 @@ def _told(cluster: Cluster, is_new: bool) -> dict[str, Any]:
         "ready": [worker["name"] for worker in status["workers"] if is_ready(worker)],
         "down": {worker["name"]: worker["process"] for worker in status["workers"] if not is_ready(worker)},
         "warnings": attention.lines(status),
-        "ports": dict(cluster.ports),
+        "ports": {kind: port for kind, port in cluster.ports.items() if kind != API},
+        "api_port": cluster.ports.get(API),
         "address": cluster.address,
         "event_address": cluster.event_address,
         "redis_url": None if cluster.redis_url is None else without_password(cluster.redis_url),
+        "api_url": cluster.api_url,
         "folder": str(cluster.folder),
         "cleaned_up": cluster.cleaned_up,
         "backend": cluster.backend,
@@ -268,6 +296,8 @@ def _show_up(told: dict[str, Any], cluster: Cluster, options: argparse.Namespace
     rows = [(_("clients"), cluster.address), (_("events"), cluster.event_address), ("Redis", redis)]
     if "worker" in cluster.ports:
         rows.insert(1, (_("workers"), f"{address}:{cluster.ports['worker']}"))
+    if told["api_url"] is not None:
+        rows.append((_("HTTP"), f"{told['api_url']}/"))
     if told["lab_url"] is not None:
         rows.append(("JupyterLab", told["lab_url"]))
     if cluster.backend == "local":

@@ -23,8 +23,10 @@ def check_ports(settings: Settings) -> Iterator[Finding]:
         "worker": settings.worker_port,
         "event": settings.event_port,
         "redis": settings.redis_port,
+        ports.API: settings.api_port or ports.API_USUAL,
     }
-    asked, hosts = ports.asked_for(os.environ), ports.hosts(settings.host)
+    asked = ports.asked_for(os.environ)
+    hosts = {**ports.hosts(settings.host), ports.API: ports.API_HOST}
     of_clusters = _ports_of_clusters(settings)
     free = []
     for kind, port in wanted.items():
@@ -36,16 +38,17 @@ def check_ports(settings: Settings) -> Iterator[Finding]:
             )
             yield Finding("ports", OK, found, NOTHING)
         else:
-            who = _listener(port)
+            program = _listener(port)
             found = sentence(N_("{port} ({kind}): {obstacle}"), port=port, kind=kind, obstacle=obstacle)
-            if who is not None:
-                found = sentence(N_("{port} ({kind}) is taken by {who}"), port=port, kind=kind, who=who)
+            if program is not None:
+                found = sentence(N_("{port} ({kind}) is taken by {who}"), port=port, kind=kind, who=program)
             if kind in asked:  # set explicitly, so the cluster does not pick another
                 advice = sentence(
                     N_("end that program, or choose another port with {variable}"),
                     variable=ports.VARIABLES[kind],
                 )
-                yield Finding("ports", FAIL, found, advice)
+                # A cluster comes up without its HTTP side.
+                yield Finding("ports", WARN if kind == ports.API else FAIL, found, advice)
             elif kind == "redis":
                 advice = sentence(
                     N_("the cluster takes a free one, and redis-cli then needs -p and its number")
@@ -104,6 +107,7 @@ def check_published(settings: Settings) -> Iterator[Finding]:
         "LABKIT_CLIENT_PORT": settings.client_port,
         "LABKIT_EVENT_PORT": settings.event_port,
         "LABKIT_REDIS_PORT": settings.redis_port,
+        "LABKIT_API_PORT": settings.api_port or ports.API_USUAL,
         "LABKIT_LAB_PORT": settings.lab_port,
     }
     contained = {port for project in projects.running() for port in project.ports}

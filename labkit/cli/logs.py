@@ -36,7 +36,7 @@ def configure(_name: str, parser: Parser) -> None:
         "process",
         nargs="?",
         metavar="WORKER",
-        help=_("worker-1 ...; also broker, redis, supervisor (default: all)"),
+        help=_("worker-1 ...; also broker, redis, api, supervisor (default: all)"),
     )
     parser.add_argument(
         "--lines", type=int, default=50, metavar="N", help=_("how many of the last lines (default: 50)")

@@ -27,10 +27,10 @@ ROOT = Path(__file__).parents[2]
 _folder: Path | None = None
 _meant: dict[str, str] = {}
 
-ABOUT_A_CLUSTER = ("up", "status", "scale", "autoscale", "logs", "redis", "down", "submit", "stress", "kill",
-                   "pause", "resume", "stop", "start")  # fmt: skip
+ABOUT_A_CLUSTER = ("up", "status", "scale", "api", "autoscale", "logs", "redis", "down", "submit", "stress",
+                   "kill", "pause", "resume", "stop", "start")  # fmt: skip
 """The commands that take ``--name`` and ``--backend``."""
-_TARGET = r"(?: (?:(?:[\w.-]*worker-[\w-]+|broker|redis)\b|\d+\b))?"
+_TARGET = r"(?: (?:(?:[\w.-]*worker-[\w-]+|broker|redis|api)\b|\d+\b))?"
 _COMMAND = re.compile(
     rf"{re.escape(CALL)} (?:{'|'.join(ABOUT_A_CLUSTER)})\b{_TARGET}(?P<given>(?: --\w+ [\w.-]+)*)"
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from labkit.cli import output
 from labkit.cli.cluster import READY_S, broker_is_down, connected, name_option
 from labkit.cli.parser import Parser
-from labkit.cluster.processes import BROKER, REDIS, WORKER
+from labkit.cluster.processes import API, BROKER, REDIS, WORKER
 from labkit.cluster.status import recovery_command
 from labkit.cluster.status_text import STATES
 from labkit.core import history as h
@@ -28,7 +28,9 @@ POLL_S = 0.01
 
 def configure(name: str, parser: Parser) -> None:
     """Declare the options of the command called ``name``."""
-    parser.add_argument("target", metavar="WORKER", help=_("worker-1, worker-2 ...; also broker or redis"))
+    parser.add_argument(
+        "target", metavar="WORKER", help=_("worker-1, worker-2 ...; also broker, redis or api")
+    )
     name_option(parser)
     parser.examples(f"{name} worker-2")
 
@@ -68,7 +70,7 @@ def _why_not(error: ClusterError, cluster: Cluster, target: str) -> ClusterError
 
 def _is_worker(target: str) -> bool:
     """Return whether ``target``, the name of a process, is a worker's: elastic ones may have any name."""
-    return target not in (BROKER, REDIS)
+    return target not in (BROKER, REDIS, API)
 
 
 def _watch() -> tuple[str, str]:
@@ -91,6 +93,8 @@ def _kill(cluster: Cluster, target: str, _settings: Settings) -> Steps:
         )
     elif target == "redis":
         output.line(_("The cluster works without it; only redis-cli has nothing to show."))
+    elif target == API:
+        output.line(_("The cluster works without it; only curl and the dashboard get no answer."))
     return [(f"start {target}", _("start it again")), _watch()]
 
 
@@ -200,6 +204,8 @@ def _start(cluster: Cluster, target: str, _settings: Settings) -> Steps:
         return [broker_is_down(recovery), _watch()]
     began = time.monotonic()
     cluster.wait_until_ready(READY_S)
+    if target == API:
+        cluster.wait_for_api(READY_S)
     output.line(
         _("{target} is up again, after {span}.").format(
             target=target, span=output.seconds(time.monotonic() - began)

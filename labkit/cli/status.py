@@ -121,9 +121,11 @@ def _facts(status: ClusterStatus) -> list[str]:
     from rich.markup import escape
 
     broker = status["broker"]
+    url = status.get("api_url")
+    api = [] if url is None else [_("HTTP {url}").format(url=escape(f"{url}/"))]
     mirror = _("off") if status["redis_url"] is None else escape(without_password(status["redis_url"]))
     if broker is None:
-        return [_("Redis {mirror}").format(mirror=mirror)]
+        return [_("Redis {mirror}").format(mirror=mirror), *api]
     if any(row["name"] == REDIS and row.get("unstarted") for row in status["processes"]):
         mirror = _("never started")  # its port may be that of another program
     elif status["redis_url"] is not None:
@@ -133,6 +135,7 @@ def _facts(status: ClusterStatus) -> list[str]:
             queued=broker["queued"], assigned=broker["assigned"], clients=_others(broker["clients"])
         ),
         _("broker {address}   Redis {mirror}").format(address=status["address"], mirror=mirror),
+        *api,
     ]
 
 

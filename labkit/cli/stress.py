@@ -203,9 +203,7 @@ def _generator(options: argparse.Namespace, cluster: Cluster) -> Generator:
 
 def _api_of(cluster: Cluster, port: str | None) -> tuple[str, int]:
     """Return token and port of the cluster's HTTP side. Raises ClusterError if there is none."""
-    from labkit.gateway.token import token_of
-
-    token = token_of(cluster.credentials.secret)
+    token = cluster.api_token()
     usual = (cluster.ports.get("api", USUAL_PORT), USUAL_PORT)
     for number in dict.fromkeys(usual if port is None else (port_number("port", port),)):
         connection = http.client.HTTPConnection("127.0.0.1", number, timeout=ASK_S)

@@ -111,6 +111,9 @@ class Backend(Protocol):
     def lab_url(self) -> str | None:
         """See ``Cluster.lab_url``."""
 
+    def api_token(self) -> str:
+        """See ``Cluster.api_token``."""
+
     def down(self) -> None:
         """See ``Cluster.down``."""
 

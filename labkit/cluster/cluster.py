@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Self, cast
 from weakref import WeakSet
 
 from labkit.cluster.backend import Backend
-from labkit.cluster.processes import RUNNING, ProcessRow
-from labkit.cluster.readiness import down_by_command, wait_until_ready
+from labkit.cluster.processes import API, RUNNING, ProcessRow
+from labkit.cluster.readiness import down_by_command, wait_for_api, wait_until_ready
 from labkit.cluster.status import (
     BrokerStatus,
     ClusterStatus,
@@ -78,6 +78,8 @@ class Cluster:
         """The placement policy: least_busy, round_robin ...; empty if it is not known."""
         self.cleaned_up: list[str] = []
         """Processes of a crashed predecessor that were still alive and have been ended."""
+        self.without_api: LabkitError | None = None
+        """Why a cluster that was to have an HTTP side was started without one."""
         self._backend = backend
         self._pid = os.getpid()
         self._lock = threading.Lock()  # for what follows
@@ -110,6 +112,12 @@ class Cluster:
         return self._backend.endpoints.ports
 
     @property
+    def api_url(self) -> str | None:
+        """Where the cluster's HTTP side listens: http://localhost:8000; None: it has none."""
+        port = self.ports.get(API)
+        return None if port is None else f"http://localhost:{port}"
+
+    @property
     def folder(self) -> Path:
         """The run folder: events.jsonl, logs/."""
         return self._backend.folder
@@ -140,7 +148,7 @@ class Cluster:
     # --- faults ---------------------------------------------------------------------------------------------
 
     def kill(self, name: str) -> float:
-        """Kill a worker (or "broker", "redis") with SIGKILL: dead when this returns, until ``start``."""
+        """Kill a process ("worker-1", "broker" ...) with SIGKILL: dead when this returns, until ``start``."""
         return self._fault("kill", name)
 
     def stop(self, name: str) -> float:
@@ -210,6 +218,7 @@ class Cluster:
             "address": self.address,
             "event_address": self.event_address,
             "redis_url": None if self.redis_url is None else without_password(self.redis_url),
+            "api_url": self.api_url,
             **status,
             "workers": [_as_row(worker) for worker in joined(rows, snapshot)],
             "guests": [_as_row(worker) for worker in guests(rows, snapshot)],
@@ -237,7 +246,7 @@ class Cluster:
     def logs(self, worker: str | None = None, lines: int = 50) -> str:
         """Return the last ``lines`` lines of one process's output, or of each process's, with its name.
 
-        ``worker`` may also be broker, redis or supervisor. Raises InvalidInput for an unknown name.
+        ``worker`` may also be broker, redis, api or supervisor. Raises InvalidInput for an unknown name.
         """
         return self._backend.logs(worker, lines)
 
@@ -279,6 +288,21 @@ class Cluster:
     def lab_url(self) -> str | None:
         """Return where JupyterLab is, with its token; None if the backend has none."""
         return self._backend.lab_url()
+
+    def api_token(self) -> str:
+        """Return the token with which the HTTP side lets a caller change something.
+
+        Raises ClusterError if it cannot be read.
+        """
+        return self._backend.api_token()
+
+    def wait_for_api(self, timeout_s: float = 15.0) -> None:
+        """Wait until the HTTP side answers; return at once if the cluster has none.
+
+        Raises ClusterError when that takes longer than ``timeout_s``, or earlier if its process is down.
+        """
+        if (port := self.ports.get(API)) is not None:
+            wait_for_api(self._backend, port, timeout_s)
 
     def wait_until_ready(self, timeout_s: float = 30.0) -> None:
         """Wait until the broker reports every worker that should be up as ready, each by its present process.

@@ -56,7 +56,9 @@ def open_cluster(
     taken, BackendMissing where there is no Docker. Warns of filters in WORKER_CAPABILITIES that do not exist.
     """
     settings = settings or Settings.from_environment()
-    options = ClusterOptions(workers, name, capabilities, slots, policy, redis, ready_timeout_s)
+    options = ClusterOptions(
+        workers, name, capabilities, slots, policy, redis, ready_timeout_s=ready_timeout_s
+    )
     if backend is None and options.workers == 0:
         # Workers that a program brings itself need the workers' port and the shared secret. Containers do not
         # publish the port and have no secret.
@@ -87,15 +89,20 @@ def start_background(
     slots: int | None = None,
     policy: str | None = None,
     redis: bool = True,
+    api: bool = False,
     settings: Settings | None = None,
     ready_timeout_s: float = 30.0,
 ) -> Cluster:
     """Start the cluster that stays until ``down``, and return a handle when it is ready.
 
-    Options as for ``open_cluster``. Raises ClusterError if it runs already.
+    Options as for ``open_cluster``. ``api``: with an HTTP side, which may come up a moment later
+    (``Cluster.wait_for_api``); ``Cluster.without_api`` is the reason why there is none. Raises ClusterError
+    if the cluster runs already.
     """
     settings = settings or Settings.from_environment()
-    options = ClusterOptions(workers, name, capabilities, slots, policy, redis, ready_timeout_s)
+    options = ClusterOptions(
+        workers, name, capabilities, slots, policy, redis, api=api, ready_timeout_s=ready_timeout_s
+    )
     if chosen(backend, settings) == "compose":
         from labkit.cluster.compose import start as compose
 

@@ -7,6 +7,8 @@
   to reach a dead broker is never connected to itself. They come in fixed blocks of four, so
   two clusters that choose at the same time collide in all four or in none.
 * A port that the user asked for is never replaced: if it is taken, the error names it.
+* The HTTP side has a port from a range of its own (``choose_for_api``): 8000, as the course has it, if it is
+  free. A cluster works without, so a port that is taken there keeps no cluster from starting.
 
 Another program may take a port between choosing and binding. The broker then ends with exit code 73; if the
 user left the choice to labkit, the starter tries again with other ports.
@@ -17,18 +19,24 @@ from __future__ import annotations
 import errno
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from labkit.core.errors import N_, ClusterError, InvalidInput, PortInUse
 
 USUAL: Mapping[str, int] = {"client": 5555, "worker": 5556, "event": 5557, "redis": 6379}
-VARIABLES: Mapping[str, str] = {name: f"LABKIT_{name.upper()}_PORT" for name in USUAL}
+API = "api"
+API_USUAL = 8000
+VARIABLES: Mapping[str, str] = {name: f"LABKIT_{name.upper()}_PORT" for name in (*USUAL, API)}
 """The environment variable with which the user asks for a port."""
 
 REDIS_HOST = "127.0.0.1"
 """Where Redis listens, whatever the broker's address: it does not authenticate its clients."""
 
+API_HOST = "127.0.0.1"
+"""Where the HTTP side listens, whatever the broker's address."""
+
 FIRST, LAST = 20_000, 29_999
+API_FIRST, API_LAST = 18_000, 19_999
 _ATTEMPTS = 500
 IN_USE = "it is in use"
 
@@ -47,6 +55,7 @@ def choose(host: str, asked: Mapping[str, int], *, usual: bool) -> dict[str, int
     are equal). ``usual``: prefer the usual ports for the rest.
     """
     check_distinct({name: (VARIABLES[name], port) for name, port in asked.items()})
+    asked = {name: port for name, port in asked.items() if name != API}
     chosen = dict(asked)
     where = hosts("0.0.0.0" if host == "*" else host)  # sockets do not understand the star
     for name, port in asked.items():
@@ -77,6 +86,36 @@ def choose(host: str, asked: Mapping[str, int], *, usual: bool) -> dict[str, int
         for name, port in free.items():
             chosen.setdefault(name, port)
     return {name: chosen[name] for name in USUAL}
+
+
+def choose_for_api(asked: int | None, *, usual: bool = True, avoid: Collection[int] = ()) -> int:
+    """Return a port for the HTTP side, which listens on loopback.
+
+    ``asked``: the one that the user wants and no other; PortInUse if it is taken. Otherwise the usual one if
+    ``usual``, and if it is free and not in ``avoid``, or else another.
+    """
+    if asked is not None:
+        if (reason := obstacle(API_HOST, asked)) is not None:
+            raise PortInUse(
+                N_("port {port} of {host} ({name}) cannot be used: {reason}; choose another"),
+                port=asked,
+                host=API_HOST,
+                name=API,
+                reason=reason,
+            )
+        return asked
+    chance = random.Random()
+    candidates: list[int] = [API_USUAL] if usual else []
+    candidates += (chance.randint(API_FIRST, API_LAST) for _ in range(_ATTEMPTS))
+    for port in candidates:
+        if port not in avoid and obstacle(API_HOST, port) is None:
+            return port
+    raise ClusterError(
+        N_("no free port was found on {host} between {first} and {last}"),
+        host=API_HOST,
+        first=API_FIRST,
+        last=API_LAST,
+    )
 
 
 def check_distinct(asked: Mapping[str, tuple[str, int]]) -> None:

@@ -12,7 +12,7 @@ from typing import NotRequired, TypedDict
 
 from labkit.core.errors import N_, ClusterError, InvalidInput
 
-WORKER, BROKER, REDIS = "worker", "broker", "redis"
+WORKER, BROKER, REDIS, API = "worker", "broker", "redis", "api"
 """The kinds of a cluster's processes."""
 
 RUNNING, PAUSED, STOPPING, RESTARTING = "running", "paused", "stopping", "restarting"
@@ -25,7 +25,7 @@ class ProcessRow(TypedDict):
 
     name: str
     kind: str
-    """worker, broker or redis; in containers also lab."""
+    """worker, broker, redis or api; in containers also lab."""
     state: str
     pid: int | None
     restarts: int

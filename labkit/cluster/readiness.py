@@ -10,14 +10,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from labkit.cluster.api_side import answers
 from labkit.cluster.backend import Backend
-from labkit.cluster.processes import RESTARTING, RUNNING, ProcessRow
+from labkit.cluster.processes import API, RESTARTING, RUNNING, ProcessRow
 from labkit.cluster.status import BrokerStatus, recovery_command
 from labkit.core.errors import N_, BrokerUnreachable, ClusterError
+from labkit.core.protocol.exit_codes import PORT_IN_USE
 
 DEFAULT = "default"
 """The name of the cluster that a command without ``--name`` means (LABKIT_CLUSTER changes it)."""
 LOOK_EVERY_S = 0.01
+LOOK_FOR_API_EVERY_S = 0.05
+API_PORT_TAKEN = f"exit {PORT_IN_USE}"
 MANY_SHORT_LIVES = 3
 """A process that ended this often within seconds of its start is not going to be ready."""
 BROKER_DOWN_S = 3.0
@@ -54,6 +58,31 @@ def wait_until_ready(
         if now > deadline:
             raise is_down or _not_in_time(backend, wanted, snapshot, timeout_s)
         time.sleep(LOOK_EVERY_S)
+
+
+def wait_for_api(backend: Backend, port: int, timeout_s: float) -> None:
+    """Return when the HTTP side answers. Raises ClusterError if it does not, with the next step."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        row = next((row for row in backend.status()["processes"] if row["kind"] == API), None)
+        if row is None or row["state"] not in UP:
+            raise ClusterError(
+                N_("the HTTP side is down; python -m labkit start api{option}"), option=_option(backend)
+            )
+        if row["short_lives"] >= MANY_SHORT_LIVES or row["last_exit"] == API_PORT_TAKEN:
+            raise keeps_ending_error(backend, row)
+        if row["state"] == RUNNING and answers(port):
+            return
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                N_(
+                    "the HTTP side did not answer within {seconds:g} s; python -m labkit logs api{option} "
+                    "shows why"
+                ),
+                seconds=timeout_s,
+                option=_option(backend),
+            )
+        time.sleep(LOOK_FOR_API_EVERY_S)
 
 
 def down_by_command(backend: Backend, rows: Sequence[ProcessRow]) -> BrokerUnreachable | None:
@@ -128,6 +157,8 @@ def _keeps_ending(backend: Backend, row: ProcessRow, snapshot: BrokerStatus | No
     """Return whether this process ends again and again now; what it did before it was well does not count."""
     if row["state"] not in UP or row["short_lives"] < MANY_SHORT_LIVES:
         return False
+    if row["kind"] == API:
+        return False  # the cluster works without
     if row["kind"] == "broker":
         return snapshot is None
     return row["kind"] != "worker" or snapshot is None or not _is_ready(backend, row, snapshot)

@@ -70,6 +70,8 @@ class ClusterStatus(BackendStatus):
     event_address: str
     redis_url: str | None
     """Without its password."""
+    api_url: str | None
+    """Where the HTTP side listens; None: there is none."""
     workers: list[WorkerRow]
     guests: list[WorkerRow]
     """Workers that joined from elsewhere."""

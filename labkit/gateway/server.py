@@ -11,10 +11,10 @@ from collections.abc import Callable
 import uvicorn
 from starlette.types import ASGIApp
 
+from labkit.cluster.ports import API_USUAL
 from labkit.core.errors import N_, PortInUse
 from labkit.support import descriptors
 
-USUAL_PORT = 8000
 BACKLOG = 512
 MOST_CONNECTIONS = 1_200
 """Connections at the same time; one more is answered 503."""
@@ -30,7 +30,7 @@ def bind(host: str, port: int | None) -> socket.socket:
 
     Raises PortInUse for a named port that is taken, or a host that is none of this machine's.
     """
-    wanted = [port] if port is not None else [USUAL_PORT, 0]
+    wanted = [port] if port is not None else [API_USUAL, 0]
     for number in wanted:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # It names its protocol: asyncio switches Nagle's algorithm off only for sockets that name TCP. With
@@ -41,7 +41,7 @@ def bind(host: str, port: int | None) -> socket.socket:
             bound.bind((host, number))
         except OSError as error:
             bound.close()
-            if port is None and number == USUAL_PORT and error.errno in (errno.EADDRINUSE, errno.EACCES):
+            if port is None and number == API_USUAL and error.errno in (errno.EADDRINUSE, errno.EACCES):
                 continue
             raise PortInUse(
                 N_("the API cannot listen on port {port} of {host}: {reason}; choose another with --port"),

@@ -75,6 +75,10 @@ class Settings:
 
     backend: str | None = None
     """How a cluster's processes run: local or compose; None: local, or the choice given to ``up``."""
+    api_port: int | None = None
+    """Where the HTTP side listens; None: 8000 if it is free, otherwise another port."""
+    spool: Path | None = None
+    """Where the HTTP side keeps pictures; None: in the cluster's folder."""
     lab_port: int = 8888
     """Where the compose backend publishes JupyterLab."""
     control: Path | None = None
@@ -148,6 +152,8 @@ _VARIABLES: dict[str, tuple[str, Reader]] = {
     "LABKIT_LIFELINE": ("lifeline", v.read_whole_number),
     "LABKIT_FOLDER": ("folder", v.read_path),
     "LABKIT_BACKEND": ("backend", v.read_backend),
+    "LABKIT_API_PORT": ("api_port", v.read_port),
+    "LABKIT_SPOOL": ("spool", v.read_path),
     "LABKIT_LAB_PORT": ("lab_port", v.read_port),
     "LABKIT_CONTROL": ("control", v.read_path),
 }

@@ -56,14 +56,33 @@ def checked_by_the_schema(file: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_compose_specs_schema_accepts_the_file() -> None:
-    ran = checked_by_the_schema(COMPOSE_FILE)
-    assert ran.returncode == 0, ran.stdout
+    for file in (COMPOSE_FILE, COMPOSE_FILE.parent / "docker" / "services.yml"):
+        ran = checked_by_the_schema(file)
+        assert ran.returncode == 0, ran.stdout
 
 
 def test_the_schema_refuses_a_wrong_file(tmp_path: Path) -> None:
     wrong = tmp_path / "docker-compose.yml"
     wrong.write_text(COMPOSE_FILE.read_text("utf-8").replace("pids_limit", "pids_limits"), encoding="utf-8")
     assert checked_by_the_schema(wrong).returncode == 1
+
+
+def test_the_file_is_read_in_one_sitting() -> None:
+    """It says who there is and who talks to whom; the rest is in docker/services.yml."""
+    assert len(COMPOSE_FILE.read_text("utf-8").splitlines()) <= 90
+
+
+def test_each_service_says_whom_it_waits_for_and_which_networks_it_is_in(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    clients = {name for name, service in services.items() if "broker" in service.get("depends_on", {})}
+    assert clients == {"worker", "worker-1", "worker-2", "worker-3", "api", "lab"}
+    assert {name for name, service in services.items() if "lab" in (service.get("networks") or {})} == {
+        "broker",
+        "redis",
+        "api",
+        "lab",
+    }
 
 
 def test_every_service_has_limits_and_minimal_rights(
@@ -86,7 +105,7 @@ def test_ports_are_published_on_loopback_only(services: dict[str, dict[str, Any]
         for service in services.values()
         for port in service.get("ports", ())
     }
-    assert published == {("127.0.0.1", port) for port in ("5555", "5557", "6379", "8888")}
+    assert published == {("127.0.0.1", port) for port in ("5555", "5557", "6379", "8000", "8888")}
 
 
 def test_a_worker_has_only_its_own_key_and_the_internal_network(
@@ -98,7 +117,7 @@ def test_a_worker_has_only_its_own_key_and_the_internal_network(
         assert keys == [f"keys-{name}"]
 
 
-def test_only_the_lab_mounts_the_control_sockets_of_others(services: dict[str, dict[str, Any]]) -> None:
+def test_only_lab_and_api_mount_the_control_sockets_of_others(services: dict[str, dict[str, Any]]) -> None:
     """An agent obeys every client of its socket, and a worker runs learners' code."""
     reaches = {
         name: sorted(v["source"] for v in service.get("volumes", ()) if v["target"].startswith("/control"))
@@ -107,7 +126,7 @@ def test_only_the_lab_mounts_the_control_sockets_of_others(services: dict[str, d
     own = ("broker", "worker", "worker-1", "worker-2", "worker-3")
     assert {name: volumes for name, volumes in reaches.items() if volumes} == {
         **{name: [f"control-{name}"] for name in own},
-        "lab": sorted(f"control-{name}" for name in own),
+        **{name: sorted(f"control-{name}" for name in own) for name in ("lab", "api")},
     }
 
 

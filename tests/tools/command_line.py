@@ -57,19 +57,23 @@ class Commands:
 
 
 def free_ports() -> dict[str, str]:
-    """Return settings for four ports that no other program is going to use.
+    """Return settings for five ports that no other program is going to use.
 
     The usual ports would collide if two test runs start on one machine at the same moment.
     """
     chosen = ports.choose("127.0.0.1", {}, usual=False)
+    chosen[ports.API] = ports.choose_for_api(None, usual=False)
     return {ports.VARIABLES[kind]: str(port) for kind, port in chosen.items()}
 
 
 @contextmanager
 def background_cluster(home: Path, *words: object) -> Iterator[None]:
-    """Keep a cluster up in the background, started with ``up WORDS``, for commands with this LABKIT_HOME."""
+    """Keep a cluster up in the background, started with ``up WORDS``, for commands with this LABKIT_HOME.
+
+    It has no HTTP side: few tests need one, and it takes a second to start.
+    """
     environ = {**os.environ, "LABKIT_HOME": str(home), **free_ports()}
-    out, err = (starting := command("up", *words, env=environ)).communicate(timeout=60)
+    out, err = (starting := command("up", "--no-api", *words, env=environ)).communicate(timeout=60)
     assert starting.returncode == 0, out + err
     try:
         yield

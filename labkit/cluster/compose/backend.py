@@ -28,6 +28,7 @@ from labkit.cluster.compose.docker_json import Container
 from labkit.cluster.compose.history_copy import HistoryCopy, new_folder
 from labkit.cluster.compose.reaper import Reaper
 from labkit.cluster.processes import (
+    API,
     BROKER,
     KILLED,
     REDIS,
@@ -245,7 +246,7 @@ class ComposeBackend:
         services = []
         if worker is not None:
             containers.find(self._rows(), worker)
-            known = (*containers.NAMED_WORKERS, BROKER, REDIS, containers.LAB)
+            known = (*containers.NAMED_WORKERS, BROKER, REDIS, API, containers.LAB)
             services = [worker if worker in known else containers.ELASTIC]
         command = [*self._docker.compose_command(), "logs", "--follow", "--tail", str(lines), *services]
         with subprocess.Popen(
@@ -282,6 +283,10 @@ class ComposeBackend:
                 reason=refusal(error) or str(error),
             ) from error
         return folder.events_file
+
+    def api_token(self) -> str:
+        """Return the token that the service ``keys`` has made."""
+        return keys.api_token(self._docker)
 
     def lab_url(self) -> str | None:
         """Return the address of JupyterLab, if the cluster publishes it."""

@@ -17,6 +17,7 @@ from typing import NotRequired, TypeVar
 from labkit.cluster.compose.docker_json import Container, ContainerState
 from labkit.cluster.compose.projects import OF_OURS
 from labkit.cluster.processes import (
+    API,
     BROKER,
     KILLED,
     LONG_LIFE_S,
@@ -48,6 +49,7 @@ PUBLISHED: Mapping[str, tuple[str, str]] = {
     "client": (BROKER, "5555/tcp"),
     "event": (BROKER, "5557/tcp"),
     "redis": (REDIS, "6379/tcp"),
+    API: (API, "8000/tcp"),
     LAB: (LAB, "8888/tcp"),
 }
 """By the port's name: the service, and the port inside its container."""

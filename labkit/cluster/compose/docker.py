@@ -185,7 +185,7 @@ def explain(command: str, complaint: str) -> LabkitError:
             N_(
                 "port {port} is taken; end the program that has it, or run python -m labkit up --backend "
                 "compose, which takes a free one unless you choose one (--client-port, --event-port, "
-                "--redis-port; LABKIT_LAB_PORT)"
+                "--redis-port, --api-port; LABKIT_LAB_PORT)"
             ),
             port=found[1] if found else "?",
         )

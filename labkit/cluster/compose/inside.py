@@ -1,4 +1,4 @@
-"""The cluster seen from inside: the handle of a notebook in the ``lab`` container.
+"""The cluster seen from inside: the handle of a notebook in the ``lab`` container, and of the HTTP side.
 
 It talks to the broker like any client, reads the history that the broker writes (from a volume that is
 read-only here), and causes faults through the agents' sockets (``labkit.cluster.compose.agent``). It has no
@@ -15,9 +15,10 @@ from pathlib import Path
 
 from labkit.cluster.backend import BackendStatus, Endpoints
 from labkit.cluster.compose import containers
+from labkit.cluster.compose.keys import API_TOKEN
 from labkit.cluster.compose.own_name import own_name
 from labkit.cluster.compose.projects import PROJECT
-from labkit.cluster.processes import BROKER, STOPPED, WORKER, ProcessRow, UnrecordedFault
+from labkit.cluster.processes import API, BROKER, STOPPED, WORKER, ProcessRow, UnrecordedFault
 from labkit.cluster.supervisor import control
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.security.credentials import of_client
@@ -29,7 +30,7 @@ SUFFIX = ".sock"
 
 
 class InsideBackend:
-    """The cluster to which this ``lab`` container belongs."""
+    """The cluster to which this container, ``lab`` or ``api``, belongs."""
 
     kind = "compose"
     is_private = False
@@ -46,6 +47,7 @@ class InsideBackend:
             credentials=of_client(settings),
         )
         self.folder = settings.folder
+        self._keys = settings.keys
         self._sockets: Path = settings.control
         self._unrecorded: list[UnrecordedFault] = []
 
@@ -126,6 +128,19 @@ class InsideBackend:
         """Return the broker's own file: its volume stays."""
         return self.folder / "events.jsonl"
 
+    def api_token(self) -> str:
+        """Return the token beside this container's keys, which only the HTTP side's container has."""
+        assert self._keys is not None
+        try:
+            return (self._keys / API_TOKEN).read_text(encoding="ascii").strip()
+        except OSError as error:
+            raise ClusterError(
+                N_(
+                    "this container does not have the token of the HTTP side; on the host: "
+                    "python -m labkit api --show-token"
+                )
+            ) from error
+
     def lab_url(self) -> None:
         """Return None: the caller is in JupyterLab already."""
 
@@ -136,7 +151,7 @@ class InsideBackend:
 @functools.cache
 def _compose() -> str:
     """Return how docker-compose is called on the host for this cluster's project, which may not be labkit."""
-    project = own_name().removesuffix(f"-{containers.LAB}-1")
+    project = own_name().removesuffix(f"-{containers.LAB}-1").removesuffix(f"-{API}-1")
     return "docker-compose" if project in ("", PROJECT) else f"COMPOSE_PROJECT_NAME={project} docker-compose"
 
 

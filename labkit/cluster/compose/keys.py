@@ -7,7 +7,8 @@ named volume for each peer, mounted below ``/out``::
     worker-1/ ...   the broker's public key, and the secret of worker-1
     worker/         the same for the elastic workers, whose ids are their containers' names (``ELASTIC_IDS``)
     lab/            the secret of the client ``lab``, and the token of JupyterLab
-    host/           the secret of the client ``host``: for this machine outside the containers
+    host/           the secret of the client ``host``: for this machine outside the containers, and for the
+                    HTTP side, which acts for it; with the token of the HTTP side
 
 So a worker, which runs learners' code, holds only its own secret. Volumes persist: the keys are made once,
 and are new after ``docker-compose down --volumes``. An interrupted run leaves no file ``finished``, so the
@@ -57,6 +58,9 @@ CLIENTS = (HOST, containers.LAB, HEALTH)
 PEERS = (*containers.NAMED_WORKERS, containers.ELASTIC, containers.LAB, HOST)
 """The peers with a volume of their own."""
 TOKEN = "lab.token"
+API_TOKEN = "api.token"
+TOKENS = {containers.LAB: (TOKEN,), HOST: (API_TOKEN,)}
+"""The tokens that a peer's volume holds besides its keys."""
 FINISHED = "finished"
 ELASTIC_IDS = (f"?*-{containers.ELASTIC}-*", f"{WORKER}-" + "?" * containers.SHORT_ID)
 """The ids of elastic workers: PROJECT-worker-2, or one made of a container's id; never a named worker's."""
@@ -102,10 +106,10 @@ def _is_peer_whole(out: Path, name: str) -> bool:
         own = folder.own(_role(name), name)
         listed = read_certificate(broker.file(_role(name), name, PUBLIC))
         same = listed.public == own.public and folder.broker_public() == broker.broker_public()
-        token = (out / name / TOKEN).read_text(encoding="ascii").strip() if name == containers.LAB else "none"
+        tokens = [(out / name / file).read_text(encoding="ascii").strip() for file in TOKENS.get(name, ())]
     except (SettingsError, OSError, UnicodeDecodeError):
         return False
-    return same and bool(token)
+    return same and all(tokens)
 
 
 def _make_one(out: Path, name: str) -> None:
@@ -120,8 +124,7 @@ def _make_one(out: Path, name: str) -> None:
         )
         pairs.add(role, name, pair, _ids(name))
         pairs.give_out(role, name, out / name)
-    if name == containers.LAB:
-        _write_token(out / name)
+    _write_tokens(out, name)
     _list(broker, role, name, pair[0])
 
 
@@ -139,8 +142,9 @@ def _ids(name: str) -> Sequence[str]:
     return ELASTIC_IDS if name == containers.ELASTIC else ()
 
 
-def _write_token(folder: Path) -> None:
-    write_new(folder / TOKEN, secrets.token_hex(24) + "\n", 0o600)
+def _write_tokens(out: Path, name: str) -> None:
+    for file in TOKENS.get(name, ()):
+        write_new(out / name / file, secrets.token_hex(24) + "\n", 0o600)
 
 
 def _make_all(out: Path) -> list[str]:
@@ -158,7 +162,7 @@ def _make_all(out: Path) -> list[str]:
         everything.add(WORKER, containers.ELASTIC, new_pair(), ELASTIC_IDS)
         for name in PEERS:
             everything.give_out(_role(name), name, out / name)
-        _write_token(out / containers.LAB)
+            _write_tokens(out, name)
         for path in everything.secret_files():
             if path.parent.name != f"{WORKER}s" and path.name.split(".")[0] in (BROKER, HEALTH):
                 continue
@@ -202,12 +206,21 @@ def import_to(docker: Docker, folder: Path) -> list[Path]:
 
 def lab_token(docker: Docker) -> str:
     """Return the token of JupyterLab."""
+    return _token(docker, containers.LAB, TOKEN)
+
+
+def api_token(docker: Docker) -> str:
+    """Return the token of the HTTP side."""
+    return _token(docker, HOST, API_TOKEN)
+
+
+def _token(docker: Docker, peer: str, file: str) -> str:
     with temporary.new_folder() as received:
-        _copy_out(docker, containers.LAB, Path(received))
+        _copy_out(docker, peer, Path(received))
         try:
-            return (Path(received) / containers.LAB / TOKEN).read_text(encoding="ascii").strip()
+            return (Path(received) / peer / file).read_text(encoding="ascii").strip()
         except OSError as error:
-            raise _lost(docker, containers.LAB) from error
+            raise _lost(docker, peer) from error
 
 
 def _lost(docker: Docker, name: str) -> ClusterError:

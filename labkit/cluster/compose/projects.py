@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from labkit.cluster.ports import USUAL
+from labkit.cluster.ports import API, API_USUAL, USUAL
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, ClusterError, InvalidInput
 from labkit.support.paths import ROOT
@@ -169,7 +169,7 @@ def missing_in_env_file(ports: Mapping[str, int], path: Path = ENV_FILE) -> list
         given = dict(_PORT.findall(path.read_text(encoding="utf-8", errors="replace")))
     except OSError:
         given = {}
-    usual = {**USUAL, "lab": Settings().lab_port}
+    usual = {**USUAL, API: API_USUAL, "lab": Settings().lab_port}
     return [
         f"{variable}={port}"
         for name, port in ports.items()

@@ -29,10 +29,10 @@ from labkit.cluster.compose.projects import PROJECT
 from labkit.cluster.compose.projects import project_of as project_of
 from labkit.cluster.compose.reaper import Reaper
 from labkit.cluster.options import ClusterOptions
-from labkit.cluster.processes import PAUSED, RESTARTING, RUNNING
+from labkit.cluster.processes import API, PAUSED, RESTARTING, RUNNING
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.broker import policies
-from labkit.core.errors import N_, ClusterError, InvalidInput, PortInUse
+from labkit.core.errors import N_, ClusterError, InvalidInput, LabkitError, PortInUse
 from labkit.support import i18n
 from labkit.support.settings import Settings, rule_variables
 
@@ -103,12 +103,20 @@ def _started(
     """Start a project that has no running container."""
     docker.compose("down", "--remove-orphans", timeout_s=UP_S)  # stopped containers keep their old ports
     taken: set[int] = set()
+    without_api: LabkitError | None = None
     for attempt in range(1, PORT_ATTEMPTS + 1):
-        docker = Docker(docker.project, _environment(settings, _published(settings, taken), options))
+        published = _published(settings, taken)
+        if options.api:
+            try:
+                published[ports.API] = _port_for_api(published, taken)
+            except LabkitError as reason:
+                options, without_api = replace(options, api=False), reason
+        docker = Docker(docker.project, _environment(settings, published, options))
         images.build_if_need_be(docker)
         try:
             _up(docker, options, lab=True)
             cluster = _connected(docker, label, home.path, options=options)
+            cluster.without_api = without_api
             return _ready(cluster, options.ready_timeout_s)
         except PortInUse as error:
             # Another program took it after our choice, or Docker gave it to another container.
@@ -140,6 +148,8 @@ def _completed(
         )
     whole = [container for container in found if containers.service_of(container) not in missing]
     published = {**_published(settings, set()), **containers.ports_of(whole)}
+    if API in missing:
+        published[ports.API] = _port_for_api(published, set())
     tag = containers.tag_of(found)
     docker.environ = {**docker.environ, **_environment(settings, published, options), "LABKIT_TAG": tag}
     docker.environ["COMPOSE_PROJECT_NAME"] = docker.project
@@ -184,6 +194,12 @@ def _published(settings: Settings, taken: set[int]) -> dict[str, int]:
     published = [port for name, port in chosen.items() if name != "worker"]
     chosen["lab"] = other["worker"] if lab in (*taken, *published) else lab
     return {name: other[name] if port in taken and name in other else port for name, port in chosen.items()}
+
+
+def _port_for_api(published: Mapping[str, int], taken: set[int]) -> int:
+    """Return the port of the HTTP side. Raises PortInUse if the one asked for is taken."""
+    asked = ports.asked_for(os.environ).get(ports.API)
+    return ports.choose_for_api(asked, avoid={*published.values(), *taken})
 
 
 def _note(home: RunFolder, docker: Docker) -> None:
@@ -280,7 +296,7 @@ def _up(docker: Docker, options: ClusterOptions, *, lab: bool) -> None:
     named = containers.NAMED_WORKERS[: options.workers]
     elastic = max(0, options.workers - len(containers.NAMED_WORKERS))
     redis = ["redis"] if options.redis else []
-    services = ["broker", *redis, *named, *([containers.LAB] if lab else [])]
+    services = ["broker", *redis, *named, *([containers.LAB] if lab else []), *([API] if options.api else [])]
     if elastic:
         services += [containers.ELASTIC, "--scale", f"{containers.ELASTIC}={elastic}"]
     docker.compose("up", "-d", "--no-build", *services, timeout_s=UP_S)

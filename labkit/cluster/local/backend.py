@@ -17,6 +17,7 @@ from labkit.cluster.processes import REDIS
 from labkit.cluster.run_folder import RunFolder, State
 from labkit.cluster.supervisor import control
 from labkit.core.errors import N_, ClusterNotRunning, InvalidInput
+from labkit.security.api_token import api_token_of
 from labkit.security.credentials import Credentials, Token, of_folder
 from labkit.security.key_store import CLIENT, LOCAL, KeyFolder
 from labkit.support import process_groups
@@ -133,6 +134,10 @@ class LocalBackend:
     def keep_history(self) -> Path:
         """Return the broker's own file: it stays."""
         return self._run_folder.events_file
+
+    def api_token(self) -> str:
+        """Return a token made of the folder's secret, whatever opens the broker."""
+        return api_token_of(self._token)
 
     def lab_url(self) -> None:
         """Return None: a local cluster runs no JupyterLab."""

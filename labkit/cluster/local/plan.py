@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from labkit.calls import policy_loader
 from labkit.cluster.options import Capabilities, ClusterOptions
-from labkit.cluster.processes import python
+from labkit.cluster.processes import API, python
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import BackendMissing
 from labkit.mirror.server import server_command, url_of
@@ -53,7 +53,10 @@ def make_plan(
     *,
     private: bool,
 ) -> Plan:
-    """Return the supervisor's plan, ready for JSON. Raises what ``policy_loader.load`` raises."""
+    """Return the supervisor's plan, ready for JSON. With a port for it, the cluster has an HTTP side.
+
+    Raises what ``policy_loader.load`` raises.
+    """
     policy = options.policy or settings.policy
     # Load it here, where an error reaches the user; a broker could only refuse to start.
     policy_loader.load(policy, settings.work)
@@ -91,9 +94,21 @@ def make_plan(
         **_capabilities(settings.worker_capabilities if capabilities is None else capabilities),
         **rules,
     }
+    api: Part = {
+        "command": python("labkit.gateway"),
+        "environment": {
+            "LABKIT_CLUSTER": name,
+            "LABKIT_BACKEND": "local",
+            "LABKIT_API_PORT": str(ports.get(API, "")),
+            # Its engines compute with many threads and processes of their own; see the workers.
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+            "MALLOC_ARENA_MAX": "2",
+        },
+    }
     drain_s = settings.rules.drain_s + 1.0  # the worker's own limit comes first
     by_worker = capabilities.items() if isinstance(capabilities, Mapping) else ()
-    return {
+    plan: Plan = {
         "folder": str(folder.path),
         "private": private,
         "workers": options.workers,
@@ -119,6 +134,9 @@ def make_plan(
             "drain_s": drain_s,
         },
     }
+    if API in ports:
+        plan["api"] = api
+    return plan
 
 
 def environment(settings: Settings) -> dict[str, str]:

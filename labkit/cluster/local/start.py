@@ -14,11 +14,13 @@ import re
 import secrets
 import stat
 import time
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.cluster import ports
+from labkit.cluster.api_side import check_packages
 from labkit.cluster.cluster import Cluster
 from labkit.cluster.local.backend import LocalBackend, sweep_if_crashed
 from labkit.cluster.local.lifeline import Lifeline
@@ -26,7 +28,7 @@ from labkit.cluster.local.plan import environment, make_plan
 from labkit.cluster.options import ClusterOptions
 from labkit.cluster.processes import REDIS
 from labkit.cluster.run_folder import RunFolder
-from labkit.core.errors import N_, ClusterError, ClusterNotRunning, PortInUse
+from labkit.core.errors import N_, ClusterError, ClusterNotRunning, LabkitError, PortInUse
 from labkit.core.protocol import exit_codes
 from labkit.support import process_groups, temporary
 from labkit.support.settings import Settings
@@ -165,9 +167,16 @@ def _start(
     asked = ports.asked_for(os.environ)
     for attempt in range(1, PORT_ATTEMPTS + 1):
         chosen = ports.choose(settings.host, asked, usual=not private and attempt == 1)
+        without_api = None
+        if options.api and not private:
+            try:
+                chosen[ports.API] = _port_for_api(asked.get(ports.API), chosen)
+            except LabkitError as reason:
+                without_api = reason
         plan = make_plan(folder, name, settings, chosen, options, private=private)
         backend = _launch(folder, plan, settings)
         cluster = Cluster(backend)
+        cluster.without_api = without_api
         try:
             if options.ready_timeout_s is not None:
                 cluster.wait_until_ready(options.ready_timeout_s)
@@ -179,7 +188,7 @@ def _start(
             cluster.close()
             if not port_taken:
                 raise
-            if asked or attempt == PORT_ATTEMPTS:
+            if asked.keys() - {ports.API} or attempt == PORT_ATTEMPTS:
                 raise PortInUse(
                     N_("one of the ports {ports} was taken at the last moment; try again"),
                     ports=", ".join(str(port) for port in chosen.values()),
@@ -188,6 +197,12 @@ def _start(
             cluster.close()
             raise
     raise AssertionError("the last attempt returns or raises")
+
+
+def _port_for_api(asked: int | None, chosen: Mapping[str, int]) -> int:
+    """Return the port of the HTTP side. Raises BackendMissing or PortInUse if there can be none."""
+    check_packages()
+    return ports.choose_for_api(asked, avoid=chosen.values())
 
 
 def _broker_found_port_taken(backend: LocalBackend) -> bool:

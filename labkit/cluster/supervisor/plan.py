@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from labkit.cluster.run_folder import About
 
@@ -31,4 +31,6 @@ class Plan(TypedDict):
     broker: Part
     redis: Part | None
     worker: WorkerPart
+    api: NotRequired[Part]
+    """The HTTP side, if there is one."""
     about: About

@@ -10,8 +10,8 @@ once, reports on its standard output in one line of JSON whether that worked, an
 * It ends when its standard input does, whatever happened to the process at the other end: no cluster outlives
   a notebook that was killed. The program that starts a background cluster sends ``detach`` first; from then
   on only ``down`` or a signal ends the supervisor.
-* The end takes 3 s at most: workers, then broker, then Redis, each first asked and then killed; the folder is
-  tidied last.
+* The end takes 3 s at most: workers and HTTP side, then broker, then Redis, each first asked and then killed;
+  the folder is tidied last.
 * One thread and one selector, no polling. It imports only what the standard library gives cheaply: idle, it
   needs about 12 MiB. (It has one more thread, which sleeps on the standard input; on Windows one per child,
   because there is no SIGCHLD.)
@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.cluster.processes import (
+    API,
     BROKER,
     REDIS,
     RESTARTING,
@@ -51,8 +52,10 @@ from labkit.support.refusals import is_about_files, refusal
 if TYPE_CHECKING:
     from labkit.cluster.supervisor.plan import Plan
 
-STAGES = ((WORKER, 1.4), (BROKER, 0.6), (REDIS, 0.3))
-"""The order of the end, and how long each kind may take before it is killed."""
+STAGES = (((API, WORKER), 1.4), ((BROKER,), 0.6), ((REDIS,), 0.3))
+"""The order of the end: the kinds that end together, and how long they may take before they are killed."""
+DRAIN_S = {API: 6.0}
+"""How long a stop may take, by kind: the HTTP side gives requests under way five seconds."""
 KILLED_S = 0.4
 """How long a killed process may take to vanish before the end goes on without it."""
 LOOK_AT_LOGS_S = 5.0
@@ -95,6 +98,9 @@ class Supervisor:
                 self._add(kind, kind, part["command"], part["environment"], now)
         for number in range(1, self._plan["workers"] + 1):
             self._add_worker(number, now)
+        self._folder.write_state(self._state())
+        if (api := self._plan.get("api")) is not None:  # it finds the cluster in the state
+            self._add(API, API, api["command"], api["environment"], now)
         self._dirty = False
         state = self._state()
         self._folder.write_state(state)
@@ -149,7 +155,7 @@ class Supervisor:
         return max(0.0, min(at for at in due if at is not None) - time.monotonic())
 
     def _add(self, name: str, kind: str, command: list[str], environment: dict[str, str], now: float) -> None:
-        drain_s = self._plan["drain_s"] if kind == WORKER else 2.0
+        drain_s = self._plan["drain_s"] if kind == WORKER else DRAIN_S.get(kind, 2.0)
         lifeline = self._lifeline if kind != REDIS else None
         child = Child(name, kind, command, environment, self._folder, drain_s, lifeline)
         self._children[name] = child
@@ -281,12 +287,12 @@ class Supervisor:
 
     def _of_stage(self) -> list[Child]:
         assert self._stage is not None
-        kind = STAGES[self._stage][0]
+        kinds = STAGES[self._stage][0]
         # A restarting child has no process yet, but would have one soon.
         return [
             c
             for c in self._children.values()
-            if c.kind == kind and (c.pid is not None or c.state == RESTARTING)
+            if c.kind in kinds and (c.pid is not None or c.state == RESTARTING)
         ]
 
     def _is_over(self) -> bool:

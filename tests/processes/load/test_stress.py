@@ -47,7 +47,7 @@ class Lab:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     lab = Lab(tmp_path_factory.mktemp("home"))
-    lab.done("up", "--workers", "2")
+    lab.done("up", "--workers", "2", "--no-api")
     try:
         yield lab
     finally:

@@ -29,9 +29,15 @@ SHOWN_ONLY = {
     "labkit.classroom.registry": "how old a heartbeat in Redis is",
     "labkit.practice.progress": "when something was checked, in the record",
     "labkit.practice.workspace": "in the name of a copy",
+    "labkit.gateway.gateway": "since when the HTTP side is up",
+    "labkit.gateway.batches": "when a batch came and ended, in its record",
+    "labkit.gateway.registry": "how old a heartbeat in Redis is",
+    "labkit.gateway.routes.cluster": "how old a heartbeat in Redis is",
     "labkit.panel.panel": "how old a heartbeat in Redis is",
 }
 DECIDED = {
+    "labkit.gateway.batch_store": "which records are too old to be kept: Redis outlives every process",
+    "labkit.gateway.spool": "how old a file is, which only the wall clock knows",
     "labkit.cluster.local.start": "how old a file is, which only the wall clock knows",
     "labkit.cluster.compose.containers": "a container's age: Docker gives its start by the wall clock",
 }

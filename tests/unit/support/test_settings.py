@@ -102,8 +102,8 @@ def test_each_rule_can_be_overridden_by_the_variable_of_its_name(name: str) -> N
 
 
 def test_a_variable_of_the_compose_file_is_no_unknown_setting() -> None:
-    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-    names = set(re.findall(r"\$\{(LABKIT_\w+)", text))
+    files = (ROOT / "docker-compose.yml", ROOT / "docker" / "services.yml")
+    names = {name for file in files for name in re.findall(r"\$\{(LABKIT_\w+)", file.read_text("utf-8"))}
     assert "LABKIT_TAG" in names
     assert Settings.from_environment(dict.fromkeys(names, "")) == Settings()
     assert Settings.from_environment({"LABKIT_TAG": "v1"}) == Settings()

@@ -1,4 +1,4 @@
-"""The token for whatever changes something: derived from the cluster's secret, never the secret itself.
+"""The token of a cluster's HTTP side: derived from the cluster's secret, never the secret itself.
 
 Anyone who may use the cluster can compute it. A browser or a script that has it cannot talk to the broker.
 """
@@ -11,6 +11,6 @@ import hmac
 CONTEXT = b"labkit http api"
 
 
-def token_of(secret: str) -> str:
+def api_token_of(secret: str) -> str:
     """Return the token, 32 hex digits, for a cluster with this secret."""
     return hmac.new(secret.encode(), CONTEXT, hashlib.sha256).hexdigest()[:32]
