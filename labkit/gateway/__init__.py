@@ -10,5 +10,6 @@ Reading order::
     moments, promises      what the dashboard shows at one moment   (pure)
     broadcast              sends the moments to all open pages
     routes, app, server    the addresses, the application, uvicorn
+    serving, __main__      the HTTP side as a process, by hand or in a container
     static                 the pages: HTML, style sheets and scripts, served as they are
 """
