@@ -27,7 +27,7 @@ Reading order, from the idea to the machine. Each step needs only the ones befor
 10. ``transport``, then ``broker``, ``workers``, ``client``: a socket and threads round each state machine.
 11. ``mirror``: a view of the broker's state in Redis.
 12. ``cluster``, ``executors``: the processes of a cluster, and how a program uses them.
-13. ``charts``, ``panel``, ``demo``, ``cli``: what people see.
+13. ``charts``, ``panel``, ``demo``, ``gateway``, ``load``, ``cli``: what people see.
 14. ``faults``: every fault injected into a live cluster, and the promises about it, measured.
 15. ``support.timing``, ``classroom``, then ``notebooks/source``: the course; ``practice``: its exercises.
 

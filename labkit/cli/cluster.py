@@ -223,7 +223,7 @@ def _api_trouble(cluster: Cluster, options: argparse.Namespace) -> str:
     reason = cluster.without_api
     if reason is None:
         try:
-            cluster.wait_for_api()
+            cluster.wait_for_api(READY_S)
         except ClusterError as error:
             reason = error
     if reason is None:

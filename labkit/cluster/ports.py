@@ -52,9 +52,10 @@ def choose(host: str, asked: Mapping[str, int], *, usual: bool) -> dict[str, int
     """Return a port for each of client, worker and event on ``host``, and for redis on loopback.
 
     ``asked``: ports by name that the user wants and no others (PortInUse if one is taken, InvalidInput if two
-    are equal). ``usual``: prefer the usual ports for the rest.
+    are equal). ``usual``: prefer the usual ports for the rest. A port asked for the HTTP side is left to it.
     """
     check_distinct({name: (VARIABLES[name], port) for name, port in asked.items()})
+    reserved = set(asked.values())
     asked = {name: port for name, port in asked.items() if name != API}
     chosen = dict(asked)
     where = hosts("0.0.0.0" if host == "*" else host)  # sockets do not understand the star
@@ -79,10 +80,10 @@ def choose(host: str, asked: Mapping[str, int], *, usual: bool) -> dict[str, int
             )
     if usual:
         for name, port in USUAL.items():
-            if port not in chosen.values() and obstacle(where[name], port) is None:
+            if port not in {*chosen.values(), *reserved} and obstacle(where[name], port) is None:
                 chosen.setdefault(name, port)
     if len(chosen) < len(USUAL):
-        free = _neighbours(where, avoid=set(chosen.values()))
+        free = _neighbours(where, avoid={*chosen.values(), *reserved})
         for name, port in free.items():
             chosen.setdefault(name, port)
     return {name: chosen[name] for name in USUAL}

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from labkit.cluster.processes import API
 from labkit.core.errors import N_, ClusterError
 from labkit.executors import open_executor
 from labkit.gateway.batch_store import BatchStore
@@ -75,7 +76,8 @@ class Gateway:
     def command(self, command: str, name: str) -> ClusterStatus:
         """Do a fault or its opposite to a worker; return the status afterwards.
 
-        Raises Problem for a command or a worker that does not exist, and if the worker's state forbids it.
+        Raises Problem for a command or a worker that does not exist, for the HTTP side itself, and if the
+        worker's state forbids it.
         """
         if command not in COMMANDS:
             raise Problem(
@@ -86,7 +88,15 @@ class Gateway:
                 command=command[:40],
                 commands=", ".join(COMMANDS),
             )
-        known = [row["name"] for row in self.cluster.status()["processes"]]
+        if name == API:
+            raise Problem(
+                409,
+                "itself",
+                N_("the HTTP side does not {command} itself"),
+                next_step=N_("in a terminal: python -m labkit {command} api"),
+                command=command,
+            )
+        known = [row["name"] for row in self.cluster.status()["processes"] if row["kind"] != API]
         if name not in known:
             raise Problem(
                 404,

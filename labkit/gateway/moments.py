@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
+from labkit.cluster.processes import API
 from labkit.cluster.status import ClusterStatus, WorkerRow
 from labkit.cluster.status_text import workers_to_show
 from labkit.core import history as h
@@ -144,7 +145,8 @@ def _card(card: Card, feed: Feed) -> dict[str, Any]:
         "state": card.state,
         "tone": card.tone,
         "facts": facts,
-        "commands": sorted(card.commands),
+        # Its own page could not start the HTTP side again.
+        "commands": [] if card.kind == API else sorted(card.commands),
         "pending": card.pending,
     }
 

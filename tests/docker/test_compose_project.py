@@ -66,7 +66,7 @@ def ready(cluster: Cluster) -> list[str]:
 
 def test_ps_shows_every_service_and_all_become_healthy(project: ComposeProject, cluster: Cluster) -> None:
     listed = project.type("docker-compose ps")
-    for service in ("redis", "broker", "worker-1", "worker-2", "worker-3", "lab"):
+    for service in ("redis", "broker", "worker-1", "worker-2", "worker-3", "api", "lab"):
         assert f"-{service}-1 " in listed
     assert ready(cluster) == THREE
     assert "worker-1 has joined tcp://broker:5556" in project.type("docker-compose logs worker-1")

@@ -59,7 +59,9 @@ class ComposeProject:
         self.name = f"labkit-test-{secrets.token_hex(4)}"
         chosen = ports.choose("127.0.0.1", {}, usual=False)
         self.redis_port = chosen["redis"]
-        published = {**chosen, "lab": chosen["worker"]}  # containers do not publish the workers' port
+        # Containers do not publish the workers' port.
+        self.api_port = ports.choose_for_api(None, usual=False)
+        published = {**chosen, "lab": chosen["worker"], "api": self.api_port}
         self.environ = {
             **os.environ,
             "COMPOSE_PROJECT_NAME": self.name,

@@ -44,10 +44,16 @@ def make_plan(
     workers: int = 1,
     private: bool = True,
     drain_s: float = 5.0,
+    api: str | None = None,
 ) -> dict[str, Any]:
-    """Return a plan whose broker is polite, and whose workers run ``worker``: a script or a command."""
+    """Return a plan whose broker is polite, and whose workers run ``worker``: a script or a command.
+
+    ``api``: a script in place of the HTTP side; None: there is none.
+    """
     command = [sys.executable, "-c", worker] if isinstance(worker, str) else worker
+    part = {"command": [sys.executable, "-c", api], "environment": {"WORKER_ID": "api"}}
     return {
+        **({} if api is None else {"api": part}),
         "folder": str(folder.path),
         "private": private,
         "workers": workers,

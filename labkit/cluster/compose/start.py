@@ -58,7 +58,7 @@ def open_cluster(options: ClusterOptions, settings: Settings) -> Cluster:
         try:
             return _ready(_private(options, environ), options.ready_timeout_s)
         except PortInUse:  # another program took it after our choice: choose again
-            if asked or attempt == PORT_ATTEMPTS:
+            if asked.keys() - {ports.API} or attempt == PORT_ATTEMPTS:
                 raise
     raise AssertionError("the last attempt returns or raises")
 
@@ -122,6 +122,9 @@ def _started(
             # Another program took it after our choice, or Docker gave it to another container.
             docker.compose("down", "--remove-orphans", timeout_s=UP_S)
             port = int(port) if (port := str(error.params["port"])).isdigit() else 0
+            if options.api and port == ports.asked_for(os.environ).get(ports.API):
+                options, without_api = replace(options, api=False), error
+                continue
             if port in _asked_for() or port in taken or attempt == PORT_ATTEMPTS:
                 raise
             taken.add(port)
@@ -141,6 +144,7 @@ def _completed(
     """
     found = docker.containers()
     missing = containers.missing(found)
+    without_api: LabkitError | None = None
     if not missing:
         raise ClusterError(
             N_("the cluster {name!r} runs already; python -m labkit status shows it, down ends it"),
@@ -149,7 +153,11 @@ def _completed(
     whole = [container for container in found if containers.service_of(container) not in missing]
     published = {**_published(settings, set()), **containers.ports_of(whole)}
     if API in missing:
-        published[ports.API] = _port_for_api(published, set())
+        try:
+            published[ports.API] = _port_for_api(published, set())
+        except PortInUse as reason:  # the cluster works without
+            without_api = reason
+            missing.remove(API)
     tag = containers.tag_of(found)
     docker.environ = {**docker.environ, **_environment(settings, published, options), "LABKIT_TAG": tag}
     docker.environ["COMPOSE_PROJECT_NAME"] = docker.project
@@ -161,8 +169,10 @@ def _completed(
         docker.run("rm", "-f", container["Id"])
     elastic = sum(containers.service_of(container) == containers.ELASTIC for container in found)
     scale = ["--scale", f"{containers.ELASTIC}={elastic}"] if containers.ELASTIC in missing else []
-    docker.compose("up", "-d", "--no-build", "--no-recreate", *missing, *scale, timeout_s=UP_S)
+    if missing:  # without names, compose would start everything
+        docker.compose("up", "-d", "--no-build", "--no-recreate", *missing, *scale, timeout_s=UP_S)
     cluster = _connected(docker, label, home.path)
+    cluster.without_api = without_api
     return _ready(cluster, options.ready_timeout_s)
 
 

@@ -86,6 +86,10 @@ def test_up_starts_it_and_commands_act_on_it(lab: Commands, api_port: int) -> No
         "workers": ["worker-1"]
     }
 
+    # It does not end itself: its own page could not start it again.
+    itself = ask(api_port, "POST", "/api/workers/api/kill/", token=token)
+    assert itself.status == 409 and "python -m labkit kill api" in itself.body["next"]
+
     # A second one of the same cluster is not started.
     assert f"{said['api_url']}/docs" in lab.done("api").out
     assert "--api-port" in lab.refused("api", "--port", 1234, code=1)

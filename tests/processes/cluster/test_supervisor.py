@@ -8,7 +8,7 @@ from pathlib import Path
 
 from labkit.cluster.run_folder import RunFolder
 from labkit.support import process_groups
-from tests.tools.supervised import PARENT, SHORT_LIVED, Open
+from tests.tools.supervised import PARENT, POLITE, SHORT_LIVED, Open
 from tests.tools.waiting import require, wait_until
 
 
@@ -89,3 +89,36 @@ def test_processes_started_by_a_child_end_with_it(opened: Open) -> None:
     assert born is not None
     cluster.act("kill", "worker-1")
     wait_until(lambda: not process_groups.is_alive(pid, born), what="the grandchild's end")
+
+
+# --- the HTTP side ---
+
+
+def test_the_http_side_is_a_child_like_the_others(opened: Open) -> None:
+    cluster = opened(api=POLITE)
+    assert set(cluster.names()) == {"broker", "worker-1", "api"}
+    before = cluster.wait_until_up("api")
+    assert (before["kind"], before["state"]) == ("api", "running")
+    os.kill(before["pid"], process_groups.KILL)
+    wait_until(lambda: cluster.row("api")["restarts"] == 1, what="its restart")
+    cluster.wait_until_up("api")
+    cluster.act("stop", "api")
+    assert cluster.row("api")["state"] == "stopped"
+    cluster.act("start", "api")
+    # So that a cleanup after a crash ends it too.
+    wait_until(lambda: "api" in cluster.all_processes(), what="it in cluster.json")
+
+
+def test_the_http_side_starts_when_the_cluster_can_be_found(opened: Open, folder: RunFolder) -> None:
+    """It finds the cluster by cluster.json, so its first look must not be too early."""
+    look = "import json, sys; print('up', json.load(open(sys.argv[1]))['name'], flush=True); sys.stdin.read()"
+    script = f"import sys; sys.argv = ['', {str(folder.state_file)!r}]; {look}; import time; time.sleep(60)"
+    cluster = opened(api=script)
+    cluster.wait_until_up("api")
+    assert "up test" in cluster.log("api") and cluster.row("api")["restarts"] == 0
+
+
+def test_an_http_side_that_cannot_live_harms_nobody(opened: Open) -> None:
+    cluster = opened(api=SHORT_LIVED)
+    wait_until(lambda: cluster.row("api")["short_lives"] >= 3, what="three short lives")
+    assert [cluster.row(name)["restarts"] for name in ("broker", "worker-1")] == [0, 0]

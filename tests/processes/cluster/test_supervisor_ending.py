@@ -52,6 +52,15 @@ def test_a_signal_ends_the_cluster(opened: Open, name: str) -> None:
     assert not cluster.folder.state_file.exists()
 
 
+def test_an_http_side_that_ignores_sigterm_is_killed_at_the_end(opened: Open) -> None:
+    cluster = opened(private=False, api=STUBBORN)
+    cluster.wait_until_up("api")
+    marks = cluster.all_processes()
+    cluster.lifeline.detach()
+    cluster.ask("down")
+    wait_until(lambda: gone(marks), what="the end of all")
+
+
 def test_workers_that_ignore_sigterm_delay_the_end_by_3_s_at_most(opened: Open) -> None:
     cluster = opened(STUBBORN, workers=3, drain_s=30.0)
     for name in ("worker-1", "worker-2"):

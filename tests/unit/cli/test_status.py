@@ -130,6 +130,7 @@ def test_state_of_a_worker_is_shown_in_words_and_colour(told: dict[str, Any], ex
         ({"processes": [process("broker", "broker", "killed")], "broker": None}, "start broker"),
         ({"processes": [process("broker", "broker", "paused")], "broker": None}, "resume broker"),
         ({"processes": [process("redis", "redis", "stopped")]}, "start redis"),
+        ({"processes": [process("api", "api", "killed")]}, "start api"),
         ({"processes": [process("worker-1", "worker", "restarting", restart_in_s=5.0)]}, "logs worker-1"),
         ({"broker": None}, "logs broker"),
     ],
@@ -216,3 +217,9 @@ def test_without_the_brokers_word_no_worker_reads_as_joining(language: str, stat
 def test_a_terminal_does_not_obey_what_a_worker_says_of_itself() -> None:
     text = shown(status(worker(capabilities=["blur\x1b[31m", "two\nlines"])))
     assert "\x1b[31m" not in text and "\\x1b[31m" in text and "two\\nlines" in text
+
+
+def test_the_address_of_the_http_side_is_shown_if_there_is_one() -> None:
+    assert "HTTP http://localhost:8123/" in shown(status(worker(), api_url="http://localhost:8123"))
+    assert "HTTP" not in shown(status(worker(), api_url=None))
+    assert "HTTP" in shown(status(worker(), api_url="http://localhost:8123", broker=None))

@@ -109,3 +109,48 @@ def test_names_of_this_machine_are_accepted(host: str) -> None:
 def test_two_equal_ports_are_named() -> None:
     with pytest.raises(InvalidInput, match="LABKIT_CLIENT_PORT and LABKIT_REDIS_PORT are both 20001"):
         ports.choose(HOST, {"client": 20001, "redis": 20001}, usual=True)
+
+
+# --- the HTTP side ---
+
+
+def test_the_http_side_takes_the_courses_port_if_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "obstacle", lambda host, port: None)
+    assert ports.choose_for_api(None) == 8000
+    assert ports.choose_for_api(None, usual=False) != 8000
+    assert ports.choose_for_api(None, avoid={8000}) in range(ports.API_FIRST, ports.API_LAST + 1)
+    assert ports.choose_for_api(8123) == 8123
+
+
+def test_the_http_side_takes_another_port_where_8000_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = {8000}
+    monkeypatch.setattr(ports, "obstacle", lambda host, port: ports.IN_USE if port in taken else None)
+    port = ports.choose_for_api(None)
+    assert ports.API_FIRST <= port <= ports.API_LAST < ports.FIRST, "no cluster's block of four has it"
+
+
+def test_a_port_asked_for_the_http_side_is_never_replaced(taken: int) -> None:
+    with pytest.raises(PortInUse, match=f"port {taken} of 127.0.0.1 .api.*in use"):
+        ports.choose_for_api(taken)
+
+
+def test_the_other_ports_are_chosen_without_regard_to_the_http_side(usual: Mapping[str, int]) -> None:
+    assert ports.choose(HOST, {"api": 8123}, usual=True) == usual
+    with pytest.raises(InvalidInput, match="LABKIT_API_PORT"):
+        ports.choose(HOST, {"api": 8123, "redis": 8123}, usual=True)
+
+
+def test_a_port_asked_for_the_http_side_is_left_to_it(usual: Mapping[str, int]) -> None:
+    chosen = ports.choose(HOST, {"api": usual["client"]}, usual=True)
+    assert usual["client"] not in chosen.values()
+    assert [name for name in usual if chosen[name] != usual[name]] == ["client"]
+
+
+def test_the_environment_asks_for_the_port_of_the_http_side() -> None:
+    assert ports.asked_for({"LABKIT_API_PORT": " 8123 "}) == {"api": 8123}
+
+
+def test_where_no_port_is_free_the_http_side_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "obstacle", lambda host, port: ports.IN_USE)
+    with pytest.raises(ClusterError, match="no free port"):
+        ports.choose_for_api(None)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from labkit.cluster.readiness import wait_until_ready
+from labkit.cluster import readiness
+from labkit.cluster.readiness import wait_for_api, wait_until_ready
 from labkit.core.errors import ClusterError
 
 
@@ -23,6 +25,8 @@ class Backend:
 
     knows_worker_pids = True
     is_private = False
+    kind = "local"
+    endpoints = SimpleNamespace(name="default")
 
     def __init__(self, *rows: dict[str, Any]) -> None:
         self.rows = rows
@@ -56,3 +60,46 @@ def test_a_worker_that_is_not_ready_and_keeps_ending_is_named() -> None:
 def test_a_broker_that_does_not_answer_and_keeps_ending_is_named() -> None:
     with pytest.raises(ClusterError, match=r"broker keeps ending"):
         wait_for(row("broker", 3), row("worker-1", 5), ready=(), timeout_s=5.0, broker=False)
+
+
+# --- the HTTP side ---
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "answers", lambda port: False)
+
+
+@pytest.mark.parametrize("state", ["running", "restarting", "killed"])
+def test_a_cluster_is_ready_without_its_http_side(state: str) -> None:
+    rows = row("broker"), row("worker-1"), row("api", 7, state)
+    wait_for(*rows, ready=("worker-1",), timeout_s=0.0)
+
+
+def test_an_http_side_that_answers_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def answers(port: int) -> bool:
+        asked.append(port)
+        return len(asked) == 3
+
+    monkeypatch.setattr(readiness, "answers", answers)
+    backend: Any = Backend(row("broker"), row("api"))
+    wait_for_api(backend, 8123, 30.0)
+    assert asked == [8123] * 3
+
+
+@pytest.mark.parametrize(
+    ("api", "reason"),
+    [
+        (row("api", state="killed"), "down; python -m labkit start api"),
+        (row("api", 3, "restarting", last_exit="exit 1"), r"api keeps ending .exit 1.: serving tasks"),
+        (row("api", 1, "restarting", last_exit="exit 73"), r"api keeps ending .exit 73."),
+        (row("api", last_exit=""), "did not answer within 0 s; python -m labkit logs api shows why"),
+    ],
+)
+@pytest.mark.usefixtures("silent")
+def test_why_the_http_side_does_not_answer(api: dict[str, Any], reason: str) -> None:
+    backend: Any = Backend(row("broker"), api)
+    with pytest.raises(ClusterError, match=reason):
+        wait_for_api(backend, 8123, 0.0)

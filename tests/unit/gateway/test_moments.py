@@ -93,3 +93,11 @@ def test_a_cluster_without_any_event_has_a_moment() -> None:
     shown, seen = body(Present(Feed(), Timeline(), LastFault(), deque(), 0), monotonic=5.0)
     assert shown["now"] == 0 and shown["log"] == [] and shown["chain"] is None
     assert seen == Seen(0, 0, -1, -1.0)
+
+
+def test_the_page_offers_no_command_for_its_own_process() -> None:
+    """Killed from its own page, the HTTP side could not be started there again."""
+    rows = [{"name": name, "kind": name, "state": "running"} for name in ("broker", "api")]
+    shown, _seen = body(present(demo()), processes=rows)
+    offered = {card["name"]: card["commands"] for card in shown["cards"]}
+    assert offered["api"] == [] and "kill" in offered["broker"]

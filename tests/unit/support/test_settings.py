@@ -52,6 +52,8 @@ def test_each_variable_sets_its_field() -> None:
             "LABKIT_WORK": "/data/lessons",
             "LABKIT_BACKEND": "compose",
             "LABKIT_LAB_PORT": "7005",
+            "LABKIT_API_PORT": "7006",
+            "LABKIT_SPOOL": "/data/pictures",
             "LABKIT_CONTROL": "/control",
             "LABKIT_HEARTBEAT_S": "0.25",
             "LABKIT_MAX_CRASHES": "5",
@@ -80,6 +82,8 @@ def test_each_variable_sets_its_field() -> None:
         lifeline=7,
         backend="compose",
         lab_port=7005,
+        api_port=7006,
+        spool=Path("/data/pictures"),
         control=Path("/control"),
     )
     assert given.broker_addresses() == ("tcp://one:1", "tcp://two:2")
@@ -173,7 +177,9 @@ def test_a_bad_value_is_an_error_that_names_variable_value_and_expectation(
     assert expected in str(error.value)
 
 
-@pytest.mark.parametrize("other", ["LABKIT_WORKER_PORT", "LABKIT_REDIS_PORT", "LABKIT_LAB_PORT"])
+@pytest.mark.parametrize(
+    "other", ["LABKIT_WORKER_PORT", "LABKIT_REDIS_PORT", "LABKIT_API_PORT", "LABKIT_LAB_PORT"]
+)
 def test_two_equal_ports_are_refused(other: str) -> None:
     with pytest.raises(SettingsError, match=f"LABKIT_CLIENT_PORT and {other} are both 6001"):
         Settings.from_environment({"LABKIT_CLIENT_PORT": "6001", other: "6001"})

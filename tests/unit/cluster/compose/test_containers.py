@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, cast
 
 import pytest
+import yaml
 
 from labkit.cluster import Cluster
 from labkit.cluster.compose import containers, images
@@ -391,3 +392,43 @@ def test_the_digest_changes_only_with_the_sources_of_the_images(tmp_path: Path) 
     assert images.source_digest(tmp_path) == before
     (tmp_path / "labkit" / "jobs.py").write_text("two", encoding="utf-8")
     assert images.source_digest(tmp_path) != before
+
+
+def test_the_http_side_is_a_process_with_a_published_port() -> None:
+    bindings = {"8000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8123"}]}
+    api = container("api", ports=bindings)
+    (row,) = containers.rows_of([api])
+    assert (row["name"], row["kind"], row["state"]) == ("api", "api", "running")
+    assert containers.ports_of([api]) == {"api": 8123}
+
+
+# --- the compose file and what its services share ---
+
+
+def _services(path: Path) -> dict[str, dict[str, Any]]:
+    described: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))["services"]
+    return described
+
+
+def test_each_service_extends_the_one_of_its_name_and_repeats_nothing() -> None:
+    own, shared = _services(ROOT / "docker-compose.yml"), _services(ROOT / "docker" / "services.yml")
+    assert own.keys() == shared.keys()
+    for name, service in own.items():
+        assert service.pop("extends") == {"file": "docker/services.yml", "service": name}
+        twice = service.keys() & shared[name].keys() - {"environment", "volumes"}
+        assert not twice, f"{name} has {twice} in both files"
+        mounted = [v.split(":")[-2 if v.endswith(":ro") else -1] for v in service.get("volumes", ())]
+        assert set(mounted) <= {"/lab/learner"}, "a path of the user's is relative to this file's folder"
+        both = service.get("environment", {}).keys() & shared[name].get("environment", {}).keys()
+        assert not both, f"{name} has {both} in both files"
+
+
+def test_each_volume_that_a_service_mounts_is_declared() -> None:
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    mounted = {
+        volume.partition(":")[0]
+        for service in _services(ROOT / "docker" / "services.yml").values()
+        for volume in service.get("volumes", ())
+        if not volume.startswith("$")
+    }
+    assert mounted | {"work"} == yaml.safe_load(text)["volumes"].keys()

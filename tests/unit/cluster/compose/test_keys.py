@@ -45,6 +45,8 @@ def check_all_are_admitted(out: Path) -> None:
         grant = grants[role, mine.public]
         assert grant.name == name
     assert (out / "lab" / "lab.token").read_text().strip()
+    assert (out / "host" / "api.token").read_text().strip()
+    assert len(list(out.rglob("*.token"))) == 2, "each where it is needed, and nowhere else"
     assert of_folder(broker, CLIENT, "health").broker == broker.broker_public()
 
 
@@ -77,6 +79,7 @@ def test_a_lost_volume_is_filled_again_and_the_others_keep_their_keys(out: Path,
         "worker-2/workers/worker-2.key_secret",
         "worker/workers/worker.key_secret",
         "lab/lab.token",
+        "host/api.token",
         "broker/workers/worker-3.key",
         "broker/clients/host.key",
         "broker/clients/health.key_secret",

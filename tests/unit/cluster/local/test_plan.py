@@ -30,8 +30,9 @@ def _a_redis_server(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_plan(settings: Settings | None = None, **options: Any) -> dict[str, Any]:
     folder = RunFolder(HOME / "clusters" / "test")
     private = options.pop("private", True)
+    ports = {**PORTS, **options.pop("more_ports", {})}
     wanted = ClusterOptions(**options)
-    plan = plans.make_plan(folder, "test", settings or Settings(home=HOME), PORTS, wanted, private=private)
+    plan = plans.make_plan(folder, "test", settings or Settings(home=HOME), ports, wanted, private=private)
     again: dict[str, Any] = json.loads(json.dumps(plan))  # it has to travel as JSON
     return again
 
@@ -84,6 +85,18 @@ def test_without_redis_the_mirror_is_off(monkeypatch: pytest.MonkeyPatch) -> Non
     plan = make_plan()
     assert (plan["redis"], plan["about"]["redis_url"]) == (None, None)
     assert plan["broker"]["environment"]["REDIS_URL"] == ""
+
+
+def test_an_http_side_finds_its_cluster_by_name_and_has_its_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "api" not in make_plan(), "a port for it is the sign that there is one"
+    plan = make_plan(private=False, more_ports={"api": 6005})
+    api = settings_of(plan, "api", monkeypatch)
+    assert (api.cluster, api.backend, api.home, api.api_port) == ("test", "local", HOME, 6005)
+    assert plan["api"]["command"] == [sys.executable, "-P", "-m", "labkit.gateway"]
+    assert plan["about"]["ports"]["api"] == 6005
+    assert not {"LABKIT_TOKEN_FILE", "REDIS_URL"} & plan["api"]["environment"].keys(), (
+        "both are in the folder"
+    )
 
 
 def test_worker_does_not_learn_where_redis_is(monkeypatch: pytest.MonkeyPatch) -> None:
