@@ -84,14 +84,14 @@ def _parser() -> _Parser:
         allow_abbrev=False,
         description=_(
             "Measure speed and memory on this machine, as ratios with their spread. "
-            "It takes about two minutes, and wants the machine for itself."
+            "It takes about three minutes, and wants the machine for itself."
         ),
     )
     parser.add_argument(
         "--only", nargs="+", choices=list(MEASUREMENTS), metavar="NAME",
         help=_("only these measurements: {names}").format(names=", ".join(MEASUREMENTS)),
     )  # fmt: skip
-    parser.add_argument("--quick", action="store_true", help=_("small sizes and few rounds: about 20 s"))
+    parser.add_argument("--quick", action="store_true", help=_("small sizes and few rounds: about 40 s"))
     parser.add_argument(
         "--rounds", type=_rounds, metavar="N",
         help=_("how many rounds ({usual}, with --quick {quick})").format(usual=ROUNDS, quick=QUICK_ROUNDS),

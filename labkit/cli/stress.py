@@ -114,6 +114,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             live.close()
             return stress_output.show_ramp(search, interrupted, options)
         fault = Fault(cluster)
+        stack.callback(fault.close)
 
         def watch(planner: Planner, began: float) -> None:
             fault.load_began = began
@@ -186,10 +187,15 @@ def _generator(options: argparse.Namespace, cluster: Cluster) -> Generator:
     from labkit.load.generator import Generator
     from labkit.load.targets import ThroughClient, ThroughHttp, picture
 
-    if cluster.status()["broker"] is None:
+    status = cluster.status()
+    if status["broker"] is None:
         raise BrokerUnreachable(
             N_("the broker of {name!r} does not answer; python -m labkit status shows what is down"),
             name=cluster.name,
+        )
+    if not any(row["status"] in ("ready", "busy") for row in (*status["workers"], *status["guests"])):
+        raise ClusterError(
+            N_("no worker of {name!r} is ready; python -m labkit status shows why"), name=cluster.name
         )
 
     def make(ended: Callable[[Ending], object]) -> Target:

@@ -341,6 +341,8 @@ def ramp_sentence(search: Ramp, interrupted: bool = False) -> str:
         if knee is not None:
             text += " " + _("The cluster kept up with {rate} tasks/s.").format(rate=_rate(knee))
         return text
+    if not search.steps:
+        return _("Interrupted before the first rate was tried.")
     begin = _("Interrupted; until then: ") if interrupted else ""
     if knee is None:
         return begin + _("At no rate did 95 % of the tasks wait at most {bound}.").format(bound=bound)

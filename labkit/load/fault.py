@@ -2,7 +2,7 @@
 
 It runs in a thread of its own, because a command to a cluster takes a while and the load must not wait. Under
 a light load a worker is idle again before a kill arrives. So a task of the fault's own is sent, too, which
-takes a third of a second: the worker that has begun it is killed, and the task goes to another one.
+takes half a second: the worker that has begun it is killed, and the task goes to another one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from labkit.core.history import Recovery
 
 LOOK_S = 0.01
-PROBE_S = 0.3
+PROBE_S = 0.5
 BACK_AFTER_S = 1.0
 """The killed worker is started again after this time, so that the cluster has its size again."""
 WRITTEN_S = 5.0
@@ -48,17 +48,22 @@ class Fault:
         self._thread.start()
 
     def finish(self) -> Recovery | None:
-        """Have the worker started again if it is not; return what the kill cost, None if there was none."""
-        if not self._began:
+        """Do what ``close`` does; return what the kill cost, None if there was none."""
+        self.close()
+        if not self.victim:
             return None
-        self._over.set()
-        self._thread.join()
         deadline = time.monotonic() + WRITTEN_S
         while True:
             found = self._recovery()
-            if not self.victim or (found is not None and found.detected_at) or time.monotonic() > deadline:
+            if (found is not None and found.detected_at) or time.monotonic() > deadline:
                 return found
             time.sleep(LOOK_S)
+
+    def close(self) -> None:
+        """Have the worker started again if it is not; kill none from now on."""
+        self._over.set()
+        if self._began:
+            self._thread.join()
 
     def _run(self) -> None:
         try:
@@ -96,4 +101,4 @@ class Fault:
             for chain in self._cluster.history().recoveries()
             if chain.fault == "kill" and chain.target == self.victim
         ]
-        return chains[-1] if self.victim and chains else None
+        return chains[-1] if chains else None

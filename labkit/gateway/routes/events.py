@@ -25,7 +25,11 @@ SHORTEST_S = 0.25
 """Between two pieces of a stream: at most four a second for each reader, however much happens."""
 
 
-@router.get("/api/events/", response_class=EventSourceResponse)
+@router.get(
+    "/api/events/",
+    response_class=EventSourceResponse,
+    responses={200: {"description": "Events until the reader leaves", "content": {"text/event-stream": {}}}},
+)
 async def events(
     request: Request,
     gateway: OfRequest,

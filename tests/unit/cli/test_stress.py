@@ -73,6 +73,7 @@ def test_a_ramp_names_the_knee_or_says_why_there_is_none() -> None:
     none = Ramp(10.0, 0.001)
     none.take(10.0, figures())
     assert ramp_sentence(none) == "At no rate did 95 % of the tasks wait at most 1 ms."
+    assert ramp_sentence(Ramp(10.0, 0.5), interrupted=True).startswith("Interrupted before the first rate")
     unbroken = Ramp(10.0, 0.5)
     unbroken.take(10.0, figures())
     assert "every rate that was tried" in ramp_sentence(unbroken, interrupted=True)
