@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from labkit.cluster import Cluster
 
 TITLE = N_("memory of a cluster with three workers")
-TARGET = Target(120.0, at_most=True)
+TARGET = Target(100.0, at_most=True)
 WORKERS = 3
 QUEUED = 10_000
 MIB = 1 << 20
