@@ -117,13 +117,15 @@ def load_table(points: Sequence[LoadPoint], kill: tuple[float, str] | None = Non
 
 
 def ramp(steps: Sequence[LoadStep], bound_s: float, knee: float | None) -> Chart:
-    """Return the chart of a ramp: p50 and p95 of waiting over the rate, the bound, and the knee if found."""
-    labels = [
-        _("p95 of waiting"),
-        _("p50 of waiting"),
-        _("the cluster did not keep up"),
-        _("bound: {time}").format(time=decimal(seconds(bound_s))),
-    ]
+    """Return the chart of a ramp: p50 and p95 of waiting over the rate, and the bound.
+
+    ``knee``: None if the search did not find it.
+    """
+    beyond = [step for step in steps if not step.followed and step.p95_s is not None]
+    labels = [_("p95 of waiting"), _("p50 of waiting")]
+    labels.append(_("bound: {time}").format(time=decimal(seconds(bound_s))))
+    if beyond:
+        labels.append(_("the cluster did not keep up"))
     if knee is not None:
         labels.append(_("knee: {rate} tasks/s").format(rate=_rate(knee)))
     width = WIDTH - NUMBERS - MARGIN
@@ -143,7 +145,6 @@ def ramp(steps: Sequence[LoadStep], bound_s: float, knee: float | None) -> Chart
         ([step.p50_s or 0.0 for step in tried], GREEN, "^", "_p50"),
     ):
         axes.plot(rates, values, color=colour, marker=marker, markersize=6, linewidth=1.6, label=label)
-    beyond = [step for step in tried if not step.followed]
     axes.plot(
         [step.rate for step in beyond],
         [step.p95_s or 0.0 for step in beyond],
@@ -161,9 +162,10 @@ def ramp(steps: Sequence[LoadStep], bound_s: float, knee: float | None) -> Chart
     axes.grid(axis="y", color=GRID)
     axes.set_xlim(0, max(rates) * 1.05)
     # A rate far beyond the knee waits so long that the rest would be a flat line.
-    axes.set_ylim(0, min(max(step.p95_s or 0.0 for step in tried) * 1.1, 4 * bound_s) or 1.0)
+    longest_s = max(step.p95_s or 0.0 for step in tried)
+    axes.set_ylim(0, 1.1 * max(bound_s, min(longest_s, 4 * bound_s)))
     _number_axes(axes)
-    style.legend_below(axes, _ramp_handles(knee is not None), labels)
+    style.legend_below(axes, _ramp_handles(bool(beyond), knee is not None), labels)
     return chart
 
 
@@ -279,18 +281,18 @@ def _name_kill(axes: Axes, kill: tuple[float, str], end: float, width: float) ->
     )
 
 
-def _ramp_handles(has_knee: bool) -> list[Line2D]:
+def _ramp_handles(has_beyond: bool, has_knee: bool) -> list[Line2D]:
     handles = [
         Line2D([], [], color=BLUE, marker="o", markersize=6, linewidth=1.6),
         Line2D([], [], color=GREEN, marker="^", markersize=6, linewidth=1.6),
-        Line2D([], [], linestyle="none", marker=CROSS, markersize=9, markeredgewidth=2, color=FAULT),
         Line2D([], [], color=INK, linewidth=1.4, linestyle=(0, (4, 2))),
     ]
-    return (
-        [*handles, Line2D([], [], color=PALE, linewidth=1.6, linestyle=(0, (1, 1.5)))]
-        if has_knee
-        else handles
-    )
+    if has_beyond:
+        cross = {"marker": CROSS, "markersize": 9, "markeredgewidth": 2, "color": FAULT}
+        handles.append(Line2D([], [], linestyle="none", **cross))  # type: ignore[arg-type]
+    if has_knee:
+        handles.append(Line2D([], [], color=PALE, linewidth=1.6, linestyle=(0, (1, 1.5))))
+    return handles
 
 
 def _rate(rate: float) -> str:
@@ -315,6 +317,8 @@ def _describe_ramp(steps: Sequence[LoadStep], bound_s: float, knee: float | None
     told = ", ".join(f"{_rate(s.rate)} → {decimal(seconds(s.p95_s))}" for s in sorted(steps) if s.p95_s)
     text = _("p95 of waiting by planned tasks/s: {told}.").format(told=told or _("no rate had a result"))
     bound = decimal(seconds(bound_s))
+    if knee is None and any(step.followed for step in steps):
+        return text + " " + _("The knee was not found.")
     if knee is None:
         return text + " " + _("At no rate did it stay below {bound}.").format(bound=bound)
     return (

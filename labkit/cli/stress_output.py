@@ -326,7 +326,8 @@ def show_ramp(search: Ramp, interrupted: bool, options: argparse.Namespace) -> i
             charts.LoadStep(s.rate, s.report.achieved, *_p50_and_p95(s.report), s.followed)
             for s in search.steps
         ]
-        _save(charts.ramp(steps, search.bound_s, search.knee), options)
+        knee = None if search.late or search.beyond is None else search.knee
+        _save(charts.ramp(steps, search.bound_s, knee), options)
     if interrupted:
         raise KeyboardInterrupt
     return DONE

@@ -42,6 +42,7 @@ RAMPS = {
     "usual": (STEPS, 0.5, 40.0),
     "no knee": (STEPS[2:], 0.5, None),
     "only a knee": (STEPS[:1], 0.5, 5.0),
+    "not finished": (STEPS[:2], 0.5, None),
     "without results": ([LoadStep(5.0, 0.0, None, None, False)], 0.5, None),
     "nothing": ([], 0.5, None),
 }
@@ -95,6 +96,13 @@ def test_spanish_numbers_have_a_comma() -> None:
         told = " ".join([*written(chart), charts.alt_text(chart)])
         assert any(f"{digit},{other}" in told for digit in "0123456789" for other in "0123456789")
         assert not any(f"{digit}.{other}" in told for digit in "0123456789" for other in "0123456789")
+
+
+def test_a_search_that_did_not_end_has_no_knee() -> None:
+    chart = charts.ramp(*RAMPS["not finished"])
+    assert "The knee was not found." in charts.alt_text(chart)
+    assert legend_of(chart.axes[0]) == ["p95 of waiting", "p50 of waiting", "bound: 0.50 s"]
+    assert chart.axes[0].get_ylim()[1] > 0.5, "the bound is in sight"
 
 
 def test_the_knee_and_the_bound_are_named() -> None:
