@@ -170,7 +170,8 @@ export function draw() {
   const { sources, heights } = charts;
   const begin = Math.max(0, store.now - SPAN_S);
   const second = store.seconds.at(-1)?.[0] ?? null;
-  for (const plot of Object.values(charts.plots)) plot.x_range.setv({ start: begin, end: begin + SPAN_S });
+  const span = { start: begin, end: begin + SPAN_S };
+  charts.plots.timeline.x_range.setv(span);
   drawTimeline();
   const fault = getComputedStyle(document.documentElement).getPropertyValue("--fault").trim();
   const marks = JSON.stringify([store.marks, fault]);
@@ -188,6 +189,8 @@ export function draw() {
   const key = `${second} ${store.samples.at(-1)?.[0]}`;
   if (key === drawnSecond) return;
   drawnSecond = key;
+  // The other charts have something new once a second: that is when they are drawn.
+  for (const name of ["throughput", "latency", "queue"]) charts.plots[name].x_range.setv(span);
   drawThroughput(sources, heights);
   drawSamples(sources, heights);
 }
