@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from labkit.core.errors import LabkitError
@@ -28,6 +28,8 @@ log = logging.getLogger("labkit.gateway")
 SHORTEST_S = 0.25
 IDLE_S = 1.0
 """Between two moments of a cluster in which nothing happens."""
+AFTER_A_BUG_S = 5.0
+"""Pause after a moment that could not be made: its traceback is in the log, and need not fill it."""
 
 
 class Browser:
@@ -64,7 +66,7 @@ class Broadcast:
         self.made = 0
         """How many moments were encoded."""
 
-    async def listen(self, language: str) -> AsyncIterator[bytes]:
+    async def listen(self, language: str) -> AsyncGenerator[bytes, None]:
         """Yield server-sent events for one page until it is closed."""
         browser = Browser(language)
         self._browsers.add(browser)
@@ -87,6 +89,7 @@ class Broadcast:
                     await self._send_moment()
                 except Exception:
                     log.exception("the dashboard's moment")
+                    await asyncio.sleep(AFTER_A_BUG_S)
                 await asyncio.sleep(max(0.0, began + SHORTEST_S - time.monotonic()))
                 waits = [asyncio.ensure_future(event.wait()) for event in (news, self._wake)]
                 await asyncio.wait(waits, timeout=IDLE_S - SHORTEST_S, return_when=asyncio.FIRST_COMPLETED)

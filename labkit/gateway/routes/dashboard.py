@@ -15,7 +15,7 @@ from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Path, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from sse_starlette import EventSourceResponse
 from starlette.staticfiles import StaticFiles
 
@@ -37,14 +37,24 @@ FROM_PACKAGES = {"bokeh": ("bokeh", "server/static/js"), "swagger": ("fastapi_of
 Language = Annotated[Literal["en", "es"] | None, Query(description="instead of Accept-Language")]
 
 
+class Files(StaticFiles):
+    """Files of the pages. A browser asks each time whether its copy is still the present one."""
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        """Return a file, or 304 for a copy that is up to date."""
+        response = super().file_response(*args, **options)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
 def mount_files(app: FastAPI) -> None:
     """Serve the files of the pages. A package that is not installed is left out; its files are missing."""
     for name, (package, folder) in FROM_PACKAGES.items():
         found = importlib.util.find_spec(package)  # the package itself is not imported
         if found is not None and found.submodule_search_locations:
             place = FilePath(found.submodule_search_locations[0]) / folder
-            app.mount(f"/static/{name}", StaticFiles(directory=place), name=name)
-    app.mount("/static", StaticFiles(directory=OURS), name="static")
+            app.mount(f"/static/{name}", Files(directory=place), name=name)
+    app.mount("/static", Files(directory=OURS), name="static")
 
 
 @router.get("/")

@@ -4,7 +4,8 @@
 import { data, word } from "./page.js";
 import { token } from "./token.js";
 
-const STALE_MS = 3500;
+// A broker that does not answer delays a moment by two seconds; that picture is still a present one.
+const STALE_MS = 4500;
 const FIRST_PAUSE_MS = 300;
 const LONGEST_PAUSE_MS = 2000;
 

@@ -165,7 +165,7 @@ def test_the_page_speaks_spanish_by_header_and_by_its_switch(browser: Browser, r
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(browser: Browser, running: Running, scheme: str) -> None:
-    from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+    from axe_playwright_python.sync_playwright import Axe
 
     with opened(browser, running.port, color_scheme=scheme) as page:
         card(page, "worker-1", "ready")

@@ -1,0 +1,73 @@
+"""A class's hour, played fast: what the dashboard keeps does not grow."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections import deque
+from collections.abc import Iterator
+from typing import cast
+
+from labkit.cluster.status import ClusterStatus
+from labkit.core import history as h
+from labkit.core.history import Event
+from labkit.gateway.last_fault import LastFault
+from labkit.gateway.moments import LOG_LINES, SPAN_S, Present, Sample, Seen, moment
+from labkit.gateway.timeline import MOST_ARROWS, MOST_SPANS, Timeline
+from labkit.panel.feed import Feed
+from tests.tools.panel_moments import status, worker
+
+PER_S = 12
+"""Tasks in each second that is played. With a thousand there are no more spans: those of a quarter
+of a second are merged."""
+
+
+def second(t: int) -> Iterator[Event]:
+    """Yield what happens in one second of the class; each minute a worker is killed and comes back."""
+    if t == 0:
+        yield Event(0.0, h.BROKER_STARTED, detail={"epoch": "e1"})
+        for n in (1, 2, 3):
+            yield Event(0.0, h.JOINED, "", 0, f"worker-{n}", {"epoch": str(n)})
+    victim = f"worker-{t // 60 % 3 + 1}"
+    for n in range(PER_S):
+        at, task, name = t + n / PER_S, f"{t * PER_S + n:032x}", f"worker-{n % 3 + 1}"
+        yield Event(at, h.SUBMITTED, task, detail={"job": "labkit.jobs:add", "client": "c", "bytes": 9})
+        yield Event(at, h.DISPATCHED, task, 1, name)
+        if t % 60 == 30 and n == 6:
+            yield Event(at, h.FAULT, detail={"fault": "kill", "target": victim})
+            yield Event(at, h.LOST, "", 0, victim, {"cause": "closed"})
+            yield Event(at, h.JOINED, "", 0, victim, {"epoch": f"{t}"})
+            if name == victim:
+                yield Event(at, h.REQUEUED, task, 1, name, {"cause": "lost"})
+                yield Event(at, h.DISPATCHED, task, 2, name)
+        yield Event(at + 0.01, h.DONE, task, 1, name, {"compute_s": 0.005, "bytes": 9})
+
+
+def test_an_hour_of_a_class_needs_no_more_memory_than_its_first_minutes() -> None:
+    present = Present(Feed(SPAN_S, LOG_LINES), Timeline(SPAN_S), LastFault(), _samples(), 0)
+    told = cast(ClusterStatus, status(*(worker(f"worker-{n}") for n in (1, 2, 3))))
+    seen, largest, after_minutes = Seen(), 0, 0
+    tracemalloc.start()
+    try:
+        for t in range(3600):
+            for event in second(t):
+                present.last_fault.add(event, event.at, present.feed.live)
+                present.timeline.add(event, event.at)
+                present.feed.add(event, event.at, event.at)
+            present.feed.set_clock(t + 1.0)
+            present.samples.append(Sample(float(t), 0, 3, 0.0, 0.0, 0.01, 0.02))
+            made = moment(told, present, seen, t + 1.0, t + 1.0, {})
+            seen = made.seen
+            assert len(made.body["spans"]) <= 3 * PER_S + MOST_ARROWS
+            assert len(made.body["log"]) <= 20
+            if t == 300:
+                after_minutes = tracemalloc.get_traced_memory()[0]
+            elif t > 300 and t % 60 == 0:
+                largest = max(largest, tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert len(present.timeline.spans()) <= MOST_SPANS and len(present.timeline.arrows()) <= MOST_ARROWS
+    assert largest < 1.1 * after_minutes, (largest, after_minutes)
+
+
+def _samples() -> deque[Sample]:
+    return deque(maxlen=SPAN_S + 1)
