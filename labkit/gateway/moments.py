@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 
 from labkit.cluster.processes import API
 from labkit.cluster.status import ClusterStatus, WorkerRow
-from labkit.cluster.status_text import workers_to_show
+from labkit.cluster.status_text import ready_in_words, workers_to_show
 from labkit.core import history as h
 from labkit.gateway.last_fault import LastFault
 from labkit.gateway.promises import Compared, Measured, heading, links, promises
@@ -100,7 +100,7 @@ def moment(
         "full": before == Seen(),
         "now": round(now, 3),
         "cluster": shown.cluster,
-        "headline": shown.headline,
+        "headline": ready_in_words(status),
         "problem": shown.problem,
         "broker": broker is not None,
         "workers": shown.workers,

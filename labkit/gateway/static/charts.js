@@ -253,6 +253,7 @@ function drawTimeline() {
   const own = new Map(store.workers);
   if (lanes !== charts.lanes) {
     charts.lanes = lanes;
+    byId("timeline").style.height = store.workers.length > 6 ? `${store.workers.length * 1.7}rem` : "";
     heights.timeline.setv({ start: -0.5, end: Math.max(1, store.workers.length) - 0.5 });
     const axis = plots.timeline.left[0];
     axis.ticker = new Bokeh.FixedTicker({ ticks: [...place.values()], minor_ticks: [] });

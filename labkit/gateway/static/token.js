@@ -10,8 +10,12 @@ export function takeToken(text) {
   else sessionStorage.removeItem(KEY);
 }
 
-const given = new URLSearchParams(location.hash.slice(1)).get("token");
-if (given !== null) {
+function fromAddress() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given === null) return;
   takeToken(given);
   history.replaceState(null, "", location.pathname + location.search);
 }
+
+fromAddress();
+addEventListener("hashchange", fromAddress);

@@ -226,6 +226,56 @@ def test_the_page_shows_a_lost_broker_and_its_successor(
         assert page.locator("#live[data-state=live]").is_visible()
 
 
+AN_HOUR_FAST = """async ([from, to]) => {
+  const { store, take } = await import("/static/store.js");
+  const { draw } = await import("/static/charts.js");
+  const { showLog } = await import("/static/log.js");
+  const workers = ["worker-1", "worker-2", "worker-3"];
+  const cards = workers.map((name) => ({ name, kind: "worker", colour: "#0072B2" }));
+  for (let n = from; n < to; n += 1) {
+    const now = n / 4;
+    const moment = {
+      full: n === 0, now, cards, running: [], marks: [[now - 5, "kill worker-2", true]], away: [],
+      spans: workers.flatMap((name) =>
+        [0, 0.05, 0.1, 0.15].map((after) => [name, now + after - 0.25, now + after - 0.2, `${n}`, 90, "done"])),
+      arrows: [[`${n}`, "worker-1", now - 0.2, "worker-2", now]],
+      seconds: n % 4 ? [] : [[Math.floor(now), Object.fromEntries(workers.map((name) => [name, 333]))]],
+      samples: n % 4 ? [] : [[now, n % 50, 6, 0.001, 0.002, 0.003, 0.004]],
+      log: n % 4 ? [] : [[n, now, `task ${n} is first in the queue again`, "good", "worker-1", `${n}`]],
+      unrecorded: [],
+    };
+    take(moment);
+    showLog(moment);
+    if (n % 40 === 0) draw();
+  }
+  return [store.spans.length, store.arrows.length, store.seconds.length, store.samples.length,
+          document.querySelectorAll("#log li").length];
+}"""
+"""An hour's moments at a thousand tasks a second, taken in as fast as the page can."""
+
+
+def test_the_page_keeps_a_minute_however_long_it_is_open(browser: Browser, running: Running) -> None:
+    window = browser.new_context()
+    page = window.new_page()
+    page.route("**/api/dashboard/**", lambda route: route.abort())
+    page.goto(f"http://127.0.0.1:{running.port}/")
+    page.locator("#throughput .bk-Figure").wait_for(state="attached", timeout=SEEN_MS)
+    tools = window.new_cdp_session(page)
+    tools.send("Performance.enable")
+
+    def heap() -> float:
+        tools.send("HeapProfiler.collectGarbage")
+        rows = tools.send("Performance.getMetrics")["metrics"]
+        return float(next(row["value"] for row in rows if row["name"] == "JSHeapUsedSize"))
+
+    page.evaluate(AN_HOUR_FAST, [0, 2400])
+    after_ten_minutes = heap()
+    spans, arrows, seconds, samples, lines = page.evaluate(AN_HOUR_FAST, [2400, 14_400])
+    assert spans <= 4000 and arrows <= 200 and seconds <= 62 and samples <= 62 and lines <= 400
+    assert heap() < after_ten_minutes + 3e6
+    window.close()
+
+
 def test_docs_lists_the_calls_without_a_network(browser: Browser, running: Running) -> None:
     window = browser.new_context()
     page = window.new_page()
