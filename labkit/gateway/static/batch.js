@@ -24,9 +24,10 @@ function filter([name, parameters]) {
   const params = element("span", { class: "params", hidden: !CHOSEN.has(name) });
   for (const [key, low, high, usual, whole, optional] of parameters) {
     const value = usual ?? (optional && key !== "width" ? "" : LEFT_OUT[key]);
-    params.append(
-      element("label", {}, `${key} `, element("input", { type: "number", min: low, max: high, step: whole ? 1 : "any", value, "data-param": key, required: !optional })),
-    );
+    const field = element("input", {
+      type: "number", min: low, max: high, step: whole ? 1 : "any", value, "data-param": key, required: !optional,
+    });
+    params.append(element("label", {}, `${key} `, field));
   }
   const locked = () => {
     params.hidden = !box.checked;
@@ -81,7 +82,7 @@ async function follow(id, onTask) {
   }
   if (id !== present) return;
   if (batch) {
-    await showBatch(batch, onTask);
+    showBatch(batch, onTask);
     if (batch.status !== "running") {
       byId("cancel").hidden = true;
       if (byId("again").checked) send(onTask);
@@ -91,23 +92,30 @@ async function follow(id, onTask) {
   setTimeout(() => follow(id, onTask), 500);
 }
 
-async function showBatch(batch, onTask) {
+function showBatch(batch, onTask) {
   const bar = byId("batch-bar");
   bar.max = batch.image_count;
   bar.value = batch.processed_count + batch.failed.length;
-  const parts = [word("progress", { done: batch.processed_count, n: batch.image_count, seconds: batch.total_time.toFixed(1) })];
+  const seconds = batch.total_time.toFixed(1);
+  const parts = [word("progress", { done: batch.processed_count, n: batch.image_count, seconds })];
   parts.push(...batch.workers.map((row) => `${row.worker} ${Math.round(100 * row.share)} %`));
-  if (batch.failed.length) parts.push(`${word("batch_failed", { n: batch.failed.length })}: ${batch.failed[0].error}`);
+  const failed = batch.failed.length;
+  if (failed) parts.push(`${word("batch_failed", { n: failed })}: ${batch.failed[0].error}`);
   show(byId("batch-text"), parts.join(" · "));
   const list = byId("pictures");
   for (const task of batch.tasks.slice(0, SHOWN)) {
     if (!task.result || list.querySelector(`[data-task="${task.task_id}"]`)) continue;
-    const item = element("li", { "data-task": task.task_id }, await pair(task.image, task.result));
+    const item = element("li", { "data-task": task.task_id }, pair(task.image, task.result));
     const short = task.task_id.slice(0, 6);
-    item.querySelector("figcaption").append(
-      " · ",
-      element("button", { class: "link", type: "button", "aria-label": word("story_of", { task: short }), on: { click: () => onTask(task.task_id) } }, short),
+    const button = element(
+      "button",
+      {
+        class: "link", type: "button", "aria-label": word("story_of", { task: short }),
+        on: { click: () => onTask(task.task_id) },
+      },
+      short,
     );
+    item.querySelector("figcaption").append(" · ", button);
     list.append(item);
   }
 }

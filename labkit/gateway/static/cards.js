@@ -77,5 +77,6 @@ function update(card, given) {
 }
 
 function act(name, label, target) {
-  return tried(`${label} ${target}`, () => command("POST", `/api/workers/${encodeURIComponent(target)}/${name}/`));
+  const address = `/api/workers/${encodeURIComponent(target)}/${name}/`;
+  return tried(`${label} ${target}`, () => command("POST", address));
 }

@@ -23,8 +23,8 @@ function figure(yRange, tools = "") {
   const range = new Bokeh.Range1d({ start: -SPAN_S, end: 0 });
   const plot = Bokeh.Plotting.figure({
     sizing_mode: "stretch_both", toolbar_location: null, tools, x_range: range, y_range: yRange,
-    output_backend: "canvas", min_border_left: 58, min_border_right: 12, min_border_top: 4, min_border_bottom: 0,
-    lod_factor: 1,
+    output_backend: "canvas", min_border_left: 58, min_border_right: 12, min_border_top: 4,
+    min_border_bottom: 0, lod_factor: 1,
   });
   plot.toolbar.logo = null;
   plot.below[0].formatter = new Bokeh.NumeralTickFormatter({ format: "00:00:00" });
@@ -42,8 +42,8 @@ const field = (name) => ({ field: name });
 
 /** Faults as lines over a whole chart, those that harm in the faults' own colour. */
 function faultLines(plot, from) {
-  plot.ray({ x: field("t"), y: 0, angle: Math.PI / 2, length: 0, line_color: field("colour"), line_width: 2, line_dash: field("dash"), source: from });
-  plot.ray({ x: field("t"), y: 0, angle: -Math.PI / 2, length: 0, line_color: field("colour"), line_width: 2, line_dash: field("dash"), source: from });
+  const look = { line_color: field("colour"), line_width: 2, line_dash: field("dash"), source: from };
+  for (const angle of [Math.PI / 2, -Math.PI / 2]) plot.ray({ x: field("t"), y: 0, angle, length: 0, ...look });
 }
 
 function make() {
@@ -66,23 +66,43 @@ function make() {
   const plots = {};
 
   const throughput = (plots.throughput = figure(heights.throughput));
-  throughput.quad({ left: field("left"), right: field("right"), bottom: field("bottom"), top: field("top"), fill_color: field("colour"), line_color: colour.box, line_width: 0.5, source: sources.bars });
+  const box = { left: field("left"), right: field("right"), bottom: field("bottom"), top: field("top") };
+  throughput.quad({
+    ...box, fill_color: field("colour"), line_color: colour.box, line_width: 0.5, source: sources.bars,
+  });
 
   const latency = (plots.latency = figure(heights.latency));
-  for (const [name, ink, dash] of [["w50", colour.accent, []], ["w95", colour.accent, [5, 4]], ["s50", colour.ink, []], ["s95", colour.ink, [5, 4]]]) {
-    latency.line({ x: field("t"), y: field(name), line_color: ink, line_width: 2.5, line_dash: dash, source: sources.latency });
+  const dashed = [5, 4];
+  for (const [name, line_color, line_dash] of [
+    ["w50", colour.accent, []], ["w95", colour.accent, dashed], ["s50", colour.ink, []], ["s95", colour.ink, dashed],
+  ]) {
+    const look = { line_color, line_dash, line_width: 2.5 };
+    latency.line({ x: field("t"), y: field(name), ...look, source: sources.latency });
   }
 
   const queue = (plots.queue = figure(heights.queue));
-  queue.varea({ x: field("t"), y1: field("zero"), y2: field("queue"), fill_color: colour.quiet, fill_alpha: 0.55, source: sources.queue });
-  queue.line({ x: field("t"), y: field("flight"), line_color: colour.ink, line_width: 2.5, source: sources.queue });
+  const area = { y1: field("zero"), y2: field("queue"), fill_color: colour.quiet, fill_alpha: 0.55 };
+  queue.varea({ x: field("t"), ...area, source: sources.queue });
+  const line = { line_color: colour.ink, line_width: 2.5 };
+  queue.line({ x: field("t"), y: field("flight"), ...line, source: sources.queue });
 
   const timeline = (plots.timeline = figure(heights.timeline, "hover"));
-  const box = { left: field("left"), right: field("right"), bottom: field("bottom"), top: field("top") };
-  timeline.quad({ ...box, fill_color: colour.fault, fill_alpha: 0.12, hatch_pattern: "/", hatch_color: colour.fault, hatch_alpha: 0.45, hatch_scale: 10, line_color: null, source: sources.away });
-  const spans = timeline.quad({ ...box, fill_color: field("fill"), fill_alpha: field("alpha"), line_color: field("edge"), line_width: 1.5, source: sources.spans });
-  timeline.segment({ x0: field("x0"), y0: field("y0"), x1: field("x1"), y1: field("y1"), line_color: colour.ink, line_width: 1.5, source: sources.arrows });
-  timeline.scatter({ x: field("x1"), y: field("y1"), angle: field("angle"), marker: "triangle", size: 8, fill_color: colour.ink, line_color: colour.ink, source: sources.arrows });
+  timeline.quad({
+    ...box, fill_color: colour.fault, fill_alpha: 0.12, line_color: null, source: sources.away,
+    hatch_pattern: "/", hatch_color: colour.fault, hatch_alpha: 0.45, hatch_scale: 10,
+  });
+  const spans = timeline.quad({
+    ...box, fill_color: field("fill"), fill_alpha: field("alpha"), line_color: field("edge"), line_width: 1.5,
+    source: sources.spans,
+  });
+  timeline.segment({
+    x0: field("x0"), y0: field("y0"), x1: field("x1"), y1: field("y1"), line_color: colour.ink, line_width: 1.5,
+    source: sources.arrows,
+  });
+  timeline.scatter({
+    x: field("x1"), y: field("y1"), angle: field("angle"), marker: "triangle", size: 8,
+    fill_color: colour.ink, line_color: colour.ink, source: sources.arrows,
+  });
   const hover = timeline.toolbar.tools.find((tool) => tool instanceof Bokeh.HoverTool);
   if (hover) {
     hover.renderers = [spans];
@@ -223,27 +243,33 @@ function drawSamples(sources, heights) {
   const values = store.samples.flatMap((sample) => sample.slice(3)).filter((value) => value !== null);
   const highest = Math.max(0, ...values);
   const unit = highest < 1 ? 1000 : 1;
-  const column = (at, factor) => store.samples.map((sample) => (sample[at] === null ? NaN : sample[at] * factor));
+  const column = (at, factor) =>
+    store.samples.map((sample) => (sample[at] === null ? NaN : sample[at] * factor));
   sources.latency.data = {
     t: column(0, 1), w50: column(3, unit), w95: column(4, unit), s50: column(5, unit), s95: column(6, unit),
   };
   heights.latency.end = top(highest * unit);
   const axis = charts.plots.latency.left[0];
   const name = unit === 1000 ? "ms" : "s";
-  if (axis.axis_label !== name) axis.setv({ axis_label: name, axis_label_text_color: colours().ink, axis_label_standoff: 2 });
-  sources.queue.data = { t: column(0, 1), queue: column(1, 1), flight: column(2, 1), zero: store.samples.map(() => 0) };
+  if (axis.axis_label !== name) {
+    axis.setv({ axis_label: name, axis_label_text_color: colours().ink, axis_label_standoff: 2 });
+  }
+  const zero = store.samples.map(() => 0);
+  sources.queue.data = { t: column(0, 1), queue: column(1, 1), flight: column(2, 1), zero };
   heights.queue.end = top(Math.max(0, ...store.samples.map((sample) => Math.max(sample[1], sample[2]))));
   const last = store.samples.at(-1);
   if (!last) return;
   const ms = (value) => (value === null ? "–" : `${(value * 1000).toFixed(0)} ms`);
-  describe("latency", `${word("service")} p50 ${ms(last[5])}, p95 ${ms(last[6])}; ${word("waiting")} p50 ${ms(last[3])}, p95 ${ms(last[4])}`);
+  const both = (name, p50, p95) => `${word(name)} p50 ${ms(p50)}, p95 ${ms(p95)}`;
+  describe("latency", `${both("service", last[5], last[6])}; ${both("waiting", last[3], last[4])}`);
   describe("queue", `${word("queue")} ${last[1]}, ${word("in_flight")} ${last[2]}`);
 }
 
 /** The end of an axis: a round number above `highest`. */
 function top(highest) {
   const step = 10 ** Math.floor(Math.log10(Math.max(1, highest)));
-  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((each) => each * step).find((each) => each >= highest * 1.05) ?? 12 * step;
+  const ends = [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((each) => each * step);
+  return ends.find((each) => each >= highest * 1.05) ?? 12 * step;
 }
 
 function drawTimeline() {
@@ -274,8 +300,8 @@ function drawTimeline() {
     rows.what.push(what);
   };
   for (const [worker, begin, end, task, n, outcome] of store.spans) {
-    const what = n > 1 ? word("tasks_of", { n }) : `${task.slice(0, 6)} ${((end - begin) * 1000).toFixed(0)} ms`;
-    add(worker, begin, end, outcome !== "done", `${worker}: ${what}`);
+    const alone = `${task.slice(0, 6)} ${((end - begin) * 1000).toFixed(0)} ms`;
+    add(worker, begin, end, outcome !== "done", `${worker}: ${n > 1 ? word("tasks_of", { n }) : alone}`);
   }
   for (const [worker, begin, task] of store.running) {
     add(worker, begin, store.now, false, `${worker}: ${task.slice(0, 6)} …`);

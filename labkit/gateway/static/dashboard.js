@@ -30,7 +30,9 @@ const recent = []; // results of the last seconds, for the rate
 
 function showFigures(moment) {
   if (moment.full) recent.length = 0;
-  for (const [, byWorker] of moment.seconds) recent.push(Object.values(byWorker).reduce((sum, n) => sum + n, 0));
+  for (const [, byWorker] of moment.seconds) {
+    recent.push(Object.values(byWorker).reduce((sum, n) => sum + n, 0));
+  }
   recent.splice(0, recent.length - 5);
   const rate = recent.length ? recent.reduce((sum, n) => sum + n, 0) / recent.length : 0;
   const figures = {

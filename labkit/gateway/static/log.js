@@ -43,12 +43,16 @@ function drawn([, t, text, mood, , task]) {
   else {
     const button = element(
       "button",
-      { class: "link", title: word("story"), "aria-label": word("story_of", { task: short }), on: { click: () => openStory(task) } },
+      {
+        class: "link", title: word("story"), "aria-label": word("story_of", { task: short }),
+        on: { click: () => openStory(task) },
+      },
       short,
     );
     said.append(text.slice(0, place), button, text.slice(place + short.length));
   }
-  return element("li", { "data-mood": mood }, element("time", {}, clock(t, 1)), element("span", { "aria-hidden": "true" }, SIGNS[mood]), said);
+  const sign = element("span", { "aria-hidden": "true" }, SIGNS[mood]);
+  return element("li", { "data-mood": mood }, element("time", {}, clock(t, 1)), sign, said);
 }
 
 function add(added) {

@@ -55,7 +55,8 @@ export async function call(method, path, body, bearer = "") {
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let answer;
   try {
-    answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    answer = await fetch(path, { method, headers, body: text });
   } catch {
     throw new Refused(word("no_answer"));
   }

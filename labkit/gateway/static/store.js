@@ -23,7 +23,8 @@ export function take(moment) {
   }
   store.now = moment.now;
   store.heardAt = performance.now();
-  store.workers = moment.cards.filter((card) => card.kind === "worker").map((card) => [card.name, card.colour]);
+  const workers = moment.cards.filter((card) => card.kind === "worker");
+  store.workers = workers.map((card) => [card.name, card.colour]);
   for (const name of ["seconds", "samples", "spans", "arrows"]) store[name].push(...moment[name]);
   for (const name of ["running", "marks", "away"]) store[name] = moment[name];
   const since = moment.now - SPAN_S;

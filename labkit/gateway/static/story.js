@@ -52,7 +52,7 @@ async function refresh(task) {
     ),
   );
   const pictures = byId("story-pictures");
-  if (told.result && !pictures.children.length) pictures.append(await pair(told.image, told.result));
+  if (told.result && !pictures.children.length) pictures.append(pair(told.image, told.result));
   if (!dialog.open) dialog.showModal();
   if (told.open_for_s !== null) timer = setTimeout(() => refresh(task), 700);
 }

@@ -237,7 +237,7 @@ AN_HOUR_FAST = """async ([from, to]) => {
     const moment = {
       full: n === 0, now, cards, running: [], marks: [[now - 5, "kill worker-2", true]], away: [],
       spans: workers.flatMap((name) =>
-        [0, 0.05, 0.1, 0.15].map((after) => [name, now + after - 0.25, now + after - 0.2, `${n}`, 90, "done"])),
+        [0, 1, 2, 3].map((k) => [name, now + k / 20 - 0.25, now + k / 20 - 0.2, `${n}`, 90, "done"])),
       arrows: [[`${n}`, "worker-1", now - 0.2, "worker-2", now]],
       seconds: n % 4 ? [] : [[Math.floor(now), Object.fromEntries(workers.map((name) => [name, 333]))]],
       samples: n % 4 ? [] : [[now, n % 50, 6, 0.001, 0.002, 0.003, 0.004]],
