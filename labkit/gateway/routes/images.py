@@ -43,7 +43,11 @@ async def image(
     gateway: OfRequest,
 ) -> Response:
     """Return a picture as it was before any filter: a photo of the lab, or an upload."""
-    (picture,) = await beside(chosen, [name], 1, gateway.spool)
+    try:
+        (picture,) = await beside(chosen, [name], 1, gateway.spool)
+    except Problem as problem:
+        problem.status, problem.field = 404, ""  # the name is the address here, and no field of a body
+        raise
     return Response(picture.data, media_type=media_type(picture.data))
 
 
