@@ -87,9 +87,7 @@ class LastFault:
             case h.DONE | h.FAILED | h.CANCELLED:
                 self._outcome(event, t)
             case h.FAULT:
-                fault, target = str(event.detail.get("fault", "")), str(event.detail.get("target", ""))
-                if fault not in HEALING and fault not in POLITE:
-                    self._begin(fault, target, t, before)
+                self._fault(event, t, before)
             case h.LOST:
                 self._lost(event, t, before)
             case h.REQUEUED:
@@ -97,9 +95,7 @@ class LastFault:
                 if chain and chain.requeued_at is None and event.task in chain.open:
                     chain.requeued_at = t
             case h.JOINED | h.ALIVE:
-                chain = self.chain
-                if chain and event.worker == chain.target and chain.back_at is None and chain.noticed_at:
-                    chain.back_at = t
+                self._back(event.worker, t)
             case h.BROKER_STARTED:
                 self._new_broker(t, before)
             case h.SUBMITTED:
@@ -136,6 +132,24 @@ class LastFault:
             self._after.clear()
 
     # --- the events -----------------------------------------------------------------------------------------
+
+    def _fault(self, event: Event, t: float, before: LiveView) -> None:
+        fault, target = str(event.detail.get("fault", "")), str(event.detail.get("target", ""))
+        if fault in HEALING:
+            if self.chain is not None and self.chain.noticed_at is None:
+                self._back(target, t)
+        elif fault not in POLITE and (target in before.workers or target == BROKER):
+            self._begin(fault, target, t, before)
+
+    def _back(self, target: str, t: float) -> None:
+        """Note that the target is there again. If nobody had missed it, the fault had no consequences."""
+        chain = self.chain
+        if chain is None or chain.target != target:
+            return
+        if chain.noticed_at is None:
+            self.chain = None
+        elif chain.back_at is None:
+            chain.back_at = t
 
     def _begin(self, fault: str, target: str, t: float, before: LiveView) -> None:
         self.chain = Chain(fault, target, t)

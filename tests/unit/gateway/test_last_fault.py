@@ -77,6 +77,31 @@ def test_a_polite_stop_and_a_start_are_no_faults() -> None:
     assert followed(events).chain is None
 
 
+def test_a_freeze_that_ends_before_the_broker_notices_is_no_fault() -> None:
+    events = [
+        Event(CLOCK, h.BROKER_STARTED, detail={"epoch": "e1"}),
+        Event(CLOCK + 1, h.JOINED, "", 0, "worker-1"),
+        Event(CLOCK + 2, h.FAULT, detail={"fault": "pause", "target": "worker-1"}),
+    ]
+    paused = followed(events).chain
+    assert paused is not None and (paused.fault, paused.noticed_at) == ("pause", None)
+    resumed = Event(CLOCK + 3, h.FAULT, detail={"fault": "resume", "target": "worker-1"})
+    assert followed([*events, resumed]).chain is None
+    heard = [Event(CLOCK + 2.5, h.SUSPECT, "", 0, "worker-1"), Event(CLOCK + 3, h.ALIVE, "", 0, "worker-1")]
+    assert followed([*events, *heard]).chain is None
+    lost = Event(CLOCK + 4, h.LOST, "", 0, "worker-1", {"cause": "silent"})
+    chain = followed([*events, lost, resumed._replace(at=CLOCK + 5)]).chain
+    assert chain is not None and (chain.noticed_at, chain.cause, chain.back_at) == (4, "silent", None)
+
+
+def test_a_kill_of_redis_is_no_fault_of_the_tasks() -> None:
+    events = [
+        Event(CLOCK, h.BROKER_STARTED, detail={"epoch": "e1"}),
+        Event(CLOCK + 1, h.FAULT, detail={"fault": "kill", "target": "redis"}),
+    ]
+    assert followed(events).chain is None
+
+
 def test_a_new_broker_that_finds_open_tasks_is_a_fault_of_the_broker() -> None:
     submitted = {"job": "labkit.jobs:add", "client": "c", "bytes": 1}
     events = [
