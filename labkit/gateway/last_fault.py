@@ -203,6 +203,8 @@ class LastFault:
         chain = self.chain
         if event.kind == h.DONE:
             self._times.append(t)
+            while self._times[0] <= t - BEFORE_S:
+                self._times.popleft()
         if chain is None:
             return
         following = chain.restored_at is None and not chain.unrestored
