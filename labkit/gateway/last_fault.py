@@ -142,7 +142,7 @@ class LastFault:
             self._begin(fault, target, t, before)
 
     def _back(self, target: str, t: float) -> None:
-        """Note that the target is there again. If it was not lost meanwhile, the fault had no consequences."""
+        """Note that the target is there again. Without a loss meanwhile, the fault had no consequences."""
         chain = self.chain
         if chain is None or chain.target != target:
             return

@@ -88,7 +88,8 @@ def logged(page: Page, text: str) -> None:
 def test_a_batch_is_sent_and_its_worker_killed_shown_lost_and_started_again(
     browser: Browser, running: Running, cluster: Cluster
 ) -> None:
-    with opened(browser, running.port) as page, cluster.client("work") as client:
+    wide = {"width": 1600, "height": 940}
+    with opened(browser, running.port, viewport=wide) as page, cluster.client("work") as client:
         for n in (1, 2, 3):
             card(page, f"worker-{n}", "ready")
         page.fill("#count", "6")
@@ -124,6 +125,8 @@ def test_a_batch_is_sent_and_its_worker_killed_shown_lost_and_started_again(
         story.get_by_text("as attempt 2").wait_for(timeout=SEEN_MS)
         story.get_by_text("Close").click()
         if PICTURE:
+            page.evaluate("scrollTo(0, 0)")
+            page.wait_for_timeout(1000)
             page.screenshot(path=PICTURE)
         page.click("[aria-label='start worker-2']")
         page.locator(".card[data-name='worker-2'] .state", has_text=re.compile("ready|busy")).wait_for(

@@ -61,18 +61,16 @@ def test_the_stream_begins_with_everything_in_its_language(side: Side) -> None:
 def test_a_task_of_a_batch_has_a_story_and_its_two_pictures(side: Side) -> None:
     batch = side.post(BATCH, {"filters": ["sharpen"], "count": 2}).json()
     task = batch["task_ids"][0]
-    told = wait_until(
-        lambda: (
-            found
-            if (found := side.http.get(f"/api/dashboard/task/{task}/").json()).get("state") == "done"
-            else None
-        ),
+    address = f"/api/dashboard/task/{task}/"
+    wait_until(
+        lambda: side.http.get(address).json().get("state") == "done",
         10.0,
         "the task's outcome in the history",
     )
+    told = side.http.get(address).json()
     assert told["rows"][0]["text"] == "submitted: process_encoded"
     assert told["result"] == f"/api/task/{task}/result/" and told["image"] in batch["tasks"][0]["image"]
-    spanish = side.http.get(f"/api/dashboard/task/{task}/", params={"lang": "es"}).json()
+    spanish = side.http.get(address, params={"lang": "es"}).json()
     assert spanish["rows"][0]["text"].startswith("enviada")
     missing = side.http.get("/api/dashboard/task/00000000000000000000000000000000/")
     assert missing.status_code == 404
