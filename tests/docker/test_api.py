@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from labkit.cluster import Cluster
+from labkit.cluster import Cluster, api_side
 from labkit.cluster.compose import keys
 from labkit.imaging import photos
+from tests.tools.command_line import ROOT
 from tests.tools.docker_rig import ComposeProject
-from tests.tools.waiting import require
+from tests.tools.waiting import require, wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.xdist_group("docker")]
 
@@ -97,3 +102,49 @@ def test_batches_survive_a_restart_of_its_container(
     task = again["task_ids"][0]
     result = subprocess.run(["curl", "-sS", f"{api}/task/{task}/result/"], capture_output=True, check=True)
     assert result.stdout.startswith(b"\x89PNG"), "pictures survive too, in a volume"
+
+
+@pytest.fixture
+def without(project: ComposeProject, api: str) -> Iterator[dict[str, str]]:
+    """The project without its HTTP side for a while; the environment of a command about it."""
+    project.type("docker-compose rm -sf api")
+    # Of the ports only this one is asked for: the containers that run have the others.
+    asked = {"LABKIT_API_PORT": str(project.api_port), "LABKIT_TAG": project.environ["LABKIT_TAG"]}
+    kept = {name: value for name, value in project.environ.items() if not name.startswith("LABKIT_")}
+    yield {**kept, **asked, "LABKIT_BACKEND": "compose", "LABKIT_LANG": "en"}
+    project.type("docker-compose up -d --no-deps api")
+
+
+def labkit(environ: dict[str, str], *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "labkit", *words],
+        env=environ, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_a_project_without_it_is_served_from_the_host(
+    project: ComposeProject, without: dict[str, str], tmp_path: Path
+) -> None:
+    serving = labkit({**without, "LABKIT_HOME": str(tmp_path)}, "api", "--port", str(project.api_port))
+    try:
+        wait_until(lambda: api_side.answers(project.api_port), 30.0, "the HTTP side")
+        body = ("-X", "POST", *JSON, "-d", '{"filters": ["blur"]}')
+        url = f"http://localhost:{project.api_port}/api/process-batch/distributed/?wait=60"
+        assert curl(*body, url)["status"] == "done"
+    finally:
+        serving.send_signal(signal.SIGINT)
+        out, err = serving.communicate(timeout=30)
+    assert (serving.returncode, err) == (0, "") and f":{project.api_port}/docs" in out
+
+
+def test_up_goes_on_without_it_where_its_port_is_taken(
+    project: ComposeProject, without: dict[str, str], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", project.api_port)):
+        command = ["docker-compose", "up", "-d", "--no-deps", "api"]
+        halfway = subprocess.run(command, env=project.environ, cwd=ROOT, capture_output=True, check=False)
+        assert halfway.returncode != 0
+        up = labkit({**without, "LABKIT_HOME": str(tmp_path)}, "up")
+        out, err = up.communicate(timeout=120)
+    assert up.returncode == 0 and "3 workers" in out, err
+    assert err.count("\n") == 1 and "without its HTTP side" in err and str(project.api_port) in err
