@@ -74,6 +74,8 @@ class LastFault:
 
     def __init__(self) -> None:
         self.chain: Chain | None = None
+        self._former: Chain | None = None
+        """The chain before, once it was complete: shown again if this fault has no consequences."""
         self._times: deque[float] = deque(maxlen=MOST_TIMES)
         self._after: list[float] = []
         self._usual = 0.0
@@ -147,11 +149,13 @@ class LastFault:
         if chain is None or chain.target != target:
             return
         if chain.noticed_at is None:
-            self.chain = None
+            self.chain = self._former
         elif chain.back_at is None:
             chain.back_at = t
 
     def _begin(self, fault: str, target: str, t: float, before: LiveView) -> None:
+        if self.chain is not None and (self.chain.restored_at is not None or self.chain.unrestored):
+            self._former = self.chain
         self.chain = Chain(fault, target, t)
         self._after = []
         self._scanned = 0

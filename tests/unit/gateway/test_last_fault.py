@@ -94,6 +94,15 @@ def test_a_freeze_that_ends_before_the_broker_notices_is_no_fault() -> None:
     assert chain is not None and (chain.noticed_at, chain.cause, chain.back_at) == (4, "silent", None)
 
 
+def test_after_a_fault_without_consequences_the_one_before_is_shown_again() -> None:
+    events = killed()
+    end = events[-1].at
+    for at, fault in ((end + 1, "pause"), (end + 2, "resume")):
+        events.append(Event(at, h.FAULT, detail={"fault": fault, "target": "worker-1"}))
+    chain = followed(events).chain
+    assert chain is not None and (chain.fault, chain.target) == ("kill", "worker-2")
+
+
 def test_a_kill_of_redis_is_no_fault_of_the_tasks() -> None:
     events = [
         Event(CLOCK, h.BROKER_STARTED, detail={"epoch": "e1"}),
