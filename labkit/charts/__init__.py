@@ -1,31 +1,39 @@
 """Charts of a run: each function takes a ``History`` and returns a figure; a second one returns its table.
 
-====================  ===========================================================================``throughput``        results per second over time, stacked by worker
+====================  ==================================================================================
+``throughput``        results per second over time, stacked by worker
 ``gantt``             which worker computed which task and when; lost and repeated attempts
 ``recovery``          what a fault cost: detected, requeued, first result elsewhere, throughput back
 ``share``             results per worker in a period
 ``overview``          all of them on one page
-====================  ===========================================================================
+====================  ==================================================================================
+
 Two compare several histories by name, one compares two:
 
-====================  ===========================================================================``absences``          crash, freeze, slow, polite stop: what the broker saw of each, and what it cost
+====================  ==================================================================================
+``absences``          crash, freeze, slow, polite stop: what the broker saw of each, and what it cost
 ``waits``             how long each task waited, to compare policies
 ``side_by_side``      who computed what in two runs of the same tasks: a recording and its replay
-====================  ===========================================================================
+====================  ==================================================================================
+
 Two show what came of a load (`labkit.load`), from its tasks or its rates:
 
-====================  ===========================================================================``load``              tasks planned and done a second, and how long each waited
+====================  ==================================================================================
+``load``              tasks planned and done a second, and how long each waited
 ``ramp``              waiting over the rate of tasks, and the knee
-====================  ===========================================================================
+====================  ==================================================================================
+
 The lessons use some more, for measurements of `labkit.support.timing`:
 
-====================  ===========================================================================``guesses``           a guess beside the time that something took
+====================  ==================================================================================
+``guesses``           a guess beside the time that something took
 ``curve``             seconds over a varied parameter, with their spread, beside a prediction
 ``speed_up``          the same as speed-up factors
 ``timeline``          which thread made which call when
 ``pictures``          photographs side by side
 ``league``            policies beside each other: makespan, waits, fairness, repeated work, violations
-====================  ===========================================================================
+====================  ==================================================================================
+
 Each has a function ``..._table`` with the same arguments. ``alt_text(figure)`` is the text for a screen
 reader. Simulated runs, local runs and runs in containers give the same charts, because a history is the only
 input. See ``style`` for colours and rules.
@@ -60,10 +68,10 @@ from labkit.support.palette import worker_colour
 __all__ = [
     "Chart",
     "Guessed",
-    "Ranked",
-    "StartingBet",
     "LoadPoint",
     "LoadStep",
+    "Ranked",
+    "StartingBet",
     "Table",
     "absences",
     "absences_table",

@@ -9,8 +9,9 @@ from labkit.charts import style
 from labkit.charts.style import MARGIN, SMALL, WIDTH, Chart
 from labkit.charts.table import Table
 from labkit.core.errors import N_
-from labkit.support.i18n import _, decimal
+from labkit.support.i18n import _
 from labkit.support.palette import BLUE, INK, PALE
+from labkit.support.text import Spoken
 
 ROW = 0.34
 GAP = 0.30
@@ -72,7 +73,7 @@ def league(rows: Sequence[Ranked]) -> Chart:
 
 
 def _figure(row: Ranked, field: str, digits: int) -> str:
-    return decimal(getattr(row, field), digits) if _is_known(row, field) else "–"
+    return f"{Spoken(getattr(row, field)):.{digits}f}" if _is_known(row, field) else "–"
 
 
 def _is_known(row: Ranked, field: str) -> bool:

@@ -13,10 +13,10 @@ from labkit.charts import style
 from labkit.charts.style import AXIS_SPACE, LEGEND_LINE, MARGIN, SMALL, TITLE_SPACE, WIDTH, Chart
 from labkit.charts.table import Table
 from labkit.core.history import natural
-from labkit.support.i18n import _, decimal
+from labkit.support.i18n import _
 from labkit.support.palette import BLUE, FAULT, GREEN, GRID, INK, PALE, worker_colour
 from labkit.support.percentiles import percentile
-from labkit.support.text import seconds
+from labkit.support.text import Spoken, seconds
 
 NUMBERS = 0.75
 RATES_HEIGHT, WAITS_HEIGHT, RAMP_HEIGHT = 1.7, 2.3, 2.9
@@ -123,7 +123,7 @@ def ramp(steps: Sequence[LoadStep], bound_s: float, knee: float | None) -> Chart
     """
     beyond = [step for step in steps if not step.followed and step.p95_s is not None]
     labels = [_("p95 of waiting"), _("p50 of waiting")]
-    labels.append(_("bound: {time}").format(time=decimal(seconds(bound_s))))
+    labels.append(_("bound: {time}").format(time=seconds(bound_s)))
     if beyond:
         labels.append(_("the cluster did not keep up"))
     if knee is not None:
@@ -221,7 +221,7 @@ def _draw_waits(axes: Axes, points: Sequence[LoadPoint], workers: list[str], fai
         p95_s = percentile(waits, 0.95)
         axes.axhline(p95_s, color=INK, linewidth=1.2, linestyle=(0, (4, 2)), label="_p95", zorder=4)
         axes.annotate(
-            _("95 % waited at most {time}").format(time=decimal(seconds(p95_s))),
+            _("95 % waited at most {time}").format(time=seconds(p95_s)),
             (1.0, p95_s),
             xycoords=("axes fraction", "data"),
             xytext=(-3, 4),
@@ -259,7 +259,7 @@ def _dots(axes: Axes, points: Sequence[LoadPoint], colour: str, marker: str) -> 
 def _number_axes(axes: Axes) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6))
-        axis.set_major_formatter(FuncFormatter(lambda value, _at: decimal(f"{value:g}")))
+        axis.set_major_formatter(FuncFormatter(lambda value, _at: f"{Spoken(value):g}"))
 
 
 def _name_kill(axes: Axes, kill: tuple[float, str], end: float, width: float) -> None:
@@ -296,7 +296,7 @@ def _ramp_handles(has_beyond: bool, has_knee: bool) -> list[Line2D]:
 
 
 def _rate(rate: float) -> str:
-    return decimal(f"{rate:.3g}" if rate < 1000 else f"{rate:.0f}")
+    return f"{Spoken(rate):.3g}" if rate < 1000 else f"{rate:.0f}"
 
 
 def _describe(points: Sequence[LoadPoint], kill: tuple[float, str] | None) -> str:
@@ -304,19 +304,17 @@ def _describe(points: Sequence[LoadPoint], kill: tuple[float, str] | None) -> st
     text = _("{tasks} tasks planned, {done} with a result.").format(tasks=len(points), done=len(waits))
     if waits:
         text += " " + _("Half of them waited at most {half}, 95 % at most {most}.").format(
-            half=decimal(seconds(percentile(waits, 0.5))), most=decimal(seconds(percentile(waits, 0.95)))
+            half=seconds(percentile(waits, 0.5)), most=seconds(percentile(waits, 0.95))
         )
     if kill:
-        text += " " + _("{worker} was killed after {time}.").format(
-            worker=kill[1], time=decimal(seconds(kill[0]))
-        )
+        text += " " + _("{worker} was killed after {time}.").format(worker=kill[1], time=seconds(kill[0]))
     return text
 
 
 def _describe_ramp(steps: Sequence[LoadStep], bound_s: float, knee: float | None) -> str:
-    told = ", ".join(f"{_rate(s.rate)} → {decimal(seconds(s.p95_s))}" for s in sorted(steps) if s.p95_s)
+    told = ", ".join(f"{_rate(s.rate)} → {seconds(s.p95_s)}" for s in sorted(steps) if s.p95_s)
     text = _("p95 of waiting by planned tasks/s: {told}.").format(told=told or _("no rate had a result"))
-    bound = decimal(seconds(bound_s))
+    bound = seconds(bound_s)
     if knee is None and any(step.followed for step in steps):
         return text + " " + _("The knee was not found.")
     if knee is None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from labkit.cli import output
 from labkit.cli.commands import UsageError
 from labkit.core.errors import N_
-from labkit.support.i18n import _, decimal, translate_error
+from labkit.support.i18n import _, translate_error
+from labkit.support.text import Spoken
 
 if TYPE_CHECKING:
     from labkit.practice.league import Standing
@@ -74,10 +75,10 @@ def _figures(one: Standing) -> tuple[str, ...]:
     if not one.makespan_s:  # nothing was ever done
         return ("–",) * 4 + (str(one.violations),)
     return (
-        f"{decimal(one.makespan_s, 2)} s",
-        f"{decimal(one.waiting_p95_s, 2)} s",
-        decimal(one.fairness, 2),
-        f"{decimal(one.wasted_s, 1)} s",
+        f"{Spoken(one.makespan_s):.2f} s",
+        f"{Spoken(one.waiting_p95_s):.2f} s",
+        f"{Spoken(one.fairness):.2f}",
+        f"{Spoken(one.wasted_s):.1f} s",
         str(one.violations),
     )
 

@@ -18,8 +18,9 @@ from labkit.load.arrivals import Load
 from labkit.load.planner import INTERRUPTED, NOT_SENT, UNFINISHED, Planner
 from labkit.load.ramp import Ramp
 from labkit.load.report import Report
-from labkit.support.i18n import _, decimal, ngettext, translate_error
+from labkit.support.i18n import _, ngettext, translate_error
 from labkit.support.percentiles import percentile
+from labkit.support.text import Spoken
 from labkit.support.text import seconds as in_words
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def live_lines(planner: Planner, now: float) -> list[str]:
             "{now:.0f} s: {submitted} of {planned} tasks sent, {open} under way, {done} done, {errors} failed"
         ).format(now=now, **progress._asdict()),
         _("last {span:.0f} s: {rate} results/s, waiting p50 {p50}, p95 {p95}").format(
-            span=RECENT_S, rate=_rate(len(waits) / span), p50=decimal(p50), p95=decimal(p95)
+            span=RECENT_S, rate=_rate(len(waits) / span), p50=p50, p95=p95
         ),
     ]
 
@@ -145,7 +146,7 @@ def sentence(figures: Report, interrupted: bool = False) -> str:
     failed = sum(figures.errors.values())
     if not figures.waiting_s:
         return begin + _("No task has a result.")
-    p95 = decimal(in_words(figures.waiting_s[1]))
+    p95 = in_words(figures.waiting_s[1])
     rates = {"achieved": _rate(figures.achieved), "offered": _rate(figures.offered), "p95": p95}
     if figures.kept_up and not failed:
         text = _("The cluster kept up with {offered} tasks/s: 95 % of them waited at most {p95}.")
@@ -175,7 +176,7 @@ def inconclusive(figures: Report) -> str:
     ).format(
         submitted=_rate(figures.submitted),
         offered=_rate(figures.offered),
-        late=decimal(in_words(figures.late_s)),
+        late=in_words(figures.late_s),
     )
 
 
@@ -193,7 +194,7 @@ def fault_in_words(fault: Fault, cost: Recovery | None) -> str:
             (_("throughput back after {time}"), _since(cost, cost.restored_at)),
         ):
             if duration is not None:
-                parts.append(template.format(time=decimal(in_words(duration))))
+                parts.append(template.format(time=in_words(duration)))
         parts.append(_lost(len(cost.lost)))
     if fault.error is not None:
         parts.append(_("it could not be started again: {why}").format(why=translate_error(fault.error)))
@@ -241,7 +242,7 @@ def _rates_table(figures: Report) -> RenderableType:
 
 def _times_table(figures: Report) -> RenderableType:
     rows = [
-        [title, *(decimal(in_words(value)) for value in values)]
+        [title, *(in_words(value) for value in values)]
         for title, values in ((_("waiting"), figures.waiting_s), (_("service"), figures.service_s))
         if values
     ]
@@ -255,7 +256,7 @@ def _workers_table(figures: Report) -> RenderableType:
 
 
 def _rate(rate: float) -> str:
-    return decimal(f"{rate:.1f}" if rate < 100 else f"{rate:.0f}")
+    return f"{Spoken(rate):.1f}" if rate < 100 else f"{rate:.0f}"
 
 
 def _as_json(load: Load, offered: Offered, fault: Fault, cost: Recovery | None) -> dict[str, Any]:
@@ -335,7 +336,7 @@ def show_ramp(search: Ramp, interrupted: bool, options: argparse.Namespace) -> i
 
 def ramp_sentence(search: Ramp, interrupted: bool = False) -> str:
     """Return what a ramp found, in one sentence."""
-    bound = decimal(in_words(search.bound_s))
+    bound = in_words(search.bound_s)
     knee, beyond = search.knee, search.beyond
     if search.late:
         text = _("Inconclusive: this machine could not send the tasks on time.")
@@ -367,7 +368,7 @@ def _print_steps(search: Ramp) -> None:
     titles = (_("offered tasks/s"), _("results/s"), _("waiting p50"), _("p95"), _("errors"))
     rows = []
     for step in sorted(search.steps, key=lambda step: step.rate):
-        waits = [decimal(in_words(value)) for value in step.report.waiting_s[:2]] or ["-", "-"]
+        waits = [in_words(value) for value in step.report.waiting_s[:2]] or ["-", "-"]
         errors = sum(step.report.errors.values())
         rows.append(
             [

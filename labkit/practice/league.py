@@ -25,7 +25,7 @@ from labkit.practice.learner import Learner
 from labkit.practice.policies import Remote, SeenTask
 from labkit.simulation import Run, simulate
 from labkit.simulation.scenario import Place, Scenario, uneven
-from labkit.support.i18n import decimal
+from labkit.support.text import Spoken
 
 ROUNDS: Final = 12
 TASKS: Final = 40
@@ -235,4 +235,4 @@ def why(standings: Sequence[Standing]) -> tuple[str, dict[str, object]] | None:
 
 
 def _both(one: float, other: float, digits: int) -> dict[str, object]:
-    return {"one": decimal(one, digits), "other": decimal(other, digits)}
+    return {"one": f"{Spoken(one):.{digits}f}", "other": f"{Spoken(other):.{digits}f}"}

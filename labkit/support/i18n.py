@@ -113,11 +113,6 @@ def ngettext(singular: str, plural: str, n: int) -> str:
     return _spanish().ngettext(singular, plural, n)
 
 
-def decimal(number: str) -> str:
-    """Return a number in figures with the decimal mark of the reader's language: 0.5, in Spanish 0,5."""
-    return number.replace(".", ",") if language() == "es" else number
-
-
 def translate_error(error: BaseException) -> str:
     """Return the text of ``error`` in the reader's language; str(error) if it is not labkit's.
 
@@ -133,12 +128,6 @@ def translated(template: str, params: Mapping[str, Any]) -> str:
         for name, value in params.items()
     }
     return _(template).format(**values)
-
-
-def decimal(value: float, digits: int) -> str:
-    """Return a number with this many decimals and the decimal sign of the reader's language."""
-    text = f"{value:.{digits}f}"
-    return text if language() == "en" else text.replace(".", ",")
 
 
 def translate_argparse() -> None:
