@@ -8,6 +8,7 @@ from labkit.core.history.causes import REASONS
 from labkit.gateway import task_book as t
 from labkit.gateway.task_book import Entry
 from labkit.support.i18n import _
+from labkit.support.text import seconds
 
 
 def story(entry: Entry, now: float, began: float) -> dict[str, Any]:
@@ -57,8 +58,8 @@ def story(entry: Entry, now: float, began: float) -> dict[str, Any]:
 
 def _outcome(entry: Entry) -> str:
     if entry.state == t.DONE and entry.compute_s is not None:
-        text = _("{worker} delivered the result after computing for {compute_ms} ms")
-        return text.format(worker=entry.worker, compute_ms=f"{1000 * entry.compute_s:.1f}")
+        text = _("{worker} delivered the result after computing for {took}")
+        return text.format(worker=entry.worker, took=seconds(entry.compute_s))
     if entry.state == t.DONE:
         return _("{worker} delivered the result").format(worker=entry.worker)
     if entry.state == t.FAILED:

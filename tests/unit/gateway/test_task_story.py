@@ -39,7 +39,7 @@ def test_a_story_tells_who_why_again_and_the_outcome() -> None:
         (5.2, "worker-2 began to compute it"),
         (5.4, "first in the queue again, because attempt 1 ended: its worker was killed"),
         (5.5, "sent to worker-1 as attempt 2"),
-        (5.9, "worker-1 delivered the result after computing for 350.0 ms"),
+        (5.9, "worker-1 delivered the result after computing for 0.35 s"),
     ]
     assert (told["state"], told["attempts"], told["open_for_s"]) == ("done", 2, None)
     assert [row["mood"] for row in told["rows"]][3:] == ["harm", "plain", "good"]
