@@ -1,7 +1,7 @@
 """The same code gets the same verdict on a machine at load 8, or an inconclusive one, never another.
 
-Here a small sample, one check after the other. All exercises, each solution and each wrong one a hundred times,
-with six checks side by side above the same load::
+Here a small sample, one check after the other. All exercises, each solution and each wrong one a hundred
+times, with six checks side by side above the same load::
 
     PRACTICE_REPEATS=100 python -m pytest -s tests/processes/practice/test_same_verdict.py
 """
