@@ -150,6 +150,8 @@ class Worker:
             self._do(handle(event, now))
         for messages in self._connection.read(ready):
             self._do(self._session.handle_envelope(messages, now))
+            if self._session.epoch != self._logged_epoch:
+                self._log_joined()
         if self._connection.was_denied(ready):
             log.error("%s", self._connection.why_denied())
             self._exit = Exit(exit_codes.DENIED, "not admitted")
@@ -163,15 +165,17 @@ class Worker:
             self._do(handle(Tick(time.process_time()), now))
             self._watchdog.restart(self._session.leases_s)
             self._balance.look(self._compute.collected, self._compute.failed, self._session.runs, now)
-            self._log_joined()
             self._log_missing(now)
             if self._serving_file is not None and now - self._shown_serving_at > SHOW_SERVING_EVERY_S:
                 self._show_serving(self._serving_file, now)
 
     def _log_joined(self) -> None:
-        """Log each time a broker admits this worker; the log of an idle one has nothing else."""
+        """Log each time a broker admits this worker; the log of an idle one has nothing else.
+
+        This happens with the welcome, not at the next tick: others see the worker as ready from then on.
+        """
         session = self._session
-        if session.phase is Phase.READY and session.epoch != self._logged_epoch:
+        if session.phase is Phase.READY:
             again = " again, as a new worker" if self._logged_epoch else ""
             self._logged_epoch = session.epoch
             serves = ", ".join(sorted(session.capabilities)) or "all filters"

@@ -388,8 +388,8 @@ class FakeBroker:
     def throw(self, *frames: bytes) -> None:
         self.socket.send_multipart([self.route, *frames])
 
-    def welcome(self, hello: m.WorkerHello) -> None:
-        self.send(m.WorkerWelcome(b"12345678", hello.epoch, 0.5, 6.0))
+    def welcome(self, hello: m.WorkerHello, heartbeat_s: float = 0.5) -> None:
+        self.send(m.WorkerWelcome(b"12345678", hello.epoch, heartbeat_s, 12 * heartbeat_s))
 
 
 def test_nonsense_from_the_broker_is_dropped_and_the_worker_goes_on(tmp_path: Path) -> None:
@@ -410,6 +410,18 @@ def test_nonsense_from_the_broker_is_dropped_and_the_worker_goes_on(tmp_path: Pa
             assert error.error.startswith("ProtocolError")
             broker.hear(m.Heartbeat)
             assert worker.poll() is None
+
+
+def test_worker_logs_each_welcome_when_it_comes_and_not_with_its_next_heartbeat(tmp_path: Path) -> None:
+    with Rig(tmp_path / "rig") as rig:
+        rig.kill(rig.broker)
+        with FakeBroker(rig.ports["worker"], rig.token) as broker:
+            rig.start_worker("worker-1")
+            broker.welcome(broker.hear(m.WorkerHello), heartbeat_s=60.0)
+            wait_until(lambda: "worker-1 has joined tcp://" in rig.log("worker-1"), 10, "the first welcome")
+            broker.send(m.Stale())
+            broker.welcome(broker.hear(m.WorkerHello), heartbeat_s=60.0)
+            wait_until(lambda: "again, as a new worker" in rig.log("worker-1"), 10, "the second welcome")
 
 
 def test_a_careful_task_is_announced_and_waits_for_go(tmp_path: Path) -> None:
