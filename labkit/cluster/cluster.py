@@ -364,8 +364,15 @@ class Cluster:
     # --- the end --------------------------------------------------------------------------------------------
 
     def down(self) -> None:
-        """End the cluster, no matter who started it: no process is left when this returns. It may be down."""
-        self._backend.down()
+        """End the cluster, no matter who started it: no process is left when this returns. It may be down.
+
+        The handle's own connection ends, too: a client that is left open asks for its broker for ever.
+        """
+        self._close_own_client()  # first: the broker hears the goodbye
+        try:
+            self._backend.down()
+        finally:
+            self._close_own_client()  # another thread may have asked for the status meanwhile
 
     def close(self) -> None:
         """Close this handle. A cluster that ``open_cluster`` made ends, and nothing of it is left."""
@@ -376,10 +383,8 @@ class Cluster:
             panel.close(N_("The cluster of this panel has been closed."))
         with self._lock:
             self._is_closed = True
-            client, self._own_client = self._own_client, None
         try:
-            if client is not None:
-                client.close()
+            self._close_own_client()
         finally:
             try:
                 if self._backend.is_private:
@@ -388,6 +393,12 @@ class Cluster:
                     self.down()
             finally:
                 self._backend.close()
+
+    def _close_own_client(self) -> None:
+        with self._lock:
+            client, self._own_client = self._own_client, None
+        if client is not None:
+            client.close()
 
     def __enter__(self) -> Self:
         return self

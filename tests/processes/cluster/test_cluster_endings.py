@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -236,6 +237,26 @@ def test_background_cluster_is_found_by_name_and_ended_from_anywhere(background:
     assert not (found.folder / "token").exists() and not (found.folder / "lock").exists()
     with pytest.raises(ClusterNotRunning):
         connect(settings=background)
+
+
+def test_handle_whose_cluster_is_down_has_no_connection_left(background: Settings) -> None:
+    """A client that is left open would look for its broker for ever, in a thread of its own."""
+
+    def clients() -> int:
+        return sum(thread.name == "labkit-client" for thread in threading.enumerate())
+
+    before = clients()
+    started = start_background(1, redis=False, settings=background)
+    found = connect(settings=background)
+    assert [worker.status for worker in found.workers()] == ["ready"] and clients() == before + 2
+    found.down()
+    assert clients() == before + 1, "the other handle has its own"
+    with pytest.raises(ClusterNotRunning):
+        started.status()
+    started.down()
+    assert clients() == before
+    started.close()
+    found.close()
 
 
 def test_a_background_cluster_survives_its_starter(background: Settings) -> None:
