@@ -69,7 +69,7 @@ def test_ps_shows_every_service_and_all_become_healthy(project: ComposeProject, 
     for service in ("redis", "broker", "worker-1", "worker-2", "worker-3", "api", "lab"):
         assert f"-{service}-1 " in listed
     assert ready(cluster) == THREE
-    assert "worker-1 has joined tcp://broker:5556" in project.type("docker-compose logs worker-1")
+    project.wait_for_output("docker-compose logs worker-1", "worker-1 has joined tcp://broker:5556")
 
     def health() -> set[str]:
         return {row["health"] for row in cluster.status()["processes"]}
@@ -84,7 +84,7 @@ def test_a_stopped_worker_drains_and_comes_back_when_started(
     project.type("docker-compose stop worker-2")
     load.until(lambda: since(cluster, at, h.LEFT, "worker-2"), 5.0, "its leave")
     assert not since(cluster, at, h.LOST), "a polite stop is no fault"
-    assert "leaving: stopped" in project.type("docker-compose logs worker-2")
+    project.wait_for_output("docker-compose logs worker-2", "leaving: stopped")
     project.type("docker-compose start worker-2")
     load.until(lambda: ready(cluster) == THREE, 20.0, "worker-2 to be back")
 

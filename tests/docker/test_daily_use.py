@@ -118,7 +118,7 @@ def test_a_worker_without_its_keys_names_the_command_that_mends_it(project: Comp
     project.type(f"docker volume rm {project.name}_keys-worker-3")
     project.type("docker-compose up -d --no-deps worker-3")
     remedy = "docker-compose up -d --no-recreate keys"
-    wait_until(lambda: remedy in project.type("docker-compose logs worker-3"), 20.0, "the remedy in its log")
+    project.wait_for_output("docker-compose logs worker-3", remedy)
     with pytest.raises(ClusterError, match="python -m labkit up --backend compose brings it back"):
         of_host(project.docker)
     project.type(remedy)

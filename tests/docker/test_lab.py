@@ -94,7 +94,7 @@ def test_jupyterlab_answers_only_with_its_token(project: ComposeProject, cluster
         except OSError:
             return 0
 
-    assert f"JupyterLab: {url}\n" in project.type("docker-compose logs --no-log-prefix lab")
+    project.wait_for_output("docker-compose logs --no-log-prefix lab", f"JupyterLab: {url}\n")
     assert wait_until(lambda: ask(f"?token={token}"), 30.0, "JupyterLab to answer") == 200
     assert ask("") == 403 and ask("?token=wrong") == 403
 

@@ -91,6 +91,10 @@ class ComposeProject:
         assert ran.returncode == 0, f"{line}: {ran.stderr}{ran.stdout}"
         return ran.stdout
 
+    def wait_for_output(self, line: str, text: str, timeout_s: float = 20.0) -> None:
+        """Run a command again until its output has ``text``: what a process prints comes in its own time."""
+        wait_until(lambda: text in self.type(line), timeout_s, f"{text!r} in the output of {line}")
+
     def redis_cli(self, words: str) -> str:
         """Return the output of redis-cli on the host, at the published port."""
         command = f"docker run --rm --network host redis:7-alpine redis-cli -p {self.redis_port} {words}"
