@@ -20,13 +20,14 @@ import zmq
 
 from labkit import jobs
 from labkit.client.client import Client
-from labkit.client.io_loop import IOLoop
 from labkit.core.errors import ClientFailed, ClientGone, InvalidInput, LabkitError, TooManyOpenFiles
+from labkit.core.protocol.rules import Rules
 from labkit.security.credentials import Token
 from labkit.support import descriptors
 from labkit.transport import handshake_monitor, sockets, unix_socket
 from labkit.transport.event_stream import EventStream
 from labkit.transport.poller import Poller
+from tests.tools.patching import replaced_here
 from tests.tools.rig import ROOT, Rig, ThreadBroker
 from tests.tools.waiting import require, wait_until
 
@@ -150,9 +151,8 @@ def test_the_limit_is_not_told_as_a_port_that_is_taken() -> None:
     def refuse(*_: Any) -> None:
         raise zmq.ZMQError(errno.EMFILE)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(zmq.Socket, "bind", refuse)
-        before = opened()
+    before = opened()
+    with replaced_here(zmq.Socket, "bind", refuse):
         with pytest.raises(TooManyOpenFiles):
             ThreadBroker()
     assert opened() == before
@@ -182,12 +182,11 @@ STEPS: list[tuple[Any, str]] = [
 @pytest.mark.parametrize("error", [OSError(errno.EMFILE, "full"), zmq.ZMQError(errno.ENOMEM), ValueError()])
 @pytest.mark.parametrize(("where", "step"), STEPS)
 def test_a_client_whose_step_fails_is_a_named_error_and_leaves_nothing_open(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, where: Any, step: str, error: BaseException
+    rig: Rig, where: Any, step: str, error: BaseException
 ) -> None:
     before = opened()
     began = time.monotonic()
-    with monkeypatch.context() as patch:
-        patch.setattr(where, step, failing(error))
+    with replaced_here(where, step, failing(error)):
         with pytest.raises((LabkitError, ValueError, zmq.ZMQError)) as caught:
             Client(rig.address, Token(rig.token), connect_timeout_s=5)
     assert time.monotonic() - began < 4, "it does not wait for an answer that cannot come"
@@ -198,12 +197,9 @@ def test_a_client_whose_step_fails_is_a_named_error_and_leaves_nothing_open(
 
 
 @pytest.mark.parametrize(("where", "step"), [step for step in STEPS if step[1] not in ("best", "_limit")])
-def test_a_stream_whose_step_fails_leaves_nothing_open(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, where: Any, step: str
-) -> None:
+def test_a_stream_whose_step_fails_leaves_nothing_open(rig: Rig, where: Any, step: str) -> None:
     before = opened()
-    with monkeypatch.context() as patch:
-        patch.setattr(where, step, failing(OSError(errno.EMFILE, "full")))
+    with replaced_here(where, step, failing(OSError(errno.EMFILE, "full"))):
         with pytest.raises(TooManyOpenFiles):
             EventStream(rig.event_address, Token(rig.token))
     wait_until(lambda: opened() == before, 5, "everything to be closed")
@@ -221,7 +217,7 @@ BROKER_STEPS: list[tuple[Any, str, int]] = [
 
 @pytest.mark.parametrize(("where", "step", "nth"), BROKER_STEPS)
 def test_a_broker_whose_step_fails_leaves_nothing_open(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: Any, step: str, nth: int
+    tmp_path: Path, where: Any, step: str, nth: int
 ) -> None:
     before = opened()
     real, count = getattr(where, step), 0
@@ -233,17 +229,37 @@ def test_a_broker_whose_step_fails_leaves_nothing_open(
             raise zmq.ZMQError(errno.ENOMEM) if where is zmq.Socket else RuntimeError("no more")
         return real(*args, **named)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(where, step, fail_the_nth)
+    with replaced_here(where, step, fail_the_nth):
         with pytest.raises((LabkitError, zmq.ZMQError, RuntimeError)):
             ThreadBroker(tmp_path / "events.jsonl")
     wait_until(lambda: opened() == before, 5, "everything to be closed")
 
 
-def test_a_thread_that_cannot_be_started_is_a_named_error(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replaced_step_is_another_clients_own(rig: Rig, tmp_path: Path) -> None:
+    """A client that looks for its broker meanwhile neither fails nor counts."""
+    calls: list[str] = []
+
+    def count(socket: Any, *args: Any) -> Any:
+        calls.append(threading.current_thread().name)
+        return real(socket, *args)
+
+    real = zmq.Socket.monitor
+    with Client(rig.address, Token(rig.token), rules=Rules(broker_gone_s=0.2)) as other:
+        thread = other._io_loop._thread
+        with replaced_here(zmq.Socket, "monitor", count):
+            rig.freeze(rig.broker)
+            before = other._io_loop._connection._socket
+            wait_until(lambda: other._io_loop._connection._socket is not before, 10, "it to connect anew")
+            rig.thaw(rig.broker)
+            with ThreadBroker(tmp_path / "events.jsonl"):
+                pass
+        assert thread.is_alive() and not other.has_failed
+        assert len(calls) == 4 and "labkit-client" not in calls
+
+
+def test_a_thread_that_cannot_be_started_is_a_named_error(rig: Rig) -> None:
     before = opened()
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", failing(RuntimeError("can't start new thread")))
+    with replaced_here(threading.Thread, "start", failing(RuntimeError("can't start new thread"))):
         with pytest.raises(ClientFailed, match="can't start new thread"):
             Client(rig.address, Token(rig.token))
     assert opened() == before
@@ -265,7 +281,7 @@ def test_a_dead_loop_is_told_as_itself_and_not_as_a_silent_broker(
 ) -> None:
     client = Client(rig.address, Token(rig.token))
     future = client.submit(jobs.sleep_for, 3)
-    monkeypatch.setattr(IOLoop, "_take_in", failing(ZeroDivisionError("a bug")))
+    monkeypatch.setattr(client._io_loop, "_take_in", failing(ZeroDivisionError("a bug")))
     if leads == "the user's thread":
         client._io_loop._left_at = time.monotonic() + 1  # the loop's own thread stands back
     error = future.exception(10)
@@ -295,7 +311,7 @@ def test_an_answer_that_is_awaited_when_the_loop_dies_is_the_failure(
         asking = threading.Thread(target=ask)
         asking.start()
         wait_until(lambda: client._answers, what="the question")
-        monkeypatch.setattr(IOLoop, "_take_in", failing(zmq.ZMQError(errno.EMFILE)))
+        monkeypatch.setattr(client._io_loop, "_take_in", failing(zmq.ZMQError(errno.EMFILE)))
         client._io_loop._waker.wake()
         asking.join(10)
         assert not asking.is_alive() and [type(error) for error in errors] == [TooManyOpenFiles]

@@ -12,6 +12,7 @@ import pytest
 
 from labkit.client import settle
 from labkit.client.callbacks import Callbacks
+from tests.tools.patching import replaced_here
 
 
 class Exits(Exception):
@@ -106,14 +107,13 @@ def test_after_a_close_a_callback_gets_a_new_thread() -> None:
     callbacks.close()
 
 
-def test_a_thread_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_cannot_be_started_is_tried_again() -> None:
     callbacks, called = Callbacks(), threading.Event()
 
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
+    with replaced_here(threading.Thread, "start", refuse):
         with pytest.raises(RuntimeError):
             callbacks.put(called.set)
     callbacks.put(called.set)

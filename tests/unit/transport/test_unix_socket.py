@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from labkit.transport import unix_socket
+from tests.tools.patching import replaced_here
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no Unix sockets")
 PORT = 54321
@@ -118,12 +119,11 @@ def test_without_a_folder_for_sockets_peers_use_the_port(
         unix_socket.remove(PORT, "s")
 
 
-def test_what_cannot_be_tried_is_not_swept_away(listening: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_tried_is_not_swept_away(listening: Path) -> None:
     def refuse(*_: object) -> None:
         raise OSError(24, "Too many open files")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(socket, "socket", refuse)
+    with replaced_here(socket, "socket", refuse):
         unix_socket.sweep()
         assert unix_socket.best(ADDRESS, "s") == ADDRESS
     assert listening.exists() and unix_socket.best(ADDRESS, "s") == f"ipc://{listening}"
