@@ -7,7 +7,9 @@ broker's clock begins at ``CLOCK``, so that a test notices an answer that forgot
 from __future__ import annotations
 
 import heapq
+from collections.abc import Mapping
 from random import Random
+from types import MappingProxyType
 
 from labkit.core.history import Event
 
@@ -32,8 +34,12 @@ def run(
     submit_at: float = 0.5,
     slots: int = 1,
     seed: int = 7,
+    stalled: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Event]:
-    """Return one batch on ``workers`` workers; with ``kill_at``, one of them dies and perhaps comes back."""
+    """Return one batch on ``workers`` workers; with ``kill_at``, one of them dies and perhaps comes back.
+
+    ``stalled``: how long a worker with a finished task gets no processor, each time.
+    """
     random = Random(seed)
     events = [Event(CLOCK, "broker_started", detail={"epoch": "e1", "wall": 1.7e9, "policy": "least_busy"})]
     names = [f"worker-{i + 1}" for i in range(workers)]
@@ -66,7 +72,7 @@ def run(
             took = random.uniform(*seconds)
             events.append(Event(at, "dispatched", task, attempts[task], worker))
             events.append(Event(at + 0.0005, "started", task, attempts[task], worker))
-            plan(at + took + 0.001, "done", worker, task, attempts[task], took)
+            plan(at + took + 0.001 + stalled.get(worker, 0.0), "done", worker, task, attempts[task], took)
 
     plan(CLOCK + submit_at, "go")
     if kill_at is not None:

@@ -12,6 +12,7 @@ from labkit.demo.progress import Progress, spark
 from labkit.demo.run import VICTIM, Ran
 from labkit.demo.story import GOOD, HARM, Line, Story
 from labkit.demo.targets import chain_in_words, measure, tolerance
+from tests.tools.demo_report import assert_report_is_right
 from tests.tools.made_histories import CLOCK, demo, run, task_id
 
 TASKS = 180
@@ -228,3 +229,52 @@ def test_tolerance_narrows_with_the_number_of_tasks(tasks: int, expected: tuple[
     fair = tasks / 3
     low, high = (100 * (fair + side * tolerance(fair)) / tasks for side in (-1, 1))
     assert (round(low), round(high)) == pytest.approx(expected, abs=1)
+
+
+# --- what a test demands of a report ------------------------------------------------------------------------
+
+
+def report_on(finished: Ran, **changed: dict[str, Any]) -> dict[str, Any]:
+    """Return a demo's report on a run, as ``--json`` prints it; ``changed``: other values of some targets."""
+    targets = [
+        {"id": target.id, "passed": target.met, **target.numbers, **changed.get(target.id, {})}
+        for target in measure(finished, 3, [])
+    ]
+    passed = all(target["passed"] for target in targets)
+    return {"passed": passed, "targets": targets, "batch": {"tasks": TASKS}}
+
+
+def test_report_of_a_good_run_is_right_and_misses_nothing() -> None:
+    good = ran(demo())
+    assert assert_report_is_right(report_on(good), good.history) == set()
+
+
+def test_report_that_misses_the_shares_of_a_starved_worker_is_right() -> None:
+    """Worker-3 always has a task, but no processor: its few results are the machine's doing."""
+    starved = ran(run(kill_at=1.5, back_after=0.9, stalled={"worker-3": 0.4}))
+    assert missed(starved) == {"equal_shares"}
+    assert assert_report_is_right(report_on(starved), starved.history) == {"equal_shares"}
+
+
+def test_policy_that_passes_a_free_worker_over_is_no_matter_of_speed() -> None:
+    moved = [e._replace(worker="worker-1") if e.task and e.worker == "worker-3" else e for e in demo()]
+    unfair = ran(moved)
+    with pytest.raises(AssertionError, match="while a worker had none"):
+        assert_report_is_right(report_on(unfair), unfair.history)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"recovery": {"passed": False}},
+        {"workers_active": {"passed": False}},
+        {"workers_active": {"at_end": 2}},
+        {"equal_shares": {"passed": False}},
+        {"equal_shares": {"results": {"worker-1": 20, "worker-2": 20, "worker-3": 20}}},
+        {"nothing_lost": {"passed": False}},
+    ],
+)
+def test_verdict_that_does_not_follow_from_the_history_is_wrong(changed: dict[str, dict[str, Any]]) -> None:
+    good = ran(demo())
+    with pytest.raises(AssertionError):
+        assert_report_is_right(report_on(good, **changed), good.history)
