@@ -2,8 +2,8 @@
 
 A thread samples twenty times a second and adds up the larger of two times:
 
-* on Linux, how long the threads of the cluster's processes were ready to run and had no processor: the second
-  number of ``/proc/PID/task/TID/schedstat``, in nanoseconds. A faster machine would have saved exactly this;
+* on Linux, how long the threads of the cluster's processes were ready to run and had no processor
+  (`labkit.support.processor_waits`);
 * everywhere, how late the sampling thread itself woke up.
 
 The first is a sum over processes, because a case measures a chain of them: the broker notices, a worker
@@ -12,13 +12,13 @@ computes, a client receives the result.
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from typing import Self
+
+from labkit.support.processor_waits import waited_s
 
 SAMPLE_EVERY_S = 0.05
 
@@ -28,7 +28,7 @@ class Machine:
 
     def __init__(self, pids: Callable[[], Iterable[int]]) -> None:
         self._pids = pids
-        self._waited: dict[str, float] = {}  # thread -> seconds without a processor, as last read
+        self._waited: dict[int, float] = {}  # thread -> seconds without a processor, as last read
         self._at: list[float] = [time.monotonic()]
         self._lost: list[float] = [0.0]
         self._over = threading.Event()
@@ -59,27 +59,9 @@ class Machine:
 
     def _waits(self) -> float:
         """Return how long the processes' threads have waited for a processor since the last call."""
-        if sys.platform != "linux":
-            return 0.0
-        now: dict[str, float] = {}
+        now: dict[int, float] = {}
         for pid in self._pids():
-            now.update(_waited(pid))
+            now.update(waited_s(pid))
         waits = sum(waited - self._waited.get(thread, 0.0) for thread, waited in now.items())
         self._waited = now
         return waits
-
-
-def _waited(pid: int) -> dict[str, float]:
-    """Return how long each thread of a process was ready and had no processor, in seconds."""
-    waited: dict[str, float] = {}
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")
-    except OSError:
-        return waited  # it has ended
-    for thread in threads:
-        try:
-            with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as file:
-                waited[f"{pid}.{thread}"] = int(file.read().split()[1]) / 1e9
-        except (OSError, IndexError, ValueError):
-            continue  # it has ended, or this kernel does not count
-    return waited

@@ -33,7 +33,7 @@ SIMULATED, REAL = "simulated", "real"
 STAGES = (SIMULATED, REAL)
 SIMULATED_S = 2.0
 REAL_S = 20.0
-PATIENCE = 15
+PATIENCE = 30
 """A busy machine gets this many times the simulated stage's time before the check is inconclusive."""
 
 

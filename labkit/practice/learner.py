@@ -7,8 +7,9 @@
         learner.play("run", folder)                # a function of the exercise's play.py, beside that module
 
 A call that does not return within its limit is judged by what the process did meanwhile: if it computed, or
-waits although the machine is idle, the code is at fault (``never-returns``, with its line). If the machine
-kept it from running, the call gets more time, and then the check is inconclusive. `findings` has the words.
+waited although it could have run, the code is at fault (``never-returns``, with its line). Time in which the
+machine kept it from running does not count (`pacer`): the call gets more time, and then the check is
+inconclusive. `findings` has the words.
 
 Importing the file has a limit of its own (``IMPORT_S``); the start of Python does not count. All calls of one
 stage together have a limit, too (``together_s``): many calls, each of them a bit slow, end as ``too-slow``.
@@ -45,10 +46,11 @@ from labkit.practice.verdict import Finding, Inconclusive
 from labkit.support.process_groups import KILL, signal_group
 
 LIMIT_S: Final = 2.0
-"""How long one call may take, if the checker sets no limit; on a busy machine ``PATIENCE`` times that."""
-PATIENCE: Final = 5
+"""How long one call may take, if the checker sets no limit; on a busy machine ``_patience_s``."""
+PATIENCE: Final = 15
+MOST_PATIENCE_S: Final = 60.0
 BUSY_SHARE: Final = 0.25
-"""A judge that was late for this share of the time is on a machine that is too busy for a verdict."""
+"""A check that was late for this share of a time limit is on a machine that is too busy to judge by it."""
 MOST_OUTPUT: Final = 16_384
 """Characters kept of what the learner's code prints: the last ones."""
 STACK_S: Final = 1.0
@@ -70,6 +72,7 @@ SMALL_BYTES: Final = 4096
 
 _PARTS: Final = {
     "value": 2, "raised": 6, "import": 4, "missing": 2, "signature": 2, "unsendable": 2,
+    "no-cluster": 2,
 }  # fmt: skip
 """The kinds of answer and their lengths."""
 
@@ -105,7 +108,7 @@ class Learner:
         self._mark = uuid.uuid4().hex
         self._together_s = together_s
         self._waited_s = 0.0
-        self._pacer: tuple[Pacer, float] | None = None
+        self._pacer: Pacer | None = None
         self.last: tuple[str, Any] | None = None
         """The last function that returned, and what it returned."""
 
@@ -145,6 +148,15 @@ class Learner:
         if self._process is None:
             self._start()
 
+    def import_now(self) -> None:
+        """Start the process and import the learner's file, so that what follows takes only its own time.
+
+        Raises Finding or Inconclusive.
+        """
+        process = self._process or self._start()
+        if not self._has_imported:
+            self._import(process)
+
     def grant(self, seconds: float) -> None:
         """Let all calls together take so much longer: they wait for a server of ours, too."""
         self._together_s += seconds
@@ -163,9 +175,7 @@ class Learner:
         return self._ask("play", function, arguments, limit_s, known_as or function)
 
     def _ask(self, how: str, name: str, arguments: tuple[Any, ...], limit_s: float, known_as: str) -> Any:
-        process = self._process or self._start()
-        if not self._has_imported:
-            self._import(process)
+        self.import_now()
         self._judge_all_calls(known_as, limit_s)
         began = time.monotonic()
         try:
@@ -175,6 +185,8 @@ class Learner:
         if kind == "value":
             self.last = known_as, rest[0]
             return rest[0]
+        if kind == "no-cluster":
+            raise Inconclusive(N_("the check did not reach its own cluster: {error}"), error=rest[0])
         raise findings.of_answer(kind, rest, known_as, self.file)
 
     def _import(self, process: subprocess.Popen[bytes]) -> None:
@@ -209,29 +221,28 @@ class Learner:
             return self._checked(self._answers.get(timeout=min(limit_s, FIRST_LOOK_S)))
         except queue.Empty:
             computed = family.cpu_s(process.pid)
-        with Pacer() as pacer:
+        with Pacer(watches=True) as pacer:
             while True:
                 try:
                     return self._checked(self._answers.get(timeout=0.1))
                 except queue.Empty:
                     pass
-                children = family.descendants(process.pid)
+                children = family.below(process.pid)
                 if len(children) > MOST_PROCESSES:
                     self.close()
                     raise findings.too_many_processes(name, MOST_PROCESSES)
-                if family.memory([process.pid, *(one.pid for one in children)]) > MOST_MEMORY:
+                if family.memory([process.pid, *children]) > MOST_MEMORY:
                     line = self._running_line(process)
                     self.close()
                     raise findings.too_much_memory(name, MOST_MEMORY, line)
                 waited = time.monotonic() - began
                 if waited < limit_s:
                     continue
-                busy = pacer.late_s > BUSY_SHARE * waited
-                if family.cpu_s(process.pid) - computed >= limit_s or not busy:
+                if family.cpu_s(process.pid) - computed >= limit_s or pacer.own_s >= limit_s - FIRST_LOOK_S:
                     finding = self.never_returns(name, limit_s)
                     self.close()
                     raise finding
-                if waited > PATIENCE * limit_s:
+                if waited > _patience_s(limit_s):
                     raise Inconclusive(
                         N_("this machine was too busy: {function} got no answer in {seconds:.0f} s"),
                         function=name,
@@ -241,15 +252,14 @@ class Learner:
     def _judge_all_calls(self, name: str, limit_s: float) -> None:
         """Raise Finding if the calls so far took too long together, Inconclusive if the machine did."""
         if self._pacer is None:
-            if self._waited_s > self._together_s / PATIENCE:
-                self._pacer = Pacer().__enter__(), time.monotonic()
+            if self._waited_s > self._together_s / 5:
+                self._pacer = Pacer().__enter__()
             return
         if self._waited_s <= max(self._together_s, limit_s):
             return
-        pacer, since = self._pacer
-        if pacer.late_s <= BUSY_SHARE * (time.monotonic() - since):
+        if self._waited_s - self._pacer.late_s > self._together_s:
             raise findings.too_slow(name, self._together_s)
-        if self._waited_s > PATIENCE * self._together_s:
+        if self._waited_s > _patience_s(self._together_s):
             raise Inconclusive(
                 N_("this machine was too busy: {function} got no answer in {seconds:.0f} s"),
                 function=name,
@@ -383,8 +393,13 @@ class Learner:
             self.close()
         finally:
             if self._pacer is not None:
-                self._pacer[0].__exit__()
+                self._pacer.__exit__()
             self.at_the_end.close()
+
+
+def _patience_s(limit_s: float) -> float:
+    """Return how long a busy machine may take for what has a limit of ``limit_s``."""
+    return max(2 * limit_s, min(PATIENCE * limit_s, MOST_PATIENCE_S))
 
 
 def _write(pipe: BinaryIO, message: list[bytes]) -> None:

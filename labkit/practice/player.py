@@ -14,6 +14,7 @@ are values on the pipes that were standard input and output (`labkit.practice.ch
     ["missing", name]                           the module has no such function
     ["signature", text]                         the function does not take these arguments
     ["unsendable", text]                        it returned something that cannot travel
+    ["no-cluster", text]                        play.py itself did not reach the check's cluster
 
 Code that has changed Python so far that no answer can be made ends the process with `channel.BROKEN`.
 
@@ -38,7 +39,7 @@ from types import ModuleType
 from typing import Any, BinaryIO
 
 from labkit.core import exception_text
-from labkit.core.errors import CannotTravel
+from labkit.core.errors import CannotTravel, ClusterError
 from labkit.practice import channel
 
 MOST_LINES = 5
@@ -111,6 +112,8 @@ def _failure(error: BaseException, module: ModuleType | None, kind: str, file: s
         return ["signature", str(error)]
     if kind == "import":
         return [kind, name, text, lines]
+    if isinstance(error, ClusterError) and not lines:
+        return ["no-cluster", text]
     frames = traceback.extract_tb(error.__traceback__)
     mine = [frame.name for frame in frames if Path(frame.filename).name == file]
     is_inside = bool(frames) and Path(frames[-1].filename).name == file

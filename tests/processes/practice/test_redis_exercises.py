@@ -140,7 +140,7 @@ def test_a_member_that_stands_still_is_found_with_its_line(
         pid = member.learner.pid
         member.play("work", server.url, "worker-1")
         monkeypatch.setattr(crews, "WAIT_S", 0.5)
-        monkeypatch.setattr(crews, "BUSY_SHARE", 1.0)  # whatever else runs here
+        monkeypatch.setattr(crews, "PATIENCE", 100)  # whatever else runs here
         with pytest.raises(Finding) as caught:
             crew.wait(lambda: False, member, LabkitError("nothing"))
     assert caught.value.code == "never-returns"

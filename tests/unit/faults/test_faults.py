@@ -19,6 +19,7 @@ from labkit.faults.machine import Machine
 from labkit.faults.verdict import Claim, Result, Verdict, verdict_of, verdict_of_all
 from labkit.faults.workers_die import overtaken
 from labkit.support import i18n
+from labkit.support.processor_waits import waited_s
 from labkit.support.settings import Settings
 from tests.tools.command_line import Commands
 from tests.tools.waiting import wait_until
@@ -133,19 +134,19 @@ def test_the_longest_detection_and_recovery_count() -> None:
 
 
 def test_time_without_a_processor_is_lost_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited = {"1.1": 5.0}
-    monkeypatch.setattr(machine, "_waited", lambda pid: dict(waited))
+    waited = {11: 5.0}
+    monkeypatch.setattr(machine, "waited_s", lambda pid: dict(waited))
     monkeypatch.setattr("sys.platform", "linux")
     with Machine(lambda: [1]) as here:
-        waited["1.1"] += 0.7
-        waited["1.2"] = 0.5  # a thread that was not there before
+        waited[11] += 0.7
+        waited[12] = 0.5  # a thread that was not there before
         wait_until(lambda: here.lost_s() >= 1.2, what="the next sample")
         assert here.lost_s(until=here._at[0]) == 0.0
         assert here.lost_s(since=time.monotonic()) < 1.0
 
 
 def test_ended_process_has_lost_no_time() -> None:
-    assert machine._waited(2**22 + 1) == {}
+    assert waited_s(2**22 + 1) == {}
 
 
 # --- what a history shows -----------------------------------------------------------------------------------

@@ -20,23 +20,31 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+from labkit.practice.pacer import Pacer
+
 TICK_S = 0.01
 STILL_TICKS = 20
 SPINNING_LINES = 60
 """Lines that one thread may run while nothing happens: enough to go to sleep, and to wake up in vain."""
 HANG_S = 4.0
+"""How long a part may take; time in which the machine kept the threads from running does not count."""
+PATIENCE = 3
+"""A busy machine gets this many times as long."""
 SWITCH_EVERY_S = 1e-5
 
 
 class _Run:
     """One queue, the record, and how many lines of the learner's file each thread has run since then."""
 
-    def __init__(self, module: ModuleType, limit: int) -> None:
+    def __init__(self, module: ModuleType, limit: int, pacer: Pacer) -> None:
         self.queue = module.BoundedQueue(limit)
         self.entries: list[list[Any]] = []
         """[thread, "put" or "get", "called" or "returned", item]"""
         self.error: list[Any] | None = None
         self.spins = ""
+        self.starved = False
+        """Whether the machine kept the threads from running for so long that it is not known what they do."""
+        self._pacer = pacer
         self._file = module.__file__ or ""
         self._lines: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -86,9 +94,12 @@ class _Run:
 
     def wait(self, until: Callable[[], bool]) -> bool:
         """Return whether ``until()`` came true and nothing happened after it; False after ``HANG_S``."""
-        ends_at = time.monotonic() + HANG_S
+        ends_at, gives_up_at = self._pacer.own_s + HANG_S, time.monotonic() + PATIENCE * HANG_S
         still, before = 0, (0, 0)
-        while still < STILL_TICKS and time.monotonic() < ends_at and self.error is None and not self.spins:
+        while still < STILL_TICKS and self._pacer.own_s < ends_at and self.error is None and not self.spins:
+            if time.monotonic() > gives_up_at:
+                self.starved = True
+                return False
             time.sleep(TICK_S)
             with self._lock:
                 now = len(self.entries), self._lines.total()
@@ -124,7 +135,11 @@ def run(module: ModuleType, limit: int, producers: int, consumers: int, each: in
     ``each``: how many items a producer puts, and how many a consumer gets.
     """
     sys.setswitchinterval(SWITCH_EVERY_S)
-    now = _Run(module, limit)
+    with Pacer() as pacer:
+        return _record(_Run(module, limit, pacer), limit, producers, consumers, each)
+
+
+def _record(now: _Run, limit: int, producers: int, consumers: int, each: int) -> dict[str, Any]:
     total = producers * each
     more = [f"more {number}" for number in range(consumers * each)]
 
@@ -157,4 +172,10 @@ def run(module: ModuleType, limit: int, producers: int, consumers: int, each: in
 
     parts = (full, take, drain, empty, give, both)
     stopped = next((part.__name__ for part in parts if not part()), "")
-    return {"part": stopped, "entries": now.entries, "error": now.error, "spins": now.spins}
+    return {
+        "part": stopped,
+        "entries": now.entries,
+        "error": now.error,
+        "spins": now.spins,
+        "starved": now.starved,
+    }

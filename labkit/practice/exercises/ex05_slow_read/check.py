@@ -11,7 +11,7 @@ from typing import Any
 
 from labkit.core.errors import N_
 from labkit.imaging import photos
-from labkit.practice.learner import BUSY_SHARE, Learner
+from labkit.practice.learner import Learner
 from labkit.practice.pacer import Pacer
 from labkit.practice.slow_server import open_slow_server
 from labkit.practice.verdict import Finding, Inconclusive
@@ -27,10 +27,11 @@ def real(learner: Learner) -> None:
     chance = random.Random()
     pictures = chance.sample(photos.bundled(), READS)
     slow = chance.randrange(READS)
+    learner.import_now()
     with open_slow_server(latency_s=0.02, pictures=pictures) as server, Pacer() as pacer:
         server.slow_down(pictures[slow].name, NEVER_S)
         answer = learner.play("run", server.urls, LIMIT_S, limit_s=CALL_S, known_as="read_in_time")
-    is_busy = pacer.late_s > BUSY_SHARE * LIMIT_S
+    is_busy = pacer.late_s > LIMIT_S / 2
     judge(answer["results"], [photo.bytes() for photo in pictures], server.names, slow, is_busy=is_busy)
     if answer["left"]:
         raise Finding(

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from random import SystemRandom
 
+from labkit.calls.registry import name_of
 from labkit.core import history as h
 from labkit.core.errors import N_, LabkitError
 from labkit.core.history import History
+from labkit.core.history.causes import SILENT
+from labkit.core.protocol.rules import Rules
 from labkit.jobs import add
 from labkit.practice.clusters import private_cluster, until
-from labkit.practice.learner import Learner
-from labkit.practice.verdict import Finding
+from labkit.practice.learner import BUSY_SHARE, Learner
+from labkit.practice.pacer import Pacer
+from labkit.practice.verdict import Finding, Inconclusive
 from labkit.security.credentials import Token
 
 NAME, TASKS = "by-hand", 3
 LIMIT_S = 12.0
+SILENT_S = Rules().dead_s
 
 
 def real(learner: Learner) -> None:
@@ -28,24 +33,55 @@ def real(learner: Learner) -> None:
     numbers = [(random.randint(1, 999), random.randint(1, 999)) for _ in range(TASKS)]
     with private_cluster(learner, 0) as cluster, cluster.client("practice") as client:
         futures = [client.submit(add, *pair) for pair in numbers]
+        until(
+            lambda: sum(event.kind == h.SUBMITTED for event in cluster.history().events) == TASKS,
+            LabkitError(N_("the broker received the tasks")),
+        )
         host = cluster.address.rpartition(":")[0]
         credentials = cluster.credentials
         assert isinstance(credentials, Token)
-        address = f"{host}:{cluster.ports['worker']}"
-        log = learner.play("run", NAME, address, credentials.secret, TASKS, limit_s=LIMIT_S, known_as="serve")
-        until(lambda: _ended(cluster.history()), LabkitError(N_("the broker noticed the end of the worker")))
+        where = f"{host}:{cluster.ports['worker']}", credentials.secret
+        learner.import_now()
+        with Pacer() as pacer:
+            log, unheard = learner.play(
+                "run", NAME, *where, name_of(add), TASKS, limit_s=LIMIT_S, known_as="serve"
+            )
+        if not unheard:
+            _judge_messages(log)
+        until(lambda: ended(cluster.history()), LabkitError(N_("the broker noticed the end of the worker")))
         history = cluster.history()
-        _judge_messages(log)
-        # The broker's word, not ``future.done()``: a result may still be on its way to the client.
+        judge_silence(history, unheard, is_busy=pacer.late_s > BUSY_SHARE * SILENT_S)
         done = {event.task for event in history.events if event.kind == h.DONE}
-        results = [future.result(5) if future.task_id in done else None for future in futures]
-        _judge_results(numbers, results)
+        mine = [future for future in futures if future.task_id in done]
+        until(
+            lambda: all(future.done() for future in mine), LabkitError(N_("the client received the results"))
+        )
+        _judge_results(numbers, [future.result(0) if future in mine else None for future in futures])
         _judge_end(history)
 
 
-def _ended(history: History) -> bool:
-    kinds = [event.kind for event in history.events if event.worker == NAME]
-    return not kinds or h.LEFT in kinds or h.LOST in kinds
+def ended(history: History) -> bool:
+    """Return whether the broker has written that the worker left, or that it was lost."""
+    return any(event.kind in (h.LEFT, h.LOST) for event in history.events if event.worker == NAME)
+
+
+def judge_silence(history: History, unheard: bool, is_busy: bool) -> None:
+    """Raise if the broker gave the worker up because it was silent, or the broker itself was.
+
+    It takes a Finding that nothing kept the worker from running.
+    """
+    losses = [event for event in history.events if event.kind == h.LOST and event.worker == NAME]
+    silent = any(event.detail.get("cause") == SILENT for event in losses)
+    if silent and not is_busy:
+        raise Finding(
+            "lost",
+            N_("your worker was silent for {seconds:g} s, so the broker counted it as lost"),
+            expected=N_("it does the tasks one after the other and leaves"),
+            advice=N_("Look for a sleep in serve, or for work that takes long."),
+            seconds=SILENT_S,
+        )
+    if silent or unheard:
+        raise Inconclusive(N_("this machine was too busy: worker and broker did not hear each other"))
 
 
 def _judge_messages(log: list[list[str]]) -> None:

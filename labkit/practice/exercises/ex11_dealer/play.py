@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -18,10 +19,21 @@ from labkit.security.credentials import Token
 from labkit.transport import sockets
 from labkit.transport.sockets import WORKER_ROLE
 
+BEATS = 10
+"""Heartbeats of the broker without the message that is waited for: it will send none."""
 PATIENCE_S = 8.0
-LINGER_MS = 500
+"""For any sign of the broker."""
+LINGER_MS = 8000
+"""For what is still to leave; it takes milliseconds, unless this machine is very busy."""
 
 M = TypeVar("M")
+
+
+class Unheard(BaseException):
+    """Raised in place of an answer: the broker, which knows this worker, gave no sign for ``PATIENCE_S``.
+
+    No learner's ``except Exception`` has it.
+    """
 
 
 class Peer:
@@ -44,26 +56,41 @@ class Peer:
         """Send messages of `labkit.core.protocol.messages` to the broker."""
         for message in messages:
             self._note("sent", message)
+        self._send(*messages)
+
+    def _send(self, *messages: Any) -> None:
         for envelope, frames in wire.envelopes(messages):
             sockets.send(self._socket, envelope, frames)
 
     def receive(self, kind: type[M]) -> M:
-        """Return the next message of this kind; others, such as heartbeats, are dropped.
+        """Return the next message of this kind; others are dropped, and heartbeats answered.
 
-        Raises TimeoutError if none comes within ``PATIENCE_S``.
+        Raises TimeoutError if the broker sends heartbeats and no such message.
         """
-        deadline = time.monotonic() + PATIENCE_S
+        beats = 0
         while True:
-            while self._waiting:
-                message = self._waiting.pop(0)
+            for message in self._next():
                 self._note("received", message)
                 if type(message) is kind:
                     return message
-            left_s = deadline - time.monotonic()
-            if left_s <= 0 or not self._socket.poll(int(left_s * 1000)):
-                raise TimeoutError(f"the broker sent no {kind.__name__} within {PATIENCE_S:g} s")
+                if type(message) is m.Heartbeat:
+                    beats += 1
+                    self._send(message)
+            if beats >= BEATS:
+                raise TimeoutError(f"the broker sent {beats} heartbeats and no {kind.__name__}")
+
+    def _next(self) -> Iterator[Any]:
+        """Yield the messages that have come, after waiting for one. Raises TimeoutError or Unheard."""
+        if not self._waiting:
+            if not self._socket.poll(int(PATIENCE_S * 1000)):
+                sent = [kind for direction, kind, _task in self.log if direction == "sent"]
+                if "WorkerHello" in sent and "WorkerGoodbye" not in sent:
+                    raise Unheard
+                raise TimeoutError(f"the broker sent nothing within {PATIENCE_S:g} s")
             envelope, frames = sockets.receive(self._socket)
             self._waiting += wire.decode(envelope, frames, m.TO_WORKER)
+        while self._waiting:
+            yield self._waiting.pop(0)
 
     def compute(self, task: m.Task) -> tuple[m.Payload, float]:
         """Do a task; return its result, ready to be sent, and how long it took in seconds."""
@@ -81,13 +108,20 @@ class Peer:
         self.log.append([direction, type(message).__name__, task.hex() if isinstance(task, bytes) else ""])
 
 
-def run(module: ModuleType, name: str, address: str, token: str, tasks: int) -> list[list[Any]]:
-    """Let the learner's function serve, and return the log."""
+def run(module: ModuleType, name: str, address: str, token: str, job: str, tasks: int) -> list[Any]:
+    """Let the learner's function serve; return the log, and whether the broker gave no sign any more.
+
+    ``job``: what the tasks call. Its import may take longer than a worker may be silent, so it comes first.
+    """
+    resolve(job)
     context: zmq.Context[Any] = zmq.Context()
     peer = Peer(name, address, token, context)
+    unheard = False
     try:
         module.serve(peer, tasks)
+    except Unheard:
+        unheard = True
     finally:
         peer.close()
         context.term()
-    return peer.log
+    return [peer.log, unheard]

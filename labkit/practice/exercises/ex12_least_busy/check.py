@@ -7,7 +7,6 @@ the recorded history shows whether a busier worker was ever preferred.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from labkit.core import history as h
@@ -68,22 +67,42 @@ def real(learner: Learner) -> None:
 
 
 def judge(history: History) -> None:
-    """Raise Finding if a task was sent to a busier worker than necessary."""
+    """Raise Finding if a task was sent to a busier worker than necessary.
+
+    A broker offers no worker that it has not heard for a while, so none of those counts. Nor does one from
+    which a task was taken away.
+    """
     judge_real_run(history)
-    held: Counter[str] = Counter()
+    held: dict[str, int] = {}
+    """By worker that may get work."""
+    away: dict[str, int] = {}
+    """By worker that may not, because it is silent."""
     holder: dict[str, str] = {}
     for event in history.events:
         if event.kind == h.JOINED:
-            held[event.worker] += 0
-        elif event.kind == h.DISPATCHED:
+            away.pop(event.worker, None)
+            held[event.worker] = 0
+        elif event.kind == h.SUSPECT and event.worker in held:
+            away[event.worker] = held.pop(event.worker)
+        elif event.kind == h.ALIVE and event.worker in away:
+            held[event.worker] = away.pop(event.worker)
+        elif event.kind in (h.LOST, h.LEFT, h.DRAINING):
+            held.pop(event.worker, None)
+            away.pop(event.worker, None)
+        elif event.kind == h.DISPATCHED and event.worker in held:
             _judge_choice(event, held)
             held[event.worker] += 1
             holder[event.task] = event.worker
         elif event.kind in h.OUTCOMES and event.task in holder:
-            held[holder.pop(event.task)] -= 1
+            worker = holder.pop(event.task)
+            for side in (held, away):
+                if worker in side:
+                    side[worker] -= 1
+        elif event.kind == h.REQUEUED:  # the broker still counts it until this worker answers
+            held.pop(holder.pop(event.task, ""), None)
 
 
-def _judge_choice(event: Event, held: Counter[str]) -> None:
+def _judge_choice(event: Event, held: dict[str, int]) -> None:
     least = min(held.values())
     if held[event.worker] > least:
         raise Finding(

@@ -65,6 +65,8 @@ def real(learner: Learner) -> None:
             asked=found["steps"][-1][0],
             offered=found["steps"][-1][1],
         )
+    if found["why"] == "not-done":
+        raise Inconclusive(N_("this machine was too busy: not all tasks of a step ended in time"))
     answer = _judge_steps(found)
     ended = {event.task for event in history.events if event.kind == h.DONE}
     steps = [of_history(history.events, tasks) for *_seen, tasks in found["steps"] if ended.issuperset(tasks)]

@@ -24,6 +24,10 @@ class CannotOffer(Exception):
     """This machine does not submit as fast as it was asked to."""
 
 
+class NotDone(Exception):
+    """Not all tasks of a step have ended in time."""
+
+
 def simulated(module: ModuleType, seed: int, slots: list[int], task_s: float, start: float) -> dict[str, Any]:
     """Let the learner's function measure a simulated cluster; return its answer and its steps."""
     return _search(module, start, lambda rate: (simulated_step(seed, slots, task_s, rate), []))
@@ -53,7 +57,11 @@ def _search(
             why = "jump"
             steps.append([float(rate), highest, 0.0, 0.0, []])
             raise TooMany(f"from {highest:g} to {rate:g}")
-        seen, tasks = step(float(rate))
+        try:
+            seen, tasks = step(float(rate))
+        except TimeoutError:
+            why = "not-done"
+            raise NotDone(f"at {rate:g} tasks per second") from None
         steps.append([float(rate), *seen, tasks])
         if seen.offered < OFFERS * rate:
             why = "cannot-offer"
@@ -62,7 +70,7 @@ def _search(
 
     try:
         answer = module.find_knee(measure, start)
-    except (TooMany, CannotOffer):
+    except (TooMany, CannotOffer, NotDone):
         answer = None
     number = type(answer) in (int, float) and math.isfinite(answer)
     return {
