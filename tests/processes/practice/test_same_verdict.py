@@ -2,10 +2,11 @@ r"""The same code gets the same verdict on a machine at load 8, or an inconclusi
 
 Here a small sample, one check after the other. With PRACTICE_REPEATS=N all exercises, each solution and each
 wrong one N times, with three checks side by side above the same load. PRACTICE_WRONG=1: of each exercise only
-the first wrong one. ``-k`` names an exercise; ``-s`` shows the counts::
+the first wrong one. ``-k`` names an exercise, ``-s`` shows the counts, and no test is ended after five
+minutes::
 
-    PRACTICE_REPEATS=100 PRACTICE_WRONG=1 \
-        python -m pytest -s tests/processes/practice/test_same_verdict.py -k knee
+    PRACTICE_REPEATS=100 PRACTICE_WRONG=1 python -m pytest -n 0 -s -o faulthandler_timeout=0 \
+        tests/processes/practice/test_same_verdict.py -k knee
 """
 
 from __future__ import annotations
