@@ -8,8 +8,8 @@ A task costs nothing here: the leader compares counters when it looks at the clo
 from __future__ import annotations
 
 import logging
-import sys
-from collections import Counter
+
+from labkit.imaging import applied
 
 log = logging.getLogger("labkit.worker")
 
@@ -23,7 +23,7 @@ class Balance:
         self._name = name
         self._done = 0
         self._failed = 0
-        self._filters = _filters_applied()
+        self._filters = applied.counts()
         self._since: float | None = None
         """When the present second of work began; None while the worker is idle."""
 
@@ -44,8 +44,8 @@ class Balance:
             self._write(done, failed, now - (now if self._since is None else self._since))
 
     def _write(self, done: int, failed: int, seconds: float) -> None:
-        applied = _filters_applied()
-        filters = applied - self._filters
+        now_applied = applied.counts()
+        filters = now_applied - self._filters
         log.info(
             "%s: %d done in %.1f s, %d in all%s%s",
             self._name,
@@ -55,10 +55,4 @@ class Balance:
             f"; {failed - self._failed} failed" if failed > self._failed else "",
             f" ({', '.join(f'{name} {n}' for name, n in sorted(filters.items()))})" if filters else "",
         )
-        self._done, self._failed, self._filters = done, failed, applied
-
-
-def _filters_applied() -> Counter[str]:
-    """Return how often this process has applied each filter; none before the first picture loads them."""
-    filters = sys.modules.get("labkit.imaging.filters")
-    return Counter() if filters is None else Counter(filters.applied())
+        self._done, self._failed, self._filters = done, failed, now_applied

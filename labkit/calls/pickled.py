@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from labkit.calls import registry
+from labkit.calls import refusals, registry
 from labkit.core import exception_text
 from labkit.core.peers.task_errors import failure_in_process
 from labkit.support.tracebacks import traceback_text
@@ -110,6 +110,6 @@ def _is_plain(value: Any, depth: int = MAX_DEPTH) -> bool:
     if kind is dict:
         return depth > 0 and _is_plain(list(value), depth - 1) and _is_plain(list(value.values()), depth - 1)
     numpy: Any = sys.modules.get("numpy")
-    if numpy is not None and (kind is numpy.ndarray or kind.__module__ == "numpy"):
-        return isinstance(value, numpy.ndarray | numpy.generic) and not value.dtype.hasobject
+    if numpy is not None and kind.__module__ == "numpy":  # ndarray and the numbers
+        return issubclass(kind, refusals.numpys(numpy)) and not value.dtype.hasobject
     return False

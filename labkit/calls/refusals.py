@@ -54,11 +54,16 @@ def wrong_key(value: Mapping[Any, Any], place: Place) -> CannotTravel:
     )
 
 
+def numpys(numpy: Any) -> tuple[type, ...]:
+    """Return the classes of arrays and of numbers in NumPy, as far as another thread has imported it."""
+    return tuple(getattr(numpy, name) for name in ("ndarray", "generic") if hasattr(numpy, name))
+
+
 def of_value(value: object, place: Place) -> CannotTravel:
     """Return the error for a value of a type that cannot travel."""
     kind = type(value)
     numpy: Any = sys.modules.get("numpy")
-    if numpy is not None and issubclass(kind, numpy.ndarray | numpy.generic):
+    if numpy is not None and issubclass(kind, numpys(numpy)):
         return _of_numpy(value, place, numpy)
     known = next((base.__name__ for base in kind.__mro__[1:] if base in _KNOWN), "")
     if not known and (parts := _parts(kind)):

@@ -7,12 +7,11 @@ A step is a filter's name with its parameters. `apply` and `apply_steps` check n
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from labkit.core.errors import N_, FilterError, LabkitError
+from labkit.imaging import applied
 from labkit.imaging.filter_functions import (
     MAX_SIDE,
     blur,
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 Step = tuple[str, dict[str, Number]]
 """One filter with all of its parameters, ready to travel: ``("sharpen", {"intensity": 3.0})``."""
 
-_counting = threading.Lock()
-_applied: Counter[str] = Counter()
 MAX_STEPS = 32
 """Filters in one task."""
 
@@ -215,15 +212,8 @@ def apply_steps(image: np.ndarray, steps: Sequence[tuple[str, Mapping[str, objec
     result = check(image).copy(order="C")
     for name, values in checked_steps(steps):
         result = FILTERS[name].function(result, **values)
-        with _counting:
-            _applied[name] += 1
+        applied.note(name)
     return result
-
-
-def applied() -> dict[str, int]:
-    """Return how often this process has applied each filter; a worker's log shows it."""
-    with _counting:
-        return dict(_applied)
 
 
 def parse_value(filter_name: str, parameter_name: str, text: str) -> Number:

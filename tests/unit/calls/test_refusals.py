@@ -9,6 +9,7 @@ import decimal
 import enum
 import fractions
 import re
+import sys
 import types
 import uuid
 from collections import deque, namedtuple
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from labkit.calls import pickled, refusals
 from labkit.calls.serialization import decode_value, encode_call, encode_value
 from labkit.core.errors import CannotTravel
 
@@ -266,3 +268,11 @@ def test_an_array_of_objects_or_texts_keeps_its_shape(texts: np.ndarray) -> None
         encode_value(texts)
     items, shape = decode_value(encode_value((texts.tolist(), texts.shape)))
     assert shape == texts.shape and items == texts.tolist()
+
+
+def test_numpy_that_another_thread_is_importing_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", types.ModuleType("numpy"))  # Python has begun to import it
+    with pytest.raises(CannotTravel, match="of type object"):
+        encode_value(object())
+    assert type(refusals.of_value(object(), (0,))) is CannotTravel
+    assert not pickled._is_plain(object())

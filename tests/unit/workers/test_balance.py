@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -63,6 +65,17 @@ def test_filters_and_failures_of_the_second_are_named(caplog: pytest.LogCaptureF
         apply_steps(np.zeros((8, 8, 3), np.uint8), parse_steps(["sharpen", "edges"]))
     balance.look(3, 1, 0, 1.0)
     assert said(caplog) == ["worker-2: 3 done in 1.0 s, 3 in all; 1 failed (edges 3, sharpen 3)"]
+
+
+def test_filters_that_another_thread_is_importing_end_no_worker(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    balance = Balance("worker-1")
+    balance.look(0, 0, 1, 0.0)
+    half = types.ModuleType("labkit.imaging.filters")  # Python has begun to import it
+    monkeypatch.setitem(sys.modules, "labkit.imaging.filters", half)
+    balance.look(0, 0, 1, 1.0)
+    assert said(caplog) == ["worker-1: 0 done in 1.0 s, 0 in all"]
 
 
 def test_last_part_of_a_second_is_written_when_the_worker_leaves(caplog: pytest.LogCaptureFixture) -> None:
