@@ -37,12 +37,13 @@ Where the size of a process cannot be read (Windows), there is no such bound.
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
 import sys
 from collections.abc import Callable
 from typing import Protocol
+
+from labkit.support.allocator import give_back
 
 LOOK_S = 0.2
 """Longest time between two looks at the size of the process."""
@@ -140,11 +141,3 @@ def resident_bytes() -> int | None:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def give_back() -> None:
-    """Return freed memory to the system, where the C library can (glibc)."""
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError, TypeError):
-        pass  # another C library, which keeps the memory or has returned it already

@@ -22,6 +22,7 @@ from labkit.gateway.problems import Problem
 from labkit.imaging import image_files
 from labkit.imaging.filters import Step
 from labkit.jobs import process_encoded
+from labkit.support.allocator import give_back
 from labkit.support.i18n import translate_error
 
 ENGINES = {"sequential": "sequential", "threading": "threads", "multiprocessing": "processes"}
@@ -74,6 +75,7 @@ class Slots:
             yield
         finally:
             self._free.release()
+            give_back()  # of a batch's pictures up to 25 MiB would stay with this process, of use to nobody
 
 
 def run(executor: Executor, pictures: Sequence[Picture], steps: Sequence[Step]) -> Outcome:

@@ -129,11 +129,6 @@ class Live:
         with self._lock:
             return self._ring.after(number)
 
-    @property
-    def run(self) -> str:
-        """The part of an event's id that names the history."""
-        return self._ring.run
-
     @contextmanager
     def news(self) -> Iterator[asyncio.Event]:
         """Give an asyncio event that is set whenever something has happened; its user clears it."""

@@ -1,15 +1,21 @@
 """The latest tasks of a cluster and what happened to each: pure, event by event, within a bound.
 
-A ``TaskBook`` answers ``GET /api/task/<id>/status/`` and the dashboard's story of a task. It keeps the
-``most`` tasks that were submitted last, so a gateway that runs for a whole class needs no more memory at its
-end than after its first minutes.
+A ``TaskBook`` answers ``GET /api/task/<id>/status/`` and the dashboard's story of a task. It keeps all open
+tasks, as many as a broker takes, and the ``most`` tasks that ended last. So a gateway that runs for a whole
+class needs no more memory at its end than after its first minutes.
+
+Nearly all tasks end as done at their first attempt. Of such a task only a few numbers are kept, packed: a
+third of the bytes of an ``Entry``.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import struct
+import sys
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import isnan, nan
 from typing import Any
 
 from labkit.core import history as h
@@ -32,6 +38,9 @@ KINDS = {
 """How a task failed, by the code of its ``failed`` event. Any other code: the task's own error."""
 MOST_ATTEMPTS = 20
 """Attempts that are kept of one task: the latest."""
+MOST_ENDED = 20_000
+MOST_OPEN = 50_000
+"""A broker takes no more."""
 
 
 @dataclass(slots=True)
@@ -97,59 +106,108 @@ class Entry:
         return round(max(0.0, until - self.submitted_at), 6)
 
 
-class TaskBook:
-    """The latest ``most`` tasks; see the module's head."""
+_Packed = tuple[str, str, bytes]
+"""Job, worker and ``_NUMBERS`` of a task that was done at its only attempt."""
+_NUMBERS = struct.Struct("<I5d")
+"""Attempt; submitted, dispatched, started (NaN: not reported), ended, computed (NaN: not known)."""
 
-    def __init__(self, most: int = 50_000) -> None:
+
+def _packed(entry: Entry) -> Entry | _Packed:
+    """Return the same as few bytes, if it is one of those tasks; otherwise the entry itself."""
+    if entry.state != DONE or entry.dispatches != 1 or entry.ended_at is None:
+        return entry
+    (attempt,) = entry.attempts
+    if attempt.why or attempt.worker != entry.worker or attempt.ended_at != entry.ended_at:
+        return entry
+    if attempt.number >= 1 << 32:
+        return entry
+    started_at = nan if attempt.started_at is None else attempt.started_at
+    compute_s = nan if entry.compute_s is None else entry.compute_s
+    instants = (entry.submitted_at, attempt.dispatched_at, started_at, entry.ended_at, compute_s)
+    return entry.job, entry.worker, _NUMBERS.pack(attempt.number, *instants)
+
+
+def _unpacked(task: str, kept: Entry | _Packed) -> Entry:
+    if isinstance(kept, Entry):
+        return kept
+    job, worker, numbers = kept
+    number, submitted_at, dispatched_at, started_at, ended_at, compute_s = _NUMBERS.unpack(numbers)
+    started = None if isnan(started_at) else started_at
+    computed = None if isnan(compute_s) else compute_s
+    attempt = Attempt(number, worker, dispatched_at, started, ended_at)
+    return Entry(
+        task, job, submitted_at, DONE, "", "", worker, ended_at, computed, dispatches=1, attempts=[attempt]
+    )
+
+
+class TaskBook:
+    """See the module's head. ``most``: of the tasks that have ended."""
+
+    def __init__(self, most: int = MOST_ENDED, most_open: int = MOST_OPEN) -> None:
         self._most = most
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._most_open = most_open
+        self._open: OrderedDict[str, Entry] = OrderedDict()
+        self._ended: dict[str, Entry | _Packed] = {}
+        self._order: deque[str] = deque()
+        """The tasks in ``_ended``, in the order in which they ended."""
         self._causes = Causes()
         self.twice = 0
         """Tasks that had a second outcome."""
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._open) + len(self._ended)
 
     def find(self, task: str) -> Entry | None:
         """Return a task by its id of 32 hex digits, or None if it is not known or too long ago."""
-        return self._entries.get(task)
+        if (entry := self._open.get(task)) is not None:
+            return entry
+        kept = self._ended.get(task)
+        return None if kept is None else _unpacked(task, kept)
 
     def extend(self, events: Iterable[Event]) -> list[Entry]:
         """Take in events, in their order; return the entries of the tasks that ended with them."""
         ended: list[Entry] = []
         for event in events:
             why = self._causes.add(event)
-            entry = self._entries.get(event.task) if event.task else None
-            if event.kind == h.SUBMITTED:
-                if entry is None:
-                    self._submitted(event)
-            elif event.kind == h.BROKER_STARTED:
+            if event.kind == h.BROKER_STARTED:
                 self._new_broker(event)
-            elif entry is not None and entry.ended_at is not None:
+            elif event.task in self._ended:
                 self.twice += event.kind in h.OUTCOMES
-            elif entry is not None:
+            elif (entry := self._open.get(event.task)) is not None:
                 self._change(entry, event, why)
                 if entry.ended_at is not None:
+                    self._keep(entry)
                     ended.append(entry)
+            elif event.kind == h.SUBMITTED:
+                self._submitted(event)
         return ended
 
     def _submitted(self, event: Event) -> None:
-        self._entries[event.task] = Entry(event.task, str(event.detail.get("job", "")), event.at)
-        if len(self._entries) > self._most:
-            self._entries.popitem(last=False)
+        job = sys.intern(str(event.detail.get("job", "")))  # many tasks share one text
+        self._open[event.task] = Entry(event.task, job, event.at)
+        if len(self._open) > self._most_open:
+            self._open.popitem(last=False)
+
+    def _keep(self, entry: Entry) -> None:
+        """Move a task that has ended to the others; of more than ``most``, forget the oldest."""
+        del self._open[entry.task]
+        self._ended[entry.task] = _packed(entry)
+        self._order.append(entry.task)
+        if len(self._order) > self._most:
+            del self._ended[self._order.popleft()]
 
     def _new_broker(self, event: Event) -> None:
         """A new broker knows no attempt of the former one: what was in flight waits to be sent again."""
-        for entry in self._entries.values():
+        for entry in self._open.values():
             if entry.state == IN_FLIGHT:
                 self._requeue(entry, event.at, "new_broker")
 
     def _change(self, entry: Entry, event: Event, why: str) -> None:
         match event.kind:
             case h.DISPATCHED:
-                entry.state, entry.worker = IN_FLIGHT, event.worker
+                entry.state, entry.worker = IN_FLIGHT, sys.intern(event.worker)
                 entry.dispatches += 1
-                entry.attempts.append(Attempt(event.attempt, event.worker, event.at))
+                entry.attempts.append(Attempt(event.attempt, entry.worker, event.at))
                 del entry.attempts[:-MOST_ATTEMPTS]
             case h.STARTED:
                 for attempt in reversed(entry.attempts):
@@ -176,6 +234,6 @@ class TaskBook:
 
     def _end(self, entry: Entry, event: Event, state: str) -> None:
         entry.state, entry.ended_at = state, event.at
-        entry.worker = event.worker or entry.worker
+        entry.worker = sys.intern(event.worker) or entry.worker
         if entry.attempts:
             entry.attempts[-1].ended_at = event.at

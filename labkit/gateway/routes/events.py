@@ -58,20 +58,20 @@ async def _stream(live: Live, wanted: frozenset[str], last_id: str) -> AsyncIter
     with live.news() as news:
         resumed, latest = live.resume(last_id)
         if last_id:
-            for piece in _pieces(live.run, resumed, wanted):
+            for piece in _pieces(resumed, wanted):
                 yield piece
         while True:
             await news.wait()
             news.clear()
             resumed = live.after(latest)
-            for piece in _pieces(live.run, resumed, wanted):
+            for piece in _pieces(resumed, wanted):
                 yield piece
             if resumed.events:
                 latest = resumed.events[-1].number
             await asyncio.sleep(SHORTEST_S)  # what happens meanwhile comes in one piece
 
 
-def _pieces(run: str, resumed: Resumed, wanted: frozenset[str]) -> Iterator[bytes]:
+def _pieces(resumed: Resumed, wanted: frozenset[str]) -> Iterator[bytes]:
     """Yield the stream's next bytes: how many events are missing, if some are, and then those wanted.
 
     A slow reader holds up its own stream after each piece, so few bytes wait for it in memory.
@@ -79,6 +79,6 @@ def _pieces(run: str, resumed: Resumed, wanted: frozenset[str]) -> Iterator[byte
     if resumed.missing:
         gap = json.dumps({"missing": resumed.missing})
         yield f"event: {h.GAP}\r\ndata: {gap}\r\n\r\n".encode()
-    events = [each for each in resumed.events if each.event.kind in wanted]
+    events = [each for each in resumed.events if each.kind in wanted]
     for begin in range(0, len(events), PIECE_EVENTS):
-        yield b"".join(each.as_sent(run) for each in events[begin : begin + PIECE_EVENTS])
+        yield b"".join(each.sent for each in events[begin : begin + PIECE_EVENTS])

@@ -180,4 +180,4 @@ def test_the_size_of_this_process_is_known_and_grows() -> None:
     held[::4096] = b"x" * len(held[::4096])
     after = memory.resident_bytes()
     assert before is not None and after is not None and after - before > 32 << 20
-    memory.give_back()
+    give_back()

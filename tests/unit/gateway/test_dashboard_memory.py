@@ -1,7 +1,8 @@
-"""A class's hour, played fast: what the dashboard keeps does not grow."""
+"""A class's hour, played fast: what the dashboard keeps does not grow, and what the calls keep stays small."""
 
 from __future__ import annotations
 
+import hashlib
 import tracemalloc
 from collections import deque
 from collections.abc import Iterator
@@ -9,9 +10,11 @@ from typing import cast
 
 from labkit.cluster.status import ClusterStatus
 from labkit.core import history as h
-from labkit.core.history import Event
+from labkit.core.history import Event, decode_event, encode_events
+from labkit.gateway.event_ring import EventRing
 from labkit.gateway.last_fault import LastFault
 from labkit.gateway.moments import LOG_LINES, SPAN_S, Present, Sample, Seen, moment
+from labkit.gateway.task_book import MOST_ENDED, TaskBook
 from labkit.gateway.timeline import MOST_ARROWS, MOST_SPANS, Timeline
 from labkit.panel.feed import Feed
 from tests.tools.panel_moments import status, worker
@@ -71,6 +74,42 @@ def test_memory_of_a_class_is_flat_once_the_log_is_full() -> None:
         tracemalloc.stop()
     assert len(present.timeline.spans()) <= MOST_SPANS and len(present.timeline.arrows()) <= MOST_ARROWS
     assert largest < 1.1 * before, (largest, before)
+
+
+def recorded(t: int) -> str:
+    """Return a second with a thousand tasks, as a broker writes it down."""
+    events = []
+    for n in range(1000):
+        at, name = t + n / 1000, f"worker-{n % 3 + 1}"
+        task = hashlib.blake2b(f"{t}/{n}".encode(), digest_size=16).hexdigest()
+        events += [
+            Event(at, h.SUBMITTED, task, detail={"job": "labkit.jobs:echo", "client": "c", "bytes": 9}),
+            Event(at + 1e-4, h.DISPATCHED, task, 1, name),
+            Event(at + 2e-4, h.STARTED, task, 1, name),
+            Event(at + 7e-4, h.DONE, task, 1, name, {"compute_s": 0.0005, "bytes": 9}),
+        ]
+    return encode_events(events)
+
+
+def test_tasks_and_events_of_a_class_take_few_mib() -> None:
+    """The gateway has 90 MiB, of which its packages take 50 and its own engines 15."""
+    book, ring = TaskBook(), EventRing()
+    full_s = MOST_ENDED // 1000 + 1
+    used = []
+    seconds = [recorded(t) for t in range(full_s + 3)]
+    tracemalloc.start()
+    try:
+        for text in seconds:
+            events = [decode_event(line) for line in text.splitlines()]
+            book.extend(events)
+            ring.extend(events)
+            del events
+            used.append(tracemalloc.get_traced_memory()[0] / (1 << 20))
+    finally:
+        tracemalloc.stop()
+    assert len(book) == MOST_ENDED
+    assert used[-1] < 18.0, used
+    assert used[-1] < 1.05 * used[full_s], used
 
 
 def _samples() -> deque[Sample]:

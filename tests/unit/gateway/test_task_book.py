@@ -87,14 +87,65 @@ def test_a_new_broker_has_nothing_in_flight() -> None:
     assert (entry.job, entry.submitted_at, entry.dispatches) == ("labkit.jobs:echo", 1.0, 2)
 
 
+def done_at_once(n: int) -> list[Event]:
+    task, at = f"{n:032x}", float(n)
+    return [
+        event(at, h.SUBMITTED, task=task, job="j"),
+        event(at + 0.1, h.DISPATCHED, 1, "worker-1", task),
+        event(at + 0.2, h.STARTED, 1, "worker-1", task),
+        event(at + 0.5, h.DONE, 1, "worker-1", task, compute_s=0.25),
+    ]
+
+
 def test_memory_is_bounded_and_the_latest_stay() -> None:
-    book = TaskBook(most=10)
+    book = TaskBook(most_open=10)
     book.extend(event(float(n), h.SUBMITTED, task=f"{n:032x}", job="j") for n in range(100))
     assert len(book) == 10 and book.find(f"{99:032x}") is not None and book.find(f"{89:032x}") is None
+    ended = TaskBook(most=10)
+    for n in range(100):
+        ended.extend(done_at_once(n))
+    assert len(ended) == 10 and ended.find(f"{90:032x}") is not None and ended.find(f"{89:032x}") is None
     many = TaskBook()
     many.extend([SENT[0], *(event(2.0 + n, h.DISPATCHED, n, "worker-1") for n in range(1000))])
     entry = many.find(TASK)
     assert entry is not None and len(entry.attempts) == 20 and entry.dispatches == 1000
+
+
+def test_an_open_task_stays_while_others_end() -> None:
+    book = TaskBook(most=10)
+    book.extend(SENT)
+    for n in range(100):
+        book.extend(done_at_once(n))
+    entry = book.find(TASK)
+    assert entry is not None and entry.state == IN_FLIGHT
+    assert book.extend([event(200.0, h.DONE, 1, "worker-1", compute_s=0.25)]) == [entry]
+    assert len(book) == 10 and book.find(TASK) is not None
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        done_at_once(7),
+        [each for each in done_at_once(7) if each.kind != h.STARTED],
+        [*done_at_once(7)[:3], event(8.0, h.DONE, 1, "worker-1", f"{7:032x}")],
+        [*done_at_once(7)[:3], event(8.0, h.DONE, 1, "worker-2", f"{7:032x}", compute_s=0.1)],
+        [*done_at_once(7)[:3], event(8.0, h.FAILED, 1, "worker-1", f"{7:032x}", code="HUNG", error="e")],
+        [*done_at_once(7)[:3], event(8.0, h.CANCELLED, task=f"{7:032x}")],
+        [*done_at_once(7)[:1], event(8.0, h.CANCELLED, task=f"{7:032x}")],
+        [*done_at_once(7)[:1], event(8.0, h.DISPATCHED, 1 << 40, "worker-1", f"{7:032x}"), done_at_once(7)[3]],
+        [
+            *done_at_once(7)[:3],
+            event(7.3, h.REQUEUED, 1, "worker-1", f"{7:032x}", cause="returned"),
+            event(7.4, h.DISPATCHED, 2, "worker-2", f"{7:032x}"),
+            event(7.9, h.DONE, 2, "worker-2", f"{7:032x}", compute_s=0.1),
+        ],
+    ],
+)
+def test_a_task_that_has_ended_is_found_as_it_ended(events: list[Event]) -> None:
+    book = TaskBook()
+    (entry,) = book.extend(events)
+    found = book.find(f"{7:032x}")
+    assert found == entry and found.as_json(9.0) == entry.as_json(9.0)
 
 
 @pytest.mark.parametrize("seed", range(12))
