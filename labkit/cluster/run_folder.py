@@ -31,7 +31,7 @@ from typing import Any, TypedDict, cast
 
 from labkit.core.errors import N_, ClusterError, InvalidInput
 from labkit.core.names import is_name
-from labkit.support import process_groups
+from labkit.support import file_lock, process_groups
 from labkit.support.atomic_files import atomic_write
 
 VERSION = 1
@@ -284,7 +284,7 @@ def _lock(path: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            _lock_descriptor(descriptor)
+            file_lock.take(descriptor)
         except BlockingIOError as error:
             os.close(descriptor)
             raise ClusterError(
@@ -298,17 +298,3 @@ def _lock(path: Path) -> int:
         except FileNotFoundError:
             pass  # it has been removed
         os.close(descriptor)
-
-
-def _lock_descriptor(descriptor: int) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except PermissionError as error:
-            raise BlockingIOError(str(error)) from error
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -15,6 +15,7 @@ import secrets
 import stat
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +26,9 @@ from labkit.cluster.cluster import Cluster
 from labkit.cluster.local.backend import LocalBackend, sweep_if_crashed
 from labkit.cluster.local.lifeline import Lifeline
 from labkit.cluster.local.plan import environment, make_plan
+from labkit.cluster.local.turns import turn
 from labkit.cluster.options import ClusterOptions
-from labkit.cluster.processes import REDIS
+from labkit.cluster.processes import BROKER, REDIS
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning, LabkitError, PortInUse
 from labkit.core.protocol import exit_codes
@@ -73,9 +75,25 @@ def start_background(options: ClusterOptions, settings: Settings) -> Cluster:
         )
     sweep_private()
     ended = clean_up(label, settings)  # first: leftovers of the last cluster may still hold its ports
-    cluster = _start(folder, label, settings, options, private=False)
+    with turn(settings.home) if _chooses_ports() else nullcontext():
+        cluster = _start(folder, label, settings, options, private=False)
+        if options.ready_timeout_s is not None:
+            _wait_for_its_ports(cluster)
     cluster.cleaned_up = ended
     return cluster
+
+
+def _chooses_ports() -> bool:
+    """Return whether the user leaves some port to labkit."""
+    return not ports.asked_for(os.environ).keys() >= ports.VARIABLES.keys()
+
+
+def _wait_for_its_ports(cluster: Cluster) -> None:
+    """Wait until the HTTP side listens, too: the broker and Redis do."""
+    try:
+        cluster.wait_for_api()
+    except ClusterError:
+        pass  # the cluster works without; a caller that needs the HTTP side waits for it, and is told
 
 
 def connect(name: str | None = None, settings: Settings | None = None) -> Cluster:
@@ -184,7 +202,7 @@ def _start(
                 backend.detach()
             return cluster
         except ClusterError:
-            port_taken = _broker_found_port_taken(backend)
+            port_taken = _found_port_taken(backend, chosen)
             cluster.close()
             if not port_taken:
                 raise
@@ -205,12 +223,17 @@ def _port_for_api(asked: int | None, chosen: Mapping[str, int]) -> int:
     return ports.choose_for_api(asked, avoid=chosen.values())
 
 
-def _broker_found_port_taken(backend: LocalBackend) -> bool:
+def _found_port_taken(backend: LocalBackend, chosen: Mapping[str, int]) -> bool:
+    """Return whether another program has the port of our broker or Redis: both have ended because of it."""
     try:
         rows = backend.status()["processes"]
     except ClusterError:
         return False
-    return any(row["kind"] == "broker" and row["last_exit"] == PORT_TAKEN for row in rows)
+    if any(row["kind"] == BROKER and row["last_exit"] == PORT_TAKEN for row in rows):
+        return True
+    keeps_ending = any(row["kind"] == REDIS and row["short_lives"] for row in rows)
+    # Its exit code does not say why.
+    return keeps_ending and ports.obstacle(ports.REDIS_HOST, chosen[REDIS]) == ports.IN_USE
 
 
 def _launch(folder: RunFolder, plan: Plan, settings: Settings) -> LocalBackend:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import psutil
 import pytest
 
 from labkit.cluster import api_side
+from labkit.cluster.ports import VARIABLES
 from labkit.cluster.run_folder import RunFolder
 from labkit.core.errors import InvalidInput
 from tests.tools.command_line import ROOT, Commands, command, free_ports
@@ -64,6 +66,30 @@ def ask(port: int, method: str, path: str, body: Any = None, token: str = "") ->
 def process(lab: Commands, name: str = "api") -> dict[str, Any] | None:
     rows = lab.done("status", "--json").json()["processes"]
     return next((row for row in rows if row["name"] == name), None)
+
+
+def test_clusters_started_in_the_same_instant_have_ports_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
+    for variable in VARIABLES.values():
+        monkeypatch.delenv(variable, raising=False)
+    names = ("one", "other")
+    starting = {name: command("up", "--name", name, "--workers", "0", "--json") for name in names}
+    try:
+        told = {}
+        for name, process in starting.items():
+            out, err = process.communicate(timeout=120)
+            assert process.returncode == 0, err
+            told[name] = json.loads(out)
+        one, other = (set(told[name]["ports"].values()) | {told[name]["api_port"]} for name in names)
+        assert len(one) == len(other) == 5 and not one & other
+        for name in names:
+            with urllib.request.urlopen(f"{told[name]['api_url']}/", timeout=30) as page:
+                assert f'id="cluster">{name}<' in page.read().decode()
+    finally:
+        for name in names:
+            command("down", "--name", name).communicate(timeout=60)
 
 
 def test_up_starts_it_and_commands_act_on_it(lab: Commands, api_port: int) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from labkit.broker import memory
 from labkit.broker.memory import FASTEST, LOOK_S, QUIET_S, RETURN_S, SOON_S, MemoryGuard
+from labkit.support.allocator import give_back
 
 ROOM = 100
 

@@ -17,7 +17,7 @@ from labkit.cluster.history_file import EventFile
 from labkit.cluster.run_folder import RunFolder, State
 from labkit.core.errors import ClusterError, InvalidInput
 from labkit.core.history import GAP
-from labkit.support import process_groups
+from labkit.support import file_lock, process_groups
 from tests.tools.waiting import wait_until
 
 SLEEPER = [sys.executable, "-c", "import sys; sys.stdin.read()"]
@@ -139,7 +139,7 @@ def test_removed_lock_file_does_not_count_as_the_lock(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.path.mkdir(parents=True)
-    lock_it = run_folder._lock_descriptor
+    lock_it = file_lock.take
     removed = False
 
     def remove_first(descriptor: int) -> None:
@@ -149,7 +149,7 @@ def test_removed_lock_file_does_not_count_as_the_lock(
             removed = True
         lock_it(descriptor)
 
-    monkeypatch.setattr(run_folder, "_lock_descriptor", remove_first)
+    monkeypatch.setattr(file_lock, "take", remove_first)
     folder.take()
     assert folder.lock_file.exists()
     folder.leave(keep=True)

@@ -1,4 +1,4 @@
-"""A class's hour, played fast: what the dashboard keeps does not grow, and what the calls keep stays small."""
+"""A class's hour, played fast: what the gateway keeps does not grow."""
 
 from __future__ import annotations
 

@@ -132,7 +132,11 @@ def test_an_open_task_stays_while_others_end() -> None:
         [*done_at_once(7)[:3], event(8.0, h.FAILED, 1, "worker-1", f"{7:032x}", code="HUNG", error="e")],
         [*done_at_once(7)[:3], event(8.0, h.CANCELLED, task=f"{7:032x}")],
         [*done_at_once(7)[:1], event(8.0, h.CANCELLED, task=f"{7:032x}")],
-        [*done_at_once(7)[:1], event(8.0, h.DISPATCHED, 1 << 40, "worker-1", f"{7:032x}"), done_at_once(7)[3]],
+        [
+            *done_at_once(7)[:1],
+            event(8.0, h.DISPATCHED, 1 << 40, "worker-1", f"{7:032x}"),
+            done_at_once(7)[3],
+        ],
         [
             *done_at_once(7)[:3],
             event(7.3, h.REQUEUED, 1, "worker-1", f"{7:032x}", cause="returned"),
