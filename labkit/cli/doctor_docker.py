@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 
 from labkit.cli.doctor_findings import NOTHING, OK, WARN, Finding, sentence
-from labkit.cluster.compose import projects
+from labkit.cluster.compose import projects, versions
 from labkit.core.errors import N_
 from labkit.support.settings import Settings
 
@@ -44,6 +44,11 @@ def check_docker(_settings: Settings) -> Iterator[Finding]:
     if compose is None:
         found = sentence(N_("engine {version}, but no Compose: {why}"), version=version, why=complaint)
         yield Finding("docker", WARN, found, without)
+    elif wrong := versions.trouble(compose):
+        found = sentence(wrong, version=version, compose=compose)
+        yield Finding(
+            "docker", WARN, found, sentence(N_("for the containers of day 3, install a newer Compose"))
+        )
     else:
         found = sentence(N_("engine {version}, Compose {compose}"), version=version, compose=compose)
         yield Finding("docker", OK, found, NOTHING)

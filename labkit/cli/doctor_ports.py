@@ -23,7 +23,7 @@ def check_ports(settings: Settings) -> Iterator[Finding]:
         "worker": settings.worker_port,
         "event": settings.event_port,
         "redis": settings.redis_port,
-        ports.API: settings.api_port or ports.API_USUAL,
+        ports.API: ports.API_USUAL if settings.api_port is None else settings.api_port,
     }
     asked = ports.asked_for(os.environ)
     hosts = {**ports.hosts(settings.host), ports.API: ports.API_HOST}
@@ -107,7 +107,7 @@ def check_published(settings: Settings) -> Iterator[Finding]:
         "LABKIT_CLIENT_PORT": settings.client_port,
         "LABKIT_EVENT_PORT": settings.event_port,
         "LABKIT_REDIS_PORT": settings.redis_port,
-        "LABKIT_API_PORT": settings.api_port or ports.API_USUAL,
+        "LABKIT_API_PORT": ports.API_USUAL if settings.api_port is None else settings.api_port,
         "LABKIT_LAB_PORT": settings.lab_port,
     }
     contained = {port for project in projects.running() for port in project.ports}

@@ -183,6 +183,8 @@ def test_machine_without_redis_gets_a_note(monkeypatch: pytest.MonkeyPatch) -> N
         ((None, "permission denied while trying to connect"), ("v2.29", ""), WARN, "permission denied"),
         (("27.1", ""), (None, "unknown command"), WARN, "no Compose"),
         (("27.1", ""), ("v2.29", ""), OK, "engine 27.1, Compose v2.29"),
+        (("20.10", ""), ("1.29.2", ""), WARN, "for 2.20 and newer"),
+        (("27.4", ""), ("2.32.1", ""), WARN, "ignores which service waits"),
     ],
 )
 def test_docker_findings_match_the_installation(
@@ -250,7 +252,13 @@ def test_ports_that_docker_compose_would_miss_are_named_with_both_remedies(
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda _name: "/bin/docker")
     monkeypatch.setattr(projects, "running", list)
-    free = {"client_port": 0, "event_port": 0, "redis_port": 0, "lab_port": 0}  # 0: any free port
+    free = {
+        "client_port": 0,
+        "event_port": 0,
+        "redis_port": 0,
+        "lab_port": 0,
+        "api_port": 0,
+    }  # 0: any free port
     assert list(check_published(settings(**free))) == []
     for name in free:
         (finding,) = check_published(settings(**{**free, name: taken_port}))
