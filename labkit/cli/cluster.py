@@ -23,7 +23,7 @@ from labkit.core.broker.policies import POLICIES
 from labkit.core.errors import N_, ClusterError, ClusterNotRunning
 from labkit.mirror.url import without_password
 from labkit.support.i18n import _, ngettext, translate_error
-from labkit.support.setting_values import BACKENDS
+from labkit.support.setting_values import API_HOSTS, BACKENDS
 from labkit.support.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ def configure(name: str, parser: Parser) -> None:
             ports.add_argument(
                 f"--{option}-port", metavar=_("PORT"), help=_("usually {port}").format(port=default)
             )
+        parser.add_argument(
+            "--api-host",
+            choices=API_HOSTS,
+            help=_("0.0.0.0: other machines reach the HTTP side too, with the token (default: 127.0.0.1)"),
+        )
         parser.add_argument(
             "--no-api",
             action="store_true",
@@ -142,7 +147,13 @@ def _up(options: argparse.Namespace, settings: Settings) -> int:
             asked[kind] = (f"--{kind}-port", port_number(f"{kind}-port", text))
     check_distinct(asked)
     os.environ.update({VARIABLES[kind]: str(port) for kind, (_how, port) in asked.items()})
+    if options.api_host is not None:
+        os.environ["LABKIT_API_HOST"] = options.api_host
     settings = Settings.from_environment()
+    if options.api_host is not None and "compose" in (options.backend, settings.backend):
+        raise UsageError(
+            N_("containers publish the HTTP side for this machine alone; --api-host is for processes")
+        )
     cluster, is_new, is_completed = _started_or_found(options, settings)
     for warning in unknown_filters(settings, cluster.backend) if is_new else ():
         output.complain(_("warning: {what}").format(what=translate_error(warning)))
@@ -247,6 +258,7 @@ def _told(cluster: Cluster, is_new: bool) -> dict[str, Any]:
         "event_address": cluster.event_address,
         "redis_url": None if cluster.redis_url is None else without_password(cluster.redis_url),
         "api_url": cluster.api_url,
+        "api_for_others": cluster.api_link_for_others(),
         "folder": str(cluster.folder),
         "cleaned_up": cluster.cleaned_up,
         "backend": cluster.backend,
@@ -298,6 +310,8 @@ def _show_up(told: dict[str, Any], cluster: Cluster, options: argparse.Namespace
         rows.insert(1, (_("workers"), f"{address}:{cluster.ports['worker']}"))
     if told["api_url"] is not None:
         rows.append((_("HTTP"), f"{told['api_url']}/"))
+    if told["api_for_others"] is not None:
+        rows.append((_("others"), told["api_for_others"]))
     if told["lab_url"] is not None:
         rows.append(("JupyterLab", told["lab_url"]))
     if cluster.backend == "local":

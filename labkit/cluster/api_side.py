@@ -6,6 +6,7 @@ It is a process of its own (``python -m labkit.gateway``). A cluster works witho
 from __future__ import annotations
 
 import http.client
+import socket
 from importlib.util import find_spec
 
 from labkit.core.errors import N_, BackendMissing
@@ -23,6 +24,21 @@ def check_packages() -> None:
             N_("the HTTP side needs the package {name}; python3 lab.py doctor installs it"),
             name=missing[0],
         )
+
+
+def link_for_others(port: int, token: str) -> str:
+    """Return the dashboard's address for other machines, with the token."""
+    return f"http://{own_address()}:{port}/#token={token}"
+
+
+def own_address() -> str:
+    """Return the address by which other machines reach this one, or loopback's if it is in no network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address for documentation; nothing is sent
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
 
 
 def answers(port: int) -> bool:

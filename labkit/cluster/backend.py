@@ -39,6 +39,8 @@ class Endpoints:
     """By name: client, event, redis, and what else the backend publishes."""
     policy: str = ""
     """The placement policy: least_busy, round_robin ...; empty if it is not known."""
+    api_is_open: bool = False
+    """Whether other machines reach the HTTP side, with the token."""
 
 
 class BackendStatus(TypedDict):

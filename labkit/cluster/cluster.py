@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 from weakref import WeakSet
 
+from labkit.cluster.api_side import link_for_others
 from labkit.cluster.backend import Backend
 from labkit.cluster.processes import API, RUNNING, ProcessRow
 from labkit.cluster.readiness import down_by_command, wait_for_api, wait_until_ready
@@ -116,6 +117,16 @@ class Cluster:
         """Where the cluster's HTTP side listens: http://localhost:8000; None: it has none."""
         port = self.ports.get(API)
         return None if port is None else f"http://localhost:{port}"
+
+    def api_link_for_others(self) -> str | None:
+        """Return the dashboard's address for other machines, with the token; None: they cannot reach it.
+
+        Browsers do not send what stands after the # to a server.
+        """
+        port = self.ports.get(API)
+        if port is None or not self._backend.endpoints.api_is_open:
+            return None
+        return link_for_others(port, self.api_token())
 
     @property
     def folder(self) -> Path:

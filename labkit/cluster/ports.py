@@ -89,18 +89,20 @@ def choose(host: str, asked: Mapping[str, int], *, usual: bool) -> dict[str, int
     return {name: chosen[name] for name in USUAL}
 
 
-def choose_for_api(asked: int | None, *, usual: bool = True, avoid: Collection[int] = ()) -> int:
-    """Return a port for the HTTP side, which listens on loopback.
+def choose_for_api(
+    asked: int | None, *, usual: bool = True, avoid: Collection[int] = (), host: str = API_HOST
+) -> int:
+    """Return a port for the HTTP side, which listens on loopback unless ``host`` says otherwise.
 
     ``asked``: the one that the user wants and no other; PortInUse if it is taken. Otherwise the usual one if
     ``usual``, and if it is free and not in ``avoid``, or else another.
     """
     if asked is not None:
-        if (reason := obstacle(API_HOST, asked)) is not None:
+        if (reason := obstacle(host, asked)) is not None:
             raise PortInUse(
                 N_("port {port} of {host} ({name}) cannot be used: {reason}; choose another"),
                 port=asked,
-                host=API_HOST,
+                host=host,
                 name=API,
                 reason=reason,
             )
@@ -109,11 +111,11 @@ def choose_for_api(asked: int | None, *, usual: bool = True, avoid: Collection[i
     candidates: list[int] = [API_USUAL] if usual else []
     candidates += (chance.randint(API_FIRST, API_LAST) for _ in range(_ATTEMPTS))
     for port in candidates:
-        if port not in avoid and obstacle(API_HOST, port) is None:
+        if port not in avoid and obstacle(host, port) is None:
             return port
     raise ClusterError(
         N_("no free port was found on {host} between {first} and {last}"),
-        host=API_HOST,
+        host=host,
         first=API_FIRST,
         last=API_LAST,
     )

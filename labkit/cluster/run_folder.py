@@ -27,7 +27,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 from labkit.core.errors import N_, ClusterError, InvalidInput
 from labkit.core.names import is_name
@@ -57,6 +57,8 @@ class About(TypedDict):
     """Seconds since 1970."""
     private: bool
     drain_s: float
+    api_host: NotRequired[str]
+    """Where the HTTP side listens; only a cluster of an earlier version does not say."""
 
 
 class State(About):

@@ -4,7 +4,9 @@
   its own name there.
 * A foreign ``Origin`` is refused: another web page may not use the browser of somebody who runs the lab.
 * Reading is free on loopback. Whatever changes something needs the token, except the course's own calls.
-* From any other address everything needs the token.
+* From any other address everything needs the token, except the pages and their files (``STATIC``). Those are
+  the same for every cluster and say nothing of this one: the page asks for the token, and all that it shows
+  then comes with it.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 FREE_ON_LOOPBACK = re.compile(r"/api/(process|process-batch/[\w-]+)/?")
 """The course's own calls: they change nothing but the queue, and work as pasted."""
+STATIC = re.compile(r"/|/docs/?|/openapi\.json|/static/[\w./-]+")
+"""What tells nothing of this cluster: without it no browser could ask for the token."""
 SHOW_TOKEN = N_("python -m labkit api --show-token prints it; send the header 'Authorization: Bearer TOKEN'")
 BEARER = {"WWW-Authenticate": 'Bearer realm="labkit"'}
 
@@ -39,6 +43,8 @@ class Facts(NamedTuple):
     """The address that the connection came from; empty if it is not known."""
     site: str = ""
     """``Sec-Fetch-Site``: how a browser says where the request came from."""
+    local: str = ""
+    """The address of this machine that the connection came to; empty if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,13 @@ class Access:
 
     ``names``: hosts by which it may be called, besides the loopback names. ``near``: more addresses that
     count as loopback, such as a container's own gateway when the port is published on loopback only.
+    ``open``: other machines may call it by the address that they reached it at.
     """
 
     token: str
     names: Collection[str] = ()
     near: Collection[str] = ()
+    open: bool = False
 
     def check(self, facts: Facts) -> Problem | None:
         """Return why a request is refused, or None if it may be served."""
@@ -60,6 +68,9 @@ class Access:
     def _wrong_host(self, facts: Facts) -> Problem | None:
         name = host_name(facts.host)
         if name in LOOPBACK_NAMES or name in self.names:
+            return None
+        # An address cannot be made to point elsewhere, as a name can.
+        if self.open and name and name.strip("[]") == facts.local:
             return None
         return Problem(
             400,
@@ -87,6 +98,8 @@ class Access:
         )
 
     def _without_token(self, facts: Facts) -> Problem | None:
+        if facts.method in ("GET", "HEAD") and STATIC.fullmatch(facts.path) and not facts.authorization:
+            return None
         near = self._is_near(facts.peer)
         free = facts.method in READING or FREE_ON_LOOPBACK.fullmatch(facts.path)
         if near and free and not facts.authorization:

@@ -217,7 +217,7 @@ def _headers(scope: Scope) -> dict[str, str]:
 
 
 def _facts(scope: Scope, headers: dict[str, str]) -> Facts:
-    peer = scope.get("client")
+    peer, local = scope.get("client"), scope.get("server")
     return Facts(
         scope["method"],
         scope["path"],
@@ -226,4 +226,5 @@ def _facts(scope: Scope, headers: dict[str, str]) -> Facts:
         headers.get("authorization", ""),
         peer[0] if peer else "",
         headers.get("sec-fetch-site", ""),
+        local[0] if local else "",
     )

@@ -30,14 +30,14 @@ def bind_for(settings: Settings, port: int | None = None) -> socket.socket:
 
     if settings.control is not None:
         return bind("0.0.0.0", API_USUAL)
-    return bind(API_HOST, port if port is not None else settings.api_port)
+    return bind(settings.api_host, port if port is not None else settings.api_port)
 
 
 def access_of(cluster: Cluster, settings: Settings) -> Access:
     """Return who may do what: in a container, its own gateway counts as near."""
     token = cluster.api_token()
     if settings.control is None:
-        return Access(token)
+        return Access(token, open=settings.api_host != API_HOST)
     return Access(token, names=(SERVICE,), near=gateways(ROUTES.read_text(encoding="ascii")))
 
 

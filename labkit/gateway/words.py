@@ -82,6 +82,11 @@ WORDS = {
     "close": N_("Close"),
     "token_title": N_("The cluster's token"),
     "token_why": N_("This changes something, so it needs the cluster's token. This command prints it:"),
+    "token_why_far": N_(
+        "From another machine everything needs the cluster's token. On the machine of the cluster, this "
+        "command prints it:"
+    ),
+    "token_needed": N_("Without the cluster's token nothing is shown here. Reload the page to enter it."),
     "token": N_("Token"),
     "token_wrong": N_("That was not the cluster's token."),
     "use_token": N_("Use it in this tab"),

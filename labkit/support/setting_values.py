@@ -17,6 +17,7 @@ from labkit.support.redis_url import parse as parse_redis_url
 from labkit.support.text import parse_float, parse_int
 
 BACKENDS = ("local", "compose")
+API_HOSTS = ("127.0.0.1", "0.0.0.0")
 
 
 def read_text(name: str, text: str) -> str:
@@ -29,6 +30,19 @@ def read_host(name: str, text: str) -> str:
             N_(
                 "{name}={value!r}: a name or an IPv4 address is expected, like 127.0.0.1 or 0.0.0.0, "
                 "without a port"
+            ),
+            name=name,
+            value=text,
+        )
+    return text
+
+
+def read_api_host(name: str, text: str) -> str:
+    if text not in API_HOSTS:
+        raise SettingsError(
+            N_(
+                "{name}={value!r}: 127.0.0.1 (for this machine alone) or 0.0.0.0 (for others, too) is "
+                "expected"
             ),
             name=name,
             value=text,

@@ -77,6 +77,8 @@ class Settings:
     """How a cluster's processes run: local or compose; None: local, or the choice given to ``up``."""
     api_port: int | None = None
     """Where the HTTP side listens; None: 8000 if it is free, otherwise another port."""
+    api_host: str = "127.0.0.1"
+    """The address on which the HTTP side listens: 0.0.0.0 lets other machines reach it, with the token."""
     spool: Path | None = None
     """Where the HTTP side keeps pictures; None: in the cluster's folder."""
     lab_port: int = 8888
@@ -153,6 +155,7 @@ _VARIABLES: dict[str, tuple[str, Reader]] = {
     "LABKIT_FOLDER": ("folder", v.read_path),
     "LABKIT_BACKEND": ("backend", v.read_backend),
     "LABKIT_API_PORT": ("api_port", v.read_port),
+    "LABKIT_API_HOST": ("api_host", v.read_api_host),
     "LABKIT_SPOOL": ("spool", v.read_path),
     "LABKIT_LAB_PORT": ("lab_port", v.read_port),
     "LABKIT_CONTROL": ("control", v.read_path),

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from labkit.cluster.backend import BackendStatus, Endpoints, last_printed, no_log_of_redis, no_redis_to
 from labkit.cluster.local.lifeline import DOWN_S, Lifeline, collect_detached
+from labkit.cluster.ports import API_HOST
 from labkit.cluster.processes import REDIS
 from labkit.cluster.run_folder import RunFolder, State
 from labkit.cluster.supervisor import control
@@ -41,6 +42,7 @@ class LocalBackend:
             credentials=_credentials(folder, state),
             ports=state["ports"],
             policy=state.get("policy", ""),
+            api_is_open=state.get("api_host", API_HOST) != API_HOST,
         )
         self.folder = folder.path
         self._token = folder.read_token()  # opens the control port, whatever opens the broker's

@@ -100,6 +100,7 @@ def make_plan(
             "LABKIT_CLUSTER": name,
             "LABKIT_BACKEND": "local",
             "LABKIT_API_PORT": str(ports.get(API, "")),
+            "LABKIT_API_HOST": settings.api_host,
             # Its engines compute with many threads and processes of their own; see the workers.
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
@@ -132,6 +133,7 @@ def make_plan(
             "started": time.time(),
             "private": private,
             "drain_s": drain_s,
+            "api_host": settings.api_host,
         },
     }
     if API in ports:

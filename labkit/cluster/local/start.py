@@ -188,7 +188,7 @@ def _start(
         without_api = None
         if options.api and not private:
             try:
-                chosen[ports.API] = _port_for_api(asked.get(ports.API), chosen)
+                chosen[ports.API] = _port_for_api(asked.get(ports.API), chosen, settings.api_host)
             except LabkitError as reason:
                 without_api = reason
         plan = make_plan(folder, name, settings, chosen, options, private=private)
@@ -217,10 +217,10 @@ def _start(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _port_for_api(asked: int | None, chosen: Mapping[str, int]) -> int:
+def _port_for_api(asked: int | None, chosen: Mapping[str, int], host: str) -> int:
     """Return the port of the HTTP side. Raises BackendMissing or PortInUse if there can be none."""
     check_packages()
-    return ports.choose_for_api(asked, avoid=chosen.values())
+    return ports.choose_for_api(asked, avoid=chosen.values(), host=host)
 
 
 def _found_port_taken(backend: LocalBackend, chosen: Mapping[str, int]) -> bool:

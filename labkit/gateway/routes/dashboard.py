@@ -58,16 +58,16 @@ def mount_files(app: FastAPI) -> None:
 
 
 @router.get("/")
-async def page(gateway: OfRequest, lang: Language = None) -> HTMLResponse:
-    """Return the dashboard in the reader's language."""
-    return _page("dashboard.html", lang, {"cluster": gateway.cluster.name})
+async def page(lang: Language = None) -> HTMLResponse:
+    """Return the dashboard in the reader's language. It holds nothing of the cluster."""
+    return _page("dashboard.html", lang)
 
 
 @router.get("/docs")
 @router.get("/docs/")
 async def docs(lang: Language = None) -> HTMLResponse:
     """Return the page on which each call can be tried out."""
-    return _page("docs.html", lang, {})
+    return _page("docs.html", lang)
 
 
 @router.get("/api/dashboard/")
@@ -97,19 +97,18 @@ async def task_story(
         return told
 
 
-def _page(name: str, lang: str | None, more: dict[str, str]) -> HTMLResponse:
+def _page(name: str, lang: str | None) -> HTMLResponse:
     chosen = lang or language()
-    html = _rendered(name, chosen, tuple(sorted(more.items())))
+    html = _rendered(name, chosen)
     return HTMLResponse(html, headers={"Content-Language": chosen, "Cache-Control": "no-cache"})
 
 
 @lru_cache(16)
-def _rendered(name: str, lang: str, more: tuple[tuple[str, str], ...]) -> str:
+def _rendered(name: str, lang: str) -> str:
     """Return a page with its words: ``{{name}}`` stands for each."""
     with in_language(lang):
         known = {
             **words(),
-            **dict(more),
             "lang": lang,
             "other_lang": "es" if lang == "en" else "en",
         }

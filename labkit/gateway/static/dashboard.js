@@ -14,6 +14,7 @@ let workers = 0;
 function showMoment(moment) {
   take(moment);
   show(byId("cluster"), moment.cluster);
+  document.title = `${moment.cluster} – labkit`;
   show(byId("headline"), moment.headline);
   sayProblem(moment.problem);
   showCards(moment);

@@ -1,6 +1,6 @@
 // /docs: Swagger UI over this server's own OpenAPI. The token of this tab goes with each call that changes
 // something.
-import { token, takeToken } from "./token.js";
+import { far, token, takeToken } from "./token.js";
 
 const field = document.getElementById("token");
 field.value = token();
@@ -14,7 +14,7 @@ SwaggerUIBundle({
   validatorUrl: null,
   defaultModelsExpandDepth: -1,
   requestInterceptor: (request) => {
-    if ((request.method ?? "GET") !== "GET" && token()) {
+    if ((far || (request.method ?? "GET") !== "GET") && token()) {
       request.headers.Authorization = `Bearer ${token()}`;
     }
     return request;

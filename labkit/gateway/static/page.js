@@ -1,5 +1,5 @@
 // What all parts of the page share: its words, small helpers, calls to the server.
-import { takeToken, token } from "./token.js";
+import { far, takeToken, token } from "./token.js";
 
 export const data = JSON.parse(document.getElementById("data").textContent);
 
@@ -49,7 +49,14 @@ export function duration(seconds) {
 export class Refused extends Error {}
 
 /** Call the server; the answer's JSON. Raises Refused with the server's own sentence. */
-export async function call(method, path, body, bearer = "") {
+export async function call(method, path, body) {
+  if (!far) return callWith("", method, path, body);
+  const answer = await command(method, path, body);
+  if (answer === null) throw new Refused(word("token_needed"));
+  return answer;
+}
+
+async function callWith(bearer, method, path, body) {
   const headers = { "Accept-Language": data.lang };
   if (bearer) headers.Authorization = `Bearer ${bearer}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -80,7 +87,7 @@ export async function command(method, path, body) {
     const bearer = token() || (await askToken(wrong));
     if (!bearer) return null;
     try {
-      return await call(method, path, body, bearer);
+      return await callWith(bearer, method, path, body);
     } catch (error) {
       if (error.status !== 401) throw error;
       takeToken("");
@@ -92,12 +99,13 @@ export async function command(method, path, body) {
 let asking = null;
 
 /** The token, asked for in a dialog; "" if it was not given. Two calls at once ask once. */
-function askToken(wrong) {
+export function askToken(wrong = false) {
   asking ??= new Promise((resolve) => {
     const dialog = byId("ask-token");
     const field = byId("token");
     field.value = "";
     byId("token-wrong").hidden = !wrong;
+    if (far) show(byId("token-why"), word("token_why_far"));
     dialog.returnValue = "no";
     dialog.addEventListener(
       "close",

@@ -1,8 +1,8 @@
 // The stream of moments: comes back by itself, and says how old the picture is.
 //
 // fetch and not EventSource: EventSource can send no token, and it does not say that a server is gone.
-import { data, word } from "./page.js";
-import { token } from "./token.js";
+import { askToken, data, sayProblem, word } from "./page.js";
+import { far, takeToken, token } from "./token.js";
 
 // A broker that does not answer delays a moment by two seconds; that picture is still a present one.
 const STALE_MS = 4500;
@@ -15,6 +15,8 @@ export function follow(onEvent, onState) {
   let state = "connecting";
   let cancel = null;
   let connectedAt = Date.now();
+  let wrong = false;
+  let declined = false;
 
   function judge() {
     const age = lastAt === null ? 0 : Date.now() - lastAt;
@@ -27,16 +29,25 @@ export function follow(onEvent, onState) {
     if (Date.now() - Math.max(lastAt ?? 0, connectedAt) > 3 * STALE_MS) cancel?.abort();
   }
 
+  /** Ask for the token, once; whoever declines is told why nothing is shown. */
+  async function hasToken() {
+    if (!token() && !declined) declined = !(await askToken(wrong));
+    sayProblem(token() ? "" : word("token_needed"));
+    return token() !== "";
+  }
+
   async function connect() {
+    const headers = { Accept: "text/event-stream", "Accept-Language": data.lang };
+    if (far && (await hasToken())) headers.Authorization = `Bearer ${token()}`;
     cancel = new AbortController();
     connectedAt = Date.now();
-    const headers = { Accept: "text/event-stream", "Accept-Language": data.lang };
-    let answer = await fetch(`/api/dashboard/?lang=${data.lang}`, { headers, signal: cancel.signal });
-    if (answer.status === 401 && token()) {
-      headers.Authorization = `Bearer ${token()}`;
-      answer = await fetch(`/api/dashboard/?lang=${data.lang}`, { headers, signal: cancel.signal });
+    const answer = await fetch(`/api/dashboard/?lang=${data.lang}`, { headers, signal: cancel.signal });
+    if (answer.status === 401 && headers.Authorization) {
+      takeToken(""); // a wrong one, or one of a former cluster: it is asked for again
+      wrong = true;
     }
     if (!answer.ok) throw new Error(String(answer.status));
+    wrong = false;
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
     for (;;) {

@@ -1,6 +1,9 @@
 // The cluster's token: kept for this tab only. A link may bring it as #token=…, which no server sees.
 const KEY = "labkit-token";
 
+/** Whether this page comes from another machine: reading needs the token, too, then. */
+export const far = !/^(localhost|127(\.\d+){3}|\[::1\])$/.test(location.hostname);
+
 export function token() {
   return sessionStorage.getItem(KEY) ?? "";
 }

@@ -86,7 +86,10 @@ def test_clusters_started_in_the_same_instant_have_ports_of_their_own(
         assert len(one) == len(other) == 5 and not one & other
         for name in names:
             with urllib.request.urlopen(f"{told[name]['api_url']}/", timeout=30) as page:
-                assert f'id="cluster">{name}<' in page.read().decode()
+                assert page.status == 200
+            with urllib.request.urlopen(f"{told[name]['api_url']}/api/dashboard/", timeout=30) as stream:
+                assert stream.readline() == b"event: moment\r\n"
+                assert f'"cluster":"{name}"' in stream.readline().decode()
     finally:
         for name in names:
             command("down", "--name", name).communicate(timeout=60)

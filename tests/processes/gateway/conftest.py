@@ -42,11 +42,18 @@ class Side(NamedTuple):
 class Running:
     """A gateway that is served in a thread of this process."""
 
-    def __init__(self, cluster: Cluster, folder: Path, port: int | None = 0, limits: Limits = SHORT) -> None:
-        self.bound = bind("127.0.0.1", port)
+    def __init__(
+        self,
+        cluster: Cluster,
+        folder: Path,
+        port: int | None = 0,
+        limits: Limits = SHORT,
+        host: str = "127.0.0.1",
+    ) -> None:
+        self.bound = bind(host, port)
         self.port = self.bound.getsockname()[1]
         self.gateway = Gateway(cluster, folder)
-        self._server = Server(build(self.gateway, Access(TOKEN), limits))
+        self._server = Server(build(self.gateway, Access(TOKEN, open=host == "0.0.0.0"), limits))
         self._thread = threading.Thread(target=self._server.run, args=([self.bound],), daemon=True)
         self._thread.start()
         wait_until(lambda: self._server.started, 10.0, "the server")

@@ -13,10 +13,11 @@ import pytest
 
 from labkit import open_cluster
 from labkit.cluster import Cluster
+from labkit.cluster.api_side import own_address
 from labkit.jobs import sleep_for
 from tests.processes.gateway.conftest import TOKEN, Running
 from tests.tools.jupyterlab import FLAGS, chromium
-from tests.tools.waiting import wait_until
+from tests.tools.waiting import require, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -294,3 +295,43 @@ def test_docs_lists_the_calls_without_a_network(browser: Browser, running: Runni
     page.locator(".opblock", has_text="/api/process-batch/distributed/").first.wait_for(timeout=SEEN_MS)
     assert foreign == []
     window.close()
+
+
+def test_a_browser_on_another_machine_is_asked_for_the_token_once(
+    browser: Browser, cluster: Cluster, tmp_path: Path
+) -> None:
+    address = own_address()
+    require(address != "127.0.0.1", "a network, by whose address this machine reaches itself")
+    served = Running(cluster, tmp_path, host="0.0.0.0")
+    window = browser.new_context(locale="en-GB")
+    try:
+        page = window.new_page()
+        answers: list[int] = []
+        page.on("response", lambda answer: answers.append(answer.status))
+        page.goto(f"http://{address}:{served.port}/")
+        page.locator("#ask-token[open]", has_text="From another machine").wait_for(timeout=SEEN_MS)
+        assert cluster.name not in page.content(), "nothing of the cluster without the token"
+        assert set(answers) == {200}, "and no request that would have needed it"
+        page.fill("#token", "not the token")
+        page.click("#ask-token button.primary")
+        page.locator("#token-wrong").wait_for(timeout=SEEN_MS)
+        page.fill("#token", TOKEN)
+        page.click("#ask-token button.primary")
+        page.locator("#live[data-state=live]").wait_for(timeout=SEEN_MS)
+        page.fill("#count", "2")
+        page.click("#batch button.primary")
+        page.get_by_text("2 of 2 done").wait_for(timeout=SEEN_MS)
+        pictures = "[...document.querySelectorAll('#pictures img')]"
+        page.wait_for_function(f"() => {pictures}.filter(i => i.naturalWidth).length === 4", timeout=SEEN_MS)
+        page.reload()
+        page.locator("#live[data-state=live]").wait_for(timeout=SEEN_MS)
+        assert not page.locator("#ask-token[open]").count()
+
+        linked = browser.new_context().new_page()
+        linked.goto(f"http://{address}:{served.port}/#token={TOKEN}")
+        linked.locator("#live[data-state=live]").wait_for(timeout=SEEN_MS)
+        assert linked.url == f"http://{address}:{served.port}/", "a projector does not show the token"
+        linked.context.close()
+    finally:
+        window.close()
+        served.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from labkit.gateway.access import Access, Facts, host_name
@@ -22,8 +24,10 @@ def refused(
     authorization: str = "",
     peer: str = HERE,
     site: str = "",
+    local: str = "",
+    access: Access = ACCESS,
 ) -> tuple[int, str] | None:
-    problem = ACCESS.check(Facts(method, path, host, origin, authorization, peer, site))
+    problem = access.check(Facts(method, path, host, origin, authorization, peer, site, local))
     return None if problem is None else (problem.status, problem.code)
 
 
@@ -67,10 +71,39 @@ def test_a_wrong_token_is_refused_even_where_none_is_needed() -> None:
 
 
 @pytest.mark.parametrize("peer", [ELSEWHERE, "172.18.0.2", "10.0.0.1", "fe80::1", "", "nonsense", "unix"])
-@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", BATCH), ("GET", "/api/health/")])
-def test_any_other_address_needs_the_token_for_everything(peer: str, method: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", BATCH), ("POST", "/"), ("DELETE", "/static/page.js"), ("OPTIONS", "/"), ("GET", "/api/"),
+     *(("GET", path) for path in ("/api/health/", "/api/dashboard/", "/api/events/", "/metrics", "/static",
+      "/api/images/coffee/", "/openapi.json/x", "/docs/x", "/staticx", "//api/health/", "/static/x?y"))],
+)  # fmt: skip
+def test_any_other_address_needs_the_token_for_whatever_this_cluster_is_or_does(
+    peer: str, method: str, path: str
+) -> None:
     assert refused(method, path, peer=peer) == (401, "token")
     assert refused(method, path, peer=peer, authorization="Bearer s3cret") is None
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/docs/", "/openapi.json", "/static/bokeh/bokeh.min.js"])
+def test_any_browser_may_load_the_page_that_asks_for_the_token(path: str) -> None:
+    assert refused("GET", path, peer=ELSEWHERE) is None
+    assert refused("HEAD", path, peer=ELSEWHERE) is None
+    assert refused("GET", path, peer=ELSEWHERE, authorization="Bearer wrong") == (401, "token")
+    assert refused("GET", path, peer=ELSEWHERE, host="evil.test") == (400, "host")
+    assert refused("GET", path, peer=ELSEWHERE, origin="http://evil.test") == (403, "origin")
+
+
+def test_other_machines_may_call_it_by_the_address_that_they_reached_only_if_it_is_open() -> None:
+    opened = Access("s3cret", open=True)
+    reached: dict[str, Any] = {"peer": ELSEWHERE, "local": "192.0.2.1", "authorization": "Bearer s3cret"}
+    for host in ("192.0.2.1:8000", "192.0.2.1"):
+        assert refused(host=host, **reached, access=opened) is None
+        assert refused(host=host, **reached) == (400, "host")
+    for host in ("192.0.2.2:8000", "evil.test", "", "192.0.2.1.evil.test"):
+        assert refused(host=host, **reached, access=opened) == (400, "host")
+    without = {**reached, "authorization": ""}
+    assert refused(host="192.0.2.1:8000", **without, access=opened) == (401, "token")
+    assert refused("POST", BATCH, host="192.0.2.1:8000", **without, access=opened) == (401, "token")
 
 
 @pytest.mark.parametrize(

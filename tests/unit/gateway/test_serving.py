@@ -48,7 +48,8 @@ def test_in_a_container_only_its_gateway_is_near(tmp_path: Path, monkeypatch: py
 def test_on_a_machine_no_other_address_is_near() -> None:
     cluster: Any = SimpleNamespace(api_token=lambda: "t0ken")
     access = serving.access_of(cluster, Settings())
-    assert (access.near, access.names, access.token) == ((), (), "t0ken")
+    assert (access.near, access.names, access.token, access.open) == ((), (), "t0ken", False)
+    assert serving.access_of(cluster, Settings(api_host="0.0.0.0")).open
 
 
 def test_the_port_is_the_settings_unless_a_command_names_one() -> None:
@@ -60,6 +61,8 @@ def test_the_port_is_the_settings_unless_a_command_names_one() -> None:
             serving.bind_for(Settings(), port)
     with serving.bind_for(Settings(api_port=port)) as bound:
         assert bound.getsockname() == ("127.0.0.1", port), "and on loopback only"
+    with serving.bind_for(Settings(api_port=port, api_host="0.0.0.0")) as bound:
+        assert bound.getsockname() == ("0.0.0.0", port)
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

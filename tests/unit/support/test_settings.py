@@ -53,6 +53,7 @@ def test_each_variable_sets_its_field() -> None:
             "LABKIT_BACKEND": "compose",
             "LABKIT_LAB_PORT": "7005",
             "LABKIT_API_PORT": "7006",
+            "LABKIT_API_HOST": "0.0.0.0",
             "LABKIT_SPOOL": "/data/pictures",
             "LABKIT_CONTROL": "/control",
             "LABKIT_HEARTBEAT_S": "0.25",
@@ -83,6 +84,7 @@ def test_each_variable_sets_its_field() -> None:
         backend="compose",
         lab_port=7005,
         api_port=7006,
+        api_host="0.0.0.0",
         spool=Path("/data/pictures"),
         control=Path("/control"),
     )
