@@ -360,8 +360,8 @@ def test_without_a_broker_a_read_times_out_empty() -> None:
     with EventStream(f"tcp://{HOST}:1", Token("token")) as stream:
         assert stream.recv(0.1) == []
         stream.close()
-        assert stream.recv(5) == [] and list(stream) == []
-    assert time.monotonic() < before + 4
+        assert stream.recv(60) == [] and list(stream) == []
+    assert time.monotonic() < before + 30
 
 
 @timing

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from labkit.client.client import Client
+from tests.tools.open_contexts import pytest_runtest_teardown  # noqa: F401 - a hook
 from tests.tools.rig import Rig
 from tests.tools.waiting import wait_until
 

@@ -56,8 +56,8 @@ EACH_NUMBER = """
         return len(os.listdir("/proc/self/fd")) - 1
 
     def client():
-        with Client(address, token, connect_timeout_s=2) as client:
-            client.submit("labkit.jobs:echo", 1).result(10)
+        with Client(address, token, connect_timeout_s=20) as client:
+            client.submit("labkit.jobs:echo", 1).result(60)
 
     def stream():
         EventStream(events, token).close()
@@ -89,13 +89,13 @@ def test_with_few_descriptors_left_there_is_a_named_error_or_a_connection(rig: R
         cwd=ROOT,
         text=True,
         capture_output=True,
-        timeout=120,
+        timeout=250,
     )
     assert ran.returncode == 0, ran.stderr
     rows = [json.loads(line) for line in ran.stdout.splitlines()]
     assert len(rows) == 48
     for function, free, said, took, left in rows:
-        assert said in ("", "TooManyOpenFiles") and took < 5 and left == [0, 0], (function, free, said, took)
+        assert said in ("", "TooManyOpenFiles") and took < 15 and left == [0, 0], (function, free, said, took)
         assert said == "" or free < 20, "that many are enough"
         assert said != "" or free > 8, "that few are not"
 
@@ -188,8 +188,8 @@ def test_a_client_whose_step_fails_is_a_named_error_and_leaves_nothing_open(
     began = time.monotonic()
     with replaced_here(where, step, failing(error)):
         with pytest.raises((LabkitError, ValueError, zmq.ZMQError)) as caught:
-            Client(rig.address, Token(rig.token), connect_timeout_s=5)
-    assert time.monotonic() - began < 4, "it does not wait for an answer that cannot come"
+            Client(rig.address, Token(rig.token), connect_timeout_s=60)
+    assert time.monotonic() - began < 30, "it does not wait for an answer that cannot come"
     if step != "add":  # the first ``add`` is the constructor's own
         expected = TooManyOpenFiles if descriptors.is_exhausted(error) else ClientFailed
         assert type(caught.value) is expected

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from labkit.cluster.run_folder import RunFolder
+from tests.tools.open_contexts import pytest_runtest_teardown  # noqa: F401 - a hook
 from tests.tools.supervised import POLITE, Cluster, Open, make_plan
 
 
