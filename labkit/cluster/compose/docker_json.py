@@ -5,10 +5,18 @@ from __future__ import annotations
 from typing import NotRequired, TypedDict
 
 
+class Probe(TypedDict):
+    """One run of a health check."""
+
+    End: str
+
+
 class Health(TypedDict):
     """The part ``State.Health`` of ``docker inspect``, of containers with a health check."""
 
     Status: str
+    Log: NotRequired[list[Probe] | None]
+    """The last few runs, the oldest first."""
 
 
 class ContainerState(TypedDict):

@@ -233,3 +233,42 @@ def test_a_project_whose_time_is_over_is_inconclusive(monkeypatch: pytest.Monkey
         project.until(lambda: False, "three workers")
     with pytest.raises(Inconclusive):
         project.ask("redis", "redis-cli", "PING")
+
+
+@pytest.mark.parametrize("recovers", [True, False])
+def test_a_health_check_is_believed_only_once_redis_answers(
+    recovers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine Redis may begin to answer when the health check has failed three times."""
+    happened: list[str] = []
+    ups = iter(["dependency failed to start: container x-redis-1 is unhealthy"] * (2 - recovers) + [""])
+
+    def run_command(words: list[str], *_given: Any) -> subprocess.CompletedProcess[str]:
+        happened.append(words[2])
+        complaint = next(ups)
+        return subprocess.CompletedProcess(words, bool(complaint), "", complaint)
+
+    def answers() -> bool:
+        happened.append("asked")
+        return happened.count("asked") > 2
+
+    class Probed(Inspected):
+        probes = 0
+
+        def containers(self) -> list[Any]:
+            self.probes += 1
+            (one,) = super().containers()
+            one["State"]["Health"] = {"Status": "unhealthy", "Log": [{"End": f"at {self.probes // 3}"}]}
+            return [one]
+
+    monkeypatch.setattr(containers, "run_command", run_command)
+    monkeypatch.setattr(containers, "POLL_S", 0.0)
+    project = containers.Project(Probed(), "image")  # type: ignore[arg-type]
+    if recovers:
+        project.up(answers)
+    else:
+        with pytest.raises(Finding) as caught:
+            project.up(answers)
+        assert caught.value.code == "not-started"
+    assert happened == ["up", "asked", "asked", "asked", "up"]
+    assert isinstance(project.docker, Probed) and project.docker.probes >= 3

@@ -41,8 +41,9 @@ def real(learner: Learner) -> Remark | None:
         {"Dockerfile": dockerfile, WORKER: program}, services, [PYTHON, REDIS]
     ) as project:
         project.build(project.docker.file.parent)
-        project.up()
-        _judge_run(project, services)
+        redis = next(name for name, one in services.items() if "build" not in one)
+        project.up(lambda: project.ask(redis, "redis-cli", "PING") is not None)
+        _judge_run(project, services, redis)
     return None
 
 
@@ -171,9 +172,8 @@ def _judge_order(services: Services, workers: Services, redis: str) -> None:
             )
 
 
-def _judge_run(project: containers.Project, services: Services) -> None:
+def _judge_run(project: containers.Project, services: Services, redis: str) -> None:
     workers = [name for name, one in services.items() if "build" in one]
-    redis = next(name for name in services if name not in workers)
 
     def redis_cli(*words: str) -> list[str]:
         return (project.ask(redis, "redis-cli", *words) or "").split("\n")[:-1]
