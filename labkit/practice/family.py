@@ -14,7 +14,7 @@ from typing import Final
 
 import psutil
 
-from labkit.support.processor_waits import waited_s
+from labkit.support import processor_waits
 
 MARK: Final = "PRACTICE_LEARNER"
 WHOLE_MARK: Final = "PRACTICE_CHECK"
@@ -63,8 +63,13 @@ def in_line_s(pid: int) -> dict[int, float]:
     """Return how long each thread of a process and its descendants stood in line for a processor."""
     found: dict[int, float] = {}
     for one in (pid, *below(pid)):
-        found.update(waited_s(one))
+        found.update(processor_waits.waited_s(one))
     return found
+
+
+def waits_for_disk(pid: int) -> bool:
+    """Return whether a thread of a process or its descendants waits for a disk at this moment."""
+    return any(map(processor_waits.waits_for_disk, (pid, *below(pid))))
 
 
 def memory(pids: list[int]) -> int:

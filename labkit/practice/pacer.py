@@ -4,7 +4,8 @@ A thread that sleeps for short ticks notices a machine that stands still. On a m
 tick ends nearly on time, though a process that computes gets its turn late and seldom. So a pacer also adds
 up how long the threads of this process, and of all processes that it has started (the learner's, brokers,
 workers, servers), stood in line for a processor (`family.in_line_s`, Linux). It takes the sum, because one of
-them often waits for what another one does. Threads that only watch do not count: nothing waits for them.
+them often waits for what another one does. Threads that only watch do not count: nothing waits for them. If
+one of them waits for a disk at two looks, the time between the looks counts, too.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Pacer:
         self._in_line_s: dict[int, float] = {}
         """By thread, since the beginning; threads that have ended as well."""
         self._at_first: dict[int, float] = {}
+        self._on_disk_s = 0.0
+        self._was_on_disk = False
         self._began = self._looked = 0.0
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -45,7 +48,7 @@ class Pacer:
         if not self._ended.is_set() and time.monotonic() > self._looked + LOOK_S:
             self._look()
         with self._lock:
-            return max(self._ticks_late_s, sum(self._in_line_s.values()))
+            return max(self._ticks_late_s, sum(self._in_line_s.values()) + self._on_disk_s)
 
     @property
     def own_s(self) -> float:
@@ -64,12 +67,15 @@ class Pacer:
         self._thread.join()
 
     def _look(self) -> None:
-        found = family.in_line_s(os.getpid())
+        found, on_disk = family.in_line_s(os.getpid()), family.waits_for_disk(os.getpid())
         with self._lock:
+            now = time.monotonic()
+            self._on_disk_s += (now - self._looked) * (on_disk and self._was_on_disk)
+            self._was_on_disk = on_disk
             for thread, seconds in found.items():
                 if thread not in self._watching and thread not in self._left_out:
                     self._in_line_s[thread] = seconds - self._at_first.get(thread, 0.0)
-            self._looked = time.monotonic()
+            self._looked = now
 
     def _run(self) -> None:
         me = threading.get_native_id()

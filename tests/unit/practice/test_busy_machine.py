@@ -6,7 +6,7 @@ import itertools
 import subprocess
 import sys
 import time
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ from labkit.practice.exercises.ex25_knee import play as knee
 from labkit.practice.learner import Learner
 from labkit.practice.pacer import Pacer
 from labkit.practice.verdict import Finding, Inconclusive
+from labkit.support import processor_waits
 from tests.tools.waiting import require, wait_until
 
 
@@ -76,6 +77,26 @@ def test_a_pacer_adds_up_a_chain_and_leaves_the_past_and_itself_out(monkeypatch:
         wait_until(lambda: here._thread.native_id in Pacer._watching, what="the pacer's own thread")
     assert here.late_s == 7.0
     assert here._thread.native_id not in Pacer._watching
+
+
+def test_time_on_a_slow_disk_counts_between_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(pacer, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(pacer, "LOOK_S", 100.0)
+    monkeypatch.setattr(family, "in_line_s", lambda _pid: {1: 0.5})
+    states = iter([True, True, False, True, True])
+    monkeypatch.setattr(family, "waits_for_disk", lambda _pid: next(states))
+    here = Pacer()
+    seen = []
+    for clock[0] in (1.0, 2.0, 3.0, 4.0, 5.0):
+        here._look()
+        seen.append(here.late_s)
+    assert seen == [0.5, 1.5, 1.5, 1.5, 2.5]
+
+
+def test_no_thread_of_this_process_waits_for_a_disk_while_it_asks() -> None:
+    assert not processor_waits.waits_for_disk(_own())
+    assert not processor_waits.waits_for_disk(2**22 + 1)
 
 
 # --- calls --------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def real(learner: Learner) -> None:
     pictures = chance.sample(photos.bundled(), READS)
     slow = chance.randrange(READS)
     learner.import_now()
-    with open_slow_server(latency_s=0.02, pictures=pictures) as server, Pacer() as pacer:
+    with open_slow_server(latency_s=0.02, pictures=pictures) as server, Pacer(watches=True) as pacer:
         server.slow_down(pictures[slow].name, NEVER_S)
         answer = learner.play("run", server.urls, LIMIT_S, limit_s=CALL_S, known_as="read_in_time")
     is_busy = pacer.late_s > LIMIT_S / 2

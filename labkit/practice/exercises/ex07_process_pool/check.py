@@ -23,7 +23,7 @@ def real(learner: Learner) -> None:
     """Run the pool, once more with longer calls if one process did everything."""
     random = SystemRandom()
     learner.import_now()
-    with Pacer() as pacer:
+    with Pacer(watches=True) as pacer:
         for about_s in (SHORT_S, LONG_S):
             began, late_s = time.monotonic(), pacer.late_s
             worked, started = _processes(learner, random, about_s)

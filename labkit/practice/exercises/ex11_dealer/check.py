@@ -42,7 +42,7 @@ def real(learner: Learner) -> None:
         assert isinstance(credentials, Token)
         where = f"{host}:{cluster.ports['worker']}", credentials.secret
         learner.import_now()
-        with Pacer() as pacer:
+        with Pacer(watches=True) as pacer:
             log, unheard = learner.play(
                 "run", NAME, *where, name_of(add), TASKS, limit_s=LIMIT_S, known_as="serve"
             )
