@@ -350,6 +350,11 @@ def ramp_sentence(search: Ramp, interrupted: bool = False) -> str:
         return begin + _("At no rate did 95 % of the tasks wait at most {bound}.").format(bound=bound)
     if beyond is None:
         text = _("The cluster kept up with every rate that was tried, the highest {knee} tasks/s.")
+    elif not search.is_bound_by_waiting:
+        text = _(
+            "The knee is at {knee} tasks/s: up to there 95 % of the tasks wait at most {bound}, at {beyond} "
+            "tasks/s the cluster does not keep up."
+        )
     else:
         text = _(
             "The knee is at {knee} tasks/s: up to there 95 % of the tasks wait at most {bound}, at {beyond} "

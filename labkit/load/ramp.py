@@ -52,6 +52,14 @@ class Ramp:
         return min((step.rate for step in self.steps if not step.followed), default=None)
 
     @property
+    def is_bound_by_waiting(self) -> bool:
+        """Whether tasks waited too long at the lowest rate that was not followed; else too few were done."""
+        step = min(
+            (step for step in self.steps if not step.followed), key=lambda step: step.rate, default=None
+        )
+        return step is not None and bool(step.report.waiting_s) and step.report.waiting_s[1] > self.bound_s
+
+    @property
     def over(self) -> bool:
         """Whether the search has ended."""
         if self.late or len(self.steps) >= MOST_STEPS:

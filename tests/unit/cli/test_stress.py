@@ -68,6 +68,11 @@ def test_a_ramp_names_the_knee_or_says_why_there_is_none() -> None:
         "The knee is at 10.0 tasks/s: up to there 95 % of the tasks wait at most 0.50 s, at 15.0 tasks/s no "
         "longer."
     )
+    slow = Ramp(10.0, 0.5)
+    assert slow.take(10.0, figures()) and not slow.take(15.0, figures()._replace(achieved=1.0))
+    assert ramp_sentence(slow).endswith("at 15.0 tasks/s the cluster does not keep up."), (
+        "nobody waited too long"
+    )
     search.take(12.0, figures(late_s=1.0))
     assert ramp_sentence(search).startswith("Inconclusive") and "10.0 tasks/s" in ramp_sentence(search)
     none = Ramp(10.0, 0.001)
