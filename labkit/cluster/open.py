@@ -39,6 +39,7 @@ def open_cluster(
     slots: int | None = None,
     policy: str | None = None,
     redis: bool = True,
+    api: bool = False,
     settings: Settings | None = None,
     ready_timeout_s: float | None = 30.0,
 ) -> Cluster:
@@ -50,14 +51,16 @@ def open_cluster(
     cluster is made of processes. A cluster of no workers is made of processes unless this names "compose".
     ``capabilities``: filters that the workers serve, all of them alike or by worker (default: all filters).
     ``slots``: tasks that a worker computes at once. ``policy``: as for LABKIT_POLICY. ``redis=False``: no
-    mirror. ``settings``: default from the environment. ``ready_timeout_s=None``: do not wait.
+    mirror. ``api``: with an HTTP side, which may come up a moment later (``Cluster.wait_for_api``);
+    ``Cluster.without_api`` is the reason why there is none. ``settings``: default from the environment.
+    ``ready_timeout_s=None``: do not wait.
 
     Raises ClusterError if it does not come up, PortInUse for a port that the environment asks for and that is
     taken, BackendMissing where there is no Docker. Warns of filters in WORKER_CAPABILITIES that do not exist.
     """
     settings = settings or Settings.from_environment()
     options = ClusterOptions(
-        workers, name, capabilities, slots, policy, redis, ready_timeout_s=ready_timeout_s
+        workers, name, capabilities, slots, policy, redis, api=api, ready_timeout_s=ready_timeout_s
     )
     if backend is None and options.workers == 0:
         # Workers that a program brings itself need the workers' port and the shared secret. Containers do not
@@ -95,9 +98,7 @@ def start_background(
 ) -> Cluster:
     """Start the cluster that stays until ``down``, and return a handle when it is ready.
 
-    Options as for ``open_cluster``. ``api``: with an HTTP side, which may come up a moment later
-    (``Cluster.wait_for_api``); ``Cluster.without_api`` is the reason why there is none. Raises ClusterError
-    if the cluster runs already.
+    Options as for ``open_cluster``. Raises ClusterError if the cluster runs already.
     """
     settings = settings or Settings.from_environment()
     options = ClusterOptions(
@@ -130,6 +131,15 @@ def connect(
     from labkit.cluster.local import start as local
 
     return local.connect(name, settings)
+
+
+def connect_from_inside(settings: Settings) -> Cluster:
+    """Return a handle on the cluster to which this process belongs. Raises ClusterNotRunning."""
+    if settings.control is None and settings.folder is not None:  # only private clusters name it
+        from labkit.cluster.local import start as local
+
+        return local.connect_private(settings.folder)
+    return connect(settings=settings, backend=settings.backend)
 
 
 def check(backend: str | None = None, settings: Settings | None = None) -> None:

@@ -27,7 +27,7 @@ class ClusterOptions:
     redis: bool = True
     """Whether there is a mirror in Redis."""
     api: bool = False
-    """Whether a background cluster has an HTTP side."""
+    """Whether the cluster has an HTTP side."""
     ready_timeout_s: float | None = 30.0
     """How long to wait until the cluster is ready; None: do not wait."""
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 import sys
 
-from labkit.cluster import connect
+from labkit.cluster.open import connect_from_inside
 from labkit.core.errors import BrokerUnreachable, LabkitError, PortInUse
 from labkit.core.protocol import exit_codes
 from labkit.gateway.serving import bind_for, serve_cluster
+from labkit.support import parent_watch
 from labkit.support.settings import Settings
 
 log = logging.getLogger("labkit.gateway")
@@ -22,11 +23,12 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = Settings.from_environment()
+        parent_watch.end_with(settings.lifeline)
         with bind_for(settings) as bound:
             port = bound.getsockname()[1]
             while True:
                 try:
-                    with connect(settings=settings, backend=settings.backend) as cluster:
+                    with connect_from_inside(settings) as cluster:
                         serve_cluster(
                             cluster, settings, bound, lambda: print(f"serving on port {port}", flush=True)
                         )

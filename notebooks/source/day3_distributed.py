@@ -22,6 +22,13 @@
 # and Clear Outputs of All Cells`. Ten abiertas dos ventanas: este cuaderno y, si usas el tuyo propio, una terminal
 # con `python3 lab.py status --watch`.
 #
+# **El tablero.** Desde que corre la primera celda de código, `http://localhost:8000/` es una página para dejar en el
+# proyector o en la segunda pantalla: los workers, la cola, el rendimiento, quién calculó qué, los objetivos del día
+# y la recuperación del último fallo. Si el puerto 8000 está ocupado, `cluster.api_url` dice cuál es. Sus botones piden
+# una vez el token: `cluster.api_token()`. Un clúster tuyo, de `python3 lab.py up`, tiene el mismo tablero; a uno sin
+# él se lo da `python3 lab.py api` (o `python -m labkit api`). En el JupyterLab del contenedor `lab`, esa dirección
+# es la del clúster de contenedores; el del cuaderno se mira en su panel.
+#
 # **Para que se vea desde la última fila.** Amplía el navegador al 125 % (`Ctrl` y `+`) y cierra la barra de
 # archivos (`Ctrl` y `B`). El panel está al principio del cuaderno y en el bloque 3 querrás verlo mientras
 # corren otras celdas: botón derecho sobre él y `Create New View for Cell Output`. Se abre debajo y también
@@ -45,6 +52,13 @@
 # Cells`): it takes about a minute, and up to three if the machine does other things. Then `Kernel` →
 # `Restart Kernel and Clear Outputs of All Cells`. Keep two windows open: this notebook and, if you use a
 # cluster of your own, a terminal with `python3 lab.py status --watch`.
+#
+# **The dashboard.** Once the first code cells have run, `http://localhost:8000/` is a page to leave on the projector or
+# the second screen: the workers, the queue, the throughput, who computed what, the day's targets, and the recovery
+# of the last fault. If port 8000 is taken, `cluster.api_url` shows which one it is. Its buttons ask once for the
+# token: `cluster.api_token()`. A cluster of your own, from `python3 lab.py up`, has the same dashboard; to one without
+# it, `python3 lab.py api` (or `python -m labkit api`) adds it. In the JupyterLab of the container `lab`, that address
+# belongs to the cluster of containers; watch the notebook's own on its panel.
 #
 # **So that the back row sees it.** Zoom the browser to 125 % (`Ctrl` and `+`) and close the file browser
 # (`Ctrl` and `B`). The panel is at the top of the notebook, and in block 3 you will want to see it while other
@@ -86,7 +100,7 @@ lesson = begin("{{lang}}")
 # %%
 from labkit import charts, open_cluster
 
-cluster = lesson.open("cluster", open_cluster, workers=3, backend="local")
+cluster = lesson.open("cluster", open_cluster, workers=3, backend="local", api=True)
 cluster.panel()
 
 # %% [markdown] lang="es"
@@ -157,7 +171,7 @@ history.counts()["done"], history.counts()["requeued"], history.check()
 # clase pulsa `enviar trabajo`, luego `matar` en `worker-2`, mira qué pasa y pulsa `iniciar` (la celda que viene lo
 # necesita activo) y otra vez `enviar trabajo`, que así se detiene. Después de la gráfica: «Acaban de matar un
 # servidor en pleno trabajo y no se perdió nada. El resto de la clase explica por qué.» La tarjeta `redis` espera al
-# bloque 2. En la gráfica, la zona sombreada es el tiempo sin `worker-2`.
+# bloque 2, y `api` a la hora libre. En la gráfica, la zona sombreada es el tiempo sin `worker-2`.
 #
 # **Pregunta.** ¿Por qué el rendimiento baja a dos tercios y no a cero? (Quedan dos de los tres, y siguen
 # trabajando.)
@@ -175,7 +189,7 @@ history.counts()["done"], history.counts()["requeued"], history.check()
 # pressed, all students write down their bet for the next cell. Open the panel and be silent for a minute: one student
 # presses `send work`, then `kill` on `worker-2`, watches, and presses `start` (the next cell needs the worker up) and
 # `send work` again, which stops the work. After the chart: "You have just killed a server in the middle of its work,
-# and nothing was lost. The rest of the lesson explains why." The card `redis` can wait until block 2. In the chart,
+# and nothing was lost. The rest of the lesson explains why." The card `redis` can wait until block 2, and `api` until the free hour. In the chart,
 # the shaded zone is the time without `worker-2`.
 #
 # **Ask.** Why does the throughput fall to two thirds and not to zero? (Two of the three are left, and go on
@@ -375,7 +389,7 @@ for name, run in by_policy.items():
 # ### El registro, y su reflejo en Redis
 #
 # El broker lleva en su memoria la lista de workers y sus latidos. En Redis hay una copia que cualquiera
-# puede leer: `redis-cli HGETALL workers`.
+# puede leer: `redis-cli HGETALL workers` o, por HTTP, `curl http://localhost:8000/api/workers/status/`.
 
 # %% [markdown] lang="en"
 # With turns, a short task may end up behind a long one even though other workers are idle. `least_busy` does not let
@@ -385,7 +399,7 @@ for name, run in by_policy.items():
 # ### The registry, and its mirror in Redis
 #
 # The broker keeps the list of workers and their heartbeats in its memory. Redis has a copy that anyone can
-# read: `redis-cli HGETALL workers`.
+# read: `redis-cli HGETALL workers` or, over HTTP, `curl http://localhost:8000/api/workers/status/`.
 
 # %%
 from labkit.classroom.registry import Registry
@@ -862,6 +876,64 @@ registry.raw("worker-1")
 registry.close()
 
 # %% [markdown] lang="es"
+# ### Con curl, y en el navegador
+#
+# Todo esto se puede pedir también por HTTP. En `http://localhost:8000/` hay un tablero, y `/docs` describe cada llamada.
+# Las celdas que siguen muestran la orden de `curl` que puedes escribir en una terminal, y hacen esa misma llamada. Si el
+# puerto 8000 está ocupado, este clúster tiene otro: `cluster.api_url`.
+
+# %% [markdown] lang="en"
+# ### With curl, and in the browser
+#
+# All of this can be asked for over HTTP, too. `http://localhost:8000/` is a dashboard, and `/docs` describes each call.
+# The cells that follow show the `curl` command that you can type in a terminal, and make that very call. If port 8000
+# is taken, this cluster has another: `cluster.api_url`.
+
+# %%
+from labkit.classroom.curl import Curl
+
+curl = Curl(cluster)
+curl.get("/api/workers/status/")
+
+# %% [markdown] lang="es"
+# Un lote para los tres workers, con fotografías del laboratorio. La respuesta llega enseguida: 202, «aceptado», con los
+# identificadores de las tareas.
+
+# %% [markdown] lang="en"
+# A batch for the three workers, with the lab's own photographs. The answer comes at once: 202, "accepted", with the ids
+# of the tasks.
+
+# %%
+strong = {"sharpen": {"intensity": 3}, "edges": {"threshold1": 50, "threshold2": 150}}
+edges_too = {"filters": ["sharpen", "edges"], "filter_params": strong}
+sent = curl.post("/api/process-batch/distributed/", edges_too)
+sent
+
+# %% [markdown] lang="es"
+# Con los procesos de tu máquina, como ayer, la respuesta no llega hasta que todo está hecho. Después, el lote de antes:
+# ¿qué parte hizo cada worker?
+
+# %% [markdown] lang="en"
+# With processes of your machine, as yesterday, the answer does not come before everything is done. Then, the batch
+# from before: which share did each worker do?
+
+# %%
+sharper = {"filters": ["sharpen"], "filter_params": {"sharpen": {"intensity": 2}}}
+curl.post("/api/process-batch/multiprocessing/", sharper)
+
+# %%
+curl.get(sent.batch)
+
+# %% [markdown] lang="es"
+# Y una sola foto, que va y vuelve en una llamada. Prueba en la terminal con una tuya.
+
+# %% [markdown] lang="en"
+# And a single photo, there and back in one call. In the terminal, try one of your own.
+
+# %%
+curl.picture("/api/process/", bundled()[3].path)
+
+# %% [markdown] lang="es"
 # ### Lo que el broker registró
 #
 # La historia de la tarea que hiciste a mano en el bloque 1, como la vio el broker:
@@ -969,15 +1041,17 @@ with in_containers(workers=3) as boxed:
 # **La celda de contenedores.** Si la quieres, antes de clase: `python3 lab.py up --backend compose` construye
 # las imágenes una vez, con red y en unos minutos; sin ellas la celda se salta.
 #
-# **Di.** Con Docker, esto es `docker-compose kill worker-2` y `docker-compose start worker-2`. Sin Docker no se
-# pierde nada: esta celda no enseña nada más.
+# **Di.** Con Docker, esto es `docker-compose kill worker-2` y `docker-compose start worker-2`. El tablero y las
+# llamadas de `curl` son allí el servicio `api`, en el mismo puerto 8000. Sin Docker no se pierde nada: esta celda no
+# enseña nada más.
 
 # %% [markdown] lang="en" teacher=true
 # **The cell about containers.** If you want it, before class: `python3 lab.py up --backend compose` builds the
 # images once, with a network and in some minutes; without them the cell is skipped.
 #
-# **Say.** With Docker this is `docker-compose kill worker-2` and `docker-compose start worker-2`. Without it
-# nothing is missed: this cell teaches nothing else.
+# **Say.** With Docker this is `docker-compose kill worker-2` and `docker-compose start worker-2`. The dashboard and the
+# calls of `curl` are the service `api` there, at the same port 8000. Without Docker nothing is missed: this cell
+# teaches nothing else.
 
 # %% [markdown] lang="es"
 # ### Rompe lo que quieras

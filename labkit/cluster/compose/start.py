@@ -54,9 +54,17 @@ def open_cluster(options: ClusterOptions, settings: Settings) -> Cluster:
     asked = ports.asked_for(os.environ)
     for attempt in range(1, PORT_ATTEMPTS + 1):
         chosen = ports.choose("127.0.0.1", asked, usual=False)
+        without_api: LabkitError | None = None
+        if options.api:
+            try:
+                chosen[ports.API] = _port_for_api(chosen, set())
+            except LabkitError as reason:
+                options, without_api = replace(options, api=False), reason
         environ = _environment(settings, chosen, options)
         try:
-            return _ready(_private(options, environ), options.ready_timeout_s)
+            cluster = _private(options, environ)
+            cluster.without_api = without_api
+            return _ready(cluster, options.ready_timeout_s)
         except PortInUse:  # another program took it after our choice: choose again
             if asked.keys() - {ports.API} or attempt == PORT_ATTEMPTS:
                 raise

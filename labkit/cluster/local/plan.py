@@ -101,6 +101,8 @@ def make_plan(
             "LABKIT_BACKEND": "local",
             "LABKIT_API_PORT": str(ports.get(API, "")),
             "LABKIT_API_HOST": settings.api_host,
+            # A background cluster is found under its name, a private one has no name to be found under.
+            **({"LABKIT_FOLDER": str(folder.path)} if private else {}),
             # Its engines compute with many threads and processes of their own; see the workers.
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",

@@ -124,6 +124,18 @@ def connect(name: str | None = None, settings: Settings | None = None) -> Cluste
     return Cluster(LocalBackend(folder, state))
 
 
+def connect_private(path: Path) -> Cluster:
+    """Return a handle on the private cluster in this run folder: for a process of that cluster.
+
+    Raises ClusterNotRunning.
+    """
+    folder = RunFolder(path)
+    state = folder.running()
+    if state is None:
+        raise ClusterNotRunning(N_("no cluster is running in {folder}"), folder=str(path))
+    return Cluster(LocalBackend(folder, state))
+
+
 def clean_up(name: str | None = None, settings: Settings | None = None) -> list[str]:
     """Clear away what a crashed background cluster left; return the names of the processes ended.
 
@@ -186,7 +198,7 @@ def _start(
     for attempt in range(1, PORT_ATTEMPTS + 1):
         chosen = ports.choose(settings.host, asked, usual=not private and attempt == 1)
         without_api = None
-        if options.api and not private:
+        if options.api:
             try:
                 chosen[ports.API] = _port_for_api(asked.get(ports.API), chosen, settings.api_host)
             except LabkitError as reason:
