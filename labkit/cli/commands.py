@@ -15,7 +15,7 @@ class UsageError(InvalidInput):
 
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     N_("the cluster"): {
-        "up": ("labkit.cli.cluster", N_("start a cluster that stays in the background")),
+        "up": ("labkit.cli.up", N_("start a cluster that stays in the background")),
         "status": ("labkit.cli.status", N_("show workers, queue and ports, once or live")),
         "scale": ("labkit.cli.cluster", N_("start or stop workers, to have this many")),
         "api": ("labkit.cli.api", N_("serve the HTTP side: the course's calls and the dashboard")),

@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from notebooks import build
+from notebooks import sources
 from tests.tools.jupyterlab import Notebook, browser_page
 from tests.tools.panel_in_browser import SEEN_MS, PanelInBrowser
 
@@ -25,7 +25,7 @@ PICTURE = os.environ.get("PANEL_PICTURE")
 
 
 def test_day_3_panel_kills_and_restarts_a_worker(folder: Path, server: str) -> None:
-    shutil.copy(build.notebook_path("day3_distributed", "en"), folder / "day3.ipynb")
+    shutil.copy(sources.notebook_path("day3_distributed", "en"), folder / "day3.ipynb")
     with browser_page() as page:
         notebook = Notebook(page, server, "day3.ipynb")
         notebook.menu("Edit", "Clear Outputs of All Cells")

@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from notebooks import build
+from notebooks import sources
 from tests.tools.notebooks import run_as_a_student
 
-GUIDED = [name for name in build.names() if name not in build.with_exercises()]
+GUIDED = [name for name in sources.names() if name not in sources.with_exercises()]
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("notebooks")]
 
 
-@pytest.mark.parametrize(("name", "lang"), [*product(GUIDED, build.LANGUAGES)])
+@pytest.mark.parametrize(("name", "lang"), [*product(GUIDED, sources.LANGUAGES)])
 def test_a_notebook_runs_in_a_fresh_kernel_and_leaves_nothing_behind(
     name: str, lang: str, tmp_path: Path
 ) -> None:
     notebook = tmp_path / lang / f"{name}.ipynb"
     notebook.parent.mkdir()
-    shutil.copy(build.notebook_path(name, lang), notebook)
+    shutil.copy(sources.notebook_path(name, lang), notebook)
     run_as_a_student(notebook, tmp_path, lang)

@@ -59,7 +59,7 @@ OPENER = """
 import sys, time
 from labkit.cluster import open_cluster
 try:
-    with open_cluster(2, redis=False) as cluster:
+    with open_cluster(2, redis=False, api=True) as cluster:
         print(cluster.folder, flush=True)
         time.sleep(60)
 except KeyboardInterrupt:
@@ -73,7 +73,7 @@ def test_a_notebook_that_is_killed_leaves_nothing() -> None:
         folder = Path(notebook.stdout.readline().strip())
         supervisor = psutil.Process(notebook.pid).children()
         marks = {str(p.pid): (p.pid, process_groups.birth(p.pid) or "") for p in supervisor[0].children()}
-        assert len(marks) == 3
+        assert len(marks) == 4, "broker, two workers, HTTP side"
         notebook.kill()
     wait_until(lambda: gone(marks), what="the cluster's end")
     wait_until(lambda: not folder.exists(), what="its folder's end")

@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 from labkit.practice.session import Practice
-from notebooks import build
+from notebooks import sources
 from tests.tools.notebooks import run_as_a_student
 
 NO_DOCKER = "tcp://127.0.0.1:1"
@@ -23,23 +23,23 @@ NO_DOCKER = "tcp://127.0.0.1:1"
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("name", "lang"), [*product(build.with_exercises(), build.LANGUAGES)])
+@pytest.mark.parametrize(("name", "lang"), [*product(sources.with_exercises(), sources.LANGUAGES)])
 def test_every_stub_answers_not_yet(name: str, lang: str, tmp_path: Path) -> None:
     notebook = tmp_path / lang / f"{name}.ipynb"
     notebook.parent.mkdir()
-    shutil.copy(build.notebook_path(name, lang), notebook)
+    shutil.copy(sources.notebook_path(name, lang), notebook)
     learner = run_as_a_student(notebook, tmp_path, lang)
     assert last_verdicts(learner) == dict.fromkeys(ids(name), "fail")
 
 
 @pytest.mark.parametrize(
-    ("name", "lang"), [*zip(build.with_exercises(), cycle(build.LANGUAGES), strict=False)]
+    ("name", "lang"), [*zip(sources.with_exercises(), cycle(sources.LANGUAGES), strict=False)]
 )
 def test_no_solution_fails(name: str, lang: str, tmp_path: Path) -> None:
     """That each solution passes is shown exercise by exercise; here a busy machine may be inconclusive."""
     notebook = tmp_path / lang / f"{name}.ipynb"
     notebook.parent.mkdir()
-    nbformat.write(build.notebook_of(name, lang, solved=True), notebook)
+    nbformat.write(sources.notebook_of(name, lang, solved=True), notebook)
     learner = run_as_a_student(notebook, tmp_path, lang, DOCKER_HOST=NO_DOCKER)
     verdicts = last_verdicts(learner)
     assert list(verdicts) == ids(name)
@@ -47,7 +47,7 @@ def test_no_solution_fails(name: str, lang: str, tmp_path: Path) -> None:
 
 
 def ids(name: str) -> list[str]:
-    return [cell.exercise for cell in build.read(name) if cell.exercise and cell.lang == "en"]
+    return [cell.exercise for cell in sources.read(name) if cell.exercise and cell.lang == "en"]
 
 
 def last_verdicts(learner: Path) -> dict[str, str]:

@@ -8,10 +8,10 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from notebooks import build, clock
+from notebooks import clock, guide, sources
 from notebooks.clock import LOOK_MIN, QUESTION_MIN, WORDS_A_MINUTE, Cost, Said, Section
 
-DAYS = [name for name in build.names() if name.startswith("day")]
+DAYS = [name for name in sources.names() if name.startswith("day")]
 
 
 def notebook_of(*cells: NotebookNode, ran_s: list[float] | None = None) -> NotebookNode:
@@ -26,9 +26,9 @@ def code(text: str, *outputs: NotebookNode) -> NotebookNode:
     return new_code_cell(text, outputs=list(outputs))
 
 
-@pytest.mark.parametrize(("name", "lang"), [*itertools.product(DAYS, build.LANGUAGES)])
+@pytest.mark.parametrize(("name", "lang"), [*itertools.product(DAYS, sources.LANGUAGES)])
 def test_each_section_of_a_day_fits_into_its_minutes(name: str, lang: str) -> None:
-    costs = build.costs(name, lang)
+    costs = guide.costs(name, lang)
     over = [f"{c.section.title}: {c.total:.1f} of {c.room:.0f} min" for c in costs if c.total > c.room]
     assert not over, "move something to the free hour, or build it on a machine that is less busy"
     assert sum(cost.running for cost in costs) > 0, "it was measured"
@@ -101,7 +101,7 @@ def test_running_time_is_kept_per_section_and_removed_per_cell() -> None:
 
 def test_guide_contains_the_whole_clock_with_its_sum() -> None:
     for lang, word, point in (("es", "suma", ","), ("en", "sum", ".")):
-        guide = build.guide_of("day3_distributed", lang)
-        total = sum(cost.total for cost in build.costs("day3_distributed", lang))
-        assert guide is not None and f"**{word}**" in guide
-        assert f"{total:.1f}".replace(".", point) + " |" in guide
+        text = guide.guide_of("day3_distributed", lang)
+        total = sum(cost.total for cost in guide.costs("day3_distributed", lang))
+        assert text is not None and f"**{word}**" in text
+        assert f"{total:.1f}".replace(".", point) + " |" in text

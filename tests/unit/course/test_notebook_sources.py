@@ -18,11 +18,11 @@ import pytest
 from labkit.practice import texts
 from labkit.practice.exercise import catalogue
 from labkit.practice.workspace import solution_of, stub_of
-from notebooks import build
-from notebooks.build import LANGUAGES, Cell, SourceError
+from notebooks import build, guide, sources
 from notebooks.clock import by_section
+from notebooks.sources import LANGUAGES, Cell, SourceError
 
-NAMES = build.names()
+NAMES = sources.names()
 DAYS = [name for name in NAMES if name.startswith("day")]
 MOST_LINES, MEDIAN_LINES = 12, 4
 GUIDED_MINUTES = 45
@@ -35,7 +35,7 @@ EACH_IN_BOTH = pytest.mark.parametrize(("name", "lang"), [*itertools.product(NAM
 
 def code_cells(name: str) -> list[str]:
     """Return the code that stands in the source. Exercises come from the catalogue, where others rule."""
-    code = [cell.text for cell in build.read(name) if cell.kind == "code" and not cell.exercise]
+    code = [cell.text for cell in sources.read(name) if cell.kind == "code" and not cell.exercise]
     return [text for text in code if not text.startswith("%")]
 
 
@@ -48,35 +48,35 @@ def described(cell: Cell) -> str:
 
 @EACH_IN_BOTH
 def test_the_committed_notebook_is_what_its_source_builds(name: str, lang: str) -> None:
-    committed = nbformat.read(build.notebook_path(name, lang), as_version=4)
-    expected = build.notebook_of(name, lang)
+    committed = nbformat.read(sources.notebook_path(name, lang), as_version=4)
+    expected = sources.notebook_of(name, lang)
     assert build.without_outputs(committed) == expected, "stale: run `make notebooks`"
 
 
 @EACH_IN_BOTH
 def test_the_committed_guide_is_what_its_source_builds(name: str, lang: str) -> None:
-    path, expected = build.guide_path(name, lang), build.guide_of(name, lang)
+    path, expected = guide.guide_path(name, lang), guide.guide_of(name, lang)
     assert (path.read_text(encoding="utf-8") if path.exists() else None) == expected, "run `make notebooks`"
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_every_committed_file_is_built_from_a_source(lang: str) -> None:
-    expected = {build.notebook_path(name, lang) for name in NAMES}
-    expected |= {build.guide_path(name, lang) for name in NAMES if build.guide_of(name, lang) is not None}
-    found = {path for path in (build.HERE / lang).iterdir() if path.name != ".ipynb_checkpoints"}
+    expected = {sources.notebook_path(name, lang) for name in NAMES}
+    expected |= {guide.guide_path(name, lang) for name in NAMES if guide.guide_of(name, lang) is not None}
+    found = {path for path in (sources.HERE / lang).iterdir() if path.name != ".ipynb_checkpoints"}
     assert found == expected
 
 
 @EACH_IN_BOTH
 def test_outputs_are_stored_clean_and_small(name: str, lang: str) -> None:
-    path = build.notebook_path(name, lang)
+    path = sources.notebook_path(name, lang)
     assert path.stat().st_size <= build.MOST_BYTES
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
-        unstored = build.UNSTORED in cell.metadata.get("tags", ())
+        unstored = sources.UNSTORED in cell.metadata.get("tags", ())
         assert (cell.execution_count is None) == unstored, cell.source
         for output in cell.outputs:
             assert output.output_type != "error", cell.source
@@ -85,15 +85,15 @@ def test_outputs_are_stored_clean_and_small(name: str, lang: str) -> None:
 
 @EACH_IN_BOTH
 def test_stored_outputs_contain_no_path_of_a_machine(name: str, lang: str) -> None:
-    notebook = nbformat.read(build.notebook_path(name, lang), as_version=4)
+    notebook = nbformat.read(sources.notebook_path(name, lang), as_version=4)
     outputs = json.dumps([cell.get("outputs", []) for cell in notebook.cells], ensure_ascii=False)
-    for private in (str(build.HERE.parent), str(Path.home()) + "/", "/tmp/", os.sep + "site-packages"):
+    for private in (str(sources.HERE.parent), str(Path.home()) + "/", "/tmp/", os.sep + "site-packages"):
         assert private not in outputs, private
 
 
 @EACH_IN_BOTH
 def test_every_picture_has_an_alternative_text(name: str, lang: str) -> None:
-    notebook = nbformat.read(build.notebook_path(name, lang), as_version=4)
+    notebook = nbformat.read(sources.notebook_path(name, lang), as_version=4)
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             for kind in ("image/png", "image/jpeg"):
@@ -103,20 +103,20 @@ def test_every_picture_has_an_alternative_text(name: str, lang: str) -> None:
 
 @EACH_IN_BOTH
 def test_every_link_in_a_notebook_or_guide_has_a_target(name: str, lang: str) -> None:
-    texts = [cell.source for cell in build.notebook_of(name, lang).cells if cell.cell_type == "markdown"]
-    texts.append(build.guide_of(name, lang) or "")
+    texts = [cell.source for cell in sources.notebook_of(name, lang).cells if cell.cell_type == "markdown"]
+    texts.append(guide.guide_of(name, lang) or "")
     for target in itertools.chain.from_iterable(map(LINK.findall, texts)):
         if not re.match(r"https?://|#", target):
-            assert (build.HERE / lang / target.partition("#")[0]).exists(), target
+            assert (sources.HERE / lang / target.partition("#")[0]).exists(), target
 
 
-@pytest.mark.parametrize("name", build.with_exercises())
+@pytest.mark.parametrize("name", sources.with_exercises())
 def test_a_notebook_of_practice_has_every_exercise_of_its_day(name: str) -> None:
     day = int(name.removeprefix("practice_day"))
     exercises = [exercise for exercise in catalogue() if exercise.day == day]
     for lang in LANGUAGES:
-        cells = [cell.source for cell in build.notebook_of(name, lang).cells]
-        solved = [cell.source for cell in build.notebook_of(name, lang, solved=True).cells]
+        cells = [cell.source for cell in sources.notebook_of(name, lang).cells]
+        solved = [cell.source for cell in sources.notebook_of(name, lang, solved=True).cells]
         for exercise in exercises:
             text, head = texts.read(exercise, lang), f"%%exercise {exercise.id}\n"
             assert any(text.title in cell and text.task in cell for cell in cells), exercise.id
@@ -126,7 +126,7 @@ def test_a_notebook_of_practice_has_every_exercise_of_its_day(name: str) -> None
 
 
 def test_the_notebooks_of_practice_have_every_exercise() -> None:
-    found = [cell.exercise for name in build.with_exercises() for cell in build.read(name)]
+    found = [cell.exercise for name in sources.with_exercises() for cell in sources.read(name)]
     assert sorted({one for one in found if one}) == sorted(exercise.id for exercise in catalogue())
 
 
@@ -135,7 +135,7 @@ def test_the_notebooks_of_practice_have_every_exercise() -> None:
 
 @EACH
 def test_prose_of_both_languages_has_the_same_structure(name: str) -> None:
-    for spanish, english in build.pairs(build.read(name)):
+    for spanish, english in sources.pairs(sources.read(name)):
         one, other = spanish.text, english.text
         assert HEADING.findall(one) == HEADING.findall(other), described(spanish)
         assert LINK.findall(one) == LINK.findall(other), described(spanish)
@@ -174,8 +174,8 @@ def test_code_cells_define_no_function_or_class(name: str) -> None:
 
 @pytest.mark.parametrize("name", DAYS)
 def test_clock_covers_45_minutes_and_is_equal_in_both_languages(name: str) -> None:
-    cells = build.read(name)
-    clocks = [[s.minutes for s in build.sections(cells, lang) if s.minutes] for lang in LANGUAGES]
+    cells = sources.read(name)
+    clocks = [[s.minutes for s in sources.sections(cells, lang) if s.minutes] for lang in LANGUAGES]
     assert clocks[0] == clocks[1] and len(clocks[0]) >= 5
     assert (clocks[0][0][0], clocks[0][-1][1]) == (0, GUIDED_MINUTES)
     assert all(a[1] == b[0] for a, b in itertools.pairwise(clocks[0]))
@@ -192,10 +192,10 @@ def test_day_sets_its_language_has_three_checkpoints_and_ends_clean(name: str) -
 @pytest.mark.parametrize("name", DAYS)
 def test_a_day_has_a_guide_for_its_teacher(name: str) -> None:
     for lang in LANGUAGES:
-        guide = build.guide_of(name, lang)
-        assert guide is not None
-        clock = [s.title for s in build.sections(build.read(name), lang) if s.minutes]
-        assert [title for title in clock if f"| {title} |" not in guide] == []
+        text = guide.guide_of(name, lang)
+        assert text is not None
+        clock = [s.title for s in sources.sections(sources.read(name), lang) if s.minutes]
+        assert [title for title in clock if f"| {title} |" not in text] == []
 
 
 # --- the builder itself -------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ def test_a_day_has_a_guide_for_its_teacher(name: str) -> None:
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(build, "SOURCES", tmp_path)
+    monkeypatch.setattr(sources, "SOURCES", tmp_path)
     return tmp_path / "day9.py"
 
 
@@ -215,11 +215,11 @@ def test_each_language_gets_its_prose_and_the_same_code(source: Path) -> None:
         '# %% [markdown] lang="en" teacher=true\n# Say it.\n',
         encoding="utf-8",
     )
-    spanish, english = (build.notebook_of("day9", lang) for lang in LANGUAGES)
+    spanish, english = (sources.notebook_of("day9", lang) for lang in LANGUAGES)
     assert [cell.source for cell in spanish.cells] == ["# Hola", 'begin("es")']
     assert [cell.source for cell in english.cells] == ["# Hello", 'begin("en")']
-    guide = build.guide_of("day9", "es")
-    assert guide is not None and guide.startswith("# Guía docente · Hola") and "Di esto." in guide
+    text = guide.guide_of("day9", "es")
+    assert text is not None and text.startswith("# Guía docente · Hola") and "Di esto." in text
 
 
 @pytest.mark.parametrize(
@@ -235,20 +235,20 @@ def test_each_language_gets_its_prose_and_the_same_code(source: Path) -> None:
 def test_prose_without_its_other_language_is_refused(source: Path, text: str) -> None:
     source.write_text(text, encoding="utf-8")
     with pytest.raises(SourceError):
-        build.read("day9")
+        sources.read("day9")
 
 
 def test_outputs_are_kept_for_changed_prose_and_refused_for_changed_code(source: Path) -> None:
     text = '# %% [markdown] lang="es"\n# Uno\n\n# %% [markdown] lang="en"\n# One\n\n# %%\nprint(1)\n'
     source.write_text(text, encoding="utf-8")
-    stored = build.notebook_of("day9", "en")
+    stored = sources.notebook_of("day9", "en")
     stored.cells[1].outputs = [nbformat.v4.new_output("stream", text="1\n")]
     source.write_text(text.replace("One", "Once"), encoding="utf-8")
-    kept = build.with_stored_outputs(build.notebook_of("day9", "en"), stored)
+    kept = build.with_stored_outputs(sources.notebook_of("day9", "en"), stored)
     assert kept.cells[0].source == "Once" and kept.cells[1].outputs[0].text == "1\n"
     source.write_text(text.replace("print(1)", "print(2)"), encoding="utf-8")
     with pytest.raises(SourceError, match="changed"):
-        build.with_stored_outputs(build.notebook_of("day9", "en"), stored)
+        build.with_stored_outputs(sources.notebook_of("day9", "en"), stored)
 
 
 @pytest.mark.parametrize(
@@ -267,28 +267,28 @@ def test_outputs_are_kept_for_changed_prose_and_refused_for_changed_code(source:
 )
 def test_code_that_may_show_something_else_is_tagged_for_nbval(source: Path, code: str, tagged: bool) -> None:
     source.write_text(f"# %%\n{code}\n", encoding="utf-8")
-    (cell,) = build.notebook_of("day9", "en").cells
-    assert (build.IGNORED in cell.metadata.get("tags", ())) == tagged
+    (cell,) = sources.notebook_of("day9", "en").cells
+    assert (sources.IGNORED in cell.metadata.get("tags", ())) == tagged
 
 
 def test_a_source_may_say_that_an_output_is_compared(source: Path) -> None:
-    source.write_text(f'# %% tags=["{build.COMPARED}"]\ntype(error).__name__\n', encoding="utf-8")
-    (cell,) = build.notebook_of("day9", "en").cells
-    assert cell.metadata["tags"] == [build.COMPARED]
+    source.write_text(f'# %% tags=["{sources.COMPARED}"]\ntype(error).__name__\n', encoding="utf-8")
+    (cell,) = sources.notebook_of("day9", "en").cells
+    assert cell.metadata["tags"] == [sources.COMPARED]
 
 
 @pytest.mark.parametrize("code", ["1 / 0", "import sys; print('odd', file=sys.stderr)"])
 def test_cell_that_fails_or_writes_to_stderr_is_not_built(source: Path, tmp_path: Path, code: str) -> None:
     source.write_text(f"# %%\n{code}\n", encoding="utf-8")
     with pytest.raises(SourceError):
-        build.executed(build.notebook_of("day9", "en"), tmp_path)
+        build.executed(sources.notebook_of("day9", "en"), tmp_path)
 
 
 def test_the_glossary_has_every_word_in_both_languages() -> None:
-    rows = list(build.glossary_rows())
+    rows = list(sources.glossary_rows())
     assert len(rows) > 30 and all(all(row) for row in rows)
     for lang, column in (("en", 0), ("es", 1)):
-        table = build.glossary(lang)
+        table = sources.glossary(lang)
         assert all(f"| **{row[column]}** |" in table for row in rows)
 
 
@@ -298,7 +298,7 @@ def test_labkit_error_is_shown_in_the_lessons_language(source: Path, tmp_path: P
         '# %%\nfrom labkit import open_executor\nopen_executor("magic")\n',
         encoding="utf-8",
     )
-    notebook = build.notebook_of("day9", "es")
+    notebook = sources.notebook_of("day9", "es")
     with pytest.raises(SourceError, match="no se conoce el motor 'magic'"):
         build.executed(notebook, tmp_path)
     (told,) = notebook.cells[1].outputs
@@ -343,7 +343,7 @@ def test_every_checkpoint_asks_for_an_answer_that_is_not_written_yet(name: str) 
 def test_answer_of_each_bug_hunt_is_folded(name: str, lang: str) -> None:
     if name not in DAYS:
         return
-    notebook = build.notebook_of(name, lang)
+    notebook = sources.notebook_of(name, lang)
     (hunt,) = [cells for section, cells in by_section(notebook) if section.title.partition(":")[0] in HUNTS]
     folded = [cell for cell in hunt if "<details><summary>" in cell.source]
     hidden = [cell for cell in hunt if cell.metadata.get("jupyter", {}).get("source_hidden")]
@@ -366,20 +366,20 @@ def test_run_of_all_cells_closes_nothing_that_the_learner_plays_with(name: str) 
 def test_run_whose_figures_contradict_the_prose_is_not_stored(source: Path, tmp_path: Path) -> None:
     source.write_text('# %% holds="speed_up < 1.1"\nspeed_up = 1.14\n\n# %%\nspeed_up\n', encoding="utf-8")
     with pytest.raises(SourceError, match="contradicts the prose"):
-        build.executed(build.notebook_of("day9", "en"), tmp_path, build.claims("day9", "en"))
+        build.executed(sources.notebook_of("day9", "en"), tmp_path, sources.claims("day9", "en"))
 
 
 def test_run_whose_figures_agree_is_stored_without_a_trace_of_the_check(source: Path, tmp_path: Path) -> None:
     source.write_text('# %% holds="speed_up < 1.1"\nspeed_up = 1.04\n\n# %%\nspeed_up\n', encoding="utf-8")
-    notebook = build.executed(build.notebook_of("day9", "en"), tmp_path, build.claims("day9", "en"))
+    notebook = build.executed(sources.notebook_of("day9", "en"), tmp_path, sources.claims("day9", "en"))
     assert [cell.execution_count for cell in notebook.cells] == [1, 2]
     assert notebook.cells[1].outputs[0].execution_count == 2
-    assert [cell.id for cell in notebook.cells] == [c.id for c in build.notebook_of("day9", "en").cells]
+    assert [cell.id for cell in notebook.cells] == [c.id for c in sources.notebook_of("day9", "en").cells]
 
 
 @pytest.mark.parametrize("name", DAYS)
 def test_every_day_has_claims_that_a_build_checks(name: str) -> None:
-    claims = build.claims(name, "es")
+    claims = sources.claims(name, "es")
     assert len(claims) >= 5 and all(ast.parse(claim, mode="eval") for claim in claims.values())
 
 
@@ -387,7 +387,7 @@ def test_every_day_has_claims_that_a_build_checks(name: str) -> None:
 def test_alternative_text_is_in_the_export_to_html(name: str, lang: str) -> None:
     from nbconvert import HTMLExporter
 
-    notebook = nbformat.read(build.notebook_path(name, lang), as_version=4)
+    notebook = nbformat.read(sources.notebook_path(name, lang), as_version=4)
     html, _resources = HTMLExporter().from_notebook_node(notebook)
     pictures = re.findall(r"<img\b[^>]*>", html)
     assert all(re.search(r'alt="[^"]{10,}"', picture) for picture in pictures)
@@ -400,7 +400,7 @@ def test_alternative_text_is_in_the_export_to_html(name: str, lang: str) -> None
 
 @pytest.mark.parametrize("name", DAYS)
 def test_spanish_outputs_have_a_decimal_comma(name: str) -> None:
-    notebook = nbformat.read(build.notebook_path(name, "es"), as_version=4)
+    notebook = nbformat.read(sources.notebook_path(name, "es"), as_version=4)
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             data = output.get("data", {})

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-SOURCES = ("labkit", "workers", "benchmarks", "tests", "lab.py", "notebooks/build.py", "notebooks/clock.py")
+NOTEBOOKS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks").glob("*.py"))
+SOURCES = ("labkit", "workers", "benchmarks", "tests", "lab.py", *NOTEBOOKS)
 
 
 @pytest.mark.parametrize(
