@@ -222,7 +222,7 @@ def chain_in_words(chain: Recovery) -> list[tuple[str, str]]:
 
 def _not_back(reason: str) -> str:
     if reason == "few_before":
-        return _("cannot be said: too few results before the kill")
+        return _("cannot be said: too few results before the fault")
     if reason == "few_after":
         return _("cannot be said: too little work left after it")
     return _("not before the batch ended")

@@ -190,5 +190,5 @@ def _nothing_held(chain: Chain) -> str:
 
 def _not_back(reason: str) -> str:
     if reason == "few_before":
-        return _("cannot be said: too few results before the kill")
+        return _("cannot be said: too few results before the fault")
     return _("not within a minute") if reason else ""

@@ -18,7 +18,7 @@ from labkit.cluster.status_text import cause_in_words
 from labkit.core import history as h
 from labkit.core.history import Event, LiveView
 from labkit.core.history.causes import HUNG, LOST_WORKERS, REASONS, Causes
-from labkit.core.history.recovery import HEALING
+from labkit.core.history.recovery import HEALING, POLITE
 from labkit.support.i18n import _, ngettext
 
 CHART_S = 30
@@ -26,6 +26,8 @@ CHART_S = 30
 LOG_LINES = 60
 
 HARM, GOOD, PLAIN = "harm", "good", "plain"
+HARMLESS = HEALING | POLITE
+"""Commands that are no fault: a worker that is stopped politely finishes what it holds."""
 
 
 class LogLine(NamedTuple):
@@ -163,7 +165,7 @@ class Feed:
         for event in self.live.faults:
             t, fault = self.live.since_began(event.at), str(event.detail.get("fault", ""))
             if t >= since:
-                marks.append(Mark(t, f"{fault} {event.detail.get('target', '')}", fault not in HEALING))
+                marks.append(Mark(t, f"{fault} {event.detail.get('target', '')}", fault not in HARMLESS))
         return marks
 
 
@@ -211,7 +213,7 @@ def _sentence(event: Event, why: str, held: int) -> tuple[str, str] | None:
     }
     match event.kind:
         case h.FAULT:
-            text, mood = _("command: {fault} {target}"), PLAIN if detail.get("fault") in HEALING else HARM
+            text, mood = _("command: {fault} {target}"), PLAIN if detail.get("fault") in HARMLESS else HARM
         case h.LOST:
             text, mood = _("{worker} is lost: {cause}"), HARM
         case h.REQUEUED if "crashes" in detail:

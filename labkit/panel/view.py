@@ -25,8 +25,7 @@ from labkit.cluster.status_text import (
     state_of,
     workers_to_show,
 )
-from labkit.core.history.recovery import HEALING
-from labkit.panel.feed import CHART_S, HARM, PLAIN, Feed, LogLine, Mark, Second
+from labkit.panel.feed import CHART_S, HARM, HARMLESS, PLAIN, Feed, LogLine, Mark, Second
 from labkit.support.i18n import _
 from labkit.support.palette import PALE, worker_colour
 from labkit.support.text import Spoken
@@ -134,7 +133,7 @@ def _all_unrecorded(status: ClusterStatus, now: float, wall: float | None) -> li
     for row in status["unrecorded_faults"]:
         ago_s = max(0.0, wall - row["wall"]) if "wall" in row else now
         if ago_s < now:
-            marks.append(Mark(now - ago_s, f"{row['fault']} {row['target']}", row["fault"] not in HEALING))
+            marks.append(Mark(now - ago_s, f"{row['fault']} {row['target']}", row["fault"] not in HARMLESS))
     return marks
 
 

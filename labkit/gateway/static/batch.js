@@ -1,5 +1,5 @@
 // The form that sends a batch of pictures, and its pictures before and after.
-import { Refused, byId, call, command, data, element, say, show, tried, word } from "./page.js";
+import { Refused, byId, call, command, data, decimals, element, say, show, tried, word } from "./page.js";
 import { pair } from "./pictures.js";
 
 const SHOWN = 8;
@@ -96,7 +96,7 @@ function showBatch(batch, onTask) {
   const bar = byId("batch-bar");
   bar.max = batch.image_count;
   bar.value = batch.processed_count + batch.failed.length;
-  const seconds = batch.total_time.toFixed(1);
+  const seconds = decimals(batch.total_time, 1);
   const parts = [word("progress", { done: batch.processed_count, n: batch.image_count, seconds })];
   parts.push(...batch.workers.map((row) => `${row.worker} ${Math.round(100 * row.share)} %`));
   const failed = batch.failed.length;

@@ -1,5 +1,5 @@
 // A card for each process: its state as the process and as the broker see it, and its buttons.
-import { byId, command, data, element, fill, show, tried } from "./page.js";
+import { byId, command, data, element, fill, show, tried, word } from "./page.js";
 
 const ORDER = ["kill", "pause", "resume", "stop", "start"];
 const cards = new Map();
@@ -49,6 +49,7 @@ function make(given) {
     { class: "card", "data-name": given.name, "data-kind": given.kind },
     element("header", {}, element("h3", {}, given.name), card.state),
     card.facts,
+    given.kind === "api" ? element("p", { class: "hint" }, word("this_page")) : "",
     element("div", { class: "buttons" }, ...buttons.values(), card.pending),
   );
   card.root.style.setProperty("--own", given.colour);

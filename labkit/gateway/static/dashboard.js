@@ -3,7 +3,7 @@ import { beginBatch } from "./batch.js";
 import { showCards } from "./cards.js";
 import { begin as beginCharts, draw, rethemed } from "./charts.js";
 import { beginLog, showLog } from "./log.js";
-import { byId, command, duration, sayProblem, show, tried, word } from "./page.js";
+import { byId, command, decimals, duration, sayProblem, show, tried, word } from "./page.js";
 import { take } from "./store.js";
 import { beginStory, openStory } from "./story.js";
 import { follow, stateInWords } from "./stream.js";
@@ -38,7 +38,7 @@ function showFigures(moment) {
   const rate = recent.length ? recent.reduce((sum, n) => sum + n, 0) / recent.length : 0;
   const figures = {
     ...moment.figures,
-    rate: rate < 100 ? rate.toFixed(1) : rate.toFixed(0),
+    rate: decimals(rate, rate < 100 ? 1 : 0),
     p50: duration(moment.figures.p50),
     p95: duration(moment.figures.p95),
   };

@@ -31,10 +31,17 @@ export function show(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** A number with so many decimals, written as in the page's language. */
+export function decimals(value, digits) {
+  return value.toLocaleString(data.lang, {
+    minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: false,
+  });
+}
+
 /** Seconds since the cluster's first event as h:mm:ss, as on the charts' axes. */
 export function clock(t, digits = 0) {
   const whole = Math.max(0, t);
-  const seconds = (whole % 60).toFixed(digits).padStart(digits ? 3 + digits : 2, "0");
+  const seconds = decimals(whole % 60, digits).padStart(digits ? 3 + digits : 2, "0");
   return `${Math.floor(whole / 3600)}:${String(Math.floor(whole / 60) % 60).padStart(2, "0")}:${seconds}`;
 }
 
@@ -42,8 +49,8 @@ export function clock(t, digits = 0) {
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   const ms = seconds * 1000;
-  if (ms < 10) return `${ms.toFixed(1)} ms`;
-  return ms < 995 ? `${ms.toFixed(0)} ms` : `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`;
+  if (ms < 10) return `${decimals(ms, 1)} ms`;
+  return ms < 995 ? `${ms.toFixed(0)} ms` : `${decimals(seconds, seconds < 10 ? 2 : 1)} s`;
 }
 
 export class Refused extends Error {}

@@ -157,7 +157,7 @@ def test_freezing_scaling_and_a_token_from_the_address(browser: Browser, running
 
 def test_the_page_speaks_spanish_by_header_and_by_its_switch(browser: Browser, running: Running) -> None:
     with opened(browser, running.port, locale="es-CO") as page:
-        page.get_by_role("heading", name="Registro de eventos").wait_for()
+        page.get_by_role("heading", name="Registro de sucesos").wait_for()
         assert page.locator("html").get_attribute("lang") == "es"
         card(page, "worker-1", "listo")
         page.click("#language")

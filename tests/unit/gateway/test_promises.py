@@ -103,7 +103,7 @@ def test_links_of_a_recovery_show_what_has_been_reached() -> None:
         ("0.10 s", True),
         ("0.10 s", True),
         ("0.40 s", True),
-        ("cannot be said: too few results before the kill", False),
+        ("cannot be said: too few results before the fault", False),
     ]
     assert [row.after for row in links(Chain("kill", "worker-1", 1.0))] == ["…", "…", "…", "…"]
     assert links(Chain("kill", "worker-1", 1.0, noticed_at=1.5))[1].after == "it held none"

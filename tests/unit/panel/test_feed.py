@@ -43,6 +43,18 @@ def test_log_lists_kill_loss_and_requeue_in_this_order() -> None:
     assert kill < lost < requeued < back
 
 
+def test_a_polite_stop_is_no_fault_in_the_log_or_on_the_charts() -> None:
+    stop, kill = (
+        note(at, "fault", fault=fault, target="worker-1") for at, fault in ((1, "stop"), (2, "kill"))
+    )
+    feed, now = feed_of([note(0.1, "joined", "worker-1"), stop, kill])
+    assert [line.mood for line in feed.log if line.text.startswith("command")] == ["plain", "harm"]
+    assert [(mark.text, mark.harm) for mark in feed.marks(now)] == [
+        ("stop worker-1", False),
+        ("kill worker-1", True),
+    ]
+
+
 def test_log_names_each_cause_of_a_requeue_and_of_a_goodbye() -> None:
     feed, _now = feed_of(
         [
