@@ -69,7 +69,7 @@ class Live:
         self.close()
 
     def close(self) -> None:
-        """End; what was shown is gone."""
+        """End, and clear the live lines."""
         self._over.set()
         if self._thread.is_alive():
             self._thread.join()

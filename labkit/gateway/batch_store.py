@@ -1,7 +1,8 @@
 """Keeps the batches in Redis, so that a new gateway knows those of the former one.
 
 A thread of its own writes: a batch that changes often is written at most every ``WRITE_S``, its latest state.
-Without Redis the batches live in the gateway's memory only; ``where`` says so, and every answer passes it on.
+Without Redis the batches live in the gateway's memory only; ``where`` names the place, and every answer
+contains it.
 """
 
 from __future__ import annotations

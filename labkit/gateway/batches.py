@@ -119,11 +119,11 @@ class Batches:
         return sum(future.cancel() for future in futures if future is not None)
 
     def answer(self, record: BatchRecord) -> dict[str, Any]:
-        """Return what a caller sees of a batch; ``kept_in`` says whether a restart can lose it."""
+        """Return a batch as its caller sees it; ``kept_in`` shows whether a restart can lose it."""
         return {**record.answer(time.time()), "kept_in": self._store.where}
 
     def close(self) -> None:
-        """Stop taking outcomes: what is open stays open in the store, for the next gateway."""
+        """Stop taking outcomes: open tasks stay open in the store, for the next gateway."""
         self._closing = True
 
     # --- one task -------------------------------------------------------------------------------------------

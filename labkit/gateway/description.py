@@ -1,7 +1,7 @@
-"""What ``/openapi.json`` says beside what FastAPI reads from the routes: problems, the token, examples. Pure.
+"""Adds to ``/openapi.json`` what FastAPI cannot read from the routes: problems, the token, examples. Pure.
 
 Every call may end in a problem, and all problems have one shape (``labkit.gateway.problems``). FastAPI would
-describe its own shape for wrong requests, which is not answered here.
+describe its own shape for wrong requests, which this server does not use.
 """
 
 from __future__ import annotations

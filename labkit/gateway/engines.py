@@ -1,7 +1,7 @@
 """The engines that compute on the gateway's own machine, beside the event loop and never on it.
 
 A batch runs in a thread of its own; at most ``most`` batches at the same time, and one more is refused at
-once: somebody who waits for a busy machine should know that it is busy.
+once: its caller learns that the machine is busy, instead of waiting for it.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class _Body:
     """The body of one request: counts its bytes and watches its pace.
 
     A body that is too large or too slow ends early for the application, as if its sender had gone, and
-    ``refusal`` says why: what the application makes of that is not what the caller should read.
+    ``refusal`` holds the reason. The caller gets that reason, not the application's answer to half a body.
     """
 
     def __init__(self, receive: Receive, limits: Limits) -> None:

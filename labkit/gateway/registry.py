@@ -96,7 +96,7 @@ class Registry:
 
 
 def rows_of(fields: dict[bytes, bytes]) -> list[dict[str, Any]]:
-    """Return the workers in a hash, by name; what is no worker of the mirror's is left out."""
+    """Return the workers in a hash, by name; fields that the mirror did not write are left out."""
     rows = []
     for text in fields.values():
         try:

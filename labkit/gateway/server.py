@@ -54,7 +54,7 @@ def bind(host: str, port: int | None) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """uvicorn without its signal handlers: who serves decides what ends it (``stop``)."""
+    """uvicorn without its signal handlers: the program ends it with ``stop``."""
 
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(

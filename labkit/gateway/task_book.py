@@ -197,7 +197,7 @@ class TaskBook:
             del self._ended[self._order.popleft()]
 
     def _new_broker(self, event: Event) -> None:
-        """A new broker knows no attempt of the former one: what was in flight waits to be sent again."""
+        """A new broker knows no attempt of the former one: tasks in flight wait to be sent again."""
         for entry in self._open.values():
             if entry.state == IN_FLIGHT:
                 self._requeue(entry, event.at, "new_broker")

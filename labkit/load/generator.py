@@ -1,7 +1,7 @@
-"""Offers a load to a cluster, on time: submits when the plan says so, whatever the cluster does.
+"""Offers a load to a cluster, on time: submits at the planned instants, however the cluster copes.
 
 One thread, the caller's, follows the plan and takes the outcomes, which arrive through a queue from the
-target's threads. What it does when is decided by ``planner``. It never waits for a result before it submits
+target's threads. ``planner`` decides what happens when. It never waits for a result before it submits
 the next task.
 """
 

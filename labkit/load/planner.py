@@ -91,12 +91,12 @@ class Planner:
         return True
 
     def give_up(self, now: float) -> None:
-        """After the patience: what is under way counts as unfinished."""
+        """After the patience: tasks under way count as unfinished."""
         if now >= self._ends_at:
             self._end_open(now, UNFINISHED)
 
     def stop(self, now: float) -> None:
-        """End the load: what is not due yet is forgotten, and what is under way counts as interrupted."""
+        """End the load: tasks not due yet are dropped, and tasks under way count as interrupted."""
         self._stopped = True
         self.seconds = min(self.seconds, max(now, 1e-9))
         self._next = len(self._arrivals)

@@ -38,7 +38,7 @@ async def events(
     ] = "",
     last_event_id: Annotated[str, Header(max_length=200)] = "",
 ) -> EventSourceResponse:
-    """Stream the cluster's events as they happen. `Last-Event-ID` resumes; what is missing is said."""
+    """Stream the cluster's events as they happen. `Last-Event-ID` resumes; a line reports missing events."""
     try:
         wanted = kinds_of(kinds, sorted(h.KINDS))
     except ValueError as error:
