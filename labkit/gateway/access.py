@@ -2,7 +2,8 @@
 
 * The ``Host`` must be one of ours. A web page that lets its own name point at 127.0.0.1 (DNS rebinding) sends
   its own name there.
-* A foreign ``Origin`` is refused: a page from elsewhere may not send requests through the user's browser.
+* A foreign ``Origin`` is refused: a page from elsewhere may not send requests through the user's
+  browser.
 * On loopback, reading needs no token. Changes do, except the course's own calls.
 * From any other address, every request needs the token, except the pages and their files (``STATIC``). Those are
   the same for every cluster and say nothing of this one: the page asks for the token, and all that it shows
