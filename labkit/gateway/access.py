@@ -5,9 +5,9 @@
 * A foreign ``Origin`` is refused: a page from elsewhere may not send requests through the user's
   browser.
 * On loopback, reading needs no token. Changes do, except the course's own calls.
-* From any other address, every request needs the token, except the pages and their files (``STATIC``). Those are
-  the same for every cluster and say nothing of this one: the page asks for the token, and all that it shows
-  then comes with it.
+* From any other address, every request needs the token, except the pages and their files (``STATIC``). Those
+  are the same for every cluster and say nothing of this one: the page asks for the token, and all that it
+  shows then comes with it.
 """
 
 from __future__ import annotations
