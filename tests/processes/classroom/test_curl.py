@@ -30,6 +30,7 @@ def curl(cluster: Cluster) -> Curl:
 
 
 def test_workers_are_shown_with_the_command_for_a_terminal(cluster: Cluster, curl: Curl) -> None:
+    wait_until(lambda: curl.get("/api/workers/status/")["total"] == 2, 10.0, "both workers in Redis")
     reply = curl.get("/api/workers/status/")
     assert (reply["active"], reply["total"]) == (2, 2)
     shown = repr(reply).splitlines()

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from labkit.cli import output
 from tests.tools.command_line import ROOT
 from tests.tools.waiting import require, wait_until
 
@@ -89,7 +90,7 @@ def test_without_an_http_side_there_is_one_clear_line(lab: Lab) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
     said = lab.done("stress", "simple", "--through", "api", "--port", port, code=1)
-    assert "python -m labkit api" in said and len(said.strip().splitlines()) == 1
+    assert f"{output.call()} api" in said and len(said.strip().splitlines()) == 1
 
 
 def test_ctrl_c_ends_a_load_with_the_figures_so_far(lab: Lab) -> None:
@@ -127,7 +128,7 @@ def test_in_a_terminal_the_figures_are_live(lab: Lab) -> None:
 
 def test_without_a_cluster_there_is_one_clear_line(tmp_path: Path) -> None:
     said = Lab(tmp_path).done("stress", "simple", code=1)
-    assert len(said.strip().splitlines()) == 1 and "python -m labkit up" in said
+    assert len(said.strip().splitlines()) == 1 and f"{output.call()} up" in said
 
 
 def test_without_a_worker_there_is_one_clear_line(lab: Lab) -> None:

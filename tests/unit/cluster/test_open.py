@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,8 +47,8 @@ def test_unknown_backend_error_lists_the_known_ones(settings: Settings) -> None:
 def test_unknown_filter_warning_points_at_the_opening_line(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
-    monkeypatch.setattr(local_start, "_start", lambda *_a, **_k: None)
-    monkeypatch.setattr(compose_start, "_private", lambda *_a, **_k: None)
+    monkeypatch.setattr(local_start, "_start", lambda *_a, **_k: SimpleNamespace())
+    monkeypatch.setattr(compose_start, "_private", lambda *_a, **_k: SimpleNamespace())
     misspelt = replace(settings, worker_capabilities=("blurr",))
     with pytest.warns(UserWarning, match="names blurr, but the lab has no such filter") as caught:
         open_cluster(backend=backend, settings=misspelt, ready_timeout_s=None)
