@@ -33,7 +33,7 @@ from labkit.imaging.filters import Step
 from labkit.imaging.image_files import PictureNote
 from labkit.imaging.photos import Skipped
 from labkit.jobs import process_encoded
-from labkit.support.signals import sigint_blocked
+from labkit.support.signals import DeferredSignals, sigint_blocked
 
 MOST_UNDER_WAY = Rules().max_client_tasks
 MOST_BYTES_UNDER_WAY = Rules().max_client_bytes
@@ -302,9 +302,12 @@ class Batch:
                 self._on_wait()
             return
         while True:
-            each = self._under_way.pop(future)
-            self._bytes_under_way -= each.size
-            self._take(future, each.source, each.output)
+            with DeferredSignals(
+                _look_later
+            ):  # Ctrl-C between a file and its line would make the line untrue
+                each = self._under_way.pop(future)
+                self._bytes_under_way -= each.size
+                self._take(future, each.source, each.output)
             try:
                 future = self._done.get_nowait()
             except Empty:
@@ -352,6 +355,10 @@ class Batch:
     def _fail(self, source: Path, error: LabkitError) -> None:
         self.report.failed.append(Failure(source, error))
         self._on_progress(self.report)
+
+
+def _look_later() -> None:
+    """Wake nobody: a picture is written in milliseconds, and then the signal takes effect."""
 
 
 def _with_file_name(source: Path, error: LabkitError) -> LabkitError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -507,3 +508,20 @@ def test_a_name_that_is_no_utf_8_is_kept(tmp_path: Path) -> None:
     source.rename(latin)
     (done,) = run([latin], tmp_path / "out").written
     assert os.fsencode(done.output.name) == b"caf\xe9-blur-edges.png"
+
+
+def test_ctrl_c_while_a_picture_is_written_does_not_make_it_unsaid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = [picture(tmp_path / "in" / f"{number}.png", 40 * number) for number in (1, 2, 3)]
+    real = image_files.write_new_bytes
+
+    def write_and_interrupt(path: Path, data: bytes) -> bool:
+        done = real(path, data)
+        signal.raise_signal(signal.SIGINT)  # the file is there, and no line of ours has run since
+        return done
+
+    monkeypatch.setattr(image_files, "write_new_bytes", write_and_interrupt)
+    report = run(pictures, tmp_path / "out")
+    assert report.interrupted
+    assert [done.output.name for done in report.written] == names(tmp_path / "out") == ["1-blur-edges.png"]
