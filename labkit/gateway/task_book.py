@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import isnan, nan
@@ -147,12 +147,11 @@ class TaskBook:
         self._most = most
         self._most_open = most_open
         self._open: OrderedDict[str, Entry] = OrderedDict()
-        self._ended: dict[str, Entry | _Packed] = {}
-        self._order: deque[str] = deque()
-        """The tasks in ``_ended``, in the order in which they ended."""
+        self._ended: OrderedDict[str, Entry | _Packed] = OrderedDict()
+        """In the order in which they ended."""
         self._causes = Causes()
         self.twice = 0
-        """Tasks that had a second outcome."""
+        """Outcomes of tasks that had one, and that no client submitted again since."""
 
     def __len__(self) -> int:
         return len(self._open) + len(self._ended)
@@ -171,6 +170,10 @@ class TaskBook:
             why = self._causes.add(event)
             if event.kind == h.BROKER_STARTED:
                 self._new_broker(event)
+            elif event.task in self._ended and event.kind == h.SUBMITTED:
+                # Its outcome was lost on the way to its client, and the broker keeps none.
+                del self._ended[event.task]
+                self._submitted(event)
             elif event.task in self._ended:
                 self.twice += event.kind in h.OUTCOMES
             elif (entry := self._open.get(event.task)) is not None:
@@ -192,9 +195,8 @@ class TaskBook:
         """Move a task that has ended to the others; of more than ``most``, forget the oldest."""
         del self._open[entry.task]
         self._ended[entry.task] = _packed(entry)
-        self._order.append(entry.task)
-        if len(self._order) > self._most:
-            del self._ended[self._order.popleft()]
+        if len(self._ended) > self._most:
+            self._ended.popitem(last=False)
 
     def _new_broker(self, event: Event) -> None:
         """A new broker knows no attempt of the former one: tasks in flight wait to be sent again."""

@@ -94,3 +94,25 @@ def test_a_second_outcome_is_counted() -> None:
     assert made.twice == 0
     made.extend([Event(1.3, h.DONE, "a", 1, "worker-1", {"compute_s": 0.1})])
     assert made.twice == 1
+
+
+def test_a_task_that_its_client_submits_again_has_no_second_delivery() -> None:
+    """Its client did not receive the outcome: it is the same task once more, computed again."""
+    events = [
+        Event(1.0, h.SUBMITTED, "a", detail=JOB),
+        Event(1.1, h.DISPATCHED, "a", 1, "worker-1"),
+        Event(1.2, h.DONE, "a", 1, "worker-1", {"compute_s": 0.1}),
+        Event(2.0, h.SUBMITTED, "a", detail=JOB),
+        Event(2.1, h.DISPATCHED, "a", 1, "worker-2"),
+    ]
+    made = TaskBook(most=2)
+    made.extend(events)
+    again = made.find("a")
+    assert again is not None and (again.state, again.worker, len(made)) == ("in_flight", "worker-2", 1)
+    made.extend([Event(2.2, h.DONE, "a", 1, "worker-2", {"compute_s": 0.1})])
+    assert made.twice == 0
+    made.extend([Event(2.3, h.DONE, "a", 1, "worker-2", {"compute_s": 0.1})])
+    assert made.twice == 1, "without a new submission it is a second delivery"
+    for task in "bc":
+        made.extend([Event(3.0, h.SUBMITTED, task, detail=JOB), Event(3.1, h.CANCELLED, task)])
+    assert len(made) == 2 and made.find("a") is None, "the oldest is forgotten"
