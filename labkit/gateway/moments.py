@@ -85,6 +85,8 @@ def moment(
     now = feed.now(monotonic)
     shown = moment_of(status, feed, monotonic, pending, wall)
     present.timeline.settle(now)
+    if status["broker"] is not None and not feed.live.open:
+        present.last_fault.broker_answers(now)
     present.last_fault.settle(now)
     seconds = feed.seconds(monotonic)
     notes = [note for note in feed.notes if note.number > before.note][-MOST_NEW_LINES:]

@@ -6,12 +6,12 @@ last minute, and the last fault. A target that nothing has measured yet is neith
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from labkit.cluster.status import WorkerRow
 from labkit.cluster.status_text import cause_in_words, is_ready
-from labkit.gateway.last_fault import Chain
+from labkit.gateway.last_fault import BROKER, PAUSE, Chain
 from labkit.panel.feed import Second
 from labkit.support.i18n import _
 from labkit.support.text import seconds
@@ -78,26 +78,31 @@ def _active(m: Measured) -> Promise:
 
 
 def _equal_shares(m: Measured) -> Promise:
-    n = len(m.workers)
-    title = _("{low:.0f} % to {high:.0f} % of the results each").format(
-        low=100 * (1 - TOLERANCE) / max(1, n), high=100 * (1 + TOLERANCE) / max(1, n)
-    )
-    since = m.seconds[0].t if m.seconds else 0.0
-    before = m.chain is not None and m.chain.began_at > since
-    if m.chain is not None and before:
-        counted = [second for second in m.seconds if second.t + 1 <= m.chain.began_at]
-    else:
-        counted = list(m.seconds)
-    names = [worker["name"] for worker in m.workers]
-    results = {name: sum(second.by_worker.get(name, 0) for second in counted) for name in names}
-    total = sum(results.values())
-    if total < MIN_RESULTS * max(1, n) or (not before and not all(map(is_ready, m.workers))):
+    frozen = None if m.chain is None or _are_few(m.chain.before) else m.chain.before
+    results = _present_shares(m) if frozen is None else frozen
+    n, total = len(results), sum(results.values())
+    low, high = (1 - TOLERANCE) / max(1, n), (1 + TOLERANCE) / max(1, n)
+    title = _("{low:.0f} % to {high:.0f} % of the results each").format(low=100 * low, high=100 * high)
+    if _are_few(results) or (frozen is None and not all(map(is_ready, m.workers))):
         return _not_yet("equal_shares", title, _("too few results to say"))
     shares = ", ".join(f"{100 * count / total:.0f} %" for count in results.values())
-    measured = _("{shares} before the fault") if before else _("{shares} in the last minute")
-    low, high = (1 - TOLERANCE) / n, (1 + TOLERANCE) / n
+    measured = _("{shares} in the last minute") if frozen is None else _("{shares} before the fault")
     met = all(low <= count / total <= high for count in results.values())
     return Promise("equal_shares", title, measured.format(shares=shares), met)
+
+
+def _are_few(results: Mapping[str, int]) -> bool:
+    return sum(results.values()) < MIN_RESULTS * max(1, len(results))
+
+
+def _present_shares(m: Measured) -> dict[str, int]:
+    """Return the results of each worker in the last minute, without the time before a fault's end."""
+    counted = list(m.seconds)
+    if m.chain is not None and counted and m.chain.began_at > counted[0].t:
+        back_at = m.chain.back_at
+        counted = [] if back_at is None else [second for second in counted if second.t >= back_at]
+    names = [worker["name"] for worker in m.workers]
+    return {name: sum(second.by_worker.get(name, 0) for second in counted) for name in names}
 
 
 def _others_suffice(m: Measured) -> Promise:
@@ -131,9 +136,11 @@ def _nothing_lost(m: Measured) -> Promise:
     if chain is None or not chain.held:
         return _not_yet("nothing_lost", title, _("kill a busy worker to measure it"))
     ended = chain.held - len(chain.open)
-    measured = _("{n} of {held} tasks of {target} have their outcome").format(
-        n=ended, held=chain.held, target=chain.target
-    )
+    if chain.target == BROKER:
+        words = _("{n} of {held} open tasks have their outcome")
+    else:
+        words = _("{n} of {held} tasks of {target} have their outcome")
+    measured = words.format(n=ended, held=chain.held, target=chain.target)
     met = True if not chain.open else None if m.now - chain.began_at < RECOVERY_S else False
     return Promise("nothing_lost", title, measured, met)
 
@@ -166,10 +173,23 @@ class Link(NamedTuple):
 
 def links(chain: Chain) -> list[Link]:
     """Return the links of a recovery in the reader's language."""
+    none, again = _nothing_held(chain), ""
+    if chain.elsewhere_at is not None and chain.requeued_at is None:
+        again = _("none had to be")
+    if chain.target == BROKER:
+        # A frozen broker goes on itself; a broker that ended is followed by another one.
+        frozen = chain.woke or (chain.fault == PAUSE and chain.noticed_at is None)
+        noticed = _("the broker answers again") if frozen else _("a new broker takes up its work")
+        requeued = _("open tasks in the queue again")
+        done = _("first of them done")
+    else:
+        noticed, requeued = _("noticed by the broker"), _("its tasks in the queue again")
+        itself = chain.elsewhere_by == chain.target
+        done = _("first of them done, by itself") if itself else _("first of them done by another")
     rows = [
-        (_("noticed by the broker"), chain.noticed_at, ""),
-        (_("its tasks in the queue again"), chain.requeued_at, _nothing_held(chain)),
-        (_("first of them done by another"), chain.elsewhere_at, _nothing_held(chain)),
+        (noticed, chain.noticed_at, ""),
+        (requeued, chain.requeued_at, none or again),
+        (done, chain.elsewhere_at, none),
         (_("throughput back at 95 %"), chain.restored_at, _not_back(chain.unrestored)),
     ]
     return [
@@ -185,7 +205,9 @@ def heading(chain: Chain) -> str:
 
 
 def _nothing_held(chain: Chain) -> str:
-    return _("it held none") if chain.noticed_at is not None and not chain.held else ""
+    if chain.noticed_at is None or chain.held:
+        return ""
+    return _("no task was open") if chain.target == BROKER else _("it held none")
 
 
 def _not_back(reason: str) -> str:

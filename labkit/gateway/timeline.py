@@ -41,7 +41,7 @@ class Span(NamedTuple):
 
 
 class Arrow(NamedTuple):
-    """A task that was taken from one worker and sent to another."""
+    """A task that was taken from one worker and sent to another. One that gets it back has none."""
 
     number: int
     task: str
@@ -123,7 +123,7 @@ class Timeline:
     def _dispatched(self, event: Event, t: float) -> None:
         _put(self._open, event.task, _Open(event.worker, t))
         given = self._given.pop(event.task, None)
-        if given is not None:
+        if given is not None and given[0] != event.worker:
             self._numbers += 1
             self._arrows.append(Arrow(self._numbers, event.task, *given, event.worker, t))
 

@@ -14,7 +14,7 @@ from labkit.gateway.moments import SPAN_S, Present, Sample, Seen, moment
 from labkit.gateway.timeline import Timeline
 from labkit.panel.feed import Feed
 from labkit.support.i18n import in_language
-from tests.tools.made_histories import CLOCK, demo, run
+from tests.tools.made_histories import CLOCK, demo, note, run
 from tests.tools.panel_moments import status, worker
 
 NOTHING = Seen()
@@ -101,3 +101,23 @@ def test_the_page_offers_no_command_for_its_own_process() -> None:
     shown, _seen = body(present(demo()), processes=rows)
     offered = {card["name"]: card["commands"] for card in shown["cards"]}
     assert offered["api"] == [] and "kill" in offered["broker"]
+
+
+def test_an_idle_broker_that_answers_again_after_a_freeze_has_no_recovery_under_way() -> None:
+    made = present([note(0, "broker_started"), note(1, "fault", fault="pause", target="broker")])
+    frozen, _seen = body(made, monotonic=CLOCK + 40, broker=None)
+    assert frozen["chain"]["title"] == "pause broker"
+    assert {row[0]: row[3] for row in frozen["targets"]}["recovery"] is False
+    shown, _seen = body(made, monotonic=CLOCK + 41)
+    assert shown["chain"] is None
+
+
+def test_shares_before_a_fault_are_the_same_minutes_later() -> None:
+    made = present(run(tasks=600, kill_at=4.0, back_after=3.0))
+
+    def shares(after: float) -> list[Any]:
+        shown, _seen = body(made, monotonic=made.feed.live.latest_at + after)
+        return next(row for row in shown["targets"] if row[0] == "equal_shares")
+
+    assert shares(0)[3] is True and "before the fault" in shares(0)[2]
+    assert shares(0) == shares(90) == shares(600)

@@ -26,8 +26,9 @@ def chain(**changes: Any) -> Chain:
         "held": 2,
         "results": Counter({"worker-1": 20, "worker-3": 22}),
         "cause": "closed",
+        "before": {"worker-1": 50, "worker-2": 60, "worker-3": 50},
     }
-    return Chain("kill", "worker-2", 50.0, **{**known, **changes})
+    return Chain(**{"fault": "kill", "target": "worker-2", "began_at": 50.0, **known, **changes})
 
 
 def measured(**changes: Any) -> dict[str, Promise]:
@@ -115,3 +116,38 @@ def test_targets_and_links_are_in_the_readers_language() -> None:
     with in_language("es"):
         assert measured()["nothing_lost"].title == "nada se pierde"
         assert "broker" in links(chain())[0].name and "noticed" not in links(chain())[0].name
+
+
+def test_shares_before_a_fault_do_not_change_with_the_last_minute() -> None:
+    then = measured(chain=chain())["equal_shares"]
+    assert (then.measured, then.met) == ("31 %, 38 %, 31 % before the fault", True)
+    uneven = [Second(t, {"worker-1": 20}) for t in range(70, 130)]
+    assert measured(chain=chain(), seconds=uneven, now=130.0)["equal_shares"] == then
+    assert measured(chain=chain(), seconds=[], now=500.0, workers=WORKERS[:1])["equal_shares"] == then
+
+
+def test_too_few_results_before_a_fault_leave_the_time_after_it() -> None:
+    few = {"worker-1": 1, "worker-2": 0, "worker-3": 0}
+    away = measured(chain=chain(before=few, back_at=None))["equal_shares"]
+    assert (away.met, away.measured) == (None, "too few results to say")
+    back = measured(chain=chain(before=few))["equal_shares"]
+    assert (back.met, back.measured) == (True, "31 %, 38 %, 31 % in the last minute")
+
+
+def test_links_of_a_brokers_fault_have_its_own_words() -> None:
+    killed = chain(cause="", target="broker")
+    assert [row.name for row in links(killed)][:3] == [
+        "a new broker takes up its work",
+        "open tasks in the queue again",
+        "first of them done",
+    ]
+    assert measured(chain=killed)["nothing_lost"].measured == "2 of 2 open tasks have their outcome"
+    frozen = links(chain(target="broker", fault="pause", woke=True, requeued_at=None))
+    assert (frozen[0].name, frozen[1].after) == ("the broker answers again", "none had to be")
+    assert links(chain(target="broker", held=0))[2].after == "0.40 s"
+    assert links(chain(target="broker", held=0, elsewhere_at=None))[2].after == "no task was open"
+
+
+def test_a_task_that_its_own_worker_did_after_all_was_not_done_by_another() -> None:
+    assert links(chain(elsewhere_by="worker-1"))[2].name == "first of them done by another"
+    assert links(chain(elsewhere_by="worker-2"))[2].name == "first of them done, by itself"

@@ -93,3 +93,13 @@ def test_a_new_broker_ends_what_its_predecessor_had_sent_out() -> None:
     timeline.settle(4.0)
     assert [(span.end, span.outcome) for span in timeline.spans()] == [(2.0, "lost")]
     assert timeline.arrows() == [], "no worker gave it back"
+
+
+def test_a_task_that_goes_back_to_its_worker_has_no_arrow_to_another() -> None:
+    timeline = of(
+        Timeline(),
+        Event(1.0, h.DISPATCHED, "a", 1, "worker-2"),
+        Event(2.0, h.REQUEUED, "a", 1, "worker-2", {"cause": "lost"}),
+        Event(2.5, h.DISPATCHED, "a", 2, "worker-2"),
+    )
+    assert timeline.arrows() == []
