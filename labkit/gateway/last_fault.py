@@ -32,6 +32,7 @@ from labkit.core import history as h
 from labkit.core.history import Event, LiveView
 from labkit.core.history.live import READY
 from labkit.core.history.recovery import HEALING, POLITE, RESTORED
+from labkit.core.history.rows import natural
 
 BEFORE_S = 10.0
 PAUSE_S = 2.0
@@ -320,7 +321,7 @@ def _shares(t: float, before: LiveView) -> dict[str, int]:
     present = {name: worker for name, worker in before.workers.items() if worker.state in _PRESENT}
     joined = (worker.joined.at for worker in present.values() if worker.joined is not None)
     since = before.since_began(max(joined, default=before.began_at or 0.0))
-    counts = dict.fromkeys(present, 0)
+    counts = dict.fromkeys(sorted(present, key=natural), 0)
     for second in range(max(ceil(since), int(t) - SHARES_S, 0), int(t)):
         for name, results in before.results.by_worker(second).items():
             if name in counts:

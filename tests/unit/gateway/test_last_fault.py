@@ -165,6 +165,15 @@ def test_shares_before_a_fault_stay_what_they_were() -> None:
     assert chain is not None and chain.before == truth and min(truth.values()) > 12
 
 
+def test_shares_stand_in_the_order_of_the_names() -> None:
+    """Workers join in any order; the shares have no names beside them."""
+    events = [note(0, h.BROKER_STARTED)]
+    events += [note(0.1, h.JOINED, f"worker-{n}") for n in (10, 2, 1)]
+    events += [note(1, h.FAULT, fault="kill", target="worker-2"), note(1, h.LOST, "worker-2", cause="closed")]
+    chain = followed(events).chain
+    assert chain is not None and list(chain.before) == ["worker-1", "worker-2", "worker-10"]
+
+
 def frozen_broker(silence: float, *after: Event) -> list[Event]:
     """Return work that a broker interrupts: frozen two seconds after its start, with four tasks open."""
     events = [note(0, h.BROKER_STARTED, epoch="e1")]
