@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
@@ -23,6 +24,8 @@ RATES_HEIGHT, WAITS_HEIGHT, RAMP_HEIGHT = 1.7, 2.3, 2.9
 MARKS = 0.26
 WINDOWS = 60
 """At most so many windows in which tasks are counted."""
+SPANS_S = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 20.0, 60.0, 120.0)
+"""How long a window may be: a divisor or a multiple of the time between two bursts."""
 DOT, CROSS = "o", "x"
 
 
@@ -56,6 +59,7 @@ def load(points: Sequence[LoadPoint], kill: tuple[float, str] | None = None) -> 
         _("results"),
         *map(style.shortened, workers),
         *([_("without a result")] if failed else []),
+        *_p95_label(points),
     ]
     width = WIDTH - NUMBERS - MARGIN
     top = TITLE_SPACE + (MARKS if kill else 0)
@@ -182,23 +186,25 @@ def ramp_table(steps: Sequence[LoadStep], bound_s: float, knee: float | None) ->
 
 
 def _windows(points: Sequence[LoadPoint], end: float) -> list[tuple[float, float]]:
+    """Return windows of a round length. Each holds as many of the bursts, which come every two seconds."""
     count = max(1, min(WINDOWS, len(points) // 8, int(end / 0.25) or 1))
-    return [(end * n / count, end * (n + 1) / count) for n in range(count)]
+    span = next((span for span in SPANS_S if span * count >= end), end / count)
+    return [(span * n, span * (n + 1)) for n in range(max(1, ceil(end / span)))]
 
 
 def _draw_rates(axes: Axes, points: Sequence[LoadPoint], end: float) -> list[Line2D]:
     windows = _windows(points, end)
-    edges = [begin for begin, _until in windows] + [end]
+    edges = [begin for begin, _until in windows] + [windows[-1][1]]
     span = edges[1] - edges[0]
     planned = _counted([point.planned for point in points], edges)
     done = _counted([point.ended for point in points if not point.error], edges)
-    axes.stairs([n / span for n in done], edges, fill=True, color=GREEN, alpha=0.55, label="_done")
+    axes.stairs([n / span for n in done], edges, fill=True, color=PALE, alpha=0.45, label="_done")
     axes.stairs([n / span for n in planned], edges, color=INK, linewidth=1.8, label="_planned")
     axes.set_ylim(0, max(*planned, *done, 1) / span * 1.1)
     axes.grid(axis="y", color=GRID)
     return [
         Line2D([], [], color=INK, linewidth=1.8),
-        Line2D([], [], color=GREEN, alpha=0.55, linewidth=8),
+        Line2D([], [], color=PALE, alpha=0.45, linewidth=8),
     ]
 
 
@@ -220,23 +226,19 @@ def _draw_waits(axes: Axes, points: Sequence[LoadPoint], workers: list[str], fai
     if waits:
         p95_s = percentile(waits, 0.95)
         axes.axhline(p95_s, color=INK, linewidth=1.2, linestyle=(0, (4, 2)), label="_p95", zorder=4)
-        axes.annotate(
-            _("95 % waited at most {time}").format(time=seconds(p95_s)),
-            (1.0, p95_s),
-            xycoords=("axes fraction", "data"),
-            xytext=(-3, 4),
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-            fontsize=SMALL,
-            color=INK,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0},
-            zorder=5,
-        )
+        handles.append(Line2D([], [], color=INK, linewidth=1.2, linestyle=(0, (4, 2))))
     most = max((point.waiting_s for point in points), default=0.0) or 0.01
     axes.set_ylim(-0.04 * most, most * 1.2)
     axes.grid(axis="y", color=GRID)
     return handles
+
+
+def _p95_label(points: Sequence[LoadPoint]) -> list[str]:
+    """Return what the legend calls the line of the p95; beside the line it would lie on the dots."""
+    waits = sorted(point.waiting_s for point in points if not point.error)
+    if not waits:
+        return []
+    return [_("95 % waited at most {time}").format(time=seconds(percentile(waits, 0.95)))]
 
 
 def _dots(axes: Axes, points: Sequence[LoadPoint], colour: str, marker: str) -> Line2D:

@@ -14,7 +14,7 @@ from labkit.cli.cluster import connected, json_option, name_option
 from labkit.cli.commands import UsageError
 from labkit.cli.parser import Parser, port_number
 from labkit.core.errors import N_, BrokerUnreachable, ClusterError
-from labkit.load.arrivals import PATTERNS, RAMP, Load
+from labkit.load.arrivals import LONGEST_S, MOST_TASKS, PATTERNS, RAMP, Load
 from labkit.support.i18n import _
 from labkit.support.settings import Settings
 
@@ -133,8 +133,12 @@ def _load(options: argparse.Namespace) -> Load:
     if None not in given:
         raise UsageError(N_("of --tasks, --rate and --seconds two are enough: they decide the third"))
     if options.tasks is not None and options.seconds is not None:
-        if options.seconds <= 0:
+        if not options.seconds > 0:  # NaN is not
             raise UsageError(N_("--seconds {value:g}: more than 0 is expected"), value=options.seconds)
+        if options.seconds > LONGEST_S:  # whatever the rate
+            Load(options.pattern, 1.0, options.seconds)
+        if not 1 <= options.tasks <= MOST_TASKS:  # a rate of so many says nothing
+            Load.of_tasks(options.pattern, options.tasks, 1.0)
         return Load.of_tasks(options.pattern, options.tasks, options.tasks / options.seconds, options.seed)
     rate = rate if options.rate is None else options.rate
     if options.tasks is not None:

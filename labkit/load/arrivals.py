@@ -24,6 +24,8 @@ PATTERNS = {
 """The patterns of the course, and one that searches."""
 BURST_EVERY_S = 2.0
 MOST_TASKS = 100_000
+MOST_RATE = 100_000
+LONGEST_S = 3_600
 
 
 @dataclass(frozen=True)
@@ -45,24 +47,34 @@ class Load:
                 pattern=self.pattern,
                 known=", ".join(PATTERNS),
             )
-        if not 0 < self.rate <= 1e5 or not 0 < self.seconds <= 3600:
+        if not (self.rate > 0 and self.seconds > 0):  # NaN is neither
             raise InvalidInput(
                 N_("{rate:g} tasks per second for {seconds:g} s are no load; both must be more than 0"),
                 rate=self.rate,
                 seconds=self.seconds,
             )
-        if self.rate * self.seconds > MOST_TASKS:
+        if self.seconds > LONGEST_S:
             raise InvalidInput(
-                N_("{n:.0f} tasks are too many for one load; at most {most} are possible"),
-                n=self.rate * self.seconds,
-                most=MOST_TASKS,
+                N_("a load of {seconds:.0f} s is too long; at most {most} s are possible"),
+                seconds=self.seconds,
+                most=LONGEST_S,
             )
+        if self.rate > MOST_RATE:
+            raise InvalidInput(
+                N_("{rate:.0f} tasks per second are too many; at most {most} are possible"),
+                rate=self.rate,
+                most=MOST_RATE,
+            )
+        if self.rate * self.seconds > MOST_TASKS:
+            raise _too_many(round(self.rate * self.seconds))
 
     @classmethod
     def of_tasks(cls, pattern: str, tasks: int, rate: float, seed: int = 0) -> Load:
         """Return a load of about ``tasks`` tasks; exactly so many if they do not arrive by chance."""
         if tasks < 1:
             raise InvalidInput(N_("{tasks} tasks are no load"), tasks=tasks)
+        if tasks > MOST_TASKS:  # before their rate or length, of which nothing was asked
+            raise _too_many(tasks)
         return cls(pattern, rate, tasks / rate if rate > 0 else 0.0, seed)
 
     def arrivals(self) -> list[float]:
@@ -74,6 +86,12 @@ class Load:
             size = max(1, round(self.rate * BURST_EVERY_S))
             return [BURST_EVERY_S * (number // size) for number in range(count)]
         return [number / self.rate for number in range(count)]
+
+
+def _too_many(tasks: int) -> InvalidInput:
+    return InvalidInput(
+        N_("{n} tasks are too many for one load; at most {most} are possible"), n=tasks, most=MOST_TASKS
+    )
 
 
 def _by_chance(rate: float, seconds: float, random: Random) -> Iterator[float]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from matplotlib.colors import to_hex
 
 from labkit import charts
 from labkit.charts import LoadPoint, LoadStep
 from labkit.support import i18n
+from labkit.support.palette import worker_colour
 from tests.tools.drawn_charts import assert_legible, labelled, legend_of, written
 
 
@@ -79,6 +81,34 @@ def test_every_task_is_counted_once() -> None:
     for name, count in (("_planned", 85), ("_done", 80)):
         values, edges, _baseline = stairs[name].get_data()
         assert sum(values) * (edges[1] - edges[0]) == pytest.approx(count)
+
+
+def burst(end_s: float) -> list[LoadPoint]:
+    """Return 20 tasks every two seconds; the last result comes at an odd instant."""
+    return [
+        LoadPoint(2.0 * n, 2.0 * n + 0.0137 * k, 0.01 * k, f"worker-{k % 3 + 1}")
+        for n in range(int(end_s / 2))
+        for k in range(20)
+    ]
+
+
+@pytest.mark.parametrize("end_s", [8, 30, 100, 200, 400, 1000])
+def test_every_window_with_bursts_holds_the_same_number(end_s: int) -> None:
+    rows = charts.load_table(burst(end_s)).rows
+    planned = [int(row[2]) for row in rows[:-1]]  # type: ignore[call-overload]
+    assert len({n for n in planned if n}) == 1, "the last window may be cut"
+
+
+def test_results_have_no_colour_of_a_worker() -> None:
+    chart = charts.load(points(workers=6))
+    colour = to_hex(labelled(chart.axes[0], "_done")[0].get_facecolor())
+    assert colour.upper() not in {worker_colour(f"worker-{n}").upper() for n in range(1, 19)}
+
+
+def test_the_p95_is_named_in_the_legend_and_not_on_the_dots() -> None:
+    chart = charts.load(points())
+    assert [text for text in legend_of(chart.axes[1]) if text.startswith("95 % waited at most")]
+    assert not [text for text in chart.axes[1].texts if "95 %" in text.get_text()]
 
 
 def test_a_kill_is_named_and_errors_are_in_the_legend() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from labkit.cli.stress import USUAL
+from labkit.cli.parser import Parser
+from labkit.cli.stress import USUAL, _load, configure
 from labkit.cli.stress_output import Live, inconclusive, live_lines, ramp_sentence, sentence
+from labkit.core.errors import LabkitError
 from labkit.load.arrivals import PATTERNS, Load
 from labkit.load.planner import Planner
 from labkit.load.ramp import Ramp
@@ -103,3 +105,20 @@ def test_without_a_terminal_nothing_is_live(capsys: pytest.CaptureFixture[str]) 
     with Live(shown=True) as live:
         live.watch(Planner([0.0], 1.0), 0.0)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("--tasks 100000000", "100000000 tasks are too many"),
+        ("--tasks 100000000 --seconds 1", "100000000 tasks are too many"),
+        ("--rate 10 --seconds 7200", "a load of 7200 s is too long; at most 3600"),
+        ("--tasks 0 --seconds 5", "0 tasks are no load"),
+    ],
+)
+def test_numbers_that_are_too_much_are_refused_in_the_right_words(words: str, why: str) -> None:
+    parser = Parser(prog="stress")
+    configure("stress", parser)
+    with pytest.raises(LabkitError) as refused:
+        _load(parser.parse_args(["simple", *words.split()]))
+    assert why in i18n.translate_error(refused.value)

@@ -58,6 +58,23 @@ def test_numbers_that_are_no_load_are_refused(pattern: str, rate: float, seconds
         Load.of_tasks("simple", 0, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("rate", "seconds", "why"),
+    [(10.0, 1e7, "too long"), (10.0, float("inf"), "too long"), (1e6, 1.0, "per second are too many"),
+     (float("inf"), 1.0, "per second are too many"), (1e3, 3600.0, "3600000 tasks are too many"),
+     (0.0, 1e9, "more than 0"), (1.0, float("nan"), "more than 0")],
+)  # fmt: skip
+def test_a_load_that_is_too_much_is_called_so(rate: float, seconds: float, why: str) -> None:
+    with pytest.raises(InvalidInput, match=why):
+        Load("simple", rate, seconds)
+
+
+@pytest.mark.parametrize("tasks", [100_000_000, 10**400], ids=["1e8", "1e400"])
+def test_too_many_tasks_are_named_by_their_number(tasks: int) -> None:
+    with pytest.raises(InvalidInput, match="tasks are too many for one load; at most 100000"):
+        Load.of_tasks("simple", tasks, 10.0)
+
+
 def test_waiting_counts_from_the_planned_instant() -> None:
     late = Outcome(planned=1.0, submitted=3.0, ended=4.0, compute_s=0.5, worker="w-1")
     assert (late.response_s, late.waiting_s) == (3.0, 2.5)
