@@ -21,6 +21,8 @@ KEEP_S = 24 * 3600.0
 WRITE_S = 0.2
 TIMEOUT_S = 0.5
 AGAIN_S = 1.0
+LOOK_S = 1.0
+"""How often Redis is asked for a sign of life while nothing is written: ``where`` has to be true."""
 
 
 class BatchStore:
@@ -93,7 +95,7 @@ class BatchStore:
 
     def _run(self) -> None:
         while True:
-            self._wake.wait()
+            self._wake.wait(LOOK_S)  # and look whether Redis is still there
             self._wake.clear()
             closing = self._closing
             written = self._url is None or self._write(self._url)
@@ -111,11 +113,11 @@ class BatchStore:
 
         with self._lock:
             waiting, self._waiting = self._waiting, {}
-        if not waiting:
-            return True
         try:
             client = open_client(url, TIMEOUT_S)
             try:
+                if not waiting:
+                    client.ping()
                 for id, text in waiting.items():
                     if text is None:
                         client.hdel(KEY, id)
@@ -124,7 +126,8 @@ class BatchStore:
             finally:
                 client.close()
         except (RedisError, OSError) as error:
-            log.warning("the batches cannot be kept in Redis: %s", error)
+            if self._works or waiting:
+                log.warning("the batches cannot be kept in Redis: %s", error)
             with self._lock:
                 self._waiting = {**waiting, **self._waiting}
             self._works = False

@@ -15,12 +15,14 @@ from labkit.cluster.processes import API
 from labkit.cluster.status import ClusterStatus, WorkerRow
 from labkit.cluster.status_text import ready_in_words, workers_to_show
 from labkit.core import history as h
+from labkit.core.history import natural
 from labkit.gateway.last_fault import LastFault
 from labkit.gateway.promises import Compared, Measured, heading, links, promises
 from labkit.gateway.timeline import Arrow, Span, Timeline
-from labkit.panel.feed import Feed, LogLine
+from labkit.panel.feed import Feed, LogLine, Second
 from labkit.panel.view import Card, moment_of
 from labkit.support.i18n import _
+from labkit.support.palette import worker_colour
 
 SPAN_S = 60
 """Seconds that the charts show."""
@@ -106,6 +108,7 @@ def moment(
         "problem": shown.problem,
         "broker": broker is not None,
         "workers": shown.workers,
+        "left": _left(feed, present.timeline, seconds, {card.name for card in shown.cards}),
         "cards": [_card(card, feed) for card in shown.cards],
         "figures": _figures(counts, broker, present.samples),
         "spans": [_span(span) for span in spans],
@@ -204,6 +207,15 @@ def _away(feed: Feed, now: float) -> list[list[Any]]:
         if end is None or end > now - SPAN_S:
             rows.append([away.worker, round(since(away.begin), 3), end if end is None else round(end, 3)])
     return rows
+
+
+def _left(feed: Feed, timeline: Timeline, seconds: list[Second], there: set[str]) -> list[list[str]]:
+    """Return the workers that computed something in the last minute and belong to the cluster no more.
+
+    Each with its colour. Without them a smaller cluster would have another past.
+    """
+    names = {span.worker for span in timeline.spans()}.union(*(second.by_worker for second in seconds))
+    return [[name, worker_colour(name)] for name in sorted(names - there, key=natural)]
 
 
 def _unrecorded(log: tuple[LogLine, ...], feed: Feed) -> list[LogLine]:

@@ -7,12 +7,17 @@ and the mirror writes at least once a second. Reads are shared: many callers at 
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from labkit.core.errors import N_, ClusterError
 from labkit.mirror.url import without_password
+from labkit.support.i18n import translate_error
+
+log = logging.getLogger("labkit.gateway")
 
 T = TypeVar("T")
 
@@ -45,23 +50,34 @@ class Cached(Generic[T]):
             return value
 
 
+OK, STALE, UNAVAILABLE = "ok", "stale", "unavailable"
+"""How good the copy is: the present, an old one, or none."""
+
+
 class Picture(NamedTuple):
-    """The hash ``workers`` at one moment; ``problem`` says why it could not be read."""
+    """The hash ``workers`` at one moment; ``error`` says why it could not be read."""
 
     workers: list[dict[str, Any]]
     read_at: float
     """Seconds since 1970."""
-    problem: str = ""
+    error: ClusterError | None = None
+
+    @property
+    def problem(self) -> str:
+        """Why it could not be read, in the reader's language; empty if it could."""
+        return "" if self.error is None else translate_error(self.error)
 
     def age_s(self, now: float) -> float | None:
         """Return how old the copy is: since the newest heartbeat of an active worker; None without any."""
         heard = [row["last_heartbeat"] for row in self.workers if row["status"] == "active"]
         return max(0.0, now - max(heard)) if heard else None
 
-    def is_stale(self, now: float) -> bool:
-        """Return whether the copy is too old to be the present."""
+    def state(self, now: float) -> str:
+        """Return ok, stale (too old to be the present) or unavailable (there is no copy)."""
+        if self.error is not None:
+            return UNAVAILABLE
         age_s = self.age_s(now)
-        return bool(self.problem) or (age_s is not None and age_s > STALE_S)
+        return STALE if age_s is not None and age_s > STALE_S else OK
 
 
 class Registry:
@@ -69,6 +85,8 @@ class Registry:
 
     def __init__(self, url: str | None) -> None:
         self._url = url
+        self._answers = True
+        """Whether it did so last: its failure is logged once, not at each request."""
         self.cached = Cached(self._read, CACHED_S)
 
     @property
@@ -78,7 +96,7 @@ class Registry:
 
     def _read(self) -> Picture:
         if self._url is None:
-            return Picture([], time.time(), "this cluster has no Redis")
+            return Picture([], time.time(), ClusterError(N_("this cluster has no Redis")))
         from redis import RedisError
 
         from labkit.mirror.redis_client import open_client
@@ -91,7 +109,15 @@ class Registry:
             finally:
                 client.close()
         except (RedisError, OSError) as error:
-            return Picture([], time.time(), str(error) or type(error).__name__)
+            if self._answers:
+                log.warning("the workers in Redis cannot be read: %s", error)
+            self._answers = False
+            does_not_answer = ClusterError(
+                N_("Redis at {where} does not answer; python -m labkit status shows whether it runs"),
+                where=self.where,
+            )
+            return Picture([], time.time(), does_not_answer)
+        self._answers = True
         return Picture(rows_of(fields), time.time())
 
 
@@ -123,8 +149,10 @@ def _natural(name: str) -> tuple[Any, ...]:
 def workers_status(picture: Picture, broker: dict[str, Any] | None, now: float) -> dict[str, Any]:
     """Return the course's answer: each worker with its share, how many are active, and how old that is.
 
-    ``broker``: the broker's own status, shown beside Redis' copy; None if it does not answer.
+    ``broker``: the broker's own status, shown beside Redis' copy; None if it does not answer. ``redis``: ok,
+    stale or unavailable. Of a copy that is unavailable the counts are None: zero would be a claim.
     """
+    known = picture.error is None
     done = sum(row["tasks_completed"] for row in picture.workers)
     own = {row["id"]: row["status"] for row in (broker or {}).get("workers", ())}
     age_s = picture.age_s(now)
@@ -138,11 +166,12 @@ def workers_status(picture: Picture, broker: dict[str, Any] | None, now: float) 
             }
             for row in picture.workers
         ],
-        "active": sum(row["status"] == "active" for row in picture.workers),
-        "total": len(picture.workers),
-        "tasks_completed": done,
+        "active": sum(row["status"] == "active" for row in picture.workers) if known else None,
+        "total": len(picture.workers) if known else None,
+        "tasks_completed": done if known else None,
         "age_s": None if age_s is None else round(age_s, 3),
-        "stale": picture.is_stale(now),
+        "stale": picture.state(now) != OK,
+        "redis": picture.state(now),
         "source": "redis",
         "problem": picture.problem or None,
         "broker": None

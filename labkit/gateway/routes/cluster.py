@@ -17,7 +17,10 @@ router = APIRouter(tags=["cluster"])
 
 @router.get("/api/workers/status/", response_model=dict[str, Any])
 async def status(gateway: OfRequest) -> JSONResponse:
-    """Return the workers as Redis shows them, how old that is, and the broker's own word beside it."""
+    """Return the workers as Redis shows them, how old that is, and the broker's own word beside it.
+
+    `redis` is ok, stale or unavailable; the counts are null when it is unavailable.
+    """
     picture = await latest(gateway.registry.cached)
     cluster = await latest(gateway.status)
     # A finished answer: FastAPI would first check and copy each value of a dict, for a third of the time.
@@ -64,6 +67,7 @@ async def health(gateway: OfRequest, response: Response) -> dict[str, Any]:
         "redis": picture.problem or "ok",
         "workers_ready": len(ready),
         "workers": len(cluster["workers"]),
-        "batches_kept_in": gateway.store.where,
+        # The store notices a lost Redis only when it writes.
+        "batches_kept_in": "memory" if picture.error is not None else gateway.store.where,
         "up_s": round(time.time() - gateway.started, 1),
     }

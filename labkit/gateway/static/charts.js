@@ -274,7 +274,8 @@ function top(highest) {
 
 function drawTimeline() {
   const { sources, heights, plots } = charts;
-  const lanes = store.workers.map(([name]) => name).join(" ");
+  const left = new Set(store.workers.filter(([, , gone]) => gone).map(([name]) => name));
+  const lanes = JSON.stringify(store.workers.map(([name, , gone]) => [name, gone]));
   const place = new Map(store.workers.map(([name], row) => [name, store.workers.length - 1 - row]));
   const own = new Map(store.workers);
   if (lanes !== charts.lanes) {
@@ -283,7 +284,9 @@ function drawTimeline() {
     heights.timeline.setv({ start: -0.5, end: Math.max(1, store.workers.length) - 0.5 });
     const axis = plots.timeline.left[0];
     axis.ticker = new Bokeh.FixedTicker({ ticks: [...place.values()], minor_ticks: [] });
-    axis.major_label_overrides = new Map([...place].map(([name, row]) => [row, name]));
+    axis.major_label_overrides = new Map(
+      [...place].map(([name, row]) => [row, left.has(name) ? word("left", { name }) : name]),
+    );
   }
   const fault = colours().fault;
   const rows = { left: [], right: [], bottom: [], top: [], fill: [], edge: [], alpha: [], what: [] };
@@ -296,7 +299,7 @@ function drawTimeline() {
     rows.top.push(row + HALF);
     rows.fill.push(own.get(worker));
     rows.edge.push(lost ? fault : null);
-    rows.alpha.push(lost ? 0.35 : 0.9);
+    rows.alpha.push(lost || left.has(worker) ? 0.35 : 0.9);
     rows.what.push(what);
   };
   for (const [worker, begin, end, task, n, outcome] of store.spans) {

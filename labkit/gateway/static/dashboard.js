@@ -50,7 +50,7 @@ function showFigures(moment) {
 function showState(state, since) {
   const node = byId("live");
   node.dataset.state = state;
-  show(node.querySelector(".sign"), { live: "●", stale: "✕", connecting: "◌" }[state]);
+  show(node.querySelector(".sign"), { live: "●", stale: "✕", connecting: "◌", reconnecting: "◌" }[state]);
   show(node.querySelector(".word"), stateInWords(state, since));
   document.body.classList.toggle("stale", state === "stale");
   if (state === "stale") show(byId("news"), stateInWords(state, since));

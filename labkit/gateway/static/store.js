@@ -6,7 +6,7 @@ const MOST_ARROWS = 200;
 export const store = {
   now: 0,
   heardAt: 0,
-  workers: [], // [name, colour], from the top of the timeline down
+  workers: [], // [name, colour, whether it has left], from the top of the timeline down
   seconds: [], // [t, {worker: results}]
   samples: [], // [t, queue, in flight, waiting p50, p95, service p50, p95]
   spans: [], // [worker, begin, end, task, n, outcome]
@@ -24,7 +24,10 @@ export function take(moment) {
   store.now = moment.now;
   store.heardAt = performance.now();
   const workers = moment.cards.filter((card) => card.kind === "worker");
-  store.workers = workers.map((card) => [card.name, card.colour]);
+  store.workers = [
+    ...workers.map((card) => [card.name, card.colour, false]),
+    ...moment.left.map(([name, colour]) => [name, colour, true]),
+  ];
   for (const name of ["seconds", "samples", "spans", "arrows"]) store[name].push(...moment[name]);
   for (const name of ["running", "marks", "away"]) store[name] = moment[name];
   const since = moment.now - SPAN_S;

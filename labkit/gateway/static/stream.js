@@ -9,7 +9,10 @@ const STALE_MS = 4500;
 const FIRST_PAUSE_MS = 300;
 const LONGEST_PAUSE_MS = 2000;
 
-/** Call `onEvent(name, body)` for each event, and `onState(state, since)` for live, stale and connecting. */
+/** Call `onEvent(name, body)` for each event, and `onState(state, since)` for each change of the state.
+ *
+ * connecting: nothing came yet; live; reconnecting: the connection ended, and the picture is a moment old;
+ * stale: the picture is old. */
 export function follow(onEvent, onState) {
   let lastAt = null;
   let state = "connecting";
@@ -17,10 +20,17 @@ export function follow(onEvent, onState) {
   let connectedAt = Date.now();
   let wrong = false;
   let declined = false;
+  let broken = false;
+
+  function stateNow(age) {
+    if (lastAt === null) return "connecting";
+    if (age > STALE_MS) return "stale";
+    return broken ? "reconnecting" : "live";
+  }
 
   function judge() {
     const age = lastAt === null ? 0 : Date.now() - lastAt;
-    const now = lastAt === null ? "connecting" : age > STALE_MS ? "stale" : "live";
+    const now = stateNow(age);
     if (now !== state) {
       state = now;
       onState(state, lastAt);
@@ -65,6 +75,7 @@ export function follow(onEvent, onState) {
     if (!name || text === undefined) return; // a comment that keeps the connection open
     if (name === "moment") {
       lastAt = Date.now();
+      broken = false;
       judge();
     }
     onEvent(name, JSON.parse(text.trimEnd()));
@@ -79,6 +90,8 @@ export function follow(onEvent, onState) {
       } catch {
         // The server is away, or was restarted: the state says so, and the next try follows.
       }
+      broken = true;
+      judge();
       pause = Date.now() - began > 5000 ? FIRST_PAUSE_MS : Math.min(LONGEST_PAUSE_MS, pause * 1.6);
       await new Promise((resolve) => setTimeout(resolve, pause));
     }

@@ -208,6 +208,7 @@ def test_the_page_comes_back_after_a_reload_and_a_new_gateway(
         page.reload()
         card(page, "worker-1", "ready")
         first.close()
+        page.locator("#live[data-state=reconnecting]", has_text="connecting again").wait_for(timeout=SEEN_MS)
         page.locator("#live[data-state=stale]", has_text="stale since").wait_for(timeout=SEEN_MS)
         second = Running(cluster, tmp_path, first.port)
         try:
@@ -246,7 +247,7 @@ AN_HOUR_FAST = """async ([from, to]) => {
       seconds: n % 4 ? [] : [[Math.floor(now), Object.fromEntries(workers.map((name) => [name, 333]))]],
       samples: n % 4 ? [] : [[now, n % 50, 6, 0.001, 0.002, 0.003, 0.004]],
       log: n % 4 ? [] : [[n, now, `task ${n} is first in the queue again`, "good", "worker-1", `${n}`]],
-      unrecorded: [],
+      unrecorded: [], left: [],
     };
     take(moment);
     showLog(moment);

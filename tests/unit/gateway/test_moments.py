@@ -73,6 +73,19 @@ def test_a_moment_holds_cards_chain_and_targets() -> None:
     assert any(mark[2] for mark in shown["marks"]), "the kill is marked"
 
 
+def test_a_worker_that_has_left_keeps_its_row_while_its_work_is_in_sight() -> None:
+    made = present(demo())
+    rows = [worker(f"worker-{n}") for n in (1, 2)]
+    smaller = {name: status(*rows)[name] for name in ("workers", "processes")}
+    shown, _seen = body(made, **smaller)
+    assert [name for name, _colour in shown["left"]] == ["worker-3"]
+    assert [card["name"] for card in shown["cards"]][:2] == ["worker-1", "worker-2"]
+    unchanged, _seen = body(made)
+    assert unchanged["left"] == []
+    much_later, _seen = body(made, monotonic=made.feed.live.latest_at + 2 * SPAN_S, **smaller)
+    assert much_later["left"] == []
+
+
 def test_each_reader_has_the_log_in_its_own_language() -> None:
     made = present(demo())
     english, _seen = body(made)
