@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from labkit.cli import output
 from labkit.cli.parser import Parser
 from labkit.cluster.compose.containers import ClusterIncomplete
-from labkit.cluster.open import find
+from labkit.cluster.open import find, not_running
 from labkit.cluster.processes import KILLED, STOPPED
 from labkit.cluster.readiness import DEFAULT
 from labkit.cluster.status import recovery_command
@@ -84,7 +84,10 @@ def connected(options: argparse.Namespace, settings: Settings) -> Cluster:
     from labkit.cluster import connect
 
     backend = backend_of(options.name, settings, options.backend)
-    return connect(options.name, settings, backend=backend)
+    try:
+        return connect(options.name, settings, backend=backend)
+    except ClusterNotRunning as error:
+        raise not_running(options.name, settings, options.backend, error) from error
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:

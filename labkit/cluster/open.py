@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from labkit.cluster.compose.containers import NAMED_WORKERS, capabilities_variable
 from labkit.cluster.options import Capabilities, ClusterOptions
 from labkit.cluster.run_folder import RunFolder
-from labkit.core.errors import N_, ClusterError, InvalidInput
+from labkit.core.errors import N_, ClusterError, ClusterNotRunning, InvalidInput
 from labkit.support.i18n import translate_error
 from labkit.support.setting_values import BACKENDS, words
 from labkit.support.settings import Settings
@@ -127,7 +127,10 @@ def connect(
     if found.backend == "compose":
         from labkit.cluster.compose import start as compose
 
-        return compose.connect(name, settings)
+        try:
+            return compose.connect(name, settings)
+        except ClusterNotRunning as error:
+            raise not_running(name, settings, backend, error) from error
     from labkit.cluster.local import start as local
 
     return local.connect(name, settings)
@@ -195,6 +198,25 @@ def find(name: str | None, settings: Settings, backend: str | None = None) -> Fo
     if folder.compose_project() is not None or running_project(name, settings) is not None:
         return Found(name, "compose")
     return Found(name, "local")
+
+
+def not_running(
+    name: str | None, settings: Settings, backend: str | None, error: ClusterNotRunning
+) -> ClusterNotRunning:
+    """Return ``error``, or one with both choices if only a note of an earlier ``up`` chose containers."""
+    name = name or settings.cluster
+    project = RunFolder.of(settings.home, name).compose_project()
+    if backend is not None or settings.backend is not None or project is None:
+        return error
+    return ClusterNotRunning(
+        N_(
+            "no cluster {name!r} is running; the last one was in containers (project {project!r}). "
+            "python -m labkit up --backend local starts one of processes, "
+            "python -m labkit up --backend compose starts the containers"
+        ),
+        name=name,
+        project=project,
+    )
 
 
 def of_running(name: str | None, settings: Settings, backend: str | None = None) -> str:

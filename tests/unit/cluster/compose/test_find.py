@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import stat
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
+from labkit.cli.cluster import connected
+from labkit.cluster import connect
 from labkit.cluster.compose.projects import running_project
 from labkit.cluster.run_folder import RunFolder
-from labkit.core.errors import ClusterError
+from labkit.core.errors import ClusterError, ClusterNotRunning
 from labkit.support.settings import Settings
 from tests.tools.command_line import ROOT
 
@@ -95,3 +98,17 @@ def test_a_note_of_a_project_that_is_down_hides_no_other(
     assert running_project("default", settings) == "labkit"
     docker_lists(tmp_path, monkeypatch, ("labkit", "labkit-broker", HERE), ("eva", "labkit-broker", HERE))
     assert running_project("default", settings) == "eva"
+
+
+def test_a_note_of_a_project_that_is_gone_leaves_both_choices(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    RunFolder.of(settings.home, "default").note_compose_project("eva")
+    docker_lists(tmp_path, monkeypatch)
+    for backend in (None, "compose"):
+        options = Namespace(name=None, backend=backend)
+        for begin in (lambda: connect(None, settings, backend=backend), lambda: connected(options, settings)):  # noqa: B023
+            with pytest.raises(ClusterNotRunning) as refused:
+                begin()
+            assert "up --backend compose starts" in str(refused.value)
+            assert ("up --backend local starts" in str(refused.value)) == (backend is None), "not asked for"
