@@ -81,8 +81,12 @@ class Access:
             allowed=N_("{names}"),
             next_step=N_("use the address that 'python -m labkit status' shows"),
             host=facts.host[:80],
-            names=", ".join(sorted({*LOOPBACK_NAMES, *self.names})),
+            names=", ".join(sorted(self._names_at(facts.local))),
         )
+
+    def _names_at(self, local: str) -> set[str]:
+        """Return the names that work: nothing listens at [::1] for a server that is reached by IPv4."""
+        return {*LOOPBACK_NAMES, *self.names} - (set() if ":" in local else {"[::1]"})
 
     def _foreign(self, facts: Facts) -> Problem | None:
         ours = {f"http://{facts.host.lower()}", f"https://{facts.host.lower()}"}
@@ -92,10 +96,12 @@ class Access:
         return Problem(
             403,
             "origin",
-            N_("a page of {origin} may not use this server"),
-            field="Origin",
+            N_("a page of {origin} may not use this server")
+            if facts.origin
+            else N_("a page of another site may not use this server"),
+            field="Origin" if facts.origin else "Sec-Fetch-Site",
             next_step=N_("open this server's own page, or call it with a program instead of a browser"),
-            origin=(facts.origin or facts.site)[:80],
+            origin=facts.origin[:80],
         )
 
     def _without_token(self, facts: Facts) -> Problem | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -18,9 +19,9 @@ from labkit.gateway.description import completed
 from labkit.gateway.gateway import Gateway
 from labkit.gateway.guard import Guard, Limits
 from labkit.gateway.problems import MEDIA_TYPE, TITLES, Problem, of_error
-from labkit.gateway.reasons import sentence
+from labkit.gateway.reasons import json_reason, sentence
 from labkit.gateway.routes import batches, cluster, dashboard, events, images, metrics
-from labkit.gateway.routes.common import beside
+from labkit.gateway.routes.common import beside, known_parameters
 from labkit.support.i18n import _, language
 
 log = logging.getLogger("labkit.gateway")
@@ -44,8 +45,9 @@ def build(gateway: Gateway, access: Access, limits: Limits | None = None) -> ASG
     )
     app.state.gateway = gateway
     app.state.broadcast = Broadcast(gateway, beside)
-    for router in (*ROUTERS, dashboard.router):
-        app.include_router(router)
+    for router in ROUTERS:
+        app.include_router(router, dependencies=[Depends(known_parameters)])
+    app.include_router(dashboard.router)
     described = app.openapi
     app.openapi = lambda: app.openapi_schema or completed(described())  # type: ignore[method-assign]
     dashboard.mount_files(app)
@@ -77,6 +79,8 @@ async def _wrong_body(request: Request, error: Exception) -> JSONResponse:
     place = first.get("loc", ())
     if first.get("type") == "json_invalid":
         return _answer(_no_json(first), request)
+    if not _is_form(request) and request.url.path in FORMS:
+        return _answer(_no_form(request), request)
     if place == ("body",) and "json" not in request.headers.get("content-type", ""):
         return _answer(_no_json_type(request), request)
     field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place[1:]).lstrip(".")
@@ -94,13 +98,23 @@ async def _wrong_body(request: Request, error: Exception) -> JSONResponse:
     return _answer(problem, request)
 
 
+def _with_head(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Return headers whose ``Allow`` names HEAD beside GET: the guard answers it."""
+    found = dict(headers or {})
+    allowed = [each.strip() for each in found.get("Allow", "").split(",") if each.strip()]
+    if "GET" in allowed and "HEAD" not in allowed:
+        found["Allow"] = ", ".join([*allowed, "HEAD"])
+    return found
+
+
 def _no_json(error: dict[str, Any]) -> Problem:
+    reason = json_reason(str(error.get("ctx", {}).get("error", "")))
     return Problem(
         422,
         "json",
-        N_("the body is no JSON: {reason} at its character {place}"),
+        N_("the body is no JSON: {reason}, at its character {place}"),
         next_step=N_("/docs describes the request, with an example that works"),
-        reason=str(error.get("ctx", {}).get("error", "")),
+        reason=_(reason),
         place=error["loc"][-1],
     )
 
@@ -117,11 +131,40 @@ def _no_json_type(request: Request) -> Problem:
     )
 
 
+FORMS = ("/api/process/", "/api/images/")
+"""Calls that take a form with a file."""
+
+
+def _is_form(request: Request) -> bool:
+    return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+
+
+def _no_form(request: Request) -> Problem:
+    return Problem(
+        415,
+        "content-type",
+        N_("this call takes a form with a file; the Content-Type is {given!r}"),
+        field="Content-Type",
+        allowed="multipart/form-data",
+        next_step=N_("send the picture as a form: curl -F image=@photo.jpg …"),
+        given=request.headers.get("content-type", "")[:80],
+    )
+
+
+def _unreadable_body(error: HTTPException) -> str:
+    """Return the template for a body that could not be parsed."""
+    if isinstance(error.__cause__, RecursionError):
+        return N_("the body is nested too deeply")
+    if isinstance(error.__cause__, UnicodeDecodeError):
+        return N_("the body is no text in UTF-8")
+    return N_("the body cannot be read: {detail}")
+
+
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     status = error.status_code if error.status_code in TITLES else 400
     templates = {
-        400: N_("the body cannot be read: {detail}"),
+        400: _unreadable_body(error),
         404: N_("there is nothing at {path}"),
         405: N_("{path} does not take {method}"),
     }
@@ -130,7 +173,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
         "http",
         templates.get(status, N_("{detail}")),
         next_step=N_("/docs lists all addresses"),
-        headers=error.headers,
+        headers=_with_head(error.headers),
         path=request.url.path[:200],
         method=request.method,
         detail=str(error.detail),

@@ -31,6 +31,8 @@ _FAILURES: tuple[tuple[type[BaseException], str, str], ...] = (
 )
 """Errors of a task with its state and kind; any other error is the task's own."""
 OPEN = ""
+WAS_CANCELLED = "cancelled before it was done"
+"""The error of a cancelled task."""
 
 
 @dataclass(slots=True)
@@ -84,7 +86,7 @@ class BatchRecord:
                 ((state, kind) for error_type, state, kind in _FAILURES if isinstance(error, error_type)),
                 (t.FAILED, t.ERROR),
             )
-            row.error = str(error)
+            row.error = str(error) or (WAS_CANCELLED if row.outcome == t.CANCELLED else "")
         if not self.is_open:
             self.finished = now
 

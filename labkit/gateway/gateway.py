@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from labkit.cluster.processes import API
+from labkit.cluster.processes import API, WORKER
 from labkit.core.errors import N_, ClusterError
 from labkit.executors import open_executor
 from labkit.gateway.batch_store import BatchStore
@@ -96,16 +96,17 @@ class Gateway:
                 next_step=N_("in a terminal: python -m labkit {command} api"),
                 command=command,
             )
-        known = [row["name"] for row in self.cluster.status()["processes"] if row["kind"] != API]
+        known = {row["name"]: row["kind"] for row in self.cluster.status()["processes"] if row["kind"] != API}
         if name not in known:
             raise Problem(
                 404,
                 "no-worker",
                 N_("there is no worker {name!r}"),
-                allowed=N_("{known}"),
-                next_step=N_("GET /api/workers/status/ lists them"),
+                allowed=N_("workers: {workers}; also {services}"),
+                next_step=N_("GET /api/workers/status/ lists the workers"),
                 name=name[:80],
-                known=", ".join(known),
+                workers=", ".join(each for each, kind in known.items() if kind == WORKER) or "–",
+                services=", ".join(each for each, kind in known.items() if kind != WORKER) or "–",
             )
         act = cast(Callable[[str], float], getattr(self.cluster, command))
         self.pending[name] = command
@@ -123,6 +124,10 @@ class Gateway:
         try:
             return self.cluster.scale(workers)
         except ClusterError as error:
+            if "command" in error.params:  # a container cannot start others; the command can, on the host
+                raise wrapping(
+                    error, 409, "not-now", N_("in a terminal outside the container: {command}")
+                ) from error
             raise not_now(error) from error
 
 

@@ -69,7 +69,7 @@ class Guard:
         scope = _with_slash(scope)
         with in_language(preferred(headers.get("accept-language", "")) or language()):
             body = _Body(receive, self.limits)
-            answer = _Answer(send, scope["path"], body)
+            answer = _Answer(send, scope["path"], body, without_body=scope["method"] == "HEAD")
             problem = self.access.check(_facts(scope, headers)) or self._too_much(headers)
             if problem is not None:
                 await body.discard()
@@ -77,7 +77,7 @@ class Guard:
                 return
             self.under_way += 1
             try:
-                await self.app(scope, body.receive, answer.send)
+                await self.app(_as_get(scope), body.receive, answer.send)
             finally:
                 self.under_way -= 1
 
@@ -110,10 +110,13 @@ class _Body:
         self._limits = limits
         self._bytes = 0
         self._ended = False
+        self._closed = False
         self._began = time.monotonic()
 
     async def receive(self) -> Message:
         """Return the next message; ``http.disconnect`` for a body that is refused."""
+        if self._closed:
+            return {"type": "http.disconnect"}
         if self._ended:
             return await self._receive()  # waits for the end of the connection, however long that takes
         due = self._began + self._limits.patience_s + self._bytes / self._limits.slowest_bytes_per_s
@@ -138,6 +141,10 @@ class _Body:
             return self._refuse(too_large(self._limits.body_bytes))
         return message
 
+    def close(self) -> None:
+        """Report the end of the connection from now on: the answer is complete."""
+        self._closed = True
+
     async def discard(self) -> None:
         """Read the rest of the body and throw it away, within the limits of pace and bytes."""
         self._limits = replace(self._limits, body_bytes=self._limits.discarded_bytes)
@@ -154,8 +161,9 @@ class _Body:
 class _Answer:
     """The answer to one request: adds the security headers. A refused body's problem takes its place."""
 
-    def __init__(self, send: Send, path: str, body: _Body) -> None:
+    def __init__(self, send: Send, path: str, body: _Body, *, without_body: bool = False) -> None:
         self._send = send
+        self._without_body = without_body
         self._path = path
         self._body = body
         self._replaced = False
@@ -171,6 +179,12 @@ class _Answer:
                 await self.problem(refusal)
                 return
             message["headers"] = [*message.get("headers", ()), *HEADERS]
+            if self._without_body:
+                self._replaced = True
+                await self._send(message)
+                await self._send({"type": "http.response.body", "body": b""})
+                self._body.close()
+                return
         await self._send(message)
 
     async def problem(self, problem: Problem) -> None:
@@ -185,7 +199,12 @@ class _Answer:
             *HEADERS,
         ]
         await self._send({"type": "http.response.start", "status": problem.status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        await self._send({"type": "http.response.body", "body": b"" if self._without_body else body})
+
+
+def _as_get(scope: Scope) -> Scope:
+    """Return a HEAD as the GET whose headers it asks for (RFC 9110, section 9.3.2)."""
+    return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
 
 def _with_slash(scope: Scope) -> Scope:

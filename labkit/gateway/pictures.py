@@ -22,6 +22,8 @@ MOST_BYTES = 24 << 20
 TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 MOST_PICTURES = 500
 DEFAULT_PICTURES = 5
+SHOWN_PHOTOS = 6
+"""So many names of photos stand in an answer."""
 
 
 class Picture(NamedTuple):
@@ -53,7 +55,7 @@ def checked_upload(data: bytes, name: str = "") -> bytes:
 
     Raises Problem for another format, ImageError for a damaged or a too large picture. Nothing is decoded.
     """
-    name = _printable(name) or "<image>"
+    name = _printable(name) or "image"
     if len(data) > MOST_BYTES:
         raise Problem(
             413,
@@ -85,6 +87,11 @@ def _printable(name: str) -> str:
     return "".join(letter for letter in last if letter.isprintable())[:60]
 
 
+def _shortened(name: str) -> str:
+    """Return a caller's name of a picture as it was given, at most 80 characters."""
+    return name if len(name) <= 80 else name[:79] + "…"
+
+
 def chosen(images: Sequence[str] | None, count: int | None, spool: Spool) -> list[Picture]:
     """Return the pictures of a request: those named, or else the lab's own photos, again and again.
 
@@ -111,6 +118,7 @@ def _data(name: str, place: int, spool: Spool) -> bytes:
         except Problem as problem:
             problem.field = f"images[{place}]"
             raise
+    own = photo_names()
     raise Problem(
         422,
         "picture-name",
@@ -118,8 +126,8 @@ def _data(name: str, place: int, spool: Spool) -> bytes:
         field=f"images[{place}]",
         allowed=N_("{photos}, or an id of POST /api/images/"),
         next_step=N_("GET /api/images/ lists both; pictures are never fetched from an address"),
-        name=_printable(name) or name[:60],
-        photos=", ".join(list(_photos())[:6]),
+        name=_shortened(name),
+        photos=", ".join([*own[:SHOWN_PHOTOS], *(["…"] if len(own) > SHOWN_PHOTOS else [])]),
     )
 
 

@@ -31,6 +31,7 @@ from labkit.core.errors import (
     TaskPoisoned,
     TooManyOpenFiles,
 )
+from labkit.imaging import header
 from labkit.support.i18n import _, translate_error
 
 MEDIA_TYPE = "application/problem+json"
@@ -135,11 +136,29 @@ def of_error(error: LabkitError) -> Problem:
         if isinstance(error, FilterError):
             return wrapping(error, 422, "filter", "")
         if isinstance(error, ImageError):
-            return wrapping(error, 422, "image", "")
+            return _unreadable_picture(error)
     for kind, status, code, next_step in BY_ERROR:
         if isinstance(error, kind):
             return wrapping(error, status, code, next_step)
     return wrapping(error, 500, "labkit", "")
+
+
+def _unreadable_picture(error: TaskFailed) -> Problem:
+    """Return the problem of a picture that a worker could not read. Task, job and worker are no news here."""
+    sentence = str(error.params.get("error", "")).partition(": ")[2]
+    params: dict[str, Any] = {"reason": sentence.replace("<image>", _("the picture"))}
+    template = N_("{reason}")
+    for known in (header.truncated("<image>"), header.damaged("<image>")):
+        if sentence == str(known):
+            template, params = known.template, {"name": _("the picture")}
+    return Problem(
+        422,
+        "image",
+        template,
+        field="image",
+        next_step=N_("open the picture in another program, save it as PNG or JPEG, and send that file"),
+        **params,
+    )
 
 
 def wrapping(error: LabkitError, status: int, code: str, next_step: str = "") -> Problem:

@@ -6,6 +6,7 @@ kinds, which can be translated; the field, the value and the limits are filled i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -43,6 +44,7 @@ BY_TYPE: Mapping[str, Sentence] = {
     "finite_number": _NUMBER,
     "bool_type": _YES_NO,
     "bool_parsing": _YES_NO,
+    "literal_error": Sentence(N_("{field} is {given}, which is none of the words for it"), N_("{expected}")),
     "list_type": _LIST,
     "dict_type": _OBJECT,
     "model_type": _OBJECT,
@@ -62,6 +64,27 @@ BY_TYPE: Mapping[str, Sentence] = {
 }
 """The kinds of pydantic's errors that our requests can have. ``{given}`` is the value as it came."""
 
+JSON_REASONS: Mapping[str, str] = {
+    "Expecting value": N_("a value is missing or is not written as JSON"),
+    "Expecting property name enclosed in double quotes": N_("a name in double quotes is missing"),
+    "Expecting ':' delimiter": N_("a colon is missing"),
+    "Expecting ',' delimiter": N_("a comma is missing"),
+    "Unterminated string starting at": N_("a text has no end"),
+    "Invalid control character at": N_("a text holds a line break or another control character"),
+    "Invalid \\escape": N_("a text has a backslash before a wrong letter"),
+    "Invalid \\uXXXX escape": N_("a text has \\u without four hexadecimal digits"),
+    "Extra data": N_("something follows after the end of the value"),
+    "Illegal trailing comma before end of object": N_("a comma stands before a closing bracket"),
+    "Illegal trailing comma before end of array": N_("a comma stands before a closing bracket"),
+}
+"""Why a text is no JSON: the reasons of Python's reader, and ours. Sources: CPython's ``json.decoder``."""
+
+
+def json_reason(message: str) -> str:
+    """Return why a text is no JSON, in English; a reason that is not known stays as it is."""
+    return JSON_REASONS.get(message.removesuffix(": "), message)
+
+
 _NO_FILE = Sentence(N_("{field} is no file; with curl: -F {field}=@photo.jpg"))
 _OTHER = Sentence(N_("{field}: {reason}"))
 """A kind that has no sentence yet keeps pydantic's reason."""
@@ -73,12 +96,14 @@ def sentence(error: Mapping[str, Any]) -> tuple[Sentence, dict[str, Any]]:
     found = BY_TYPE.get(str(error.get("type")), _OTHER)
     if found is _OTHER and "UploadFile" in reason:
         found = _NO_FILE
-    limits = {name: _shown(value) for name, value in dict(error.get("ctx") or {}).items()}
+    limits = {name: shown(value) for name, value in dict(error.get("ctx") or {}).items()}
+    if "expected" in limits:  # pydantic: 'a', 'b' or 'c'
+        limits["expected"] = ", ".join(re.findall(r"'([^']*)'", str(error["ctx"]["expected"])))
     limits.setdefault("actual_length", "?")  # pydantic does not count on beyond the limit
-    return found, {"given": _shown(error.get("input")), "reason": reason, **limits}
+    return found, {"given": shown(error.get("input")), "reason": reason, **limits}
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """Return a value as JSON has it, shortened."""
     import json
 

@@ -1,7 +1,7 @@
 """The bodies that the HTTP side takes, as FastAPI reads and describes them.
 
-Filters and their parameters are checked by ``labkit.imaging.filters``, which names the filter, the parameter,
-the value and the range. The types here only say what shape a body has.
+Filters and their parameters are checked by ``labkit.gateway.steps``, which names the field, the value and the
+range. The types here only say what shape a body has.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from labkit.gateway import steps
 from labkit.gateway.pictures import MOST_PICTURES
 
 Filters = Annotated[
-    list[str],
+    list[Annotated[str, Field(json_schema_extra=steps.NAMES)]],
     Field(
         min_length=1,
         max_length=20,
@@ -26,6 +27,7 @@ FilterParams = Annotated[
     dict[str, dict[str, Any]],
     Field(
         description="parameters by filter; what is left out takes its default",
+        json_schema_extra=steps.PARAMETERS,
         examples=[{"sharpen": {"intensity": 3}, "edges": {"threshold1": 50, "threshold2": 150}}],
     ),
 ]

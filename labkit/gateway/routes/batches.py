@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 
 from labkit.core.errors import N_
 from labkit.gateway import engines
+from labkit.gateway.batch_record import OPEN, WAS_CANCELLED
 from labkit.gateway.gateway import Gateway
 from labkit.gateway.pictures import Picture, chosen
 from labkit.gateway.problems import Problem
 from labkit.gateway.promises import Compared
 from labkit.gateway.requests import BatchRequest, CompareRequest
 from labkit.gateway.routes.common import OfRequest, beside
-from labkit.imaging.filters import Step, parse_steps
+from labkit.gateway.steps import steps_of
+from labkit.gateway.task_book import CANCELLED
+from labkit.imaging.filters import Step
 
 router = APIRouter(tags=["pictures"])
 
 MOST_WAIT_S = 300.0
+ENGINES = ("sequential", "threading", "multiprocessing")
+"""The engines of the gateway's own machine."""
 PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
 TaskId = Annotated[str, Path(description="a task's id, 32 hex digits", max_length=64)]
 BatchId = Annotated[str, Path(description="a batch's id, 32 hex digits", max_length=64)]
 
 
 def _read(body: BatchRequest, gateway: Gateway) -> tuple[list[Picture], list[Step]]:
-    steps = parse_steps(body.filters, body.filter_params)
+    steps = steps_of(body.filters, body.filter_params)
     return chosen(body.images, body.count, gateway.spool), steps
 
 
@@ -40,7 +45,8 @@ async def distributed(
     gateway: OfRequest,
     response: Response,
     wait: Annotated[
-        float | None, Query(ge=0, le=MOST_WAIT_S, description="seconds to wait", examples=[30])
+        float | None,
+        Query(ge=0, le=MOST_WAIT_S, allow_inf_nan=False, description="seconds to wait", examples=[30]),
     ] = None,
 ) -> dict[str, Any]:
     """Send a batch to the cluster's workers.
@@ -74,9 +80,26 @@ async def compare(body: CompareRequest, gateway: OfRequest) -> dict[str, Any]:
     return await beside(run)
 
 
+async def _engine(
+    method: Annotated[str, Path(max_length=40, json_schema_extra={"enum": list(ENGINES)})],
+) -> str:
+    if method not in ENGINES:
+        raise Problem(
+            422,
+            "method",
+            N_("there is no method {method!r}"),
+            field="method",
+            allowed=N_("{known}"),
+            next_step=N_("POST /api/process-batch/distributed/ sends the batch to the cluster's workers"),
+            method=method,
+            known=", ".join([*ENGINES, "distributed", "compare"]),
+        )
+    return method
+
+
 @router.post("/api/process-batch/{method}/")
 async def local(
-    method: Literal["sequential", "threading", "multiprocessing"], body: BatchRequest, gateway: OfRequest
+    method: Annotated[str, Depends(_engine)], body: BatchRequest, gateway: OfRequest
 ) -> dict[str, Any]:
     """Compute a batch on the gateway's own machine, with one of the engines of days 1 and 2."""
 
@@ -135,6 +158,8 @@ async def task_status(task_id: TaskId, gateway: OfRequest) -> dict[str, Any]:
         if row.outcome:  # the gateway's own word is the later one: it has the result, or the error's text
             answer["status"] = row.outcome
             answer["kind"], answer["error"] = row.kind or None, row.error or None
+            if row.outcome == CANCELLED:
+                answer["kind"], answer["error"] = row.kind or CANCELLED, row.error or WAS_CANCELLED
             answer["worker"], answer["attempt"] = row.worker or None, row.attempts or None
         if row.outcome == "done":
             answer["result"] = f"/api/task/{task_id}/result/"
@@ -148,13 +173,17 @@ async def task_result(task_id: TaskId, gateway: OfRequest) -> Response:
     """Return the picture that a task has made, as PNG."""
     row = gateway.batches.row_of(task_id)
     if row is not None and row.outcome != "done":
-        status = row.outcome or "open"
+        template = {
+            OPEN: N_("the task is not done"),
+            CANCELLED: N_("the task was cancelled before it was done: it has no result"),
+        }.get(row.outcome, N_("the task failed: {error}"))
         raise Problem(
-            409 if status == "open" else 410,
+            409 if row.outcome == OPEN else 410,
             "no-result",
-            N_("the task is not done") if status == "open" else N_("the task {outcome}: {error}"),
-            next_step=N_("GET /api/task/<id>/status/ shows where it is"),
-            outcome=status,
+            template,
+            next_step=N_("GET /api/task/<id>/status/ shows where it is")
+            if row.outcome == OPEN
+            else N_("send the picture again in a new batch"),
             error=row.error,
         )
     return Response(await beside(gateway.spool.get, row.task if row else task_id), media_type="image/png")

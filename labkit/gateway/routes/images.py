@@ -4,24 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Path, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Path, Request, Response, UploadFile
 
 from labkit.client.futures import TaskFuture
 from labkit.core.errors import N_, LabkitError
+from labkit.gateway.gateway import Gateway
 from labkit.gateway.pictures import checked_upload, chosen, media_type, photo_names
 from labkit.gateway.problems import Problem
-from labkit.gateway.routes.common import OfRequest, beside
-from labkit.imaging.filters import Step, parse_steps
+from labkit.gateway.reasons import json_reason
+from labkit.gateway.routes.common import OfRequest, beside, latest
+from labkit.gateway.steps import steps_of, table
+from labkit.imaging.filters import FILTERS, Step
 from labkit.jobs import process_encoded
+from labkit.support.i18n import _
 
 router = APIRouter(tags=["pictures"])
 
 DEFAULT_FILTERS = "sharpen"
 MOST_WAIT_S = 60.0
+NO_WORKER_S = 5.0
+"""A picture waits so long while no worker is ready: a worker that restarts is back by then."""
+LOOK_S = 0.5
+"""Between two looks at the workers."""
 
 Upload = Annotated[UploadFile, File(description="a PNG, JPEG or WebP picture of at most 25 megapixels")]
+
+
+async def _one_picture(request: Request) -> None:
+    """Raise Problem if a form has several pictures: only one of them would be taken."""
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        return
+    form = await request.form()
+    if (count := len(form.getlist("image"))) > 1:
+        raise Problem(
+            422,
+            "several-pictures",
+            N_("the form has {count} pictures called image; this call takes one"),
+            field="image",
+            allowed=N_("one file"),
+            next_step=N_("send each with a request of its own, or several as a batch: see /docs"),
+            count=count,
+        )
 
 
 @router.get("/api/images/")
@@ -51,7 +77,7 @@ async def image(
     return Response(picture.data, media_type=media_type(picture.data))
 
 
-@router.post("/api/images/", status_code=201)
+@router.post("/api/images/", status_code=201, dependencies=[Depends(_one_picture)])
 async def upload(image: Upload, gateway: OfRequest, response: Response) -> dict[str, Any]:
     """Keep a picture for later batches; its id may stand among a batch's `images`."""
     data = await image.read()
@@ -63,6 +89,7 @@ async def upload(image: Upload, gateway: OfRequest, response: Response) -> dict[
 
 @router.post(
     "/api/process/",
+    dependencies=[Depends(_one_picture)],
     response_class=Response,
     responses={200: {"content": {"image/png": {}, "image/jpeg": {}}, "description": "The picture"}},
 )
@@ -72,14 +99,16 @@ async def process(
     filters: Annotated[
         str,
         Form(
-            max_length=2000, description="names of filters, separated by commas", examples=["sharpen,edges"]
+            max_length=2000,
+            description="names of filters, separated by commas, of these: " + ", ".join(FILTERS),
+            examples=["sharpen,edges"],
         ),
     ] = DEFAULT_FILTERS,
     filter_params: Annotated[
         str,
         Form(
             max_length=10_000,
-            description="parameters by filter, as JSON",
+            description="parameters by filter, as JSON; parameters and ranges: " + table(),
             examples=['{"sharpen": {"intensity": 3}}'],
         ),
     ] = "",
@@ -96,7 +125,7 @@ async def process(
     future = await beside(submit)
     try:
         async with asyncio.timeout(MOST_WAIT_S):
-            result = await asyncio.wrap_future(future)
+            result = await _result(gateway, future)
     except TimeoutError as error:
         if isinstance(error, LabkitError):
             raise
@@ -117,17 +146,72 @@ async def process(
     return Response(result, media_type=f"image/{format}", headers=headers)
 
 
+async def _result(gateway: Gateway, future: TaskFuture) -> bytes:
+    """Return the task's result. Cancels it and raises Problem if no worker is ready for ``NO_WORKER_S``."""
+    waiting: asyncio.Future[bytes] = asyncio.wrap_future(future)
+    since: float | None = None
+    try:
+        while True:
+            done, _open = await asyncio.wait([waiting], timeout=LOOK_S)
+            if done:
+                return waiting.result()
+            if await _has_ready_worker(gateway):
+                since = None
+                continue
+            since = since or time.monotonic()
+            if time.monotonic() - since < NO_WORKER_S:
+                continue
+            raise Problem(
+                503,
+                "no-worker",
+                N_("no worker is ready; after {seconds:.0f} s this picture waits no longer"),
+                next_step=N_(
+                    "start or resume a worker: python -m labkit scale 2 or python -m labkit resume worker-1. "
+                    "GET /api/workers/status/ shows them"
+                ),
+                headers={"Retry-After": "5"},
+                seconds=NO_WORKER_S,
+            )
+    finally:
+        waiting.cancel()  # of a task whose caller waits no longer
+
+
+async def _has_ready_worker(gateway: Gateway) -> bool:
+    """Return whether a worker can compute; True while the broker does not answer, as it may return."""
+    status = await latest(gateway.status)
+    if status["broker"] is None:
+        return True
+    return any(
+        row["status"] in ("ready", "busy") and row["process"] in ("running", "elsewhere")
+        for row in (*status["workers"], *status["guests"])
+    )
+
+
 def _steps(filters: str, filter_params: str) -> list[Step]:
+    if filters.lstrip().startswith(("[", '"')):
+        raise Problem(
+            422,
+            "filter",
+            N_("filters is {given}, which is JSON; here it is a text"),
+            field="filters",
+            allowed=N_("names separated by commas, of these: {known}"),
+            next_step=N_("with curl: -F filters=sharpen,edges"),
+            given=filters[:60],
+            known=", ".join(FILTERS),
+        )
     names = [name.strip() for name in filters.split(",") if name.strip()]
     try:
         params = json.loads(filter_params) if filter_params.strip() else {}
     except (ValueError, RecursionError) as error:
+        reason = N_("it is nested too deeply")
+        if isinstance(error, json.JSONDecodeError):
+            reason = json_reason(error.msg)
         raise Problem(
             422,
             "json",
             N_("filter_params is no JSON: {reason}"),
             field="filter_params",
             allowed=N_('parameters by filter, such as {{"sharpen": {{"intensity": 3}}}}'),
-            reason=str(error)[:200],
+            reason=_(reason),
         ) from error
-    return parse_steps(names, params)
+    return steps_of(names, params, as_text=True)

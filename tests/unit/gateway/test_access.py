@@ -169,3 +169,16 @@ def test_a_refusal_says_what_to_do_next() -> None:
         "next": "python -m labkit api --show-token prints it; send the header 'Authorization: Bearer TOKEN'",
     }
     assert problem.headers == {"WWW-Authenticate": 'Bearer realm="labkit"'}
+
+
+def test_a_foreign_page_without_an_origin_is_called_another_site() -> None:
+    problem = ACCESS.check(Facts("POST", BATCH, "localhost:8000", "", "", HERE, "cross-site"))
+    assert problem is not None
+    assert problem.body()["detail"] == "a page of another site may not use this server"
+
+
+@pytest.mark.parametrize(("local", "listed"), [("127.0.0.1", False), ("::1", True)])
+def test_the_name_of_ipv6_is_listed_only_where_it_works(local: str, listed: bool) -> None:
+    problem = ACCESS.check(Facts("GET", "/", "evil.test", "", "", HERE, "", local))
+    assert problem is not None
+    assert ("[::1]" in problem.body()["allowed"]) is listed
