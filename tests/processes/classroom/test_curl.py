@@ -6,21 +6,31 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from labkit.classroom.curl import Curl
-from labkit.cluster import Cluster, open_cluster
+from labkit.cluster import Cluster, open_cluster, ports
 from labkit.core.errors import BackendMissing
 from labkit.imaging.photos import bundled
 from labkit.support import i18n
 from tests.tools.clusters import gone, marks_of
+from tests.tools.command_line import free_ports
 from tests.tools.waiting import wait_until
+
+
+def opened(workers: int, **options: Any) -> Cluster:
+    """Return a cluster whose HTTP side has a port that no other test's cluster takes at the same moment."""
+    with pytest.MonkeyPatch.context() as patch:
+        variable = ports.VARIABLES[ports.API]
+        patch.setenv(variable, free_ports()[variable])
+        return open_cluster(workers, api=True, **options)
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    with open_cluster(2, api=True) as cluster:
+    with opened(2) as cluster:
         yield cluster
 
 
@@ -93,7 +103,7 @@ def test_its_dashboard_obeys_the_token_that_the_cluster_gives(cluster: Cluster) 
 
 
 def test_it_is_started_again_and_ends_with_its_cluster() -> None:
-    with open_cluster(1, redis=False, api=True) as cluster:
+    with opened(1, redis=False) as cluster:
         cluster.wait_for_api()
         cluster.kill("api")
         cluster.start("api")
