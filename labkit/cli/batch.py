@@ -358,7 +358,7 @@ class Batch:
 
 
 def _look_later() -> None:
-    """Wake nobody: a picture is written in milliseconds, and then the signal takes effect."""
+    """Do nothing: the picture is written within milliseconds, and then the signal takes effect."""
 
 
 def _with_file_name(source: Path, error: LabkitError) -> LabkitError:

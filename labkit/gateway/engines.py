@@ -75,7 +75,7 @@ class Slots:
             yield
         finally:
             self._free.release()
-            give_back()  # of a batch's pictures up to 25 MiB would stay with this process, of use to nobody
+            give_back()  # otherwise this process keeps up to 25 MiB that it no longer needs
 
 
 def run(executor: Executor, pictures: Sequence[Picture], steps: Sequence[Step]) -> Outcome:

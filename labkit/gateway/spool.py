@@ -82,7 +82,7 @@ class Spool:
                 try:
                     return self._path(id).read_bytes()
                 except OSError:
-                    del self._files[id]  # somebody has removed the file
+                    del self._files[id]  # the file was removed by hand
         raise Problem(
             404,
             "no-picture",

@@ -73,7 +73,7 @@ class Load:
         """Return a load of about ``tasks`` tasks; exactly so many if they do not arrive by chance."""
         if tasks < 1:
             raise InvalidInput(N_("{tasks} tasks are no load"), tasks=tasks)
-        if tasks > MOST_TASKS:  # before their rate or length, of which nothing was asked
+        if tasks > MOST_TASKS:  # checked first: the caller gave this number, and neither rate nor length
             raise _too_many(tasks)
         return cls(pattern, rate, tasks / rate if rate > 0 else 0.0, seed)
 

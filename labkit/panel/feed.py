@@ -40,8 +40,8 @@ class LogLine(NamedTuple):
 
 
 class Note(NamedTuple):
-    """An event of which the log says something, with what that needs: it is said when it is read, in the
-    language of its reader."""
+    """An event that the log mentions, with the facts that its sentence needs. The sentence is made when the
+    log is read, in the reader's language."""
 
     number: int
     """Counts the notes from 1."""

@@ -93,7 +93,7 @@ def _wait_for_its_ports(cluster: Cluster) -> None:
     try:
         cluster.wait_for_api()
     except ClusterError:
-        pass  # the cluster works without; a caller that needs the HTTP side waits for it, and is told
+        pass  # the cluster works without it; wait_for_api raises for a caller that needs it
 
 
 def connect(name: str | None = None, settings: Settings | None = None) -> Cluster:
